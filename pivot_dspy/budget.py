@@ -1,0 +1,345 @@
+"""One budget and one ledger over every language model call and tool call of a refiner's run.
+
+A `Ledger` sees an LM call through two documented doors of DSPy, both set by `dspy.context`, which DSPy carries into
+`dspy.Parallel`, `dspy.Evaluate`, `dspy.asyncify` and asyncio tasks: a callback tells that a call begins and ends, and
+for its duration a usage tracker (a cache hit reports to none) and a place among the `caller_modules` (whose histories
+get the entry with the cost) tell what it used. Trackers and callbacks of the user stay in force.
+
+What cannot be counted, since DSPy does not tell it:
+- DSPy's own retries inside one LM call count as one call; failed attempts report no tokens.
+- A call that fails before it reaches the provider (no key, bad text) counts as a failed call, like any other failure.
+- `lm.forward(...)`, embedders, other SDKs, and a `BaseLM` subclass whose own `__call__` runs no callbacks are unseen.
+- A thread started by hand sees no phase unless it runs in `contextvars.copy_context()`.
+- Code inside a phase that replaces `settings.callbacks` (a `dspy.streamify` built outside, say): its requests and
+  tokens are booked, its cache hits, failures and cost are not; if it brings its own usage tracker too, nothing is.
+- Cost is 0.0 where DSPy estimates none, and with `disable_history=True` or `max_history_size=0`, which drop it. With
+  either of these, several candidates by one call (`n=3`) count as one.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import dspy
+from dspy.dsp.utils.settings import settings
+from dspy.utils.callback import BaseCallback
+from dspy.utils.usage_tracker import UsageTracker
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pivot_dspy.errors import ConfigurationError, PivotError
+
+OUTSIDE = "other"
+"""The phase to which a tool call outside of any phase is booked."""
+
+_PHASE = "pivot_dspy_phase"  # the key in dspy.settings of the innermost phase; settings follow DSPy into its threads
+
+
+class BudgetExhausted(PivotError, RuntimeError):
+    """A budget's limit was reached; `limit` is its name, such as "tokens"."""
+
+    def __init__(self, limit: str, message: str) -> None:
+        super().__init__(limit, message)
+        self.limit = limit
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Budget(BaseModel):
+    """Upper limits on what one run may spend; None means no limit, so `Budget()` is unlimited.
+
+    A limit is compared between calls: a call in flight is never stopped, so it may be passed by what runs at once.
+
+    Args:
+        lm_calls: requests to language models; cache hits are free.
+        tokens: prompt plus completion tokens.
+        cost: US dollars, as estimated by DSPy.
+        tool_calls: tool calls that ran; reused observations are free.
+        seconds: wall time since the ledger began.
+
+    Raises:
+        ValueError: a limit is not a finite number above 0, or its name is unknown.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lm_calls: int | None = None
+    tokens: int | None = None
+    cost: float | None = None
+    tool_calls: int | None = None
+    seconds: float | None = None
+
+    @field_validator("*")
+    @classmethod
+    def _above_zero(cls, limit: float | None) -> float | None:
+        if limit is not None and not 0 < limit < math.inf:
+            raise ValueError(f"a limit must be a finite number above 0; leave it out for no limit (got {limit})")
+        return limit
+
+
+class Usage(BaseModel):
+    """What was used: counts, tokens, and cost in US dollars. Two add up with `+`.
+
+    `cached_prompt_tokens` (read from the provider's prefix cache) and `reasoning_tokens` are shares of the prompt and
+    completion tokens, as far as the provider reports them. `cache_hits` (DSPy's cache) and `tool_calls_reused` are not
+    in `lm_calls` and `tool_calls`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    lm_calls: int = Field(default=0, ge=0)
+    cache_hits: int = Field(default=0, ge=0)
+    prompt_tokens: int = Field(default=0, ge=0)
+    completion_tokens: int = Field(default=0, ge=0)
+    cached_prompt_tokens: int = Field(default=0, ge=0)
+    reasoning_tokens: int = Field(default=0, ge=0)
+    cost: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    tool_calls: int = Field(default=0, ge=0)
+    tool_calls_reused: int = Field(default=0, ge=0)
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        if not isinstance(other, Usage):
+            return NotImplemented
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+
+
+class LedgerReport(BaseModel):
+    """A ledger at one moment: usage per phase and wall seconds since it began. Goes to JSON and back."""
+
+    model_config = ConfigDict(frozen=True)
+
+    phases: dict[str, Usage] = {}
+    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    @property
+    def usage(self) -> Usage:
+        """The sum over all phases."""
+        return sum(self.phases.values(), Usage())
+
+
+class Ledger:
+    """Counts what one refiner call spends, per phase; safe to share between threads and tasks.
+
+    Args:
+        start: a report to go on from, as when a run resumes from its journal: its usage and seconds count as spent.
+
+    A deep copy is the ledger itself, since DSPy copies modules and settings; a pickled one is an independent ledger
+    that starts at the totals so far.
+    """
+
+    def __init__(self, start: LedgerReport | None = None) -> None:
+        start = start or LedgerReport()
+        self._lock = threading.Lock()
+        self._phases = dict(start.phases)
+        self._began = time.monotonic() - start.seconds
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Book every DSPy LM call and every `tool_call` made inside the `with` block (sync or async) to phase `name`.
+
+        The innermost phase wins, also over one of another ledger.
+
+        Raises:
+            ConfigurationError: the name is empty.
+        """
+        if not name:
+            raise ConfigurationError('a phase needs a name, such as ledger.phase("plan")')
+        phase = _Phase(self, name, _innermost())
+        callbacks = [callback for callback in settings.callbacks or () if not isinstance(callback, _Phase)]
+        changes: dict[str, Any] = {_PHASE: phase, "callbacks": [*callbacks, phase]}
+        parent = _users_tracker()
+        # Without a tracker, `track_usage` makes each module open its own, for `get_lm_usage`: then set none before it.
+        if parent is not None or not settings.track_usage:
+            changes["usage_tracker"] = _Tracker(phase.book_unseen, parent)
+        with dspy.context(**changes):
+            yield
+
+    def tool_call(self, reused: bool = False) -> None:
+        """Book one tool call, or one whose recorded observation was reused, to this ledger's innermost phase."""
+        phase = _innermost()
+        while phase is not None and phase.ledger is not self:
+            phase = phase.outer
+        self._book(OUTSIDE if phase is None else phase.name, Usage(tool_calls_reused=1) if reused else _TOOL_CALL)
+
+    @property
+    def by_phase(self) -> dict[str, Usage]:
+        """Usage per phase, in the order in which the phases first spent something."""
+        with self._lock:
+            return dict(self._phases)
+
+    @property
+    def usage(self) -> Usage:
+        """The sum over all phases."""
+        return sum(self.by_phase.values(), Usage())
+
+    @property
+    def elapsed(self) -> float:
+        """Wall seconds since the ledger began, with those of the report it started from."""
+        return time.monotonic() - self._began
+
+    def spent(self, budget: Budget) -> str | None:
+        """The first limit of `budget` that is reached, with its numbers ("tokens: 5120 of 5000"), or None."""
+        reached = self._reached(budget)
+        return reached and reached[1]
+
+    def check(self, budget: Budget) -> None:
+        """Raise `BudgetExhausted` if a limit of `budget` is reached."""
+        if reached := self._reached(budget):
+            limit, numbers = reached
+            raise BudgetExhausted(limit, f"the budget is spent: {numbers}; raise Budget({limit}=...) to go on")
+
+    def snapshot(self) -> LedgerReport:
+        """The report of this moment."""
+        return LedgerReport(phases=self.by_phase, seconds=self.elapsed)
+
+    def _reached(self, budget: Budget) -> tuple[str, str] | None:
+        usage = self.usage
+        used = (
+            ("lm_calls", usage.lm_calls),
+            ("tokens", usage.total_tokens),
+            ("cost", usage.cost),
+            ("tool_calls", usage.tool_calls),
+            ("seconds", self.elapsed),
+        )
+        for name, amount in used:
+            limit: float | None = getattr(budget, name)
+            if limit is not None and amount >= limit:
+                return name, f"{name}: {_number(amount)} of {_number(limit)}"
+        return None
+
+    def _book(self, phase: str, usage: Usage) -> None:
+        with self._lock:
+            known = self._phases.get(phase)
+            self._phases[phase] = usage if known is None else known + usage
+
+    def __copy__(self) -> Ledger:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ledger:
+        return self
+
+    def __reduce__(self) -> tuple[type[Ledger], tuple[LedgerReport]]:
+        return Ledger, (self.snapshot(),)
+
+
+_TOOL_CALL = Usage(tool_calls=1)
+
+
+class _Tracker(UsageTracker):
+    """Passes usage to `book`, then on to the user's tracker; threads share it, where DSPy would copy the user's."""
+
+    def __init__(self, book: Callable[[dict[str, Any]], object], parent: UsageTracker | None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.book = book
+        self.parent = parent
+        if parent is not None:
+            self.usage_data = parent.usage_data  # a `dspy.track_usage()` inside rolls up into this
+
+    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
+        self.book(usage_entry)
+        if self.parent is not None:
+            self.parent.add_usage(lm, usage_entry)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Tracker:
+        return self
+
+
+def _users_tracker() -> UsageTracker | None:
+    tracker = settings.usage_tracker
+    while isinstance(tracker, _Tracker):
+        tracker = tracker.parent
+    return tracker  # type: ignore[no-any-return]
+
+
+@dataclass(eq=False)
+class _Call:
+    """One LM call in flight: the usage it reported, and as one of the `caller_modules` its history entry."""
+
+    reported: list[Mapping[str, Any]] = field(default_factory=list)
+    history: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def usage(self, failed: bool) -> Usage:
+        if not self.reported and not failed:
+            return Usage(cache_hits=1)
+        total = sum((_tokens(entry) for entry in self.reported), Usage())
+        # Several candidates (`n=3`) are as many requests to most engines; the entry then holds a tuple of responses.
+        responses = self.history[-1].get("response") if self.history else None
+        candidates = len(responses) if isinstance(responses, tuple) else 1
+        cost = sum(entry.get("cost") or 0.0 for entry in self.history)
+        return total + Usage(lm_calls=max(1, len(self.reported), candidates), cost=cost)
+
+
+class _Phase(BaseCallback):
+    """One open phase of one ledger, as DSPy's callbacks see it."""
+
+    def __init__(self, ledger: Ledger, name: str, outer: _Phase | None) -> None:
+        self.ledger = ledger
+        self.name = name
+        self.outer = outer
+        self._calls: dict[str, tuple[_Call, AbstractContextManager[None]]] = {}
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        if _innermost() is not self:
+            return  # `dspy.streamify` keeps the callbacks of where it was built, and may be called elsewhere
+        call = _Call()
+        callers = [caller for caller in settings.caller_modules or () if not isinstance(caller, _Call)]
+        # Start and end are called by one frame in one context, so that this opens and closes there.
+        scope = dspy.context(
+            usage_tracker=_Tracker(call.reported.append, _users_tracker()), caller_modules=[call, *callers]
+        )
+        scope.__enter__()
+        self._calls[call_id] = call, scope
+
+    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+        if call_id not in self._calls:
+            return
+        call, scope = self._calls.pop(call_id)
+        try:
+            self.ledger._book(self.name, call.usage(failed=exception is not None))
+        finally:
+            scope.__exit__(None, None, None)
+
+    def book_unseen(self, entry: Mapping[str, Any]) -> None:
+        """Book usage that was reported outside of any call that the callback saw."""
+        self.ledger._book(self.name, _tokens(entry) + Usage(lm_calls=1))
+
+
+def _innermost() -> _Phase | None:
+    return getattr(settings, _PHASE, None)
+
+
+def _tokens(entry: Mapping[str, Any]) -> Usage:
+    """The token counts of a provider's usage, in either of the two usual namings."""
+    prompt, completion = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
+    return Usage(
+        prompt_tokens=_count(entry, *prompt),
+        completion_tokens=_count(entry, *completion),
+        cached_prompt_tokens=_count(entry, *(f"{name}_details.cached_tokens" for name in prompt)),
+        reasoning_tokens=_count(entry, *(f"{name}_details.reasoning_tokens" for name in completion)),
+    )
+
+
+def _count(entry: Any, *paths: str) -> int:
+    """The first positive number at one of the dotted `paths` into mappings and objects, else 0."""
+    for path in paths:
+        value = entry
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
+        if isinstance(value, (int, float)) and 0 < value < math.inf:
+            return int(value)
+    return 0
+
+
+def _number(amount: float) -> str:
+    return str(amount) if isinstance(amount, int) else f"{amount:.4g}"

@@ -1,0 +1,79 @@
+"""The textual gradient: where the blame lies, why, and what to change."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pivot_dspy.trajectory import Frozen
+
+Author = Literal["rule", "model", "person"]
+
+
+class Suspect(Frozen):
+    """A step that may have caused what went wrong.
+
+    Attributes:
+        position: where in the trajectory to rewrite from; the number of steps means: add something at the end.
+        step: id of the step there, None at the end.
+        kind: the kind of fault: that of a discrepancy, or `missing_step`, `wrong_value`, `wrong_selection`,
+            `narrow_result`, `unexplained`.
+        diagnosis: what seems wrong, in a sentence.
+        correction: what to change, where a rule can tell; else empty.
+        evidence: short quotes from observations, checks and requirements.
+        certain: whether the rule leaves no doubt about the place, so that no model needs to be asked for it.
+        requirements: the violated requirements that this would explain.
+    """
+
+    position: int
+    step: str | None
+    kind: str
+    diagnosis: str
+    correction: str = ""
+    evidence: tuple[str, ...] = ()
+    certain: bool = False
+    requirements: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str | None, str]:
+        """What refuting it refutes."""
+        return (self.step, self.kind)
+
+
+class Gradient(Frozen):
+    """Where to change a trajectory and how: made by rule, by a model or by a person, in one type.
+
+    Attributes:
+        locus: position of the first step to rewrite; what stands before it is kept.
+        step: id of that step, None at the end of the trajectory.
+        slice: ids of the steps that what went wrong depends on, earliest first.
+    """
+
+    locus: int
+    step: str | None
+    kind: str
+    diagnosis: str
+    correction: str = ""
+    evidence: tuple[str, ...] = ()
+    slice: tuple[str, ...] = ()
+    by: Author = "rule"
+
+    @classmethod
+    def of(cls, suspect: Suspect, slice_: tuple[str, ...] = ()) -> Gradient:
+        return cls(
+            locus=suspect.position,
+            step=suspect.step,
+            kind=suspect.kind,
+            diagnosis=suspect.diagnosis,
+            correction=suspect.correction,
+            evidence=suspect.evidence,
+            slice=slice_,
+        )
+
+    def to_text(self) -> str:
+        """The gradient in a few lines, as a model or a person reads it."""
+        where = f"step {self.step}" if self.step else "the end of the trajectory"
+        lines = [f"Blame: {where} ({self.kind}). {self.diagnosis}"]
+        if self.correction:
+            lines.append(f"Change: {self.correction}")
+        lines += [f"Evidence: {item}" for item in self.evidence]
+        return "\n".join(lines)

@@ -1,0 +1,336 @@
+"""The object that is optimised: a trajectory of steps, and what came of running it.
+
+Everything here is an immutable record with a JSON form. PIVOT, arXiv 2605.11225, section on trajectories as
+optimisable objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pivot_dspy import bindings, messages
+from pivot_dspy.errors import TrajectoryError
+
+SUBMIT = "submit"
+"""Name of the step that ends a trajectory; its arguments are the output fields of the signature."""
+
+_ID = re.compile(r"[A-Za-z0-9_]{1,64}")
+
+
+class Frozen(BaseModel):
+    """A record that never changes after it is made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Step(Frozen):
+    """One planned tool call.
+
+    Attributes:
+        id: short name, unique in its trajectory; later steps refer to the result as `$id`.
+        tool: name of the tool, or `submit`.
+        args: arguments; a string with `$id` in it is a binding (see `pivot_dspy.bindings`).
+        for_each: a binding that gives a list; the call is made once for each element, `$item`, and the result is a
+            list of `{"item": element, "result": value}`.
+        expects: a JMESPath condition on the step's own result that must give true.
+        why: the planner's reason, for people.
+        problem: why what was proposed cannot be read as a step; such a step never runs.
+    """
+
+    id: str
+    tool: str
+    args: dict[str, Any] = Field(default_factory=dict)
+    for_each: str | None = None
+    expects: str | None = None
+    why: str | None = None
+    problem: str | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _short_id(cls, value: str) -> str:
+        if not _ID.fullmatch(value) or value == bindings.ITEM:
+            raise ValueError(f"a step id is 1 to 64 letters, digits or _, and not 'item'; got {value!r}")
+        return value
+
+    @property
+    def is_submit(self) -> bool:
+        return self.tool == SUBMIT
+
+    def depends_on(self, known: frozenset[str]) -> tuple[str, ...]:
+        """Ids of the steps whose results this step's bindings read."""
+        return bindings.dependencies([self.for_each, self.args], known)
+
+    def content(self) -> dict[str, Any]:
+        """The part that decides what the step does: `why` is left out, and whatever is empty."""
+        return self.model_dump(exclude={"why"}, exclude_defaults=True)
+
+    def to_prompt(self) -> str:
+        """The step as one line of compact JSON, as a model writes it."""
+        return json.dumps(self.content(), ensure_ascii=False)
+
+
+class StepChange(Frozen):
+    """A step of one trajectory beside the step of the same id in another."""
+
+    before: Step
+    after: Step
+
+
+class TrajectoryDiff(Frozen):
+    """How one trajectory differs from another; `prefix` counts the equal steps that both start with."""
+
+    prefix: int
+    kept: tuple[str, ...]
+    added: tuple[Step, ...]
+    removed: tuple[Step, ...]
+    changed: tuple[StepChange, ...]
+
+
+class Trajectory(Frozen):
+    """An immutable sequence of steps that knows where it came from.
+
+    Attributes:
+        steps: the steps in the order in which they run.
+        parent: id of the trajectory that this one was made from.
+        operator: what made it: `plan`, `evolve`, `extend`, `compose`, `messages` or `given`.
+
+    >>> first = Trajectory(steps=(Step(id="a", tool="search", args={"day": "Monday"}),))
+    >>> second = first.replace_from(0, [Step(id="a", tool="search", args={"day": "Friday"})], operator="evolve")
+    >>> second.parent == first.id, second.diff(first).prefix
+    (True, 0)
+    """
+
+    steps: tuple[Step, ...] = ()
+    parent: str | None = None
+    operator: str = "given"
+
+    @field_validator("steps")
+    @classmethod
+    def _unique_ids(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        seen: set[str] = set()
+        for step in steps:
+            if step.id in seen:
+                raise ValueError(f"two steps are called {step.id!r}; give each step an id of its own")
+            seen.add(step.id)
+        return steps
+
+    @cached_property
+    def id(self) -> str:
+        """Content id: equal for equal steps, whatever their lineage. 12 hexadecimal digits."""
+        text = json.dumps([step.content() for step in self.steps], sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(step.id for step in self.steps)
+
+    @property
+    def submit(self) -> Step | None:
+        """The submitting step, if there is one."""
+        return next((step for step in self.steps if step.is_submit), None)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def index(self, step_id: str) -> int:
+        """Position of the step called `step_id`.
+
+        Raises:
+            TrajectoryError: there is no such step.
+        """
+        try:
+            return self.ids.index(step_id)
+        except ValueError:
+            raise TrajectoryError(f"no step {step_id!r}; the steps are {', '.join(self.ids) or 'none'}") from None
+
+    def common_prefix(self, other: Trajectory) -> int:
+        """Number of steps, from the start, that do the same in both."""
+        count = 0
+        for mine, theirs in zip(self.steps, other.steps, strict=False):
+            if mine.content() != theirs.content():
+                break
+            count += 1
+        return count
+
+    def replace_from(self, start: int, suffix: Sequence[Step], *, operator: str) -> Trajectory:
+        """The first `start` steps of this trajectory, then `suffix`; this one becomes the parent."""
+        return Trajectory(steps=(*self.steps[:start], *suffix), parent=self.id, operator=operator)
+
+    def diff(self, other: Trajectory) -> TrajectoryDiff:
+        """What changed from `other` to this trajectory."""
+        mine, theirs = ({step.id: step for step in t.steps} for t in (self, other))
+        same = [i for i in self.ids if i in theirs and mine[i].content() == theirs[i].content()]
+        return TrajectoryDiff(
+            prefix=self.common_prefix(other),
+            kept=tuple(same),
+            added=tuple(step for step in self.steps if step.id not in theirs),
+            removed=tuple(step for step in other.steps if step.id not in mine),
+            changed=tuple(
+                StepChange(before=theirs[i], after=mine[i]) for i in self.ids if i in theirs and i not in same
+            ),
+        )
+
+    def dependencies(self) -> dict[str, tuple[str, ...]]:
+        """For each step, the earlier or later steps that its bindings name."""
+        known = frozenset(self.ids)
+        return {step.id: step.depends_on(known) for step in self.steps}
+
+    def to_json(self) -> str:
+        return self.model_dump_json(exclude_defaults=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Trajectory:
+        """Inverse of `to_json`.
+
+        Raises:
+            TrajectoryError: the text is not a trajectory.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValueError as error:
+            raise TrajectoryError(f"not the JSON of a trajectory: {error}") from error
+
+    @classmethod
+    def from_messages(cls, log: Any, *, output: str | None = None) -> Trajectory:
+        """The trajectory that an agent ran, read from its chat log, to be refined.
+
+        Args:
+            log: OpenAI-style messages (`assistant` messages with `tool_calls`), or the `dspy.History` of a
+                `dspy.ReActV2` run. Arguments are taken literally: no binding is read into them.
+            output: name of the output field that the last plain assistant message answers; it becomes the `submit`
+                step. Without it, only a logged call of `submit` does.
+
+        Raises:
+            TrajectoryError: an entry is not a message.
+
+        >>> call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+        >>> t = Trajectory.from_messages([{"role": "assistant", "tool_calls": [call]},
+        ...                               {"role": "tool", "tool_call_id": "1", "content": "2"},
+        ...                               {"role": "assistant", "content": "It is 2."}], output="answer")
+        >>> [(step.tool, step.args) for step in t.steps]
+        [('add', {'a': 1}), ('submit', {'answer': 'It is 2.'})]
+        """
+        logged = messages.read(log)
+        steps: list[Step] = []
+        for number, call in enumerate(logged.calls, start=1):
+            if any(step.is_submit for step in steps):
+                raise TrajectoryError(f"call {number} of the log comes after submit; cut the log at its first submit")
+            step_id = SUBMIT if call.tool == SUBMIT else f"c{number}"
+            args = _literal(call.arguments)
+            steps.append(Step(id=step_id, tool=call.tool, args=args, why=call.why, problem=call.problem))
+        if output and logged.final_text and not any(step.is_submit for step in steps):
+            steps.append(Step(id=SUBMIT, tool=SUBMIT, args={output: bindings.escape(logged.final_text)}))
+        return cls(steps=tuple(steps), operator="messages")
+
+
+FaultKind = Literal[
+    "malformed_step",
+    "unknown_tool",
+    "bad_arguments",
+    "unresolved_binding",
+    "tool_error",
+    "timeout",
+    "unserialisable",
+    "unmet_expectation",
+    "violated_requirement",
+    "unsupported_claim",
+    "missing_submit",
+]
+
+
+class Fault(Frozen):
+    """Why a call gave no value: its kind, what happened, and what was expected instead."""
+
+    kind: FaultKind
+    message: str
+    expected: str | None = None
+    reference: str | None = None
+
+
+class Discrepancy(Frozen):
+    """One difference between plan and execution. `step` is None where the whole trajectory is meant."""
+
+    kind: FaultKind
+    message: str
+    step: str | None = None
+    expected: str | None = None
+    reference: str | None = None
+    requirement: str | None = None
+
+
+class Observation(Frozen):
+    """What running a step gave.
+
+    Attributes:
+        step: id of the step.
+        status: `ok`; `error` (see `fault`); `blocked` (a step it depends on gave nothing); `withheld` (not run because
+            it may only run at commit).
+        value: the result as plain JSON data, whole.
+        args: the arguments after bindings were resolved; for a repeated step, None.
+        calls: number of tool calls made.
+        reused: whether it was taken over from an earlier execution without a call.
+        seconds: time in the tool.
+    """
+
+    step: str
+    status: Literal["ok", "error", "blocked", "withheld"] = "ok"
+    value: Any = None
+    args: dict[str, Any] | None = None
+    fault: Fault | None = None
+    calls: int = 0
+    reused: bool = False
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+
+class Execution(Frozen):
+    """A trajectory with its observations, one for each step.
+
+    Attributes:
+        tier: how the environment was kept safe: `fork`, `replay` or `live`.
+        outputs: the resolved arguments of `submit`, empty where it did not run.
+        state: the environment's own short description of where it ended up.
+        discrepancies: what differed from the plan while running, in the order of the steps.
+    """
+
+    trajectory: Trajectory
+    observations: tuple[Observation, ...] = ()
+    tier: Literal["fork", "replay", "live"] = "fork"
+    outputs: dict[str, Any] = Field(default_factory=dict)
+    missing_outputs: tuple[str, ...] = ()
+    state: str = ""
+    discrepancies: tuple[Discrepancy, ...] = ()
+
+    @cached_property
+    def by_step(self) -> Mapping[str, Observation]:
+        return {observation.step: observation for observation in self.observations}
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """Ids of the steps that wait for commit."""
+        return tuple(o.step for o in self.observations if o.status == "withheld")
+
+    @property
+    def tool_calls(self) -> int:
+        """Calls that were really made in this execution; reused ones are not counted."""
+        return sum(o.calls for o in self.observations if not o.reused)
+
+
+def _literal(value: Any) -> Any:
+    if isinstance(value, str):
+        return bindings.escape(value)
+    if isinstance(value, Mapping):
+        return {key: _literal(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_literal(item) for item in value]
+    return value

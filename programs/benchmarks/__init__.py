@@ -1,0 +1,1 @@
+"""Commands that measure, each run as `python -m programs.benchmarks.NAME`."""

@@ -1,0 +1,226 @@
+"""Reads DeepPlanning shopping cases from disk, with the gold kept apart from what a solver may see."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = "Qwen/DeepPlanning"
+PINNED = "213876cce679f993a476d01042e13d111c0e3648"  # as pinned by public users of the data set; pass another to move
+ARCHIVES = tuple(f"shoppingplanning/database_zip/database_level{level}.tar.gz" for level in (1, 2, 3))
+_LAYOUT = "database_level{1,2,3}/case_N/ with products.jsonl, user_info.json, cart.json and validation_cases.json"
+
+
+class DataError(ValueError):
+    """The data is missing or not in the expected form; the message names the file, the line and what is expected."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One task as a solver may see it: the request, the store's products, the buyer's record and the empty cart."""
+
+    id: str
+    level: int
+    number: int
+    query: str
+    products: tuple[dict[str, Any], ...] = field(repr=False)
+    user: dict[str, Any] = field(repr=False)
+    cart: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Gold:
+    """What the benchmark expects in the cart: the products' records and how many of each coupon."""
+
+    products: tuple[dict[str, Any], ...]
+    coupons: dict[str, int]
+
+    @property
+    def product_ids(self) -> tuple[str, ...]:
+        """The ids of the expected products."""
+        return tuple(product["product_id"] for product in self.products)
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The benchmark's own reading of a request: one sentence for each product wanted."""
+
+    sub_queries: tuple[str, ...]
+
+
+def load_cases(directory: str | Path) -> list[Case]:
+    """All cases under a folder that holds database_level{1,2,3}/case_N, by level, then number; none holds any gold.
+
+    Raises DataError where the folder, a file or a line is missing or broken."""
+    root = Path(directory)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; expected {_LAYOUT} (hub_directory() downloads it)")
+    found = sorted(
+        (int(level[1]), int(number[1]), folder)
+        for folder in root.glob("database_level*/case_*")
+        if (level := re.fullmatch(r"database_level(\d+)", folder.parent.name))
+        and (number := re.fullmatch(r"case_(\d+)", folder.name))
+    )
+    if not found:
+        raise DataError(f"{root}: no cases found; expected {_LAYOUT}")
+    return [_load_case(level, number, folder) for level, number, folder in found]
+
+
+def load_gold(directory: str | Path, case_id: str) -> Gold:
+    """The expected cart of a case such as "L1-10". For scoring only. Raises DataError."""
+    file = _case_folder(directory, case_id) / "validation_cases.json"
+    record = _read_object(file)
+    products = _expect(file, record, "ground_truth_products", list)
+    coupons = _expect(file, record, "ground_truth_coupons", dict) if "ground_truth_coupons" in record else {}
+    if not all(isinstance(product, dict) and isinstance(product.get("product_id"), str) for product in products):
+        raise DataError(f"{file}: expected objects with a text 'product_id' in 'ground_truth_products'")
+    return Gold(tuple(products), coupons)
+
+
+def load_annotation(directory: str | Path, case_id: str) -> Annotation:
+    """The sub-queries of a case such as "L1-10". For study only. Raises DataError."""
+    file = _case_folder(directory, case_id) / "validation_cases.json"
+    entries = _expect(file, _read_object(file), "meta_info", list)
+    if not all(isinstance(entry, dict) and isinstance(entry.get("sub_query"), str) for entry in entries):
+        raise DataError(f"{file}: expected objects with a text 'sub_query' in 'meta_info'")
+    return Annotation(tuple(entry["sub_query"] for entry in entries))
+
+
+def hub_directory(revision: str = PINNED) -> Path:
+    """Downloads the shopping archives of the data set Qwen/DeepPlanning once and returns the folder to load from.
+
+    Raises DataError where the hub cannot be reached or has no such revision, ImportError without huggingface_hub."""
+    from huggingface_hub import hf_hub_download
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pivot_dspy" / "deepplanning"
+    if re.fullmatch("[0-9a-f]{40}", revision) and (cache / revision).is_dir():
+        return cache / revision
+    try:
+        archives = [
+            Path(hf_hub_download(REPOSITORY, name, repo_type="dataset", revision=revision)) for name in ARCHIVES
+        ]
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"cannot download {REPOSITORY} at {revision!r} from the Hugging Face hub: check the network and the "
+            f"revision, or load from a folder that holds {_LAYOUT} ({type(error).__name__}: {error})"
+        ) from error
+    commit = archives[0].parents[2].name  # the hub's cache keeps files under snapshots/COMMIT/, whatever was asked for
+    target = cache / commit
+    if not target.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            folder = Path(scratch) / commit
+            for archive in archives:
+                extract(archive, folder)
+            try:
+                folder.rename(target)  # in one move, so that no half-made folder is ever taken for a whole one
+            except OSError:
+                if not target.is_dir():  # another process may have been first
+                    raise
+    return target
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Unpacks a .tar.gz of plain files and folders. Raises DataError for a member that would leave the folder or is
+    anything else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            if hasattr(tarfile, "data_filter"):
+                tar.extractall(folder, filter="data")
+            else:
+                _extract_checked(tar, folder)
+    except (tarfile.TarError, EOFError) as error:
+        raise DataError(f"{archive}: not a safe, whole .tar.gz ({error}); delete it and download again") from error
+
+
+def _extract_checked(tar: tarfile.TarFile, folder: Path) -> None:
+    root = folder.resolve()
+    for member in tar:
+        path = (root / member.name).resolve()
+        if not (member.isfile() or member.isdir()) or not path.is_relative_to(root):
+            raise tarfile.TarError(f"member {member.name!r} is not a plain file inside the archive's folder")
+        if member.isdir():
+            path.mkdir(parents=True, exist_ok=True)
+        elif source := tar.extractfile(member):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with source, path.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+
+
+def _load_case(level: int, number: int, folder: Path) -> Case:
+    request = folder / "validation_cases.json"
+    cart_file = folder / "cart.json"
+    cart = _read_object(cart_file)
+    for key, kind in (("items", list), ("used_coupons", list), ("summary", dict)):
+        _expect(cart_file, cart, key, kind)
+    return Case(
+        id=f"L{level}-{number}",
+        level=level,
+        number=number,
+        query=_expect(request, _read_object(request), "query", str),
+        products=_read_products(folder / "products.jsonl"),
+        user=_read_object(folder / "user_info.json"),
+        cart=cart,
+    )
+
+
+def _read_products(file: Path) -> tuple[dict[str, Any], ...]:
+    products: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(_read_text(file).split("\n"), start=1):
+        if not line.strip():
+            continue
+        product = _parse(file, line, first_line=number)
+        product_id = product.get("product_id") if isinstance(product, dict) else None
+        if not isinstance(product_id, str):
+            raise DataError(f"{file}, line {number}: expected an object with a text 'product_id'")
+        if product_id in products:
+            raise DataError(f"{file}, line {number}: product_id {product_id!r} a second time; expected unique ids")
+        products[product_id] = product
+    if not products:
+        raise DataError(f"{file}: no products; expected one JSON object on each line")
+    return tuple(products.values())
+
+
+def _case_folder(directory: str | Path, case_id: str) -> Path:
+    parts = re.fullmatch(r"L(\d+)-(\d+)", case_id)
+    if not parts:
+        raise DataError(f"case id {case_id!r}: expected L followed by level, a dash and the number, such as 'L1-10'")
+    return Path(directory) / f"database_level{parts[1]}" / f"case_{parts[2]}"
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: no such file; expected {_LAYOUT}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not UTF-8 text ({error})") from error
+
+
+def _parse(file: Path, text: str, first_line: int = 1) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        raise DataError(f"{file}, line {line}: expected JSON, but {error.msg} at column {error.colno}") from error
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    record = _parse(file, _read_text(file))
+    if not isinstance(record, dict):
+        raise DataError(f"{file}, line 1: expected a JSON object, found {type(record).__name__}")
+    return record
+
+
+def _expect(file: Path, record: dict[str, Any], key: str, kind: type) -> Any:
+    if not isinstance(record.get(key), kind):
+        raise DataError(f"{file}: expected {key!r} to be a {kind.__name__}")
+    return record[key]
