@@ -31,7 +31,14 @@ Permit = Callable[[bool], None]
 """Called with False before each tool call and with True for each reused one; it may raise `BudgetExhausted`."""
 
 
+Watch = Callable[[Observation], None]
+
+
 def _always(reused: bool) -> None:
+    return None
+
+
+def _ignore(observation: Observation) -> None:
     return None
 
 
@@ -61,6 +68,7 @@ def execute(
     outputs: Mapping[str, Any] | None = None,
     base: Run | None = None,
     permit: Permit = _always,
+    watch: Watch = _ignore,
 ) -> Steps[Run]:
     """Run `trajectory` in `session`.
 
@@ -71,17 +79,21 @@ def execute(
         base: an earlier run of a trajectory that starts with the same steps. In the `fork` tier, and given the forked
             `base.after(k)` as session, those steps are taken over; in the others only their reads are.
         permit: asked before every tool call.
+        watch: told each observation as it is made; what it raises ends the run there.
     """
-    runner = _Runner(trajectory, session, dict(outputs or {}), permit)
+    runner = _Runner(trajectory, session, dict(outputs or {}), permit, watch)
     return runner.run(base)
 
 
 class _Runner:
-    def __init__(self, trajectory: Trajectory, session: Session, outputs: dict[str, Any], permit: Permit) -> None:
+    def __init__(
+        self, trajectory: Trajectory, session: Session, outputs: dict[str, Any], permit: Permit, watch: Watch
+    ) -> None:
         self.trajectory = trajectory
         self.session = session
         self.outputs = outputs
         self.permit = permit
+        self.watch = watch
         self.known = frozenset(trajectory.ids)
         self.results: dict[str, Any] = {}
         self.observations: list[Observation] = []
@@ -109,6 +121,7 @@ class _Runner:
                 self.before[position] = self.session.fork()
             observation = yield from self._observe(step, spec)
             self._record(step, observation)
+            self.watch(observation)
             if observation.fault is not None and observation.fault.kind == "timeout" and forks:
                 # The call that hangs may still act on this instance; go on from a copy that it cannot reach.
                 self.session = self.before[max(self.before)].fork() if self.before else self.session

@@ -170,8 +170,10 @@ def evaluate(requirements: Requirements, execution: Execution, session: Session)
 
     Checks are run on a fork, where there are forks, so that one that writes all the same harms nothing.
     """
-    checked = any(item.check for item in requirements.items) and session.family.tier == "fork"
-    place = session.fork() if checked else session
+    checks = [(item.id, item.check, item.args) for item in requirements.items if item.check is not None]
+    place = session.fork() if checks and session.family.tier == "fork" else session
+    if checks:
+        place.environment.begin_checks(checks)
     return tuple(_finding(item, execution, place) for item in requirements.items)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
 
+from pivot_dspy._json import plain
 from pivot_dspy.errors import ConfigurationError
 
 Effect = Literal["read", "write", "irreversible"]
@@ -24,6 +25,7 @@ class ToolMark(NamedTuple):
     effect: Effect
     preview: str | None
     timeout: float | None
+    returns: Any = None
 
 
 class CheckResult(NamedTuple):
@@ -42,10 +44,24 @@ class CheckResult(NamedTuple):
     hint: str = ""
     about: tuple[Any, ...] = ()
 
+    @classmethod
+    def of(cls, found: Any) -> CheckResult:
+        """What a check returned, as a `CheckResult` of plain values.
 
-def tool(*, effect: Effect = "write", preview: str | None = None, timeout: float | None = None) -> Callable[
-    [Function], Function
-]:
+        Raises:
+            TypeError: it is neither a `CheckResult`, a bool nor a pair of bool and evidence.
+        """
+        holds, *rest = found if isinstance(found, tuple) and 1 <= len(found) <= 4 else (found,)
+        if holds is None or isinstance(holds, (str, bytes, tuple, list, dict)):
+            raise TypeError(f"a check returns a bool, (bool, evidence) or a CheckResult, not {type(found).__name__}")
+        evidence, hint, about = (*rest, *("", "", ())[len(rest) :])
+        values = about if isinstance(about, (list, tuple, set, frozenset)) else (about,)
+        return cls(bool(holds), str(evidence), str(hint), tuple(plain(list(values))))
+
+
+def tool(
+    *, effect: Effect = "write", preview: str | None = None, timeout: float | None = None, returns: Any = None
+) -> Callable[[Function], Function]:
     """Mark a method of an `Environment` as a tool.
 
     Args:
@@ -53,6 +69,7 @@ def tool(*, effect: Effect = "write", preview: str | None = None, timeout: float
         preview: name of a method with the same parameters that stands in for an irreversible tool until commit: it
             must change nothing outside the session, and returns what the tool is expected to return.
         timeout: seconds that one call may take, instead of the session's default.
+        returns: the type of a result that is no error, where the annotation also names errors: planners see this one.
 
     >>> class Counter(Environment):
     ...     @tool(effect="read")
@@ -61,9 +78,11 @@ def tool(*, effect: Effect = "write", preview: str | None = None, timeout: float
     """
     if effect not in EFFECTS:
         raise ConfigurationError(f"effect must be one of {', '.join(EFFECTS)}; got {effect!r}")
+    if timeout is not None and not timeout > 0:
+        raise ConfigurationError(f"timeout is in seconds and above 0; got {timeout!r}")
 
     def mark(function: Function) -> Function:
-        setattr(function, TOOL_MARK, ToolMark(effect, preview, timeout))
+        setattr(function, TOOL_MARK, ToolMark(effect, preview, timeout, returns))
         return function
 
     return mark
@@ -86,6 +105,8 @@ class Environment:
         vocabulary: what a planner needs to know to write the arguments of checks, beyond their types.
         orientation: names of read tools without required arguments whose results the planner sees before planning.
         forkable: False where a copy is impossible; then the environment is opened again instead, or stays read-only.
+        reopenable: False where a new instance acts on the same outside world as the last, so that what one does is
+            not undone by dropping it; without a copy either, nothing is then written before commit.
 
     >>> class Calendar(Environment):
     ...     def __init__(self) -> None:
@@ -104,8 +125,9 @@ class Environment:
 
     policy: str = ""
     vocabulary: str = ""
-    orientation: ClassVar[tuple[str, ...]] = ()
-    forkable: ClassVar[bool] = True
+    orientation: tuple[str, ...] = ()
+    forkable: bool = True
+    reopenable: bool = True
 
     def fork(self) -> Environment:
         """An independent copy: nothing done to one is seen by the other. The default is `copy.deepcopy`."""
@@ -113,7 +135,7 @@ class Environment:
 
     def close(self) -> None:
         """Release what this instance holds. Called once for each opened or forked instance."""
-        return None
+        return
 
     def error_of(self, tool: str, value: Any) -> str | None:
         """The message, where the value that `tool` returned says that the call failed."""
@@ -122,6 +144,12 @@ class Environment:
     def describe(self) -> str:
         """Where the environment now stands, in one line for the model's report; empty where there is nothing to say."""
         return ""
+
+    def begin_checks(self, checks: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+        """Told all executable requirements, as (id, check, args), before they are evaluated: for checks that look at
+        the requirements as a whole, such as "nothing but what was asked for".
+        """
+        return None
 
     def summarise(self, tool: str, value: Any) -> str | None:
         """A short account of a result for the report, or None for the generic one."""

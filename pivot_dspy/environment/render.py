@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import inspect
 import json
 import types
@@ -15,15 +16,18 @@ from typing_extensions import NotRequired, Required
 Named = dict[str, str]
 """Named record types met while rendering: name to its one-line definition."""
 
-_PLAIN: dict[Any, str] = {
-    str: "str", int: "int", float: "float", bool: "bool", type(None): "null", Any: "any", inspect.Parameter.empty: "any",
-}
+_PLAIN: list[tuple[Any, str]] = [
+    (str, "str"), (int, "int"), (float, "float"), (bool, "bool"), (type(None), "null"), (None, "null"), (Any, "any"),
+    (inspect.Parameter.empty, "any"), (dict, "object"),
+]  # fmt: skip
+_JSON = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", None: "any"}
 
 
 def type_text(annotation: Any, named: Named) -> str:
     """`annotation` in short form; record types are added to `named` and referred to by name."""
-    if annotation in _PLAIN:
-        return _PLAIN[annotation]
+    for plain, text in _PLAIN:
+        if annotation is plain:
+            return text
     origin, args = get_origin(annotation), get_args(annotation)
     if origin in (Annotated, NotRequired, Required):
         return type_text(args[0], named)
@@ -31,44 +35,53 @@ def type_text(annotation: Any, named: Named) -> str:
         return " | ".join(repr(arg) for arg in args)
     if origin in (Union, types.UnionType):
         return " | ".join(dict.fromkeys(type_text(arg, named) for arg in args))
-    if origin in (list, set, tuple, frozenset) or annotation in (list, set, tuple, frozenset):
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return " | ".join(repr(member.value) for member in annotation)
+    container = origin or annotation
+    if container in (list, set, tuple, frozenset):
         inner = [arg for arg in args if arg is not Ellipsis]
         return f"[{', '.join(type_text(arg, named) for arg in inner) or 'any'}]"
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping) or annotation is dict:
-        return f"{{{type_text(args[0], named)}: {type_text(args[1], named)}}}" if len(args) == 2 else "object"
-    fields = _record_fields(annotation)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"{{{type_text(args[0], named)}: {type_text(args[1], named)}}}"
+    fields = _record_fields(container)
     if fields is not None:
-        name = annotation.__name__
+        name = str(container.__name__)
         if name not in named:
             named[name] = "..."  # a record that refers to itself stops here
-            inner_text = ", ".join(
-                field if text == "str" else f"{field}: {text}"
-                for field, text in ((field, type_text(hint, named)) for field, hint in fields.items())
-            )
-            named[name] = f"{{{inner_text}}}"
-        return str(name)
+            texts = {field: type_text(hint, named) for field, hint in fields.items()}
+            named[name] = f"{{{', '.join(f if text == 'str' else f'{f}: {text}' for f, text in texts.items())}}}"
+        return name
     return str(getattr(annotation, "__name__", None) or annotation)
 
 
-def schema_text(schema: Mapping[str, Any]) -> str:
-    """A JSON schema in the same short form."""
-    if "enum" in schema:
-        return " | ".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"])
-    for key in ("anyOf", "oneOf"):
+def schema_text(schema: Any, definitions: Mapping[str, Any] | None = None, *, depth: int = 6) -> str:
+    """A JSON schema in the same short form; references are followed `depth` deep."""
+    if not isinstance(schema, Mapping) or depth < 0:
+        return "any"
+    definitions = schema.get("$defs") or schema.get("definitions") or definitions or {}
+    if "$ref" in schema:
+        return schema_text(definitions.get(str(schema["$ref"]).rsplit("/", 1)[-1]), definitions, depth=depth - 1)
+    if "enum" in schema or "const" in schema:
+        return " | ".join(json.dumps(value, ensure_ascii=False) for value in schema.get("enum") or [schema["const"]])
+    for key in ("anyOf", "oneOf", "allOf"):
         if key in schema:
-            return " | ".join(dict.fromkeys(schema_text(option) for option in schema[key]))
+            texts = (schema_text(option, definitions, depth=depth - 1) for option in schema[key])
+            return " | ".join(dict.fromkeys(texts))
     kind = schema.get("type")
+    if isinstance(kind, list):
+        return " | ".join(schema_text({**schema, "type": one}, definitions, depth=depth - 1) for one in kind)
     if kind == "array":
-        return f"[{schema_text(schema.get('items', {}))}]"
+        return f"[{schema_text(schema.get('items'), definitions, depth=depth - 1)}]"
     if kind == "object" and schema.get("properties"):
-        required = set(schema.get("required", ()))
+        required = schema.get("required", ())
         fields = (
-            f"{name}{'' if name in required else '?'}: {schema_text(inner)}"
+            f"{name}{'' if name in required else '?'}: {schema_text(inner, definitions, depth=depth - 1)}"
             for name, inner in schema["properties"].items()
         )
         return f"{{{', '.join(fields)}}}"
-    names = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "null", None: "any"}
-    return names.get(kind, str(kind)) if not isinstance(kind, list) else " | ".join(names.get(k, str(k)) for k in kind)
+    if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
+        return f"{{str: {schema_text(schema['additionalProperties'], definitions, depth=depth - 1)}}}"
+    return _JSON.get(kind, str(kind))
 
 
 def _record_fields(annotation: Any) -> dict[str, Any] | None:

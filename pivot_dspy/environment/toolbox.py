@@ -6,7 +6,7 @@ import dis
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_type_hints
 
@@ -122,9 +122,10 @@ class Toolbox:
             mark: ToolMark | None = getattr(function, TOOL_MARK, None)
             if mark is not None:
                 preview = _method(environment, mark.preview, name) if mark.preview else None
-                tools.append(
-                    describe(function, name=name, effect=mark.effect, preview=preview, timeout=mark.timeout, method=True)
+                spec = describe(
+                    function, name=name, effect=mark.effect, preview=preview, timeout=mark.timeout, method=True
                 )
+                tools.append(spec if mark.returns is None else replace(spec, returns=mark.returns))
             if getattr(function, CHECK_MARK, False):
                 if mark is not None and mark.effect != "read":
                     raise ConfigurationError(f"{name} is a check and a tool that writes; split it into two methods")

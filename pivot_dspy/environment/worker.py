@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+from pivot_dspy.errors import PivotError
 
 Result = TypeVar("Result")
 
@@ -22,25 +25,68 @@ class Worker:
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._local = threading.local()
 
     def submit(self, function: Callable[[], Result]) -> Future[Result]:
-        """Run `function` in the thread, in a copy of the caller's context."""
+        """Run `function` in the thread, in a copy of the caller's context.
+
+        Raises:
+            PivotError: the worker has been stopped.
+        """
+        if self._stopped:
+            raise PivotError("the sessions of this run are closed; open the environment again")
         future: Future[Result] = Future()
         context = contextvars.copy_context()
         self._jobs.put((future, lambda: context.run(function)))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="pivot-environment", daemon=True)
-            self._thread.start()
+            with self._lock:
+                if self._thread is None:
+                    self._start()
         return future
+
+    def finish(self, coroutine: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """Run a coroutine to its end in this thread's event loop; to be called in the thread itself.
+
+        The loop lives as long as the thread, so that what an async tool keeps open can be used by its next call.
+        """
+        loop: asyncio.AbstractEventLoop | None = getattr(self._local, "loop", None)
+        if loop is None:
+            loop = self._local.loop = asyncio.new_event_loop()
+        return loop.run_until_complete(coroutine())
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs in this worker's thread."""
+        return threading.current_thread() is self._thread
+
+    def replace(self) -> None:
+        """Leave the thread with the call that it hangs in, and let a new one go on with what waits."""
+        with self._lock:
+            self._start()
 
     def stop(self) -> None:
         """End the thread after what was submitted; a hung one is left to end with the process."""
+        self._stopped = True
         self._jobs.put(None)
 
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="pivot-environment", daemon=True)
+        self._thread.start()
+
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while self.is_current and (job := self._jobs.get()) is not None:
             future, function = job
-            try:
-                future.set_result(function())
-            except BaseException as error:
-                future.set_exception(error)
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except BaseException as error:
+                    future.set_exception(error)
+            del job, future, function  # an idle thread must keep nothing alive
+        loop: asyncio.AbstractEventLoop | None = getattr(self._local, "loop", None)
+        if loop is not None:
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()

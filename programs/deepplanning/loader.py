@@ -173,20 +173,17 @@ def _load_case(level: int, number: int, folder: Path) -> Case:
 
 
 def _read_products(file: Path) -> tuple[dict[str, Any], ...]:
-    products: dict[str, dict[str, Any]] = {}
+    products: list[dict[str, Any]] = []
     for number, line in enumerate(_read_text(file).split("\n"), start=1):
         if not line.strip():
             continue
         product = _parse(file, line, first_line=number)
-        product_id = product.get("product_id") if isinstance(product, dict) else None
-        if not isinstance(product_id, str):
+        if not (isinstance(product, dict) and isinstance(product.get("product_id"), str)):
             raise DataError(f"{file}, line {number}: expected an object with a text 'product_id'")
-        if product_id in products:
-            raise DataError(f"{file}, line {number}: product_id {product_id!r} a second time; expected unique ids")
-        products[product_id] = product
+        products.append(product)
     if not products:
         raise DataError(f"{file}: no products; expected one JSON object on each line")
-    return tuple(products.values())
+    return tuple(products)
 
 
 def _case_folder(directory: str | Path, case_id: str) -> Path:

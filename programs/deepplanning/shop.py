@@ -8,11 +8,20 @@ import operator as compare
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
-from typing_extensions import TypedDict
-
 from programs.deepplanning import coupons, transport
 from programs.deepplanning.loader import Case
-from programs.deepplanning.store import Cart, Product, Store, User, copied
+from programs.deepplanning.store import (
+    Cart,
+    Details,
+    Error,
+    Filtered,
+    Found,
+    Sorted,
+    Store,
+    TransportTime,
+    User,
+    copied,
+)
 
 RangeKey = Literal[
     "price", "stock_quantity", "sales_volume.monthly", "sales_volume.total", "rating.average_score",
@@ -23,34 +32,6 @@ SortKey = Literal[
     "price", "sales_volume.monthly", "sales_volume.total", "rating.average_score", "stock_quantity", "name"
 ]  # fmt: skip
 Order = Literal["asc", "desc"]
-
-
-class Error(TypedDict):
-    error: str
-
-
-class Found(TypedDict):
-    product_ids: list[str]
-
-
-class Filtered(TypedDict):
-    filtered_products_ids: list[str]
-
-
-class Sorted(TypedDict):
-    sorted_product_ids: list[str]
-
-
-class Details(TypedDict):
-    products: list[Product]
-
-
-class TransportTime(TypedDict):
-    product_id: str
-    origin: str
-    destination: str
-    estimated_delivery_days: int
-
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": compare.gt, ">=": compare.ge, "<": compare.lt, "<=": compare.le, "==": compare.eq
@@ -70,7 +51,7 @@ class Shop:
     @classmethod
     def of(cls, case: Case, store: Store | None = None) -> "Shop":
         """A fresh shop for a case; pass the store of an earlier one for the same case to share its index."""
-        return cls(store or Store(case.products), cast(User, case.user), cast(Cart, case.cart))
+        return cls(Store(case.products) if store is None else store, cast(User, case.user), cast(Cart, case.cart))
 
     @property
     def cart(self) -> Cart:
@@ -118,8 +99,8 @@ class Shop:
             return {"error": "Missing required parameters: condition_key, operator, or value."}
         if error := self._unknown(product_ids):
             return error
-        column = self.store.column(condition_key)
-        holds = _COMPARE.get(operator)
+        # str: any JSON value may come by way of `answer`, and what is no text names no column and no comparison.
+        column, holds = self.store.column(str(condition_key)), _COMPARE.get(str(operator))
         kept = []
         for product_id in product_ids or self.store.products:
             found = column.get(product_id)
@@ -189,7 +170,7 @@ class Shop:
 
     def get_user_info(self, user_id: str | None = None) -> User | Error:
         """The record of the user, who is the current one if user_id is absent."""
-        if user_id and user_id != self.user.get("user_id"):
+        if user_id and user_id not in {self.user.get("user_id")}:
             return cast(Error, {"error": f"User with user_id '{user_id}' not found", "user": None})
         return cast(User, copied(self.user))
 

@@ -1,4 +1,4 @@
-"""The domain's records, and the products of one task: immutable, indexed once, shared between all forks of a shop."""
+"""The domain's records, what its tools return, and the products of one task, indexed once and shared by all forks."""
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -121,6 +121,33 @@ class Cart(TypedDict):
     summary: Summary
 
 
+class Error(TypedDict):
+    error: str
+
+
+class Found(TypedDict):
+    product_ids: list[str]
+
+
+class Filtered(TypedDict):
+    filtered_products_ids: list[str]
+
+
+class Sorted(TypedDict):
+    sorted_product_ids: list[str]
+
+
+class Details(TypedDict):
+    products: list[Product]
+
+
+class TransportTime(TypedDict):
+    product_id: str
+    origin: str
+    destination: str
+    estimated_delivery_days: int
+
+
 SEARCHED = (
     "brand", "color", "size", "thickness", "elasticity", "version_type", "collar_type", "suitable_season",
     "target_demographic", "name",
@@ -130,7 +157,7 @@ _ATOMS = (str, int, float, bool, type(None))
 
 
 def copied(value: Any) -> Any:
-    """A deep copy of a JSON value, about five times as fast as copy.deepcopy."""
+    """A deep copy of a JSON value, several times as fast as copy.deepcopy."""
     if type(value) is dict:
         return {key: item if type(item) in _ATOMS else copied(item) for key, item in value.items()}
     if type(value) is list:
@@ -139,8 +166,8 @@ def copied(value: Any) -> Any:
 
 
 class Store:
-    """The products of one task, by id and in file order. Nothing here changes: columns, index and term scores are made
-    when first asked for and kept, so one store serves any number of shops and threads."""
+    """The products of one task, by id and in file order; of a repeated id the last counts. Nothing here changes:
+    columns, index and word scores are made when first asked for and kept, so one store serves any number of shops."""
 
     def __init__(self, products: Iterable[Mapping[str, Any]]) -> None:
         self.products: dict[str, Product] = {product["product_id"]: cast(Product, product) for product in products}

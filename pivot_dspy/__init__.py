@@ -1,0 +1,60 @@
+"""PIVOT for DSPy: plan, inspect, evolve and verify an agent's trajectory before it becomes real."""
+
+from pivot_dspy.acceptance import Acceptance, NonDecreasing, StrictImprovement, WithMargin
+from pivot_dspy.budget import Budget, BudgetExhausted, Ledger, LedgerReport, Usage
+from pivot_dspy.environment.base import CheckResult, Environment, check, tool
+from pivot_dspy.environment.functions import from_functions
+from pivot_dspy.errors import CommitError, ConfigurationError, PivotError, PlanningFailed, TrajectoryError
+from pivot_dspy.gradient import Gradient, Suspect
+from pivot_dspy.history import Event
+from pivot_dspy.loss import Loss, Weights
+from pivot_dspy.metric import trajectory_metric
+from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.refiners.base import Refiner
+from pivot_dspy.refiners.pivot import Pivot
+from pivot_dspy.refiners.result import Refined
+from pivot_dspy.requirements import Amendment, Finding, Requirement, Requirements
+from pivot_dspy.trajectory import Discrepancy, Execution, Observation, Step, Trajectory
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Acceptance",
+    "Amendment",
+    "Budget",
+    "BudgetExhausted",
+    "CheckResult",
+    "CommitError",
+    "ConfigurationError",
+    "Discrepancy",
+    "Environment",
+    "Event",
+    "Execution",
+    "Finding",
+    "Gradient",
+    "Ledger",
+    "LedgerReport",
+    "Loss",
+    "NonDecreasing",
+    "Observation",
+    "Pivot",
+    "PivotError",
+    "PlanningFailed",
+    "Refined",
+    "Refiner",
+    "Requirement",
+    "Requirements",
+    "Step",
+    "StrictImprovement",
+    "Suspect",
+    "Trajectory",
+    "TrajectoryError",
+    "Usage",
+    "Verdict",
+    "Weights",
+    "WithMargin",
+    "check",
+    "from_functions",
+    "tool",
+    "trajectory_metric",
+]

@@ -1,0 +1,37 @@
+"""Plain JSON data: what trajectories and observations are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+
+def plain(value: Any) -> Any:
+    """A copy of `value` as plain JSON data, in which NaN and infinities are null and unpaired surrogates `?`.
+
+    Raises:
+        ValueError: something in it has no JSON form.
+    """
+    try:
+        return from_json(to_json(value, inf_nan_mode="null"))
+    except ValueError as error:
+        if "surrogates not allowed" not in str(error):
+            raise
+        return from_json(to_json(_encodable(value), inf_nan_mode="null"))
+
+
+def encodable(text: str) -> str:
+    """`text` without unpaired surrogates, which a model's cut-off escapes leave and UTF-8 cannot hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, Mapping):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_encodable(item) for item in value]
+    return value

@@ -1,0 +1,202 @@
+"""Clues from what went wrong while running: faults of steps, and bindings that gave nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_origin, get_type_hints
+
+from pivot_dspy import bindings
+from pivot_dspy.blame.facts import Fact, Relation
+from pivot_dspy.blame.inquiry import Clue, Inquiry, Weight
+from pivot_dspy.blame.matching import compare
+from pivot_dspy.environment.toolbox import ToolSpec
+from pivot_dspy.trajectory import SUBMIT, Fault, Step
+
+_STATIC = frozenset({"unknown_tool", "malformed_step", "timeout"})
+
+
+def clues(inquiry: Inquiry) -> Iterator[Clue]:
+    """One clue or more for every fault; and one where there is no submit."""
+    named: set[str] = set()
+    empty_handed: list[str] = []
+    for step in inquiry.steps:
+        fault = inquiry.faulty.get(step.id)
+        if fault is None:
+            continue
+        if fault.kind == "unresolved_binding":
+            if fault.reference is not None and fault.reference not in inquiry.graph.position:
+                if fault.reference not in named:
+                    named.add(fault.reference)
+                    yield _missing_source(inquiry, step, fault.reference)
+            elif fault.reference is not None and fault.reference not in inquiry.graph.reads[step.id]:
+                yield inquiry.clue(step.id, fault.kind, Weight.CERTAIN, fault.message, "refer to an earlier step")
+            else:
+                empty_handed.append(step.id)
+        else:
+            yield _own(inquiry, step, fault)
+    yield from _of_bindings(inquiry, empty_handed)
+    for discrepancy in inquiry.execution.discrepancies:
+        if discrepancy.kind == "unmet_expectation" and discrepancy.step is not None:
+            yield inquiry.clue(discrepancy.step, discrepancy.kind, Weight.DEVIATION, discrepancy.message)
+    if inquiry.execution.trajectory.submit is None:
+        end = len(inquiry.steps)
+        yield Clue(end, None, "missing_submit", Weight.ABSENT, f"no step is a {SUBMIT}", f"end with a {SUBMIT} step")
+
+
+def _missing_source(inquiry: Inquiry, step: Step, name: str) -> Clue:
+    position = inquiry.graph.position[step.id]
+    return Clue(
+        position, step.id, "missing_step", Weight.CERTAIN, f"${name} is read, and no step is called {name}",
+        f"add the step {name} before it, or refer to a step that exists",
+    )  # fmt: skip
+
+
+def _own(inquiry: Inquiry, step: Step, fault: Fault) -> Clue:
+    spec = inquiry.toolbox.tools.get(step.tool)
+    certain = fault.kind in _STATIC or (fault.kind == "bad_arguments" and _as_written(step, spec))
+    failed = step.id in inquiry.failed
+    weight = Weight.CERTAIN if certain else Weight.FAILURE if failed else Weight.DEVIATION
+    correction = f"call it as {fault.expected}" if fault.kind == "bad_arguments" and fault.expected else ""
+    if fault.kind == "unknown_tool":
+        correction = f"use one of {fault.expected}"
+    return inquiry.clue(step.id, fault.kind, weight, fault.message, correction)
+
+
+def _as_written(step: Step, spec: ToolSpec | None) -> bool:
+    """Whether bad arguments are bad whatever the bindings give."""
+    if spec is None or not any("$" in text for text in bindings.strings(step.args)):
+        return True
+    return any(name not in step.args for name in spec.required) or (
+        not spec.open_ended and any(name not in spec.parameters for name in step.args)
+    )
+
+
+def _of_bindings(inquiry: Inquiry, failing: list[str]) -> Iterator[Clue]:
+    starved: dict[str, list[str]] = defaultdict(list)
+    absent: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for step_id in failing:
+        states = [(read, *_state(inquiry, read)) for read in inquiry.matching.said[step_id].reads]
+        lost = next((read for read, state, _ in states if state == "absent"), None)
+        thin = next((read for read, state, _ in states if state == "empty"), None)
+        if lost is not None:
+            absent[lost[0], lost[1]].append(step_id)
+        elif thin is not None:
+            yield from _turned_empty(inquiry, step_id, thin[0])
+        else:
+            source = states[0][0][0] if states else ""
+            starved[source].append(step_id)
+    for (source, field), readers in absent.items():
+        yield from _wrong_field(inquiry, source, field, readers)
+    for source, readers in starved.items():
+        yield from _nothing_selected(inquiry, source, readers)
+
+
+def _state(inquiry: Inquiry, read: tuple[str, ...]) -> tuple[str, Any]:
+    """Whether what a binding starts from is `absent`, `empty` or `present`."""
+    observation = inquiry.graph.observed.get(read[0])
+    value: Any = None if observation is None else observation.value
+    for part in read[1:]:
+        if not isinstance(value, Mapping) or part not in value:
+            return ("absent", None) if value not in (None, [], {}) else ("empty", None)
+        value = value[part]
+    return ("empty" if value in (None, [], {}, "") else "present"), value
+
+
+def _turned_empty(inquiry: Inquiry, step_id: str, source: str) -> Iterator[Clue]:
+    """Step back from an empty result to the first that turned empty."""
+    seen = {source}
+    while True:
+        before = next(
+            (
+                read[0]
+                for read in inquiry.matching.said[source].reads
+                if _state(inquiry, read)[0] == "empty" and read[0] not in seen
+            ),
+            None,
+        )
+        if before is None:
+            break
+        seen.add(before)
+        source = before
+    yield inquiry.clue(
+        source, "narrow_result", Weight.SHARED, f"its result is empty, and {step_id} needs it",
+        "select by less, or look elsewhere",
+    )  # fmt: skip
+
+
+def _wrong_field(inquiry: Inquiry, source: str, field: str, readers: list[str]) -> Iterator[Clue]:
+    producer = inquiry.step(source)
+    others = [
+        spec.name
+        for spec in inquiry.toolbox.tools.values()
+        if spec.name != producer.tool and field in _fields(spec.returns) and _fits(producer, spec)
+    ]
+    succeed = [name for name in inquiry.graph.readers[source] if name not in inquiry.failed and name not in readers]
+    text = f"the result of {source} has no field {field}"
+    if others or (len(readers) > 1 and not succeed):
+        correction = f"use {others[0]}, whose result has it" if others else ""
+        yield inquiry.clue(source, "wrong_tool", Weight.SHARED, f"{text}, which {', '.join(readers)} reads", correction)
+    observation = inquiry.graph.observed[source]
+    there = list(observation.value) if isinstance(observation.value, Mapping) else []
+    correction = f"read one of {', '.join(map(str, there[:12]))}" if there else "read another step's result"
+    for reader in readers:
+        yield inquiry.clue(reader, "unresolved_binding", Weight.FAILURE, text, correction)
+
+
+def _nothing_selected(inquiry: Inquiry, source: str, readers: list[str]) -> Iterator[Clue]:
+    thriving = [
+        name for name in inquiry.graph.readers.get(source, ()) if name not in inquiry.failed and name not in readers
+    ]
+    if len(readers) > 1 and not thriving:
+        text = f"nothing in its result serves {', '.join(readers)}"
+        yield inquiry.clue(source, "narrow_result", Weight.SHARED, text, "widen it, or look elsewhere")
+    for reader in readers:
+        fault = inquiry.faulty[reader]
+        at_odds = unmatched(inquiry, reader)
+        also = f"; no element has {' or '.join(map(str, at_odds))}" if at_odds else ""
+        yield inquiry.clue(reader, "unresolved_binding", Weight.FAILURE, f"{fault.message}{also}")
+
+
+def unmatched(inquiry: Inquiry, step_id: str) -> list[Fact]:
+    """The facts of a step that no element of what it reads satisfies by itself."""
+    said = inquiry.matching.said[step_id]
+    found = []
+    for read in said.reads[:1]:
+        elements = _state(inquiry, read)[1]
+        if isinstance(elements, list):
+            found = [fact for fact in said.facts if not any(_satisfies(item, fact) for item in elements)]
+    return found
+
+
+def _satisfies(element: Any, fact: Fact) -> bool:
+    value = element
+    for part in fact.path:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(value, list):
+        return fact.written in value
+    if value is None or isinstance(value, (bool, Mapping)):
+        return False
+    if fact.op == "contains" and isinstance(value, str):
+        return str(fact.written) in value
+    if isinstance(value, str) and fact.op == "==":
+        return value == fact.written
+    number = float(value) if isinstance(value, (int, float)) else value
+    return compare(Fact(fact.path, "==", number, value), fact) in (Relation.SAME, Relation.TIGHTER)
+
+
+def _fits(step: Step, spec: ToolSpec) -> bool:
+    return all(name in spec.parameters for name in step.args) and all(name in step.args for name in spec.required)
+
+
+def _fields(annotation: Any) -> frozenset[str]:
+    """Names of the fields of a result type; those of every member of a union."""
+    if get_origin(annotation) is not None:
+        members = [item for item in get_args(annotation) if isinstance(item, type)]
+        return frozenset().union(*(_fields(item) for item in members)) if members else frozenset()
+    if isinstance(annotation, type) and not annotation.__module__.startswith("builtins"):
+        try:
+            return frozenset(get_type_hints(annotation))
+        except (NameError, TypeError):
+            return frozenset()
+    return frozenset()

@@ -1,0 +1,131 @@
+"""What a rule may look at, and what it finds: a clue against a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from pivot_dspy.blame.matching import Known, Matching
+from pivot_dspy.blame.slices import Graph
+from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.trajectory import Execution, Step
+
+
+class Weight:
+    """How much a clue counts against a step. Only the order matters; within one weight the earliest step comes first."""
+
+    CERTAIN = 100
+    """A fault that shows in the step as it is written."""
+    CONTRADICTION = 80
+    """It selects by something else than a violated requirement asks, or fails and does so."""
+    LACKING = 75
+    """Nothing attempts a violated requirement."""
+    OMISSION = 70
+    """It does not select by something that a violated requirement asks."""
+    SHARED = 65
+    """All that read its result fail."""
+    FAILURE = 60
+    """It failed when it ran."""
+    ODD = 55
+    """It does otherwise than all steps like it."""
+    DEVIATION = 50
+    """It selects by something else than is asked, though the requirement holds."""
+    FOREIGN = 45
+    """It uses a value that nothing before it shows."""
+    ABSENT = 40
+    """No submit; or nothing brings in what a violated requirement is about."""
+    ORIGIN = 35
+    """It brought in what a violated requirement is about."""
+    SERVES = 30
+    """It means to serve a violated requirement."""
+    MENTION = 20
+    """The evidence mentions a value of its arguments."""
+    UNEXPLAINED = 10
+    """What went wrong depends on it."""
+
+
+class Clue(NamedTuple):
+    """One reason to suspect the place `position`.
+
+    Attributes:
+        step: id of the step there; None at the end.
+        text: the reason, in a sentence without its full stop.
+        correction: what to do instead, where the rule can tell.
+        requirements: ids of the violated requirements that this would explain.
+    """
+
+    position: int
+    step: str | None
+    kind: str
+    weight: int
+    text: str
+    correction: str = ""
+    requirements: tuple[str, ...] = ()
+
+
+class Inquiry:
+    """One execution with everything that the rules compare it with."""
+
+    def __init__(
+        self, execution: Execution, requirements: Requirements, findings: Sequence[Finding], toolbox: Toolbox,
+        task: str, known: str,
+    ) -> None:
+        self.execution = execution
+        self.requirements = requirements
+        self.toolbox = toolbox
+        self.steps = execution.trajectory.steps
+        self.violated = {finding.requirement: finding for finding in findings if finding.status == "violated"}
+        self.faulty = {
+            o.step: o.fault for o in execution.observations if o.fault is not None and o.status in ("ok", "error")
+        }
+        self.graph = Graph(execution, toolbox)
+        self._texts = (task, known)
+
+    @cached_property
+    def matching(self) -> Matching:
+        return Matching(self.graph, self.requirements)
+
+    @cached_property
+    def known(self) -> Known:
+        return Known(self.requirements.items, *self._texts)
+
+    @cached_property
+    def failed(self) -> frozenset[str]:
+        """Ids of the steps that ran, or should have, and gave nothing."""
+        return frozenset(o.step for o in self.execution.observations if o.status == "error")
+
+    @property
+    def wrong(self) -> bool:
+        """Whether there is anything to explain."""
+        return bool(self.violated or self.execution.discrepancies or self.execution.trajectory.submit is None)
+
+    def step(self, step_id: str) -> Step:
+        return self.steps[self.graph.position[step_id]]
+
+    def clue(
+        self, step_id: str, kind: str, weight: int, text: str, correction: str = "", requirements: Sequence[str] = ()
+    ) -> Clue:
+        """A clue against a step."""
+        return Clue(self.graph.position[step_id], step_id, kind, weight, text, correction, self.only_violated(requirements))
+
+    def missing(
+        self, position: int, weight: int, text: str, correction: str = "", requirements: Sequence[str] = ()
+    ) -> Clue:
+        """A clue that a step is missing at a position."""
+        step = self.steps[position].id if position < len(self.steps) else None
+        return Clue(position, step, "missing_step", weight, text, correction, self.only_violated(requirements))
+
+    def only_violated(self, requirements: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for name in requirements if name in self.violated))
+
+    def troubled(self, step_id: str) -> bool:
+        """Whether the step, or one that reads it, failed."""
+        return step_id in self.failed or any(name in self.failed for name in self.graph.below(step_id))
+
+    @cached_property
+    def end(self) -> int:
+        """Position of the submit, or the end of the trajectory."""
+        submit = self.execution.trajectory.submit
+        return len(self.steps) if submit is None else self.graph.position[submit.id]

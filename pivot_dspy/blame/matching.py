@@ -1,0 +1,190 @@
+"""Which step means to serve which requirement, judged by what both say."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from pivot_dspy.blame.facts import Fact, Relation, canonical, of_requirement, relation, same_field
+from pivot_dspy.blame.reading import Said, of_step
+from pivot_dspy.blame.slices import Graph, record_with
+from pivot_dspy.requirements import Requirement, Requirements
+
+_CREDIT = {Relation.SAME: 1.0, Relation.TIGHTER: 0.8, Relation.LOOSER: 0.5, Relation.DIFFERS: 0.1}
+_ELSEWHERE = 0.3
+"""For the value of a requirement, compared with another field."""
+_ENOUGH = 0.2
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+class Wanted(NamedTuple):
+    """A fact that a requirement asks for."""
+
+    requirement: str
+    fact: Fact
+
+
+@lru_cache(maxsize=16384)
+def compare(mine: Fact, wanted: Fact) -> Relation | None:
+    """How two facts stand to each other, None where they are about different fields."""
+    return relation(mine, wanted) if same_field(mine, wanted) else None
+
+
+class Known:
+    """The words and numbers that a planner was given: requirements, task, and what else it saw."""
+
+    def __init__(self, requirements: Iterable[Requirement], task: str, known: str) -> None:
+        said = [item.text + json.dumps(item.args, ensure_ascii=False, default=str) for item in requirements]
+        self.text = "\n".join([*said, task, known]).casefold()
+        self.numbers = {_number(match) for match in _NUMBER.findall(self.text)}
+        self.complete = bool(task or known)
+
+    def has(self, value: Any) -> bool:
+        if isinstance(value, frozenset):
+            return all(self.has(item) for item in value)
+        return value in self.numbers if isinstance(value, float) else str(value) in self.text
+
+
+class Matching:
+    """Pairs the steps that make a choice with the requirements that they mean to serve.
+
+    Requirements of one check that says different things (one for each item, say) need a step each: they are a family.
+    What all others ask is asked of every step.
+
+    Attributes:
+        wanted: what each requirement asks.
+        families: ids of the requirements of each family.
+        everywhere: what is asked of every step.
+        choosers: ids of the steps that make the choices: those that write; where none does, those that only `submit`
+            reads, or that nothing does.
+        serves: the requirement that a chooser means to serve.
+        lacking: requirements of a family that no chooser attempts.
+        idle: choosers like those that serve a family, which serve nothing.
+    """
+
+    def __init__(self, graph: Graph, requirements: Requirements) -> None:
+        self._graph = graph
+        self.said: dict[str, Said] = {step.id: of_step(step, graph.position) for step in graph.steps}
+        self.wanted = {item.id: of_requirement(item) for item in requirements.items}
+        self.families = self._families(requirements)
+        in_family = {name for family in self.families for name in family}
+        self.everywhere = tuple(
+            Wanted(name, fact) for name, facts in self.wanted.items() if name not in in_family for fact in facts
+        )
+        self.choosers = self._choosers()
+        self.serves: dict[str, str] = {}
+        self.lacking: list[str] = []
+        self.idle: list[str] = []
+        for family in self.families:
+            self._assign(family)
+
+    def step_for(self, requirement_id: str) -> str | None:
+        """The chooser that means to serve a requirement."""
+        return next((step_id for step_id, name in self.serves.items() if name == requirement_id), None)
+
+    def facts(self, step_id: str) -> list[tuple[str, Fact]]:
+        """What a step and all that it reads select by, with the step that says it."""
+        return [(name, fact) for name in self._graph.chain(step_id) for fact in self.said[name].facts]
+
+    def asked_of(self, step_id: str) -> list[Wanted]:
+        """What may be asked of a step's selection: by the requirements that it and the choosers below it serve."""
+        below = [name for name in (step_id, *self._graph.below(step_id)) if name in self.choosers]
+        if below and all(name in self.serves for name in below):
+            names: Iterable[str] = dict.fromkeys(self.serves[name] for name in below)
+        else:
+            names = (name for family in self.families for name in family)
+        return [*(Wanted(name, fact) for name in names for fact in self.wanted[name]), *self.everywhere]
+
+    def _families(self, requirements: Requirements) -> list[list[str]]:
+        groups: dict[str, list[str]] = {}
+        for item in requirements.items:
+            if item.check and self.wanted[item.id]:
+                groups.setdefault(item.check, []).append(item.id)
+        return [names for names in groups.values() if len(names) > 1]
+
+    def _choosers(self) -> tuple[str, ...]:
+        graph = self._graph
+        writes = [name for name in graph.writes if not graph.steps[graph.position[name]].is_submit]
+        unread = [
+            step.id
+            for step in graph.steps
+            if not step.is_submit and step.id not in writes
+            and all(graph.steps[graph.position[name]].is_submit for name in graph.readers[step.id])
+        ]  # fmt: skip
+        # A read that nothing uses may be where a step was forgotten; it counts if it selects anything at all.
+        unused = [name for name in unread if not graph.readers[name] and self.facts(name)]
+        return tuple(sorted({*(writes or unread), *unused}, key=graph.position.__getitem__))
+
+    def _assign(self, family: list[str]) -> None:
+        free = [name for name in self.choosers if name not in self.serves]
+        # What few requirements of the family ask tells more than what all of them ask.
+        asked = Counter(fact[:3] for name in family for fact in set(self.wanted[name]))
+        weight = {fact: 1.0 / asked[fact[:3]] for name in family for fact in self.wanted[name]}
+        pairs = []
+        for place, step_id in enumerate(free):
+            facts = [fact for _, fact in self.facts(step_id)]
+            record = self._record(step_id) if not any(self._about(fact, family) for fact in facts) else None
+            for rank, name in enumerate(family):
+                whole = sum(weight[fact] for fact in self.wanted[name])
+                got = sum(weight[fact] * self._credit(facts, record, fact) for fact in self.wanted[name]) / whole
+                if got > _ENOUGH:
+                    pairs.append((-got, abs(place - rank), place, rank, step_id, name))
+        open_, taken = set(family), set()
+        for *_, step_id, name in sorted(pairs):
+            if name in open_ and step_id not in taken:
+                self.serves[step_id] = name
+                open_.discard(name)
+                taken.add(step_id)
+        tools = {self._tool(name) for name in taken}
+        self.lacking += [name for name in family if name in open_]
+        self.idle += [name for name in free if name not in taken and self._tool(name) in tools]
+
+    def _about(self, fact: Fact, family: list[str]) -> bool:
+        return any(same_field(fact, wanted) for name in family for wanted in self.wanted[name])
+
+    def _credit(self, facts: list[Fact], record: Mapping[str, Any] | None, wanted: Fact) -> float:
+        best = _CREDIT[Relation.SAME] if record is not None and _holds_in(record, wanted) else 0.0
+        for fact in facts:
+            stands = compare(fact, wanted)
+            if stands is not None:
+                best = max(best, _CREDIT.get(stands, 0.0))
+            elif fact.value == wanted.value:
+                best = max(best, _ELSEWHERE)
+        return best
+
+    def _record(self, step_id: str) -> Mapping[str, Any] | None:
+        """What earlier steps saw of the thing that a step names outright."""
+        position = self._graph.position[step_id]
+        for fact in self.said[step_id].facts:
+            if isinstance(fact.written, str):
+                for step in self._graph.steps[:position]:
+                    observation = self._graph.observed.get(step.id)
+                    found = record_with(observation.value, fact.written) if observation and observation.ok else None
+                    if found is not None:
+                        return found
+        return None
+
+    def _tool(self, step_id: str) -> str:
+        return self._graph.steps[self._graph.position[step_id]].tool
+
+
+def _holds_in(record: Mapping[str, Any], wanted: Fact) -> bool:
+    value: Any = record
+    for part in wanted.path:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(value, (list, tuple)):
+        return any(canonical(item) == wanted.value for item in value)
+    if value is None or isinstance(value, (bool, Mapping)):
+        return False
+    return compare(Fact(wanted.path, "==", canonical(value), value), wanted) in (Relation.SAME, Relation.TIGHTER)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text.replace(",", ""))
+    except ValueError:  # a version or a date
+        return float("nan")

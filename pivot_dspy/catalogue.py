@@ -1,0 +1,54 @@
+"""The part of a prompt that stays the same for every task of an environment: tools with types, checks, policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dspy
+
+from pivot_dspy.environment.render import Named, type_text
+from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.trajectory import SUBMIT, Frozen
+
+
+class Catalogue(Frozen):
+    """Texts about one environment and signature, made once for each call of a refiner.
+
+    Attributes:
+        tools: every tool with its types, description and effect, and `submit`.
+        tools_brief: the same without descriptions.
+        checks: the check vocabulary; empty where the environment has none.
+        policy: the environment's standing instructions.
+        known: results of the orientation reads.
+    """
+
+    tools: str
+    tools_brief: str
+    checks: str = ""
+    policy: str = ""
+    known: str = ""
+
+
+def submit_line(outputs: dict[str, Any]) -> str:
+    """`submit` as a tool line, from the output fields of a signature."""
+    named: Named = {}
+    fields = ", ".join(f"{name}: {type_text(field.annotation, named)}" for name, field in outputs.items())
+    described = "; ".join(
+        f"{name}: {field.json_schema_extra['desc']}"
+        for name, field in outputs.items()
+        if field.json_schema_extra and not str(field.json_schema_extra.get("desc", "")).startswith("${")
+    )
+    lines = [f"- {SUBMIT}({fields})  # ends the trajectory with the answer" + (f"; {described}" if described else "")]
+    return "\n".join([*lines, *(f"{name} = {text}" for name, text in named.items())])
+
+
+def render(toolbox: Toolbox, signature: type[dspy.Signature], *, policy: str, vocabulary: str, known: str) -> Catalogue:
+    """The catalogue of `toolbox` for the output fields of `signature`."""
+    submit = submit_line(signature.output_fields)
+    return Catalogue(
+        tools=f"{toolbox.render_tools()}\n{submit}",
+        tools_brief=f"{toolbox.render_tools(brief=True)}\n{submit}",
+        checks=toolbox.render_checks(vocabulary) if toolbox.checks else "",
+        policy=policy.strip(),
+        known=known.strip(),
+    )

@@ -1,0 +1,1 @@
+"""What tools act on: the contract of an environment, its sessions, and ready environments."""

@@ -1,0 +1,58 @@
+"""What happened during a run of a refiner, one event after another."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pivot_dspy.gradient import Gradient
+from pivot_dspy.loss import Loss
+from pivot_dspy.trajectory import Execution, Frozen, Trajectory
+
+EventKind = Literal[
+    "plan", "settle", "audit", "inspect", "judge", "gradient", "evolve", "compose", "accept", "reject", "verify",
+    "failure", "stop", "commit",
+]
+
+
+class Event(Frozen):
+    """One thing that happened; which fields are set depends on its kind.
+
+    Attributes:
+        message: what happened, in a sentence, where the other fields do not say it.
+        diagnosis: what the model said before it rewrote.
+    """
+
+    kind: EventKind
+    message: str = ""
+    trajectory: Trajectory | None = None
+    execution: Execution | None = None
+    loss: Loss | None = None
+    gradient: Gradient | None = None
+    diagnosis: str = ""
+
+
+def accepted_losses(history: tuple[Event, ...]) -> list[float]:
+    """Total losses of the accepted trajectories, in order: they never rise.
+
+    >>> accepted_losses((Event(kind="accept", loss=Loss(total=0.5)), Event(kind="accept", loss=Loss(total=0.0))))
+    [0.5, 0.0]
+    """
+    return [event.loss.total for event in history if event.kind == "accept" and event.loss is not None]
+
+
+def first_suspect_right(history: tuple[Event, ...]) -> bool | None:
+    """Whether rewriting from the first suspect lowered the loss; None where nothing had to be repaired."""
+    seen = False
+    first: float | None = None
+    for event in history:
+        if event.kind == "accept" and event.loss is not None:
+            if seen and first is not None:
+                return event.loss.total < first
+            first = event.loss.total
+        elif event.kind == "gradient":
+            if seen:
+                return False
+            seen = True
+        elif event.kind == "reject" and seen:
+            return False
+    return False if seen else None

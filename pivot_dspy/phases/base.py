@@ -1,0 +1,155 @@
+"""What the phases share: how each asks its model, and how the steps that a model writes are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import dspy
+from pydantic import ValidationError
+
+from pivot_dspy._drive import Effect, Steps, adrive, drive
+from pivot_dspy.bindings import ITEM
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.trajectory import SUBMIT, Step
+
+STEP_FORM = """\
+A step is {"id": "a", "tool": NAME, "args": {...}}, with a short id of its own. In args, a string with $ID in it is a \
+JMESPath expression over the results of earlier steps, which is evaluated when the step runs:
+"$a.ids", "$b.products[?size=='L' && price < `500`].id", "min_by($b.products[?contains(name, 'Cap')], &price).id".
+Inside [? ] names are fields of the element; other steps cannot be reached there. Text stands in '', numbers in ``; \
+text compares exactly, case included. Write $$ for a plain dollar sign.
+"for_each": "$b.products[?price < `500`]" beside args runs the step once for each element, which is $item; its result \
+is then the list [{"item": element, "result": what the call returned}, ...].
+A binding that gives nothing, or an empty list, fails its step; only the steps that depend on a failed one do not run."""
+
+
+class Phase(dspy.Module):  # type: ignore[misc]
+    """One phase of PIVOT. `forward` and `aforward` run the same generator, `run`."""
+
+    def run(self, **inputs: Any) -> Steps[dspy.Prediction]:
+        raise NotImplementedError
+
+    def forward(self, **inputs: Any) -> dspy.Prediction:
+        return drive(self.run(**inputs))
+
+    async def aforward(self, **inputs: Any) -> dspy.Prediction:
+        return await adrive(self.run(**inputs))
+
+
+def ask(predict: dspy.Predict, config: Mapping[str, Any] | None = None, **inputs: Any) -> Steps[dspy.Prediction]:
+    """One call of the model; inputs that are empty are left out of the prompt."""
+    empty = frozenset(name for name, value in inputs.items() if value is None or value == "")
+    call = {name: value for name, value in inputs.items() if name not in empty}
+    if empty:
+        call["signature"] = _without(predict.signature, empty)
+    if config:
+        call["config"] = dict(config)
+    prediction: dspy.Prediction = yield Effect(lambda: predict(**call), lambda: predict.acall(**call))
+    return prediction
+
+
+@lru_cache(maxsize=128)
+def _without(signature: type[dspy.Signature], names: frozenset[str]) -> type[dspy.Signature]:
+    for name in names:
+        if name in signature.input_fields:
+            signature = signature.delete(name)
+    return signature
+
+
+def with_task(
+    phase: type[dspy.Signature], task: type[dspy.Signature], after: str, *, outputs: bool = False
+) -> type[dspy.Signature]:
+    """The phase's signature with the task's input fields after the field `after`, and its instructions told.
+
+    Args:
+        outputs: whether the task's output fields come last.
+
+    Raises:
+        ConfigurationError: the task has a field of a name that the phase uses.
+    """
+    names = [*task.input_fields, *(task.output_fields if outputs else ())]
+    clashes = [name for name in names if name in phase.fields]
+    if clashes:
+        raise ConfigurationError(f"the signature's field {clashes[0]!r} has a name that Pivot's prompts use; rename it")
+    position = list(phase.input_fields).index(after) + 1
+    for offset, (name, field) in enumerate(task.input_fields.items()):
+        phase = phase.insert(position + offset, name, dspy.InputField(desc=_desc(field)), field.annotation)
+    if outputs:
+        for name, field in task.output_fields.items():
+            phase = phase.append(name, dspy.OutputField(desc=_desc(field)), field.annotation)
+    return phase.with_instructions(f"{phase.instructions}\n\nThe task: {task.instructions}")
+
+
+def _desc(field: Any) -> Any:
+    return (field.json_schema_extra or {}).get("desc")
+
+
+def read_steps(written: Any, *, base: Mapping[str, Step] | None = None, taken: Sequence[str] = ()) -> list[Step]:
+    """The steps that a model wrote. What cannot be read becomes a step with its `problem`; nothing is raised.
+
+    Args:
+        base: steps that `{"keep": id}`, or `{"keep": [id, ...]}`, stands for.
+        taken: ids that stand before these steps.
+    """
+    if not isinstance(written, Sequence) or isinstance(written, str):
+        written = [written]
+    steps: list[Step] = []
+    used = set(taken)
+    for number, entry in enumerate(_each(written), start=len(used) + 1):
+        if isinstance(entry, Mapping) and entry.get("keep") in taken:
+            continue  # it stands before these steps, and so is kept anyway
+        step = _read(entry, number, base or {})
+        if step.id in used:
+            fresh = _unused(step.id, used)
+            problem = step.problem or f"the id {step.id!r} is already taken by an earlier step"
+            step = step.model_copy(update={"id": fresh, "problem": problem})
+        used.add(step.id)
+        steps.append(step)
+    return steps
+
+
+def _each(written: Sequence[Any]) -> Iterator[Any]:
+    for entry in written:
+        kept = entry.get("keep") if isinstance(entry, Mapping) else None
+        if isinstance(kept, list):
+            yield from ({"keep": name} for name in kept)
+        else:
+            yield entry
+
+
+def _read(entry: Any, number: int, base: Mapping[str, Step]) -> Step:
+    name = f"s{number}"
+    if isinstance(entry, str):
+        entry = {"keep": entry}
+    if not isinstance(entry, Mapping):
+        return Step(id=name, tool="?", problem=f"a step is an object with id, tool and args, not {entry!r:.200}")
+    if "keep" in entry:
+        kept = base.get(str(entry["keep"]))
+        if kept is not None:
+            return kept
+        known = ", ".join(base) or "none"
+        return Step(id=name, tool="?", problem=f"keep names {entry['keep']!r:.60}; the steps to keep are {known}")
+    args = entry.get("args", entry.get("arguments"))
+    tool = entry.get("tool", entry.get("name"))
+    if not isinstance(tool, str) or not tool:
+        return Step(id=name, tool="?", problem=f"a step needs the name of its tool: {entry!r:.200}")
+    chosen = str(entry.get("id") or (SUBMIT if tool == SUBMIT else name))
+    if not isinstance(args, (Mapping, type(None))):
+        return Step(id=name, tool=tool, problem=f"args is an object of named arguments, not {args!r:.200}")
+    fields = {key: entry[key] for key in ("for_each", "expects", "why") if isinstance(entry.get(key), str)}
+    if chosen.startswith("$"):
+        chosen = chosen[1:]
+    try:
+        return Step(id=chosen, tool=tool, args=dict(args or {}), **fields)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
+        return Step(id=name, tool=tool, args=dict(args or {}), problem=reason)
+
+
+def _unused(name: str, used: set[str]) -> str:
+    number = 2
+    while f"{name}_{number}" in used or f"{name}_{number}" == ITEM:
+        number += 1
+    return f"{name}_{number}"

@@ -1,0 +1,57 @@
+"""Composes the output fields that could not be planned, from what was observed: one call, at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+
+from pivot_dspy import bindings, digest
+from pivot_dspy._drive import Steps
+from pivot_dspy.phases.base import Phase, ask, with_task
+from pivot_dspy.trajectory import SUBMIT, Execution, Step, Trajectory
+
+
+class ComposeOutputs(dspy.Signature):  # type: ignore[misc]
+    """The tool calls of the task have been made. Word the answer from what they returned, and claim nothing else."""
+
+    observations: str = dspy.InputField(desc="tool calls that were made -> what they returned")
+    considerations: str = dspy.OutputField(desc="what the observations say that the answer needs, briefly")
+
+
+class Compose(Phase):
+    """Fills in the missing outputs of a trajectory.
+
+    Called with `inputs` and `execution`; returns a Prediction with `trajectory`, whose submit step has every field.
+    """
+
+    def __init__(self, signature: type[dspy.Signature]) -> None:
+        super().__init__()
+        self.predict = dspy.Predict(with_task(ComposeOutputs, signature, after="observations", outputs=True))
+        self.names = tuple(signature.output_fields)
+
+    def run(self, *, inputs: Mapping[str, Any], execution: Execution) -> Steps[dspy.Prediction]:  # type: ignore[override]
+        said = yield from ask(self.predict, observations=digest.observations(execution), **inputs)
+        parent = execution.trajectory
+        old = parent.submit or Step(id=SUBMIT, tool=SUBMIT)
+        values = {name: _plain(getattr(said, name, None)) for name in execution.missing_outputs}
+        submit = old.model_copy(update={"args": {**old.args, **{k: v for k, v in values.items() if v is not None}}})
+        steps = [submit if step is parent.submit else step for step in parent.steps]
+        if parent.submit is None:
+            steps.append(submit)
+        composed: Trajectory = Trajectory(steps=tuple(steps), parent=parent.id, operator="compose")
+        return dspy.Prediction(trajectory=composed)
+
+
+def _plain(value: Any) -> Any:
+    """JSON data in which no string is read as a binding."""
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(mode="json")
+    if isinstance(value, str):
+        return bindings.escape(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,81 @@
+"""EVOLVE: a new suffix from the blamed step on; what stands before it is kept and not run again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+
+from pivot_dspy import digest
+from pivot_dspy._drive import Steps
+from pivot_dspy.catalogue import Catalogue
+from pivot_dspy.environment.base import Environment
+from pivot_dspy.gradient import Gradient
+from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps, with_task
+from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.trajectory import Execution, Trajectory
+
+
+class RewriteSuffix(dspy.Signature):  # type: ignore[misc]
+    __doc__ = f"""A planned trajectory of tool calls was run in a safe copy of the environment. Repair it from the \
+blamed step on.
+
+`kept` stays as it is and is not yours to change; its results can be bound. `open_steps` are the steps to rewrite, \
+each with what came of it. Change only what has to change: write {{"keep": ["ID", ...]}} for steps that stay as they are. \
+{STEP_FORM}
+An id that stands in a result or in `report` may be written as it is. First say in `diagnosis`, in a sentence or two, \
+what went wrong and what will mend it; then write `steps`, all that follow the kept ones, up to submit."""
+
+    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    known: str = dspy.InputField(desc="already read")
+    kept: str = dspy.InputField(desc="steps before the blamed one, in brief")
+    open_steps: str = dspy.InputField(desc="one a line: step -> what came of it")
+    report: str = dspy.InputField()
+    blame: str = dspy.InputField(desc="where the cause seems to lie")
+    diagnosis: str = dspy.OutputField()
+    steps: list[dict[str, Any]] = dspy.OutputField()
+
+
+class Evolve(Phase):
+    """Rewrites the suffix of a trajectory. PIVOT, arXiv 2605.11225, EVOLVE phase.
+
+    Called with `inputs`, `catalogue`, `execution`, `environment` (for its own words about results), `requirements`,
+    `findings` and `gradient`; returns a Prediction with `trajectory` (the child) and `diagnosis`.
+    """
+
+    def __init__(self, signature: type[dspy.Signature]) -> None:
+        super().__init__()
+        self.predict = dspy.Predict(with_task(RewriteSuffix, signature, after="known"))
+
+    def run(  # type: ignore[override]
+        self,
+        *,
+        inputs: Mapping[str, Any],
+        catalogue: Catalogue,
+        execution: Execution,
+        environment: Environment,
+        requirements: Requirements,
+        findings: tuple[Finding, ...],
+        gradient: Gradient,
+        config: Mapping[str, Any] | None = None,
+    ) -> Steps[dspy.Prediction]:
+        parent = execution.trajectory
+        locus = gradient.locus
+        written = yield from ask(
+            self.predict,
+            config,
+            tools=catalogue.tools_brief,
+            known=catalogue.known,
+            kept=digest.kept_steps(execution, locus, environment),
+            open_steps=digest.open_steps(execution, locus, environment) or "none: add what is missing",
+            report=digest.report(execution, requirements, findings),
+            blame=gradient.to_text(),
+            **inputs,
+        )
+        prefix = parent.steps[:locus]
+        base = {step.id: step for step in parent.steps[locus:]}
+        suffix = read_steps(written.steps, base=base, taken=[step.id for step in prefix])
+        operator = "extend" if locus == len(parent) else "evolve"
+        child: Trajectory = parent.replace_from(locus, suffix, operator=operator)
+        return dspy.Prediction(trajectory=child, diagnosis=str(written.diagnosis or ""))

@@ -1,0 +1,100 @@
+"""Requirements apart from planning: for a trajectory that is given, and an optional audit of settled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+
+from pivot_dspy._drive import Steps
+from pivot_dspy.catalogue import Catalogue
+from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.phases.base import Phase, ask, with_task
+from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
+
+
+class SettleRequirements(dspy.Signature):  # type: ignore[misc]
+    """Write down all that must hold once the task is carried out, from the request and the policy, and nothing else.
+
+    Where a check can say it: {"id": "R1", "check": NAME, "args": {...}}; otherwise in words: {"id": "R2", "text": "..."}.
+    """
+
+    checks: str = dspy.InputField(desc="what requirements can be checked by")
+    policy: str = dspy.InputField(desc="what always holds here")
+    known: str = dspy.InputField(desc="already read")
+    requirements: list[dict[str, Any]] = dspy.OutputField()
+
+
+class AuditRequirements(dspy.Signature):  # type: ignore[misc]
+    """Compare the requirements with the request and the policy, word by word: what is missing, what was misread?
+
+    `changes` lists only what has to change: {"id": ID, "reason": "...", "check": NAME, "args": {...}} or {"id": ID,
+    "reason": "...", "text": "..."} for a new or corrected one, {"id": ID, "reason": "...", "drop": true} for one that
+    nobody asked for. Empty if all is well.
+    """
+
+    checks: str = dspy.InputField(desc="what requirements can be checked by")
+    policy: str = dspy.InputField(desc="what always holds here")
+    known: str = dspy.InputField(desc="already read")
+    requirements: str = dspy.InputField(desc="as settled now")
+    changes: list[dict[str, Any]] = dspy.OutputField()
+
+
+class Settle(Phase):
+    """Requirements for a trajectory that the caller brings; returns a Prediction with `requirements`."""
+
+    def __init__(self, signature: type[dspy.Signature]) -> None:
+        super().__init__()
+        self.predict = dspy.Predict(with_task(SettleRequirements, signature, after="known"))
+
+    def run(  # type: ignore[override]
+        self, *, inputs: Mapping[str, Any], catalogue: Catalogue, toolbox: Toolbox
+    ) -> Steps[dspy.Prediction]:
+        said = yield from ask(
+            self.predict, checks=catalogue.checks, policy=catalogue.policy, known=catalogue.known, **inputs
+        )
+        return dspy.Prediction(requirements=compile_drafts(said.requirements, toolbox))
+
+
+class Audit(Phase):
+    """One call that looks for missing or misread requirements; returns a Prediction with amended `requirements`.
+
+    What a user or a reviewer asked for is never altered.
+    """
+
+    def __init__(self, signature: type[dspy.Signature]) -> None:
+        super().__init__()
+        self.predict = dspy.Predict(with_task(AuditRequirements, signature, after="known"))
+
+    def run(  # type: ignore[override]
+        self, *, inputs: Mapping[str, Any], catalogue: Catalogue, toolbox: Toolbox, requirements: Requirements
+    ) -> Steps[dspy.Prediction]:
+        said = yield from ask(
+            self.predict,
+            checks=catalogue.checks,
+            policy=catalogue.policy,
+            known=catalogue.known,
+            requirements="\n".join(item.to_prompt() for item in requirements.items) or "none",
+            **inputs,
+        )
+        changes = said.changes if isinstance(said.changes, list) else []
+        for change in changes:
+            if isinstance(change, Mapping):
+                requirements = _amended(requirements, change, toolbox)
+        return dspy.Prediction(requirements=requirements)
+
+
+def _amended(requirements: Requirements, change: Mapping[str, Any], toolbox: Toolbox) -> Requirements:
+    reason = str(change.get("reason") or "").strip()
+    before = next((item for item in requirements.items if item.id == change.get("id")), None)
+    if not reason or (before is not None and before.origin in BINDING_ORIGINS):
+        return requirements
+    if change.get("drop") is True:
+        return requirements if before is None else requirements.amend(before.id, None, reason=reason, by="audit")
+    draft = {key: value for key, value in change.items() if key != "reason"}
+    taken = [item for item in requirements.items if item is not before]
+    compiled: tuple[Requirement, ...] = compile_drafts([draft], toolbox, taken=taken)
+    for item in compiled:
+        requirements = requirements.amend(item.id, item, reason=reason, by="audit")
+    return requirements

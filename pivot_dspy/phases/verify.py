@@ -1,0 +1,149 @@
+"""VERIFY: the whole trajectory once more from the start, every requirement, and the answer against what was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+
+from pivot_dspy import digest
+from pivot_dspy._drive import Steps
+from pivot_dspy.environment.session import Session
+from pivot_dspy.execution import Permit, execute
+from pivot_dspy.phases.base import Phase, ask, with_task
+from pivot_dspy.phases.inspect import Inspection
+from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.trajectory import Frozen, Observation
+
+
+class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
+    """Judge, from the observations alone, whether each requirement is met and whether the answer is supported.
+
+    `verdicts` has one entry for each requirement: {"id": ID, "evidence": a short quote from the observations or the
+    answer, "holds": true or false}. Where the observations do not show it, it does not hold. `unsupported` lists what
+    the answer claims and no observation shows; empty if there is none.
+    """
+
+    requirements: str = dspy.InputField()
+    observations: str = dspy.InputField(desc="tool calls that were made -> what they returned")
+    submitted: str = dspy.InputField(desc="the answer")
+    verdicts: list[dict[str, Any]] = dspy.OutputField()
+    unsupported: list[str] = dspy.OutputField()
+
+
+class Judgement(Frozen):
+    """What the judge said: a finding for each textual requirement, and the unsupported claims."""
+
+    findings: tuple[Finding, ...] = ()
+    unsupported: tuple[str, ...] = ()
+
+
+class Verdict(Frozen):
+    """Whether a trajectory may be called a success, and if not, why.
+
+    Attributes:
+        verified: all that follows is in order.
+        reasons: what is not, one sentence each.
+        departed: id of the step at which a second run from the start went another way, if it did.
+        withheld: steps that were not run before commit; what they would do is not part of the verdict.
+    """
+
+    verified: bool
+    reasons: tuple[str, ...] = ()
+    departed: str | None = None
+    withheld: tuple[str, ...] = ()
+
+
+class Verify(Phase):
+    """Checks a trajectory as a whole. PIVOT, arXiv 2605.11225, VERIFY phase.
+
+    Called with `inspection`, `requirements`, a fresh `session` and `outputs`: runs the trajectory again from the start
+    and returns a Prediction with the `verdict`. `judge` decides what only a model can, in one call.
+    """
+
+    def __init__(self, signature: type[dspy.Signature]) -> None:
+        super().__init__()
+        self.predict = dspy.Predict(with_task(JudgeAnswer, signature, after="requirements"))
+
+    def run(  # type: ignore[override]
+        self,
+        *,
+        inspection: Inspection,
+        requirements: Requirements,
+        session: Session | None,
+        outputs: Mapping[str, Any],
+        permit: Permit | None = None,
+    ) -> Steps[dspy.Prediction]:
+        reasons = shortcomings(inspection, requirements)
+        execution = inspection.execution
+        departed = None
+        if session is not None and not reasons:
+            options = {} if permit is None else {"permit": permit}
+            again = yield from execute(execution.trajectory, session, outputs=outputs, **options)
+            for before, after in zip(execution.observations, again.execution.observations, strict=True):
+                difference = departure(before, after)
+                if difference:
+                    departed = before.step
+                    reasons.append(f"run again from the start, it went another way: {difference}")
+                    break
+        verdict = Verdict(
+            verified=not reasons, reasons=tuple(reasons), departed=departed, withheld=execution.withheld
+        )
+        return dspy.Prediction(verdict=verdict)
+
+    def judge(
+        self, inspection: Inspection, requirements: Requirements, inputs: Mapping[str, Any]
+    ) -> Steps[Judgement]:
+        """One call that judges all textual requirements and the claims of the answer together."""
+        textual = [item for item in requirements.items if not item.executable]
+        execution = inspection.execution
+        said = yield from ask(
+            self.predict,
+            requirements="\n".join(f"{item.id}: {item.text}" for item in textual) or "none",
+            observations=digest.observations(execution),
+            submitted=digest.compact(execution.outputs),
+            **inputs,
+        )
+        verdicts = said.verdicts if isinstance(said.verdicts, list) else []
+        by_id = {str(entry.get("id")): entry for entry in verdicts if isinstance(entry, dict)}
+        findings = []
+        for item in textual:
+            entry = by_id.get(item.id)
+            if entry is None:
+                continue  # stays unjudged, which counts as violated
+            status = "holds" if entry.get("holds") is True else "violated"
+            findings.append(Finding(requirement=item.id, status=status, evidence=str(entry.get("evidence") or "")))
+        claims = said.unsupported if isinstance(said.unsupported, list) else []
+        return Judgement(findings=tuple(findings), unsupported=tuple(str(claim) for claim in claims if claim))
+
+
+def shortcomings(inspection: Inspection, requirements: Requirements) -> list[str]:
+    """Everything that stands against success on what is known, one sentence each."""
+    reasons = []
+    execution = inspection.execution
+    for discrepancy in execution.discrepancies:
+        reasons.append(f"step {discrepancy.step}: {discrepancy.kind}: {discrepancy.message}")
+    if execution.trajectory.submit is None:
+        reasons.append("nothing was submitted")
+    elif execution.missing_outputs:
+        reasons.append(f"the answer lacks {', '.join(execution.missing_outputs)}")
+    for finding in inspection.findings:
+        if finding.status == "violated":
+            reasons.append(f"requirement {finding.requirement} is not met: {finding.evidence}".rstrip(": "))
+        elif finding.status == "unjudged":
+            reasons.append(f"requirement {finding.requirement} could not be judged")
+    reasons += [claim.message for claim in inspection.claims.unsupported]
+    if not reasons and not inspection.loss.perfect:
+        reasons.append(f"the loss is {inspection.loss.total:.4f}")
+    return reasons
+
+
+def departure(expected: Observation, actual: Observation) -> str | None:
+    """How a second observation of the same step differs from the first, in words; None where it does not."""
+    if expected.status != actual.status:
+        return f"step {expected.step} was {expected.status} and is now {actual.status}"
+    if expected.value != actual.value:
+        before, after = digest.summarise(expected.value), digest.summarise(actual.value)
+        return f"step {expected.step} gave {before} and now {after}"
+    return None

@@ -1,0 +1,189 @@
+"""What every refiner shares: the phases, how it is called, and how its result is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import dspy
+from dspy.signatures.signature import ensure_signature
+
+from pivot_dspy._drive import Steps, adrive, drive
+from pivot_dspy.acceptance import Acceptance, NonDecreasing
+from pivot_dspy.budget import Budget
+from pivot_dspy.environment.functions import Effects, from_functions
+from pivot_dspy.environment.source import DEFAULT_TIMEOUT, EnvironmentLike, Source
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.history import Event
+from pivot_dspy.loss import Weights
+from pivot_dspy.phases.compose import Compose
+from pivot_dspy.phases.evolve import Evolve
+from pivot_dspy.phases.inspect import Inspect
+from pivot_dspy.phases.plan import Plan
+from pivot_dspy.phases.settle import Audit, Settle
+from pivot_dspy.phases.verify import Verdict, Verify
+from pivot_dspy.refiners.episode import Candidate, Episode
+from pivot_dspy.refiners.result import RESERVED, Committer, Refined, refined
+from pivot_dspy.requirements import Requirement
+from pivot_dspy.trajectory import Trajectory
+
+CALL_OPTIONS = ("trajectory", "requirements", "commit", "budget")
+"""Keyword arguments of a call that are not inputs of the task."""
+
+
+class Refiner(dspy.Module):  # type: ignore[misc]
+    """A module that searches for a good trajectory for a task. Subclasses implement `search`.
+
+    Args:
+        signature: the task's inputs and outputs, as for `dspy.ReAct`.
+        environment: an `Environment` class, a function that returns an instance (given the task, if it takes an
+            argument), or an instance, which is then the real thing that commit acts on.
+        tools: instead of an environment, what `dspy.ReAct(signature, tools)` takes.
+        effects: of `tools`: one of `read`, `write`, `irreversible` for all, or a mapping by tool name; a tool whose
+            effect is not declared writes.
+        requirements: texts, records or `Requirement`s that every task must meet; the model never alters them.
+        budget: the limits of one call of this module.
+        acceptance: when a candidate replaces the incumbent; non-decreasing by default.
+        weights: of the parts of the loss.
+        timeout: seconds that one tool call may take, None for no limit.
+        on_event: called with each `Event` as it happens, in the thread of the call.
+
+    Raises:
+        ConfigurationError: something of this cannot work; the message names the remedy.
+    """
+
+    def __init__(
+        self,
+        signature: str | type[dspy.Signature],
+        environment: EnvironmentLike | None = None,
+        *,
+        tools: Iterable[Callable[..., Any] | dspy.Tool] | None = None,
+        effects: Effects = None,
+        requirements: Iterable[Requirement | str | Mapping[str, Any]] = (),
+        budget: Budget | None = None,
+        acceptance: Acceptance | None = None,
+        weights: Weights | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.signature = _usable(signature)
+        self._source = Source(_environment(environment, tools, effects), timeout=timeout)
+        self._required = tuple(requirements)
+        self._budget = budget or Budget()
+        self._acceptance = acceptance or NonDecreasing()
+        self._weights = weights or Weights()
+        self._on_event = on_event
+        self.plan = Plan(self.signature)
+        self.settle = Settle(self.signature)
+        self.audit = Audit(self.signature)
+        self.inspect = Inspect(self.signature)
+        self.evolve = Evolve(self.signature)
+        self.verify = Verify(self.signature)
+        self.compose = Compose(self.signature)
+
+    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+        """The strategy: the best candidate that was accepted, and the verdict on it."""
+        raise NotImplementedError
+
+    def forward(self, **inputs: Any) -> Refined:
+        return drive(self._refine(**inputs))
+
+    async def aforward(self, **inputs: Any) -> Refined:
+        return await adrive(self._refine(**inputs))
+
+    def _refine(
+        self,
+        *,
+        trajectory: Trajectory | None = None,
+        requirements: Iterable[Requirement | str | Mapping[str, Any]] = (),
+        commit: bool = False,
+        budget: Budget | None = None,
+        **inputs: Any,
+    ) -> Steps[Refined]:
+        missing = [name for name in self.signature.input_fields if name not in inputs]
+        unknown = [name for name in inputs if name not in self.signature.input_fields]
+        if missing or unknown:
+            said = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(unknown)}"] * bool(unknown)
+            raise ConfigurationError(
+                f"{type(self).__name__} takes {', '.join(self.signature.input_fields)}; {'; '.join(said)}"
+            )
+        episode = Episode(
+            self,
+            self._source,
+            self.signature,
+            inputs,
+            required=(*self._required, *requirements),
+            budget=budget or self._budget,
+            weights=self._weights,
+            on_event=self._on_event,
+        )
+        try:
+            yield from episode.orient()
+            if trajectory is None:
+                episode.require_room_for_a_plan()
+            best, verdict = yield from self.search(episode, trajectory)
+        finally:
+            episode.close()
+        result = _result(episode, best, verdict, self._source)
+        if commit and result.verified:
+            yield from result._commit()
+        return result
+
+    def deepcopy(self) -> Refiner:
+        """A copy with its own phases on the same environment."""
+        copied: Refiner = super().deepcopy()
+        return copied
+
+
+def _result(episode: Episode, best: Candidate, verdict: Verdict, source: Source) -> Refined:
+    execution = best.inspection.execution
+    outputs = {name: execution.outputs.get(name) for name in episode.outputs}
+    return refined(
+        outputs,
+        trajectory=best.trajectory,
+        verdict=verdict,
+        committer=Committer(source, episode.task, episode.outputs),
+        execution=execution,
+        loss=best.loss,
+        tier=execution.tier,
+        requirements=episode.requirements,
+        findings=best.inspection.findings,
+        history=tuple(episode.history),
+        ledger=episode.ledger.snapshot(),
+        exhausted=episode.exhausted,
+    )
+
+
+def _usable(signature: str | type[dspy.Signature]) -> type[dspy.Signature]:
+    ready: type[dspy.Signature] = ensure_signature(signature)
+    if not ready.output_fields:
+        raise ConfigurationError("the signature has no output field; name what the task submits, as in 'task -> answer'")
+    for name in ready.output_fields:
+        if name in RESERVED:
+            raise ConfigurationError(f"the output field {name!r} is one that a refiner adds to its result; rename it")
+    for name in ready.input_fields:
+        if name in CALL_OPTIONS:
+            raise ConfigurationError(f"the input field {name!r} is an option of the call; rename the field")
+    return ready
+
+
+def _environment(
+    environment: EnvironmentLike | None, tools: Iterable[Callable[..., Any] | dspy.Tool] | None, effects: Effects
+) -> EnvironmentLike:
+    if (environment is None) == (tools is None):
+        raise ConfigurationError("pass either an environment or tools=[...]")
+    if environment is not None:
+        if effects is not None:
+            raise ConfigurationError("effects= goes with tools=; an environment declares effects with @tool(effect=...)")
+        return environment
+    made = from_functions(tools or (), effects=effects)
+    if not made.toolbox.tools:
+        raise ConfigurationError("tools is empty; pass at least one function or dspy.Tool")
+    if not any(spec.effect == "read" for spec in made.toolbox.tools.values()):
+        names = ", ".join(made.toolbox.tools)
+        raise ConfigurationError(
+            f"none of the tools ({names}) is declared to only read, so that none may run before commit; declare it: "
+            'effects="read" if all only read, or effects={"NAME": "read", ...}'
+        )
+    return made

@@ -1,0 +1,367 @@
+"""One run of a refiner on one task: its settled requirements, its sessions, its ledger, and the moves it can make."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMConfigurationError, LMError
+
+from pivot_dspy import catalogue, digest
+from pivot_dspy._drive import Effect, Steps
+from pivot_dspy.budget import Budget, Ledger
+from pivot_dspy.catalogue import Catalogue
+from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.source import Source
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.execution import Run, execute
+from pivot_dspy.gradient import Gradient
+from pivot_dspy.history import Event
+from pivot_dspy.loss import Weights
+from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, inspect
+from pivot_dspy.phases.verify import Judgement, Verdict
+from pivot_dspy.requirements import Requirement, Requirements, given
+from pivot_dspy.trajectory import Step, Trajectory
+
+logger = logging.getLogger(__name__)
+
+
+class ModelFailed(Exception):
+    """A phase got nothing usable from its model; the cause is the model's or the adapter's error."""
+
+
+class Candidate:
+    """An inspected trajectory with the run it came from."""
+
+    def __init__(self, run: Run, inspection: Inspection, judgement: Judgement | None = None) -> None:
+        self.run = run
+        self.inspection = inspection
+        self.judgement = judgement
+
+    @property
+    def trajectory(self) -> Trajectory:
+        return self.inspection.trajectory
+
+    @property
+    def loss(self) -> Any:
+        return self.inspection.loss
+
+
+class Episode:
+    """Everything that belongs to one call of a refiner; nothing of it is kept on the refiner.
+
+    Args:
+        phases: the refiner, for its phase modules `plan`, `inspect`, `evolve`, `verify`, `compose`.
+    """
+
+    def __init__(
+        self,
+        phases: Any,
+        source: Source,
+        signature: type[dspy.Signature],
+        inputs: Mapping[str, Any],
+        *,
+        required: tuple[Any, ...],
+        budget: Budget,
+        weights: Weights,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.phases = phases
+        self.source = source
+        self.signature = signature
+        self.inputs = dict(inputs)
+        self.task = dspy.Example(**inputs).with_inputs(*inputs)
+        self.budget = budget
+        self.weights = weights
+        self.ledger = Ledger()
+        self.history: list[Event] = []
+        self.exhausted: str | None = None
+        self._on_event = on_event
+        self.root = source.open(self.task)
+        self.toolbox = self.root.toolbox
+        try:
+            self.requirements = Requirements(items=given(required, self.toolbox))
+        except ConfigurationError:
+            self.close()
+            raise
+        self.outputs = {name: field.annotation for name, field in signature.output_fields.items()}
+        self.catalogue = Catalogue(tools="", tools_brief="")
+
+    def close(self) -> None:
+        self.root.family.close()
+
+    # -- what is recorded and what may still be spent
+
+    def tell(self, event: Event) -> None:
+        self.history.append(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def spent(self) -> bool:
+        """Whether the budget is used up; remembers which limit was reached."""
+        if self.exhausted is None:
+            self.exhausted = self.ledger.spent(self.budget)
+            if self.exhausted:
+                self.tell(Event(kind="stop", message=f"budget spent: {self.exhausted}"))
+        return self.exhausted is not None
+
+    def permit(self, reused: bool) -> None:
+        """Books a tool call; refuses one over the budget."""
+        if not reused and (self.budget.tool_calls is not None or self.budget.seconds is not None):
+            self.ledger.check(self.budget)
+        self.ledger.tool_call(reused)
+
+    # -- moves
+
+    def orient(self) -> Steps[None]:
+        """Run the environment's orientation reads and write the catalogue."""
+        environment = self.root.environment
+        names = [name for name in environment.orientation if name in self.toolbox.tools]
+        lines = []
+        if names:
+            reads = Trajectory(steps=tuple(Step(id=f"o{n}", tool=name) for n, name in enumerate(names)))
+            with self.ledger.phase("plan"):
+                run = yield from execute(reads, self.root, permit=self.permit)
+            lines = [
+                f"{step.tool}() -> {digest.cut(environment.summarise(step.tool, o.value) or digest.compact(o.value), 1500)}"
+                for step, o in zip(reads.steps, run.execution.observations, strict=True)
+                if o.ok
+            ]
+        self.catalogue = catalogue.render(
+            self.toolbox,
+            self.signature,
+            policy=environment.policy,
+            vocabulary=environment.vocabulary,
+            known="\n".join(lines),
+        )
+
+    def require_room_for_a_plan(self) -> None:
+        """Raises ConfigurationError where the budget cannot pay for one plan."""
+        if self.budget.tokens is None:
+            return
+        told = self.catalogue.model_dump(exclude={'tools_brief'})
+        parts = (*told.values(), *map(str, self.inputs.values()), self.phases.plan.predict.signature.instructions)
+        least = sum(len(part) for part in parts) // 4
+        if self.budget.tokens <= least:
+            raise ConfigurationError(
+                f"a budget of {self.budget.tokens} tokens does not pay for one plan, whose prompt alone takes about "
+                f"{least}; raise Budget(tokens=...)"
+            )
+
+    def plan(self, rollout: int = 0) -> Steps[Trajectory]:
+        """A new trajectory; the first one settles the requirements. One retry where the answer cannot be read.
+
+        Raises:
+            PlanningFailed: the model gave nothing usable.
+        """
+        for attempt in (rollout, rollout + 1000):
+            config = {"rollout_id": attempt, "temperature": 1.0} if attempt else None
+            try:
+                said = yield from self.ask(
+                    "plan",
+                    self.phases.plan,
+                    inputs=self.inputs,
+                    catalogue=self.catalogue,
+                    toolbox=self.toolbox,
+                    given=self.requirements.items,
+                    config=config,
+                )
+            except ModelFailed as failure:
+                if attempt != rollout or not isinstance(failure.__cause__, AdapterParseError) or self.spent():
+                    raise PlanningFailed(f"no plan: {failure}", self.ledger.snapshot()) from failure.__cause__
+                continue
+            self._settle(said.requirements)
+            self.tell(Event(kind="plan", trajectory=said.trajectory))
+            trajectory: Trajectory = said.trajectory
+            return trajectory
+        raise PlanningFailed("no plan", self.ledger.snapshot())
+
+    def settle(self) -> Steps[None]:
+        """Requirements for a trajectory that was given, where the caller passed none."""
+        if self.requirements.items:
+            return
+        said = yield from self.ask(
+            "plan",
+            self.phases.settle,
+            inputs=self.inputs,
+            catalogue=self.catalogue,
+            toolbox=self.toolbox,
+        )
+        self._settle(said.requirements)
+        self.tell(Event(kind="settle", message=f"{len(self.requirements.items)} requirements"))
+
+    def audit(self) -> Steps[None]:
+        """One look at the settled requirements for what is missing or misread; each change is a recorded amendment."""
+        said = yield from self.ask(
+            "audit", self.phases.audit, inputs=self.inputs, catalogue=self.catalogue, toolbox=self.toolbox,
+            requirements=self.requirements,
+        )
+        self.requirements = said.requirements
+        for amendment in said.requirements.amendments:
+            self.tell(Event(kind="audit", message=f"{amendment.requirement}: {amendment.reason}"))
+
+    def inspect(self, trajectory: Trajectory, base: Candidate | None = None, *, repeats: int = 1) -> Steps[Candidate]:
+        """Execute and measure; the shared prefix with `base` is not run again where the environment forks."""
+        worst: Candidate | None = None
+        for _ in range(repeats):
+            session = self._session_for(trajectory, base)
+            with self.ledger.phase("inspect"):
+                said = yield from self.phases.inspect.run(
+                    trajectory=trajectory,
+                    session=session,
+                    requirements=self.requirements,
+                    inputs=self.inputs,
+                    outputs=self.outputs,
+                    base=base.run if base else None,
+                    permit=self.permit,
+                    weights=self.weights,
+                )
+            candidate = Candidate(said.run, said.inspection)
+            candidate = yield from self._judged(candidate)
+            if worst is None or worst.loss.no_worse_than(candidate.loss):
+                worst = candidate
+        if worst is None:
+            raise ConfigurationError("repeats must be at least 1")
+        inspection = worst.inspection
+        self.tell(
+            Event(kind="inspect", trajectory=trajectory, execution=inspection.execution, loss=inspection.loss)
+        )
+        return worst
+
+    def gradient(self, incumbent: Candidate, refuted: frozenset[tuple[str | None, str]]) -> Steps[Gradient | None]:
+        """The next thing to blame: by rule first; by the model where rules are out of their depth."""
+        found = gradient_by_rule(
+            incumbent.inspection,
+            self.requirements,
+            self.root,
+            task=" ".join(str(value) for value in self.inputs.values()),
+            known=f"{self.catalogue.known} {self.catalogue.policy}",
+            refuted=refuted,
+        )
+        if found is not None and found.kind == "unexplained" and refuted and not self.spent():
+            with self.ledger.phase("inspect"):
+                try:
+                    found = yield from self.phases.inspect.localise(
+                        incumbent.inspection, self.requirements, self.inputs, self.root, found
+                    )
+                except (LMError, AdapterParseError) as error:
+                    self._failed("inspect", error)
+        if found is not None:
+            self.tell(Event(kind="gradient", gradient=found, trajectory=incumbent.trajectory))
+        return found
+
+    def evolve(self, incumbent: Candidate, gradient: Gradient) -> Steps[Trajectory]:
+        """A child of the incumbent with a new suffix.
+
+        Raises:
+            ModelFailed: the model gave nothing usable.
+        """
+        said = yield from self.ask(
+            "evolve",
+            self.phases.evolve,
+            inputs=self.inputs,
+            catalogue=self.catalogue,
+            execution=incumbent.inspection.execution,
+            environment=self.root.environment,
+            requirements=self.requirements,
+            findings=incumbent.inspection.findings,
+            gradient=gradient,
+        )
+        self.tell(Event(kind="evolve", trajectory=said.trajectory, diagnosis=said.diagnosis))
+        child: Trajectory = said.trajectory
+        return child
+
+    def compose(self, incumbent: Candidate) -> Steps[Trajectory]:
+        """The incumbent with its missing outputs worded from the observations."""
+        said = yield from self.ask(
+            "compose", self.phases.compose, inputs=self.inputs, execution=incumbent.inspection.execution
+        )
+        self.tell(Event(kind="compose", trajectory=said.trajectory))
+        composed: Trajectory = said.trajectory
+        return composed
+
+    def verify(self, incumbent: Candidate) -> Steps[Verdict]:
+        """The verdict on the incumbent, run again from the start in a fresh session."""
+        session = None
+        if incumbent.loss.perfect:
+            session = self.source.reopen(self.root, self.task)
+        with self.ledger.phase("verify"):
+            said = yield from self.phases.verify.run(
+                inspection=incumbent.inspection,
+                requirements=self.requirements,
+                session=session,
+                outputs=self.outputs,
+                permit=self.permit,
+            )
+        verdict: Verdict = said.verdict
+        self.tell(
+            Event(kind="verify", trajectory=incumbent.trajectory, message="; ".join(verdict.reasons) or "verified")
+        )
+        return verdict
+
+    def ask(self, phase: str, module: dspy.Module, **inputs: Any) -> Steps[dspy.Prediction]:
+        """One phase that calls its model, booked to the ledger.
+
+        Raises:
+            ModelFailed: the model or the adapter failed after DSPy's own retries.
+        """
+        with self.ledger.phase(phase):
+            try:
+                said: dspy.Prediction = yield Effect(lambda: module(**inputs), lambda: module.acall(**inputs))
+            except (LMError, AdapterParseError) as error:
+                self._failed(phase, error)
+                raise ModelFailed(f"{phase}: {type(error).__name__}: {str(error)[:300]}") from error
+        return said
+
+    def _failed(self, phase: str, error: Exception) -> None:
+        if isinstance(error, (LMConfigurationError, LMAuthError)):
+            raise error  # nothing that is tried again would help
+        self.tell(Event(kind="failure", message=f"{phase}: {type(error).__name__}: {str(error)[:300]}"))
+
+    def _settle(self, drafts: tuple[Requirement, ...]) -> None:
+        """The first drafts are the settled requirements; later plans do not change them."""
+        if not any(item.origin == "task" for item in self.requirements.items):
+            self.requirements = Requirements(items=(*self.requirements.items, *drafts))
+
+    def _session_for(self, trajectory: Trajectory, base: Candidate | None) -> Session:
+        if self.root.family.tier != "fork":
+            return self.source.reopen(self.root, self.task)
+        if base is None:
+            return self.root.fork()
+        return base.run.after(base.trajectory.common_prefix(trajectory)).fork()
+
+    def _judged(self, candidate: Candidate) -> Steps[Candidate]:
+        """Ask the judge where nothing but its word is missing, so that no verdict is paid for in vain."""
+        inspection = candidate.inspection
+        if not self._needs_judge(inspection) or self.spent():
+            return candidate
+        with self.ledger.phase("verify"):
+            try:
+                judgement = yield from self.phases.verify.judge(inspection, self.requirements, self.inputs)
+            except (LMError, AdapterParseError) as error:
+                self._failed("verify", error)
+                return candidate
+        judged = inspect(
+            candidate.run,
+            self.requirements,
+            self.inputs,
+            judged=judgement.findings,
+            cleared=True,
+            unsupported=judgement.unsupported,
+            weights=self.weights,
+        )
+        self.tell(Event(kind="judge", trajectory=judged.trajectory, loss=judged.loss))
+        return Candidate(candidate.run, judged, judgement)
+
+    def _needs_judge(self, inspection: Inspection) -> bool:
+        execution = inspection.execution
+        open_only = all(finding.status != "violated" for finding in inspection.findings)
+        if execution.discrepancies or not open_only or execution.trajectory.submit is None or execution.missing_outputs:
+            return False
+        if inspection.unjudged:
+            return True
+        executable = any(item.executable for item in self.requirements.items)
+        return bool(inspection.claims.written) and (bool(inspection.claims.unsupported) or not executable)
+
