@@ -13,9 +13,12 @@ from functools import lru_cache
 from typing import Any
 
 import jmespath
-from jmespath.exceptions import JMESPathError
+from jmespath.exceptions import ParseError
 
 ITEM = "item"
+# Beside its own errors (ValueErrors), jmespath lets through what the text provokes in Python: a slice with step zero,
+# brackets nested too deep.
+_FAILURES = (ValueError, TypeError, RecursionError, ArithmeticError, LookupError)
 # Strings, quoted identifiers and literals of JMESPath are skipped: a dollar inside them is text.
 _TOKEN = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:\\.|[^`\\])*`|\$\$|\$(\w+)")
 
@@ -37,7 +40,7 @@ def escape(text: str) -> str:
     return text.replace("$", "$$")
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def references(text: str) -> tuple[str, ...]:
     """Names after `$` in `text`, in order, once each; literals of the expression do not count.
 
@@ -47,7 +50,7 @@ def references(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(match[1] for match in _TOKEN.finditer(text) if match[1]))
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def _compiled(text: str) -> Any:
     quoted = _TOKEN.sub(lambda m: f'"{m[1]}"' if m[1] else ("$" if m[0] == "$$" else m[0]), text)
     return jmespath.compile(quoted)
@@ -68,7 +71,7 @@ def is_binding(text: str, known: Collection[str]) -> bool:
         return False
     try:
         _compiled(text)
-    except JMESPathError:
+    except _FAILURES:
         return False
     return True
 
@@ -84,16 +87,34 @@ def evaluate(text: str, results: Mapping[str, Any]) -> Any:
             raise BindingError(f"no earlier step {name!r} has a result", name)
     try:
         return _compiled(text).search(results)
-    except JMESPathError as error:
-        hint = " (to build text use join('', [...]); write $$ for a plain dollar)" if "arse" in repr(error) else ""
-        raise BindingError(f"not a valid JMESPath expression: {' '.join(str(error).split())}{hint}") from error
+    except ParseError as error:
+        hint = "to build text use join('', [...]); write $$ for a plain dollar"
+        raise BindingError(f"not a valid JMESPath expression: {_said(error)} ({hint})") from error
+    except _FAILURES as error:
+        raise BindingError(f"not a valid JMESPath expression: {_said(error)}") from error
 
 
-def resolve(value: Any, results: Mapping[str, Any], known: Collection[str]) -> Any:
+def holds(text: str, value: Any, results: Mapping[str, Any]) -> bool:
+    """Whether the condition `text` is true: of `results` where it names a step, else of `value`.
+
+    Raises:
+        BindingError: it cannot be evaluated.
+    """
+    if references(text):
+        return bool(evaluate(text, results))
+    try:
+        return bool(_compiled(text).search(value))
+    except _FAILURES as error:
+        raise BindingError(f"not a valid JMESPath expression: {_said(error)}") from error
+
+
+def resolve(
+    value: Any, results: Mapping[str, Any], known: Collection[str], *, allow_empty: bool = True
+) -> Any:
     """`value` with every binding in it replaced by what it gives.
 
     Raises:
-        BindingError: as `evaluate`, or when a binding gives nothing (null).
+        BindingError: as `evaluate`, when a binding gives nothing (null), or, unless `allow_empty`, an empty list.
     """
     if isinstance(value, str):
         if "$" not in value:
@@ -101,13 +122,14 @@ def resolve(value: Any, results: Mapping[str, Any], known: Collection[str]) -> A
         if not is_binding(value, known):
             return value.replace("$$", "$")
         found = evaluate(value, results)
-        if found is None:
-            raise BindingError(f"{value} gives nothing", next(iter(references(value)), None))
+        if found is None or (found == [] and not allow_empty):
+            gives = "nothing" if found is None else "an empty list"
+            raise BindingError(f"{value} gives {gives}", next((n for n in references(value) if n != ITEM), None))
         return found
     if isinstance(value, Mapping):
-        return {key: resolve(item, results, known) for key, item in value.items()}
+        return {key: resolve(item, results, known, allow_empty=allow_empty) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [resolve(item, results, known) for item in value]
+        return [resolve(item, results, known, allow_empty=allow_empty) for item in value]
     return value
 
 
@@ -131,3 +153,7 @@ def dependencies(value: Any, known: Collection[str]) -> tuple[str, ...]:
             found.update(dict.fromkeys(references(text)))
     found.pop(ITEM, None)
     return tuple(found)
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

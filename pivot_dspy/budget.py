@@ -236,11 +236,11 @@ class Ledger:
 _TOOL_CALL = Usage(tool_calls=1)
 
 
-class _Tracker(UsageTracker):
+class _Tracker(UsageTracker):  # type: ignore[misc]
     """Passes usage to `book`, then on to the user's tracker; threads share it, where DSPy would copy the user's."""
 
     def __init__(self, book: Callable[[dict[str, Any]], object], parent: UsageTracker | None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.book = book
         self.parent = parent
         if parent is not None:
@@ -259,7 +259,7 @@ def _users_tracker() -> UsageTracker | None:
     tracker = settings.usage_tracker
     while isinstance(tracker, _Tracker):
         tracker = tracker.parent
-    return tracker  # type: ignore[no-any-return]
+    return tracker
 
 
 @dataclass(eq=False)
@@ -280,7 +280,7 @@ class _Call:
         return total + Usage(lm_calls=max(1, len(self.reported), candidates), cost=cost)
 
 
-class _Phase(BaseCallback):
+class _Phase(BaseCallback):  # type: ignore[misc]
     """One open phase of one ledger, as DSPy's callbacks see it."""
 
     def __init__(self, ledger: Ledger, name: str, outer: _Phase | None) -> None:

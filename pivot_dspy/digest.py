@@ -69,7 +69,7 @@ def _fields(records: Sequence[Mapping[str, Any]]) -> str:
     """Ranges of numbers and counts of the few-valued fields over `records`, else the names of the fields."""
     said = []
     for key in records[0]:
-        column = [record.get(key) for record in records]
+        column: list[Any] = [record.get(key) for record in records]
         if all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in column):
             counts = Counter(column)
             if len(counts) <= 4:

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import jmespath
-from jmespath.exceptions import JMESPathError
 from pydantic import TypeAdapter, ValidationError
 
 from pivot_dspy import bindings
 from pivot_dspy._drive import Steps
 from pivot_dspy.budget import BudgetExhausted
-from pivot_dspy.environment.session import Outcome, Session
+from pivot_dspy.environment.batch import Outcome, said
+from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
 from pivot_dspy.trajectory import (
     SUBMIT,
     Discrepancy,
     Execution,
     Fault,
+    FaultKind,
     Observation,
     Step,
     Trajectory,
@@ -30,12 +30,11 @@ from pivot_dspy.trajectory import (
 Permit = Callable[[bool], None]
 """Called with False before each tool call and with True for each reused one; it may raise `BudgetExhausted`."""
 
-
 Watch = Callable[[Observation], None]
 
 
-def _always(reused: bool) -> None:
-    return None
+def allow(reused: bool) -> None:
+    """The permit that never refuses."""
 
 
 def _ignore(observation: Observation) -> None:
@@ -49,11 +48,13 @@ class Run:
     Attributes:
         session: where the environment stands after the last step.
         before: copies of the environment as it stood before each step that may have changed it, by position.
+        reach: number of leading steps that were settled before the budget ended; None where it did not end.
     """
 
     execution: Execution
     session: Session
     before: Mapping[int, Session] = field(default_factory=dict)
+    reach: int | None = None
 
     def after(self, count: int) -> Session:
         """A session that stands as the environment did after the first `count` steps; fork it before use."""
@@ -67,7 +68,7 @@ def execute(
     *,
     outputs: Mapping[str, Any] | None = None,
     base: Run | None = None,
-    permit: Permit = _always,
+    permit: Permit = allow,
     watch: Watch = _ignore,
 ) -> Steps[Run]:
     """Run `trajectory` in `session`.
@@ -78,218 +79,250 @@ def execute(
         outputs: the output fields that `submit` takes, with their types.
         base: an earlier run of a trajectory that starts with the same steps. In the `fork` tier, and given the forked
             `base.after(k)` as session, those steps are taken over; in the others only their reads are.
-        permit: asked before every tool call.
+        permit: asked before every tool call; when it raises `BudgetExhausted`, the rest is blocked.
         watch: told each observation as it is made; what it raises ends the run there.
     """
-    runner = _Runner(trajectory, session, dict(outputs or {}), permit, watch)
-    return runner.run(base)
+    return _Runner(trajectory, session, dict(outputs or {}), permit, watch).run(base)
+
+
+class _Failed(Exception):
+    """A step that gives a fault instead of a value."""
+
+    def __init__(
+        self, kind: FaultKind, message: str, expected: str | None = None, reference: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.fault = Fault(kind=kind, message=message, expected=expected, reference=reference)
 
 
 class _Runner:
     def __init__(
         self, trajectory: Trajectory, session: Session, outputs: dict[str, Any], permit: Permit, watch: Watch
     ) -> None:
-        self.trajectory = trajectory
-        self.session = session
-        self.outputs = outputs
-        self.permit = permit
-        self.watch = watch
+        self.trajectory, self.session, self.outputs = trajectory, session, outputs
+        self.permit, self.watch = permit, watch
+        self.forks = session.family.tier == "fork" and not session.committed
         self.known = frozenset(trajectory.ids)
         self.results: dict[str, Any] = {}
-        self.observations: list[Observation] = []
+        self.observed: dict[str, Observation] = {}
         self.discrepancies: list[Discrepancy] = []
         self.before: dict[int, Session] = {}
         self.submitted: dict[str, Any] = {}
-        self.missing: tuple[str, ...] = ()
-        self.exhausted = False
+        self.missing = tuple(outputs)
+        self.reach: int | None = None
 
     def run(self, base: Run | None) -> Steps[Run]:
-        shared = base.execution.trajectory.common_prefix(self.trajectory) if base else 0
-        forks = self.session.family.tier == "fork"
-        start = 0
-        if base and forks:
-            start = shared
-            self.before = {position: kept for position, kept in base.before.items() if position < shared}
-            for position in range(shared):
-                self._take_over(base, position)
-        for position, step in enumerate(self.trajectory.steps[start:], start=start):
-            spec = self.session.toolbox.tools.get(step.tool)
-            if base and not forks and position < shared and (spec is None or spec.effect == "read"):
-                self._take_over(base, position)
+        shared = 0
+        if base is not None:
+            shared = base.execution.trajectory.common_prefix(self.trajectory)
+            shared = shared if base.reach is None else min(shared, base.reach)
+            if self.forks:
+                self.before = {position: kept for position, kept in base.before.items() if position < shared}
+        for position, step in enumerate(self.trajectory.steps):
+            if base is not None and position < shared and self._takes_over(base, position):
                 continue
-            if forks and spec is not None and spec.effect != "read" and position not in self.before:
-                self.before[position] = self.session.fork()
-            observation = yield from self._observe(step, spec)
+            observation = yield from self._observe(position, step)
             self._record(step, observation)
             self.watch(observation)
-            if observation.fault is not None and observation.fault.kind == "timeout" and forks:
-                # The call that hangs may still act on this instance; go on from a copy that it cannot reach.
-                self.session = self.before[max(self.before)].fork() if self.before else self.session
         execution = Execution(
             trajectory=self.trajectory,
-            observations=tuple(self.observations),
+            observations=tuple(self.observed.values()),
             tier=self.session.family.tier,
             outputs=self.submitted,
-            missing_outputs=self.missing if self.trajectory.submit else tuple(self.outputs),
+            missing_outputs=self.missing,
             state=self.session.describe(),
             discrepancies=tuple(self.discrepancies),
         )
-        return Run(execution, self.session, self.before)
+        return Run(execution, self.session, self.before, self.reach)
 
-    def _take_over(self, base: Run, position: int) -> None:
+    def _takes_over(self, base: Run, position: int) -> bool:
+        """Take the observation of an equal step over from `base`, if that is as good as running the step."""
         step, observation = self.trajectory.steps[position], base.execution.observations[position]
-        for _ in range(observation.calls):
-            self.permit(True)
+        if not self.forks:
+            spec = self.session.toolbox.tools.get(step.tool)
+            stands = all(self._status(name) == "ok" for name in step.depends_on(self.known))
+            if spec is None or spec.effect != "read" or not observation.ok or not stands:
+                return False
+        if self.reach is None:
+            try:
+                for _ in range(observation.calls):
+                    self.permit(True)
+            except BudgetExhausted:
+                self.reach = position + 1
         if step.is_submit:
             self.submitted, self.missing = dict(base.execution.outputs), base.execution.missing_outputs
         self._record(step, observation.model_copy(update={"reused": True}))
+        return True
 
     def _record(self, step: Step, observation: Observation) -> None:
-        self.observations.append(observation)
+        self.observed[step.id] = observation
         if observation.ok:
             self.results[step.id] = observation.value
             self._expect(step, observation.value)
         if observation.fault is not None:
-            fault = observation.fault
-            self.discrepancies.append(Discrepancy(step=step.id, **fault.model_dump()))
+            self.discrepancies.append(Discrepancy(step=step.id, **observation.fault.model_dump()))
 
     def _expect(self, step: Step, value: Any) -> None:
         if not step.expects:
             return
         try:
-            if bindings.references(step.expects):
-                met = bindings.evaluate(step.expects, self.results)
-            else:
-                met = _condition(step.expects).search(value)
-            problem = "" if met else f"expected {step.expects}"
-        except (bindings.BindingError, JMESPathError) as error:
-            problem = f"expectation cannot be evaluated: {' '.join(str(error).split())}"
+            problem = "" if bindings.holds(step.expects, value, self.results) else f"expected {step.expects}"
+        except bindings.BindingError as error:
+            problem = f"expectation cannot be evaluated: {error}"
         if problem:
             self.discrepancies.append(
                 Discrepancy(kind="unmet_expectation", step=step.id, message=problem, expected=step.expects)
             )
 
-    def _observe(self, step: Step, spec: ToolSpec | None) -> Steps[Observation]:
-        if self.exhausted:
+    def _observe(self, position: int, step: Step) -> Steps[Observation]:
+        if self.reach is not None:
             return Observation(step=step.id, status="blocked")
-        fault = self._static_fault(step, spec)
-        if fault is not None:
-            return Observation(step=step.id, status="error", fault=fault)
-        states = {self._status(name) for name in step.depends_on(self.known)}
-        if states & {"error", "blocked"}:
-            return Observation(step=step.id, status="blocked")
-        if "withheld" in states:
-            return Observation(step=step.id, status="withheld")
-        if step.is_submit or spec is None:
-            return self._submit(step)
+        spec = self.session.toolbox.tools.get(step.tool)
+        args: dict[str, Any] | None = None
         try:
+            needs = step.depends_on(self.known)
+            self._refuse_malformed(step, spec, needs)
+            states = {self._status(name) for name in needs}
+            if states & {"error", "blocked"}:
+                return Observation(step=step.id, status="blocked")
+            if "withheld" in states:
+                return Observation(step=step.id, status="withheld")
+            if spec is None or step.is_submit:
+                args = bindings.resolve(step.args, self.results, self.known)
+                self._submit(args)
+                return Observation(step=step.id, value=args, args=args)
             items = self._items(step)
-            batch = [self._arguments(step, spec, item) for item in items]
-            kwargs = [spec.validate(args) for args in batch]
+            batch = [self._arguments(step, item) for item in items]
+            args = None if step.for_each else batch[0]
+            kwargs = [spec.validate(given) for given in batch]
         except bindings.BindingError as error:
-            fault = Fault(kind="unresolved_binding", message=str(error), reference=error.reference)
-            return Observation(step=step.id, status="error", fault=fault)
+            reference = error.reference or _source(step)
+            fault = Fault(kind="unresolved_binding", message=str(error), reference=reference)
+            return Observation(step=step.id, status="error", fault=fault, args=args)
         except ArgumentError as error:
             fault = Fault(kind="bad_arguments", message=str(error), expected=error.expected)
-            return Observation(step=step.id, status="error", fault=fault)
-        args = None if step.for_each else batch[0]
+            return Observation(step=step.id, status="error", fault=fault, args=args)
+        except _Failed as error:
+            return Observation(step=step.id, status="error", fault=error.fault, args=args)
         if self.session.runner(spec) is None:
             return Observation(step=step.id, status="withheld", args=args)
-        try:
-            outcomes = yield from self.session.call(spec, kwargs, lambda: self.permit(False))
-        except BudgetExhausted:
-            self.exhausted = True
-            return Observation(step=step.id, status="blocked", args=args)
-        return _observation(step, items, outcomes, args)
+        return (yield from self._call(position, step, spec, items, kwargs, args))
 
-    def _static_fault(self, step: Step, spec: ToolSpec | None) -> Fault | None:
+    def _call(
+        self,
+        position: int,
+        step: Step,
+        spec: ToolSpec,
+        items: list[Any],
+        kwargs: list[dict[str, Any]],
+        args: dict[str, Any] | None,
+    ) -> Steps[Observation]:
+        changes = self.forks and spec.effect != "read"
+        if changes:
+            self.before[position] = self.session.fork()
+        made = 0
+
+        def permit() -> None:
+            nonlocal made
+            self.permit(False)
+            made += 1
+
+        try:
+            outcomes = yield from self.session.call(spec, kwargs, permit)
+        except BudgetExhausted:
+            self.reach = position
+            if changes:  # what part of the batch did must not stay, for the step counts as not run
+                self.session = self.before[position].fork()
+            return Observation(step=step.id, status="blocked", args=args, calls=made)
+        observation = _observation(step, items, outcomes, args)
+        if changes and observation.fault is not None and observation.fault.kind == "timeout":
+            observation = self._left_behind(position, observation, observation.fault)
+        return observation
+
+    def _left_behind(self, position: int, observation: Observation, fault: Fault) -> Observation:
+        """Go on from a copy that the call that hangs cannot reach, for it may still change this one."""
+        try:
+            self.session = self.before[position].fork()
+        except Exception as error:  # what only its own thread may touch went with the thread
+            self.reach = position + 1
+            message = f"{fault.message}; the steps after it cannot run, since the environment cannot be copied any more"
+            fault = fault.model_copy(update={"message": f"{message}: {said(error)}"})
+        return observation.model_copy(update={"fault": fault})
+
+    def _refuse_malformed(self, step: Step, spec: ToolSpec | None, needs: tuple[str, ...]) -> None:
         """What can be said against a step without running anything before it."""
         if step.problem:
-            return Fault(kind="malformed_step", message=step.problem)
+            raise _Failed("malformed_step", step.problem)
+        if step.is_submit and (step.for_each or self.trajectory.submit is not step):
+            raise _Failed("malformed_step", "a trajectory submits once, at its end, and without for_each")
         if spec is None and not step.is_submit:
             names = [*self.session.toolbox.tools, SUBMIT]
             close = difflib.get_close_matches(step.tool, names, n=1)
             meant = f"; did you mean {close[0]}?" if close else ""
-            return Fault(
-                kind="unknown_tool", message=f"no tool is called {step.tool!r}{meant}", expected=", ".join(names)
-            )
-        for name in step.depends_on(self.known):
+            raise _Failed("unknown_tool", f"no tool is called {step.tool!r}{meant}", expected=", ".join(names))
+        for name in needs:
             if name not in self.known:
-                return Fault(kind="unresolved_binding", message=f"${name}: no step is called {name!r}", reference=name)
-            if name not in {o.step for o in self.observations}:
-                return Fault(
-                    kind="unresolved_binding", message=f"${name}: step {name!r} does not run before", reference=name
-                )
+                raise bindings.BindingError(f"${name}: no step is called {name!r}", name)
+            if name not in self.observed:
+                raise bindings.BindingError(f"${name}: step {name!r} does not run before", name)
         if spec is not None:
             missing = [name for name in spec.required if name not in step.args]
             unknown = [name for name in step.args if name not in spec.parameters and not spec.open_ended]
             if missing or unknown:
-                said = [f"{name}: missing" for name in missing] + [f"{name}: not a parameter" for name in unknown]
-                return Fault(
-                    kind="bad_arguments", message=f"{step.tool}: {'; '.join(said)}", expected=spec.signature
-                )
-        return None
+                problems = [f"{name}: missing" for name in missing] + [f"{name}: not a parameter" for name in unknown]
+                raise ArgumentError(f"{step.tool}: {'; '.join(problems)}", spec.signature)
 
     def _status(self, step_id: str) -> str:
-        return next((o.status for o in self.observations if o.step == step_id), "ok")
+        return self.observed[step_id].status if step_id in self.observed else "ok"
 
     def _items(self, step: Step) -> list[Any]:
         if step.for_each is None:
             return [None]
-        found = bindings.resolve(step.for_each, self.results, self.known)
+        found = bindings.resolve(step.for_each, self.results, self.known, allow_empty=False)
         if not isinstance(found, list):
-            raise bindings.BindingError(
-                f"for_each needs a list; {step.for_each} gives {type(found).__name__}", _first(step.for_each)
-            )
-        if not found:
-            raise bindings.BindingError(f"for_each: {step.for_each} gives an empty list", _first(step.for_each))
+            raise bindings.BindingError(f"for_each needs a list; {step.for_each} gives {type(found).__name__}")
         return found
 
-    def _arguments(self, step: Step, spec: ToolSpec, item: Any) -> dict[str, Any]:
+    def _arguments(self, step: Step, item: Any) -> dict[str, Any]:
         results, known = self.results, self.known
         if step.for_each is not None:
             results, known = {**results, bindings.ITEM: item}, known | {bindings.ITEM}
-        resolved: dict[str, Any] = bindings.resolve(step.args, results, known)
-        for name, value in resolved.items():
-            written = step.args[name]
-            if value == [] and isinstance(written, str):
-                # A tool may read an empty list as "no restriction" and silently widen its scope.
-                raise bindings.BindingError(f"{name}: {written} gives an empty list", _first(written))
+        # A tool may read an empty list as "no restriction" and silently widen its scope.
+        resolved: dict[str, Any] = bindings.resolve(step.args, results, known, allow_empty=False)
         return resolved
 
-    def _submit(self, step: Step) -> Observation:
-        try:
-            given = bindings.resolve(step.args, self.results, self.known)
-        except bindings.BindingError as error:
-            fault = Fault(kind="unresolved_binding", message=str(error), reference=error.reference)
-            return Observation(step=step.id, status="error", fault=fault)
+    def _submit(self, given: dict[str, Any]) -> None:
         problems = [f"{name}: not an output field" for name in given if name not in self.outputs]
         values: dict[str, Any] = {}
         for name, annotation in self.outputs.items():
-            if name in given:
-                try:
-                    values[name] = _adapter(annotation).validate_python(given[name])
-                except ValidationError as error:
-                    problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {given[name]!r:.80}")
+            if name not in given:
+                continue
+            value = given[name]
+            if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+                value = str(value)  # a binding to a number answers a question for text
+            try:
+                values[name] = _adapter(annotation).validate_python(value)
+            except ValidationError as error:
+                problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r:.80}")
         if problems:
-            expected = f"submit({', '.join(self.outputs)})"
-            fault = Fault(kind="bad_arguments", message=f"submit: {'; '.join(problems)}", expected=expected)
-            return Observation(step=step.id, status="error", fault=fault, args=given)
+            raise _Failed("bad_arguments", f"submit: {'; '.join(problems)}", f"submit({', '.join(self.outputs)})")
         self.submitted = values
         self.missing = tuple(name for name in self.outputs if name not in values)
-        return Observation(step=step.id, value=given, args=given)
 
 
-def _observation(
-    step: Step, items: list[Any], outcomes: list[Outcome], args: dict[str, Any] | None
-) -> Observation:
+def _observation(step: Step, items: list[Any], outcomes: list[Outcome], args: dict[str, Any] | None) -> Observation:
     seconds = sum(outcome.seconds for outcome in outcomes)
     faults = [outcome.fault for outcome in outcomes if outcome.fault is not None]
     if step.for_each is None:
         only = outcomes[0]
-        status = "ok" if only.fault is None else "error"
         return Observation(
-            step=step.id, status=status, value=only.value, args=args, fault=only.fault, calls=1, seconds=seconds
+            step=step.id,
+            status="ok" if only.fault is None else "error",
+            value=only.value,
+            args=args,
+            fault=only.fault,
+            calls=1,
+            seconds=seconds,
         )
     value = [
         {"item": item, "result": outcome.value}
@@ -298,11 +331,11 @@ def _observation(
     ]
     fault = None
     if faults:
-        first = faults[0]
-        fault = first.model_copy(
-            update={"message": f"{len(faults)} of {len(outcomes)} calls failed, the first: {first.message}"}
-        )
-    failed = not value or (fault is not None and fault.kind == "timeout")
+        worst = next((fault for fault in faults if fault.kind == "timeout"), faults[0])
+        ended = f", and {len(items) - len(outcomes)} were not made" if len(outcomes) < len(items) else ""
+        message = f"{len(faults)} of {len(outcomes)} calls failed{ended}: {worst.message}"
+        fault = worst.model_copy(update={"message": message})
+    failed = not value or len(outcomes) < len(items) or (fault is not None and fault.kind == "timeout")
     return Observation(
         step=step.id, status="error" if failed else "ok", value=value, fault=fault, calls=len(outcomes), seconds=seconds
     )
@@ -320,10 +353,7 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
         return TypeAdapter(annotation)
 
 
-@lru_cache(maxsize=2048)
-def _condition(text: str) -> Any:
-    return jmespath.compile(text)
-
-
-def _first(text: str) -> str | None:
-    return next((name for name in bindings.references(text) if name != bindings.ITEM), None)
+def _source(step: Step) -> str | None:
+    """The step whose result `step` repeats over."""
+    names = bindings.references(step.for_each) if step.for_each else ()
+    return next((name for name in names if name != bindings.ITEM), None)

@@ -14,8 +14,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing_extensions import Self
 
 from pivot_dspy import bindings, messages
+from pivot_dspy._json import encodable, plain
 from pivot_dspy.errors import TrajectoryError
 
 SUBMIT = "submit"
@@ -28,6 +30,13 @@ class Frozen(BaseModel):
     """A record that never changes after it is made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields replaced, unchecked. What was computed of the old fields is not taken along."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
 
 
 class Step(Frozen):
@@ -51,6 +60,16 @@ class Step(Frozen):
     expects: str | None = None
     why: str | None = None
     problem: str | None = None
+
+    @field_validator("tool", "for_each", "expects", "why", "problem")
+    @classmethod
+    def _encodable(cls, value: str | None) -> str | None:
+        return encodable(value) if value else value
+
+    @field_validator("args")
+    @classmethod
+    def _plain(cls, value: dict[str, Any]) -> Any:
+        return plain(value)
 
     @field_validator("id")
     @classmethod
@@ -124,7 +143,7 @@ class Trajectory(Frozen):
     @cached_property
     def id(self) -> str:
         """Content id: equal for equal steps, whatever their lineage. 12 hexadecimal digits."""
-        text = json.dumps([step.content() for step in self.steps], sort_keys=True, ensure_ascii=False, default=str)
+        text = json.dumps([step.content() for step in self.steps], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @cached_property

@@ -1,0 +1,87 @@
+"""Blame by rule: from an execution and its findings to ranked suspects, without a language model.
+
+Rules look for clues: faults of steps and bindings that gave nothing (`faults`), steps that say something else than
+requirements ask (`asked`), and steps that are odd or brought in what a failed check is about (`origins`). A clue has a
+weight; the place with the weightiest clue is the first suspect, the earlier of two equal ones.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from pivot_dspy.blame import asked, faults, origins
+from pivot_dspy.blame.inquiry import Clue, Inquiry, Weight
+from pivot_dspy.blame.slices import slice_of
+from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.gradient import Gradient, Suspect
+from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.trajectory import Execution
+
+__all__ = ["gradient", "rank", "slice_of"]
+
+_EVIDENCE = 4
+_TEXT = 300
+
+
+def rank(
+    execution: Execution, requirements: Requirements, findings: Sequence[Finding], toolbox: Toolbox, *,
+    task: str = "", known: str = "",
+) -> tuple[Suspect, ...]:
+    """The places that may have caused what went wrong, likeliest first; empty where nothing did.
+
+    Args:
+        findings: one for each requirement; those that are not judged count for nothing.
+        task: the task's inputs as text.
+        known: other text that the planner saw. Without both, values that stand nowhere else are not suspected.
+    """
+    inquiry = Inquiry(execution, requirements, findings, toolbox, task, known)
+    if not inquiry.wrong:
+        return ()
+    found = [*faults.clues(inquiry), *asked.clues(inquiry), *origins.clues(inquiry), *origins.unexplained(inquiry)]
+    return _ranked(found)
+
+
+def gradient(
+    execution: Execution, requirements: Requirements, findings: Sequence[Finding], toolbox: Toolbox, *,
+    task: str = "", known: str = "", refuted: Collection[tuple[str | None, str]] = frozenset(),
+) -> Gradient | None:
+    """The gradient of the first suspect that is not refuted, with what its step depends on; None where none is left.
+
+    Args:
+        refuted: keys of suspects that were tried in vain, see `Suspect.key`.
+    """
+    suspects = rank(execution, requirements, findings, toolbox, task=task, known=known)
+    first = next((suspect for suspect in suspects if suspect.key not in refuted), None)
+    if first is None:
+        return None
+    return Gradient.of(first, slice_of(execution, [first.step] if first.step else [], toolbox))
+
+
+def _ranked(clues: Sequence[Clue]) -> tuple[Suspect, ...]:
+    places: dict[tuple[int, bool], list[Clue]] = defaultdict(list)
+    for clue in clues:
+        places[clue.position, clue.kind == "missing_step"].append(clue)
+    for found in places.values():
+        found.sort(key=lambda clue: -clue.weight)
+    order = sorted(places.values(), key=lambda found: (-found[0].weight, found[0].position))
+    return tuple(_suspect(found) for found in order)
+
+
+def _suspect(clues: Sequence[Clue]) -> Suspect:
+    first = clues[0]
+    evidence = dict.fromkeys(clue.text[:_TEXT] for clue in clues[1:] if clue.text != first.text)
+    return Suspect(
+        position=first.position,
+        step=first.step,
+        kind=first.kind,
+        diagnosis=_sentence(first.text),
+        correction=_sentence(next((clue.correction for clue in clues if clue.correction), "")),
+        evidence=tuple(evidence)[:_EVIDENCE],
+        certain=first.weight == Weight.CERTAIN or first.kind == "missing_submit",
+        requirements=tuple(dict.fromkeys(name for clue in clues for name in clue.requirements)),
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." if text and not text.endswith(".") else text

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pivot_dspy.blame.facts import Fact, Relation, canonical, same_field, show, words
 from pivot_dspy.blame.inquiry import Clue, Inquiry, Weight
-from pivot_dspy.blame.matching import Wanted, compare
+from pivot_dspy.blame.matching import Wanted, compare, fits
 from pivot_dspy.trajectory import Step
 
 
@@ -114,9 +114,10 @@ def _omissions(inquiry: Inquiry, step_id: str, name: str) -> Iterator[Clue]:
     fields = [path for member in inquiry.graph.chain(step_id) for path in matching.said[member].fields]
     texts = [text for member in inquiry.graph.chain(step_id) for text in matching.said[member].texts]
     if not any(compare(fact, wanted) is not None for fact in facts for wanted in matching.wanted[name]):
-        # It names what it takes outright.
-        text = f"what it takes does not meet {name}"
-        yield inquiry.clue(step_id, "wrong_selection", Weight.OMISSION, text, _select(matching.wanted[name]), [name])
+        record = matching.record(step_id)  # it names what it takes outright
+        if record is None or not fits(record, matching.wanted[name]):
+            text, correction = f"what it takes does not meet {name}", _select(matching.wanted[name])
+            yield inquiry.clue(step_id, "wrong_selection", Weight.OMISSION, text, correction, [name])
         return
     for wanted in matching.wanted[name]:
         covered = any(same_field(Fact(path, "", None), wanted) for path in fields) or any(
@@ -138,17 +139,22 @@ def _lacking(inquiry: Inquiry) -> Iterator[Clue]:
     matching = inquiry.matching
     idle = list(matching.idle)
     for name in matching.lacking:
-        if name not in inquiry.violated:
+        # A check may let another step's choice serve this one, and so show the lack elsewhere in the family.
+        shown = [one for family in matching.families if name in family for one in family if one in inquiry.violated]
+        if not shown:
             continue
-        if idle:
-            step_id = idle.pop(0)
+        # Of a thing that no result shows, only the check can tell whether it serves.
+        strays = [one for one in idle if name in inquiry.violated or matching.record(one) is not None]
+        if strays:
+            step_id = strays[0]
+            idle.remove(step_id)
             text = f"what it takes serves no requirement, and nothing serves {name}"
             correction = _select(matching.wanted[name])
-            yield inquiry.clue(step_id, "wrong_selection", Weight.LACKING, text, correction, [name])
-        else:
+            yield inquiry.clue(step_id, "wrong_selection", Weight.LACKING, text, correction, [name, *shown])
+        elif name in inquiry.violated or len(idle) < len(matching.lacking):
             text = f"no step attempts {name}"
             correction = f"add a step that selects by {' and '.join(map(str, matching.wanted[name]))}"
-            yield inquiry.missing(_place(inquiry, name), Weight.LACKING, text, correction, [name])
+            yield inquiry.missing(_place(inquiry, name), Weight.LACKING, text, correction, [name, *shown])
     for step_id, name in matching.serves.items():
         if name in inquiry.violated and _unused_read(inquiry, step_id):
             position = inquiry.graph.position[step_id] + 1

@@ -17,11 +17,14 @@ _STATIC = frozenset({"unknown_tool", "malformed_step", "timeout"})
 
 
 def clues(inquiry: Inquiry) -> Iterator[Clue]:
-    """One clue or more for every fault; and one where there is no submit."""
+    """One clue or more for every fault, for steps that repeat one call, and where there is no submit."""
     named: set[str] = set()
     empty_handed: list[str] = []
     for step in inquiry.steps:
         fault = inquiry.faulty.get(step.id)
+        if step.for_each and not _uses_item(step):
+            text = f"it repeats over {step.for_each}, and every call is the same, since nothing in args is $item"
+            yield inquiry.clue(step.id, "wrong_value", Weight.CONTRADICTION, text, "use $item in args")
         if fault is None:
             continue
         if fault.kind == "unresolved_binding":
@@ -42,6 +45,10 @@ def clues(inquiry: Inquiry) -> Iterator[Clue]:
     if inquiry.execution.trajectory.submit is None:
         end = len(inquiry.steps)
         yield Clue(end, None, "missing_submit", Weight.ABSENT, f"no step is a {SUBMIT}", f"end with a {SUBMIT} step")
+
+
+def _uses_item(step: Step) -> bool:
+    return any(bindings.ITEM in bindings.references(text) for text in bindings.strings(step.args))
 
 
 def _missing_source(inquiry: Inquiry, step: Step, name: str) -> Clue:
@@ -76,7 +83,8 @@ def _of_bindings(inquiry: Inquiry, failing: list[str]) -> Iterator[Clue]:
     starved: dict[str, list[str]] = defaultdict(list)
     absent: dict[tuple[str, str], list[str]] = defaultdict(list)
     for step_id in failing:
-        states = [(read, *_state(inquiry, read)) for read in inquiry.matching.said[step_id].reads]
+        reads = (read for read in inquiry.matching.said[step_id].reads if read[0] in inquiry.graph.position)
+        states = [(read, *_state(inquiry, read)) for read in reads]
         lost = next((read for read, state, _ in states if state == "absent"), None)
         thin = next((read for read, state, _ in states if state == "empty"), None)
         if lost is not None:
@@ -111,7 +119,7 @@ def _turned_empty(inquiry: Inquiry, step_id: str, source: str) -> Iterator[Clue]
             (
                 read[0]
                 for read in inquiry.matching.said[source].reads
-                if _state(inquiry, read)[0] == "empty" and read[0] not in seen
+                if read[0] in inquiry.graph.position and read[0] not in seen and _state(inquiry, read)[0] == "empty"
             ),
             None,
         )
@@ -155,7 +163,31 @@ def _nothing_selected(inquiry: Inquiry, source: str, readers: list[str]) -> Iter
         fault = inquiry.faulty[reader]
         at_odds = unmatched(inquiry, reader)
         also = f"; no element has {' or '.join(map(str, at_odds))}" if at_odds else ""
-        yield inquiry.clue(reader, "unresolved_binding", Weight.FAILURE, f"{fault.message}{also}")
+        weight = Weight.STARVED if _selects_as_asked(inquiry, reader) else Weight.FAILURE
+        yield inquiry.clue(reader, "unresolved_binding", weight, f"{fault.message}{also}")
+
+
+def _selects_as_asked(inquiry: Inquiry, step_id: str) -> bool:
+    """Whether the step selects from a list just what its requirement asks, so that the list may be what is wrong."""
+    matching = inquiry.matching
+    name = matching.serves.get(step_id)
+    said = matching.said[step_id]
+    if name is None or not said.facts or "gives nothing" not in inquiry.faulty[step_id].message:
+        return False
+    elements = _state(inquiry, said.reads[0])[1] if said.reads else None
+    if not isinstance(elements, list) or not all(has(elements[0], path) for path in (*said.picks, *said.fields)):
+        return False
+    asked = [wanted.fact for wanted in matching.asked_of(step_id)]
+    return all(any(compare(fact, wanted) is Relation.SAME for wanted in asked) for fact in said.facts)
+
+
+def has(record: Any, path: tuple[str, ...]) -> bool:
+    """Whether a record has the field at `path`."""
+    for part in path:
+        if not isinstance(record, Mapping) or part not in record:
+            return False
+        record = record[part]
+    return True
 
 
 def unmatched(inquiry: Inquiry, step_id: str) -> list[Fact]:

@@ -14,7 +14,7 @@ from pivot_dspy.trajectory import Execution, Step
 
 
 class Weight:
-    """How much a clue counts against a step. Only the order matters; within one weight the earliest step comes first."""
+    """How much a clue counts against a step. Only the order matters; of equals, the earliest step comes first."""
 
     CERTAIN = 100
     """A fault that shows in the step as it is written."""
@@ -34,6 +34,10 @@ class Weight:
     """It selects by something else than is asked, though the requirement holds."""
     FOREIGN = 45
     """It uses a value that nothing before it shows."""
+    STARVED = 44
+    """It selects what is asked, and what it reads has none of it."""
+    UNPROPOSED = 42
+    """It brought in what a violated requirement is about, which is none of what the check proposes."""
     ABSENT = 40
     """No submit; or nothing brings in what a violated requirement is about."""
     ORIGIN = 35
@@ -108,7 +112,8 @@ class Inquiry:
         self, step_id: str, kind: str, weight: int, text: str, correction: str = "", requirements: Sequence[str] = ()
     ) -> Clue:
         """A clue against a step."""
-        return Clue(self.graph.position[step_id], step_id, kind, weight, text, correction, self.only_violated(requirements))
+        position = self.graph.position[step_id]
+        return Clue(position, step_id, kind, weight, text, correction, self.only_violated(requirements))
 
     def missing(
         self, position: int, weight: int, text: str, correction: str = "", requirements: Sequence[str] = ()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pivot_dspy.blame.facts import Fact, Relation, canonical, of_requirement, relation, same_field
+from pivot_dspy.blame.facts import Fact, Relation, canonical, of_requirement, relation, same_field, words
 from pivot_dspy.blame.reading import Said, of_step
 from pivot_dspy.blame.slices import Graph, record_with
 from pivot_dspy.requirements import Requirement, Requirements
@@ -18,6 +18,8 @@ _CREDIT = {Relation.SAME: 1.0, Relation.TIGHTER: 0.8, Relation.LOOSER: 0.5, Rela
 _ELSEWHERE = 0.3
 """For the value of a requirement, compared with another field."""
 _ENOUGH = 0.2
+_FITS = 0.5
+"""For a thing that is named outright and meets what is asked, as far as earlier results tell."""
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
@@ -31,7 +33,12 @@ class Wanted(NamedTuple):
 @lru_cache(maxsize=16384)
 def compare(mine: Fact, wanted: Fact) -> Relation | None:
     """How two facts stand to each other, None where they are about different fields."""
-    return relation(mine, wanted) if same_field(mine, wanted) else None
+    if not same_field(mine, wanted):
+        return None
+    # A number that is passed as `quantity=2` is compared with a bound only where the names are alike.
+    if mine.op == "==" and isinstance(mine.value, float) and wanted.op in "<=>=":
+        return relation(mine, wanted) if words(mine.path[-1:]) == words(wanted.path[-1:]) else None
+    return relation(mine, wanted)
 
 
 class Known:
@@ -127,10 +134,13 @@ class Matching:
         pairs = []
         for place, step_id in enumerate(free):
             facts = [fact for _, fact in self.facts(step_id)]
-            record = self._record(step_id) if not any(self._about(fact, family) for fact in facts) else None
+            record = self.record(step_id) if not any(self._about(fact, family) for fact in facts) else None
             for rank, name in enumerate(family):
-                whole = sum(weight[fact] for fact in self.wanted[name])
-                got = sum(weight[fact] * self._credit(facts, record, fact) for fact in self.wanted[name]) / whole
+                if record is not None:
+                    got = _ENOUGH + _FITS if fits(record, self.wanted[name]) else 0.0
+                else:
+                    whole = sum(weight[fact] for fact in self.wanted[name])
+                    got = sum(weight[fact] * _credit(facts, fact) for fact in self.wanted[name]) / whole
                 if got > _ENOUGH:
                     pairs.append((-got, abs(place - rank), place, rank, step_id, name))
         open_, taken = set(family), set()
@@ -146,17 +156,7 @@ class Matching:
     def _about(self, fact: Fact, family: list[str]) -> bool:
         return any(same_field(fact, wanted) for name in family for wanted in self.wanted[name])
 
-    def _credit(self, facts: list[Fact], record: Mapping[str, Any] | None, wanted: Fact) -> float:
-        best = _CREDIT[Relation.SAME] if record is not None and _holds_in(record, wanted) else 0.0
-        for fact in facts:
-            stands = compare(fact, wanted)
-            if stands is not None:
-                best = max(best, _CREDIT.get(stands, 0.0))
-            elif fact.value == wanted.value:
-                best = max(best, _ELSEWHERE)
-        return best
-
-    def _record(self, step_id: str) -> Mapping[str, Any] | None:
+    def record(self, step_id: str) -> Mapping[str, Any] | None:
         """What earlier steps saw of the thing that a step names outright."""
         position = self._graph.position[step_id]
         for fact in self.said[step_id].facts:
@@ -172,15 +172,32 @@ class Matching:
         return self._graph.steps[self._graph.position[step_id]].tool
 
 
-def _holds_in(record: Mapping[str, Any], wanted: Fact) -> bool:
+def fits(record: Mapping[str, Any], wanted: Iterable[Fact]) -> bool:
+    """Whether a record meets all of the facts about fields that it has, and has some of them."""
+    held = [held for fact in wanted if (held := _holds_in(record, fact)) is not None]
+    return bool(held) and all(held)
+
+
+def _holds_in(record: Mapping[str, Any], wanted: Fact) -> bool | None:
     value: Any = record
     for part in wanted.path:
         value = value.get(part) if isinstance(value, Mapping) else None
     if isinstance(value, (list, tuple)):
         return any(canonical(item) == wanted.value for item in value)
     if value is None or isinstance(value, (bool, Mapping)):
-        return False
-    return compare(Fact(wanted.path, "==", canonical(value), value), wanted) in (Relation.SAME, Relation.TIGHTER)
+        return None
+    return relation(Fact(wanted.path, "==", canonical(value), value), wanted) in (Relation.SAME, Relation.TIGHTER)
+
+
+def _credit(facts: Iterable[Fact], wanted: Fact) -> float:
+    best = 0.0
+    for fact in facts:
+        stands = compare(fact, wanted)
+        if stands is not None:
+            best = max(best, _CREDIT.get(stands, 0.0))
+        elif fact.value == wanted.value:
+            best = max(best, _ELSEWHERE)
+    return best
 
 
 def _number(text: str) -> float:

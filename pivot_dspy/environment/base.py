@@ -51,12 +51,11 @@ class CheckResult(NamedTuple):
         Raises:
             TypeError: it is neither a `CheckResult`, a bool nor a pair of bool and evidence.
         """
-        holds, *rest = found if isinstance(found, tuple) and 1 <= len(found) <= 4 else (found,)
-        if holds is None or isinstance(holds, (str, bytes, tuple, list, dict)):
+        result = cls(*found) if isinstance(found, tuple) and 1 <= len(found) <= 4 else cls(found)
+        if result.holds is None or isinstance(result.holds, (str, bytes, tuple, list, dict)):
             raise TypeError(f"a check returns a bool, (bool, evidence) or a CheckResult, not {type(found).__name__}")
-        evidence, hint, about = (*rest, *("", "", ())[len(rest) :])
-        values = about if isinstance(about, (list, tuple, set, frozenset)) else (about,)
-        return cls(bool(holds), str(evidence), str(hint), tuple(plain(list(values))))
+        about = result.about if isinstance(result.about, (list, tuple, set, frozenset)) else (result.about,)
+        return cls(bool(result.holds), str(result.evidence), str(result.hint), tuple(plain(list(about))))
 
 
 def tool(
@@ -149,7 +148,7 @@ class Environment:
         """Told all executable requirements, as (id, check, args), before they are evaluated: for checks that look at
         the requirements as a whole, such as "nothing but what was asked for".
         """
-        return None
+        return
 
     def summarise(self, tool: str, value: Any) -> str | None:
         """A short account of a result for the report, or None for the generic one."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_type_hints
 
 import dspy
+from pydantic.errors import PydanticUserError
 
 from pivot_dspy.environment.base import EFFECTS, Effect, Environment
-from pivot_dspy.environment.toolbox import ToolSpec, Toolbox, describe
+from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, arguments_adapter, describe
 from pivot_dspy.errors import ConfigurationError
 
 Effects = str | Mapping[str, str] | None
@@ -19,20 +21,28 @@ class FunctionEnvironment(Environment):
     """Tools without a state of their own that could be copied.
 
     Where every tool only reads, all sessions share it. A tool that writes acts on something that this package cannot
-    see, let alone fork: then the tier is `live`, reads run, and writes wait for commit.
+    see, let alone fork: then the tier is `live`, reads run, and writes wait for commit. Made by a factory with
+    `isolated`, it is opened again instead, and the tier is `replay`.
     """
 
-    def __init__(self, toolbox: Toolbox, *, policy: str = "", vocabulary: str = "") -> None:
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        *,
+        policy: str = "",
+        vocabulary: str = "",
+        orientation: Iterable[str] = (),
+        isolated: bool = False,
+    ) -> None:
         self.toolbox = toolbox
         self.policy = policy
         self.vocabulary = vocabulary
-
-    @property
-    def read_only(self) -> bool:
-        return all(spec.effect == "read" for spec in self.toolbox.tools.values())
+        self.orientation = toolbox.of_orientation(orientation)
+        self.forkable = all(spec.effect == "read" for spec in toolbox.tools.values())
+        self.reopenable = isolated
 
     def fork(self) -> Environment:
-        if self.read_only:
+        if self.forkable:
             return self
         raise ConfigurationError(
             "plain functions that write cannot be forked; write an Environment class whose state can be copied"
@@ -46,6 +56,8 @@ def from_functions(
     checks: Iterable[Callable[..., Any]] = (),
     policy: str = "",
     vocabulary: str = "",
+    orientation: Iterable[str] = (),
+    isolated: bool = False,
 ) -> FunctionEnvironment:
     """An environment from what `dspy.ReAct(signature, tools)` takes: functions, callables or `dspy.Tool`s.
 
@@ -53,10 +65,13 @@ def from_functions(
         effects: one of `read`, `write`, `irreversible` for all tools, or a mapping from tool name to one of them;
             a tool that is not named writes.
         checks: read-only functions that requirements may use.
+        orientation: names of read tools without required arguments whose results the planner sees before planning.
+        isolated: for use in a factory that makes the tools together with all that they act on: says that what they
+            write is gone with them, so that writes may run before commit.
 
     Raises:
-        ConfigurationError: two tools of one name, a tool called `submit`, an unknown effect, or an effect for a tool
-            that does not exist.
+        ConfigurationError: two tools of one name, a tool called `submit`, an unknown effect, an effect for a tool
+            that does not exist, or a tool that cannot be described.
 
     >>> def add(a: int, b: int) -> int:
     ...     "Sum of two numbers."
@@ -65,18 +80,24 @@ def from_functions(
     - add(a: int, b: int) -> int  # Sum of two numbers.
     """
     tools = list(tools)
-    names = [item.name if isinstance(item, dspy.Tool) else _name(item) for item in tools]
+    names = [_name(item) for item in tools]
     chosen = effect_of(effects, names)
     specs = [
-        of_tool(item, chosen[name]) if isinstance(item, dspy.Tool) else _of_function(item, name, chosen[name])
+        of_tool(item, chosen[name]) if isinstance(item, dspy.Tool) else describe(item, name=name, effect=chosen[name])
         for item, name in zip(tools, names, strict=True)
     ]
-    check_specs = [_of_function(item, _name(item), "read") for item in checks]
-    return FunctionEnvironment(Toolbox(specs, check_specs), policy=policy, vocabulary=vocabulary)
+    check_specs = [describe(item, name=_name(item), effect="read") for item in checks]
+    return FunctionEnvironment(
+        Toolbox(specs, check_specs),
+        policy=policy,
+        vocabulary=vocabulary,
+        orientation=orientation,
+        isolated=isolated,
+    )
 
 
-def effect_of(effects: Effects, names: Iterable[str], default: Effect = "write") -> dict[str, Effect]:
-    """The effect of each tool.
+def effect_of(effects: Effects, names: Iterable[str], default: Mapping[str, Effect] | None = None) -> dict[str, Effect]:
+    """The effect of each tool; `write`, or what `default` says, where none is given.
 
     Raises:
         ConfigurationError: an unknown effect or tool name.
@@ -89,46 +110,60 @@ def effect_of(effects: Effects, names: Iterable[str], default: Effect = "write")
     wrong = [effect for effect in given.values() if effect not in EFFECTS]
     if wrong:
         raise ConfigurationError(f"effect must be one of {', '.join(EFFECTS)}; got {wrong[0]!r}")
-    return {name: given.get(name, default) for name in names}  # type: ignore[misc]
+    return {name: given.get(name, (default or {}).get(name, "write")) for name in names}  # type: ignore[misc]
 
 
 def of_tool(tool: dspy.Tool, effect: Effect) -> ToolSpec:
-    """The `ToolSpec` of a `dspy.Tool`; calls go through the tool, so that DSPy's callbacks see them."""
-    is_async = inspect.iscoroutinefunction(tool.func) or inspect.iscoroutinefunction(getattr(tool.func, "__call__", 0))
-    args: dict[str, dict[str, Any]] = tool.args or {}
+    """The `ToolSpec` of a `dspy.Tool`: its own schema and types, and its function called directly.
 
-    def invoke(_: Any, **kwargs: Any) -> Any:
-        return tool.acall(**kwargs) if is_async else tool(**kwargs)
-
+    Raises:
+        ConfigurationError: its argument types cannot be used as a schema.
+    """
+    name = str(tool.name)
+    # dspy.Tool lists *args and **kwargs among the arguments.
+    parameters = inspect.signature(tool.func).parameters.values()
+    variadic = {p.name for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    args = {key: schema for key, schema in (tool.args or {}).items() if schema or key not in variadic}
+    types = {key: kind for key, kind in (tool.arg_types or {}).items() if key in args}
+    required = tuple(key for key, schema in args.items() if "default" not in schema)
+    function = tool.func
+    target = function if inspect.isroutine(function) else type(function).__call__
     try:
-        returns = get_type_hints(tool.func).get("return", inspect.Parameter.empty)
-    except (TypeError, NameError):
-        returns = inspect.Parameter.empty
+        adapter = arguments_adapter(name, {key: types.get(key, Any) for key in args}, required, tool.has_kwargs)
+        returns = get_type_hints(target).get("return", EMPTY)
+    except (NameError, TypeError, ValueError, PydanticUserError) as error:
+        raise ConfigurationError(
+            f"the tool {name!r} cannot be described: {error}; give dspy.Tool argument types that pydantic knows"
+        ) from error
+
+    def invoke(_: Any, /, **kwargs: Any) -> Any:
+        return function(**kwargs)
+
     return ToolSpec(
-        name=str(tool.name),
+        name=name,
         description=" ".join((tool.desc or "").split()),
         invoke=invoke,
         parameters=args,
-        required=tuple(name for name, schema in args.items() if "default" not in schema),
-        annotations={
-            name: kind
-            for name, kind in (tool.arg_types or {}).items()
-            if name in args and args[name].get("type") != "object" and "enum" not in args[name]
-        },
+        required=required,
+        annotations={key: kind for key, kind in types.items() if kind not in (Any, list, dict)},
         returns=returns,
+        adapter=adapter,
+        check_schema=True,
         effect=effect,
-        is_async=is_async,
+        is_async=inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(target),
         open_ended=bool(tool.has_kwargs),
+        tool=tool,
     )
 
 
-def _of_function(function: Callable[..., Any], name: str, effect: Effect) -> ToolSpec:
-    if not callable(function):
-        raise ConfigurationError(f"a tool must be callable or a dspy.Tool, not {type(function).__name__}")
-    if not inspect.isroutine(function):
-        return of_tool(dspy.Tool(function), effect)
-    return describe(function, name=name, effect=effect)
-
-
-def _name(function: Any) -> str:
-    return str(getattr(function, "__name__", type(function).__name__))
+def _name(tool: Any) -> str:
+    if isinstance(tool, dspy.Tool):
+        return str(tool.name)
+    if not callable(tool):
+        raise ConfigurationError(f"a tool must be callable or a dspy.Tool, not {type(tool).__name__}")
+    while isinstance(tool, functools.partial):
+        tool = tool.func
+    name = str(getattr(tool, "__name__", type(tool).__name__))
+    if not name.isidentifier():
+        raise ConfigurationError(f"a tool is called {name!r}; give it a name: dspy.Tool(function, name=...)")
+    return name

@@ -90,7 +90,7 @@ def _record_fields(annotation: Any) -> dict[str, Any] | None:
     if issubclass(annotation, BaseModel):
         return {name: field.annotation for name, field in annotation.model_fields.items()}
     if dataclasses.is_dataclass(annotation) or (issubclass(annotation, dict) and hasattr(annotation, "__total__")):
-        optional = getattr(annotation, "__optional_keys__", frozenset())
+        optional: frozenset[str] = getattr(annotation, "__optional_keys__", frozenset())
         hints = get_type_hints(annotation, include_extras=False)
         return {f"{name}?" if name in optional else name: hint for name, hint in hints.items()}
     if issubclass(annotation, tuple) and hasattr(annotation, "_fields"):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
+import weakref
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, get_type_hints
 
+import dspy
+
 from pivot_dspy.environment.base import Environment
+from pivot_dspy.environment.functions import FunctionEnvironment
+from pivot_dspy.environment.marked import toolbox_of
 from pivot_dspy.environment.session import Family, Session, Tier
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.errors import ConfigurationError
@@ -32,19 +36,19 @@ class Source:
     """
 
     def __init__(self, environment: EnvironmentLike, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
-        if timeout is not None and timeout <= 0:
+        if timeout is not None and not timeout > 0:
             raise ConfigurationError(f"timeout is in seconds and above 0, or None for no limit; got {timeout!r}")
         self._timeout = timeout
         self._instance = environment if isinstance(environment, Environment) else None
-        self._factory = None if self._instance is not None else environment
-        self._tier: Tier | None = None
-        if self._instance is None and not callable(environment):
-            raise ConfigurationError(
-                "environment must be an Environment class, an instance of one, or a function that returns one; "
-                f"got {type(environment).__name__}"
-            )
-        declared = type(self._instance) if self._instance is not None else _declared(environment)
-        self._known = toolbox_of(self._instance or declared) if declared else None
+        self._factory = None if isinstance(environment, Environment) else environment
+        self._tiers: dict[tuple[type[Environment], bool, bool], Tier] = {}
+        self._last: weakref.ref[Environment] | None = None
+        declared = _declared(environment)
+        self._known: Toolbox | None = None
+        if self._instance is not None:
+            self._known = toolbox_of(self._instance)
+        elif declared is not None and not issubclass(declared, FunctionEnvironment):
+            self._known = toolbox_of(declared)
         self._takes_task = self._factory is not None and _takes_task(self._factory)
         self.name = declared.__name__ if declared else getattr(environment, "__name__", "environment")
 
@@ -57,24 +61,24 @@ class Source:
         return self._known
 
     def open(self, task: Any) -> Session:
-        """A fresh session for `task`, in a family of its own: nothing done in it is seen elsewhere."""
+        """A fresh session for `task`, in a family of its own: nothing done in it is seen elsewhere.
+
+        Raises:
+            ConfigurationError: the factory gave no `Environment`, or one that it gave before.
+        """
         family = Family(self._timeout)
-        environment = self._instance or family.inside(lambda: self._made(task))
-        family.toolbox = toolbox_of(environment)
+        environment = self._environment(task, family)
         family.tier = self._tier_of(environment, family)
         return self._session(environment, family)
 
     def reopen(self, session: Session, task: Any) -> Session:
         """Another fresh session in the family of `session`."""
-        family = session.family
-        return self._session(self._instance or family.inside(lambda: self._made(task)), family)
+        return self._session(self._environment(task, session.family), session.family)
 
     def open_real(self, task: Any) -> Session:
         """A session in which everything may run: the instance itself, or a new one from the factory."""
         family = Family(self._timeout)
-        environment = self._instance or family.inside(lambda: self._made(task))
-        family.toolbox = toolbox_of(environment)
-        return Session(environment, family, committed=True, owned=self._instance is None)
+        return Session(self._environment(task, family), family, committed=True, owned=self._instance is None)
 
     def _session(self, environment: Environment, family: Family) -> Session:
         if self._instance is None:
@@ -83,51 +87,68 @@ class Source:
             return Session(family.inside(environment.fork), family)
         return Session(environment, family, owned=False)
 
+    def _environment(self, task: Any, family: Family) -> Environment:
+        return self._instance if self._instance is not None else family.inside(lambda: self._made(task))
+
     def _made(self, task: Any) -> Environment:
         factory: Any = self._factory
         made = factory(task) if self._takes_task else factory()
         if not isinstance(made, Environment):
             raise ConfigurationError(f"{self.name} returned {type(made).__name__}; it must return an Environment")
+        toolbox_of(made)
+        if made.reopenable:
+            if self._last is not None and self._last() is made:
+                raise ConfigurationError(
+                    f"{self.name} returned the instance that it returned before; pass the instance itself, or a "
+                    "function that makes a new one each time"
+                )
+            self._last = weakref.ref(made)
         return made
 
     def _tier_of(self, environment: Environment, family: Family) -> Tier:
-        if self._tier is None:
-            reopens = self._instance is None
-            if not environment.forkable:
-                self._tier = "replay" if reopens else "live"
-            else:
-                try:
-                    family.inside(lambda: environment.fork().close())
-                    self._tier = "fork"
-                except Exception as error:
-                    self._tier = "replay" if reopens else "live"
-                    logger.info("%s cannot be forked (%s); using the %s tier", self.name, error, self._tier)
-        return self._tier
+        kind = (type(environment), environment.forkable, environment.reopenable)
+        if kind not in self._tiers:
+            self._tiers[kind] = self._tried(environment, family)
+        return self._tiers[kind]
+
+    def _tried(self, environment: Environment, family: Family) -> Tier:
+        without: Tier = "replay" if self._instance is None and environment.reopenable else "live"
+        if not environment.forkable:
+            return without
+        try:
+            family.inside(lambda: environment.fork().close())
+        except Exception as error:
+            logger.warning(
+                "%s cannot be forked (%s: %s), so the tier is %s; override fork, or set forkable = False",
+                self.name, type(error).__name__, error, without,
+            )  # fmt: skip
+            return without
+        return "fork"
 
 
-def toolbox_of(environment: Environment | type[Environment]) -> Toolbox:
-    """The toolbox of an instance that carries its own, or of its class."""
-    own = getattr(environment, "toolbox", None)
-    if isinstance(own, Toolbox):
-        return own
-    return _toolbox_of_class(environment if isinstance(environment, type) else type(environment))
-
-
-@lru_cache(maxsize=256)
-def _toolbox_of_class(environment: type[Environment]) -> Toolbox:
-    return Toolbox.of_class(environment)
-
-
-def _declared(factory: Any) -> type[Environment] | None:
-    if isinstance(factory, type):
-        if not issubclass(factory, Environment):
-            raise ConfigurationError(f"{factory.__name__} is no subclass of pivot_dspy.Environment")
-        return factory
+def _declared(given: Any) -> type[Environment] | None:
+    """The class of the environment, where it can be told without opening one."""
+    if isinstance(given, Environment):
+        return type(given)
+    if isinstance(given, type):
+        if not issubclass(given, Environment):
+            raise ConfigurationError(f"{given.__name__} is no subclass of pivot_dspy.Environment")
+        return given
+    if not callable(given) or isinstance(given, dspy.Tool) or inspect.iscoroutinefunction(given):
+        raise ConfigurationError(
+            "environment must be an Environment class, an instance of one, or a plain function that returns one; "
+            f"got {given!r:.80}; make one of tools with pivot_dspy.from_functions"
+        )
     try:
-        hint = get_type_hints(factory).get("return")
+        hint = get_type_hints(given).get("return", Environment)
     except (TypeError, NameError):
         return None
-    return hint if isinstance(hint, type) and issubclass(hint, Environment) and hint is not Environment else None
+    if not (isinstance(hint, type) and issubclass(hint, Environment)):
+        raise ConfigurationError(
+            f"{given!r:.80} says that it returns {hint!r:.80}; a function given as environment must return an "
+            "Environment; make one of tools with pivot_dspy.from_functions"
+        )
+    return None if hint is Environment else hint
 
 
 def _takes_task(factory: Any) -> bool:

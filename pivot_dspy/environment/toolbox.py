@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import dis
+import asyncio
+import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, get_type_hints
 
+import dspy
 import jsonschema
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from typing_extensions import NotRequired, Required, TypedDict
 
-from pivot_dspy.environment.base import CHECK_MARK, TOOL_MARK, Effect, Environment, ToolMark
+from pivot_dspy._json import plain
+from pivot_dspy.environment.base import EFFECTS, Effect
 from pivot_dspy.environment.render import Named, schema_text, type_text
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.trajectory import SUBMIT
+
+EMPTY: Any = inspect.Parameter.empty
 
 
 class ArgumentError(ValueError):
@@ -35,8 +42,12 @@ class ToolSpec:
         invoke: takes the environment instance and the validated arguments.
         parameters: JSON schema of each parameter.
         required: parameters without a default.
-        model: validates Python-typed arguments; None where only the JSON schema is known.
+        adapter: validates arguments into Python types; None where only the JSON schema is known.
+        check_schema: whether arguments must also fit the JSON schema, which may say more than the types.
         returns: the annotation of the result, `inspect.Parameter.empty` where unknown.
+        returns_schema: the JSON schema of the result, where there is no annotation.
+        home: the event loop that calls must be made in, if the tool is bound to one.
+        tool: the `dspy.Tool` that this was made from.
     """
 
     name: str
@@ -46,55 +57,80 @@ class ToolSpec:
     required: tuple[str, ...]
     annotations: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    returns: Any = inspect.Parameter.empty
-    model: type[BaseModel] | None = None
+    returns: Any = EMPTY
+    returns_schema: Mapping[str, Any] | None = None
+    adapter: TypeAdapter[Any] | None = None
+    check_schema: bool = False
     effect: Effect = "write"
     preview: Callable[..., Any] | None = None
     timeout: float | None = None
     is_async: bool = False
     open_ended: bool = False
+    home: asyncio.AbstractEventLoop | None = None
+    tool: dspy.Tool | None = None
 
     def validate(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        """`args` in the types that the function takes.
+        """A copy of `args` in the types that the function takes.
 
         Raises:
             ArgumentError: something is missing, unknown or of the wrong type.
         """
-        if self.model is not None:
-            try:
-                checked = self.model.model_validate(dict(args))
-            except ValidationError as error:
-                problems = "; ".join(_problem(item) for item in error.errors(include_url=False)[:4])
-                raise ArgumentError(f"{self.name}: {problems}", self.signature) from None
-            return {name: getattr(checked, name) for name in checked.model_fields_set}
-        missing = [name for name in self.required if name not in args]
-        unknown = [] if self.open_ended else [name for name in args if name not in self.parameters]
-        problems_ = [f"{name}: missing" for name in missing] + [f"{name}: not a parameter" for name in unknown]
-        for name, value in args.items():
-            if name in self._validators:
-                problems_ += [f"{name}: {error.message}" for error in self._validators[name].iter_errors(value)]
-        if problems_:
-            raise ArgumentError(f"{self.name}: {'; '.join(problems_[:4])}", self.signature)
-        return dict(args)
+        try:
+            given: dict[str, Any] = plain(dict(args))
+            problems = self._misfits(given) if self.check_schema or self.adapter is None else []
+            if not problems:
+                return given if self.adapter is None else dict(self.adapter.validate_python(given))
+        except ValidationError as error:
+            problems = [_problem(item) for item in error.errors(include_url=False)]
+        except Exception as error:  # a validator of the user's, or a schema that refers to nothing
+            problems = [f"cannot be validated: {type(error).__name__}: {error}"]
+        raise ArgumentError(f"{self.name}: {'; '.join(problems[:4])}", self.signature)
 
     def render(self, named: Named) -> str:
-        """One line: name, parameters with types, result type, effect."""
+        """The call in one line: name, parameters with types and defaults, result type."""
         parts = []
         for name, schema in self.parameters.items():
             kind = type_text(self.annotations[name], named) if name in self.annotations else schema_text(schema)
             default = self.defaults.get(name, schema.get("default"))
             if name in self.required:
                 parts.append(f"{name}: {kind}")
-            elif default in (None, inspect.Parameter.empty):
+            elif default is None or default is EMPTY:
                 parts.append(f"{name}?: {kind.removesuffix(' | null')}")
             else:
                 parts.append(f"{name}: {kind} = {json.dumps(default, ensure_ascii=False, default=str)}")
-        gives = "" if self.returns is inspect.Parameter.empty else f" -> {type_text(self.returns, named)}"
+        gives = ""
+        if self.returns is not EMPTY:
+            gives = f" -> {type_text(self.returns, named)}"
+        elif self.returns_schema:
+            gives = f" -> {schema_text(self.returns_schema)}"
         return f"{self.name}({', '.join(parts)}){gives}"
 
     @cached_property
     def signature(self) -> str:
         return self.render({})
+
+    @property
+    def details(self) -> str:
+        """What the tool does and what its parameters mean, in one line."""
+        described = [name for name, schema in self.parameters.items() if schema.get("description")]
+        said = [self.description, *(f"{name}: {self.parameters[name]['description']}" for name in described)]
+        return " ".join("; ".join(filter(None, said)).split())
+
+    @cached_property
+    def as_tool(self) -> dspy.Tool:
+        """The `dspy.Tool` that DSPy's callbacks are told of; not to be called."""
+        return self.tool or dspy.Tool(
+            self.invoke, name=self.name, desc=self.description, args=dict(self.parameters), arg_types={}
+        )
+
+    def _misfits(self, args: Mapping[str, Any]) -> list[str]:
+        problems = [f"{name}: missing" for name in self.required if name not in args]
+        for name, value in args.items():
+            if name in self._validators:
+                problems += [f"{name}: {error.message:.200}" for error in self._validators[name].iter_errors(value)]
+            elif not self.open_ended:
+                problems.append(f"{name}: not a parameter")
+        return problems
 
     @cached_property
     def _validators(self) -> dict[str, Any]:
@@ -102,43 +138,34 @@ class ToolSpec:
 
 
 class Toolbox:
-    """The tools and checks by name, in the order of their definition."""
+    """The tools and checks by name, in the order of their definition.
+
+    Raises:
+        ConfigurationError: two tools or two checks of one name, a tool called `submit`, or a check that is async.
+    """
 
     def __init__(self, tools: Iterable[ToolSpec], checks: Iterable[ToolSpec] = ()) -> None:
         self.tools = _by_name(tools, "tool")
         self.checks = _by_name(checks, "check")
         if SUBMIT in self.tools:
             raise ConfigurationError(f"a tool is called {SUBMIT!r}, which ends a trajectory; rename the tool")
+        for spec in self.checks.values():
+            if spec.is_async:
+                raise ConfigurationError(f"the check {spec.name!r} is async; make it a plain function")
 
-    @classmethod
-    def of_class(cls, environment: type[Environment]) -> Toolbox:
-        """The marked methods of `environment`, inherited ones included.
+    def of_orientation(self, names: Iterable[str]) -> tuple[str, ...]:
+        """`names`, if the planner may see their results before planning.
 
         Raises:
-            ConfigurationError: a tool is called `submit`, a check writes, or an orientation names no read tool.
+            ConfigurationError: one of them is no read tool without required arguments.
         """
-        tools, checks = [], []
-        for name, function in _methods(environment).items():
-            mark: ToolMark | None = getattr(function, TOOL_MARK, None)
-            if mark is not None:
-                preview = _method(environment, mark.preview, name) if mark.preview else None
-                spec = describe(
-                    function, name=name, effect=mark.effect, preview=preview, timeout=mark.timeout, method=True
-                )
-                tools.append(spec if mark.returns is None else replace(spec, returns=mark.returns))
-            if getattr(function, CHECK_MARK, False):
-                if mark is not None and mark.effect != "read":
-                    raise ConfigurationError(f"{name} is a check and a tool that writes; split it into two methods")
-                checks.append(describe(function, name=name, effect="read", method=True))
-        box = cls(tools, checks)
-        writes = {spec.name for spec in tools if spec.effect != "read"}
-        for spec in checks:
-            _refuse_writes(getattr(environment, spec.name), spec.name, writes)
-        for name in environment.orientation:
-            found = box.tools.get(name)
+        if isinstance(names, str):
+            raise ConfigurationError(f"orientation is a tuple of tool names; write ({names!r},)")
+        for name in names:
+            found = self.tools.get(name)
             if found is None or found.effect != "read" or found.required:
                 raise ConfigurationError(f"orientation names {name!r}; it takes read tools without required arguments")
-        return box
+        return tuple(names)
 
     def render_tools(self, *, brief: bool = False) -> str:
         """The tools, one a line, then the record types that they use; `brief` leaves descriptions out."""
@@ -146,7 +173,7 @@ class Toolbox:
         lines = []
         for spec in self.tools.values():
             effect = "" if spec.effect == "read" else f"  [{spec.effect}]"
-            about = "" if brief or not spec.description else f"  # {spec.description}"
+            about = "" if brief or not spec.details else f"  # {spec.details}"
             lines.append(f"- {spec.render(named)}{effect}{about}")
         if named:
             lines += ["Types:", *(f"{name} = {text}" for name, text in named.items())]
@@ -156,7 +183,7 @@ class Toolbox:
         """The checks as a requirement names them, one a line."""
         named: Named = {}
         lines = [
-            f"- {spec.render(named).split(' -> ')[0]}" + (f"  # {spec.description}" if spec.description else "")
+            f"- {spec.render(named).split(' -> ')[0]}" + (f"  # {spec.details}" if spec.details else "")
             for spec in self.checks.values()
         ]
         lines += [f"{name} = {text}" for name, text in named.items() if name != "CheckResult"]
@@ -171,62 +198,74 @@ def describe(
     preview: Callable[..., Any] | None = None,
     timeout: float | None = None,
     method: bool = False,
+    returns: Any = None,
 ) -> ToolSpec:
-    """The `ToolSpec` of a typed Python function; with `method`, its first parameter is the environment instance.
+    """The `ToolSpec` of a typed Python callable; with `method`, its first parameter is the environment instance.
 
     Raises:
-        ConfigurationError: its annotations cannot be evaluated or used as a schema.
+        ConfigurationError: its parameters cannot be given by name, or its annotations cannot be used as a schema.
     """
+    target = _annotated(function)
     try:
-        hints = get_type_hints(function, include_extras=True)
-        signature = inspect.signature(function)
-        parameters = list(signature.parameters.values())[1 if method else 0 :]
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        hints = get_type_hints(target, include_extras=True)
+        parameters = list(inspect.signature(function).parameters.values())[1 if method else 0 :]
         named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        fields: dict[str, Any] = {
-            p.name: (hints.get(p.name, Any), ... if p.default is p.empty else p.default) for p in named
-        }
-        model = create_model(
-            f"{name}_arguments",
-            __config__=ConfigDict(extra="allow" if open_ended else "forbid", arbitrary_types_allowed=True),
-            **fields,
-        )
-        schema = model.model_json_schema()
-    except (NameError, TypeError, ValueError, AttributeError) as error:
+        if any(p.kind is p.POSITIONAL_ONLY for p in parameters):
+            raise TypeError("it takes parameters by position only; wrap it in a function with named parameters")
+        types = {p.name: hints.get(p.name, Any) for p in named}
+        required = tuple(p.name for p in named if p.default is EMPTY)
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        adapter = arguments_adapter(name, types, required, open_ended)
+        schema = adapter.json_schema()
+    except (NameError, TypeError, ValueError, AttributeError, PydanticUserError) as error:
         raise ConfigurationError(
-            f"the tool {name!r} cannot be described: {error}; annotate its parameters with types that pydantic knows"
+            f"{name!r} cannot be described: {error}; annotate its parameters with types that pydantic knows"
         ) from error
-    if open_ended:
-        model_: type[BaseModel] | None = None
-    else:
-        model_ = model
 
-    def invoke(environment: Any, **args: Any) -> Any:
+    def invoke(environment: Any, /, **args: Any) -> Any:
         return getattr(environment, name)(**args) if method else function(**args)
 
     return ToolSpec(
         name=name,
-        description=" ".join((inspect.getdoc(function) or "").split()),
+        description=" ".join((inspect.getdoc(target) or "").split()),
         invoke=invoke,
         parameters=inline(schema),
-        required=tuple(p.name for p in named if p.default is p.empty),
-        annotations={p.name: hints.get(p.name, Any) for p in named},
-        defaults={p.name: p.default for p in named if p.default is not p.empty},
-        returns=hints.get("return", inspect.Parameter.empty),
-        model=model_,
+        required=required,
+        annotations=types,
+        defaults={p.name: p.default for p in named if p.default is not EMPTY},
+        returns=hints.get("return", EMPTY) if returns is None else returns,
+        adapter=adapter,
         effect=effect,
         preview=preview,
         timeout=timeout,
-        is_async=inspect.iscoroutinefunction(function),
+        is_async=inspect.iscoroutinefunction(target),
         open_ended=open_ended,
     )
 
 
+def arguments_adapter(
+    name: str, types: Mapping[str, Any], required: Iterable[str], open_ended: bool
+) -> TypeAdapter[Any]:
+    """What turns a dictionary of arguments into one of the given types; unknown names pass only if `open_ended`."""
+    typed_dict: Any = TypedDict  # made at run time, which a type checker cannot follow
+    fields = {key: Required[kind] if key in required else NotRequired[kind] for key, kind in types.items()}
+    arguments = typed_dict(f"{name}_arguments", fields)
+    arguments.__pydantic_config__ = ConfigDict(extra="allow" if open_ended else "forbid", arbitrary_types_allowed=True)
+    return TypeAdapter(arguments)
+
+
 def inline(schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The properties of an object schema; each keeps the shared definitions that its references need."""
-    definitions = schema.get("$defs")
-    properties: Mapping[str, dict[str, Any]] = schema.get("properties", {})
-    return {name: {**inner, "$defs": definitions} if definitions else dict(inner) for name, inner in properties.items()}
+    shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    properties: Mapping[str, dict[str, Any]] = schema.get("properties") or {}
+    return {name: {**inner, **shared} for name, inner in properties.items()}
+
+
+def _annotated(function: Any) -> Any:
+    """The function that carries the annotations of a callable."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _problem(error: Any) -> str:
@@ -243,36 +282,7 @@ def _by_name(specs: Iterable[ToolSpec], kind: str) -> dict[str, ToolSpec]:
     for spec in specs:
         if spec.name in found:
             raise ConfigurationError(f"two {kind}s are called {spec.name!r}; give each a name of its own")
+        if spec.effect not in EFFECTS:
+            raise ConfigurationError(f"effect must be one of {', '.join(EFFECTS)}; got {spec.effect!r}")
         found[spec.name] = spec
     return found
-
-
-def _methods(environment: type[Environment]) -> dict[str, Callable[..., Any]]:
-    found: dict[str, Callable[..., Any]] = {}
-    for base in reversed(environment.__mro__):
-        for name, member in vars(base).items():
-            if hasattr(member, TOOL_MARK) or hasattr(member, CHECK_MARK):
-                found[name] = member
-            elif name in found:
-                del found[name]  # overridden by something that is no tool
-    return found
-
-
-def _method(environment: type[Environment], preview: str, tool: str) -> Callable[..., Any]:
-    if not callable(getattr(environment, preview, None)):
-        raise ConfigurationError(f"the tool {tool!r} names the preview {preview!r}, which is no method of its class")
-
-    def invoke(instance: Any, **args: Any) -> Any:
-        return getattr(instance, preview)(**args)
-
-    return invoke
-
-
-def _refuse_writes(function: Callable[..., Any], name: str, writes: set[str]) -> None:
-    for instruction in dis.get_instructions(function):
-        if instruction.opname in ("STORE_ATTR", "DELETE_ATTR"):
-            raise ConfigurationError(f"the check {name!r} sets an attribute; a check only reads: make it a tool")
-        if instruction.opname in ("LOAD_METHOD", "LOAD_ATTR") and instruction.argval in writes:
-            raise ConfigurationError(
-                f"the check {name!r} calls the tool {instruction.argval!r}, which writes; a check only reads"
-            )

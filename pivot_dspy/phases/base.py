@@ -15,14 +15,14 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.trajectory import SUBMIT, Step
 
 STEP_FORM = """\
-A step is {"id": "a", "tool": NAME, "args": {...}}, with a short id of its own. In args, a string with $ID in it is a \
-JMESPath expression over the results of earlier steps, which is evaluated when the step runs:
+A step is {"id": "a", "tool": NAME, "args": {...}}, with a short id of its own. In args, a string with $ID in it is \
+a JMESPath expression over the results of earlier steps, evaluated when the step runs:
 "$a.ids", "$b.products[?size=='L' && price < `500`].id", "min_by($b.products[?contains(name, 'Cap')], &price).id".
 Inside [? ] names are fields of the element; other steps cannot be reached there. Text stands in '', numbers in ``; \
 text compares exactly, case included. Write $$ for a plain dollar sign.
 "for_each": "$b.products[?price < `500`]" beside args runs the step once for each element, which is $item; its result \
 is then the list [{"item": element, "result": what the call returned}, ...].
-A binding that gives nothing, or an empty list, fails its step; only the steps that depend on a failed one do not run."""
+A binding that gives nothing, or an empty list, fails its step; only steps that depend on a failed one do not run."""
 
 
 class Phase(dspy.Module):  # type: ignore[misc]
@@ -51,7 +51,7 @@ def ask(predict: dspy.Predict, config: Mapping[str, Any] | None = None, **inputs
 
 
 @lru_cache(maxsize=128)
-def _without(signature: type[dspy.Signature], names: frozenset[str]) -> type[dspy.Signature]:
+def _without(signature: Any, names: frozenset[str]) -> Any:
     for name in names:
         if name in signature.input_fields:
             signature = signature.delete(name)

@@ -11,7 +11,7 @@ from pivot_dspy import blame, claims, digest, loss, requirements
 from pivot_dspy._drive import Steps
 from pivot_dspy.claims import Claims
 from pivot_dspy.environment.session import Session
-from pivot_dspy.execution import Permit, Run, execute
+from pivot_dspy.execution import Permit, Run, allow, execute
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss, Weights
 from pivot_dspy.phases.base import Phase, ask, with_task
@@ -23,7 +23,8 @@ class LocaliseCause(dspy.Signature):  # type: ignore[misc]
     """A trajectory of tool calls was run and falls short of what is required. Find the earliest step that caused it.
 
     A wrong value often shows only steps later; a missing step shows where something is wanting. Name one of the ids in
-    `suspects`, or "end" where something is missing after all of them. Say what is wrong with the step and what to change.
+    `suspects`, or "end" where something is missing after all of them. Say what is wrong with the step and what to
+    change.
     """
 
     suspects: str = dspy.InputField(desc="the steps that the failure depends on: step -> what came of it")
@@ -71,11 +72,10 @@ class Inspect(Phase):
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Any],
         base: Run | None = None,
-        permit: Permit | None = None,
+        permit: Permit = allow,
         weights: Weights | None = None,
     ) -> Steps[dspy.Prediction]:
-        options = {} if permit is None else {"permit": permit}
-        run = yield from execute(trajectory, session, outputs=outputs, base=base, **options)
+        run = yield from execute(trajectory, session, outputs=outputs, base=base, permit=permit)
         return dspy.Prediction(run=run, inspection=inspect(run, requirements, inputs, weights=weights))
 
     def localise(

@@ -17,7 +17,8 @@ from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, 
 class SettleRequirements(dspy.Signature):  # type: ignore[misc]
     """Write down all that must hold once the task is carried out, from the request and the policy, and nothing else.
 
-    Where a check can say it: {"id": "R1", "check": NAME, "args": {...}}; otherwise in words: {"id": "R2", "text": "..."}.
+    Where a check can say it: {"id": "R1", "check": NAME, "args": {...}}; otherwise in words: {"id": "R2", "text":
+    "..."}.
     """
 
     checks: str = dspy.InputField(desc="what requirements can be checked by")

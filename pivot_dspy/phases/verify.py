@@ -1,16 +1,16 @@
-"""VERIFY: the whole trajectory once more from the start, every requirement, and the answer against what was observed."""
+"""VERIFY: the whole trajectory run again from the start, every requirement, and the answer against what was seen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 
 from pivot_dspy import digest
 from pivot_dspy._drive import Steps
 from pivot_dspy.environment.session import Session
-from pivot_dspy.execution import Permit, execute
+from pivot_dspy.execution import Permit, allow, execute
 from pivot_dspy.phases.base import Phase, ask, with_task
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.requirements import Finding, Requirements
@@ -73,14 +73,13 @@ class Verify(Phase):
         requirements: Requirements,
         session: Session | None,
         outputs: Mapping[str, Any],
-        permit: Permit | None = None,
+        permit: Permit = allow,
     ) -> Steps[dspy.Prediction]:
         reasons = shortcomings(inspection, requirements)
         execution = inspection.execution
         departed = None
         if session is not None and not reasons:
-            options = {} if permit is None else {"permit": permit}
-            again = yield from execute(execution.trajectory, session, outputs=outputs, **options)
+            again = yield from execute(execution.trajectory, session, outputs=outputs, permit=permit)
             for before, after in zip(execution.observations, again.execution.observations, strict=True):
                 difference = departure(before, after)
                 if difference:
@@ -112,7 +111,7 @@ class Verify(Phase):
             entry = by_id.get(item.id)
             if entry is None:
                 continue  # stays unjudged, which counts as violated
-            status = "holds" if entry.get("holds") is True else "violated"
+            status: Literal["holds", "violated"] = "holds" if entry.get("holds") is True else "violated"
             findings.append(Finding(requirement=item.id, status=status, evidence=str(entry.get("evidence") or "")))
         claims = said.unsupported if isinstance(said.unsupported, list) else []
         return Judgement(findings=tuple(findings), unsupported=tuple(str(claim) for claim in claims if claim))

@@ -104,10 +104,10 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         missing = [name for name in self.signature.input_fields if name not in inputs]
         unknown = [name for name in inputs if name not in self.signature.input_fields]
         if missing or unknown:
-            said = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(unknown)}"] * bool(unknown)
-            raise ConfigurationError(
-                f"{type(self).__name__} takes {', '.join(self.signature.input_fields)}; {'; '.join(said)}"
+            said = "; ".join(
+                f"{what}: {', '.join(names)}" for what, names in (("missing", missing), ("unknown", unknown)) if names
             )
+            raise ConfigurationError(f"{type(self).__name__} takes {', '.join(self.signature.input_fields)}; {said}")
         episode = Episode(
             self,
             self._source,
@@ -158,7 +158,7 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, source: Source)
 def _usable(signature: str | type[dspy.Signature]) -> type[dspy.Signature]:
     ready: type[dspy.Signature] = ensure_signature(signature)
     if not ready.output_fields:
-        raise ConfigurationError("the signature has no output field; name what the task submits, as in 'task -> answer'")
+        raise ConfigurationError("the signature has no output field; name what is submitted, as in 'task -> answer'")
     for name in ready.output_fields:
         if name in RESERVED:
             raise ConfigurationError(f"the output field {name!r} is one that a refiner adds to its result; rename it")
@@ -175,7 +175,7 @@ def _environment(
         raise ConfigurationError("pass either an environment or tools=[...]")
     if environment is not None:
         if effects is not None:
-            raise ConfigurationError("effects= goes with tools=; an environment declares effects with @tool(effect=...)")
+            raise ConfigurationError("effects= goes with tools=; an environment says @tool(effect=...) itself")
         return environment
     made = from_functions(tools or (), effects=effects)
     if not made.toolbox.tools:

@@ -124,11 +124,10 @@ class Episode:
             reads = Trajectory(steps=tuple(Step(id=f"o{n}", tool=name) for n, name in enumerate(names)))
             with self.ledger.phase("plan"):
                 run = yield from execute(reads, self.root, permit=self.permit)
-            lines = [
-                f"{step.tool}() -> {digest.cut(environment.summarise(step.tool, o.value) or digest.compact(o.value), 1500)}"
-                for step, o in zip(reads.steps, run.execution.observations, strict=True)
-                if o.ok
-            ]
+            for step, seen in zip(reads.steps, run.execution.observations, strict=True):
+                if seen.ok:
+                    said = environment.summarise(step.tool, seen.value) or digest.compact(seen.value)
+                    lines.append(f"{step.tool}() -> {digest.cut(said, 1500)}")
         self.catalogue = catalogue.render(
             self.toolbox,
             self.signature,

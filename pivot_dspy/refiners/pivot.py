@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Literal
 
 import dspy
@@ -114,10 +115,8 @@ class Pivot(Refiner):
         else:
             proposals = [(yield from episode.plan())]
         if self.audits and not episode.spent():
-            try:
+            with suppress(ModelFailed):  # it is on record; the requirements stand as they were settled
                 yield from episode.audit()
-            except ModelFailed:
-                pass  # it is on record; the requirements stand as they were settled
         best = yield from episode.inspect(proposals[0])
         episode.tell(Event(kind="accept", trajectory=best.trajectory, loss=best.loss))
         for rollout in range(1, self.candidates if given is None else 1):

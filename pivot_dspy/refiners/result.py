@@ -50,14 +50,12 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
     def _commit(self) -> Steps[Execution]:
         if not self.verified:
             raise CommitError(f"not verified, so not committed: {'; '.join(self.verdict.reasons) or 'no verdict'}")
-        if self.committed is not None:
-            raise CommitError("already committed; run the refiner again to act again")
         committer: Committer = self._committer
         if committer.used:
-            raise CommitError("already committed; run the refiner again to act again")
+            raise CommitError("already committed, or tried to; run the refiner again to act again")
         committer.used = True
         execution = yield from committer.run(self.trajectory, self.execution)
-        self.committed = execution
+        self["committed"] = execution
         return execution
 
 

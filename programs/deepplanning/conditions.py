@@ -77,6 +77,11 @@ def delivery_days(product: Record, user: Record) -> int | None:
     return transport.days(start, end, _at(product, "shipping_info.provider") or "")
 
 
+def value_of(product: Record, field: str, user: Record) -> Any:
+    """A product's value in a condition's field; None where it has none."""
+    return delivery_days(product, user) if field == DELIVERY else _at(product, field)
+
+
 def _tests(conditions: Iterable[Condition], user: Record) -> list[Callable[[Record], bool]]:
     return [_test(condition, user) for condition in conditions]
 
@@ -85,7 +90,7 @@ def _test(condition: Condition, user: Record) -> Callable[[Record], bool]:
     field, symbol, value = _checked(condition, user)
 
     def found(product: Record) -> Any:
-        return delivery_days(product, user) if field == DELIVERY else _at(product, field)
+        return value_of(product, field, user)
 
     if symbol == "in":
         return lambda product: found(product) in value

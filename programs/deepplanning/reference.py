@@ -146,7 +146,9 @@ def _term(condition: Condition, prefix: str) -> str:
     if field == DELIVERY:
         return f"result.{_DAYS} {op} `{value}`"
     path = prefix + ".".join(f'"{part}"' if part[0].isdigit() else part for part in field.split("."))
-    literal = f"`{json.dumps(value)}`" if isinstance(value, (int, float)) else "'" + str(value).replace("'", "\\'") + "'"
+    literal = (
+        f"`{json.dumps(value)}`" if isinstance(value, (int, float)) else "'" + str(value).replace("'", "\\'") + "'"
+    )
     if op == "contains":
         return f"contains({path}, {literal})"
     return f"{path} {op} {literal}" if isinstance(value, (int, float)) else f"{path}{op}{literal}"

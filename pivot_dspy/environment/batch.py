@@ -1,0 +1,201 @@
+"""Calls of one tool, made one after another: what each gave, as plain data or as a typed fault."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+import dspy
+from dspy.utils.callback import with_callbacks
+
+from pivot_dspy._json import plain
+from pivot_dspy.environment.base import Environment
+from pivot_dspy.environment.toolbox import ToolSpec
+from pivot_dspy.environment.worker import Worker
+from pivot_dspy.trajectory import Fault
+
+Permit = Callable[[], None]
+"""Called before each tool call; it may raise to stop the execution, as a spent budget does."""
+
+MESSAGE_CAP = 1000
+"""Characters of an error's message that are kept."""
+
+
+class Outcome(NamedTuple):
+    """What one call gave: a value as plain JSON data, or a fault; and the seconds it took."""
+
+    value: Any
+    fault: Fault | None
+    seconds: float
+
+
+class Overdue(Exception):
+    """An awaited call took longer than its timeout."""
+
+
+class Batch:
+    """Calls that run one after another, here or in a worker, watched from outside.
+
+    Args:
+        run: the tool or its preview; takes the environment and the arguments.
+        careful: whether a failed call ends the batch.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        spec: ToolSpec,
+        run: Callable[..., Any],
+        batch: Sequence[dict[str, Any]],
+        permit: Permit,
+        timeout: float | None,
+        worker: Worker,
+        *,
+        careful: bool = False,
+    ) -> None:
+        self.environment, self.spec, self.timeout = environment, spec, timeout
+        self.outcomes: list[Outcome] = []
+        self.cancelled = False
+        self._run, self._batch, self._permit, self._worker, self._careful = run, batch, permit, worker, careful
+        self._started: float | None = None  # of the call that runs; None until the first one does
+
+    def patience(self, grace: float = 0.0) -> float | None:
+        """Seconds to wait before asking whether the present call is overdue."""
+        if self.timeout is None:
+            return None
+        elapsed = 0.0 if self._started is None else time.perf_counter() - self._started
+        return max(0.0, self.timeout + grace - elapsed)
+
+    def overdue(self, grace: float = 0.0) -> bool:
+        return self._started is not None and self.patience(grace) == 0.0
+
+    def timed_out(self) -> Outcome:
+        timeout = self.timeout or 0.0
+        return Outcome(None, Fault(kind="timeout", message=f"{self.spec.name} took longer than {timeout:g} s"), timeout)
+
+    def run(self) -> list[Outcome]:
+        """Make the calls in this thread."""
+        call = self._reported(self._called)
+        for kwargs in self._batch:
+            if self._ended():
+                break
+            self._permit()
+            self._started = time.perf_counter()
+            try:
+                self._took(call(kwargs))
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
+                self._failed(error)
+        return self.outcomes
+
+    async def arun(self) -> list[Outcome]:
+        """Make the calls in this event loop."""
+        call = self._reported(self._acalled)
+        for kwargs in self._batch:
+            if self._ended():
+                break
+            self._permit()
+            self._started = time.perf_counter()
+            try:
+                self._took(await within(call(kwargs), self.timeout))
+            except Overdue:
+                self.outcomes.append(self.timed_out())
+                break
+            except Exception as error:
+                self._failed(error)
+        return self.outcomes
+
+    def _called(self, kwargs: dict[str, Any]) -> Any:
+        value = self._run(self.environment, **kwargs)
+        if not inspect.iscoroutine(value):
+            return value
+        if not self._worker.is_current:
+            value.close()
+            raise TypeError(f"{self.spec.name} returned a coroutine; declare it with `async def`")
+        return self._worker.finish(lambda: value)
+
+    async def _acalled(self, kwargs: dict[str, Any]) -> Any:
+        value = self._run(self.environment, **kwargs)
+        return await value if inspect.isawaitable(value) else value
+
+    def _reported(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """`call`, told to DSPy's callbacks as a call of a `dspy.Tool`, where there are callbacks."""
+        tool = self.spec.tool
+        if not dspy.settings.get("callbacks") and not getattr(tool, "callbacks", None):
+            return call
+        if inspect.iscoroutinefunction(call):
+
+            async def acall(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
+                return await call(kwargs)
+
+            wrapped = with_callbacks(acall)
+        else:
+
+            def scall(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
+                return call(kwargs)
+
+            wrapped = with_callbacks(scall)
+        instance = self.spec.as_tool
+        return lambda kwargs: wrapped(instance, kwargs)
+
+    def _ended(self) -> bool:
+        failed = self._careful and self.outcomes and self.outcomes[-1].fault is not None
+        return self.cancelled or bool(failed)
+
+    def _took(self, value: Any) -> None:
+        """The result as plain data: a copy, so that what a tool does later to its objects changes no observation."""
+        try:
+            value, fault = plain(value), None
+        except Exception as error:
+            value, fault = None, Fault(
+                kind="unserialisable",
+                message=f"{self.spec.name} returned {type(value).__name__}, which has no JSON form: {said(error)}",
+                expected="a value that pydantic can turn into JSON",
+            )
+        else:
+            message = self.environment.error_of(self.spec.name, value)
+            if message is not None:
+                fault = Fault(kind="tool_error", message=cut(message))
+        self.outcomes.append(Outcome(value, fault, time.perf_counter() - (self._started or 0.0)))
+
+    def _failed(self, error: BaseException) -> None:
+        fault = Fault(kind="tool_error", message=said(error))
+        self.outcomes.append(Outcome(None, fault, time.perf_counter() - (self._started or 0.0)))
+
+
+async def within(coroutine: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
+    """What `coroutine` gives, in a task of its own that is cancelled, and not waited for, after `timeout` seconds.
+
+    Raises:
+        Overdue: it took longer.
+    """
+    task = asyncio.ensure_future(_contained(coroutine))
+    try:
+        done, _ = await asyncio.wait((task,), timeout=timeout)
+    finally:
+        if not task.done():
+            task.cancel()
+    if not done:
+        raise Overdue
+    if task.cancelled():
+        raise RuntimeError("the call cancelled itself")
+    return task.result()
+
+
+async def _contained(coroutine: Awaitable[Any]) -> Any:
+    """`coroutine`, in which `sys.exit` is a plain error and does not end the event loop."""
+    try:
+        return await coroutine
+    except SystemExit as error:
+        raise RuntimeError(f"SystemExit: {error}") from error
+
+
+def said(error: BaseException) -> str:
+    """The kind of an error and what it says, in at most `MESSAGE_CAP` characters."""
+    return f"{type(error).__name__}: {cut(str(error) or 'no message')}"
+
+
+def cut(text: str) -> str:
+    return text if len(text) <= MESSAGE_CAP else f"{text[:MESSAGE_CAP]}…"

@@ -1,0 +1,123 @@
+"""The toolbox of an `Environment` class, from its marked methods."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from pivot_dspy.environment.base import CHECK_MARK, EFFECTS, TOOL_MARK, Environment, ToolMark
+from pivot_dspy.environment.introspect import self_use
+from pivot_dspy.environment.toolbox import Toolbox, ToolSpec, describe
+from pivot_dspy.errors import ConfigurationError
+
+
+def toolbox_of(environment: Environment | type[Environment]) -> Toolbox:
+    """The toolbox of an instance that carries its own, or of its class.
+
+    Raises:
+        ConfigurationError: see `of_class`.
+    """
+    own = getattr(environment, "toolbox", None)
+    if isinstance(own, Toolbox):
+        return own
+    return of_class(environment if isinstance(environment, type) else type(environment))
+
+
+def of_class(environment: type[Environment]) -> Toolbox:
+    """The marked methods of `environment`, inherited ones included.
+
+    Raises:
+        ConfigurationError: two tools clash, a check writes, a tool calls one of a stronger effect than its own, a
+            preview does not fit, or an orientation names no read tool.
+    """
+    return _of_class(environment)
+
+
+@lru_cache(maxsize=256)
+def _of_class(environment: Any) -> Toolbox:
+    methods = _marked_methods(environment)
+    effects = {name: getattr(function, TOOL_MARK).effect for name, function in methods.items() if _mark(function)}
+    tools, checks = [], []
+    for name, function in methods.items():
+        mark = _mark(function)
+        if mark is not None:
+            _refuse_stronger(function, f"tool {name!r}", mark.effect, effects)
+            preview = _preview(environment, mark.preview, name, effects) if mark.preview else None
+            tools.append(
+                describe(
+                    function, name=name, effect=mark.effect, preview=preview, timeout=mark.timeout, method=True,
+                    returns=mark.returns,
+                )  # fmt: skip
+            )
+        if getattr(function, CHECK_MARK, False):
+            checks.append(_check(function, name, mark, effects))
+    box = Toolbox(tools, checks)
+    box.of_orientation(environment.orientation)
+    return box
+
+
+def _mark(function: Any) -> ToolMark | None:
+    found: ToolMark | None = getattr(function, TOOL_MARK, None)
+    return found
+
+
+def _marked_methods(environment: type[Environment]) -> dict[str, Callable[..., Any]]:
+    found: dict[str, Callable[..., Any]] = {}
+    for base in reversed(environment.__mro__):
+        for name, member in vars(base).items():
+            if hasattr(member, TOOL_MARK) or hasattr(member, CHECK_MARK):
+                if isinstance(member, (staticmethod, classmethod)):
+                    raise ConfigurationError(f"{name!r} is a {type(member).__name__}; make it a plain method")
+                if hasattr(Environment, name):
+                    raise ConfigurationError(f"{name!r} is part of Environment itself; give the tool another name")
+                found[name] = member
+            elif found.pop(name, None) is not None and member is not None:
+                raise ConfigurationError(
+                    f"{base.__name__}.{name} overrides a tool or check without being marked; mark it too, or set "
+                    f"{name} = None to drop it"
+                )
+    return found
+
+
+def _check(
+    function: Callable[..., Any], name: str, mark: ToolMark | None, effects: dict[str, str]
+) -> ToolSpec:
+    if mark is not None and mark.effect != "read":
+        raise ConfigurationError(f"{name!r} is a check and a tool that writes; split it into two methods")
+    if self_use(function).sets:
+        raise ConfigurationError(f"the check {name!r} sets an attribute; a check only reads: make it a tool")
+    _refuse_stronger(function, f"check {name!r}", "read", effects)
+    return describe(function, name=name, effect="read", method=True)
+
+
+def _preview(
+    environment: type[Environment], preview: str, tool: str, effects: dict[str, str]
+) -> Callable[..., Any]:
+    function = getattr(environment, preview, None)
+    real = getattr(environment, tool)
+    if not inspect.isfunction(function):
+        raise ConfigurationError(f"the tool {tool!r} names the preview {preview!r}, which is no method of its class")
+    if list(inspect.signature(function).parameters) != list(inspect.signature(real).parameters):
+        raise ConfigurationError(f"the preview {preview!r} must take the same parameters as the tool {tool!r}")
+    if inspect.iscoroutinefunction(function) != inspect.iscoroutinefunction(real):
+        raise ConfigurationError(f"the preview {preview!r} and the tool {tool!r} must both be async, or neither")
+    if effects.get(preview, "read") != "read":
+        raise ConfigurationError(f"the preview {preview!r} of {tool!r} is a tool that writes; name one that only reads")
+    _refuse_stronger(function, f"preview {preview!r}", "read", effects)
+
+    def invoke(instance: Any, /, **args: Any) -> Any:
+        return getattr(instance, preview)(**args)
+
+    return invoke
+
+
+def _refuse_stronger(function: Callable[..., Any], what: str, effect: str, effects: dict[str, str]) -> None:
+    """A method may call tools of its own effect or a weaker one, else a stronger one would run unannounced."""
+    for name in sorted(self_use(function).reads & effects.keys()):
+        if EFFECTS.index(effects[name]) > EFFECTS.index(effect):
+            raise ConfigurationError(
+                f"the {what} calls the tool {name!r}, which is {effects[name]}; declare it {effects[name]} too, or "
+                "move what they share to a method of its own"
+            )

@@ -1,0 +1,104 @@
+"""Plans and requirements from the reference, with the slips that the rates allow."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pivot_dspy.offline.noise import Dice, Rates
+from pivot_dspy.offline.prompt import Prompt
+from pivot_dspy.offline.reference import Reference
+from pivot_dspy.offline.slips import Surroundings, WrittenStep, habit, situations, spoil
+from pivot_dspy.trajectory import SUBMIT
+
+_LESSON = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
+
+
+def plan(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
+    """Requirements and steps; of an unknown task, no requirement and nothing but an empty submit."""
+    if reference is None:
+        return {"requirements": [], "steps": [{"id": SUBMIT, "tool": SUBMIT, "args": {}}]}
+    steps = written(reference.steps, prompt, rates, dice)
+    return {"requirements": requirements(prompt, reference, rates, dice), "steps": steps}
+
+
+def written(steps: Iterable[dict[str, Any]], prompt: Prompt, rates: Rates, dice: Dice) -> list[WrittenStep]:
+    """`steps` as this model writes them down for the first time: with slips and habits."""
+    steps = list(steps)
+    around = Surroundings(steps, prompt.section("tools"))
+    found: list[WrittenStep] = []
+    for step in steps:
+        if step["tool"] == SUBMIT:
+            found.append(step)
+            continue
+        slipped: WrittenStep | None = step
+        if dice.falls(rates.slip, "slip", step["id"]):
+            slipped = spoil(step, around, dice, "slip", step["id"])
+        if slipped is not None:
+            found.append(_with_habits(slipped, prompt.section("lessons"), around, rates, dice))
+    return found
+
+
+def requirements(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> list[dict[str, Any]]:
+    """The reference's requirements but those that the prompt gives already, and those that are forgotten."""
+    if reference is None:
+        return []
+    given = prompt.section("user_requirements")
+    return [
+        item
+        for item in reference.requirements
+        if not _stands(item, given) and not dice.falls(rates.slip / 4, "forgotten", item["id"])
+    ]
+
+
+def audit(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
+    """The reference's requirements that are not among the settled ones, each found with probability `heed`."""
+    settled = prompt.section("requirements")
+    missing = [
+        {**item, "reason": "The request asks for it and no requirement says it."}
+        for item in (reference.requirements if reference else ())
+        if not re.search(rf"^{re.escape(item['id'])}_*: ", settled, re.MULTILINE) and not _stands(item, settled)
+    ]
+    return {"changes": [item for item in missing if dice.falls(rates.heed, "audit", item["id"])]}
+
+
+def lessons(text: str) -> list[str]:
+    """The single lessons in a prompt's text: one a line, or a bullet with the lines that belong to it."""
+    found: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        if _LESSON.match(line) or not line.strip():
+            inside = bool(line.strip())
+            found.append(line)
+        elif inside:
+            found[-1] += f"\n{line}"
+        else:
+            found.append(line)
+    return [lesson for lesson in found if lesson.strip()]
+
+
+def _with_habits(
+    step: WrittenStep, told: str, around: Surroundings, rates: Rates, dice: Dice
+) -> WrittenStep:
+    habits = rates.habits()
+    tool = step["tool"]
+    for name in situations(step, around.ids):
+        if not habits.falls(rates.systematic, tool, name):
+            continue
+        warned = any(_names(lesson, tool) and _names(lesson, name) for lesson in lessons(told))
+        if not (warned and dice.falls(rates.heed, "lesson", step["id"], name)):
+            step = habit(step, name, around, habits)
+    return step
+
+
+def _names(text: str, word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+
+
+def _stands(requirement: dict[str, Any], text: str) -> bool:
+    """Whether a prompt's list of requirements says this one."""
+    if requirement.get("check"):
+        return f"{requirement['check']} {json.dumps(requirement.get('args', {}), ensure_ascii=False)}" in text
+    return bool(requirement.get("text")) and requirement["text"] in text

@@ -1,0 +1,143 @@
+"""Reads a prompt as DSPy's adapters write it: the fields that it asks for and the sections that it shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from dspy.lm15 import Request, TextPart, UnsupportedFeatureError
+
+Adapter = Literal["chat", "json", "xml", "plain"]
+
+_FIELDS = re.compile(r"Your input fields are:\n(.*?)\nYour output fields are:\n(.*?)\nAll interactions will be", re.DOTALL)
+_FIELD = re.compile(r"^\d+\. `(\w+)` \((.+?)\):(?=\s|$)", re.MULTILINE)
+_OBJECTIVE = "your objective is:"
+_REMINDER = "\n\nRespond with "
+_REMINDERS: tuple[tuple[str, Adapter], ...] = (
+    ("a JSON object", "json"),
+    ("the corresponding output fields wrapped in XML tags", "xml"),
+    ("the corresponding output fields", "chat"),
+)
+_JSON_FORM = "Outputs will be a JSON object with the following fields.\n\n"
+_NOTE = "# note: the value you produce "
+
+
+class Field(NamedTuple):
+    """An output field that a prompt asks for: its name, its type as Python text, and the note on what it must be."""
+
+    name: str
+    kind: str
+    note: str = ""
+
+
+class Prompt(NamedTuple):
+    """What a prompt asks and shows.
+
+    Attributes:
+        adapter: the format in which the answer is expected; `plain` where no DSPy adapter wrote it.
+        text: everything that was received.
+        question: the last user message; turns before it are demonstrations and do not count.
+        instructions: the signature's instructions.
+        outputs: the fields asked for.
+        sections: the input fields that are shown, by name.
+    """
+
+    adapter: Adapter
+    text: str
+    question: str
+    instructions: str
+    outputs: tuple[Field, ...]
+    sections: Mapping[str, str]
+
+    def section(self, name: str) -> str:
+        return self.sections.get(name, "")
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """Names of the output fields."""
+        return frozenset(field.name for field in self.outputs)
+
+
+def read(request: Request) -> Prompt:
+    """The prompt in `request`.
+
+    Raises:
+        dspy.lm15.UnsupportedFeatureError: it holds something other than text, or native tools.
+    """
+    if request.tools:
+        raise UnsupportedFeatureError("the offline model calls no native tools; use an adapter without them")
+    system = "" if request.system is None else _text(request.system)
+    turns = [(message.role, _text(message.parts)) for message in request.messages]
+    system = "\n".join([system, *(text for role, text in turns if role not in ("user", "assistant", "tool"))]).strip()
+    question = next((text for role, text in reversed(turns) if role == "user"), turns[-1][1])
+    everything = "\n".join([system, *(text for _, text in turns)])
+    adapter = _adapter(question)
+    listed = _FIELDS.search(system) or _FIELDS.search(question)
+    if adapter == "plain" or listed is None:
+        return Prompt("plain", everything, question, system, (), {})
+    notes = dict(_notes(system, adapter))
+    outputs = tuple(Field(name, kind, notes.get(name, "")) for name, kind in _FIELD.findall(listed[2]))
+    names = [name for name, _ in _FIELD.findall(listed[1])]
+    body = question[: question.rfind(_REMINDER)] if _REMINDER in question else ""
+    sections = dict(_tagged(body, names) if adapter == "xml" else _headed(body, names))
+    instructions = system.partition(_OBJECTIVE)[2] or system
+    return Prompt(adapter, everything, question, instructions, outputs, sections)
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    for part in content:
+        if not isinstance(part, TextPart):
+            raise UnsupportedFeatureError(f"the offline model reads text only, not {type(part).__name__}")
+    return "\n".join(part.text for part in content)
+
+
+def _adapter(question: str) -> Adapter:
+    reminder = question[question.rfind("Respond with ") :] if "Respond with " in question else ""
+    return next((name for start, name in _REMINDERS if reminder.startswith(f"Respond with {start}")), "plain")
+
+
+def _headed(text: str, names: list[str]) -> Iterator[tuple[str, str]]:
+    """Sections under `[[ ## name ## ]]`; only headers in the order of the fields count, others are text."""
+    found: list[tuple[str, int, int]] = []
+    position = 0
+    for name in names:
+        header = re.compile(rf"^\[\[ ## {name} ## \]\]$\n?", re.MULTILINE)
+        match = header.search(text, position)
+        if match:
+            found.append((name, match.start(), match.end()))
+            position = match.end()
+    for (name, _, start), following in zip(found, [*found[1:], None], strict=True):
+        yield name, text[start : following[1] if following else len(text)].strip()
+
+
+def _tagged(text: str, names: list[str]) -> Iterator[tuple[str, str]]:
+    """Sections in `<name>`; a section ends at its last closing tag before the next field opens."""
+    opened: list[tuple[str, int, int]] = []
+    position = 0
+    for name in names:
+        match = re.compile(rf"^<{name}>$\n?", re.MULTILINE).search(text, position)
+        if match:
+            opened.append((name, match.start(), match.end()))
+            position = match.end()
+    for (name, _, start), following in zip(opened, [*opened[1:], None], strict=True):
+        inside = text[start : following[1] if following else len(text)]
+        end = inside.rfind(f"</{name}>")
+        yield name, inside[: end if end >= 0 else len(inside)].strip()
+
+
+def _notes(system: str, adapter: Adapter) -> Iterator[tuple[str, str]]:
+    """What each output field must be, as far as the prompt says so."""
+    if adapter == "json":
+        _, found, rest = system.partition(_JSON_FORM)
+        form = json.JSONDecoder().raw_decode(rest)[0] if found and rest.startswith("{") else {}
+        lines = [(name, str(said)) for name, said in form.items()]
+    else:
+        lines = re.findall(r"^\{(\w+)\}( .*)$", system, re.MULTILINE)
+        if adapter == "xml":
+            yield from ((match[1], match[0]) for match in re.finditer(r"^<(\w+)>.+</\1>$", system, re.MULTILINE))
+    for name, said in lines:
+        yield name, said.partition(_NOTE)[2]

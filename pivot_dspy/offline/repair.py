@@ -1,0 +1,165 @@
+"""Rewrites a trajectory from what the feedback in the prompt names, and points at the step that is to blame."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pivot_dspy.offline.noise import Dice, Rates
+from pivot_dspy.offline.planning import written
+from pivot_dspy.offline.prompt import Prompt
+from pivot_dspy.offline.reference import Reference
+from pivot_dspy.offline.shown import ShownStep, kept_in, names, same, shared, steps_in, unmet_in
+from pivot_dspy.offline.slips import Surroundings, WrittenStep, spoil
+from pivot_dspy.trajectory import SUBMIT
+
+_KEEP = re.compile(r"[\"'`]keep[\"'`]")
+_NOT_FEEDBACK = frozenset({"tools", "checks", "policy", "known", "kept", "lessons", "user_requirements"})
+
+
+def rewrite(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
+    """A diagnosis, and the steps from the first one shown as open."""
+    place, open_steps = _open(prompt)
+    if reference is None:
+        entries: list[WrittenStep] = [{"keep": step.id} for step in open_steps]
+        known = [step.written["tool"] for step in open_steps]
+        submit = [] if SUBMIT in known else [{"id": SUBMIT, "tool": SUBMIT, "args": {}}]
+        return {"diagnosis": "Nothing stands out.", "steps": _written_out([*entries, *submit], prompt, open_steps)}
+    return _Rewriting(prompt, reference, rates, dice, place, open_steps).answer()
+
+
+def localise(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
+    """The first suspect that is wrong, with probability `heed`; else one drawn at random."""
+    suspects = steps_in(prompt.section("suspects"))
+    if not suspects:
+        return {"diagnosis": "A step is missing.", "step": "end", "correction": "Add what is missing."}
+    steps = {step["id"]: step for step in reference.revised(prompt.sections)} if reference else {}
+    wrong = [step for step in suspects if step.id not in steps or not same(step.written, steps[step.id])]
+    if reference is not None and dice.falls(rates.heed, "locus"):
+        absent = [step_id for step_id in steps if step_id not in {step.id for step in suspects}]
+        if not wrong and absent:
+            return {"diagnosis": "A step is missing.", "step": "end", "correction": f"Add step {absent[0]}."}
+        found = (wrong or suspects)[0]
+    else:
+        found = dice.pick(suspects, "suspect")
+    return {
+        "diagnosis": f"Step {found.id} does not do what is asked.",
+        "step": found.id,
+        "correction": f"Write step {found.id} again.",
+    }
+
+
+class _Rewriting:
+    """One rewrite of the steps that a prompt shows as open."""
+
+    def __init__(
+        self, prompt: Prompt, reference: Reference, rates: Rates, dice: Dice, place: str, open_steps: list[ShownStep]
+    ) -> None:
+        self.prompt = prompt
+        self.reference = reference
+        self.rates = rates
+        self.dice = dice
+        self.open = open_steps
+        self.right = {step["id"]: step for step in reference.revised(prompt.sections)}
+        self.revised = {
+            step_id
+            for step_id, step in self.right.items()
+            if not any(same(step, original) for original in reference.steps if original["id"] == step_id)
+        }
+        self.kept = kept_in(prompt.section("kept"), self.right)
+        self.keeping = _KEEP.search(prompt.instructions) is not None
+        task = [name for name, text in prompt.sections.items() if reference.match in text and name != "blame"]
+        self.feedback = shared(prompt.sections, {*_NOT_FEEDBACK, place, "blame", *task})
+        self.outcomes = "\n".join(step.outcome for step in open_steps)
+        self.blame = prompt.section("blame")
+        self.unmet = unmet_in(self.feedback)
+        self.changed: list[str] = []
+
+    def answer(self) -> dict[str, Any]:
+        entries = [entry for step in self.open if (entry := self._of_open(step)) is not None]
+        self._insert_missing(entries)
+        said = f"To be mended: {', '.join(self.changed)}." if self.changed else "Nothing stands out."
+        return {"diagnosis": said, "steps": self._finished(entries)}
+
+    def _of_open(self, step: ShownStep) -> WrittenStep | None:
+        """The step as it is to be written; None where it is left out."""
+        right = self.right.get(step.id)
+        if right is not None and same(step.written, right):
+            return {"keep": step.id}
+        if self._named(step.id, step) and self._heeds("repair", step.id):
+            self.changed.append(step.id)
+            return right
+        return {"keep": step.id}
+
+    def _insert_missing(self, entries: list[WrittenStep]) -> None:
+        shown = {step.id for step in self.open}
+        missing = [step for step in self.right.values() if step["id"] not in shown | self.kept]
+        order = list(self.right)
+        stopped = not self.open
+        last = max((order.index(step_id) for step_id in self.kept if step_id in order), default=-1)
+        for step in missing:
+            step_id = step["id"]
+            # Where the plan had stopped short it is gone on with; those steps are written for the first time.
+            goes_on = stopped and order.index(step_id) > last
+            if step["tool"] == SUBMIT or goes_on:
+                fresh = written([step], self.prompt, self.rates, self.dice)
+            elif self._named(step_id) and self._heeds("insert", step_id):
+                fresh = [step]
+            else:
+                fresh = []
+            if fresh:
+                before = order[: order.index(step_id)]
+                places = [n for n, entry in enumerate(entries) if entry.get("keep", entry.get("id")) in before]
+                entries[max(places, default=-1) + 1 : 0] = []
+                entries.insert(max(places, default=-1) + 1, fresh[0])
+                self.changed.append(step_id)
+
+    def _named(self, step_id: str, step: ShownStep | None = None) -> bool:
+        """Whether the feedback names the step, its own line says that it failed, or what it serves is not met."""
+        if step is not None and step.failed:
+            return True
+        if step_id in self.revised or self.unmet.intersection(self.reference.requirements_of(step_id)):
+            return True
+        return names(f"{self.feedback}\n{self.outcomes}", step_id, self.blame)
+
+    def _heeds(self, *labels: str) -> bool:
+        return self.dice.falls(self.rates.heed, *labels)
+
+    def _finished(self, entries: list[WrittenStep]) -> list[WrittenStep]:
+        if self.keeping:
+            return _written_out(entries, self.prompt, self.open)
+        around = Surroundings(list(self.right.values()), self.prompt.section("tools"))
+        steps = []
+        for step in _written_out(entries, self.prompt, self.open):
+            step_id = step["id"]
+            again = step_id in {shown.id for shown in self.open} and step_id not in self.changed
+            if again and step["tool"] != SUBMIT and self.dice.falls(self.rates.relapse, "relapse", step_id):
+                spoilt = spoil(step, around, self.dice, "relapse", step_id)
+                steps += [spoilt] if spoilt is not None else []
+            else:
+                steps.append(step)
+        return steps
+
+
+def _open(prompt: Prompt) -> tuple[str, list[ShownStep]]:
+    """The section that shows the steps to rewrite, and those steps, each id once."""
+    ordered = sorted(prompt.sections, key=lambda name: name != "open_steps")
+    for name in ordered:
+        shown = [] if name in _NOT_FEEDBACK else steps_in(prompt.sections[name])
+        if shown:
+            return name, list({step.id: step for step in reversed(shown)}.values())[::-1]
+    return "open_steps", []
+
+
+def _written_out(entries: list[WrittenStep], prompt: Prompt, open_steps: list[ShownStep]) -> list[WrittenStep]:
+    """The entries with neighbouring keeps joined, or where the prompt does not offer keeping, in full."""
+    if not _KEEP.search(prompt.instructions):
+        in_full = {step.id: {k: v for k, v in step.written.items() if k != "problem"} for step in open_steps}
+        return [in_full.get(entry["keep"], entry) if "keep" in entry else entry for entry in entries]
+    joined: list[WrittenStep] = []
+    for entry in entries:
+        if "keep" in entry and joined and "keep" in joined[-1]:
+            joined[-1]["keep"].append(entry["keep"])
+        else:
+            joined.append({"keep": [entry["keep"]]} if "keep" in entry else entry)
+    return joined

@@ -1,0 +1,218 @@
+"""How often blame by rule finds a fault that was put into a correct trajectory, over the DeepPlanning shopping tasks.
+
+Run as `python -m programs.benchmarks.blame --data DIR [--each N] [--seed N] [--json PATH]`. A mutant counts where it is
+detected, that is where its loss is above 0. What counts as found:
+
+- exact: the first suspect is the changed step itself, and does not say that a step is missing before it. For a dropped
+  step: the first suspect says that a step is missing, and either stands where the step stood or names its id. For a
+  dropped submit: it says that the submit is missing.
+- in the slice: exact, or the changed step is one that the first suspect's step depends on. For a dropped step: exact,
+  or a step is said to be missing for the requirement that the dropped one served, at another place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pivot_dspy import Requirements, Step, Suspect, Trajectory, blame, digest, loss
+from pivot_dspy._drive import drive
+from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.source import Source
+from pivot_dspy.execution import Run, execute
+from pivot_dspy.requirements import Finding, compile_drafts, evaluate
+from programs.benchmarks.mutants import KINDS, Mutant, Mutator
+from programs.deepplanning.environment import POLICY, Market, Shopping
+from programs.deepplanning.loader import Case, DataError, load_annotation, load_cases
+from programs.deepplanning.reading import ReadingError
+from programs.deepplanning.reference import reference
+
+ROUNDS = 4
+TARGET_EXACT, TARGET_SLICE, TARGET_COUNT = 0.90, 0.97, 600
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A case with requirements that hold for its trajectory, and which requirement each step serves."""
+
+    case: Case
+    requirements: Requirements
+    trajectory: Trajectory
+    serves: Mapping[str, str]
+    known: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What blame said of one detected mutant; `milliseconds` is the time that it took."""
+
+    case: str
+    mutant: Mutant
+    exact: bool
+    in_slice: bool
+    first: Suspect | None
+    violated: tuple[str, ...]
+    milliseconds: float
+
+
+class Bench:
+    """Runs trajectories in the shops of many cases."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self._source = Source(Market(cases).open, timeout=None)
+        self._outputs = {name: field.annotation for name, field in Shopping.output_fields.items()}
+
+    def open(self, case: Case) -> Session:
+        import dspy
+
+        return self._source.open(dspy.Example(request=case.query).with_inputs("request"))
+
+    def run(
+        self, trajectory: Trajectory, requirements: Requirements, session: Session
+    ) -> tuple[Run, tuple[Finding, ...], float]:
+        """The run, the findings and the total loss of a trajectory in a fork of `session`."""
+        run = drive(execute(trajectory, session.fork(), outputs=self._outputs))
+        findings = evaluate(requirements, run.execution, run.session)
+        return run, findings, loss.measure(run.execution, requirements, findings).total
+
+    def subject(self, case: Case, data: Path, session: Session) -> Subject | None:
+        """The case with its verified reference; None where no plan of the reference meets the requirements."""
+        try:
+            written = reference(case, load_annotation(data, case.id))
+        except ReadingError:
+            return None
+        requirements = Requirements(items=compile_drafts(written.requirements, session.toolbox))
+        steps = list(written.steps)
+        for _ in range(ROUNDS):
+            trajectory = Trajectory(steps=tuple(Step(**step) for step in steps))
+            run, findings, total = self.run(trajectory, requirements, session)
+            if total <= loss.EPSILON:
+                known = f"{POLICY}\n{json.dumps(case.user, ensure_ascii=False)}"
+                return Subject(case, requirements, trajectory, written.serves, known)
+            if written.revise is None:
+                return None
+            sections = {
+                "report": digest.report(run.execution, requirements, findings),
+                "open_steps": digest.open_steps(run.execution, 0, run.session.environment),
+            }
+            # A revision says anew which coupons to use.
+            steps = written.revise(sections, [step for step in steps if step["tool"] != "add_coupon_to_cart"])
+        return None
+
+
+def measure(
+    data: Path, *, each: int = 4, seed: int = 0, cases: Sequence[Case] | None = None
+) -> Iterator[Outcome]:
+    """An outcome for every detected mutant, at most `each` of each kind for each case."""
+    cases = load_cases(data) if cases is None else cases
+    bench = Bench(cases)
+    for case in cases:
+        session = bench.open(case)
+        subject = bench.subject(case, data, session)
+        if subject is not None:
+            mutator = Mutator(case, session.toolbox, subject.trajectory, random.Random(f"{seed} {case.id}"))
+            for mutant in mutator.mutants(each):
+                outcome = _outcome(bench, subject, mutant, session)
+                if outcome is not None:
+                    yield outcome
+        session.close()
+
+
+def _outcome(bench: Bench, subject: Subject, mutant: Mutant, session: Session) -> Outcome | None:
+    run, findings, total = bench.run(mutant.trajectory, subject.requirements, session)
+    if total <= loss.EPSILON:
+        return None
+    started = time.perf_counter()
+    suspects = blame.rank(
+        run.execution, subject.requirements, findings, session.toolbox, task=subject.case.query, known=subject.known
+    )
+    milliseconds = (time.perf_counter() - started) * 1000
+    first = suspects[0] if suspects else None
+    exact = first is not None and is_exact(mutant, first)
+    near = first is not None and is_near(mutant, first, subject.serves)
+    if not exact and not near and first is not None and first.step is not None and mutant.kind != "dropped step":
+        near = mutant.step in blame.slice_of(run.execution, [first.step], session.toolbox)
+    violated = tuple(finding.requirement for finding in findings if finding.status == "violated")
+    return Outcome(subject.case.id, mutant, exact, exact or near, first, violated, milliseconds)
+
+
+def is_exact(mutant: Mutant, first: Suspect) -> bool:
+    """Whether the first suspect is the fault, as said above."""
+    if mutant.kind != "dropped step":
+        return first.step == mutant.step and first.kind != "missing_step"
+    if mutant.trajectory.submit is None:
+        return first.kind == "missing_submit"
+    named = f"${mutant.step} " in f"{first.diagnosis} "
+    return first.kind == "missing_step" and (first.position == mutant.position or named)
+
+
+def is_near(mutant: Mutant, first: Suspect, serves: Mapping[str, str]) -> bool:
+    """Whether a dropped step is missed for what it served, though at another place."""
+    dropped = mutant.kind == "dropped step" and first.kind == "missing_step"
+    return dropped and serves.get(mutant.step) in first.requirements
+
+
+def figures(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
+    """Counts and shares by kind, and in all."""
+    found = {}
+    for kind in (*KINDS, "all"):
+        chosen = [outcome for outcome in outcomes if kind in (outcome.mutant.kind, "all")]
+        count = len(chosen) or 1
+        found[kind] = {
+            "detected": len(chosen),
+            "exact": sum(outcome.exact for outcome in chosen) / count,
+            "in slice": sum(outcome.in_slice for outcome in chosen) / count,
+            "median ms": sorted(outcome.milliseconds for outcome in chosen)[len(chosen) // 2] if chosen else 0.0,
+        }
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m programs.benchmarks.blame", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with database_level{1,2,3}")
+    parser.add_argument("--each", type=int, default=4, help="mutants of each kind for each case")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the figures and every miss here")
+    options = parser.parse_args(arguments)
+    console = Console()
+    try:
+        outcomes = list(measure(options.data, each=options.each, seed=options.seed))
+    except DataError as error:
+        Console(stderr=True).print(f"[red]{error}")
+        return 2
+    found = figures(outcomes)
+    table = Table("kind", "detected", "exact", "exact or in slice", "median ms")
+    for kind, row in found.items():
+        table.add_row(
+            kind, f"{row['detected']:.0f}", f"{row['exact']:.1%}", f"{row['in slice']:.1%}", f"{row['median ms']:.2f}"
+        )
+    console.print(table)
+    if options.json:
+        misses = [_miss(outcome) for outcome in outcomes if not outcome.exact]
+        options.json.write_text(json.dumps({"figures": found, "misses": misses}, ensure_ascii=False, indent=1))
+    whole = found["all"]
+    passed = whole["exact"] >= TARGET_EXACT and whole["in slice"] >= TARGET_SLICE and whole["detected"] >= TARGET_COUNT
+    return 0 if passed else 1
+
+
+def _miss(outcome: Outcome) -> dict[str, Any]:
+    first = outcome.first
+    return {
+        "case": outcome.case, "kind": outcome.mutant.kind, "change": outcome.mutant.change,
+        "position": outcome.mutant.position, "in_slice": outcome.in_slice, "violated": outcome.violated,
+        "first": None if first is None else first.model_dump(),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
