@@ -40,6 +40,17 @@ def escape(text: str) -> str:
     return text.replace("$", "$$")
 
 
+def literal(value: Any) -> Any:
+    """`value` with every string in it escaped: it resolves to itself, whatever the steps are called."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, Mapping):
+        return {key: literal(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [literal(item) for item in value]
+    return value
+
+
 @lru_cache(maxsize=4096)
 def references(text: str) -> tuple[str, ...]:
     """Names after `$` in `text`, in order, once each; literals of the expression do not count.

@@ -242,7 +242,7 @@ class Trajectory(Frozen):
             if any(step.is_submit for step in steps):
                 raise TrajectoryError(f"call {number} of the log comes after submit; cut the log at its first submit")
             step_id = SUBMIT if call.tool == SUBMIT else f"c{number}"
-            args = _literal(call.arguments)
+            args = bindings.literal(call.arguments)
             steps.append(Step(id=step_id, tool=call.tool, args=args, why=call.why, problem=call.problem))
         if output and logged.final_text and not any(step.is_submit for step in steps):
             steps.append(Step(id=SUBMIT, tool=SUBMIT, args={output: bindings.escape(logged.final_text)}))
@@ -343,13 +343,3 @@ class Execution(Frozen):
     def tool_calls(self) -> int:
         """Calls that were really made in this execution; reused ones are not counted."""
         return sum(o.calls for o in self.observations if not o.reused)
-
-
-def _literal(value: Any) -> Any:
-    if isinstance(value, str):
-        return bindings.escape(value)
-    if isinstance(value, Mapping):
-        return {key: _literal(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_literal(item) for item in value]
-    return value

@@ -17,8 +17,8 @@ from typing import Any
 import dspy
 
 from pivot_dspy import CheckResult, Environment, Pivot, PlanningFailed, Refined, check, tool
-from pivot_dspy.offline import Reference, is_simulated
-from programs.terminal import Narrator, choose_lm, console, model_line
+from pivot_dspy.offline import Reference
+from programs.terminal import Narrator, choose_lm, model_line, spending
 
 REQUEST = (
     "Book one hour with Ana, Ben and Chioma on the morning of Thursday 12 March 2026 to go through the launch plan, in a "
@@ -110,6 +110,7 @@ class Workspace(Environment):
     ) -> list[Slot]:
         """Times of that length between earliest and latest at which all the people (addresses) are free, in order."""
         self._needs("calendar.read")
+        self._known(people)
         return [slot for slot in _slots(day, minutes, earliest, latest) if not self._conflicts(people, slot)]
 
     @tool(effect="read")
@@ -141,9 +142,7 @@ class Workspace(Environment):
     ) -> Invitation:
         """The invitation as it would be sent."""
         self._needs("mail.send")
-        unknown = [address for address in people if address not in self.busy]
-        if unknown:
-            raise LookupError(f"unknown address: {', '.join(unknown)}")
+        self._known(people)
         invitation = Invitation(title, people, start, end, room)
         self.invitations.append(invitation)
         return invitation
@@ -205,11 +204,16 @@ class Workspace(Environment):
         if scope not in self.scopes:
             raise PermissionError(f"403 insufficient_scope: this call needs the scope {scope}")
 
+    def _known(self, people: list[str]) -> None:
+        unknown = [address for address in people if address not in self.busy]
+        if unknown:
+            raise LookupError(f"unknown address: {', '.join(unknown)}")
+
     def _is_free(self, room: str, slot: Slot) -> bool:
         return not any(b.room == room and slot.overlaps(Slot(b.start, b.end)) for b in self.bookings)
 
     def _conflicts(self, people: list[str], slot: Slot) -> list[str]:
-        return [address for address in people if any(slot.overlaps(busy) for busy in self.busy.get(address, []))]
+        return [address for address in people if any(slot.overlaps(busy) for busy in self.busy[address])]
 
 
 def _at(clock: str) -> datetime:
@@ -317,7 +321,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     parser.add_argument("--no-commit", action="store_true", help="stop after VERIFY: send nothing")
     options = parser.parse_args(argv)
-    lm = choose_lm(options.lm, [reference()], options.seed)
+    lm = choose_lm(options.lm, [reference()], options.seed, slip=0.0, heed=1.0)
     narrator = Narrator()
     narrator.say("model", model_line(lm))
     narrator.say("request", REQUEST)
@@ -325,3 +329,15 @@ def main(argv: list[str] | None = None) -> int:
         outcome = run(lm, Workspace(), narrator, commit=not options.no_commit)
     except PlanningFailed as error:
         sys.exit(f"error: {error}")
+    narrator.heading("RESULT")
+    if outcome.refined.verified:
+        narrator.say("confirmation", outcome.refined.confirmation, "bold")
+    narrator.say("spent", spending(outcome.refined.ledger))
+    narrator.say("invitations", f"{outcome.sent_before} sent before commit, {outcome.sent_after} after it")
+    if options.json:
+        options.json.write_text(json.dumps(outcome.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0 if outcome.refined.verified else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -31,8 +31,11 @@ def console() -> Console:
 
 
 def choose_lm(name: str | None, references: Iterable[Reference], seed: int = 0, **noise: Any) -> dspy.LM:
-    """The model that `--lm` names, or the offline one, which simulates a model of `references` with `noise`."""
-    return dspy.LM(name) if name else offline_lm(references, seed=seed, **noise)
+    """The model that `--lm` names, or the offline one, which simulates a model of `references` with `noise`.
+
+    Answers of the offline one are not cached, so that every run shows what it takes.
+    """
+    return dspy.LM(name) if name else offline_lm(references, seed=seed, cache=False, **noise)
 
 
 def model_line(lm: dspy.LM) -> str:

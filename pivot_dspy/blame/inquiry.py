@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pivot_dspy.blame.matching import Known, Matching
-from pivot_dspy.blame.slices import Graph
+from pivot_dspy.blame.slices import Graph, scalars
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution, Step
+
+BULK = 40
+"""Scalars from which on arguments or results no longer say what a step brought in; more are not looked at."""
 
 
 class Weight:
@@ -99,6 +102,18 @@ class Inquiry:
     def failed(self) -> frozenset[str]:
         """Ids of the steps that ran, or should have, and gave nothing."""
         return frozenset(o.step for o in self.execution.observations if o.status == "error")
+
+    @cached_property
+    def brought(self) -> list[tuple[list[Any], list[Any]]]:
+        """For each step but the submit the scalars that it was given and those that its result shows, where few."""
+        found: list[tuple[list[Any], list[Any]]] = []
+        for step in self.steps:
+            observation = self.graph.observed.get(step.id)
+            if observation is None or step.is_submit:
+                found.append(([], []))
+            else:
+                found.append((list(scalars(observation.args or {}, BULK)), list(scalars(observation.value, BULK))))
+        return found
 
     @property
     def wrong(self) -> bool:

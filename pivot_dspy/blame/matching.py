@@ -194,6 +194,8 @@ def _credit(facts: Iterable[Fact], wanted: Fact) -> float:
     for fact in facts:
         stands = compare(fact, wanted)
         if stands is not None:
+            if stands is Relation.SAME:
+                return _CREDIT[stands]
             best = max(best, _CREDIT.get(stands, 0.0))
         elif fact.value == wanted.value:
             best = max(best, _ELSEWHERE)

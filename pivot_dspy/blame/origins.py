@@ -8,15 +8,13 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from pivot_dspy import bindings
-from pivot_dspy.blame.inquiry import Clue, Inquiry, Weight
+from pivot_dspy.blame.inquiry import BULK, Clue, Inquiry, Weight
 from pivot_dspy.blame.slices import scalars
 from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import Step
 
 _FEWEST = 3
 """Steps of one tool from which on one that differs from all others is odd."""
-_BULK = 40
-"""Scalars from which on a result no longer says what its step brought in."""
 _SHORTEST = 3
 _QUOTED = re.compile(r'"([^"]+)"')
 
@@ -131,24 +129,15 @@ def _proposed(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
 
 def _bringer(inquiry: Inquiry, value: Any) -> str | None:
     """The step that was given the value beside the fewest others; else the first whose small result shows it."""
-    given: list[tuple[int, int, str]] = []
-    shown = None
-    for place, step in enumerate(inquiry.steps):
-        observation = inquiry.graph.observed.get(step.id)
-        if observation is None or step.is_submit:
-            continue
-        args = [] if observation.args is None else list(scalars(observation.args, _BULK))
-        if value in args:
-            given.append((len(args), place, step.id))
-        elif shown is None and observation.ok and value in scalars(observation.value, _BULK):
-            shown = step.id
-    return min(given)[2] if given else shown
+    given = min(((len(args), place) for place, (args, _) in enumerate(inquiry.brought) if value in args), default=None)
+    if given is not None:
+        return inquiry.steps[given[1]].id
+    return next((inquiry.steps[place].id for place, (_, shown) in enumerate(inquiry.brought) if value in shown), None)
 
 
 def _words(inquiry: Inquiry, step: Step) -> list[str]:
-    observation = inquiry.graph.observed.get(step.id)
-    args = step.args if observation is None or observation.args is None else observation.args
+    given = inquiry.brought[inquiry.graph.position[step.id]][0] or scalars(step.args, BULK)
     return [
-        value for value in scalars(args, _BULK)
+        value for value in given
         if isinstance(value, str) and len(value) >= _SHORTEST and not bindings.references(value)
     ]  # fmt: skip

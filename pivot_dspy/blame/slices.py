@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from pivot_dspy.trajectory import Execution, Observation, Step
 
 _IDENTIFIER = re.compile(r"(?=\S*\d)\S{2,}")
 _SHORTEST = 3
+_NESTED = frozenset({dict, list})
 
 
 def slice_of(execution: Execution, step_ids: Iterable[str], toolbox: Toolbox | None = None) -> tuple[str, ...]:
@@ -33,6 +34,7 @@ class Graph:
         self.position = {step_id: position for position, step_id in enumerate(self.ids)}
         self.observed: Mapping[str, Observation] = execution.by_step
         self._toolbox = toolbox
+        self._sources: dict[tuple[str, int], str | None] = {}
         self.reads: dict[str, tuple[str, ...]] = {}
         self.readers: dict[str, list[str]] = {step_id: [] for step_id in self.ids}
         for position, step in enumerate(self.steps):
@@ -75,8 +77,14 @@ class Graph:
             found = dict.fromkeys(name for name in self.writes if self.position[name] < position)
         return tuple(found)
 
-    def source_of(self, wanted: Any, before: int) -> str | None:
+    def source_of(self, wanted: str, before: int) -> str | None:
         """The latest step before position `before` whose result holds `wanted`."""
+        key = (wanted, before)
+        if key not in self._sources:
+            self._sources[key] = self._find(wanted, before)
+        return self._sources[key]
+
+    def _find(self, wanted: str, before: int) -> str | None:
         for step in reversed(self.steps[:before]):
             observation = self.observed.get(step.id)
             if observation is not None and observation.ok and holds(observation.value, wanted):
@@ -96,16 +104,7 @@ class Graph:
 
 def holds(value: Any, wanted: Any) -> bool:
     """Whether `wanted` is one of the scalars inside `value`."""
-    todo = [value]
-    while todo:
-        current = todo.pop()
-        if isinstance(current, dict):
-            todo.extend(current.values())
-        elif isinstance(current, list):
-            todo.extend(current)
-        elif current == wanted:
-            return True
-    return False
+    return value == wanted or any(wanted in items for items, _ in _containers(value))
 
 
 def scalars(value: Any, limit: int | None = None) -> Iterator[Any]:
@@ -126,16 +125,24 @@ def scalars(value: Any, limit: int | None = None) -> Iterator[Any]:
 
 def record_with(value: Any, wanted: Any) -> Mapping[str, Any] | None:
     """The first record inside `value` of which `wanted` is a direct value."""
-    todo = [value]
-    while todo:
-        current = todo.pop()
-        if isinstance(current, dict):
-            if len(current) > 1 and wanted in current.values():
-                return current
-            todo.extend(reversed(list(current.values())))
-        elif isinstance(current, list):
-            todo.extend(reversed(current))
+    for items, container in _containers(value):
+        if wanted in items and isinstance(container, dict) and len(container) > 1:
+            return container
     return None
+
+
+def _containers(value: Any) -> Iterator[tuple[Collection[Any], Any]]:
+    """Every object and list inside `value`, with its items, outer and earlier ones first."""
+    todo = [value] if type(value) in _NESTED else []
+    while todo:
+        container = todo.pop()
+        items = container.values() if type(container) is dict else container
+        yield items, container
+        # Observations are plain JSON data: no other types occur, and this loop runs over all of it.
+        inner = [item for item in items if type(item) in _NESTED]
+        if inner:
+            inner.reverse()
+            todo += inner
 
 
 def _literals(step: Step) -> Iterator[str]:

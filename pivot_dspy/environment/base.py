@@ -52,10 +52,11 @@ class CheckResult(NamedTuple):
             TypeError: it is neither a `CheckResult`, a bool nor a pair of bool and evidence.
         """
         result = cls(*found) if isinstance(found, tuple) and 1 <= len(found) <= 4 else cls(found)
-        if result.holds is None or isinstance(result.holds, (str, bytes, tuple, list, dict)):
+        holds: Any = result.holds
+        if holds is None or isinstance(holds, (str, bytes, tuple, list, dict)):
             raise TypeError(f"a check returns a bool, (bool, evidence) or a CheckResult, not {type(found).__name__}")
         about = result.about if isinstance(result.about, (list, tuple, set, frozenset)) else (result.about,)
-        return cls(bool(result.holds), str(result.evidence), str(result.hint), tuple(plain(list(about))))
+        return cls(bool(holds), str(result.evidence), str(result.hint), tuple(plain(list(about))))
 
 
 def tool(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from pivot_dspy.environment.base import CHECK_MARK, EFFECTS, TOOL_MARK, Environment, ToolMark
 from pivot_dspy.environment.introspect import self_use
@@ -32,7 +32,8 @@ def of_class(environment: type[Environment]) -> Toolbox:
         ConfigurationError: two tools clash, a check writes, a tool calls one of a stronger effect than its own, a
             preview does not fit, or an orientation names no read tool.
     """
-    return _of_class(environment)
+    made: Toolbox = _of_class(cast(Hashable, environment))
+    return made
 
 
 @lru_cache(maxsize=256)

@@ -21,7 +21,8 @@ def write(prompt: Prompt, values: Mapping[str, Any]) -> str:
     """The answer with every field asked for; those not in `values` are filled in."""
     if prompt.adapter == "plain":
         return _plain(prompt)
-    fields = {field.name: values[field.name] if field.name in values else fill(field, prompt) for field in prompt.outputs}
+    fields = {field.name: values[field.name] if field.name in values else fill(field, prompt)
+              for field in prompt.outputs}  # fmt: skip
     if prompt.adapter == "json":
         return json.dumps(fields, ensure_ascii=False)
     if prompt.adapter == "xml":

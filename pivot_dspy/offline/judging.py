@@ -56,7 +56,7 @@ def _unsupported(prompt: Prompt) -> list[str]:
     if not isinstance(submitted, dict) or "… (+" in prompt.section("observations"):
         return []  # what was left out may well show it
     results = results_in(prompt.section("observations"))
-    submit = Step(id=SUBMIT, tool=SUBMIT, args={name: None for name in submitted})
+    submit = Step(id=SUBMIT, tool=SUBMIT, args=dict.fromkeys(submitted))
     steps = [Step(id=name, tool="?") for name in results if name != SUBMIT]
     execution = Execution(
         trajectory=Trajectory(steps=(*steps, submit)),

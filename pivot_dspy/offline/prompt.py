@@ -11,7 +11,9 @@ from dspy.lm15 import Request, TextPart, UnsupportedFeatureError
 
 Adapter = Literal["chat", "json", "xml", "plain"]
 
-_FIELDS = re.compile(r"Your input fields are:\n(.*?)\nYour output fields are:\n(.*?)\nAll interactions will be", re.DOTALL)
+_FIELDS = re.compile(
+    r"Your input fields are:\n(.*?)\nYour output fields are:\n(.*?)\nAll interactions will be", re.DOTALL
+)
 _FIELD = re.compile(r"^\d+\. `(\w+)` \((.+?)\):(?=\s|$)", re.MULTILINE)
 _OBJECTIVE = "your objective is:"
 _REMINDER = "\n\nRespond with "

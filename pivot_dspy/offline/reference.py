@@ -86,8 +86,8 @@ class Reference(Frozen):
         """
         if self.revise is not None:
             raise ConfigurationError(
-                f"the reference for {self.match[:60]!r} has a revise function, which JSON cannot hold; save the program "
-                "without this LM and set it again after loading"
+                f"the reference for {self.match[:60]!r} has a revise function, which JSON cannot hold; save the "
+                "program without this LM and set it again after loading"
             )
         return self.model_dump(mode="json")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pivot_dspy.offline.noise import Dice, Rates
@@ -59,8 +60,8 @@ class _Rewriting:
         self.reference = reference
         self.rates = rates
         self.dice = dice
-        self.open = open_steps
         self.right = {step["id"]: step for step in reference.revised(prompt.sections)}
+        self.open = _best(open_steps, self.right)
         self.revised = {
             step_id
             for step_id, step in self.right.items()
@@ -92,26 +93,22 @@ class _Rewriting:
         return {"keep": step.id}
 
     def _insert_missing(self, entries: list[WrittenStep]) -> None:
-        shown = {step.id for step in self.open}
-        missing = [step for step in self.right.values() if step["id"] not in shown | self.kept]
         order = list(self.right)
-        stopped = not self.open
         last = max((order.index(step_id) for step_id in self.kept if step_id in order), default=-1)
-        for step in missing:
-            step_id = step["id"]
-            # Where the plan had stopped short it is gone on with; those steps are written for the first time.
-            goes_on = stopped and order.index(step_id) > last
-            if step["tool"] == SUBMIT or goes_on:
-                fresh = written([step], self.prompt, self.rates, self.dice)
+        first_time = {step["id"]: step for step in written(self.right.values(), self.prompt, self.rates, self.dice)}
+        for place, (step_id, step) in enumerate(self.right.items()):
+            if step_id in self.kept or any(shown.id == step_id for shown in self.open):
+                continue
+            new: WrittenStep | None = None
+            if step["tool"] == SUBMIT:
+                new = step
+            elif not self.open and place > last:
+                new = first_time.get(step_id)  # the plan had stopped short: it is gone on with
             elif self._named(step_id) and self._heeds("insert", step_id):
-                fresh = [step]
-            else:
-                fresh = []
-            if fresh:
-                before = order[: order.index(step_id)]
-                places = [n for n, entry in enumerate(entries) if entry.get("keep", entry.get("id")) in before]
-                entries[max(places, default=-1) + 1 : 0] = []
-                entries.insert(max(places, default=-1) + 1, fresh[0])
+                new = step
+            if new is not None:
+                before = [n for n, entry in enumerate(entries) if entry.get("keep", entry.get("id")) in order[:place]]
+                entries.insert(max(before, default=-1) + 1, new)
                 self.changed.append(step_id)
 
     def _named(self, step_id: str, step: ShownStep | None = None) -> bool:
@@ -129,11 +126,12 @@ class _Rewriting:
         if self.keeping:
             return _written_out(entries, self.prompt, self.open)
         around = Surroundings(list(self.right.values()), self.prompt.section("tools"))
+        again = {step.id for step in self.open if step.id in self.right and same(step.written, self.right[step.id])}
         steps = []
         for step in _written_out(entries, self.prompt, self.open):
             step_id = step["id"]
-            again = step_id in {shown.id for shown in self.open} and step_id not in self.changed
-            if again and step["tool"] != SUBMIT and self.dice.falls(self.rates.relapse, "relapse", step_id):
+            written_again = step_id in again and step["tool"] != SUBMIT
+            if written_again and self.dice.falls(self.rates.relapse, "relapse", step_id):
                 spoilt = spoil(step, around, self.dice, "relapse", step_id)
                 steps += [spoilt] if spoilt is not None else []
             else:
@@ -142,13 +140,22 @@ class _Rewriting:
 
 
 def _open(prompt: Prompt) -> tuple[str, list[ShownStep]]:
-    """The section that shows the steps to rewrite, and those steps, each id once."""
-    ordered = sorted(prompt.sections, key=lambda name: name != "open_steps")
-    for name in ordered:
+    """The section that shows the steps to rewrite, and those steps."""
+    for name in sorted(prompt.sections, key=lambda name: name != "open_steps"):
         shown = [] if name in _NOT_FEEDBACK else steps_in(prompt.sections[name])
         if shown:
-            return name, list({step.id: step for step in reversed(shown)}.values())[::-1]
+            return name, shown
     return "open_steps", []
+
+
+def _best(shown: list[ShownStep], right: Mapping[str, WrittenStep]) -> list[ShownStep]:
+    """Each id once; where a prompt shows several trajectories, the version of a step that is right, if one is."""
+    chosen: dict[str, ShownStep] = {}
+    for step in shown:
+        better = step.id in right and same(step.written, right[step.id])
+        if step.id not in chosen or (better and not same(chosen[step.id].written, right[step.id])):
+            chosen[step.id] = step
+    return list(chosen.values())
 
 
 def _written_out(entries: list[WrittenStep], prompt: Prompt, open_steps: list[ShownStep]) -> list[WrittenStep]:

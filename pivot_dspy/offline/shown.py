@@ -12,10 +12,6 @@ _KEPT = re.compile(r"^(\w+) \S+ -> ", re.MULTILINE)
 _UNMET = re.compile(r"^(\w+): .*NOT MET", re.MULTILINE)
 _LISTED = re.compile(r"\bsteps? ((?:['\"`$]*\w+['\"`]*(?:, and |, | and )?)+)", re.IGNORECASE)
 _POINTED = r"(?:\$|\b(?:step|called|result of|id|named|after|before|add) ['\"`$]*){name}\b"
-_PROSE = frozenset(
-    "a an as at be by do go he i if in is it me my no of on or so to up us we".split()
-)
-"""Short words that may stand in a sentence without meaning the step of that name."""
 
 
 class ShownStep(NamedTuple):
@@ -44,7 +40,7 @@ def steps_in(text: str) -> list[ShownStep]:
 
 
 def kept_in(text: str, ids: Iterable[str]) -> frozenset[str]:
-    """Ids of the steps that `kept` shows; where it begins by leaving some out, those of `ids` before the first shown."""
+    """Ids of the steps that `kept` shows, and where it leaves out the first ones, those of `ids` before."""
     shown = _KEPT.findall(text)
     order = list(ids)
     hidden = order[: order.index(shown[0])] if text.startswith("…") and shown and shown[0] in order else []
@@ -64,19 +60,19 @@ def unmet_in(text: str) -> frozenset[str]:
 def names(text: str, step_id: str, blame: str = "") -> bool:
     """Whether feedback names a step: as `$id`, "step id", "steps id and id", "called 'id'" and the like.
 
-    In `blame` the bare id is enough, unless it could be an ordinary word.
+    In `blame` the bare id is enough, unless it could be a word of the language.
     """
     whole = f"{text}\n{blame}"
     if re.search(_POINTED.format(name=re.escape(step_id)), whole):
         return True
     if any(step_id in re.findall(r"\w+", listed) for listed in _LISTED.findall(whole)):
         return True
-    ordinary = step_id.casefold() in _PROSE or (len(step_id) > 2 and step_id.isalpha())
-    return not ordinary and re.search(rf"(?<!\w){re.escape(step_id)}(?!\w)", blame) is not None
+    word = step_id.isalpha() and (len(step_id) > 1 or step_id in "aAI")
+    return not word and re.search(rf"(?<!\w){re.escape(step_id)}(?!\w)", blame) is not None
 
 
 def results_in(text: str) -> dict[str, Any]:
-    """Results by step id from an `observations` section: `id tool {arguments} -> result`; those cut short are left out."""
+    """Results by step id from lines `id tool {arguments} -> result`; those that were cut short are left out."""
     found: dict[str, Any] = {}
     for line in text.splitlines():
         match = re.match(r"(\w+) (\S+) ", line)

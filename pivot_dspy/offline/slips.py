@@ -84,8 +84,9 @@ def habit(step: WrittenStep, name: str, around: Surroundings, habits: Dice) -> W
             return _put(step, path, _bent(value, habits, step["tool"], name))
     spans = [span for span in field_spans(step, around.ids) if span.text == name]
     style = habits.number(2, "style", step["tool"], name)
-    words = name.split("_")
-    wrong = (words[0] + "".join(map(str.capitalize, words[1:])) if len(words) > 1 else f"{name}s", f"{name}_value")[style]
+    first, *rest = name.split("_")
+    camel = first + "".join(map(str.capitalize, rest)) if rest else f"{name}s"
+    wrong = (camel, f"{name}_value")[style]
     for span in sorted(spans, key=lambda span: -span.start):
         step = _splice(step, span, wrong)
     return step

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pivot_dspy import Step, Trajectory
 from pivot_dspy.environment.toolbox import Toolbox
@@ -15,6 +15,7 @@ from programs.deepplanning import conditions
 from programs.deepplanning.conditions import DELIVERY, NUMBERS, TEXTS, Record
 from programs.deepplanning.coupons import NAMES
 from programs.deepplanning.loader import Case
+from programs.deepplanning.shop import RangeKey
 
 KINDS = ("wrong tool", "wrong value", "wrong field", "dropped step", "swapped binding", "wrong id")
 _PATH = r'[A-Za-z_"][\w."]*'
@@ -22,6 +23,7 @@ _COMPARED = re.compile(rf"(?P<path>{_PATH}) ?(?P<op>[=<>!]=|[<>]) ?(?P<literal>'
 _CONTAINED = re.compile(rf"contains\((?P<path>{_PATH}), (?P<literal>'(?:\\'|[^'])*')\)")
 _KEYED = re.compile(rf"&(?P<path>{_PATH})")
 _TAKEN = re.compile(r"(?<=[)\w])\.(?P<path>(?:item\.)?\w+)$")
+_LISTED = {"sizes": "size", "brand_names": "brand", "colors": "color"}
 _DAYS = "result.estimated_delivery_days"
 
 
@@ -107,6 +109,10 @@ class Mutator:
             for key, text in _texts(step) if "$" in text
             for pattern in (_COMPARED, _CONTAINED, _KEYED, _TAKEN) for match in pattern.finditer(text)
         ]  # fmt: skip
+        if "condition_key" in step.args and (not places or self._rng.random() < 0.5):
+            old = step.args["condition_key"]
+            new = self._rng.choice([key for key in get_args(RangeKey) if key != old])
+            return _with(step, "condition_key", new), f"{new} for {old}"
         if not places:
             return None
         key, text, match = self._rng.choice(places)
@@ -127,15 +133,17 @@ class Mutator:
                     choices += [(key, (text, match), match["path"]) for match in pattern.finditer(text)]
             elif key in ("destination_address", "coupon_name"):
                 choices.append((key, text, key))
-        choices += [(key, value, key) for key, value in step.args.items() if isinstance(value, list)]
+        choices += [(key, value, _LISTED[key]) for key, value in step.args.items() if key in _LISTED]
+        if "condition_key" in step.args:
+            choices.append(("value", step.args["value"], step.args["condition_key"]))
         if not choices:
             return None
         key, found, field = self._rng.choice(choices)
         if isinstance(found, list):
             place = self._rng.randrange(len(found))
-            new = self._other("size" if field == "sizes" else field, found)
+            new = self._other(field, found)
             return _with(step, key, [*found[:place], new, *found[place + 1 :]]), f"{new} instead of {found[place]}"
-        if isinstance(found, str):
+        if not isinstance(found, tuple):
             new = self._other(field, [found])
             return _with(step, key, new), f"{new} instead of {found}"
         text, match = found

@@ -1,4 +1,4 @@
-"""The DeepPlanning shopping domain as a `pivot_dspy.Environment`: the fifteen tools, and checks that say what is asked."""
+"""The DeepPlanning shopping domain as a `pivot_dspy.Environment`: the fifteen tools, and checks for what is asked."""
 
 import json
 import math
@@ -113,7 +113,7 @@ class ShoppingEnvironment(Shop, Environment):
         return CheckResult(not wrong, said or "all do", about=tuple(p["product_id"] for p in wrong))
 
     @check
-    def total(self, min: float, max: float) -> CheckResult:  # noqa: A002 - the word that a planner would use
+    def total(self, min: float, max: float) -> CheckResult:
         """The sum of the prices before coupons lies between min and max."""
         paid = self._plain_total()
         if min <= paid <= max:
@@ -197,7 +197,7 @@ class ShoppingEnvironment(Shop, Environment):
         return [self.store.products[item["product_id"]] for item in self._cart["items"]]
 
     def _fetched(self, where: Sequence[Condition]) -> list[Record]:
-        """Products that the steps have fetched and that meet `where` and what holds for every product, cheapest first."""
+        """Fetched products that meet `where` and what holds for every product, cheapest first."""
         seen = [product for product in self.store.products.values() if product["product_id"] in self._seen]
         return sorted(
             conditions.matching(cast(list[Record], seen), [*where, *self._every], self.user),

@@ -12,7 +12,11 @@ def messages(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     for number, call in enumerate(run["calls"], start=1):
         function = {"name": call["tool"], "arguments": call["arguments"]}
         log.append(
-            {"role": "assistant", "content": None, "tool_calls": [{"id": f"{number}", "type": "function", "function": function}]}
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": f"{number}", "type": "function", "function": function}],
+            }
         )
         log.append({"role": "tool", "tool_call_id": f"{number}", "content": call["observation"]})
     return log

@@ -1,7 +1,7 @@
 """What a capable model would write for a shopping request: requirements, a plan, and repairs from what a report shows.
 
-Made by rule from the benchmark's own annotation of the request's words (`reading.py`) for the offline model. The gold is
-not looked at, and no product is named that no observation has shown.
+Made by rule from the benchmark's own annotation of the request's words (`reading.py`) for the offline model. The gold
+is not looked at, and no product is named that no observation has shown.
 """
 
 from __future__ import annotations
@@ -103,34 +103,96 @@ def plan(
 
 def revise(sections: Mapping[str, str], steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The plan with what the report proposes: a selection that meets the whole, candidates, coupons to use."""
-    report = sections.get("report", "")
-    chosen: dict[str, str] = {}
-    for line in report.splitlines():
-        if "fetched products that meet it:" in line or "without [[" in line:
-            continue
-        selection = re.search(r"the cheapest selection of the fetched products: (.*?); price ", line)
-        if selection:
-            chosen = dict(re.findall(r"(R\d+) (\w+) [\d.]+", selection[1]))
-    in_cart = next((line for line in report.splitlines() if line.startswith("Cart:")), "")
+    shown = _Shown(sections)
+    if not shown.ids & {str(step["id"]) for step in steps}:
+        return _amend(shown, steps)  # somebody else's trajectory: its cart is put right
     revised = []
     for step in steps:
         number = ord(str(step["id"])) - ord("a") + 1 if re.fullmatch(r"[a-m]", str(step["id"])) else 0
-        product = chosen.get(f"R{number}")
-        if product is not None and product not in in_cart:
+        product = shown.selection.get(f"R{number}")
+        if product is not None and product not in shown.cart:
             step = {**step, "args": {"product_id": product}}
         revised.append(step)
-    coupons = re.search(r"coupons: (\{.*?\})", report)
-    used = json.loads(coupons[1]) if coupons else _in_plan(sections)
-    for number, (name, count) in enumerate(used.items(), start=1):
-        args = {"coupon_name": name} if count == 1 else {"coupon_name": name, "quantity": count}
-        revised.insert(-2, {"id": f"k{number}", "tool": "add_coupon_to_cart", "args": args})
+    used = shown.coupons_proposed if shown.coupons_proposed is not None else shown.coupons_planned
+    revised[-2:-2] = _coupon_steps(used)
     return revised
 
 
-def _in_plan(sections: Mapping[str, str]) -> dict[str, int]:
+def _amend(shown: _Shown, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What puts a cart right that other steps have filled: products and coupons out and in, then the answer."""
+    if not shown.selection and shown.unmet and "p" not in shown.ids | {"s"}:
+        fetching = [step for step in steps if step["id"] in ("s", "p")]
+        if not shown.candidates and not shown.surplus:
+            return [*fetching, *steps[-2:]]
+    wanted = list(shown.selection.values()) or [*(set(shown.cart) - set(shown.surplus)), *shown.candidates.values()]
+    out = [product for product in shown.cart if product not in wanted]
+    into = [product for product in wanted if product not in shown.cart]
+    amended: list[dict[str, Any]] = []
+    for number, (product, count) in enumerate(((product, shown.cart[product]) for product in out), start=1):
+        args = {"product_id": product} if count == 1 else {"product_id": product, "quantity": count}
+        amended.append({"id": f"d{number}", "tool": "delete_product_from_cart", "args": args})
+    for number, (product, count) in enumerate(shown.several.items(), start=len(out) + 1):
+        if product not in out:
+            args = {"product_id": product, "quantity": count - 1}
+            amended.append({"id": f"d{number}", "tool": "delete_product_from_cart", "args": args})
+    for number, product in enumerate(into, start=1):
+        amended.append({"id": f"n{number}", "tool": "add_product_to_cart", "args": {"product_id": product}})
+    if shown.coupons_proposed is not None and shown.coupons_proposed != shown.coupons_used:
+        for number, (name, count) in enumerate(shown.coupons_used.items(), start=1):
+            args = {"coupon_name": name, "quantity": count}
+            amended.append({"id": f"x{number}", "tool": "delete_coupon_from_cart", "args": args})
+        amended += _coupon_steps(shown.coupons_proposed)
+    return [*amended, *steps[-2:]]
+
+
+class _Shown:
+    """What a prompt shows of a run: its steps' ids, the cart, what is unmet, and what the checks propose."""
+
+    def __init__(self, sections: Mapping[str, str]) -> None:
+        report = sections.get("report", "")
+        lines = report.splitlines()
+        self.ids = set(re.findall(r"^(\w+) \S+ -> ", sections.get("kept", ""), re.MULTILINE))
+        self.ids |= set(re.findall(r'^\{"id": "(\w+)"', sections.get("open_steps", ""), re.MULTILINE))
+        self.unmet = [line for line in lines if "NOT MET" in line]
+        cart = next((line for line in lines if line.startswith("Cart: ")), "")
+        products, _, rest = cart.removeprefix("Cart: ").partition(". Coupons: ")
+        self.several = {name: int(count) for name, count in re.findall(r"(\w+) has quantity (\d+)", report)}
+        self.cart = {
+            found[1]: self.several.get(found[1], 1)
+            for part in products.split("; ")
+            if (found := re.match(r"(\w+) .*\[", part))
+        }
+        self.coupons_used = {
+            name: int(count) for name, count in re.findall(r"([^,.]+?: ¥[\d,]+ off every ¥[\d,]+) ×(\d+)", rest)
+        }
+        self.surplus = re.findall(r"(\w+) [^;]*?\[[^\]]*\] [\d.]+ (?:serves no item|fails \[\[)", report)
+        proposal = re.search(r"the cheapest selection of the fetched products: (.*?); price ", report)
+        self.selection: dict[str, str] = dict(re.findall(r"(R\d+) (\w+) [\d.]+", proposal[1])) if proposal else {}
+        self.candidates: dict[str, str] = {}
+        for line, hint in zip(lines, lines[1:], strict=False):
+            fitting = re.search(r"fetched products that meet it: (\w+) ", hint)
+            if fitting and "NOT MET" in line:
+                self.candidates[line.split(":", 1)[0]] = fitting[1]
+        coupons = re.search(r"coupons: (\{.*?\})", report)
+        self.coupons_proposed: dict[str, int] | None = json.loads(coupons[1]) if coupons else None
+        self.coupons_planned = _coupons_in(sections.get("open_steps", ""))
+
+
+def _coupon_steps(used: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"k{number}",
+            "tool": "add_coupon_to_cart",
+            "args": {"coupon_name": name} if count == 1 else {"coupon_name": name, "quantity": count},
+        }
+        for number, (name, count) in enumerate(used.items(), start=1)
+    ]
+
+
+def _coupons_in(open_steps: str) -> dict[str, int]:
     """Coupons that the open steps use, so that a repair of something else does not lose them."""
     found: dict[str, int] = {}
-    for line in sections.get("open_steps", "").splitlines():
+    for line in open_steps.splitlines():
         if '"add_coupon_to_cart"' in line:
             try:
                 args = json.loads(line.rsplit(" -> ", 1)[0])["args"]

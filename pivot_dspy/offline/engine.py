@@ -1,0 +1,260 @@
+"""The offline model as an engine for `dspy.LM`: a simulator, for tests and for comparing search strategies."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import dspy
+from dspy.lm15 import (
+    InvalidRequestError,
+    Message,
+    Request,
+    Response,
+    StreamDeltaEvent,
+    StreamEndEvent,
+    StreamStartEvent,
+    TextDelta,
+    TextPart,
+)
+from dspy.lm15 import Usage as Tokens
+from pydantic import ValidationError
+
+from pivot_dspy.budget import Usage
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.offline.model import respond
+from pivot_dspy.offline.noise import Rates
+from pivot_dspy.offline.prompt import read
+from pivot_dspy.offline.reference import Reference, digest
+
+StreamEvent: TypeAlias = StreamStartEvent | StreamDeltaEvent | StreamEndEvent
+_CHUNK = 24  # characters in one piece of a streamed answer
+
+
+class OfflineEngine:
+    """Answers PIVOT's prompts from references, with errors at published rates. A simulator: it is no language model,
+    and what is measured with it says nothing of any real model's skill.
+
+    It reads the prompt, as DSPy's ChatAdapter, JSONAdapter and XMLAdapter write it, and its references; never a loss,
+    a gold answer or a flag. The phase is known by the output fields that the prompt asks for, the task by the text that
+    its reference names. Without a reference a plan is an empty submit, a rewrite changes nothing, and every other field
+    is filled with the least that it can hold.
+
+    The noise model. Each chance is drawn by itself, from a hash of seed, prompt and place.
+
+    - `slip`: PLAN writes each step of the reference, submit excepted, with one slip at this rate, of a kind drawn
+      evenly from those that fit the step: another tool of the prompt's list; another value for a text or number (one
+      from elsewhere in the reference, a misspelling, or a number near it); another field in a condition or sort key;
+      another earlier step in a binding; a made-up value in place of a binding; the step left out. Each requirement is
+      forgotten at `slip / 4`.
+    - `systematic`: the share of pairs of a tool with one of its literal arguments, or with a field that its bindings
+      compare, at which every plan errs in the same way, whatever the task. A text in the prompt's `lessons` that names
+      both the tool and the argument or field averts it at the rate `heed`.
+    - `heed`: EVOLVE puts a wrong step right at this rate if the feedback names it: in the blame, by its own line that
+      says it failed or did not run, by a requirement that it serves and that is not met, or by what the reference's
+      `revise` concludes. Otherwise the step stays as it is. A step that was left out is put back likewise, where the
+      reference has it, or as early as the rewrite reaches. LOCALISE names the first wrong suspect at this rate, else a
+      random one. AUDIT finds each requirement that was forgotten at this rate.
+    - `relapse`: EVOLVE breaks a right step at this rate, by a slip as above, if the prompt makes it write the step
+      again. What the prompt lets it `keep` never breaks.
+    - `judge_error`: JUDGE turns a verdict round, or overlooks an unsupported claim, at this rate. Without error a
+      requirement holds if its reference's truth stands in the observations, and claims are judged by the rule of
+      `pivot_dspy.claims`.
+
+    Randomness: at temperature 0 or None the same prompt gives the same answer, in every process. Above 0 it also
+    depends on how many such calls with that prompt the engine has had, so that candidates differ.
+
+    Tokens are characters / 4, rounded up, of all the text that was received and of that which was sent: there is no
+    tokenizer here. An answer over `max_tokens` is cut off, as a provider does.
+
+    Attributes:
+        references: the tasks that it knows.
+        rates: the rates above, with `latency` (seconds that one call takes) and `seed`.
+    """
+
+    supported_params = frozenset({"temperature", "max_tokens"})
+
+    def __init__(self, references: Iterable[Reference], rates: Rates | None = None) -> None:
+        self.references = tuple(references)
+        self.rates = rates or Rates()
+        self._lock = threading.Lock()
+        self._calls = Usage()
+        self._seen: dict[str, int] = {}
+
+    @property
+    def name(self) -> str:
+        """The model's name: all that decides its answers, since DSPy's cache key does not include the engine."""
+        return f"offline/{self.rates.name},refs={digest(self.references)}"
+
+    @property
+    def calls(self) -> Usage:
+        """Calls and tokens so far, by sync and async calls together."""
+        with self._lock:
+            return self._calls
+
+    def complete(self, request: Request) -> Response:
+        """One answer.
+
+        Raises:
+            dspy.lm15.InvalidRequestError: the prompt is empty.
+            dspy.lm15.UnsupportedFeatureError: the prompt holds something other than text, or native tools.
+        """
+        time.sleep(self.rates.latency)
+        return self.answer(request)
+
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        """The same answer in pieces."""
+        yield from events(self.complete(request))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def answer(self, request: Request) -> Response:
+        """One answer without the latency."""
+        prompt = read(request)
+        if not prompt.text.strip():
+            raise InvalidRequestError("the prompt is empty", provider="offline")
+        text = respond(prompt, self.references, self.rates, self._rollout(request, prompt.text))
+        limit = request.config.max_tokens
+        cut = limit is not None and tokens(text) > limit
+        if limit is not None and cut:
+            text = text[: 4 * limit]
+        used = Usage(lm_calls=1, prompt_tokens=tokens(prompt.text), completion_tokens=tokens(text))
+        with self._lock:
+            self._calls = self._calls + used
+        return Response(
+            id=None,
+            model=request.model,
+            message=Message.assistant(text),
+            finish_reason="length" if cut else "stop",
+            usage=Tokens(input_tokens=used.prompt_tokens, output_tokens=used.completion_tokens),
+        )
+
+    def _rollout(self, request: Request, text: str) -> int | None:
+        """How many sampled calls with this prompt came before; None for a call that is not sampled."""
+        if not request.config.temperature:
+            return None
+        key = hashlib.sha256(text.encode()).hexdigest()
+        with self._lock:
+            seen = self._seen.get(key, 0)
+            self._seen[key] = seen + 1
+        return seen
+
+    def dump_state(self) -> dict[str, Any]:
+        """The JSON form, references included; counters are not part of it.
+
+        Raises:
+            ConfigurationError: a reference holds code.
+        """
+        return {"rates": self.rates.model_dump(), "references": [item.to_state() for item in self.references]}
+
+    @classmethod
+    def load_state(cls, state: Mapping[str, Any]) -> OfflineEngine:
+        """Inverse of `dump_state`."""
+        return cls(map(Reference.model_validate, state["references"]), Rates.model_validate(state["rates"]))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OfflineEngine:
+        return self
+
+    def __reduce__(self) -> tuple[type[OfflineEngine], tuple[tuple[Reference, ...], Rates]]:
+        return type(self), (self.references, self.rates)
+
+
+class AsyncOfflineEngine:
+    """An `OfflineEngine` awaited; the two share counters. Loaded from JSON, each has its own."""
+
+    supported_params = OfflineEngine.supported_params
+
+    def __init__(self, engine: OfflineEngine) -> None:
+        self.engine = engine
+
+    async def complete(self, request: Request) -> Response:
+        await asyncio.sleep(self.engine.rates.latency)
+        return self.engine.answer(request)
+
+    async def stream(self, request: Request) -> AsyncIterator[StreamEvent]:
+        for event in events(await self.complete(request)):
+            yield event
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    def dump_state(self) -> dict[str, Any]:
+        return self.engine.dump_state()
+
+    @classmethod
+    def load_state(cls, state: Mapping[str, Any]) -> AsyncOfflineEngine:
+        return cls(OfflineEngine.load_state(state))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AsyncOfflineEngine:
+        return self
+
+
+def offline_lm(
+    references: Iterable[Reference],
+    *,
+    slip: float = 0.2,
+    systematic: float = 0.0,
+    heed: float = 0.85,
+    relapse: float = 0.05,
+    judge_error: float = 0.0,
+    latency: float = 0.0,
+    seed: int = 0,
+    **lm_options: Any,
+) -> dspy.LM:
+    """A `dspy.LM` that needs no key and no network: a simulator, whose noise model stands at `OfflineEngine`.
+
+    Args:
+        references: the tasks that it knows.
+        latency: seconds that one call takes.
+        lm_options: what `dspy.LM` takes, such as `temperature` or `cache`.
+
+    Raises:
+        ConfigurationError: a rate is not in [0, 1], or something that is no `Reference`.
+
+    >>> lm = offline_lm([Reference(match="Which day?", steps=[{"id": "submit", "tool": "submit"}])], slip=0)
+    >>> is_simulated(lm), lm.model.startswith("offline/slip=0,")
+    (True, True)
+    """
+    known = tuple(references)
+    for item in known:
+        if not isinstance(item, Reference):
+            raise ConfigurationError(f"references are pivot_dspy.offline.Reference records, not {type(item).__name__}")
+    try:
+        rates = Rates(
+            slip=slip, systematic=systematic, heed=heed, relapse=relapse, judge_error=judge_error, latency=latency,
+            seed=seed,
+        )  # fmt: skip
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        raise ConfigurationError(f"offline_lm: {wrong['loc'][0]}={wrong['input']!r}: {wrong['msg']}") from error
+    engine = OfflineEngine(known, rates)
+    return dspy.LM(engine.name, engine=engine, async_engine=AsyncOfflineEngine(engine), **lm_options)
+
+
+def is_simulated(lm: Any) -> bool:
+    """Whether a language model is the offline one, so that what it gives must be shown as simulated."""
+    return isinstance(getattr(lm, "engine", None), OfflineEngine)
+
+
+def tokens(text: str) -> int:
+    """Characters / 4, rounded up.
+
+    >>> tokens(""), tokens("a"), tokens("abcde")
+    (0, 1, 2)
+    """
+    return -(-len(text) // 4)
+
+
+def events(response: Response) -> Iterator[StreamEvent]:
+    """A response as the events of a stream."""
+    yield StreamStartEvent(id=response.id, model=response.model)
+    for index, part in enumerate(response.message.parts):
+        text = part.text if isinstance(part, TextPart) else ""
+        for start in range(0, len(text), _CHUNK):
+            yield StreamDeltaEvent(delta=TextDelta(text=text[start : start + _CHUNK], part_index=index))
+    yield StreamEndEvent(finish_reason=response.finish_reason, usage=response.usage)

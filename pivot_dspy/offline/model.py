@@ -1,0 +1,44 @@
+"""Which phase a prompt belongs to, and what the offline model answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pivot_dspy.offline import answer, judging, planning, repair
+from pivot_dspy.offline.noise import Dice, Rates
+from pivot_dspy.offline.prompt import Prompt
+from pivot_dspy.offline.reference import Reference, find
+
+_TOLD = frozenset(
+    ("tools", "checks", "policy", "lessons", "known", "user_requirements", "requirements", "kept", "open_steps",
+     "report", "blame", "suspects", "observations", "submitted")
+)  # fmt: skip
+"""Sections that a refiner writes; the task's own inputs are the others."""
+
+
+def respond(prompt: Prompt, references: Sequence[Reference], rates: Rates, rollout: int | None) -> str:
+    """The answer to `prompt`, the same for the same prompt, rates and rollout."""
+    task = "\n".join(text for name, text in prompt.sections.items() if name not in _TOLD)
+    reference = find(references, (task, prompt.question))
+    # The rates are thresholds and no part of the key: a model that errs more errs wherever a better one does.
+    dice = Dice(str(rates.seed), prompt.text, str(rollout))
+    return answer.write(prompt, _values(prompt, reference, rates, dice))
+
+
+def _values(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
+    """What the fields that are asked for say, as far as the phase is known."""
+    asks = prompt.asks
+    if {"requirements", "steps"} <= asks:
+        return planning.plan(prompt, reference, rates, dice)
+    if "steps" in asks:
+        return repair.rewrite(prompt, reference, rates, dice)
+    if {"diagnosis", "step", "correction"} <= asks:
+        return repair.localise(prompt, reference, rates, dice)
+    if "verdicts" in asks:
+        return judging.judge(prompt, reference, rates, dice)
+    if "changes" in asks:
+        return planning.audit(prompt, reference, rates, dice)
+    if "requirements" in asks:
+        return {"requirements": planning.requirements(prompt, reference, rates, dice)}
+    return judging.compose(prompt, reference)

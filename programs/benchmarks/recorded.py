@@ -1,0 +1,124 @@
+"""Refines recorded runs that failed: an existing agent's log becomes a trajectory, and Pivot goes on from there.
+
+`python -m programs.benchmarks.recorded --data DIR [--runs FILE] [--limit N] [--seed N] [--json PATH]`. The recorded
+runs are those of real models; the model that repairs them is the offline one, a simulator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dspy
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from pivot_dspy import Pivot, Trajectory
+from pivot_dspy.history import accepted_losses
+from pivot_dspy.offline import offline_lm
+from programs.benchmarks.replay import read_runs
+from programs.deepplanning.environment import Market, Shopping
+from programs.deepplanning.loader import DataError, load_annotation, load_cases, load_gold
+from programs.deepplanning.recorded import messages
+from programs.deepplanning.reference import reference
+from programs.deepplanning.scoring import official_score, strict_pass
+
+
+def refine(directory: Path, runs: Sequence[dict[str, Any]], seed: int, console: Console) -> list[dict[str, Any]]:
+    """One row for each run: whether its log executes to its own cart, and its scores before and after."""
+    cases = {(case.level, case.number): case for case in load_cases(directory)}
+    references = [reference(case, load_annotation(directory, case.id)) for case in cases.values()]
+    pivot = Pivot(Shopping, Market(cases.values()).open)
+    pivot.set_lm(offline_lm(references, seed=seed))
+    rows = []
+    for run in track(runs, "refining", console=console, transient=True):
+        case = cases[run["level"], run["case"]]
+        gold = load_gold(directory, case.id)
+        result = pivot(request=case.query, trajectory=Trajectory.from_messages(messages(run)))
+        first = next(event.execution for event in result.history if event.kind == "inspect")
+        final = result.cart or run["final_cart"]
+        rows.append(
+            {
+                "id": case.id,
+                "model": run["model"],
+                "same_cart": _cart_of(first) == run["final_cart"],
+                "before": official_score(run["final_cart"], gold),
+                "after": official_score(final, gold),
+                "strict_before": strict_pass(run["final_cart"], gold),
+                "strict_after": strict_pass(final, gold),
+                "verified": result.verified,
+                "losses": accepted_losses(result.history),
+                "lm_calls": result.ledger.usage.lm_calls,
+                "tokens": result.ledger.usage.total_tokens,
+            }
+        )
+    return rows
+
+
+def _cart_of(execution: Any) -> Any:
+    """The cart after the last step that answered with one."""
+    carts = [
+        seen.value
+        for seen in execution.observations
+        if seen.ok and isinstance(seen.value, dict) and "summary" in seen.value
+    ]
+    return carts[-1] if carts else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m programs.benchmarks.recorded", description=__doc__)
+    parser.add_argument("--data", required=True, metavar="DIR")
+    parser.add_argument("--runs", metavar="FILE", help="default: recorded_runs.jsonl.gz in DIR")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N failed runs")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", metavar="PATH")
+    options = parser.parse_args(arguments)
+    console = Console()
+    try:
+        file = Path(options.runs or Path(options.data) / "recorded_runs.jsonl.gz")
+        failed = [run for _, run in read_runs(file) if run["matched"] < run["expected"]][: options.limit]
+        with dspy.context(disable_history=True):
+            rows = refine(Path(options.data), failed, options.seed, console)
+    except DataError as error:
+        console.print(f"[red]error:[/red] {error}")
+        return 2
+    if not rows:
+        console.print("no recorded run failed")
+        return 0
+    figures = summary(rows)
+    table = Table(title="Recorded runs that failed, refined (model: simulated)", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
+    console.print(table)
+    if options.json:
+        Path(options.json).write_text(json.dumps({"summary": figures, "runs": rows}, indent=2), encoding="utf-8")
+    return 0
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    count = len(rows)
+    return {
+        "failed_runs": count,
+        "log_executes_to_its_cart": sum(row["same_cart"] for row in rows),
+        "official_score_before": sum(row["before"] for row in rows) / count,
+        "official_score_after": sum(row["after"] for row in rows) / count,
+        "better": sum(row["after"] > row["before"] for row in rows),
+        "worse": sum(row["after"] < row["before"] for row in rows),
+        "strict_pass_after": sum(row["strict_after"] for row in rows),
+        "verified": sum(row["verified"] for row in rows),
+        "loss_fell": sum(row["losses"][-1] < row["losses"][0] for row in rows),
+        "loss_rose": sum(any(b > a for a, b in zip(row["losses"], row["losses"][1:], strict=False)) for row in rows),
+        "lm_calls_per_run": sum(row["lm_calls"] for row in rows) / count,
+        "tokens_per_run": sum(row["tokens"] for row in rows) / count,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
