@@ -64,4 +64,6 @@ class WithMargin:
         self.repeats = repeats
 
     def accepts(self, candidate: Loss, incumbent: Loss, *, candidate_steps: int, incumbent_steps: int) -> bool:
-        return candidate.total <= incumbent.total - self.margin + EPSILON and candidate.no_worse_than(incumbent)
+        # Near 0 there is no room for the margin: what is perfect then need only be no worse.
+        bound = max(0.0, incumbent.total - self.margin)
+        return candidate.total <= bound + EPSILON and candidate.no_worse_than(incumbent)

@@ -10,10 +10,11 @@ from pivot_dspy import bindings
 from pivot_dspy.trajectory import Discrepancy, Execution, Frozen, Step
 
 _FIGURE = re.compile(
-    r"[\w.+-]+@[\w-]+\.\w+"  # e-mail addresses
+    # Each alternative can begin only where a run of its characters does, so that megabytes of text take linear time.
+    r"(?<![\w.+-])[\w.+-]+@[\w-]+\.\w+"  # e-mail addresses
     r"|https?://\S+"
     r"|\b(?=\w*\d)(?=\w*[A-Za-z_])\w{4,}\b"  # identifiers: letters with digits
-    r"|\b\d[\d,]*(?:\.\d+)?\b"  # numbers
+    r"|\b(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?\b"  # numbers
 )
 
 
@@ -64,10 +65,20 @@ def _is_written(submit: Step, name: str, known: frozenset[str]) -> bool:
 
 def _normal(text: str) -> str:
     text = text.rstrip(".,;:!?").lower()
+    plain = text.replace(",", "")
+    if plain.isdecimal():
+        return plain.lstrip("0") or "0"  # as it is: an identifier may have more digits than a float holds
     try:
-        return f"{float(text.replace(',', '')):g}"
+        return _figure(float(plain))
     except ValueError:
         return text
+
+
+def _figure(amount: float) -> str:
+    """A number as text; of a float 12 digits, beyond which sums go astray."""
+    if isinstance(amount, int):
+        return str(amount)
+    return str(int(amount)) if abs(amount) < 1e15 and amount.is_integer() else f"{amount:.12g}"
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -93,21 +104,24 @@ def _evidence(values: Iterable[Any]) -> set[str]:
             stack.extend(str(key) for key in value)
         elif isinstance(value, (list, tuple)):
             found.add(f"{len(value)}")
-            numbers = [item for item in value if isinstance(item, (int, float)) and not isinstance(item, bool)]
-            if numbers:
-                found.add(f"{sum(numbers):g}")
-            columns = {key for item in value if isinstance(item, Mapping) for key in item}
-            for key in columns:
-                column = [item.get(key) for item in value if isinstance(item, Mapping)]
-                amounts = [item for item in column if isinstance(item, (int, float)) and not isinstance(item, bool)]
-                if amounts:
-                    found.add(f"{sum(amounts):g}")
+            found.update(_sums(value))
             stack.extend(value)
         elif value is not None and not isinstance(value, bool):
             text = str(value)
             found.add(_normal(text))
             found.update(_normal(match[0]) for match in _FIGURE.finditer(text))
     return found
+
+
+def _sums(values: Iterable[Any]) -> Iterator[str]:
+    """The sum of the numbers in a list, and of each numeric field of its records."""
+    columns: dict[Any, list[float]] = {}
+    for value in values:
+        cells = value.items() if isinstance(value, Mapping) else ((None, value),)
+        for key, cell in cells:
+            if isinstance(cell, (int, float)) and not isinstance(cell, bool):
+                columns.setdefault(key, []).append(cell)
+    yield from (_figure(sum(column)) for column in columns.values())
 
 
 def judged(found: Claims, execution: Execution, unsupported: Iterable[str]) -> Claims:

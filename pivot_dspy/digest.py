@@ -6,6 +6,7 @@ Lengths are capped in characters; a token is about four of them.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,16 +15,46 @@ from pivot_dspy.environment.base import Environment
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution, Observation, Step
 
+logger = logging.getLogger(__name__)
+
 RESULT_CAP = 200
-EVIDENCE_CAP = 700
+FAULT_CAP = 700
+STATE_CAP = 1200
 KEPT_CAP = 1200
+OPEN_CAP = 4800
+UNMET_CAP = 3400
 REPORT_CAP = 4800
 """About 1,200 tokens."""
+OBSERVATIONS_CAP = 9600
+
+_LEAST = 24
+"""Characters to which nothing is cut further, however much there is beside it."""
+_SUFFIX = 24
+"""Room for telling how much is left out; where there is little room, it is not told."""
 
 
 def cut(text: str, cap: int) -> str:
-    """`text`, or its first `cap` characters and the number of those left out."""
-    return text if len(text) <= cap else f"{text[:cap]}… (+{len(text) - cap} characters)"
+    """`text`, or its beginning and the number of characters left out, in at most `cap` characters."""
+    if len(text) <= cap:
+        return text
+    if cap < 3 * _SUFFIX:
+        return f"{text[: cap - 1]}…"
+    return f"{text[: cap - _SUFFIX]}… (+{len(text) - cap + _SUFFIX} characters)"
+
+
+def fair(lengths: Sequence[int], cap: int) -> int:
+    """The length to which the longest of several texts are to be cut so that all together take about `cap`.
+
+    >>> fair([10, 10, 500], 120)
+    100
+    """
+    left = cap
+    for place, length in enumerate(sorted(lengths)):
+        share = left // (len(lengths) - place)
+        if length > share:
+            return max(_LEAST, share)
+        left -= length
+    return max(lengths, default=_LEAST)
 
 
 def compact(value: Any) -> str:
@@ -36,7 +67,11 @@ def summarise(value: Any) -> str:
     >>> summarise({"ids": ["a", "b", "c", "d"], "total": 4})
     'ids: 4 [a, b, c, …], total: 4'
     """
-    return cut(_summary(value), RESULT_CAP)
+    return cut(_line(_summary(value)), RESULT_CAP)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _summary(value: Any) -> str:
@@ -48,16 +83,14 @@ def _summary(value: Any) -> str:
 def _part(value: Any) -> str:
     if isinstance(value, list):
         return _list(value)
-    if isinstance(value, Mapping):
-        return cut(compact(value), 80)
-    return cut(value if isinstance(value, str) else compact(value), 80)
+    return cut(value if isinstance(value, str) else compact(value), 100)
 
 
 def _list(values: list[Any]) -> str:
     if not values:
         return "0 []"
     if all(isinstance(value, Mapping) for value in values):
-        if set(values[0]) == {"item", "result"}:
+        if all(set(value) == {"item", "result"} for value in values):
             results = [value["result"] for value in values]
             return f"{len(values)} calls; {_list(results).split(' ', 1)[-1]}"
         return f"{len(values)} {_fields(values)}"
@@ -79,22 +112,30 @@ def _fields(records: Sequence[Mapping[str, Any]]) -> str:
     return f"({'; '.join(said[:3])})" if said else f"({', '.join(list(records[0])[:6])})"
 
 
+def result(tool: str, value: Any, environment: Environment) -> str | None:
+    """The environment's own account of a result, or None; a warning in the log, if it raises."""
+    try:
+        said = environment.summarise(tool, value)
+    except Exception as error:
+        logger.warning("summarise of %s failed: %s: %s", type(environment).__name__, type(error).__name__, error)
+        return None
+    return str(said) if said else None
+
+
 def outcome(step: Step, observation: Observation, environment: Environment) -> str:
-    """What became of a step, after its arrow."""
+    """What became of a step, after its arrow, in one line."""
     if observation.status == "blocked":
         return "not run: it needs a step that failed"
     if observation.status == "withheld":
         return "waits for commit"
     if observation.fault is not None and observation.status == "error":
         expected = f"; expected {observation.fault.expected}" if observation.fault.expected else ""
-        return cut(f"FAILED {observation.fault.kind}: {observation.fault.message}{expected}", EVIDENCE_CAP)
+        return cut(_line(f"FAILED {observation.fault.kind}: {observation.fault.message}{expected}"), FAULT_CAP)
     if step.is_submit:
         return "submitted"
-    said = None
-    if step.for_each is None:
-        said = environment.summarise(step.tool, observation.value)
-    text = cut(said, RESULT_CAP) if said else summarise(observation.value)
-    partial = f" ({observation.fault.message})" if observation.fault else ""
+    said = result(step.tool, observation.value, environment) if step.for_each is None else None
+    text = cut(_line(said), RESULT_CAP) if said else summarise(observation.value)
+    partial = f" ({cut(_line(observation.fault.message), RESULT_CAP)})" if observation.fault else ""
     return text + partial
 
 
@@ -114,21 +155,59 @@ def kept_steps(execution: Execution, count: int, environment: Environment) -> st
 
 
 def open_steps(execution: Execution, start: int, environment: Environment) -> str:
-    """The steps from `start` on, each as it was written and with what became of it."""
+    """The steps from `start` on, each as it was written and with what became of it.
+
+    Where all of them would take more than `OPEN_CAP` characters, long outcomes are cut first, then long arguments.
+    """
     pairs = list(zip(execution.trajectory.steps, execution.observations, strict=True))[start:]
-    return "\n".join(f"{step.to_prompt()} -> {outcome(step, o, environment)}" for step, o in pairs)
+    written = [step.to_prompt() for step, _ in pairs]
+    outcomes = [outcome(step, observation, environment) for step, observation in pairs]
+    room = OPEN_CAP - 5 * len(pairs)
+    if sum(map(len, (*written, *outcomes))) > room:
+        level = fair([*map(len, outcomes)], max(room // 3, room - sum(map(len, written))))
+        outcomes = [cut(text, level) for text in outcomes]
+        level = fair([*map(len, written)], room - sum(map(len, outcomes)))
+        written = [_shortened(step, text, level) for (step, _), text in zip(pairs, written, strict=True)]
+    return "\n".join(f"{text} -> {said}" for text, said in zip(written, outcomes, strict=True))
+
+
+def _shortened(step: Step, text: str, cap: int) -> str:
+    """The step's JSON with long values cut inside it, so that it stays JSON, in about `cap` characters."""
+    if len(text) <= cap:
+        return text
+    room = max(_LEAST, cap - len(compact({"id": step.id, "tool": step.tool, "args": dict.fromkeys(step.args, "")})))
+    fields = step.content()
+    leaves = [field for field in ("for_each", "expects", "problem") if field in fields]
+    values = [*(fields[name] for name in leaves), *step.args.values()]
+    level = fair([len(compact(value)) for value in values], room)
+    fields |= {name: cut(fields[name], level) for name in leaves}
+    if step.args:
+        fields["args"] = {name: _cut_value(value, level) for name, value in step.args.items()}
+    return compact(fields)
+
+
+def _cut_value(value: Any, cap: int) -> Any:
+    said = compact(value)
+    return value if len(said) <= cap else cut(value if isinstance(value, str) else said, cap)
 
 
 def unmet(requirements: Requirements, findings: Iterable[Finding]) -> str:
-    """The requirements that do not hold, with the evidence, capped as a whole."""
-    lines = []
+    """The requirements that do not hold, each with its evidence and hint, capped as a whole."""
+    said: list[tuple[str, str, str]] = []
     for finding in findings:
         if finding.status == "violated":
-            line = f"{requirements[finding.requirement].to_prompt()} - NOT MET: {cut(finding.evidence, EVIDENCE_CAP)}"
-            lines.append(line + (f"\n  {cut(finding.hint, EVIDENCE_CAP)}" if finding.hint else ""))
+            evidence = f" - NOT MET: {finding.evidence}" if finding.evidence else " - NOT MET"
+            said.append((requirements[finding.requirement].to_prompt(), evidence, finding.hint))
         elif finding.status == "unjudged":
-            lines.append(f"{requirements[finding.requirement].to_prompt()} - not judged yet")
-    return cut("\n".join(lines), REPORT_CAP // 2)
+            said.append((requirements[finding.requirement].to_prompt(), " - not judged yet", ""))
+    texts = [part for parts in said for part in parts if part]
+    level = fair([*map(len, texts)], UNMET_CAP - 4 * len(said))
+    lines = []
+    for text, evidence, hint in said:
+        lines.append(cut(_line(text), level) + cut(_line(evidence), level))
+        if hint:
+            lines.append(f"  {cut(_line(hint), level)}")
+    return cut("\n".join(lines), UNMET_CAP)
 
 
 def report(execution: Execution, requirements: Requirements, findings: Sequence[Finding]) -> str:
@@ -138,7 +217,7 @@ def report(execution: Execution, requirements: Requirements, findings: Sequence[
     parts += [f"{states[name]} {name}" for name in ("error", "blocked", "withheld") if states[name]]
     lines = [", ".join(parts) + "."]
     if execution.state:
-        lines.append(cut(execution.state, EVIDENCE_CAP))
+        lines.append(cut(execution.state, STATE_CAP))
     if requirements.items:
         holding = sum(1 for finding in findings if finding.holds)
         lines.append(f"{holding} of {len(requirements.items)} requirements hold.")
@@ -146,16 +225,17 @@ def report(execution: Execution, requirements: Requirements, findings: Sequence[
     return cut("\n".join([*lines, text]).strip(), REPORT_CAP)
 
 
-def observations(execution: Execution, cap: int = REPORT_CAP * 2) -> str:
-    """The results themselves, shortened evenly, for composing an answer or judging one."""
+def observations(execution: Execution, cap: int = OBSERVATIONS_CAP) -> str:
+    """The results themselves and the final state, the longest cut to fit, for composing an answer or judging one."""
     pairs = [
         (step, observation)
         for step, observation in zip(execution.trajectory.steps, execution.observations, strict=True)
         if not step.is_submit
     ]
-    share = cap // max(1, len(pairs))
-    return "\n".join(
-        f"{step.id} {step.tool} {compact(o.args) if o.args else ''} -> "
-        + (cut(o.value if isinstance(o.value, str) else compact(o.value), share) if o.ok else o.status)
-        for step, o in pairs
-    )
+    calls = [
+        f"{step.id} {step.tool} {cut(compact(o.args), RESULT_CAP) if o.args else ''}".rstrip() for step, o in pairs
+    ]
+    values = [(o.value if isinstance(o.value, str) else compact(o.value)) if o.ok else o.status for _, o in pairs]
+    level = max(3 * _SUFFIX, fair([*map(len, values)], cap - sum(len(call) + 5 for call in calls)))
+    lines = [f"{call} -> {cut(value, level)}" for call, value in zip(calls, values, strict=True)]
+    return "\n".join([*lines, f"State: {cut(execution.state, STATE_CAP)}"] if execution.state else lines)

@@ -69,6 +69,11 @@ class Gradient(Frozen):
             slice=slice_,
         )
 
+    @property
+    def key(self) -> tuple[str | None, str]:
+        """What refuting it refutes: the key of the suspect that it was made from."""
+        return (self.step, self.kind)
+
     def to_text(self) -> str:
         """The gradient in a few lines, as a model or a person reads it."""
         where = f"step {self.step}" if self.step else "the end of the trajectory"

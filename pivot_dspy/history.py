@@ -9,7 +9,7 @@ from pivot_dspy.loss import Loss
 from pivot_dspy.trajectory import Execution, Frozen, Trajectory
 
 EventKind = Literal[
-    "plan", "settle", "audit", "inspect", "judge", "gradient", "evolve", "compose", "accept", "reject", "verify",
+    "plan", "settle", "amend", "inspect", "judge", "gradient", "evolve", "compose", "accept", "reject", "verify",
     "failure", "stop", "commit",
 ]
 
@@ -34,14 +34,22 @@ class Event(Frozen):
 def accepted_losses(history: tuple[Event, ...]) -> list[float]:
     """Total losses of the accepted trajectories, in order: they never rise.
 
+    Where requirements were amended, what was measured by the old ones is no measure any more: the list then begins with
+    the trajectory of that moment, measured again.
+
     >>> accepted_losses((Event(kind="accept", loss=Loss(total=0.5)), Event(kind="accept", loss=Loss(total=0.0))))
     [0.5, 0.0]
     """
-    return [event.loss.total for event in history if event.kind == "accept" and event.loss is not None]
+    amended = max((place for place, event in enumerate(history) if event.kind == "amend"), default=-1)
+    return [event.loss.total for event in history[amended + 1 :] if event.kind == "accept" and event.loss is not None]
 
 
 def first_suspect_right(history: tuple[Event, ...]) -> bool | None:
-    """Whether rewriting from the first suspect lowered the loss; None where nothing had to be repaired."""
+    """Whether rewriting from the first suspect lowered the loss; None where nothing had to be repaired.
+
+    A plan that goes on after it stopped to see results, and one that runs otherwise the second time, are not counted:
+    there the loss shows no suspect.
+    """
     seen = False
     first: float | None = None
     for event in history:
@@ -49,7 +57,7 @@ def first_suspect_right(history: tuple[Event, ...]) -> bool | None:
             if seen and first is not None:
                 return event.loss.total < first
             first = event.loss.total
-        elif event.kind == "gradient":
+        elif event.gradient is not None and event.gradient.kind not in ("missing_submit", "not_reproducible"):
             if seen:
                 return False
             seen = True

@@ -7,8 +7,14 @@ from typing import Any
 import dspy
 
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss
+
+
+class Scored(dspy.Prediction):  # type: ignore[misc]
+    """`score` and `feedback`. True where the trajectory was verified: what DSPy's bootstrapping asks of a metric."""
+
+    def __bool__(self) -> bool:
+        return bool(self.score >= 1.0)
 
 
 def trajectory_metric(
@@ -16,24 +22,32 @@ def trajectory_metric(
 ) -> dspy.Prediction:
     """Score and feedback for what a refiner returned; for `dspy.Evaluate`, `dspy.GEPA` and any other optimizer.
 
-    The score is 1 - total loss, in [0, 1], and 0 for what could not be verified although its loss is 0. The feedback
-    is the last textual gradient, or the verdict.
+    The score is 1 - total loss, in [0, 1], and 0 for what could not be verified although its loss is 0, or for a run
+    that failed and left no prediction. The feedback is the verdict with the last textual gradient.
 
     Args:
         gold: the example; not looked at, since the loss is measured against the requirements.
-        pred: a refiner's prediction.
+        pred: a refiner's prediction, or what DSPy puts in its place where the program failed (None, an empty
+            prediction, or the answer that could not be parsed).
 
     Raises:
-        ConfigurationError: `pred` is not a refiner's prediction.
+        ConfigurationError: `pred` is the prediction of a program that is no refiner.
     """
-    loss = getattr(pred, "loss", None)
-    if not isinstance(loss, Loss):
-        raise ConfigurationError("trajectory_metric scores what a pivot_dspy refiner returns; this has no loss")
-    score = 1.0 - loss.total
+    if isinstance(getattr(pred, "loss", None), Loss):
+        return _scored(pred)
+    if isinstance(pred, dspy.Example) and len(pred):
+        raise ConfigurationError(
+            f"trajectory_metric scores what a pivot_dspy refiner returns; this is a prediction of {', '.join(pred.keys())}"
+            " without its loss: evaluate the refiner itself, or return its prediction unchanged"
+        )
+    said = getattr(pred, "completion_text", None)  # dspy.teleprompt.bootstrap_trace.FailedPrediction
+    return Scored(score=0.0, feedback=f"The run failed: {said}" if said else "The run failed and left no trajectory.")
+
+
+def _scored(pred: Any) -> Scored:
     if pred.verified:
-        return dspy.Prediction(score=score, feedback="Verified: every requirement holds.")
+        return Scored(score=1.0 - pred.loss.total, feedback="Verified: every requirement holds.")
     gradients = [event.gradient for event in pred.history if event.gradient is not None]
-    last: Gradient | None = gradients[-1] if gradients else None
     reasons = "; ".join(pred.verdict.reasons)
-    feedback = f"Not verified: {reasons}" + (f"\n{last.to_text()}" if last else "")
-    return dspy.Prediction(score=0.0 if loss.perfect else score, feedback=feedback)
+    feedback = f"Not verified: {reasons}" + (f"\n{gradients[-1].to_text()}" if gradients else "")
+    return Scored(score=0.0 if pred.loss.perfect else 1.0 - pred.loss.total, feedback=feedback)

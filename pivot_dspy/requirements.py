@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pivot_dspy.environment.base import CheckResult
+from pivot_dspy.environment.batch import said
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox
 from pivot_dspy.errors import ConfigurationError
@@ -47,8 +48,8 @@ class Requirement(Frozen):
 
     def to_prompt(self) -> str:
         """One line, as a model reads it."""
-        said = f"{self.check} {json.dumps(self.args, ensure_ascii=False)}" if self.check else ""
-        return f"{self.id}: {' - '.join(part for part in (said, self.text) if part)}{'' if self.hard else ' (soft)'}"
+        call = f"{self.check} {json.dumps(self.args, ensure_ascii=False, default=str)}" if self.check else ""
+        return f"{self.id}: {' - '.join(part for part in (call, self.text) if part)}{'' if self.hard else ' (soft)'}"
 
 
 class Amendment(Frozen):
@@ -117,7 +118,9 @@ def given(requirements: Iterable[Requirement | str | Mapping[str, Any]], toolbox
     Raises:
         ConfigurationError: a record that is no requirement, or names a check that does not exist or does not fit.
     """
-    found = []
+    if isinstance(requirements, (str, Mapping, Requirement)):
+        raise ConfigurationError("requirements is a list: put the one requirement in brackets, requirements=[...]")
+    found: list[Requirement] = []
     for number, entry in enumerate(requirements, start=1):
         if isinstance(entry, str):
             entry = Requirement(id=f"U{number}", text=entry)
@@ -126,6 +129,10 @@ def given(requirements: Iterable[Requirement | str | Mapping[str, Any]], toolbox
                 entry = Requirement.model_validate({"id": f"U{number}", **entry})
             except ValueError as error:
                 raise ConfigurationError(f"requirement {number} is not well formed: {error}") from error
+        elif not isinstance(entry, Requirement):
+            raise ConfigurationError(f"requirement {number} is a text, a record or a Requirement, not {entry!r:.80}")
+        if any(other.id == entry.id for other in found):
+            raise ConfigurationError(f"two requirements are called {entry.id!r}; give each an id of its own")
         if entry.check is not None:
             problem = _misfit(entry.check, entry.args, toolbox)
             if problem:
@@ -143,7 +150,8 @@ def compile_drafts(drafts: Any, toolbox: Toolbox, taken: Iterable[Requirement] =
     """
     names = {item.id for item in taken}
     compiled: list[Requirement] = []
-    for number, draft in enumerate(drafts if isinstance(drafts, Sequence) else [], start=1):
+    drafts = drafts if isinstance(drafts, Sequence) and not isinstance(drafts, str) else []
+    for number, draft in enumerate(drafts, start=1):
         if isinstance(draft, str):
             draft = {"text": draft}
         if not isinstance(draft, Mapping):
@@ -171,22 +179,26 @@ def evaluate(requirements: Requirements, execution: Execution, session: Session)
     Checks are run on a fork, where there are forks, so that one that writes all the same harms nothing.
     """
     checks = [(item.id, item.check, item.args) for item in requirements.items if item.check is not None]
-    place = session.fork() if checks and session.family.tier == "fork" else session
+    problem = None
     if checks:
-        place.environment.begin_checks(checks)
-    return tuple(_finding(item, execution, place) for item in requirements.items)
+        try:
+            session = session.fork() if session.family.tier == "fork" else session
+            session.begin_checks(checks)
+        except Exception as error:  # the environment's own code
+            problem = f"cannot be checked: {said(error)}"
+    return tuple(_finding(item, execution, session, problem) for item in requirements.items)
 
 
-def _finding(requirement: Requirement, execution: Execution, session: Session) -> Finding:
-    if requirement.check is not None:
-        result = session.check(session.toolbox.checks[requirement.check], requirement.args)
+def _finding(requirement: Requirement, execution: Execution, session: Session, problem: str | None) -> Finding:
+    if requirement.check is not None and problem is not None:
+        result = CheckResult(False, problem)
+    elif requirement.check is not None:
+        result = session.check(session.toolbox.checks[requirement.check], dict(requirement.args))
     elif requirement.test is not None:
         try:
-            found = requirement.test(execution)
+            result = CheckResult.of(requirement.test(execution))
         except Exception as error:
-            found = CheckResult(False, f"the test raised {type(error).__name__}: {error}")
-        pair = found if isinstance(found, tuple) else (bool(found),)
-        result = found if isinstance(found, CheckResult) else CheckResult(*pair)
+            result = CheckResult(False, f"the test raised {said(error)}")
     else:
         return Finding(requirement=requirement.id, status="unjudged")
     return Finding(

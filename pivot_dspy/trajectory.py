@@ -227,7 +227,7 @@ class Trajectory(Frozen):
                 step. Without it, only a logged call of `submit` does.
 
         Raises:
-            TrajectoryError: an entry is not a message.
+            TrajectoryError: an entry is not a message, or a call comes after one of `submit` that did not fail.
 
         >>> call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
         >>> t = Trajectory.from_messages([{"role": "assistant", "tool_calls": [call]},
@@ -239,12 +239,17 @@ class Trajectory(Frozen):
         logged = messages.read(log)
         steps: list[Step] = []
         for number, call in enumerate(logged.calls, start=1):
-            if any(step.is_submit for step in steps):
+            if call.tool == SUBMIT and call.failed:
+                continue  # the agent was told what was wrong with it, and submitted again
+            if steps and steps[-1].is_submit:
                 raise TrajectoryError(f"call {number} of the log comes after submit; cut the log at its first submit")
             step_id = SUBMIT if call.tool == SUBMIT else f"c{number}"
-            args = bindings.literal(call.arguments)
+            try:
+                args = plain(bindings.literal(call.arguments))
+            except ValueError as error:
+                raise TrajectoryError(f"the arguments of call {number} have no JSON form: {error}") from error
             steps.append(Step(id=step_id, tool=call.tool, args=args, why=call.why, problem=call.problem))
-        if output and logged.final_text and not any(step.is_submit for step in steps):
+        if output and logged.final_text and not (steps and steps[-1].is_submit):
             steps.append(Step(id=SUBMIT, tool=SUBMIT, args={output: bindings.escape(logged.final_text)}))
         return cls(steps=tuple(steps), operator="messages")
 

@@ -1,7 +1,7 @@
 """Books a meeting: the first plan is refused for want of a permission, the repaired one asks for it before all else.
 
-Run as `python -m programs.meeting_room [--lm NAME] [--seed N] [--json PATH] [--no-commit]`. The exit code is 1 where no
-trajectory could be verified. The invitation is irreversible: it leaves only at commit, once.
+The invitation is irreversible: it leaves only at commit, once. The exit code is 1 where no trajectory could be verified
+and 2 where the model could not be asked.
 """
 
 import argparse
@@ -9,20 +9,21 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import dspy
+from dspy.utils.exceptions import LMError
 
-from pivot_dspy import CheckResult, Environment, Pivot, PlanningFailed, Refined, check, tool
+from pivot_dspy import CheckResult, Environment, Pivot, PivotError, Refined, check, tool
 from pivot_dspy.offline import Reference
 from programs.terminal import Narrator, choose_lm, model_line, spending
 
 REQUEST = (
-    "Book one hour with Ana, Ben and Chioma on the morning of Thursday 12 March 2026 to go through the launch plan, in a "
-    "room with a screen, and invite them."
+    "Book one hour with Ana, Ben and Chioma on the morning of Thursday 12 March 2026 to go through the launch plan, "
+    "in a room with a screen, and invite them."
 )
 
 
@@ -45,7 +46,7 @@ class Slot:
 class Room:
     name: str
     seats: int
-    equipment: tuple[str, ...] = ()
+    screen: bool
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Workspace(Environment):
     """Calendars, rooms and mail of a small company, as one agent may use them."""
 
     policy = (
-        "The organiser is Olu, who asks for the meeting: Olu attends and is invited too. A meeting has one invitation and "
-        "the smallest free room that serves it, with a seat for everybody."
+        "The organiser is Olu, who asks for the meeting: Olu attends and is invited too. A meeting has one invitation "
+        "and the smallest free room that serves it, with a seat for everybody."
     )
     orientation = ("address_book",)
 
@@ -86,10 +87,10 @@ class Workspace(Environment):
         self.invitations: list[Invitation] = []
         self.bookings = [Booking("Oak", _at("09:00"), _at("11:00"))]
         self.rooms = [
-            Room("Oak", 4, ("screen",)),
-            Room("Elm", 4, ("whiteboard",)),
-            Room("Birch", 6, ("screen", "whiteboard")),
-            Room("Maple", 12, ("screen",)),
+            Room("Oak", 4, screen=True),
+            Room("Elm", 4, screen=False),
+            Room("Birch", 6, screen=True),
+            Room("Maple", 12, screen=True),
         ]
         self.people = [Person(name, f"{name.lower()}@example.org") for name in ("Olu", "Ana", "Ben", "Chioma")]
         self.busy = {
@@ -179,9 +180,8 @@ class Workspace(Environment):
         return CheckResult(not conflicts, "; ".join(conflicts) or "all are free", about=tuple(conflicts))
 
     @check
-    def room_is_booked_and_fits(self, seats: int, equipment: list[str]) -> CheckResult:
-        """The room of the invitation is booked for its whole time, has the seats and the equipment, and no smaller
-        room that has them was free."""
+    def room_is_booked_and_fits(self, seats: int, screen: bool = False) -> CheckResult:
+        """The room of the invitation is booked for its whole time, serves, and no smaller free room does."""
         if not self.invitations:
             return CheckResult(False, "no invitation")
         invitation = self.invitations[0]
@@ -190,11 +190,12 @@ class Workspace(Environment):
             return CheckResult(False, f"{booking.room} is not booked from {booking.start} to {booking.end}")
         slot = Slot(booking.start, booking.end)
         free = [room for room in self.rooms if room.name == booking.room or self._is_free(room.name, slot)]
-        fitting = [room for room in free if room.seats >= seats and set(equipment) <= set(room.equipment)]
+        fitting = [room for room in free if room.seats >= seats and room.screen >= screen]
         best = min(fitting, key=lambda room: room.seats, default=None)
         hint = f"{best.name} serves it" if best else "no free room serves it; another time may"
         chosen = next(room for room in self.rooms if room.name == booking.room)
-        return CheckResult(chosen == best, f"{chosen.name}: {chosen.seats} seats, {', '.join(chosen.equipment)}", hint)
+        said = f"{chosen.name} has {chosen.seats} seats and {'a' if chosen.screen else 'no'} screen"
+        return CheckResult(chosen == best, said, hint)
 
     def describe(self) -> str:
         own = [f"{booking.room} from {booking.start:%H:%M} to {booking.end:%H:%M}" for booking in self.bookings[1:]]
@@ -241,7 +242,7 @@ def reference() -> Reference:
     requirements = [
         {"id": "R1", "check": "invited", "args": {"people": people, "day": day, "minutes": 60}},
         {"id": "R2", "check": "all_free", "args": {"before": "12:00"}},
-        {"id": "R3", "check": "room_is_booked_and_fits", "args": {"seats": 4, "equipment": ["screen"]}},
+        {"id": "R3", "check": "room_is_booked_and_fits", "args": {"seats": 4, "screen": True}},
     ]
     told = "join('', ['Launch plan: ', $d.start, ' in ', $d.room, ', invited: ', join(', ', $d.people)])"
     steps = [
@@ -250,7 +251,7 @@ def reference() -> Reference:
         {
             "id": "c",
             "tool": "book_room",
-            "args": {"room": "min_by($b[?contains(equipment, 'screen')], &seats).name", **when},
+            "args": {"room": "min_by($b[?screen], &seats).name", **when},
         },
         {
             "id": "d",
@@ -303,10 +304,11 @@ def run(lm: dspy.LM, workspace: Workspace, narrator: Narrator, *, commit: bool =
     """Refine the plan for `REQUEST` on copies of `workspace`, then run it once in `workspace` itself.
 
     Raises:
-        PlanningFailed: the model gave no plan.
+        PivotError: the model gave no plan, or the real workspace departed from what was verified.
+        LMError: the model cannot be called.
     """
     pivot = Pivot(BookMeeting, workspace, on_event=narrator)
-    with dspy.context(lm=lm, callbacks=[narrator]):
+    with dspy.context(lm=lm, callbacks=[*dspy.settings.callbacks, narrator]):
         refined = pivot(request=REQUEST)
     before = len(workspace.outbox)
     if commit and refined.verified:
@@ -322,13 +324,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no-commit", action="store_true", help="stop after VERIFY: send nothing")
     options = parser.parse_args(argv)
     lm = choose_lm(options.lm, [reference()], options.seed, slip=0.0, heed=1.0)
-    narrator = Narrator()
+    workspace = Workspace()
+    narrator = Narrator(environment=workspace)
     narrator.say("model", model_line(lm))
     narrator.say("request", REQUEST)
     try:
-        outcome = run(lm, Workspace(), narrator, commit=not options.no_commit)
-    except PlanningFailed as error:
-        sys.exit(f"error: {error}")
+        outcome = run(lm, workspace, narrator, commit=not options.no_commit)
+    except (PivotError, LMError) as error:
+        narrator.say("error", str(error), "red")
+        return 2
     narrator.heading("RESULT")
     if outcome.refined.verified:
         narrator.say("confirmation", outcome.refined.confirmation, "bold")

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from pivot_dspy import Budget, Event, Pivot, PivotError, PlanningFailed, Refined, Refiner
 from pivot_dspy.history import accepted_losses, first_suspect_right
-from programs.deepplanning.environment import Market, Shopping
+from programs.deepplanning.environment import Market, Shopping, final_cart
 from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import Case, DataError, hub_directory, load_annotation, load_cases, load_gold
 from programs.deepplanning.reading import ReadingError
@@ -91,7 +91,7 @@ def _row(refiner: Refiner, directory: Path, case: Case) -> dict[str, Any]:
     try:
         result: Refined = refiner(request=case.query)
         history, report = result.history, result.ledger
-        cart = result.cart or {"items": [], "used_coupons": []}
+        cart = final_cart(result.execution)
         row |= {"verified": result.verified, "reasons": list(result.verdict.reasons), "exhausted": result.exhausted}
     except PlanningFailed as error:
         history, report, cart = (), error.ledger, {"items": [], "used_coupons": []}
@@ -129,8 +129,7 @@ def _first_cart(history: Sequence[Event]) -> dict[str, Any]:
     """The cart that the first plan ends with, had nothing been repaired."""
     for event in history:
         if event.kind == "inspect" and event.execution is not None:
-            cart = event.execution.outputs.get("cart")
-            return cart if isinstance(cart, dict) and "items" in cart else {"items": [], "used_coupons": []}
+            return final_cart(event.execution)
     return {"items": [], "used_coupons": []}
 
 
@@ -194,7 +193,8 @@ def _model(name: str | None, directory: Path, cases: list[Case], options: argpar
             raise DataError(
                 f"the offline model cannot read task {case.id}: {error}; leave it out by --tasks"
             ) from error
-    return offline_lm(references, slip=options.slip, heed=options.heed, relapse=options.relapse, seed=options.seed)
+    rates = {"slip": options.slip, "heed": options.heed, "relapse": options.relapse}
+    return offline_lm(references, **rates, seed=options.seed, cache=False)  # so that every call is counted
 
 
 def _parser() -> argparse.ArgumentParser:

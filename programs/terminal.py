@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -10,17 +11,19 @@ import dspy
 from dspy.utils.callback import BaseCallback
 from rich.console import Console
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
 from pivot_dspy import Environment, Event, Execution, LedgerReport, Loss, Requirement, Step, Trajectory, digest
+from pivot_dspy.environment.marked import toolbox_of
 from pivot_dspy.offline import Reference, is_simulated, offline_lm
 
 WIDTH = 100
 """Columns that the output takes, fewer in a narrower terminal."""
 
+_INDENT = 14
 _PARTS = ("validity", "discrepancy", "requirements", "completeness", "claims", "outcome")
 _COLOURS = {"PLAN": "cyan", "INSPECT": "blue", "GRADIENT": "magenta", "EVOLVE": "yellow", "VERIFY": "green"}
+_TIERS = {"fork": "in a fork", "replay": "in a fresh session", "live": "live: reads only, writes wait for commit"}
 _MARKS = {"ok": ("✓", "green"), "error": ("✗", "red"), "blocked": ("·", "dim"), "withheld": ("…", "yellow")}
 
 
@@ -40,7 +43,8 @@ def choose_lm(name: str | None, references: Iterable[Reference], seed: int = 0, 
 
 def model_line(lm: dspy.LM) -> str:
     """Which model runs; of the offline one, that it is simulated."""
-    return f"{lm.model}, simulated: says nothing of any real model" if is_simulated(lm) else str(lm.model)
+    name = str(lm.model)
+    return f"{name.replace(',', ', ')}, simulated: says nothing of any real model" if is_simulated(lm) else name
 
 
 def spending(report: LedgerReport) -> str:
@@ -54,7 +58,7 @@ def spending(report: LedgerReport) -> str:
     )
 
 
-class Narrator(BaseCallback):
+class Narrator(BaseCallback):  # type: ignore[misc]
     """Prints each phase as it happens: the `on_event` of a refiner.
 
     Requirements are part of no event: they are shown where it is one of the callbacks of DSPy as well, as in
@@ -62,16 +66,19 @@ class Narrator(BaseCallback):
 
     Args:
         console: where to print; standard output by default.
-        environment: words results its own way, if it has one.
+        environment: words its results, and tells which tools are irreversible.
     """
 
     def __init__(self, console_: Console | None = None, environment: Environment | None = None) -> None:
         self.console = console_ or console()
         self._environment = environment or Environment()
+        tools = toolbox_of(self._environment).tools
+        self._irreversible = {name for name, spec in tools.items() if spec.effect == "irreversible"}
         self._requirements: tuple[Requirement, ...] = ()
         self._seen: dict[str, Trajectory] = {}
         self._incumbent: Loss | None = None
         self._shown: dict[str, Callable[[Event], None]] = {
+            "settle": self._settled,
             "plan": self._plan,
             "inspect": self._inspect,
             "gradient": self._gradient,
@@ -93,37 +100,39 @@ class Narrator(BaseCallback):
 
     def heading(self, name: str, note: str = "") -> None:
         """A rule with the name of a phase."""
-        title = Text.assemble((name, f"bold {_COLOURS.get(name, 'white')}"), (f"  {note}" if note else "", "dim"))
+        title = Text.assemble((name, f"bold {_COLOURS.get(name, '')}"), (f"  {note}" if note else "", "dim"))
         self.console.print(Rule(title, align="left", style="dim"))
 
     def say(self, label: str, text: str, style: str = "") -> None:
         """A labelled paragraph."""
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(width=12, style="dim", justify="right")
-        grid.add_column(overflow="fold")
-        grid.add_row(label, Text(text, style))
-        self.console.print(grid)
+        for number, line in enumerate(_wrapped(text, self.console.width - _INDENT)):
+            self._line((f"{label if number == 0 else '':>{_INDENT - 2}}  ", "dim"), (line, style))
 
     def committed(self, execution: Execution) -> None:
         """The run in the real environment."""
         self.heading("COMMIT", "once, in the real environment")
-        self._outcomes(execution)
+        self._outcomes(execution, real=True)
 
     # -- one method for each kind of event
 
     def _plan(self, event: Event) -> None:
-        self.heading("PLAN")
-        for item in self._requirements:
-            self._line("  ", (f"{item.id:>4}  ", "cyan"), item.to_prompt().partition(": ")[2])
-        if self._requirements:
-            self.console.print()
+        self.heading("PLAN", "requirements, then steps")
+        self._list_requirements()
         self._steps(event.trajectory.steps if event.trajectory else ())
+
+    def _settled(self, event: Event) -> None:
+        self.heading("PLAN", "requirements of the given trajectory")
+        self._list_requirements()
+
+    def _list_requirements(self) -> None:
+        for item in self._requirements:
+            self._line("     ", (f"{item.id}  ", "magenta"), item.to_prompt().partition(": ")[2])
 
     def _inspect(self, event: Event) -> None:
         if event.execution is None:
             return
         execution = event.execution
-        self.heading("INSPECT", f"in a safe copy ({execution.tier})")
+        self.heading("INSPECT", _TIERS[execution.tier])
         self._outcomes(execution)
         if event.loss is not None:
             self.say("loss", _loss(event.loss), "bold green" if event.loss.perfect else "bold")
@@ -152,24 +161,24 @@ class Narrator(BaseCallback):
         if parent is None:
             self._steps(child.steps)
             return
-        for sign, steps in groupby(_diff(child, parent), key=lambda pair: pair[0]):
+        for sign, pairs in groupby(_diff(child, parent), key=lambda pair: pair[0]):
+            steps = [step for _, step in pairs]
             if sign == "=":
-                self._line("  =  ", (f"{', '.join(step.id for _, step in steps)} kept", "dim"))
+                self._line("  =  ", (f"{', '.join(step.id for step in steps)} kept", "dim"))
             else:
-                for _, step in steps:
-                    self._line(f"  {sign}  ", *_said(step), style="green" if sign == "+" else "red")
+                self._steps(steps, sign, "green" if sign == "+" else "red")
 
     def _decision(self, event: Event) -> None:
         before = self._incumbent
         if event.loss is None:
             self.say(f"{event.kind}ed", event.message)
         elif event.kind == "accept":
-            came = "the first" if before is None else f"loss {before.total:.3f} → {event.loss.total:.3f}"
-            self.say("accepted", came, "green")
+            came = f"{before.total:.3f} → " if before else ""
+            self.say("accepted", f"{came}{event.loss.total:.3f}{'' if before else ', the first'}", "green")
             self._incumbent = event.loss
         else:
             stays = f"; the incumbent has {before.total:.3f}" if before else ""
-            self.say("rejected", f"loss {event.loss.total:.3f}{stays}", "red")
+            self.say("rejected", f"{event.loss.total:.3f}{stays}", "red")
 
     def _verdict(self, event: Event) -> None:
         verified = event.message == "verified"
@@ -188,33 +197,52 @@ class Narrator(BaseCallback):
     # -- lines
 
     def _line(self, *parts: str | tuple[str, str], style: str = "") -> None:
-        self.console.print(Text.assemble(*parts, style=style, no_wrap=True, overflow="ellipsis"))
+        self.console.print(Text.assemble(*parts, style=style), no_wrap=True, overflow="ellipsis")
 
-    def _steps(self, steps: Iterable[Step]) -> None:
+    def _steps(self, steps: Sequence[Step], sign: str = "", style: str = "") -> None:
+        columns = _columns(steps)
         for step in steps:
-            self._line("     ", *_said(step))
+            self._line(f"  {sign:<3}", columns(step), *_arguments(step), style=style)
 
-    def _outcomes(self, execution: Execution) -> None:
-        for step, observation in zip(execution.trajectory.steps, execution.observations, strict=True):
+    def _outcomes(self, execution: Execution, *, real: bool = False) -> None:
+        steps = execution.trajectory.steps
+        columns = _columns(steps)
+        for step, observation in zip(steps, execution.observations, strict=True):
             mark, style = _MARKS[observation.status]
+            start = columns(step)
+            before = "preview: " if step.tool in self._irreversible and observation.ok and not real else ""
+            before = "reused: " if observation.reused else before
             text = digest.outcome(step, observation, self._environment)
-            reused = ("  (reused)", "dim") if observation.reused else ""
             colour = "red" if observation.status == "error" else "dim" if observation.status == "blocked" else ""
-            self._line("  ", (f"{mark}  ", style), f"{step.id:<7} {step.tool:<20} ", (text, colour), reused)
+            lines = _wrapped(text, self.console.width - len(start) - 5) if observation.status == "error" else [text]
+            self._line("  ", (f"{mark}  ", style), start, (before, "dim"), (lines[0], colour))
+            for line in lines[1:]:
+                self._line(" " * (len(start) + 5), (line, colour))
 
 
-def _said(step: Step) -> list[str | tuple[str, str]]:
-    parts: list[str | tuple[str, str]] = [f"{step.id:<7} {step.tool:<20} "]
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(width, 20), break_on_hyphens=False) or [""]
+
+
+def _columns(steps: Iterable[Step]) -> Callable[[Step], str]:
+    """How to write the id and tool of each of `steps`, one under the other."""
+    names = [(len(step.id), len(step.tool)) for step in steps]
+    first, second = (max(sizes, default=0) for sizes in zip(*names, strict=True)) if names else (0, 0)
+    return lambda step: f"{step.id:<{first}}  {step.tool:<{second}}  "
+
+
+def _arguments(step: Step) -> Iterator[str | tuple[str, str]]:
+    if step.problem:
+        yield step.problem, "red"
     if step.for_each:
-        parts += ["for each ", (step.for_each, "cyan"), "  "]
+        yield from (("for each ", "dim"), (step.for_each, "cyan"), "  ")
     for name, value in step.args.items():
         text = value if isinstance(value, str) else digest.compact(value)
-        parts += [(f"{name}=", "dim"), (text, "cyan" if "$" in text else ""), "  "]
-    return parts
+        yield from ((f"{name}=", "dim"), (text, "cyan" if "$" in text else ""), "  ")
 
 
 def _diff(child: Trajectory, parent: Trajectory) -> Iterator[tuple[str, Step]]:
-    """The child's steps as kept (`=`) or new (`+`), each changed one after its old form (`-`); what is left out last."""
+    """The child's steps: kept (`=`) or new (`+`), a changed one after its old form (`-`); those left out last."""
     old = {step.id: step for step in parent.steps}
     for step in child.steps:
         before = old.pop(step.id, None)

@@ -1,8 +1,9 @@
 """Blame by rule: from an execution and its findings to ranked suspects, without a language model.
 
 Rules look for clues: faults of steps and bindings that gave nothing (`faults`), steps that say something else than
-requirements ask (`asked`), and steps that are odd or brought in what a failed check is about (`origins`). A clue has a
-weight; the place with the weightiest clue is the first suspect, the earlier of two equal ones.
+requirements ask (`asked`), steps that read another than they should (`links`), and steps that are odd or brought in
+what a failed check is about (`origins`). A clue has a weight; the place with the weightiest is the first suspect, the
+earlier of two equal ones.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from pivot_dspy.blame import asked, faults, origins
+from pivot_dspy.blame import asked, faults, links, origins
 from pivot_dspy.blame.inquiry import Clue, Inquiry, Weight
 from pivot_dspy.blame.slices import slice_of
 from pivot_dspy.environment.toolbox import Toolbox
@@ -38,7 +39,10 @@ def rank(
     inquiry = Inquiry(execution, requirements, findings, toolbox, task, known)
     if not inquiry.wrong:
         return ()
-    found = [*faults.clues(inquiry), *asked.clues(inquiry), *origins.clues(inquiry), *origins.unexplained(inquiry)]
+    found = list(faults.clues(inquiry))
+    if inquiry.violated or inquiry.execution.discrepancies:
+        for rules in (asked.clues, links.clues, origins.clues, origins.unexplained):
+            found += rules(inquiry)
     return _ranked(found)
 
 

@@ -26,18 +26,27 @@ def clues(inquiry: Inquiry) -> Iterator[Clue]:
 
 def _of_fact(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]) -> Iterator[Clue]:
     stands = [(found, wanted) for wanted in asked if (found := compare(fact, wanted.fact)) is not None]
-    if not stands:
-        yield from _unasked(inquiry, step, fact, asked)
+    if len({wanted.requirement for wanted in asked} - inquiry.matching.general) == 1:
+        # What the one requirement says of a field goes before what is asked of everything.
+        stands = [pair for pair in stands if pair[1].requirement not in inquiry.matching.general] or stands
+    best = min((found for found, _ in stands), default=None)
+    if best is Relation.SAME:
         return
-    best = min(found for found, _ in stands)
-    if best in (Relation.SAME, Relation.TIGHTER):
-        if best is Relation.TIGHTER and fact.op not in ("==", "in") and not inquiry.known.has(fact.value):
-            yield _deviation(inquiry, step, fact, best, [wanted for _, wanted in stands])
-        return
-    if best is Relation.LOOSER and fact.op == "in":
+    elsewhere = _elsewhere(inquiry, step, fact, asked)
+    if elsewhere is not None:
+        yield elsewhere
+    elif best is None:
+        if not step.is_submit and _foreign(inquiry, step, fact):
+            text = f"{show(fact.written)} stands neither in the task nor in a requirement nor in an earlier result"
+            yield inquiry.clue(step.id, "wrong_value", Weight.FOREIGN, text)
+    elif best is Relation.TIGHTER:
+        # To ask for more than is required may be a choice, but not by a number that stands nowhere.
+        if isinstance(fact.value, float) and not inquiry.known.has(fact.value):
+            yield _deviation(inquiry, step, fact, [wanted for _, wanted in stands])
+    elif best is Relation.LOOSER and fact.op == "in":
         yield from _elements(inquiry, step, fact, [wanted for _, wanted in stands])
     else:
-        yield _deviation(inquiry, step, fact, best, [wanted for _, wanted in stands])
+        yield _deviation(inquiry, step, fact, [wanted for _, wanted in stands])
 
 
 def _elements(inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[Wanted]) -> Iterator[Clue]:
@@ -45,19 +54,17 @@ def _elements(inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[Wanted]
     for written in fact.written:
         single = Fact(fact.path, "==", canonical(written), written)
         if all(compare(single, wanted.fact) is Relation.CONTRADICTS for wanted in stands):
-            yield _deviation(inquiry, step, single, Relation.CONTRADICTS, stands)
+            yield _deviation(inquiry, step, single, stands)
 
 
 def _deviation(
-    inquiry: Inquiry, step: Step, fact: Fact, relation: Relation, stands: Sequence[Wanted]
+    inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[Wanted]
 ) -> Clue:
     names = [wanted.requirement for wanted in stands]
     own = inquiry.matching.serves.get(step.id)
     # The requirement that the step serves, else a violated one, says best what was meant.
     meant = min(stands, key=lambda w: (w.requirement != own, w.requirement not in inquiry.violated))
-    heavy = relation >= Relation.LOOSER and (
-        any(name in inquiry.violated for name in names) or inquiry.troubled(step.id)
-    )
+    heavy = any(name in inquiry.violated for name in names) or inquiry.troubled(step.id)
     weight = Weight.CONTRADICTION if heavy else Weight.DEVIATION
     text = f"it selects by {fact}, and {meant.requirement} asks {meant.fact}"
     return inquiry.clue(step.id, "wrong_value", weight, text, _instead(fact, meant), names)
@@ -70,32 +77,30 @@ def _instead(fact: Fact, meant: Wanted) -> str:
     return f"select by {meant.fact} instead of {fact} ({meant.requirement})"
 
 
-def _unasked(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]) -> Iterator[Clue]:
-    """A fact about a field of which nothing is asked: the right value for another field, or a value from nowhere."""
-    compared = fact.path in inquiry.matching.said[step.id].fields and not _is_argument(step, fact)
-    elsewhere = [wanted for wanted in asked if wanted.fact.value == fact.value and wanted.fact.op == fact.op]
-    if compared and elsewhere:
-        meant = elsewhere[0]
-        names = [wanted.requirement for wanted in elsewhere]
-        heavy = any(name in inquiry.violated for name in names) or inquiry.troubled(step.id)
-        weight = Weight.CONTRADICTION if heavy else Weight.DEVIATION
-        field, right = ".".join(fact.path), ".".join(meant.fact.path)
-        text = f"it selects by {fact}, and {meant.requirement} asks {meant.fact}"
-        correction = f"compare {right}, not {field}, with {show(fact.written)} ({meant.requirement})"
-        yield inquiry.clue(step.id, "wrong_field", weight, text, correction, names)
-    elif not step.is_submit and _foreign(inquiry, step, fact, compared):
-        text = f"{show(fact.written)} stands neither in the task nor in a requirement nor in an earlier result"
-        yield inquiry.clue(step.id, "wrong_value", Weight.FOREIGN, text)
+def _elsewhere(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]) -> Clue | None:
+    """What is asked of one field is asked of another."""
+    if _is_argument(step, fact):
+        return None
+    meant = [w for w in asked if w.fact[1:3] == fact[1:3] and not same_field(w.fact, fact)]
+    if not meant:
+        return None
+    names = [wanted.requirement for wanted in meant]
+    heavy = any(name in inquiry.violated for name in names) or inquiry.troubled(step.id)
+    weight = Weight.CONTRADICTION if heavy else Weight.DEVIATION
+    wrong, right = ".".join(fact.path), ".".join(meant[0].fact.path)
+    text = f"it selects by {fact}, and {names[0]} asks {meant[0].fact}"
+    correction = f"compare {right}, not {wrong}, with {show(fact.written)} ({names[0]})"
+    return inquiry.clue(step.id, "wrong_field", weight, text, correction, names)
 
 
 def _is_argument(step: Step, fact: Fact) -> bool:
     return len(fact.path) == 1 and fact.path[0] in step.args
 
 
-def _foreign(inquiry: Inquiry, step: Step, fact: Fact, compared: bool) -> bool:
+def _foreign(inquiry: Inquiry, step: Step, fact: Fact) -> bool:
     if not inquiry.known.complete or inquiry.known.has(fact.value):
         return False
-    if compared:
+    if not _is_argument(step, fact):
         return True
     schema = getattr(inquiry.toolbox.tools.get(step.tool), "parameters", {}).get(fact.path[0], {})
     if not isinstance(fact.written, str) or "enum" in schema:
@@ -139,10 +144,9 @@ def _lacking(inquiry: Inquiry) -> Iterator[Clue]:
     matching = inquiry.matching
     idle = list(matching.idle)
     for name in matching.lacking:
-        # A check may let another step's choice serve this one, and so show the lack elsewhere in the family.
-        shown = [one for family in matching.families if name in family for one in family if one in inquiry.violated]
-        if not shown:
+        if not inquiry.suspected(name):
             continue
+        shown = [one for family in matching.families if name in family for one in family if one in inquiry.violated]
         # Of a thing that no result shows, only the check can tell whether it serves.
         strays = [one for one in idle if name in inquiry.violated or matching.record(one) is not None]
         if strays:
@@ -155,19 +159,17 @@ def _lacking(inquiry: Inquiry) -> Iterator[Clue]:
             text = f"no step attempts {name}"
             correction = f"add a step that selects by {' and '.join(map(str, matching.wanted[name]))}"
             yield inquiry.missing(_place(inquiry, name), Weight.LACKING, text, correction, [name, *shown])
-    for step_id, name in matching.serves.items():
-        if name in inquiry.violated and _unused_read(inquiry, step_id):
-            position = inquiry.graph.position[step_id] + 1
-            text = f"nothing uses the result of {step_id}, which serves {name}"
-            yield inquiry.missing(position, Weight.LACKING, text, f"act on ${step_id}", [name])
     for name in inquiry.violated:
         if name not in matching.lacking and name not in matching.serves.values():
             yield from _unattempted(inquiry, name)
 
 
 def _place(inquiry: Inquiry, name: str) -> int:
-    """Where a step for a requirement belongs: after the step for the one before it, as the requirements are ordered."""
+    """Where a step for a requirement belongs: after a read for it that nothing uses, else in their own order."""
     matching, graph = inquiry.matching, inquiry.graph
+    unused = next((one for one in matching.unused if matching.meant_by(one) == name), None)
+    if unused is not None:
+        return graph.position[unused] + 1
     family = next(family for family in matching.families if name in family)
     rank = family.index(name)
     for earlier in reversed(family[:rank]):
@@ -177,15 +179,8 @@ def _place(inquiry: Inquiry, name: str) -> int:
     for later in family[rank + 1 :]:
         step_id = matching.step_for(later)
         if step_id is not None:
-            own = [one for one in graph.chain(step_id) if all(r == step_id for r in graph.readers[one])]
-            return min(graph.position[one] for one in [*own, step_id])
+            return graph.position[matching.exclusive(step_id)[0]]
     return inquiry.end
-
-
-def _unused_read(inquiry: Inquiry, step_id: str) -> bool:
-    return step_id not in inquiry.graph.writes and not inquiry.graph.readers[step_id] and (
-        inquiry.execution.trajectory.submit is not None or bool(inquiry.graph.writes)
-    )
 
 
 def _unattempted(inquiry: Inquiry, name: str) -> Iterator[Clue]:

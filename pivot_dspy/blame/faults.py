@@ -127,10 +127,9 @@ def _turned_empty(inquiry: Inquiry, step_id: str, source: str) -> Iterator[Clue]
             break
         seen.add(before)
         source = before
-    yield inquiry.clue(
-        source, "narrow_result", Weight.SHARED, f"its result is empty, and {step_id} needs it",
-        "select by less, or look elsewhere",
-    )  # fmt: skip
+    weight = Weight.STARVED if selects_as_asked(inquiry, source) else Weight.SHARED
+    text = f"its result is empty, and {step_id} needs it"
+    yield inquiry.clue(source, "narrow_result", weight, text, "select by less, or look elsewhere")
 
 
 def _wrong_field(inquiry: Inquiry, source: str, field: str, readers: list[str]) -> Iterator[Clue]:
@@ -163,22 +162,26 @@ def _nothing_selected(inquiry: Inquiry, source: str, readers: list[str]) -> Iter
         fault = inquiry.faulty[reader]
         at_odds = unmatched(inquiry, reader)
         also = f"; no element has {' or '.join(map(str, at_odds))}" if at_odds else ""
-        weight = Weight.STARVED if _selects_as_asked(inquiry, reader) else Weight.FAILURE
+        weight = Weight.STARVED if _only_starved(inquiry, reader) else Weight.FAILURE
         yield inquiry.clue(reader, "unresolved_binding", weight, f"{fault.message}{also}")
 
 
-def _selects_as_asked(inquiry: Inquiry, step_id: str) -> bool:
-    """Whether the step selects from a list just what its requirement asks, so that the list may be what is wrong."""
-    matching = inquiry.matching
-    name = matching.serves.get(step_id)
-    said = matching.said[step_id]
-    if name is None or not said.facts or "gives nothing" not in inquiry.faulty[step_id].message:
+def _only_starved(inquiry: Inquiry, step_id: str) -> bool:
+    """Whether the step selects from a list just what is asked, so that the list may be what is wrong."""
+    said = inquiry.matching.said[step_id]
+    if "gives nothing" not in inquiry.faulty[step_id].message and not inquiry.step(step_id).for_each:
         return False
     elements = _state(inquiry, said.reads[0])[1] if said.reads else None
     if not isinstance(elements, list) or not all(has(elements[0], path) for path in (*said.picks, *said.fields)):
         return False
-    asked = [wanted.fact for wanted in matching.asked_of(step_id)]
-    return all(any(compare(fact, wanted) is Relation.SAME for wanted in asked) for fact in said.facts)
+    return selects_as_asked(inquiry, step_id)
+
+
+def selects_as_asked(inquiry: Inquiry, step_id: str) -> bool:
+    """Whether a step selects by something, and all of it is asked."""
+    facts = inquiry.matching.said[step_id].facts
+    asked = [wanted.fact for wanted in inquiry.matching.asked_of(step_id)]
+    return bool(facts) and all(any(compare(fact, wanted) is Relation.SAME for wanted in asked) for fact in facts)
 
 
 def has(record: Any, path: tuple[str, ...]) -> bool:

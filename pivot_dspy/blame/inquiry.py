@@ -23,6 +23,8 @@ class Weight:
     """A fault that shows in the step as it is written."""
     CONTRADICTION = 80
     """It selects by something else than a violated requirement asks, or fails and does so."""
+    DISCONNECTED = 78
+    """It should read a step that nothing reads."""
     LACKING = 75
     """Nothing attempts a violated requirement."""
     OMISSION = 70
@@ -32,7 +34,7 @@ class Weight:
     FAILURE = 60
     """It failed when it ran."""
     ODD = 55
-    """It does otherwise than all steps like it."""
+    """It does otherwise than all steps like it, and has to do with a violated requirement."""
     DEVIATION = 50
     """It selects by something else than is asked, though the requirement holds."""
     FOREIGN = 45
@@ -49,6 +51,8 @@ class Weight:
     """It means to serve a violated requirement."""
     MENTION = 20
     """The evidence mentions a value of its arguments."""
+    VARIATION = 15
+    """It does otherwise than all steps like it."""
     UNEXPLAINED = 10
     """What went wrong depends on it."""
 
@@ -136,6 +140,14 @@ class Inquiry:
         """A clue that a step is missing at a position."""
         step = self.steps[position].id if position < len(self.steps) else None
         return Clue(position, step, "missing_step", weight, text, correction, self.only_violated(requirements))
+
+    def suspected(self, name: str, step_id: str | None = None) -> bool:
+        """Whether a requirement, or one of its family, is violated, or the step that serves it failed.
+
+        A check may let another step's choice serve this requirement, and so show a lack elsewhere in its family.
+        """
+        family = next((family for family in self.matching.families if name in family), [name])
+        return any(one in self.violated for one in family) or (step_id is not None and self.troubled(step_id))
 
     def only_violated(self, requirements: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for name in requirements if name in self.violated))

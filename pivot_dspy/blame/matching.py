@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -65,12 +65,14 @@ class Matching:
     Attributes:
         wanted: what each requirement asks.
         families: ids of the requirements of each family.
-        everywhere: what is asked of every step.
+        general: ids of the others.
+        everywhere: what these ask, of every step.
         choosers: ids of the steps that make the choices: those that write; where none does, those that only `submit`
             reads, or that nothing does.
         serves: the requirement that a chooser means to serve.
         lacking: requirements of a family that no chooser attempts.
         idle: choosers like those that serve a family, which serve nothing.
+        unused: ids of the reads that select something and that nothing reads, though other steps act.
     """
 
     def __init__(self, graph: Graph, requirements: Requirements) -> None:
@@ -82,7 +84,8 @@ class Matching:
         self.everywhere = tuple(
             Wanted(name, fact) for name, facts in self.wanted.items() if name not in in_family for fact in facts
         )
-        self.choosers = self._choosers()
+        self.general = frozenset(self.wanted) - in_family
+        self.choosers, self.unused = self._choosers()
         self.serves: dict[str, str] = {}
         self.lacking: list[str] = []
         self.idle: list[str] = []
@@ -113,24 +116,36 @@ class Matching:
                 groups.setdefault(item.check, []).append(item.id)
         return [names for names in groups.values() if len(names) > 1]
 
-    def _choosers(self) -> tuple[str, ...]:
+    def exclusive(self, step_id: str) -> tuple[str, ...]:
+        """The steps that only this chooser reads, directly or not, and itself; earliest first."""
+        shared = {one for other in self.choosers if other != step_id for one in self._graph.chain(other)}
+        return tuple(one for one in self._graph.chain(step_id) if one not in shared or one == step_id)
+
+    def meant_by(self, step_id: str) -> str | None:
+        """The requirement that what a step selects by fits best, whether or not a chooser serves it."""
+        facts = [fact for _, fact in self.facts(step_id)]
+        in_family = {name: family for family in self.families for name in family}
+        alone = {name: [name] for name in self.wanted if name not in in_family}
+        for group in (in_family, alone):  # what is asked of everything says least about one step
+            shares = {name: _share(facts, self.wanted[name], self._weights(group[name])) for name in group}
+            best = max(shares, key=shares.__getitem__, default=None)
+            if best is not None and shares[best] > _ENOUGH:
+                return best
+        return None
+
+    def _choosers(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         graph = self._graph
-        writes = [name for name in graph.writes if not graph.steps[graph.position[name]].is_submit]
-        unread = [
-            step.id
-            for step in graph.steps
-            if not step.is_submit and step.id not in writes
-            and all(graph.steps[graph.position[name]].is_submit for name in graph.readers[step.id])
-        ]  # fmt: skip
-        # A read that nothing uses may be where a step was forgotten; it counts if it selects anything at all.
-        unused = [name for name in unread if not graph.readers[name] and self.facts(name)]
-        return tuple(sorted({*(writes or unread), *unused}, key=graph.position.__getitem__))
+        acting = [step for step in graph.steps if not step.is_submit]
+        writes = tuple(step.id for step in acting if step.id in graph.writes)
+        submit = {step.id for step in graph.steps if step.is_submit}
+        unread = [step.id for step in acting if step.id not in writes and submit.issuperset(graph.readers[step.id])]
+        if not writes:
+            return tuple(unread), ()
+        return writes, tuple(one for one in unread if not graph.readers[one] and self.facts(one))
 
     def _assign(self, family: list[str]) -> None:
         free = [name for name in self.choosers if name not in self.serves]
-        # What few requirements of the family ask tells more than what all of them ask.
-        asked = Counter(fact[:3] for name in family for fact in set(self.wanted[name]))
-        weight = {fact: 1.0 / asked[fact[:3]] for name in family for fact in self.wanted[name]}
+        weights = self._weights(family)
         pairs = []
         for place, step_id in enumerate(free):
             facts = [fact for _, fact in self.facts(step_id)]
@@ -139,8 +154,7 @@ class Matching:
                 if record is not None:
                     got = _ENOUGH + _FITS if fits(record, self.wanted[name]) else 0.0
                 else:
-                    whole = sum(weight[fact] for fact in self.wanted[name])
-                    got = sum(weight[fact] * _credit(facts, fact) for fact in self.wanted[name]) / whole
+                    got = _share(facts, self.wanted[name], weights)
                 if got > _ENOUGH:
                     pairs.append((-got, abs(place - rank), place, rank, step_id, name))
         open_, taken = set(family), set()
@@ -152,6 +166,11 @@ class Matching:
         tools = {self._tool(name) for name in taken}
         self.lacking += [name for name in family if name in open_]
         self.idle += [name for name in free if name not in taken and self._tool(name) in tools]
+
+    def _weights(self, family: list[str]) -> dict[Fact, float]:
+        """What few requirements of a family ask tells more than what all of them ask."""
+        asked = Counter(fact[:3] for name in family for fact in set(self.wanted[name]))
+        return {fact: 1.0 / asked[fact[:3]] for name in family for fact in self.wanted[name]}
 
     def _about(self, fact: Fact, family: list[str]) -> bool:
         return any(same_field(fact, wanted) for name in family for wanted in self.wanted[name])
@@ -187,6 +206,12 @@ def _holds_in(record: Mapping[str, Any], wanted: Fact) -> bool | None:
     if value is None or isinstance(value, (bool, Mapping)):
         return None
     return relation(Fact(wanted.path, "==", canonical(value), value), wanted) in (Relation.SAME, Relation.TIGHTER)
+
+
+def _share(facts: Collection[Fact], wanted: Collection[Fact], weights: Mapping[Fact, float]) -> float:
+    """How much of what is wanted the facts select by, in [0, 1]."""
+    whole = sum(weights[fact] for fact in wanted)
+    return sum(weights[fact] * _credit(facts, fact) for fact in wanted) / whole if whole else 0.0
 
 
 def _credit(facts: Iterable[Fact], wanted: Fact) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pivot_dspy import bindings
@@ -20,14 +20,17 @@ _QUOTED = re.compile(r'"([^"]+)"')
 
 
 def clues(inquiry: Inquiry) -> Iterator[Clue]:
-    """Odd steps, steps that brought in what a violated requirement is about, and, failing these, what it depends on."""
-    yield from _odd(inquiry)
+    """Steps that brought in what a violated requirement is about or mean to serve it, and odd steps."""
+    found: list[Clue] = []
     for name, finding in inquiry.violated.items():
-        yield from _origins(inquiry, name, finding)
+        found += _origins(inquiry, name, finding)
         server = inquiry.matching.step_for(name)
         if server is not None:
-            yield inquiry.clue(server, "wrong_selection", Weight.SERVES, f"it serves {name}: {finding.evidence}",
-                               finding.hint, [name])  # fmt: skip
+            text = f"it serves {name}: {finding.evidence}"
+            found.append(inquiry.clue(server, "wrong_selection", Weight.SERVES, text, finding.hint, [name]))
+    yield from found
+    involved = {clue.step for clue in found if clue.kind != "missing_step"}
+    yield from _odd(inquiry, {*involved, *inquiry.failed})
 
 
 def unexplained(inquiry: Inquiry) -> Iterator[Clue]:
@@ -45,7 +48,7 @@ def unexplained(inquiry: Inquiry) -> Iterator[Clue]:
 # ------------------------------------------------------------------------------------------------------------ odd ones
 
 
-def _odd(inquiry: Inquiry) -> Iterator[Clue]:
+def _odd(inquiry: Inquiry, involved: Collection[str | None]) -> Iterator[Clue]:
     groups: dict[str, list[Step]] = defaultdict(list)
     for step in inquiry.steps:
         groups[step.tool].append(step)
@@ -60,25 +63,26 @@ def _odd(inquiry: Inquiry) -> Iterator[Clue]:
             step_id = next(name for name, trait in traits.items() if trait != common)
             text = f"{what} {_said(traits[step_id])}, all other {steps[0].tool} steps {_said(common)}"
             names = [inquiry.matching.serves[step_id]] if step_id in inquiry.matching.serves else []
-            yield inquiry.clue(step_id, "wrong_selection", Weight.ODD, text, f"{what} {_said(common)}", names)
+            weight = Weight.ODD if step_id in involved else Weight.VARIATION
+            yield inquiry.clue(step_id, "wrong_selection", weight, text, "", names)
 
 
-def _traits(inquiry: Inquiry, steps: list[Step]) -> dict[str, dict[str, Hashable]]:
+def _traits(inquiry: Inquiry, steps: list[Step]) -> dict[str, dict[str, tuple[str, ...]]]:
     """How each step selects, in ways in which like steps tend to agree."""
-    said = {step.id: inquiry.matching.said[step.id] for step in steps}
-    bound = {step_id for step_id, one in said.items() if one.reads}
+    said = {step.id: one for step in steps if (one := inquiry.matching.said[step.id]).reads}
     return {
-        "it reads": {name: said[name].reads for name in bound},
-        "it takes the": {name: said[name].picks for name in bound},
-        "it chooses the": {name: said[name].orders for name in bound},
+        "it reads": {name: tuple(".".join(path) for path in one.reads) for name, one in said.items()},
+        "it takes the": {name: tuple(path[-1] for path in one.picks) for name, one in said.items()},
+        "it chooses by": {
+            name: tuple(f"{order.direction} {order.path[-1]}" for order in one.orders if order.path)
+            for name, one in said.items()
+        },
         "it is given": {step.id: tuple(step.args) for step in steps},
     }
 
 
-def _said(trait: Any) -> str:
-    parts = [" ".join([item.direction, ".".join(item.path)]) if hasattr(item, "direction") else
-             ".".join(item) if isinstance(item, tuple) else str(item) for item in trait]  # fmt: skip
-    return ", ".join(parts) or "nothing"
+def _said(trait: tuple[str, ...]) -> str:
+    return ", ".join(trait) or "nothing"
 
 
 # ------------------------------------------------------------------------------------------------------------- origins

@@ -49,7 +49,7 @@ def type_text(annotation: Any, named: Named) -> str:
         if name not in named:
             named[name] = "..."  # a record that refers to itself stops here
             texts = {field: type_text(hint, named) for field, hint in fields.items()}
-            named[name] = f"{{{', '.join(f if text == 'str' else f'{f}: {text}' for f, text in texts.items())}}}"
+            named[name] = _record_text(texts)
         return name
     return str(getattr(annotation, "__name__", None) or annotation)
 
@@ -74,14 +74,20 @@ def schema_text(schema: Any, definitions: Mapping[str, Any] | None = None, *, de
         return f"[{schema_text(schema.get('items'), definitions, depth=depth - 1)}]"
     if kind == "object" and schema.get("properties"):
         required = schema.get("required", ())
-        fields = (
-            f"{name}{'' if name in required else '?'}: {schema_text(inner, definitions, depth=depth - 1)}"
-            for name, inner in schema["properties"].items()
+        return _record_text(
+            {
+                name if name in required else f"{name}?": schema_text(inner, definitions, depth=depth - 1)
+                for name, inner in schema["properties"].items()
+            }
         )
-        return f"{{{', '.join(fields)}}}"
     if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
         return f"{{str: {schema_text(schema['additionalProperties'], definitions, depth=depth - 1)}}}"
     return _JSON.get(kind, str(kind))
+
+
+def _record_text(fields: Mapping[str, str]) -> str:
+    """A record in braces; a field of type str goes without its type."""
+    return f"{{{', '.join(name if text == 'str' else f'{name}: {text}' for name, text in fields.items())}}}"
 
 
 def _record_fields(annotation: Any) -> dict[str, Any] | None:

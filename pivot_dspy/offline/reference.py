@@ -40,11 +40,11 @@ class Reference(Frozen):
     """
 
     match: str
-    requirements: tuple[dict[str, Any], ...] = ()
-    steps: tuple[dict[str, Any], ...]
-    serves: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
-    outputs: dict[str, Any] = Field(default_factory=dict)
-    truths: dict[str, str] = Field(default_factory=dict)
+    requirements: Sequence[dict[str, Any]] = ()
+    steps: Sequence[dict[str, Any]]
+    serves: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
+    outputs: Mapping[str, Any] = Field(default_factory=dict)
+    truths: Mapping[str, str] = Field(default_factory=dict)
     revise: Revise | None = Field(default=None, exclude=True, repr=False)
 
     @model_validator(mode="after")
@@ -71,7 +71,7 @@ class Reference(Frozen):
     def requirements_of(self, step_id: str) -> tuple[str, ...]:
         """Ids of the requirements that a step serves."""
         served = self.serves.get(step_id, ())
-        return (served,) if isinstance(served, str) else served
+        return (served,) if isinstance(served, str) else tuple(served)
 
     def revised(self, sections: Mapping[str, str]) -> list[dict[str, Any]]:
         """The steps, after `revise` where there is one; they are the caller's to change."""

@@ -30,24 +30,35 @@ def rewrite(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dic
 
 
 def localise(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
-    """The first suspect that is wrong, with probability `heed`; else one drawn at random."""
+    """The first suspect that is wrong, or a step that is wanting, with probability `heed`; else a random suspect."""
     suspects = steps_in(prompt.section("suspects"))
-    if not suspects:
-        return {"diagnosis": "A step is missing.", "step": "end", "correction": "Add what is missing."}
-    steps = {step["id"]: step for step in reference.revised(prompt.sections)} if reference else {}
-    wrong = [step for step in suspects if step.id not in steps or not same(step.written, steps[step.id])]
+    found = dice.pick(suspects, "suspect") if suspects else None
     if reference is not None and dice.falls(rates.heed, "locus"):
-        absent = [step_id for step_id in steps if step_id not in {step.id for step in suspects}]
-        if not wrong and absent:
-            return {"diagnosis": "A step is missing.", "step": "end", "correction": f"Add step {absent[0]}."}
-        found = (wrong or suspects)[0]
-    else:
-        found = dice.pick(suspects, "suspect")
+        steps = {step["id"]: step for step in reference.revised(prompt.sections)}
+        wrong = [step for step in suspects if step.id not in steps or not same(step.written, steps[step.id])]
+        wanting = _wanting(prompt, reference, [*steps], suspects)
+        if wrong:
+            found = wrong[0]
+        elif wanting:
+            return {"diagnosis": "A step is missing.", "step": "end", "correction": f"Add step {wanting}."}
+    if found is None:
+        return {"diagnosis": "A step is missing.", "step": "end", "correction": "Add what is missing."}
     return {
         "diagnosis": f"Step {found.id} does not do what is asked.",
         "step": found.id,
         "correction": f"Write step {found.id} again.",
     }
+
+
+def _wanting(prompt: Prompt, reference: Reference, ids: list[str], suspects: list[ShownStep]) -> str | None:
+    """A step of the reference that the suspects lack: one that they name, or that alone serves what is not met."""
+    present = {step.id for step in suspects}
+    unmet = unmet_in(prompt.section("report")).difference(*map(reference.requirements_of, present))
+    told = "\n".join(step.outcome for step in suspects)
+    for step_id in ids:
+        if step_id not in present and (names(told, step_id) or unmet.intersection(reference.requirements_of(step_id))):
+            return step_id
+    return None
 
 
 class _Rewriting:

@@ -156,7 +156,6 @@ class Episode:
             PlanningFailed: the model gave nothing usable.
         """
         for attempt in (rollout, rollout + 1000):
-            config = {"rollout_id": attempt, "temperature": 1.0} if attempt else None
             try:
                 said = yield from self.ask(
                     "plan",
@@ -165,7 +164,7 @@ class Episode:
                     catalogue=self.catalogue,
                     toolbox=self.toolbox,
                     given=self.requirements.items,
-                    config=config,
+                    config=_sampled(attempt),
                 )
             except ModelFailed as failure:
                 if attempt != rollout or not isinstance(failure.__cause__, AdapterParseError) or self.spent():
@@ -191,15 +190,27 @@ class Episode:
         self._settle(said.requirements)
         self.tell(Event(kind="settle", message=f"{len(self.requirements.items)} requirements"))
 
-    def audit(self) -> Steps[None]:
-        """One look at the settled requirements for what is missing or misread; each change is a recorded amendment."""
+    def audit(self) -> Steps[bool]:
+        """One look at the settled requirements for what is missing or misread; each change is a recorded amendment.
+
+        Returns whether anything was amended.
+        """
         said = yield from self.ask(
             "audit", self.phases.audit, inputs=self.inputs, catalogue=self.catalogue, toolbox=self.toolbox,
             requirements=self.requirements,
         )
+        new = said.requirements.amendments[len(self.requirements.amendments) :]
         self.requirements = said.requirements
-        for amendment in said.requirements.amendments:
-            self.tell(Event(kind="audit", message=f"{amendment.requirement}: {amendment.reason}"))
+        for amendment in new:
+            self.tell(Event(kind="amend", message=f"{amendment.requirement}: {amendment.reason}"))
+        return bool(new)
+
+    def measure_again(self, candidate: Candidate) -> Steps[Candidate]:
+        """The same run measured by the requirements as they now are."""
+        inspection = inspect(candidate.run, self.requirements, self.inputs, weights=self.weights)
+        measured = yield from self._judged(Candidate(candidate.run, inspection))
+        self.tell(Event(kind="accept", trajectory=measured.trajectory, loss=measured.loss, message="measured again"))
+        return measured
 
     def inspect(self, trajectory: Trajectory, base: Candidate | None = None, *, repeats: int = 1) -> Steps[Candidate]:
         """Execute and measure; the shared prefix with `base` is not run again where the environment forks."""
@@ -251,8 +262,8 @@ class Episode:
             self.tell(Event(kind="gradient", gradient=found, trajectory=incumbent.trajectory))
         return found
 
-    def evolve(self, incumbent: Candidate, gradient: Gradient) -> Steps[Trajectory]:
-        """A child of the incumbent with a new suffix.
+    def evolve(self, incumbent: Candidate, gradient: Gradient, rollout: int = 0) -> Steps[Trajectory]:
+        """A child of the incumbent with a new suffix; a `rollout` above 0 asks for another sample of the same prompt.
 
         Raises:
             ModelFailed: the model gave nothing usable.
@@ -267,6 +278,7 @@ class Episode:
             requirements=self.requirements,
             findings=incumbent.inspection.findings,
             gradient=gradient,
+            config=_sampled(rollout),
         )
         self.tell(Event(kind="evolve", trajectory=said.trajectory, diagnosis=said.diagnosis))
         child: Trajectory = said.trajectory
@@ -364,3 +376,7 @@ class Episode:
         executable = any(item.executable for item in self.requirements.items)
         return bool(inspection.claims.written) and (bool(inspection.claims.unsupported) or not executable)
 
+
+def _sampled(rollout: int) -> dict[str, Any] | None:
+    """What asks for another sample of a prompt: DSPy's cache gives the first one again without it."""
+    return {"rollout_id": rollout, "temperature": 1.0} if rollout else None

@@ -17,7 +17,29 @@ from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.trajectory import Trajectory
 
-Refuted = set[tuple[str | None, str]]
+class Tried:
+    """What was tried on one incumbent in vain."""
+
+    def __init__(self) -> None:
+        self.refuted: set[tuple[str | None, str]] = set()
+        self.failures = 0
+        self._ignored: dict[tuple[str | None, str], int] = {}
+
+    def refute(self, gradient: Gradient) -> None:
+        """The rewrite from here was tested and is no better."""
+        self.refuted.add(gradient.key)
+        self.failures += 1
+
+    def ignored(self, gradient: Gradient) -> None:
+        """The model changed nothing: the suspect was not tested. It is asked once more, and then given up."""
+        self.failures += 1
+        self._ignored[gradient.key] = self.rollout(gradient) + 1
+        if self._ignored[gradient.key] > 1:
+            self.refuted.add(gradient.key)
+
+    def rollout(self, gradient: Gradient) -> int:
+        """How often the model has ignored this gradient: the same prompt then needs another sample."""
+        return self._ignored.get(gradient.key, 0)
 
 
 class Pivot(Refiner):
@@ -30,7 +52,9 @@ class Pivot(Refiner):
         candidates: plans to begin with; the best one is refined.
         max_iters: rewrites at most.
         patience: rewrites in a row that were not accepted before giving up.
-        audit: whether one more call looks for missing or misread requirements before anything is rewritten.
+        audit: when one more call looks for missing or misread requirements: `stuck`, before giving up, since
+            requirements that were misread are the one failure that no rewrite mends; `always`, before anything is
+            rewritten; or `never`.
 
     The remaining arguments are those of `Refiner`. A call takes the signature's inputs and, by keyword, `trajectory`
     (one to refine instead of planning), `requirements` (more of them for this task), `commit=True` (run it for real
@@ -54,7 +78,7 @@ class Pivot(Refiner):
         candidates: int = 1,
         max_iters: int = 8,
         patience: int = 3,
-        audit: bool = False,
+        audit: Literal["never", "stuck", "always"] = "stuck",
         **shared: Any,
     ) -> None:
         if candidates < 1 or max_iters < 0 or patience < 1:
@@ -62,18 +86,20 @@ class Pivot(Refiner):
                 f"candidates and patience are at least 1 and max_iters at least 0; got {candidates}, {patience} and "
                 f"{max_iters}"
             )
+        if audit not in ("never", "stuck", "always"):
+            raise ConfigurationError(f"audit is 'never', 'stuck' or 'always'; got {audit!r}")
         super().__init__(signature, environment, **shared)
         self.candidates = candidates
         self.max_iters = max_iters
         self.patience = patience
-        self.audits = audit
+        self.audit_when = audit
 
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
         incumbent = yield from self._start(episode, given)
-        refuted: Refuted = set()
-        failures = 0
+        tried = Tried()
+        audited = self.audit_when != "stuck"
         verdict: Verdict | None = None
-        for _ in range(self.max_iters + 1):
+        for rewrites_left in range(self.max_iters, -1, -1):
             gradient: Gradient | None = None
             if incumbent.loss.needs_only_outputs and not episode.spent():
                 incumbent = yield from self._composed(episode, incumbent)
@@ -81,28 +107,40 @@ class Pivot(Refiner):
                 verdict = yield from episode.verify(incumbent)
                 if verdict.departed is None:
                     break
-                gradient = _departure(verdict, incumbent, refuted)
-            if failures >= self.patience or _ == self.max_iters or episode.spent():
+                gradient = _departure(verdict, incumbent, tried)
+            if not rewrites_left or episode.spent():
                 break
-            gradient = gradient or (yield from episode.gradient(incumbent, frozenset(refuted)))
+            if tried.failures < self.patience:
+                gradient = gradient or (yield from episode.gradient(incumbent, frozenset(tried.refuted)))
             if gradient is None:
-                episode.tell(Event(kind="stop", message="every suspect has been refuted"))
-                break
-            better = yield from self._step(episode, incumbent, gradient)
-            if better is None:
-                refuted.add((gradient.step, gradient.kind))
-                failures += 1
+                # Every suspect was refuted, or patience is at an end: perhaps what is asked for was misread.
+                if audited or episode.spent():
+                    episode.tell(Event(kind="stop", message="no suspect is left"))
+                    break
+                audited = True
+                amended = yield from self._amended(episode, incumbent)
+                if amended is None:
+                    break
+                incumbent, tried, verdict = amended, Tried(), None
                 continue
-            if better.loss.better_than(incumbent.loss):
-                refuted.clear()
-                failures = 0
-            else:
-                refuted.add((gradient.step, gradient.kind))
-                failures += 1
-            incumbent, verdict = better, None
+            better = yield from self._step(episode, incumbent, gradient, tried)
+            if better is not None:
+                if better.loss.better_than(incumbent.loss):
+                    tried = Tried()
+                else:
+                    tried.refute(gradient)
+                incumbent, verdict = better, None
         if verdict is None:
             verdict = yield from episode.verify(incumbent)
         return incumbent, verdict
+
+    def _amended(self, episode: Episode, incumbent: Candidate) -> Steps[Candidate | None]:
+        """The incumbent measured by audited requirements; None where the audit changed nothing."""
+        try:
+            changed = yield from episode.audit()
+        except ModelFailed:
+            return None
+        return (yield from episode.measure_again(incumbent)) if changed else None
 
     def _start(self, episode: Episode, given: Trajectory | None) -> Steps[Candidate]:
         """The first incumbent: the given trajectory, or the best of the planned ones."""
@@ -114,7 +152,7 @@ class Pivot(Refiner):
             proposals = [given]
         else:
             proposals = [(yield from episode.plan())]
-        if self.audits and not episode.spent():
+        if self.audit_when == "always" and not episode.spent():
             with suppress(ModelFailed):  # it is on record; the requirements stand as they were settled
                 yield from episode.audit()
         best = yield from episode.inspect(proposals[0])
@@ -129,16 +167,23 @@ class Pivot(Refiner):
             best = (yield from self._accepted(episode, best, planned, base=None)) or best
         return best
 
-    def _step(self, episode: Episode, incumbent: Candidate, gradient: Gradient) -> Steps[Candidate | None]:
+    def _step(
+        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried
+    ) -> Steps[Candidate | None]:
         """One rewrite from the gradient's locus; None where it was not accepted."""
         try:
-            child = yield from episode.evolve(incumbent, gradient)
+            child = yield from episode.evolve(incumbent, gradient, rollout=tried.rollout(gradient))
         except ModelFailed:
+            tried.refute(gradient)
             return None
         if child.id == incumbent.trajectory.id:
             episode.tell(Event(kind="reject", trajectory=child, message="nothing was changed"))
+            tried.ignored(gradient)
             return None
-        return (yield from self._accepted(episode, incumbent, child, base=incumbent))
+        accepted = yield from self._accepted(episode, incumbent, child, base=incumbent)
+        if accepted is None:
+            tried.refute(gradient)
+        return accepted
 
     def _composed(self, episode: Episode, incumbent: Candidate) -> Steps[Candidate]:
         """The incumbent with its outputs worded, if that can be had."""
@@ -167,10 +212,10 @@ class Pivot(Refiner):
         return candidate if kind == "accept" else None
 
 
-def _departure(verdict: Verdict, incumbent: Candidate, refuted: Refuted) -> Gradient | None:
+def _departure(verdict: Verdict, incumbent: Candidate, tried: Tried) -> Gradient | None:
     """A verification that went another way, as a gradient like any other."""
     step = verdict.departed
-    if step is None or (step, "not_reproducible") in refuted:
+    if step is None or (step, "not_reproducible") in tried.refuted:
         return None
     return Gradient(
         locus=incumbent.trajectory.index(step),

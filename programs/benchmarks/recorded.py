@@ -22,7 +22,7 @@ from pivot_dspy import Pivot, Trajectory
 from pivot_dspy.history import accepted_losses
 from pivot_dspy.offline import offline_lm
 from programs.benchmarks.replay import read_runs
-from programs.deepplanning.environment import Market, Shopping
+from programs.deepplanning.environment import Market, Shopping, final_cart
 from programs.deepplanning.loader import DataError, load_annotation, load_cases, load_gold
 from programs.deepplanning.recorded import messages
 from programs.deepplanning.reference import reference
@@ -34,19 +34,19 @@ def refine(directory: Path, runs: Sequence[dict[str, Any]], seed: int, console: 
     cases = {(case.level, case.number): case for case in load_cases(directory)}
     references = [reference(case, load_annotation(directory, case.id)) for case in cases.values()]
     pivot = Pivot(Shopping, Market(cases.values()).open)
-    pivot.set_lm(offline_lm(references, seed=seed))
+    pivot.set_lm(offline_lm(references, seed=seed, cache=False))
     rows = []
     for run in track(runs, "refining", console=console, transient=True):
         case = cases[run["level"], run["case"]]
         gold = load_gold(directory, case.id)
         result = pivot(request=case.query, trajectory=Trajectory.from_messages(messages(run)))
         first = next(event.execution for event in result.history if event.kind == "inspect")
-        final = result.cart or run["final_cart"]
+        final = final_cart(result.execution)
         rows.append(
             {
                 "id": case.id,
                 "model": run["model"],
-                "same_cart": _cart_of(first) == run["final_cart"],
+                "same_cart": final_cart(first) == run["final_cart"],
                 "before": official_score(run["final_cart"], gold),
                 "after": official_score(final, gold),
                 "strict_before": strict_pass(run["final_cart"], gold),
@@ -58,16 +58,6 @@ def refine(directory: Path, runs: Sequence[dict[str, Any]], seed: int, console: 
             }
         )
     return rows
-
-
-def _cart_of(execution: Any) -> Any:
-    """The cart after the last step that answered with one."""
-    carts = [
-        seen.value
-        for seen in execution.observations
-        if seen.ok and isinstance(seen.value, dict) and "summary" in seen.value
-    ]
-    return carts[-1] if carts else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import dspy
 
-from pivot_dspy import CheckResult, Environment, check, tool
+from pivot_dspy import CheckResult, Environment, Execution, check, tool
 from programs.deepplanning import conditions, selection
 from programs.deepplanning.conditions import Condition, Record
 from programs.deepplanning.loader import Case, DataError
@@ -35,7 +35,7 @@ class Shopping(dspy.Signature):  # type: ignore[misc]
     """Fill the shopping cart as the request asks."""
 
     request: str = dspy.InputField()
-    cart: dict[str, Any] = dspy.OutputField(desc="the final cart, bound to a step that returns it")
+    cart: Cart = dspy.OutputField(desc="the final cart, bound to a step that returns it")
 
 
 class ShoppingEnvironment(Shop, Environment):
@@ -137,13 +137,16 @@ class ShoppingEnvironment(Shop, Environment):
 
     @check
     def optimal(self, total_between: list[float] | None = None, coupons: bool = False) -> CheckResult:
-        """No other selection that meets all items costs less (with its total in the range; after the best coupons)."""
+        """The cart meets all items at the least cost possible (with its total in the range; after the best coupons)."""
         low, high = total_between or (0.0, math.inf)
+        lacking = [name for name, _ in self._items if name not in self._serving]
+        if lacking:  # a cart that lacks something is cheap, but not the cheapest that meets all
+            return CheckResult(False, f"not while {', '.join(lacking)} is unmet")
         best = self._cheapest(list(self.store.products.values()), low, high, coupons)
         paid = self._cart["summary"]["total_price"] if coupons else self._plain_total()
         if best is None:
             return CheckResult(False, f"the cart costs {paid}; no selection from the store meets all items")
-        if paid <= best.price + 0.005:
+        if best.price - 0.005 <= paid <= best.price + 0.005:
             return CheckResult(True, f"the cart costs {paid}, the least possible")
         chosen = {product["product_id"] for product in best.products}
         about = tuple(p["product_id"] for p in self._bought() if p["product_id"] not in chosen)
@@ -237,6 +240,14 @@ class ShoppingEnvironment(Shop, Environment):
         )
         used = f"; coupons: {json.dumps(best.coupons, ensure_ascii=False)}" if best.coupons else ""
         return f"the cheapest selection of the fetched products: {named}{used}; price {best.price}"
+
+
+def final_cart(execution: Execution) -> dict[str, Any]:
+    """The cart as the last step that answered with one left it; an empty one where none did."""
+    for seen in reversed(execution.observations):
+        if seen.ok and isinstance(seen.value, dict) and "used_coupons" in seen.value:
+            return seen.value
+    return {"items": [], "used_coupons": []}
 
 
 class Market:

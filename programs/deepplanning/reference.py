@@ -53,7 +53,6 @@ def requirements(reading: Reading, profile: Sequence[Condition]) -> list[dict[st
         best["total_between"] = [low, high]
     if reading.coupons:
         best["coupons"] = True
-        written.append({"id": "C", "check": "coupons_optimal", "args": {}})
     written.append({"id": "O", "check": "only", "args": {}})
     written.append({"id": "M", "check": "optimal", "args": best})
     return written

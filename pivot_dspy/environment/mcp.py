@@ -1,0 +1,126 @@
+"""Environments of the tools that a Model Context Protocol server offers (https://modelcontextprotocol.io)."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import dspy
+
+from pivot_dspy.environment.base import Effect
+from pivot_dspy.environment.functions import Effects, FunctionEnvironment, effect_of
+from pivot_dspy.environment.toolbox import Toolbox, ToolSpec, describe, inline
+from pivot_dspy.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mcp import ClientSession
+
+
+async def from_mcp(
+    session: ClientSession,
+    *,
+    effects: Effects = None,
+    checks: Iterable[Callable[..., Any]] = (),
+    policy: str = "",
+    vocabulary: str = "",
+    orientation: Iterable[str] = (),
+) -> FunctionEnvironment:
+    """An environment of the tools that the server of an initialized MCP session (or MCP 2 `Client`) lists.
+
+    What the server writes cannot be copied or undone, so unless every tool only reads, the tier is `live`: reads run,
+    and writes wait for commit. Calls are made in the event loop of the session: `await` the refiner's `acall` there,
+    or call it from another thread.
+
+    Args:
+        effects: one effect for all tools, or a mapping from tool name to effect. For a tool that is not named, the
+            server's annotations count, which are hints that an untrusted server may get wrong: `readOnlyHint` means
+            `read`, `destructiveHint` means `irreversible`, and without them the tool writes.
+        checks: read-only functions that requirements may use.
+        orientation: names of read tools without required arguments whose results the planner sees before planning.
+
+    Raises:
+        ConfigurationError: the `mcp` extra is not installed, or as `from_functions`.
+    """
+    listed = await _listed(session)
+    home = asyncio.get_running_loop()
+    hinted = {tool.name: _hinted_effect(tool) for tool in listed}
+    chosen = effect_of(effects, [tool.name for tool in listed], hinted)
+    specs = [_spec(session, tool, chosen[tool.name], home) for tool in listed]
+    check_specs = [describe(check, name=check.__name__, effect="read") for check in checks]
+    return FunctionEnvironment(
+        Toolbox(specs, check_specs), policy=policy, vocabulary=vocabulary, orientation=orientation
+    )
+
+
+async def _listed(session: Any) -> list[Any]:
+    """All pages of the server's tools. MCP 2 takes the cursor in `params`, MCP 1 by itself."""
+    try:
+        from mcp.types import PaginatedRequestParams
+    except ImportError as error:
+        raise ConfigurationError("from_mcp needs the MCP client; pip install 'pivot-dspy[mcp]'") from error
+    in_params = "params" in inspect.signature(session.list_tools).parameters
+    page = await session.list_tools()
+    tools, cursors = list(page.tools), set()
+    while (cursor := _field(page, "next_cursor", "nextCursor")) and cursor not in cursors:
+        cursors.add(cursor)
+        given = {"params": PaginatedRequestParams(cursor=cursor)} if in_params else {"cursor": cursor}
+        page = await session.list_tools(**given)
+        tools += page.tools
+    return tools
+
+
+def _hinted_effect(tool: Any) -> Effect:
+    hints = getattr(tool, "annotations", None)
+    if _field(hints, "read_only_hint", "readOnlyHint") is True:
+        return "read"
+    return "irreversible" if _field(hints, "destructive_hint", "destructiveHint") is True else "write"
+
+
+def _spec(session: Any, tool: Any, effect: Effect, home: asyncio.AbstractEventLoop) -> ToolSpec:
+    bridged = dspy.Tool.from_mcp_tool(session, tool, result_mode="structured")
+    schema = _field(tool, "input_schema", "inputSchema") or {}
+    call: Callable[..., Awaitable[Any]] = bridged.func
+
+    async def answer(arguments: dict[str, Any]) -> Any:
+        return _parsed(await call(**arguments))
+
+    async def invoke(_: Any, /, **arguments: Any) -> Any:
+        if asyncio.get_running_loop() is home:
+            return await answer(arguments)
+        if not home.is_running():
+            raise RuntimeError("the event loop of the MCP session has ended; keep the session open while it is used")
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answer(arguments), home))
+
+    return ToolSpec(
+        name=tool.name,
+        description=" ".join((tool.description or "").split()),
+        invoke=invoke,
+        parameters=inline(schema),
+        required=tuple(schema.get("required", ())),
+        returns_schema=_field(tool, "output_schema", "outputSchema"),
+        effect=effect,
+        is_async=True,
+        open_ended=bool(schema.get("additionalProperties", False)),
+        home=home,
+        tool=bridged,
+    )
+
+
+def _parsed(value: Any) -> Any:
+    """Structured content as it is; text as the JSON that it holds, if it does."""
+    if isinstance(value, list):
+        return [_parsed(item) for item in value]
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _field(record: Any, name: str, wire_name: str) -> Any:
+    """A field that MCP 2 calls `name` and MCP 1 by its name on the wire."""
+    return getattr(record, name, getattr(record, wire_name, None))
