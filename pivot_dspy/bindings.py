@@ -16,6 +16,9 @@ import jmespath
 from jmespath.exceptions import ParseError
 
 ITEM = "item"
+LONGEST = 5000
+"""Characters; a longer string is text, and no expression is looked for in it."""
+
 # Beside its own errors (ValueErrors), jmespath lets through what the text provokes in Python: a slice with step zero,
 # brackets nested too deep.
 _FAILURES = (ValueError, TypeError, RecursionError, ArithmeticError, LookupError)
@@ -58,6 +61,8 @@ def references(text: str) -> tuple[str, ...]:
     >>> references("max_by($b[?name=='$c'], &price).id")
     ('b',)
     """
+    if len(text) > LONGEST:
+        return ()
     return tuple(dict.fromkeys(match[1] for match in _TOKEN.finditer(text) if match[1]))
 
 

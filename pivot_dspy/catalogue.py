@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import dspy
@@ -29,25 +31,23 @@ class Catalogue(Frozen):
     known: str = ""
 
 
-def submit_line(outputs: dict[str, Any]) -> str:
-    """`submit` as a tool line, from the output fields of a signature."""
-    named: Named = {}
+def submit_line(outputs: Mapping[str, Any], named: Named) -> str:
+    """`submit` as a tool line, from the output fields of a signature; record types are added to `named`."""
     fields = ", ".join(f"{name}: {type_text(field.annotation, named)}" for name, field in outputs.items())
-    described = "; ".join(
-        f"{name}: {field.json_schema_extra['desc']}"
+    described = "".join(
+        f"; {name}: {field.json_schema_extra['desc']}"
         for name, field in outputs.items()
-        if field.json_schema_extra and not str(field.json_schema_extra.get("desc", "")).startswith("${")
+        if field.json_schema_extra and not str(field.json_schema_extra.get("desc", "${")).startswith("${")
     )
-    lines = [f"- {SUBMIT}({fields})  # ends the trajectory with the answer" + (f"; {described}" if described else "")]
-    return "\n".join([*lines, *(f"{name} = {text}" for name, text in named.items())])
+    return f"- {SUBMIT}({fields})  # ends the trajectory with the answer{described}"
 
 
 def render(toolbox: Toolbox, signature: type[dspy.Signature], *, policy: str, vocabulary: str, known: str) -> Catalogue:
     """The catalogue of `toolbox` for the output fields of `signature`."""
-    submit = submit_line(signature.output_fields)
+    submit = partial(submit_line, signature.output_fields)
     return Catalogue(
-        tools=f"{toolbox.render_tools()}\n{submit}",
-        tools_brief=f"{toolbox.render_tools(brief=True)}\n{submit}",
+        tools=toolbox.render_tools(last=submit),
+        tools_brief=toolbox.render_tools(brief=True, last=submit),
         checks=toolbox.render_checks(vocabulary) if toolbox.checks else "",
         policy=policy.strip(),
         known=known.strip(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pivot_dspy.environment.base import Environment
@@ -155,11 +155,17 @@ def kept_steps(execution: Execution, count: int, environment: Environment) -> st
 
 
 def open_steps(execution: Execution, start: int, environment: Environment) -> str:
-    """The steps from `start` on, each as it was written and with what became of it.
+    """The steps from `start` on, as `steps` gives them."""
+    return steps(execution, execution.trajectory.ids[start:], environment)
+
+
+def steps(execution: Execution, ids: Collection[str], environment: Environment) -> str:
+    """The steps called `ids`, each as it was written and with what became of it.
 
     Where all of them would take more than `OPEN_CAP` characters, long outcomes are cut first, then long arguments.
     """
-    pairs = list(zip(execution.trajectory.steps, execution.observations, strict=True))[start:]
+    every = zip(execution.trajectory.steps, execution.observations, strict=True)
+    pairs = [(step, observation) for step, observation in every if step.id in ids]
     written = [step.to_prompt() for step, _ in pairs]
     outcomes = [outcome(step, observation, environment) for step, observation in pairs]
     room = OPEN_CAP - 5 * len(pairs)

@@ -50,17 +50,17 @@ def first_suspect_right(history: tuple[Event, ...]) -> bool | None:
     A plan that goes on after it stopped to see results, and one that runs otherwise the second time, are not counted:
     there the loss shows no suspect.
     """
-    seen = False
+    suspect: tuple[str | None, str] | None = None
     first: float | None = None
     for event in history:
         if event.kind == "accept" and event.loss is not None:
-            if seen and first is not None:
+            if suspect is not None and first is not None:
                 return event.loss.total < first
             first = event.loss.total
         elif event.gradient is not None and event.gradient.kind not in ("missing_submit", "not_reproducible"):
-            if seen:
+            if suspect is not None and event.gradient.key != suspect:
                 return False
-            seen = True
-        elif event.kind == "reject" and seen:
-            return False
-    return False if seen else None
+            suspect = event.gradient.key
+        elif event.kind == "reject" and event.loss is not None and suspect is not None:
+            return False  # one without a loss changed nothing, and so tested nothing
+    return None if suspect is None else False

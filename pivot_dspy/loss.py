@@ -65,16 +65,6 @@ class Loss(Frozen):
     def perfect(self) -> bool:
         return self.total <= EPSILON
 
-    @property
-    def needs_only_outputs(self) -> bool:
-        """Whether composing the missing outputs is all that is left to do."""
-        return self.completeness > 0 and self.without_completeness <= EPSILON
-
-    @property
-    def without_completeness(self) -> float:
-        rest = (self.validity, self.discrepancy, self.requirements, self.claims, self.outcome or 0.0)
-        return sum(rest) + self.hard_violations
-
     def no_worse_than(self, other: Loss) -> bool:
         return self.total <= other.total + EPSILON
 

@@ -42,11 +42,16 @@ def _candidates(inquiry: Inquiry, unused: str) -> Iterator[tuple[str, str]]:
     later = [one for one in matching.choosers if position[one] > position[unused]]
     families = [name for family in matching.families for name in family]
     meant = matching.meant_by(unused)
-    for name in dict.fromkeys([meant, *families] if meant in families or not families else families):
+    if meant is None or (families and meant not in families):
+        return
+    idle = next((one for one in later if one in matching.idle), None)
+    if meant in matching.lacking:
+        if idle is not None:
+            yield meant, idle
+        return
+    for name in dict.fromkeys([meant, *families]):
         chooser = matching.step_for(name) if name in families else next(iter(later), None)
-        if chooser is None:
-            chooser = next((one for one in later if one in matching.idle), None)
-        if chooser in later:
+        if chooser is not None and chooser in later:
             yield name, chooser
 
 

@@ -18,6 +18,8 @@ _CREDIT = {Relation.SAME: 1.0, Relation.TIGHTER: 0.8, Relation.LOOSER: 0.5, Rela
 _ELSEWHERE = 0.3
 """For the value of a requirement, compared with another field."""
 _ENOUGH = 0.2
+_OPEN = 0.3
+"""For a requirement that no step attempts, when asking what an unused result was meant for."""
 _FITS = 0.5
 """For a thing that is named outright and meets what is asked, as far as earlier results tell."""
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -128,9 +130,9 @@ class Matching:
         alone = {name: [name] for name in self.wanted if name not in in_family}
         for group in (in_family, alone):  # what is asked of everything says least about one step
             shares = {name: _share(facts, self.wanted[name], self._weights(group[name])) for name in group}
-            best = max(shares, key=shares.__getitem__, default=None)
-            if best is not None and shares[best] > _ENOUGH:
-                return best
+            likely = [name for name in group if shares[name] > _ENOUGH]
+            if likely:
+                return max(likely, key=lambda name: shares[name] + (_OPEN if name in self.lacking else 0.0))
         return None
 
     def _choosers(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -167,14 +167,21 @@ class Toolbox:
                 raise ConfigurationError(f"orientation names {name!r}; it takes read tools without required arguments")
         return tuple(names)
 
-    def render_tools(self, *, brief: bool = False) -> str:
-        """The tools, one a line, then the record types that they use; `brief` leaves descriptions out."""
+    def render_tools(self, *, brief: bool = False, last: Callable[[Named], str] | None = None) -> str:
+        """The tools, one a line, then the record types that they use, each once.
+
+        Args:
+            brief: whether to leave descriptions out.
+            last: renders one more line after the tools, and adds the types that it names.
+        """
         named: Named = {}
         lines = []
         for spec in self.tools.values():
             effect = "" if spec.effect == "read" else f"  [{spec.effect}]"
             about = "" if brief or not spec.details else f"  # {spec.details}"
             lines.append(f"- {spec.render(named)}{effect}{about}")
+        if last is not None:
+            lines.append(last(named))
         if named:
             lines += ["Types:", *(f"{name} = {text}" for name, text in named.items())]
         return "\n".join(lines)

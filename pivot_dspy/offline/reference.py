@@ -6,6 +6,8 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -108,9 +110,16 @@ def find(references: Iterable[Reference], places: Sequence[str]) -> Reference | 
 
 
 def digest(references: Iterable[Reference]) -> str:
-    """Eight hexadecimal digits that change with any of the references."""
-    text = "\n".join(reference.fingerprint for reference in references)
+    """Eight hexadecimal digits that change with any of the references and with the code of the offline model."""
+    text = "\n".join([_own_code(), *(reference.fingerprint for reference in references)])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@lru_cache(maxsize=1)
+def _own_code() -> str:
+    """The source of this package: answers that DSPy has cached must not outlive it."""
+    files = [file for file in resources.files("pivot_dspy.offline").iterdir() if file.name.endswith(".py")]
+    return "\n".join(file.read_text(encoding="utf-8") for file in sorted(files, key=lambda file: file.name))
 
 
 def _code_of(function: Any) -> str:

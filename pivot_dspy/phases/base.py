@@ -18,8 +18,8 @@ STEP_FORM = """\
 A step is {"id": "a", "tool": NAME, "args": {...}}, with a short id of its own. In args, a string with $ID in it is \
 a JMESPath expression over the results of earlier steps, evaluated when the step runs:
 "$a.ids", "$b.products[?size=='L' && price < `500`].id", "min_by($b.products[?contains(name, 'Cap')], &price).id".
-Inside [? ] names are fields of the element; other steps cannot be reached there. Text stands in '', numbers in ``; \
-text compares exactly, case included. Write $$ for a plain dollar sign.
+Inside [? ] names are fields of the element; other steps cannot be reached there. Text stands in '' and numbers in ``; \
+text compares exactly, case included; a field that begins with a digit stands in "": stars."5_star". $$ is a dollar.
 "for_each": "$b.products[?price < `500`]" beside args runs the step once for each element, which is $item; its result \
 is then the list [{"item": element, "result": what the call returned}, ...].
 A binding that gives nothing, or an empty list, fails its step; only steps that depend on a failed one do not run."""
@@ -40,7 +40,7 @@ class Phase(dspy.Module):  # type: ignore[misc]
 
 def ask(predict: dspy.Predict, config: Mapping[str, Any] | None = None, **inputs: Any) -> Steps[dspy.Prediction]:
     """One call of the model; inputs that are empty are left out of the prompt."""
-    empty = frozenset(name for name, value in inputs.items() if value is None or value == "")
+    empty = frozenset(name for name, value in inputs.items() if value is None or (isinstance(value, str) and not value))
     call = {name: value for name, value in inputs.items() if name not in empty}
     if empty:
         call["signature"] = _without(predict.signature, empty)

@@ -9,6 +9,7 @@ import dspy
 
 from pivot_dspy import bindings, digest
 from pivot_dspy._drive import Steps
+from pivot_dspy._json import plain
 from pivot_dspy.phases.base import Phase, ask, with_task
 from pivot_dspy.trajectory import SUBMIT, Execution, Step, Trajectory
 
@@ -35,23 +36,10 @@ class Compose(Phase):
         said = yield from ask(self.predict, observations=digest.observations(execution), **inputs)
         parent = execution.trajectory
         old = parent.submit or Step(id=SUBMIT, tool=SUBMIT)
-        values = {name: _plain(getattr(said, name, None)) for name in execution.missing_outputs}
+        values = {name: bindings.literal(plain(said.get(name))) for name in execution.missing_outputs}
         submit = old.model_copy(update={"args": {**old.args, **{k: v for k, v in values.items() if v is not None}}})
         steps = [submit if step is parent.submit else step for step in parent.steps]
         if parent.submit is None:
             steps.append(submit)
         composed: Trajectory = Trajectory(steps=tuple(steps), parent=parent.id, operator="compose")
         return dspy.Prediction(trajectory=composed)
-
-
-def _plain(value: Any) -> Any:
-    """JSON data in which no string is read as a binding."""
-    if hasattr(value, "model_dump"):
-        value = value.model_dump(mode="json")
-    if isinstance(value, str):
-        return bindings.escape(value)
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

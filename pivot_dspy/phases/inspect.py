@@ -47,6 +47,16 @@ class Inspection(Frozen):
         return self.execution.trajectory
 
     @property
+    def needs_only_outputs(self) -> bool:
+        """Whether wording the missing outputs is all that is left to do, but for what a judge says of them."""
+        return (
+            bool(self.execution.missing_outputs)
+            and not self.execution.discrepancies
+            and all(observation.status in ("ok", "withheld") for observation in self.execution.observations)
+            and all(finding.status != "violated" for finding in self.findings)
+        )
+
+    @property
     def unjudged(self) -> tuple[str, ...]:
         return tuple(finding.requirement for finding in self.findings if finding.status == "unjudged")
 
@@ -80,28 +90,30 @@ class Inspect(Phase):
 
     def localise(
         self, inspection: Inspection, requirements: Requirements, inputs: Mapping[str, Any], session: Session,
-        gradient: Gradient,
+        gradient: Gradient, refuted: Collection[tuple[str | None, str]] = (),
     ) -> Steps[Gradient]:
-        """`gradient` with its place, diagnosis and correction chosen by the model inside the slice."""
+        """`gradient` with its place, diagnosis and correction chosen by the model among the suspects.
+
+        These are the steps of the slice that are not refuted. Where the model names none of them, nor the end, the
+        place stays as the rule has it.
+        """
         execution = inspection.execution
         trajectory = execution.trajectory
-        suspects = gradient.slice or trajectory.ids
-        lines = [
-            f"{step.to_prompt()} -> {digest.outcome(step, execution.by_step[step.id], session.environment)}"
-            for step in trajectory.steps
-            if step.id in suspects
-        ]
+        suspects = {name for name in gradient.slice or trajectory.ids if (name, gradient.kind) not in refuted}
         said = yield from ask(
             self.predict,
-            suspects="\n".join(lines),
+            suspects=digest.steps(execution, suspects, session.environment),
             report=digest.report(execution, requirements, inspection.findings),
             **inputs,
         )
-        step = str(said.step).strip().lstrip("$")
-        position = trajectory.index(step) if step in trajectory.ids else len(trajectory)
+        named = str(said.step).strip().strip("$`'\"")
+        end = trajectory.submit.id if trajectory.submit is not None else None
+        step = end if named == "end" else named
+        if (step, gradient.kind) in refuted or (named != "end" and named not in suspects):
+            step = gradient.step
         return Gradient(
-            locus=position,
-            step=step if step in trajectory.ids else None,
+            locus=len(trajectory) if step is None else trajectory.index(step),
+            step=step,
             kind=gradient.kind,
             diagnosis=str(said.diagnosis),
             correction=str(said.correction),
@@ -160,7 +172,7 @@ def gradient_by_rule(
     refuted: frozenset[tuple[str | None, str]],
 ) -> Gradient | None:
     """The gradient that rules give, or None where every suspect has been refuted."""
-    return blame.gradient(
+    found = blame.gradient(
         inspection.execution,
         settled,
         inspection.findings,
@@ -168,4 +180,23 @@ def gradient_by_rule(
         task=task,
         known=known,
         refuted=refuted,
+    )
+    return found or _of_claims(inspection, session, refuted)
+
+
+def _of_claims(
+    inspection: Inspection, session: Session, refuted: frozenset[tuple[str | None, str]]
+) -> Gradient | None:
+    """What an answer says without support is for its submit to mend."""
+    submit = inspection.trajectory.submit
+    if submit is None or not inspection.claims.unsupported or (submit.id, "unsupported_claim") in refuted:
+        return None
+    return Gradient(
+        locus=inspection.trajectory.index(submit.id),
+        step=submit.id,
+        kind="unsupported_claim",
+        diagnosis="The answer says what nothing that was observed supports.",
+        correction="Bind its fields to results, or say only what the observations show.",
+        evidence=tuple(claim.message for claim in inspection.claims.unsupported[:4]),
+        slice=blame.slice_of(inspection.execution, [submit.id], session.toolbox),
     )

@@ -24,6 +24,7 @@ class SettleRequirements(dspy.Signature):  # type: ignore[misc]
     checks: str = dspy.InputField(desc="what requirements can be checked by")
     policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read")
+    user_requirements: str = dspy.InputField(desc="given; do not repeat them")
     requirements: list[dict[str, Any]] = dspy.OutputField()
 
 
@@ -47,15 +48,25 @@ class Settle(Phase):
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
-        self.predict = dspy.Predict(with_task(SettleRequirements, signature, after="known"))
+        self.predict = dspy.Predict(with_task(SettleRequirements, signature, after="user_requirements"))
 
     def run(  # type: ignore[override]
-        self, *, inputs: Mapping[str, Any], catalogue: Catalogue, toolbox: Toolbox
+        self,
+        *,
+        inputs: Mapping[str, Any],
+        catalogue: Catalogue,
+        toolbox: Toolbox,
+        given: tuple[Requirement, ...] = (),
     ) -> Steps[dspy.Prediction]:
         said = yield from ask(
-            self.predict, checks=catalogue.checks, policy=catalogue.policy, known=catalogue.known, **inputs
+            self.predict,
+            checks=catalogue.checks,
+            policy=catalogue.policy,
+            known=catalogue.known,
+            user_requirements="\n".join(item.to_prompt() for item in given),
+            **inputs,
         )
-        return dspy.Prediction(requirements=compile_drafts(said.requirements, toolbox))
+        return dspy.Prediction(requirements=compile_drafts(said.requirements, toolbox, taken=given))
 
 
 class Audit(Phase):

@@ -9,6 +9,7 @@ import dspy
 
 from pivot_dspy import digest
 from pivot_dspy._drive import Steps
+from pivot_dspy._json import plain
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import Permit, allow, execute
 from pivot_dspy.phases.base import Phase, ask, with_task
@@ -80,6 +81,9 @@ class Verify(Phase):
         departed = None
         if session is not None and not reasons:
             again = yield from execute(execution.trajectory, session, outputs=outputs, permit=permit)
+            if again.reach is not None:
+                reasons.append("the budget ended before it could be run again from the start")
+                return dspy.Prediction(verdict=Verdict(verified=False, reasons=tuple(reasons)))
             for before, after in zip(execution.observations, again.execution.observations, strict=True):
                 difference = departure(before, after)
                 if difference:
@@ -101,7 +105,7 @@ class Verify(Phase):
             self.predict,
             requirements="\n".join(f"{item.id}: {item.text}" for item in textual) or "none",
             observations=digest.observations(execution),
-            submitted=digest.compact(execution.outputs),
+            submitted=digest.compact(plain(execution.outputs)),
             **inputs,
         )
         verdicts = said.verdicts if isinstance(said.verdicts, list) else []

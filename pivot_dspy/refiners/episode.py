@@ -72,12 +72,16 @@ class Episode:
         self.source = source
         self.signature = signature
         self.inputs = dict(inputs)
-        self.task = dspy.Example(**inputs).with_inputs(*inputs)
+        self.task = dspy.Example(base=dict(inputs)).with_inputs(*inputs)
         self.budget = budget
+        # What a plan cost must not keep it from being run: tool calls answer to these limits only.
+        tool_budget = Budget(tool_calls=budget.tool_calls, seconds=budget.seconds)
+        self._tool_budget = None if tool_budget == Budget() else tool_budget
         self.weights = weights
         self.ledger = Ledger()
         self.history: list[Event] = []
         self.exhausted: str | None = None
+        self._settled = False
         self._on_event = on_event
         self.root = source.open(self.task)
         self.toolbox = self.root.toolbox
@@ -109,8 +113,8 @@ class Episode:
 
     def permit(self, reused: bool) -> None:
         """Books a tool call; refuses one over the budget."""
-        if not reused and (self.budget.tool_calls is not None or self.budget.seconds is not None):
-            self.ledger.check(self.budget)
+        if not reused and self._tool_budget is not None:
+            self.ledger.check(self._tool_budget)
         self.ledger.tool_call(reused)
 
     # -- moves
@@ -126,7 +130,7 @@ class Episode:
                 run = yield from execute(reads, self.root, permit=self.permit)
             for step, seen in zip(reads.steps, run.execution.observations, strict=True):
                 if seen.ok:
-                    said = environment.summarise(step.tool, seen.value) or digest.compact(seen.value)
+                    said = digest.result(step.tool, seen.value, environment) or digest.compact(seen.value)
                     lines.append(f"{step.tool}() -> {digest.cut(said, 1500)}")
         self.catalogue = catalogue.render(
             self.toolbox,
@@ -177,15 +181,14 @@ class Episode:
         raise PlanningFailed("no plan", self.ledger.snapshot())
 
     def settle(self) -> Steps[None]:
-        """Requirements for a trajectory that was given, where the caller passed none."""
-        if self.requirements.items:
-            return
+        """Requirements for a trajectory that was given, beside those that the caller passed."""
         said = yield from self.ask(
             "plan",
             self.phases.settle,
             inputs=self.inputs,
             catalogue=self.catalogue,
             toolbox=self.toolbox,
+            given=self.requirements.items,
         )
         self._settle(said.requirements)
         self.tell(Event(kind="settle", message=f"{len(self.requirements.items)} requirements"))
@@ -216,7 +219,7 @@ class Episode:
         """Execute and measure; the shared prefix with `base` is not run again where the environment forks."""
         worst: Candidate | None = None
         for _ in range(repeats):
-            session = self._session_for(trajectory, base)
+            session, start = self._place_for(trajectory, base)
             with self.ledger.phase("inspect"):
                 said = yield from self.phases.inspect.run(
                     trajectory=trajectory,
@@ -224,7 +227,7 @@ class Episode:
                     requirements=self.requirements,
                     inputs=self.inputs,
                     outputs=self.outputs,
-                    base=base.run if base else None,
+                    base=start,
                     permit=self.permit,
                     weights=self.weights,
                 )
@@ -254,7 +257,7 @@ class Episode:
             with self.ledger.phase("inspect"):
                 try:
                     found = yield from self.phases.inspect.localise(
-                        incumbent.inspection, self.requirements, self.inputs, self.root, found
+                        incumbent.inspection, self.requirements, self.inputs, self.root, found, refuted
                     )
                 except (LMError, AdapterParseError) as error:
                     self._failed("inspect", error)
@@ -332,16 +335,22 @@ class Episode:
         self.tell(Event(kind="failure", message=f"{phase}: {type(error).__name__}: {str(error)[:300]}"))
 
     def _settle(self, drafts: tuple[Requirement, ...]) -> None:
-        """The first drafts are the settled requirements; later plans do not change them."""
-        if not any(item.origin == "task" for item in self.requirements.items):
+        """The first drafts are the settled requirements, even if there are none; later plans do not change them."""
+        if not self._settled:
             self.requirements = Requirements(items=(*self.requirements.items, *drafts))
+            self._settled = True
 
-    def _session_for(self, trajectory: Trajectory, base: Candidate | None) -> Session:
-        if self.root.family.tier != "fork":
-            return self.source.reopen(self.root, self.task)
-        if base is None:
-            return self.root.fork()
-        return base.run.after(base.trajectory.common_prefix(trajectory)).fork()
+    def _place_for(self, trajectory: Trajectory, base: Candidate | None) -> tuple[Session, Run | None]:
+        """Where to run `trajectory`, and the run that it may take its first steps over from."""
+        start = base.run if base is not None else None
+        if self.root.family.tier == "fork":
+            place = self.root if base is None else base.run.after(base.trajectory.common_prefix(trajectory))
+            try:
+                return place.fork(), start
+            except Exception as error:  # what only one thread may touch is gone with it, where a call hung
+                logger.warning("a session cannot be forked any more (%s); opening a fresh one", error)
+                start = None
+        return self.source.reopen(self.root, self.task), start
 
     def _judged(self, candidate: Candidate) -> Steps[Candidate]:
         """Ask the judge where nothing but its word is missing, so that no verdict is paid for in vain."""

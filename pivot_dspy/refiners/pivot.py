@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -31,7 +32,7 @@ class Tried:
         self.failures += 1
 
     def ignored(self, gradient: Gradient) -> None:
-        """The model changed nothing: the suspect was not tested. It is asked once more, and then given up."""
+        """The model failed or changed nothing: the suspect was not tested. It is asked once more, then given up."""
         self.failures += 1
         self._ignored[gradient.key] = self.rollout(gradient) + 1
         if self._ignored[gradient.key] > 1:
@@ -98,16 +99,21 @@ class Pivot(Refiner):
         incumbent = yield from self._start(episode, given)
         tried = Tried()
         audited = self.audit_when != "stuck"
+        composed: set[str] = set()
         verdict: Verdict | None = None
         for rewrites_left in range(self.max_iters, -1, -1):
             gradient: Gradient | None = None
-            if incumbent.loss.needs_only_outputs and not episode.spent():
+            stuck = not rewrites_left or tried.failures >= self.patience
+            if self._composable(incumbent, tried, composed, stuck) and not episode.spent():
+                composed.add(incumbent.trajectory.id)
                 incumbent = yield from self._composed(episode, incumbent)
             if incumbent.loss.perfect:
                 verdict = yield from episode.verify(incumbent)
                 if verdict.departed is None:
                     break
                 gradient = _departure(verdict, incumbent, tried)
+                if gradient is not None and not stuck:
+                    episode.tell(Event(kind="gradient", gradient=gradient, trajectory=incumbent.trajectory))
             if not rewrites_left or episode.spent():
                 break
             if tried.failures < self.patience:
@@ -125,7 +131,8 @@ class Pivot(Refiner):
                 continue
             better = yield from self._step(episode, incumbent, gradient, tried)
             if better is not None:
-                if better.loss.better_than(incumbent.loss):
+                # A plan that goes on after seeing results is progress even before it has changed the loss.
+                if better.loss.better_than(incumbent.loss) or better.trajectory.operator == "extend":
                     tried = Tried()
                 else:
                     tried.refute(gradient)
@@ -145,17 +152,19 @@ class Pivot(Refiner):
     def _start(self, episode: Episode, given: Trajectory | None) -> Steps[Candidate]:
         """The first incumbent: the given trajectory, or the best of the planned ones."""
         if given is not None:
-            try:
-                yield from episode.settle()
-            except ModelFailed as failure:
-                raise PlanningFailed(f"no requirements: {failure}", episode.ledger.snapshot()) from failure.__cause__
+            if not episode.told:
+                try:
+                    yield from episode.settle()
+                except ModelFailed as failure:
+                    report = episode.ledger.snapshot()
+                    raise PlanningFailed(f"no requirements: {failure}", report) from failure.__cause__
             proposals = [given]
         else:
             proposals = [(yield from episode.plan())]
         if self.audit_when == "always" and not episode.spent():
             with suppress(ModelFailed):  # it is on record; the requirements stand as they were settled
                 yield from episode.audit()
-        best = yield from episode.inspect(proposals[0])
+        best = yield from episode.inspect(proposals[0], repeats=self._acceptance.repeats)
         episode.tell(Event(kind="accept", trajectory=best.trajectory, loss=best.loss))
         for rollout in range(1, self.candidates if given is None else 1):
             if best.loss.perfect or episode.spent():
@@ -174,7 +183,7 @@ class Pivot(Refiner):
         try:
             child = yield from episode.evolve(incumbent, gradient, rollout=tried.rollout(gradient))
         except ModelFailed:
-            tried.refute(gradient)
+            tried.ignored(gradient)
             return None
         if child.id == incumbent.trajectory.id:
             episode.tell(Event(kind="reject", trajectory=child, message="nothing was changed"))
@@ -184,6 +193,12 @@ class Pivot(Refiner):
         if accepted is None:
             tried.refute(gradient)
         return accepted
+
+    def _composable(self, incumbent: Candidate, tried: Tried, composed: Collection[str], stuck: bool) -> bool:
+        """Whether to word the outputs now; a plan that stopped without submit is first given the chance to go on."""
+        if not incumbent.inspection.needs_only_outputs or incumbent.trajectory.id in composed:
+            return False
+        return incumbent.trajectory.submit is not None or stuck or (None, "missing_submit") in tried.refuted
 
     def _composed(self, episode: Episode, incumbent: Candidate) -> Steps[Candidate]:
         """The incumbent with its outputs worded, if that can be had."""
@@ -203,7 +218,6 @@ class Pivot(Refiner):
             candidate_steps=len(child),
             incumbent_steps=len(incumbent.trajectory),
         )
-        # A plan that went on after seeing results is progress even before it has changed the loss.
         extended = child.operator == "extend" and len(child) > len(incumbent.trajectory)
         kind: Literal["accept", "reject"] = (
             "accept" if takes or (extended and candidate.loss.no_worse_than(incumbent.loss)) else "reject"

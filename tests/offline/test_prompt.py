@@ -42,7 +42,7 @@ def _request(messages: Any) -> Request:
 @settings(max_examples=60, deadline=None)
 @given(known=texts | awkward, request=texts | awkward)
 def test_sections_come_back_as_they_went_in(adapter: Any, known: str, request: str) -> None:
-    inputs = {name: "" for name in PLAN.input_fields} | {"tools": TOOLS, "known": known, "request": request}
+    inputs = dict.fromkeys(PLAN.input_fields, "") | {"tools": TOOLS, "known": known, "request": request}
     prompt = prompted(adapter(), PLAN, inputs)
     assert prompt.asks == {"requirements", "steps"}
     assert (prompt.section("tools"), prompt.section("known"), prompt.section("request")) == (TOOLS, known, request)
@@ -65,7 +65,7 @@ def test_answers_are_read_by_the_adapter_that_asked(adapter: Any, requirements: 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_only_the_last_user_message_counts(adapter: Any) -> None:
-    other = {name: "other" for name in PLAN.input_fields} | {"request": "another task"}
+    other = dict.fromkeys(PLAN.input_fields, "other") | {"request": "another task"}
     demo = {**other, "requirements": [{"id": "X"}], "steps": [{"id": "x", "tool": "x"}]}
     prompt = prompted(adapter(), PLAN, dict.fromkeys(PLAN.input_fields, "this"), [demo])
     assert set(prompt.sections.values()) == {"this"} and "another task" in prompt.text

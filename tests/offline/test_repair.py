@@ -47,8 +47,9 @@ def model(tasks: list[str] | None = None, **options: Any) -> dspy.LM:
 
 def evolved(lm: dspy.LM, open_steps: list[dict[str, Any]], *, task: str = REQUEST, **shown: Any) -> list[Any]:
     outcomes = shown.pop("outcomes", {})
+    told = lines(open_steps, outcomes) or "none: add what is missing"
     found: list[Any] = said(
-        EVOLVE, lm, task, **{"open_steps": lines(open_steps, outcomes), "report": REPORT, "blame": "Blame.", **shown}
+        EVOLVE, lm, task, **{"open_steps": told, "report": REPORT, "blame": "Blame.", **shown}
     ).steps
     return found
 
@@ -56,7 +57,7 @@ def evolved(lm: dspy.LM, open_steps: list[dict[str, Any]], *, task: str = REQUES
 def carried_out(written: list[Any], open_steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The steps as the EVOLVE phase reads them."""
     base = {step["id"]: Step.model_validate(step) for step in open_steps}
-    return [{key: value for key, value in step.content().items()} for step in read_steps(written, base=base)]
+    return [step.content() for step in read_steps(written, base=base)]
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -123,9 +124,8 @@ def test_a_dropped_step_goes_where_the_reference_has_it_or_as_early_as_possible(
 
 
 def test_a_plan_that_stopped_short_is_gone_on_with() -> None:
-    shown = {"open_steps": "none: add what is missing", "kept": "a list_rooms -> 4"}
-    assert evolved(model(), [], **shown) == [B, C, SUBMIT]
-    assert changed(evolved(model(slip=1.0), [], **shown)) == {"a", "b", "c"}
+    assert evolved(model(), [], kept="a list_rooms -> 4") == [B, C, SUBMIT]
+    assert changed(evolved(model(slip=1.0), [], kept="a list_rooms -> 4")) == {"a", "b", "c"}
 
 
 def test_steps_that_the_reference_does_not_know() -> None:
@@ -229,5 +229,6 @@ def test_what_is_shown_is_parsed() -> None:
     assert steps_in("none: add what is missing") == [] and steps_in('{"id": 3}\n[1] -> x') == []
     assert kept_in("… 2 earlier steps\nc book_room -> r3", "abc") == {"a", "b", "c"}
     assert kept_in("a list_rooms -> 4 x -> y", "abc") == {"a"}
-    shown = results_in(f"{OBSERVED}\nd note {{}} -> plain words\ne look {{}} -> blocked\nf look {{}} -> [1, 2… (+9 chars)")
+    more = "\nd note {} -> plain words\ne look {} -> blocked\nf look {} -> [1, 2… (+9 characters)"
+    shown = results_in(OBSERVED + more)
     assert shown["c"]["room_id"] == "r3" and shown["d"] == "plain words" and set(shown) == set("abcd")

@@ -1,0 +1,142 @@
+"""A small OpenAI-compatible server on the loopback, with the offline model behind it and failures on demand."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Literal
+
+from dspy.lm15 import Response, request_from_openai_chat
+
+from pivot_dspy.offline import OfflineEngine
+
+Failure = Literal["429", "500", "garbage", "timeout"]
+GARBAGE = "I would rather not say. {[<"
+
+
+class OpenAIServer:
+    """`with OpenAIServer(engine) as server:` serves `POST /chat/completions` under `server.url`.
+
+    Attributes:
+        engine: what answers; its `calls` count what was really answered by it.
+        requests: the bodies of all requests so far.
+        delay: seconds for which a request waits when the failure is `timeout`.
+    """
+
+    def __init__(self, engine: OfflineEngine, *, delay: float = 1.0) -> None:
+        self.engine = engine
+        self.requests: list[dict[str, Any]] = []
+        self.delay = delay
+        self._failure: Failure | None = None
+        self._when: Callable[[str], bool] = lambda prompt: True
+        self._times = 0
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def fail(
+        self, failure: Failure | None, *, times: int = 10**9, when: Callable[[str], bool] = lambda prompt: True
+    ) -> None:
+        """From now on, fail the next `times` requests whose prompt satisfies `when`; None ends it."""
+        with self._lock:
+            self._failure, self._times, self._when = failure, times, when
+
+    def failure_for(self, body: dict[str, Any]) -> Failure | None:
+        """Records a request and tells how it is to fail."""
+        prompt = "\n".join(str(message.get("content")) for message in body.get("messages", ()))
+        with self._lock:
+            self.requests.append(body)
+            if self._failure is None or self._times <= 0 or not self._when(prompt):
+                return None
+            self._times -= 1
+            return self._failure
+
+    def __enter__(self) -> OpenAIServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _handler(owner: OpenAIServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            failure = owner.failure_for(body)
+            if failure == "timeout":
+                time.sleep(owner.delay)
+                self.close_connection = True
+                return
+            if failure in ("429", "500"):
+                kind = "rate_limit_exceeded" if failure == "429" else "server_error"
+                self._json({"error": {"message": f"on demand: {kind}", "type": kind, "code": kind}}, int(failure))
+                return
+            keys = ("model", "messages", "temperature", "max_tokens", "max_completion_tokens", "response_format")
+            wanted = {key: body[key] for key in keys if body.get(key) is not None}
+            answer = owner.engine.answer(request_from_openai_chat(wanted))
+            text = GARBAGE if failure == "garbage" else str(answer.text)
+            if body.get("stream"):
+                self._stream(body, text, answer)
+            else:
+                message = {"role": "assistant", "content": text}
+                choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
+                self._json({**_head(body, "chat.completion"), "choices": [choice], "usage": _usage(answer)}, 200)
+
+        def _stream(self, body: Mapping[str, Any], text: str, answer: Response) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.close_connection = True
+            pieces = [{"role": "assistant", "content": ""}]
+            pieces += [{"content": text[start : start + 16]} for start in range(0, len(text), 16)]
+            choices = [{"index": 0, "delta": piece, "finish_reason": None} for piece in pieces]
+            choices.append({"index": 0, "delta": {}, "finish_reason": answer.finish_reason})
+            for choice in choices:
+                self._event({**_head(body, "chat.completion.chunk"), "choices": [choice]})
+            if (body.get("stream_options") or {}).get("include_usage"):
+                self._event({**_head(body, "chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
+            self.wfile.write(b"data: [DONE]\n\n")
+
+        def _event(self, data: Mapping[str, Any]) -> None:
+            self.wfile.write(f"data: {json.dumps(data)}\n\n".encode())
+            self.wfile.flush()
+
+        def _json(self, data: Mapping[str, Any], status: int) -> None:
+            written = json.dumps(data).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(written)))
+            self.end_headers()
+            self.wfile.write(written)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Requests are recorded, not printed."""
+
+    return Handler
+
+
+def _head(body: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-0", "object": kind, "created": 0, "model": body.get("model", "")}
+
+
+def _usage(answer: Response) -> dict[str, Any]:
+    used = answer.usage
+    return {
+        "prompt_tokens": used.input_tokens,
+        "completion_tokens": used.output_tokens,
+        "total_tokens": used.total_tokens,
+    }
