@@ -102,7 +102,6 @@ class _Runner:
         self.trajectory, self.session, self.outputs = trajectory, session, outputs
         self.permit, self.watch = permit, watch
         self.forks = session.family.tier == "fork" and not session.committed
-        self.known = frozenset(trajectory.ids)
         self.results: dict[str, Any] = {}
         self.observed: dict[str, Observation] = {}
         self.discrepancies: list[Discrepancy] = []
@@ -140,7 +139,7 @@ class _Runner:
         step, observation = self.trajectory.steps[position], base.execution.observations[position]
         if not self.forks:
             spec = self.session.toolbox.tools.get(step.tool)
-            stands = all(self._status(name) == "ok" for name in step.depends_on(self.known))
+            stands = all(self._status(name) == "ok" for name in step.depends_on(frozenset(self.observed)))
             if spec is None or spec.effect != "read" or not observation.ok or not stands:
                 return False
         if self.reach is None:
@@ -180,7 +179,8 @@ class _Runner:
         spec = self.session.toolbox.tools.get(step.tool)
         args: dict[str, Any] | None = None
         try:
-            needs = step.depends_on(self.known)
+            # Only earlier steps count as known: what comes after a step must not change what the step does.
+            needs = step.depends_on(frozenset(self.observed))
             self._refuse_malformed(step, spec, needs)
             states = {self._status(name) for name in needs}
             if states & {"error", "blocked"}:
@@ -188,7 +188,7 @@ class _Runner:
             if "withheld" in states:
                 return Observation(step=step.id, status="withheld")
             if spec is None or step.is_submit:
-                args = bindings.resolve(step.args, self.results, self.known)
+                args = bindings.resolve(step.args, self.results, self.observed)
                 self._submit(args)
                 return Observation(step=step.id, value=args, args=args)
             items = self._items(step)
@@ -261,10 +261,8 @@ class _Runner:
             meant = f"; did you mean {close[0]}?" if close else ""
             raise _Failed("unknown_tool", f"no tool is called {step.tool!r}{meant}", expected=", ".join(names))
         for name in needs:
-            if name not in self.known:
-                raise bindings.BindingError(f"${name}: no step is called {name!r}", name)
             if name not in self.observed:
-                raise bindings.BindingError(f"${name}: step {name!r} does not run before", name)
+                raise bindings.BindingError(f"${name}: no earlier step is called {name!r}", name)
         if spec is not None:
             missing = [name for name in spec.required if name not in step.args]
             unknown = [name for name in step.args if name not in spec.parameters and not spec.open_ended]
@@ -278,13 +276,13 @@ class _Runner:
     def _items(self, step: Step) -> list[Any]:
         if step.for_each is None:
             return [None]
-        found = bindings.resolve(step.for_each, self.results, self.known, allow_empty=False)
+        found = bindings.resolve(step.for_each, self.results, self.observed, allow_empty=False)
         if not isinstance(found, list):
             raise bindings.BindingError(f"for_each needs a list; {step.for_each} gives {type(found).__name__}")
         return found
 
     def _arguments(self, step: Step, item: Any) -> dict[str, Any]:
-        results, known = self.results, self.known
+        results, known = self.results, self.observed.keys()
         if step.for_each is not None:
             results, known = {**results, bindings.ITEM: item}, known | {bindings.ITEM}
         # A tool may read an empty list as "no restriction" and silently widen its scope.

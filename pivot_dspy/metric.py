@@ -37,8 +37,8 @@ def trajectory_metric(
         return _scored(pred)
     if isinstance(pred, dspy.Example) and len(pred):
         raise ConfigurationError(
-            f"trajectory_metric scores what a pivot_dspy refiner returns; this is a prediction of {', '.join(pred.keys())}"
-            " without its loss: evaluate the refiner itself, or return its prediction unchanged"
+            f"trajectory_metric scores what a pivot_dspy refiner returns; this prediction of {', '.join(pred.keys())} "
+            "has no loss: evaluate the refiner itself, or return its prediction unchanged"
         )
     said = getattr(pred, "completion_text", None)  # dspy.teleprompt.bootstrap_trace.FailedPrediction
     return Scored(score=0.0, feedback=f"The run failed: {said}" if said else "The run failed and left no trajectory.")

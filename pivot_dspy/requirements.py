@@ -118,8 +118,6 @@ def given(requirements: Iterable[Requirement | str | Mapping[str, Any]], toolbox
     Raises:
         ConfigurationError: a record that is no requirement, or names a check that does not exist or does not fit.
     """
-    if isinstance(requirements, (str, Mapping, Requirement)):
-        raise ConfigurationError("requirements is a list: put the one requirement in brackets, requirements=[...]")
     found: list[Requirement] = []
     for number, entry in enumerate(requirements, start=1):
         if isinstance(entry, str):
@@ -178,14 +176,25 @@ def evaluate(requirements: Requirements, execution: Execution, session: Session)
 
     Checks are run on a fork, where there are forks, so that one that writes all the same harms nothing.
     """
+    if not any(item.check for item in requirements.items):
+        return tuple(_finding(item, execution, session, None) for item in requirements.items)
+    family = session.family
+    limit = None if family.timeout is None else family.timeout * (len(requirements.items) + 1)
+    try:
+        # All in one visit to the environment's thread: a visit costs more than most checks.
+        return family.inside(lambda: _evaluated(requirements, execution, session), limit)
+    except TimeoutError:
+        return _evaluated(requirements, execution, session)  # one by one, so that only the check that hangs is lost
+
+
+def _evaluated(requirements: Requirements, execution: Execution, session: Session) -> tuple[Finding, ...]:
     checks = [(item.id, item.check, item.args) for item in requirements.items if item.check is not None]
     problem = None
-    if checks:
-        try:
-            session = session.fork() if session.family.tier == "fork" else session
-            session.begin_checks(checks)
-        except Exception as error:  # the environment's own code
-            problem = f"cannot be checked: {said(error)}"
+    try:
+        session = session.fork() if session.family.tier == "fork" else session
+        session.begin_checks(checks)
+    except Exception as error:  # the environment's own code
+        problem = f"cannot be checked: {said(error)}"
     return tuple(_finding(item, execution, session, problem) for item in requirements.items)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from dspy.lm15 import Response, request_from_openai_chat
 
 from pivot_dspy.offline import OfflineEngine
+from pivot_dspy.offline.engine import tokens
 
 Failure = Literal["429", "500", "garbage", "timeout"]
 GARBAGE = "I would rather not say. {[<"
@@ -94,7 +95,7 @@ def _handler(owner: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             else:
                 message = {"role": "assistant", "content": text}
                 choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
-                self._json({**_head(body, "chat.completion"), "choices": [choice], "usage": _usage(answer)}, 200)
+                self._json({**_head(body, "chat.completion"), "choices": [choice], "usage": _usage(answer, text)}, 200)
 
         def _stream(self, body: Mapping[str, Any], text: str, answer: Response) -> None:
             self.send_response(200)
@@ -102,13 +103,13 @@ def _handler(owner: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.close_connection = True
             pieces = [{"role": "assistant", "content": ""}]
-            pieces += [{"content": text[start : start + 16]} for start in range(0, len(text), 16)]
+            pieces += [{"content": text[start : start + 4]} for start in range(0, len(text), 4)]
             choices = [{"index": 0, "delta": piece, "finish_reason": None} for piece in pieces]
             choices.append({"index": 0, "delta": {}, "finish_reason": answer.finish_reason})
             for choice in choices:
                 self._event({**_head(body, "chat.completion.chunk"), "choices": [choice]})
             if (body.get("stream_options") or {}).get("include_usage"):
-                self._event({**_head(body, "chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
+                self._event({**_head(body, "chat.completion.chunk"), "choices": [], "usage": _usage(answer, text)})
             self.wfile.write(b"data: [DONE]\n\n")
 
         def _event(self, data: Mapping[str, Any]) -> None:
@@ -133,10 +134,6 @@ def _head(body: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return {"id": "chatcmpl-0", "object": kind, "created": 0, "model": body.get("model", "")}
 
 
-def _usage(answer: Response) -> dict[str, Any]:
-    used = answer.usage
-    return {
-        "prompt_tokens": used.input_tokens,
-        "completion_tokens": used.output_tokens,
-        "total_tokens": used.total_tokens,
-    }
+def _usage(answer: Response, text: str) -> dict[str, Any]:
+    prompt, completion = answer.usage.input_tokens or 0, tokens(text)
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

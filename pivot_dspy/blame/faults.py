@@ -37,7 +37,7 @@ def clues(inquiry: Inquiry) -> Iterator[Clue]:
             else:
                 empty_handed.append(step.id)
         else:
-            yield _own(inquiry, step, fault)
+            yield from _own(inquiry, step, fault)
     yield from _of_bindings(inquiry, empty_handed)
     for discrepancy in inquiry.execution.discrepancies:
         if discrepancy.kind == "unmet_expectation" and discrepancy.step is not None:
@@ -59,24 +59,46 @@ def _missing_source(inquiry: Inquiry, step: Step, name: str) -> Clue:
     )  # fmt: skip
 
 
-def _own(inquiry: Inquiry, step: Step, fault: Fault) -> Clue:
-    spec = inquiry.toolbox.tools.get(step.tool)
-    certain = fault.kind in _STATIC or (fault.kind == "bad_arguments" and _as_written(step, spec))
+def _own(inquiry: Inquiry, step: Step, fault: Fault) -> Iterator[Clue]:
+    certain = fault.kind in _STATIC or (fault.kind == "bad_arguments" and _as_written(inquiry, step))
     failed = step.id in inquiry.failed
     weight = Weight.CERTAIN if certain else Weight.FAILURE if failed else Weight.DEVIATION
     correction = f"call it as {fault.expected}" if fault.kind == "bad_arguments" and fault.expected else ""
+    if fault.kind == "bad_arguments" and not certain:
+        yield from _ill_fitting(inquiry, step, fault)
     if fault.kind == "unknown_tool":
         correction = f"use one of {fault.expected}"
-    return inquiry.clue(step.id, fault.kind, weight, fault.message, correction)
+    yield inquiry.clue(step.id, fault.kind, weight, fault.message, correction)
 
 
-def _as_written(step: Step, spec: ToolSpec | None) -> bool:
+def _ill_fitting(inquiry: Inquiry, step: Step, fault: Fault) -> Iterator[Clue]:
+    """An argument that is the whole result of a step, and does not fit: that step may have used the wrong tool."""
+    position = inquiry.graph.position
+    for name, text in step.args.items():
+        source = text[1:] if isinstance(text, str) and text.startswith("$") else ""
+        if source not in position or f" {name}: " not in f"{fault.message} ":
+            continue
+        idle = [
+            one.id for one in inquiry.steps
+            if not one.is_submit and not inquiry.graph.readers[one.id] and one.id not in inquiry.graph.writes
+        ]  # fmt: skip
+        if not idle:  # else the step should rather read what nothing reads
+            text = f"its whole result is the {name} of {step.id}, and does not fit: {fault.message}"
+            yield inquiry.clue(source, "wrong_tool", Weight.SHARED, text, "use another tool")
+
+
+def _as_written(inquiry: Inquiry, step: Step) -> bool:
     """Whether bad arguments are bad whatever the bindings give."""
-    if spec is None or not any("$" in text for text in bindings.strings(step.args)):
+    if not any("$" in text for text in bindings.strings(step.args)):
         return True
-    return any(name not in step.args for name in spec.required) or (
-        not spec.open_ended and any(name not in spec.parameters for name in step.args)
-    )
+    if step.is_submit:
+        fields = {*inquiry.execution.outputs, *inquiry.execution.missing_outputs}
+        return bool(fields) and not fields.issuperset(step.args)
+    spec = inquiry.toolbox.tools.get(step.tool)
+    return (
+        spec is None or any(name not in step.args for name in spec.required)
+        or (not spec.open_ended and any(name not in spec.parameters for name in step.args))
+    )  # fmt: skip
 
 
 def _of_bindings(inquiry: Inquiry, failing: list[str]) -> Iterator[Clue]:

@@ -68,12 +68,14 @@ def _strangers(inquiry: Inquiry, step_id: str, name: str) -> Iterator[Clue]:
             if (found := compare(fact, wanted)) is not None
         ]
         best = min(stands, default=None)
-        if best is not None and best[0] <= Relation.LOOSER:
+        if best is not None and best[0] in (Relation.SAME, Relation.LOOSER):
             continue
         if not any(compare(fact, wanted.fact) is Relation.SAME for wanted in matching.asked_of(source)):
             continue  # then the source itself is wrong
         reader = next((one for one in own if any(source in graph.chain(read) for read in graph.reads[one])), step_id)
         asked = f"asks {best[1]}" if best is not None else "does not ask that"
         weight = Weight.CONTRADICTION if best is not None else Weight.DISCONNECTED
+        if best is not None and best[0] is Relation.TIGHTER:
+            weight = Weight.ODD
         text = f"it reads {source}, which selects by {fact}, and {name} {asked}"
         yield inquiry.clue(reader, "wrong_binding", weight, text, "read another step", [name])

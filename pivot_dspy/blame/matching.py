@@ -123,17 +123,22 @@ class Matching:
         shared = {one for other in self.choosers if other != step_id for one in self._graph.chain(other)}
         return tuple(one for one in self._graph.chain(step_id) if one not in shared or one == step_id)
 
-    def meant_by(self, step_id: str) -> str | None:
-        """The requirement that what a step selects by fits best, whether or not a chooser serves it."""
-        facts = [fact for _, fact in self.facts(step_id)]
-        in_family = {name: family for family in self.families for name in family}
-        alone = {name: [name] for name in self.wanted if name not in in_family}
-        for group in (in_family, alone):  # what is asked of everything says least about one step
-            shares = {name: _share(facts, self.wanted[name], self._weights(group[name])) for name in group}
-            likely = [name for name in group if shares[name] > _ENOUGH]
-            if likely:
-                return max(likely, key=lambda name: shares[name] + (_OPEN if name in self.lacking else 0.0))
-        return None
+    def meant_by(self, unused: str) -> str | None:
+        """The requirement that an unused result was likely meant for, by what it alone is selected by."""
+        used = {one for chooser in self.choosers for one in self._graph.chain(chooser)}
+        facts = [fact for source, fact in self.facts(unused) if source not in used]
+        best, found = 0.0, None
+        for family in [*self.families, *([name] for name in self.general)]:
+            weights = self._weights(family)
+            for name in family:
+                held = sum(
+                    weights[wanted] for wanted in self.wanted[name]
+                    if any(compare(fact, wanted) is Relation.SAME for fact in facts)
+                )  # fmt: skip
+                held += _OPEN if held and name in self.lacking else 0.0
+                if held > best:
+                    best, found = held, name
+        return found
 
     def _choosers(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         graph = self._graph

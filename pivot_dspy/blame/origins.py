@@ -57,7 +57,7 @@ def _odd(inquiry: Inquiry, involved: Collection[str | None]) -> Iterator[Clue]:
             continue
         for what, traits in _traits(inquiry, steps).items():
             counts = Counter(traits.values())
-            if len(counts) != 2 or min(counts.values()) != 1:
+            if len(traits) < _FEWEST or len(counts) != 2 or min(counts.values()) != 1:
                 continue
             common = counts.most_common(1)[0][0]
             step_id = next(name for name, trait in traits.items() if trait != common)
@@ -116,6 +116,13 @@ def _proposed(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
     lost = [value for value, step_id in sources.items() if step_id is None]
     if not lost:
         return
+    tools = {inquiry.step(step_id).tool for step_id in sources.values() if step_id is not None}
+    for step in inquiry.steps:
+        if step.tool in tools and step.id not in sources.values():
+            text = f"it brings in none of what {name} proposes, as the other {step.tool} steps do"
+            correction = f"use {', '.join(lost)}"
+            yield inquiry.clue(step.id, "wrong_selection", Weight.UNPROPOSED, text, correction, [name])
+            return
     values = list(wanted)
     place = values.index(lost[0])
     before = [step_id for value in values[:place] if (step_id := sources[value]) is not None]

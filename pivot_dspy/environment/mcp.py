@@ -58,7 +58,7 @@ async def from_mcp(
 async def _listed(session: Any) -> list[Any]:
     """All pages of the server's tools. MCP 2 takes the cursor in `params`, MCP 1 by itself."""
     try:
-        from mcp.types import PaginatedRequestParams
+        from mcp import types
     except ImportError as error:
         raise ConfigurationError("from_mcp needs the MCP client; pip install 'pivot-dspy[mcp]'") from error
     in_params = "params" in inspect.signature(session.list_tools).parameters
@@ -66,7 +66,7 @@ async def _listed(session: Any) -> list[Any]:
     tools, cursors = list(page.tools), set()
     while (cursor := _field(page, "next_cursor", "nextCursor")) and cursor not in cursors:
         cursors.add(cursor)
-        given = {"params": PaginatedRequestParams(cursor=cursor)} if in_params else {"cursor": cursor}
+        given = {"params": types.PaginatedRequestParams(cursor=cursor)} if in_params else {"cursor": cursor}
         page = await session.list_tools(**given)
         tools += page.tools
     return tools

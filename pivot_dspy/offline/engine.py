@@ -32,7 +32,7 @@ from pivot_dspy.offline.prompt import read
 from pivot_dspy.offline.reference import Reference, digest
 
 StreamEvent: TypeAlias = StreamStartEvent | StreamDeltaEvent | StreamEndEvent
-_CHUNK = 24  # characters in one piece of a streamed answer
+_CHUNK = 4  # characters in one piece of a streamed answer: about a token, which is what DSPy's listeners expect
 
 
 class OfflineEngine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,10 @@ text compares exactly, case included; a field that begins with a digit stands in
 "for_each": "$b.products[?price < `500`]" beside args runs the step once for each element, which is $item; its result \
 is then the list [{"item": element, "result": what the call returned}, ...].
 A binding that gives nothing, or an empty list, fails its step; only steps that depend on a failed one do not run."""
+
+
+_PREDICT_OPTIONS = ("config", "demos", "lm", "new_signature", "predict", "signature")
+"""Keyword arguments that are not passed on to the prompt."""
 
 
 class Phase(dspy.Module):  # type: ignore[misc]
@@ -67,10 +71,10 @@ def with_task(
         outputs: whether the task's output fields come last.
 
     Raises:
-        ConfigurationError: the task has a field of a name that the phase uses.
+        ConfigurationError: the task has a field of a name that the phase or `dspy.Predict` uses.
     """
     names = [*task.input_fields, *(task.output_fields if outputs else ())]
-    clashes = [name for name in names if name in phase.fields]
+    clashes = [name for name in names if name in phase.fields or name in _PREDICT_OPTIONS]
     if clashes:
         raise ConfigurationError(f"the signature's field {clashes[0]!r} has a name that Pivot's prompts use; rename it")
     position = list(phase.input_fields).index(after) + 1
@@ -102,7 +106,7 @@ def read_steps(written: Any, *, base: Mapping[str, Step] | None = None, taken: S
             continue  # it stands before these steps, and so is kept anyway
         step = _read(entry, number, base or {})
         if step.id in used:
-            fresh = _unused(step.id, used)
+            fresh = unused(step.id, used)
             problem = step.problem or f"the id {step.id!r} is already taken by an earlier step"
             step = step.model_copy(update={"id": fresh, "problem": problem})
         used.add(step.id)
@@ -148,7 +152,10 @@ def _read(entry: Any, number: int, base: Mapping[str, Step]) -> Step:
         return Step(id=name, tool=tool, args=dict(args or {}), problem=reason)
 
 
-def _unused(name: str, used: set[str]) -> str:
+def unused(name: str, used: Collection[str]) -> str:
+    """`name`, or with a number after it, such that it is none of `used`."""
+    if name not in used:
+        return name
     number = 2
     while f"{name}_{number}" in used or f"{name}_{number}" == ITEM:
         number += 1

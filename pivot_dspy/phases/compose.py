@@ -10,7 +10,7 @@ import dspy
 from pivot_dspy import bindings, digest
 from pivot_dspy._drive import Steps
 from pivot_dspy._json import plain
-from pivot_dspy.phases.base import Phase, ask, with_task
+from pivot_dspy.phases.base import Phase, ask, unused, with_task
 from pivot_dspy.trajectory import SUBMIT, Execution, Step, Trajectory
 
 
@@ -30,14 +30,13 @@ class Compose(Phase):
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
         self.predict = dspy.Predict(with_task(ComposeOutputs, signature, after="observations", outputs=True))
-        self.names = tuple(signature.output_fields)
 
     def run(self, *, inputs: Mapping[str, Any], execution: Execution) -> Steps[dspy.Prediction]:  # type: ignore[override]
         said = yield from ask(self.predict, observations=digest.observations(execution), **inputs)
         parent = execution.trajectory
-        old = parent.submit or Step(id=SUBMIT, tool=SUBMIT)
-        values = {name: bindings.literal(plain(said.get(name))) for name in execution.missing_outputs}
-        submit = old.model_copy(update={"args": {**old.args, **{k: v for k, v in values.items() if v is not None}}})
+        old = parent.submit or Step(id=unused(SUBMIT, parent.ids), tool=SUBMIT)
+        values = {name: bindings.literal(plain(said[name])) for name in execution.missing_outputs if name in said}
+        submit = old.model_copy(update={"args": {**old.args, **values}})
         steps = [submit if step is parent.submit else step for step in parent.steps]
         if parent.submit is None:
             steps.append(submit)

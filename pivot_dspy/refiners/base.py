@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import dspy
 from dspy.signatures.signature import ensure_signature
@@ -24,7 +24,7 @@ from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.phases.verify import Verdict, Verify
 from pivot_dspy.refiners.episode import Candidate, Episode
 from pivot_dspy.refiners.result import RESERVED, Committer, Refined, refined
-from pivot_dspy.requirements import Requirement
+from pivot_dspy.requirements import Requirement, given
 from pivot_dspy.trajectory import Trajectory
 
 CALL_OPTIONS = ("trajectory", "requirements", "commit", "budget")
@@ -69,7 +69,9 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         super().__init__()
         self.signature = _usable(signature)
         self._source = Source(_environment(environment, tools, effects), timeout=timeout)
-        self._required = tuple(requirements)
+        self._required = _listed(requirements)
+        if self._source.toolbox is not None:
+            given(self._required, self._source.toolbox)
         self._budget = budget or Budget()
         self._acceptance = acceptance or NonDecreasing()
         self._weights = weights or Weights()
@@ -101,6 +103,14 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         budget: Budget | None = None,
         **inputs: Any,
     ) -> Steps[Refined]:
+        if trajectory is not None and not isinstance(trajectory, Trajectory):
+            raise ConfigurationError(
+                f"trajectory= takes a Trajectory, not {type(trajectory).__name__}; a chat log is read by "
+                "Trajectory.from_messages(log)"
+            )
+        for name, field in self.signature.input_fields.items():
+            if name not in inputs and (not field.is_required() or type(None) in get_args(field.annotation)):
+                inputs[name] = None if field.is_required() else field.get_default(call_default_factory=True)
         missing = [name for name in self.signature.input_fields if name not in inputs]
         unknown = [name for name in inputs if name not in self.signature.input_fields]
         if missing or unknown:
@@ -108,12 +118,14 @@ class Refiner(dspy.Module):  # type: ignore[misc]
                 f"{what}: {', '.join(names)}" for what, names in (("missing", missing), ("unknown", unknown)) if names
             )
             raise ConfigurationError(f"{type(self).__name__} takes {', '.join(self.signature.input_fields)}; {said}")
+        required = _listed(requirements)
         episode = Episode(
             self,
             self._source,
             self.signature,
             inputs,
-            required=(*self._required, *requirements),
+            required=(*self._required, *required),
+            told=bool(required),
             budget=budget or self._budget,
             weights=self._weights,
             on_event=self._on_event,
@@ -136,8 +148,17 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         return copied
 
 
+def _listed(requirements: Any) -> tuple[Any, ...]:
+    """`requirements` as a tuple. Raises ConfigurationError for a single one, whose parts would be taken for many."""
+    if isinstance(requirements, (str, Mapping, Requirement)):
+        raise ConfigurationError("requirements is a list: put the one requirement in brackets, requirements=[...]")
+    return tuple(requirements)
+
+
 def _result(episode: Episode, best: Candidate, verdict: Verdict, source: Source) -> Refined:
     execution = best.inspection.execution
+    if not verdict.verified:
+        episode.spent()
     outputs = {name: execution.outputs.get(name) for name in episode.outputs}
     return refined(
         outputs,

@@ -54,6 +54,7 @@ class Episode:
 
     Args:
         phases: the refiner, for its phase modules `plan`, `inspect`, `evolve`, `verify`, `compose`.
+        required: requirements of the user; `told` says whether some of them are for this very task.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Episode:
         inputs: Mapping[str, Any],
         *,
         required: tuple[Any, ...],
+        told: bool,
         budget: Budget,
         weights: Weights,
         on_event: Callable[[Event], None] | None = None,
@@ -73,6 +75,7 @@ class Episode:
         self.signature = signature
         self.inputs = dict(inputs)
         self.task = dspy.Example(base=dict(inputs)).with_inputs(*inputs)
+        self.told = told
         self.budget = budget
         # What a plan cost must not keep it from being run: tool calls answer to these limits only.
         tool_budget = Budget(tool_calls=budget.tool_calls, seconds=budget.seconds)

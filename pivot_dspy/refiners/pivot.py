@@ -18,6 +18,7 @@ from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.trajectory import Trajectory
 
+
 class Tried:
     """What was tried on one incumbent in vain."""
 

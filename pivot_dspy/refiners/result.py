@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +16,10 @@ from pivot_dspy.phases.verify import Verdict, departure
 from pivot_dspy.trajectory import Execution, Observation, Trajectory
 
 RESERVED = (
-    "trajectory", "execution", "loss", "verdict", "verified", "tier", "requirements", "history", "ledger", "exhausted",
-    "committed",
+    "trajectory", "execution", "loss", "verdict", "verified", "tier", "requirements", "findings", "history", "ledger",
+    "exhausted", "committed", "commit", "acommit",
 )
-"""Fields that a refiner adds to the signature's outputs."""
+"""Fields and methods that a refiner adds to the signature's outputs."""
 
 
 class Refined(dspy.Prediction):  # type: ignore[misc]
@@ -28,7 +29,7 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         trajectory: the best `Trajectory`, and `execution` its `Execution` in the safe copy.
         loss: its `Loss`; `verdict` and `verified` say whether it may be called a success.
         tier: how the environment was kept safe.
-        requirements: the settled `Requirements` with their amendments.
+        requirements: the settled `Requirements` with their amendments; `findings` how each stands.
         history: the events of the run, a tuple of `Event`.
         ledger: the `LedgerReport` of what was spent; `exhausted` names the budget's limit that ended the run.
         committed: the `Execution` in the real environment, once committed.
@@ -50,10 +51,11 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
     def _commit(self) -> Steps[Execution]:
         if not self.verified:
             raise CommitError(f"not verified, so not committed: {'; '.join(self.verdict.reasons) or 'no verdict'}")
-        committer: Committer = self._committer
-        if committer.used:
+        committer: Committer | None = getattr(self, "_committer", None)
+        if committer is None:
+            raise CommitError("a copy of a result cannot be committed; commit what the refiner returned")
+        if not committer.claim():
             raise CommitError("already committed, or tried to; run the refiner again to act again")
-        committer.used = True
         execution = yield from committer.run(self.trajectory, self.execution)
         self["committed"] = execution
         return execution
@@ -64,7 +66,11 @@ class Committer:
 
     def __init__(self, source: Source, task: Any, outputs: Mapping[str, Any]) -> None:
         self.source, self.task, self.outputs = source, task, outputs
-        self.used = False
+        self._unused = threading.Lock()
+
+    def claim(self) -> bool:
+        """Whether the caller may go on: true once."""
+        return self._unused.acquire(blocking=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Committer:
         return self
