@@ -202,15 +202,15 @@ def unmet(requirements: Requirements, findings: Iterable[Finding]) -> str:
     said: list[tuple[str, str, str]] = []
     for finding in findings:
         if finding.status == "violated":
-            evidence = f" - NOT MET: {finding.evidence}" if finding.evidence else " - NOT MET"
+            evidence = f"NOT MET: {finding.evidence}" if finding.evidence else "NOT MET"
             said.append((requirements[finding.requirement].to_prompt(), evidence, finding.hint))
         elif finding.status == "unjudged":
-            said.append((requirements[finding.requirement].to_prompt(), " - not judged yet", ""))
+            said.append((requirements[finding.requirement].to_prompt(), "not judged yet", ""))
     texts = [part for parts in said for part in parts if part]
     level = fair([*map(len, texts)], UNMET_CAP - 4 * len(said))
     lines = []
     for text, evidence, hint in said:
-        lines.append(cut(_line(text), level) + cut(_line(evidence), level))
+        lines.append(f"{cut(_line(text), level)} - {cut(_line(evidence), level)}")
         if hint:
             lines.append(f"  {cut(_line(hint), level)}")
     return cut("\n".join(lines), UNMET_CAP)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -19,6 +18,9 @@ from pivot_dspy.offline import Reference, is_simulated, offline_lm
 
 WIDTH = 100
 """Columns that the output takes, fewer in a narrower terminal."""
+
+Part = str | Text | tuple[str, str]
+"""A piece of a line, with its style or without."""
 
 _INDENT = 14
 _PARTS = ("validity", "discrepancy", "requirements", "completeness", "claims", "outcome")
@@ -59,7 +61,7 @@ def spending(report: LedgerReport) -> str:
 
 
 class Narrator(BaseCallback):  # type: ignore[misc]
-    """Prints each phase as it happens: the `on_event` of a refiner.
+    """Prints each phase of one run as it happens: the `on_event` of a refiner.
 
     Requirements are part of no event: they are shown where it is one of the callbacks of DSPy as well, as in
     `dspy.context(callbacks=[narrator])`.
@@ -105,8 +107,8 @@ class Narrator(BaseCallback):  # type: ignore[misc]
 
     def say(self, label: str, text: str, style: str = "") -> None:
         """A labelled paragraph."""
-        for number, line in enumerate(_wrapped(text, self.console.width - _INDENT)):
-            self._line((f"{label if number == 0 else '':>{_INDENT - 2}}  ", "dim"), (line, style))
+        for number, line in enumerate(self._wrapped(text, style, _INDENT)):
+            self._line((f"{label if number == 0 else '':>{_INDENT - 2}}  ", "dim"), line)
 
     def committed(self, execution: Execution) -> None:
         """The run in the real environment."""
@@ -116,8 +118,11 @@ class Narrator(BaseCallback):  # type: ignore[misc]
     # -- one method for each kind of event
 
     def _plan(self, event: Event) -> None:
-        self.heading("PLAN", "requirements, then steps")
-        self._list_requirements()
+        if self._incumbent is None:
+            self.heading("PLAN", "requirements, then steps")
+            self._list_requirements()
+        else:  # the requirements are settled by the first plan
+            self.heading("PLAN", "another candidate")
         self._steps(event.trajectory.steps if event.trajectory else ())
 
     def _settled(self, event: Event) -> None:
@@ -126,7 +131,7 @@ class Narrator(BaseCallback):  # type: ignore[misc]
 
     def _list_requirements(self) -> None:
         for item in self._requirements:
-            self._line("     ", (f"{item.id}  ", "magenta"), item.to_prompt().partition(": ")[2])
+            self._line("     ", (f"{item.id}  ", "magenta"), _plain(item.to_prompt().partition(": ")[2]))
 
     def _inspect(self, event: Event) -> None:
         if event.execution is None:
@@ -161,12 +166,15 @@ class Narrator(BaseCallback):  # type: ignore[misc]
         if parent is None:
             self._steps(child.steps)
             return
-        for sign, pairs in groupby(_diff(child, parent), key=lambda pair: pair[0]):
+        changes = list(_diff(child, parent))
+        columns = _columns(step for sign, step in changes if sign != "=")
+        for sign, pairs in groupby(changes, key=lambda change: change[0]):
             steps = [step for _, step in pairs]
             if sign == "=":
                 self._line("  =  ", (f"{', '.join(step.id for step in steps)} kept", "dim"))
-            else:
-                self._steps(steps, sign, "green" if sign == "+" else "red")
+                continue
+            for step in steps:
+                self._line(f"  {sign}  ", columns(step), *_arguments(step), style="green" if sign == "+" else "red")
 
     def _decision(self, event: Event) -> None:
         before = self._incumbent
@@ -196,13 +204,18 @@ class Narrator(BaseCallback):  # type: ignore[misc]
 
     # -- lines
 
-    def _line(self, *parts: str | tuple[str, str], style: str = "") -> None:
-        self.console.print(Text.assemble(*parts, style=style), no_wrap=True, overflow="ellipsis")
+    def _wrapped(self, text: str, style: str, indent: int) -> list[Text]:
+        return list(Text(_plain(text), style).wrap(self.console, max(self.console.width - indent, 20))) or [Text()]
 
-    def _steps(self, steps: Sequence[Step], sign: str = "", style: str = "") -> None:
+    def _line(self, *parts: Part, style: str = "") -> None:
+        line = Text.assemble(*parts, style=style)
+        line.rstrip()
+        self.console.print(line, no_wrap=True, overflow="ellipsis")
+
+    def _steps(self, steps: Sequence[Step]) -> None:
         columns = _columns(steps)
         for step in steps:
-            self._line(f"  {sign:<3}", columns(step), *_arguments(step), style=style)
+            self._line("     ", columns(step), *_arguments(step))
 
     def _outcomes(self, execution: Execution, *, real: bool = False) -> None:
         steps = execution.trajectory.steps
@@ -214,31 +227,34 @@ class Narrator(BaseCallback):  # type: ignore[misc]
             before = "reused: " if observation.reused else before
             text = digest.outcome(step, observation, self._environment)
             colour = "red" if observation.status == "error" else "dim" if observation.status == "blocked" else ""
-            lines = _wrapped(text, self.console.width - len(start) - 5) if observation.status == "error" else [text]
-            self._line("  ", (f"{mark}  ", style), start, (before, "dim"), (lines[0], colour))
+            indent = 5 + len(start) + len(before)
+            failed = observation.status == "error"
+            lines = self._wrapped(text, colour, indent) if failed else [Text(_plain(text), colour)]
+            self._line("  ", (f"{mark}  ", style), start, (before, "dim"), lines[0])
             for line in lines[1:]:
-                self._line(" " * (len(start) + 5), (line, colour))
+                self._line(" " * indent, line)
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, max(width, 20), break_on_hyphens=False) or [""]
+def _plain(text: str) -> str:
+    """`text` in one line, without the control characters that a terminal would obey."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def _columns(steps: Iterable[Step]) -> Callable[[Step], str]:
     """How to write the id and tool of each of `steps`, one under the other."""
-    names = [(len(step.id), len(step.tool)) for step in steps]
-    first, second = (max(sizes, default=0) for sizes in zip(*names, strict=True)) if names else (0, 0)
-    return lambda step: f"{step.id:<{first}}  {step.tool:<{second}}  "
+    sizes = [(len(step.id), min(len(_plain(step.tool)), 30)) for step in steps]
+    first, second = max((a for a, _ in sizes), default=0), max((b for _, b in sizes), default=0)
+    return lambda step: f"{step.id:<{first}}  {_plain(step.tool):<{second}}  "
 
 
-def _arguments(step: Step) -> Iterator[str | tuple[str, str]]:
+def _arguments(step: Step) -> Iterator[Part]:
     if step.problem:
-        yield step.problem, "red"
+        yield _plain(step.problem), "red"
     if step.for_each:
-        yield from (("for each ", "dim"), (step.for_each, "cyan"), "  ")
+        yield from (("for each ", "dim"), (_plain(step.for_each), "cyan"), "  ")
     for name, value in step.args.items():
-        text = value if isinstance(value, str) else digest.compact(value)
-        yield from ((f"{name}=", "dim"), (text, "cyan" if "$" in text else ""), "  ")
+        text = _plain(value if isinstance(value, str) else digest.compact(value))
+        yield from ((f"{_plain(name)}=", "dim"), (text, "cyan" if "$" in text else ""), "  ")
 
 
 def _diff(child: Trajectory, parent: Trajectory) -> Iterator[tuple[str, Step]]:
@@ -261,4 +277,4 @@ def _loss(loss: Loss) -> str:
         return "0.000"
     parts = [f"{name} {value:.2f}" for name in _PARTS if (value := getattr(loss, name))]
     hard = f"{loss.hard_violations} of {loss.hard_count} hard requirements violated" if loss.hard_violations else ""
-    return f"{loss.total:.3f}   {' · '.join([*([hard] if hard else []), *parts])}"
+    return f"{loss.total:.3f}: {' · '.join([*([hard] if hard else []), *parts])}"

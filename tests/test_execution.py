@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -65,18 +67,22 @@ class Reopened(Shelf):
     forkable = False
 
 
-NAMES = ["ball", "cup", "pen", "hat", "$a", "$b[0]", "$c.taken", "$d[-1]", "$item"]
 OUTPUTS = {"answer": str, "count": int}
 
 
 @st.composite
 def trajectories(draw: st.DrawFn, ids: str = "abcdef") -> Trajectory:
-    found = []
+    found: list[Step] = []
     for step_id in ids[: draw(st.integers(0, len(ids)))]:
-        called = draw(st.sampled_from(["look", "find", "put", "take", "burn", "nope"]))
-        args = {} if called in ("look", "burn", "nope") else {"name": draw(st.sampled_from(NAMES))}
-        repeated = draw(st.sampled_from([None, None, "$a", "$d", "$b.left"])) if args else None
-        expects = draw(st.sampled_from([None, "length(@) > `2`", "$a[0]"]))
+        called = draw(st.sampled_from(["look", "look", "find", "put", "put", "put", "take", "take", "burn", "nope"]))
+        earlier = draw(st.sampled_from([step.id for step in found] or ["z"]))
+        names = ["ball", "cup", "pen", "hat", "cap", f"${earlier}[0]", f"${earlier}.taken", "$f"]
+        args = {} if called in ("look", "burn", "nope") else {"name": draw(st.sampled_from(names))}
+        lists = [None, None, None, f"${earlier}", f"[${earlier}.left, ['ball', 'pen', 'nib']][]"]
+        repeated = draw(st.sampled_from(lists)) if args else None
+        if repeated:
+            args["name"] = draw(st.sampled_from(["$item", "$item", "pen"]))
+        expects = draw(st.sampled_from([None, None, "length(@) > `2`", f"${earlier}[0]"]))
         found.append(Step(id=step_id, tool=called, args=args, for_each=repeated, expects=expects))
     if draw(st.booleans()):
         args = {"answer": draw(st.sampled_from(["x", "$a[0]", "$b"])), "count": draw(st.sampled_from([1, "$e", "no"]))}
@@ -111,7 +117,7 @@ def test_a_reused_prefix_gives_what_running_from_scratch_gives(
     CALLS.clear()
     reused = drive(execute(child, base.after(shared).fork(), outputs=OUTPUTS, base=base))
     made = len(CALLS)
-    again = drive(execute(child, reused.after(shared).fork(), outputs=OUTPUTS, base=reused))
+    again = drive(execute(child, reused.after(len(child)).fork(), outputs=OUTPUTS, base=reused))
     assert essence(reused.execution) == essence(run(child, source).execution) == essence(again.execution)
     observations = reused.execution.observations
     assert [o.reused for o in observations] == [n < shared for n in range(len(child))]
@@ -202,7 +208,7 @@ def test_what_is_wrong_with_a_step_is_said_and_stops_nothing_else(step: Step, ki
     assert [o.status for o in execution.observations] == ["ok", "error", "ok"]
     (discrepancy,) = execution.discrepancies
     assert (discrepancy.step, discrepancy.kind) == ("x", kind)
-    assert discrepancy.model_dump()["message"] and __import__("re").search(message, discrepancy.message)
+    assert re.search(message, discrepancy.message)
     if kind == "bad_arguments":
         assert discrepancy.expected and "(" in discrepancy.expected
     if "gives" in message:
@@ -286,7 +292,8 @@ class Odd(Environment):
 
     @tool(effect="read")
     def endless(self) -> Iterator[int]:
-        while True:
+        for _ in range(300):
+            time.sleep(0.001)
             yield 0
 
     @tool(effect="read")
@@ -326,11 +333,9 @@ class Odd(Environment):
 
     @tool(effect="read", timeout=0.05)
     async def stubborn(self) -> int:
-        for _ in range(20):
-            try:
-                await asyncio.sleep(0.05)
-            except asyncio.CancelledError:
-                pass
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
+        await asyncio.sleep(5)  # until it is told a second time
         return 1
 
     def describe(self) -> str:
@@ -369,8 +374,7 @@ def test_results_become_plain_data_or_a_fault() -> None:
     assert given("keys").value == {"1,2": 3, "None": 4}
     assert given("generator").value == [0, 1, 2]
     assert given("nothing").ok and given("nothing").value is None
-    endless = run(steps(("a", "endless", {})), Source(Odd, timeout=0.1)).execution
-    assert kinds(endless) in (["timeout"], ["tool_error"], ["unserialisable"])
+    assert kinds(run(steps(("a", "endless", {})), Source(Odd, timeout=0.1)).execution) == ["timeout"]
 
 
 @pytest.mark.parametrize("awaited", [False, True])
@@ -411,7 +415,7 @@ def test_a_call_that_hangs_is_left_behind(awaited: bool) -> None:
         ("g", "grow", {"by": "$e"}),
     )
     source = Source(Odd)
-    body = execute(trajectory, source.open(None))
+    body = execute(trajectory, source.open(None), outputs=OUTPUTS)
     started = time.perf_counter()
     made = asyncio.run(adrive(body)) if awaited else drive(body)
     assert time.perf_counter() - started < 4.0
@@ -421,7 +425,10 @@ def test_a_call_that_hangs_is_left_behind(awaited: bool) -> None:
     changed = ["changed by the tool"]
     assert made.execution.by_step["f"].value == [changed, changed]
     assert made.session.describe() == str([changed, changed])
-    assert essence(run(trajectory, source).execution) == essence(made.execution)
+    again = run(trajectory, source)
+    assert essence(again.execution) == essence(made.execution)
+    again.session.family.close()
+    made.session.family.close()
 
 
 def test_after_a_call_that_hangs_the_rest_of_a_repeated_step_is_not_run() -> None:

@@ -10,7 +10,7 @@ import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError, LMRateLimitError, LMServerError, LMTransportError
 
-from pivot_dspy import Pivot, PlanningFailed, Refined
+from pivot_dspy import LedgerReport, Pivot, PlanningFailed, Refined, Usage
 from pivot_dspy.offline import OfflineEngine, Rates, is_simulated
 from tests.offline.rooms import REQUEST, Book, Rooms, reference
 from tests.openai_server import GARBAGE, OpenAIServer
@@ -41,12 +41,18 @@ def refine(server: OpenAIServer, adapter: Any = dspy.ChatAdapter, **options: Any
     return result
 
 
+def spent(error: PlanningFailed) -> Usage:
+    """What the ledger of a failed run holds."""
+    assert isinstance(error.ledger, LedgerReport)
+    return error.ledger.usage
+
+
 def check(result: Refined, server: OpenAIServer) -> None:
     """It was done, was repaired on the way, and the ledger holds what the server answered."""
     assert result.verified and (result.room, result.message) == ("r3", "Booked r3.")
     assert "evolve" in result.ledger.phases
-    spent, answered = result.ledger.usage, server.engine.calls
-    assert (spent.lm_calls, spent.prompt_tokens, spent.completion_tokens) == (
+    booked, answered = result.ledger.usage, server.engine.calls
+    assert (booked.lm_calls, booked.prompt_tokens, booked.completion_tokens) == (
         answered.lm_calls, answered.prompt_tokens, answered.completion_tokens,
     )  # fmt: skip
     assert len(server.requests) == answered.lm_calls  # no retry and no fallback
@@ -100,7 +106,7 @@ def test_garbage_every_time(server: OpenAIServer, adapter: Any) -> None:
     with pytest.raises(PlanningFailed) as failed:
         refine(server, adapter)
     assert isinstance(failed.value.__cause__, AdapterParseError)
-    usage = failed.value.ledger.usage
+    usage = spent(failed.value)
     assert usage.lm_calls == len(server.requests) and usage.completion_tokens == usage.lm_calls * -(-len(GARBAGE) // 4)
 
 
@@ -118,7 +124,7 @@ def test_no_plan_at_all(server: OpenAIServer, failure: Any, cause: type[Exceptio
     with pytest.raises(PlanningFailed) as failed:
         refine(server, timeout=0.3)
     assert isinstance(failed.value.__cause__, cause)
-    assert failed.value.ledger.usage.lm_calls == 1 and failed.value.ledger.usage.total_tokens == 0
+    assert spent(failed.value).lm_calls == 1 and spent(failed.value).total_tokens == 0
 
 
 @pytest.mark.parametrize("failure", ["429", "500", "timeout", "garbage"])

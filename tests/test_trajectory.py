@@ -55,8 +55,10 @@ def test_the_id_is_of_the_content_alone(one: Trajectory, other: Trajectory) -> N
 @given(TRAJECTORIES, TRAJECTORIES)
 def test_a_diff_accounts_for_every_step(before: Trajectory, after: Trajectory) -> None:
     diff = after.diff(before)
-    assert sorted((*diff.kept, *(s.id for s in diff.added), *(c.after.id for c in diff.changed))) == sorted(after.ids)
-    assert sorted((*diff.kept, *(s.id for s in diff.removed), *(c.before.id for c in diff.changed))) == sorted(before.ids)
+    changed = [change.after.id for change in diff.changed]
+    assert changed == [change.before.id for change in diff.changed]
+    assert sorted((*diff.kept, *changed, *(step.id for step in diff.added))) == sorted(after.ids)
+    assert sorted((*diff.kept, *changed, *(step.id for step in diff.removed))) == sorted(before.ids)
     assert all(change.before.content() != change.after.content() for change in diff.changed)
     assert diff.prefix == after.common_prefix(before) == before.common_prefix(after)
     assert after.diff(after).prefix == len(after) and after.diff(after).kept == after.ids

@@ -79,7 +79,7 @@ def _instead(fact: Fact, meant: Wanted) -> str:
 
 def _elsewhere(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]) -> Clue | None:
     """What is asked of one field is asked of another."""
-    if _is_argument(step, fact):
+    if fact in inquiry.matching.said[step.id].given:
         return None
     meant = [w for w in asked if w.fact[1:3] == fact[1:3] and not same_field(w.fact, fact)]
     if not meant:
@@ -93,14 +93,10 @@ def _elsewhere(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]
     return inquiry.clue(step.id, "wrong_field", weight, text, correction, names)
 
 
-def _is_argument(step: Step, fact: Fact) -> bool:
-    return len(fact.path) == 1 and fact.path[0] in step.args
-
-
 def _foreign(inquiry: Inquiry, step: Step, fact: Fact) -> bool:
     if not inquiry.known.complete or inquiry.known.has(fact.value):
         return False
-    if not _is_argument(step, fact):
+    if fact not in inquiry.matching.said[step.id].given:
         return True
     schema = getattr(inquiry.toolbox.tools.get(step.tool), "parameters", {}).get(fact.path[0], {})
     if not isinstance(fact.written, str) or "enum" in schema:

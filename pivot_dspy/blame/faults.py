@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pivot_dspy import bindings
-from pivot_dspy.blame.facts import Fact, Relation
+from pivot_dspy.blame.facts import Fact, Relation, relation
 from pivot_dspy.blame.inquiry import Clue, Inquiry, Weight
 from pivot_dspy.blame.matching import compare
+from pivot_dspy.blame.reading import is_expression
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.trajectory import SUBMIT, Fault, Step
 
@@ -80,7 +81,8 @@ def _ill_fitting(inquiry: Inquiry, step: Step, fault: Fault) -> Iterator[Clue]:
             continue
         idle = [
             one.id for one in inquiry.steps
-            if not one.is_submit and not inquiry.graph.readers[one.id] and one.id not in inquiry.graph.writes
+            if position[source] < position[one.id] < position[step.id]
+            and not inquiry.graph.readers[one.id] and one.id not in inquiry.graph.writes
         ]  # fmt: skip
         if not idle:  # else the step should rather read what nothing reads
             text = f"its whole result is the {name} of {step.id}, and does not fit: {fault.message}"
@@ -105,6 +107,10 @@ def _of_bindings(inquiry: Inquiry, failing: list[str]) -> Iterator[Clue]:
     starved: dict[str, list[str]] = defaultdict(list)
     absent: dict[tuple[str, str], list[str]] = defaultdict(list)
     for step_id in failing:
+        broken = [text for text in _bindings(inquiry, step_id) if not is_expression(text)]
+        if broken:
+            yield inquiry.clue(step_id, "unresolved_binding", Weight.CERTAIN, f"{broken[0]} is not valid JMESPath")
+            continue
         reads = (read for read in inquiry.matching.said[step_id].reads if read[0] in inquiry.graph.position)
         states = [(read, *_state(inquiry, read)) for read in reads]
         lost = next((read for read, state, _ in states if state == "absent"), None)
@@ -120,6 +126,11 @@ def _of_bindings(inquiry: Inquiry, failing: list[str]) -> Iterator[Clue]:
         yield from _wrong_field(inquiry, source, field, readers)
     for source, readers in starved.items():
         yield from _nothing_selected(inquiry, source, readers)
+
+
+def _bindings(inquiry: Inquiry, step_id: str) -> list[str]:
+    step = inquiry.step(step_id)
+    return [text for text in bindings.strings([step.for_each, step.args]) if bindings.references(text)]
 
 
 def _state(inquiry: Inquiry, read: tuple[str, ...]) -> tuple[str, Any]:
@@ -222,7 +233,8 @@ def unmatched(inquiry: Inquiry, step_id: str) -> list[Fact]:
     for read in said.reads[:1]:
         elements = _state(inquiry, read)[1]
         if isinstance(elements, list):
-            found = [fact for fact in said.facts if not any(_satisfies(item, fact) for item in elements)]
+            asked = [fact for fact in said.facts if fact not in said.given]
+            found = [fact for fact in asked if not any(_satisfies(item, fact) for item in elements)]
     return found
 
 
@@ -231,15 +243,15 @@ def _satisfies(element: Any, fact: Fact) -> bool:
     for part in fact.path:
         value = value.get(part) if isinstance(value, Mapping) else None
     if isinstance(value, list):
-        return fact.written in value
+        return any(item == fact.written for item in value)
     if value is None or isinstance(value, (bool, Mapping)):
         return False
     if fact.op == "contains" and isinstance(value, str):
         return str(fact.written) in value
     if isinstance(value, str) and fact.op == "==":
-        return value == fact.written
+        return bool(value == fact.written)
     number = float(value) if isinstance(value, (int, float)) else value
-    return compare(Fact(fact.path, "==", number, value), fact) in (Relation.SAME, Relation.TIGHTER)
+    return relation(Fact(fact.path, "==", number, value), fact) in (Relation.SAME, Relation.TIGHTER)
 
 
 def _fits(step: Step, spec: ToolSpec) -> bool:

@@ -119,6 +119,19 @@ class Inquiry:
                 found.append((list(scalars(observation.args or {}, BULK)), list(scalars(observation.value, BULK))))
         return found
 
+    def bringer(self, value: Any) -> str | None:
+        """The step that was given the value beside the fewest others; else the first whose small result shows it."""
+        given = min(((len(args), place) for place, (args, _) in enumerate(self.brought) if value in args), default=None)
+        if given is not None:
+            return self.steps[given[1]].id
+        return next((self.steps[place].id for place, (_, shown) in enumerate(self.brought) if value in shown), None)
+
+    @cached_property
+    def involved(self) -> frozenset[str | None]:
+        """Ids of the steps that brought in what the violated requirements are about."""
+        about = {value for finding in self.violated.values() for value in finding.about if isinstance(value, str)}
+        return frozenset(map(self.bringer, about))
+
     @property
     def wrong(self) -> bool:
         """Whether there is anything to explain."""
@@ -142,12 +155,14 @@ class Inquiry:
         return Clue(position, step, "missing_step", weight, text, correction, self.only_violated(requirements))
 
     def suspected(self, name: str, step_id: str | None = None) -> bool:
-        """Whether a requirement, or one of its family, is violated, or the step that serves it failed.
+        """Whether a requirement, or one of its family, is violated, or the step that serves it failed or is involved.
 
         A check may let another step's choice serve this requirement, and so show a lack elsewhere in its family.
         """
         family = next((family for family in self.matching.families if name in family), [name])
-        return any(one in self.violated for one in family) or (step_id is not None and self.troubled(step_id))
+        if any(one in self.violated for one in family):
+            return True
+        return step_id is not None and (step_id in self.involved or self.troubled(step_id))
 
     def only_violated(self, requirements: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for name in requirements if name in self.violated))

@@ -49,7 +49,8 @@ class Known:
     def __init__(self, requirements: Iterable[Requirement], task: str, known: str) -> None:
         said = [item.text + json.dumps(item.args, ensure_ascii=False, default=str) for item in requirements]
         self.text = "\n".join([*said, task, known]).casefold()
-        self.numbers = {_number(match) for match in _NUMBER.findall(self.text)}
+        # Numbers only of what is asked: records hold too many.
+        self.numbers = {_number(match) for match in _NUMBER.findall("\n".join([*said, task]))}
         self.complete = bool(task or known)
 
     def has(self, value: Any) -> bool:
@@ -79,6 +80,9 @@ class Matching:
 
     def __init__(self, graph: Graph, requirements: Requirements) -> None:
         self._graph = graph
+        self._facts: dict[str, list[tuple[str, Fact]]] = {}
+        self._asked: dict[str, list[Wanted]] = {}
+        self._records: dict[str, Mapping[str, Any] | None] = {}
         self.said: dict[str, Said] = {step.id: of_step(step, graph.position) for step in graph.steps}
         self.wanted = {item.id: of_requirement(item) for item in requirements.items}
         self.families = self._families(requirements)
@@ -93,17 +97,26 @@ class Matching:
         self.idle: list[str] = []
         for family in self.families:
             self._assign(family)
+        self._server = {name: step_id for step_id, name in self.serves.items()}
 
     def step_for(self, requirement_id: str) -> str | None:
         """The chooser that means to serve a requirement."""
-        return next((step_id for step_id, name in self.serves.items() if name == requirement_id), None)
+        return self._server.get(requirement_id)
 
     def facts(self, step_id: str) -> list[tuple[str, Fact]]:
         """What a step and all that it reads select by, with the step that says it."""
-        return [(name, fact) for name in self._graph.chain(step_id) for fact in self.said[name].facts]
+        if step_id not in self._facts:
+            chain = self._graph.chain(step_id)
+            self._facts[step_id] = [(name, fact) for name in chain for fact in self.said[name].facts]
+        return self._facts[step_id]
 
     def asked_of(self, step_id: str) -> list[Wanted]:
         """What may be asked of a step's selection: by the requirements that it and the choosers below it serve."""
+        if step_id not in self._asked:
+            self._asked[step_id] = self._asked_of(step_id)
+        return self._asked[step_id]
+
+    def _asked_of(self, step_id: str) -> list[Wanted]:
         below = [name for name in (step_id, *self._graph.below(step_id)) if name in self.choosers]
         if below and all(name in self.serves for name in below):
             names: Iterable[str] = dict.fromkeys(self.serves[name] for name in below)
@@ -184,8 +197,13 @@ class Matching:
 
     def record(self, step_id: str) -> Mapping[str, Any] | None:
         """What earlier steps saw of the thing that a step names outright."""
+        if step_id not in self._records:
+            self._records[step_id] = self._record(step_id)
+        return self._records[step_id]
+
+    def _record(self, step_id: str) -> Mapping[str, Any] | None:
         position = self._graph.position[step_id]
-        for fact in self.said[step_id].facts:
+        for fact in self.said[step_id].given:
             if isinstance(fact.written, str):
                 for step in self._graph.steps[:position]:
                     observation = self._graph.observed.get(step.id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
-from typing import Any
 
 from pivot_dspy import bindings
 from pivot_dspy.blame.inquiry import BULK, Clue, Inquiry, Weight
@@ -91,7 +90,7 @@ def _said(trait: tuple[str, ...]) -> str:
 def _origins(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
     """The steps that brought in the values that a finding is about; without any, those that its evidence mentions."""
     for value in finding.about:
-        step_id = _bringer(inquiry, value) if isinstance(value, (str, int, float)) else None
+        step_id = inquiry.bringer(value) if isinstance(value, (str, int, float)) else None
         if step_id is not None:
             proposed = not finding.hint or str(value) in finding.hint
             text = f"it brought in {value}, which {name} is about: {finding.evidence}"
@@ -112,7 +111,7 @@ def _proposed(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
     """
     about = [value for value in finding.about if isinstance(value, str)]
     wanted = dict.fromkeys([*_QUOTED.findall(finding.hint), *about])
-    sources = {value: _bringer(inquiry, value) for value in wanted}
+    sources = {value: inquiry.bringer(value) for value in wanted}
     lost = [value for value, step_id in sources.items() if step_id is None]
     if not lost:
         return
@@ -136,14 +135,6 @@ def _proposed(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
         at = max((position[step_id] + 1 for step_id in inquiry.graph.writes), default=inquiry.end)
     text = f"no step brings in {', '.join(lost)}, which {name} wants: {finding.evidence}"
     yield inquiry.missing(at, Weight.ABSENT, text, finding.hint, [name])
-
-
-def _bringer(inquiry: Inquiry, value: Any) -> str | None:
-    """The step that was given the value beside the fewest others; else the first whose small result shows it."""
-    given = min(((len(args), place) for place, (args, _) in enumerate(inquiry.brought) if value in args), default=None)
-    if given is not None:
-        return inquiry.steps[given[1]].id
-    return next((inquiry.steps[place].id for place, (_, shown) in enumerate(inquiry.brought) if value in shown), None)
 
 
 def _words(inquiry: Inquiry, step: Step) -> list[str]:

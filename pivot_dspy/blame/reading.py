@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from jmespath.exceptions import JMESPathError
-
 from pivot_dspy import bindings
 from pivot_dspy.blame.facts import OPERATORS, WORD, Fact, Order, make, singular, triple
 from pivot_dspy.trajectory import Step
@@ -18,6 +16,8 @@ _DIRECTIONS = {"asc": "min", "ascending": "min", "desc": "max", "descending": "m
 _PICKS = {"min_by": "min", "max_by": "max"}
 _FIELD_ARGUMENT = frozenset({"field", "column", "attribute", "property", "key", "by"})
 _MANY_WORDS = 4
+
+Node = Mapping[str, Any]
 
 
 class Said(NamedTuple):
@@ -30,6 +30,7 @@ class Said(NamedTuple):
         reads: for each place where it starts reading, the id of a step and the fields up to the first selection.
         picks: the fields that it takes from what was selected.
         texts: longer free texts, lower case.
+        given: those of the facts that are plain arguments, `name=value`.
     """
 
     facts: tuple[Fact, ...] = ()
@@ -38,6 +39,7 @@ class Said(NamedTuple):
     reads: tuple[tuple[str, ...], ...] = ()
     picks: tuple[tuple[str, ...], ...] = ()
     texts: tuple[str, ...] = ()
+    given: tuple[Fact, ...] = ()
 
 
 def of_step(step: Step, known: Collection[str]) -> Said:
@@ -53,7 +55,8 @@ def of_step(step: Step, known: Collection[str]) -> Said:
     for key, value in step.args.items():
         _of_argument((key,), value, known, parts, literals)
     parts.append(_of_literals(literals))
-    return Said(*(tuple(dict.fromkeys(item for part in parts for item in part[i])) for i in range(len(Said._fields))))
+    merged: Any = ((item for part in parts for item in part[place]) for place in range(len(Said._fields)))
+    return Said(*(tuple(dict.fromkeys(items)) for items in merged))
 
 
 def _of_argument(
@@ -100,11 +103,15 @@ def _of_literals(literals: Mapping[str, Any]) -> Said:
         chosen = _DIRECTIONS[str(rest.pop(direction)).lower()] if direction is not None else ""
         orders.append(Order(tuple(str(rest.pop(field)).split(".")), chosen))
     texts = [v.casefold() for v in rest.values() if isinstance(v, str) and len(v.split()) >= _MANY_WORDS]
-    for key, value in rest.items():
-        if not (isinstance(value, str) and value.casefold() in texts):
-            facts.append(make(tuple(key.split(".")), "==", value))
-    kept = tuple(fact for fact in facts if fact is not None)
-    return Said(facts=kept, orders=tuple(orders), fields=tuple(fact.path for fact in kept), texts=tuple(texts))
+    plain = [
+        make(tuple(key.split(".")), "==", value)
+        for key, value in rest.items()
+        if not (isinstance(value, str) and value.casefold() in texts)
+    ]
+    given = tuple(fact for fact in plain if fact is not None)
+    kept = (*(fact for fact in facts if fact is not None), *given)
+    fields = tuple(fact.path for fact in kept)
+    return Said(facts=kept, orders=tuple(orders), fields=fields, texts=tuple(texts), given=given)
 
 
 def _names_a_field(key: str) -> bool:
@@ -120,20 +127,34 @@ def of_expression(text: str) -> Said:
     >>> of_expression("min_by($a[?stars >= `4`], &price).id").orders
     (Order(path=('price',), direction='min'),)
     """
-    try:
-        tree = bindings._compiled(text).parsed
-    except JMESPathError:
+    tree = _parsed(text)
+    if tree is None:
         return Said()
     reader = _Reader(frozenset(bindings.references(text)))
-    reader.visit(tree, inside=False)
-    picks = _picked(tree)
+    try:
+        reader.visit(tree, inside=False)
+        picks = _picked(tree)
+    except RecursionError:  # nested too deep to be evaluated, too
+        return Said()
     return Said(
         facts=tuple(reader.facts), orders=tuple(reader.orders), fields=tuple(reader.fields),
         reads=tuple(reader.reads), picks=(picks,) if picks else (),
     )  # fmt: skip
 
 
-Node = Mapping[str, Any]
+def is_expression(text: str) -> bool:
+    """Whether `text`, a binding, is valid JMESPath."""
+    return _parsed(text) is not None
+
+
+def _parsed(text: str) -> Node | None:
+    try:
+        tree: Node = bindings._compiled(text).parsed
+    except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError):  # what jmespath lets through
+        return None
+    return tree
+
+
 _ACCESS = frozenset({"subexpression", "index_expression", "projection", "filter_projection", "flatten", "slice"})
 
 

@@ -34,6 +34,8 @@ class Graph:
         self.position = {step_id: position for position, step_id in enumerate(self.ids)}
         self.observed: Mapping[str, Observation] = execution.by_step
         self._toolbox = toolbox
+        self._chains: dict[str, tuple[str, ...]] = {}
+        self._below: dict[str, tuple[str, ...]] = {}
         self._sources: dict[tuple[str, int], str | None] = {}
         self.reads: dict[str, tuple[str, ...]] = {}
         self.readers: dict[str, list[str]] = {step_id: [] for step_id in self.ids}
@@ -53,11 +55,15 @@ class Graph:
 
     def chain(self, step_id: str) -> tuple[str, ...]:
         """The steps that a step reads through bindings, directly or not, and itself; earliest first."""
-        return self._closure([step_id], self.reads.__getitem__)
+        if step_id not in self._chains:
+            self._chains[step_id] = self._closure([step_id], self.reads.__getitem__)
+        return self._chains[step_id]
 
     def below(self, step_id: str) -> tuple[str, ...]:
         """The steps that read a step through bindings, directly or not; earliest first."""
-        return tuple(name for name in self._closure([step_id], self.readers.__getitem__) if name != step_id)
+        if step_id not in self._below:
+            self._below[step_id] = self._closure(self.readers[step_id], self.readers.__getitem__)
+        return self._below[step_id]
 
     def slice(self, step_ids: Iterable[str]) -> tuple[str, ...]:
         """The given steps and all that they depend on, earliest first."""

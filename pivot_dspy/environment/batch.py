@@ -20,6 +20,9 @@ from pivot_dspy.trajectory import Fault
 Permit = Callable[[], None]
 """Called before each tool call; it may raise to stop the execution, as a spent budget does."""
 
+LAST_WORDS = 0.1
+"""Seconds that a cancelled coroutine gets to clean up."""
+
 MESSAGE_CAP = 1000
 """Characters of an error's message that are kept."""
 
@@ -166,7 +169,7 @@ class Batch:
 
 
 async def within(coroutine: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
-    """What `coroutine` gives, in a task of its own that is cancelled, and not waited for, after `timeout` seconds.
+    """What `coroutine` gives, in a task of its own that is cancelled after `timeout` seconds, and left if it goes on.
 
     Raises:
         Overdue: it took longer.
@@ -178,6 +181,7 @@ async def within(coroutine: Coroutine[Any, Any, Any], timeout: float | None) -> 
         if not task.done():
             task.cancel()
     if not done:
+        await asyncio.wait((task,), timeout=LAST_WORDS)
         raise Overdue
     if task.cancelled():
         raise RuntimeError("the call cancelled itself")

@@ -11,7 +11,7 @@ import dspy
 from pydantic.errors import PydanticUserError
 
 from pivot_dspy.environment.base import EFFECTS, Effect, Environment
-from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, arguments_adapter, describe
+from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, arguments_adapter, describe, first_line
 from pivot_dspy.errors import ConfigurationError
 
 Effects = str | Mapping[str, str] | None
@@ -133,7 +133,7 @@ def of_tool(tool: dspy.Tool, effect: Effect) -> ToolSpec:
         returns = get_type_hints(target).get("return", EMPTY)
     except (NameError, TypeError, ValueError, PydanticUserError) as error:
         raise ConfigurationError(
-            f"the tool {name!r} cannot be described: {error}; give dspy.Tool argument types that pydantic knows"
+            f"the tool {name!r} cannot be described: {first_line(error)}; give dspy.Tool argument types that pydantic knows"
         ) from error
 
     def invoke(_: Any, /, **kwargs: Any) -> Any:

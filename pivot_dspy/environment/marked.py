@@ -68,8 +68,9 @@ def _marked_methods(environment: type[Environment]) -> dict[str, Callable[..., A
     found: dict[str, Callable[..., Any]] = {}
     for base in reversed(environment.__mro__):
         for name, member in vars(base).items():
-            if hasattr(member, TOOL_MARK) or hasattr(member, CHECK_MARK):
-                if isinstance(member, (staticmethod, classmethod)):
+            inner = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+            if any(hasattr(one, mark) for one in (inner, member) for mark in (TOOL_MARK, CHECK_MARK)):
+                if isinstance(member, (staticmethod, classmethod, property)):
                     raise ConfigurationError(f"{name!r} is a {type(member).__name__}; make it a plain method")
                 if hasattr(Environment, name):
                     raise ConfigurationError(f"{name!r} is part of Environment itself; give the tool another name")

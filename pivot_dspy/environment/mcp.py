@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import dspy
+import jsonschema
 
 from pivot_dspy.environment.base import Effect
 from pivot_dspy.environment.functions import Effects, FunctionEnvironment, effect_of
@@ -82,6 +83,14 @@ def _hinted_effect(tool: Any) -> Effect:
 def _spec(session: Any, tool: Any, effect: Effect, home: asyncio.AbstractEventLoop) -> ToolSpec:
     bridged = dspy.Tool.from_mcp_tool(session, tool, result_mode="structured")
     schema = _field(tool, "input_schema", "inputSchema") or {}
+    returns = _field(tool, "output_schema", "outputSchema")
+    try:
+        for written in (schema, returns or {}):
+            jsonschema.Draft202012Validator.check_schema(written)
+    except jsonschema.SchemaError as error:
+        raise ConfigurationError(
+            f"the server's schema of {tool.name!r} is no valid JSON schema: {error.message}; correct it in the server"
+        ) from error
     call: Callable[..., Awaitable[Any]] = bridged.func
 
     async def answer(arguments: dict[str, Any]) -> Any:
@@ -100,7 +109,7 @@ def _spec(session: Any, tool: Any, effect: Effect, home: asyncio.AbstractEventLo
         invoke=invoke,
         parameters=inline(schema),
         required=tuple(schema.get("required", ())),
-        returns_schema=_field(tool, "output_schema", "outputSchema"),
+        returns_schema=returns,
         effect=effect,
         is_async=True,
         open_ended=bool(schema.get("additionalProperties", False)),

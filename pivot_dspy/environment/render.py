@@ -54,34 +54,35 @@ def type_text(annotation: Any, named: Named) -> str:
     return str(getattr(annotation, "__name__", None) or annotation)
 
 
-def schema_text(schema: Any, definitions: Mapping[str, Any] | None = None, *, depth: int = 6) -> str:
-    """A JSON schema in the same short form; references are followed `depth` deep."""
-    if not isinstance(schema, Mapping) or depth < 0:
+def schema_text(schema: Any, definitions: Mapping[str, Any] | None = None, *, inside: tuple[str, ...] = ()) -> str:
+    """A valid JSON schema in the same short form. A definition that refers to itself is named at its second mention."""
+    if not isinstance(schema, Mapping):
         return "any"
     definitions = schema.get("$defs") or schema.get("definitions") or definitions or {}
+
+    def text(inner: Any) -> str:
+        return schema_text(inner, definitions, inside=inside)
+
     if "$ref" in schema:
-        return schema_text(definitions.get(str(schema["$ref"]).rsplit("/", 1)[-1]), definitions, depth=depth - 1)
-    if "enum" in schema or "const" in schema:
-        return " | ".join(json.dumps(value, ensure_ascii=False) for value in schema.get("enum") or [schema["const"]])
+        name = str(schema["$ref"]).rsplit("/", 1)[-1]
+        return name if name in inside else schema_text(definitions.get(name), definitions, inside=(*inside, name))
+    if "const" in schema:
+        return json.dumps(schema["const"], ensure_ascii=False)
+    if "enum" in schema:
+        return " | ".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"])
     for key in ("anyOf", "oneOf", "allOf"):
         if key in schema:
-            texts = (schema_text(option, definitions, depth=depth - 1) for option in schema[key])
-            return " | ".join(dict.fromkeys(texts))
+            return " | ".join(dict.fromkeys(text(option) for option in schema[key]))
     kind = schema.get("type")
     if isinstance(kind, list):
-        return " | ".join(schema_text({**schema, "type": one}, definitions, depth=depth - 1) for one in kind)
+        return " | ".join(text({**schema, "type": one}) for one in kind)
     if kind == "array":
-        return f"[{schema_text(schema.get('items'), definitions, depth=depth - 1)}]"
+        return f"[{text(schema.get('items'))}]"
     if kind == "object" and schema.get("properties"):
-        required = schema.get("required", ())
-        return _record_text(
-            {
-                name if name in required else f"{name}?": schema_text(inner, definitions, depth=depth - 1)
-                for name, inner in schema["properties"].items()
-            }
-        )
+        fields, required = schema["properties"], schema.get("required", ())
+        return _record_text({n if n in required else f"{n}?": text(inner) for n, inner in fields.items()})
     if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
-        return f"{{str: {schema_text(schema['additionalProperties'], definitions, depth=depth - 1)}}}"
+        return f"{{str: {text(schema['additionalProperties'])}}}"
     return _JSON.get(kind, str(kind))
 
 

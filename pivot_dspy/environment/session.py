@@ -78,8 +78,7 @@ class Session:
         self.family = family
         self.committed = committed
         family.sessions.add(self)
-        worker = None if family.timeout is None else family.worker
-        self._release = weakref.finalize(self, _close, environment, worker) if owned else None
+        self._release = weakref.finalize(self, _close_later, environment, family) if owned else None
 
     def fork(self) -> Session:
         """An independent copy of this session."""
@@ -194,19 +193,19 @@ def _refuse_own_loop(spec: ToolSpec) -> None:
         )
 
 
-def _close(environment: Environment, worker: Worker | None = None) -> None:
-    """Close here, or in `worker` without waiting for it: this also runs when a session is garbage collected."""
+def _close(environment: Environment) -> None:
+    try:
+        environment.close()
+    except Exception as error:
+        logger.warning("close of %s failed: %s", type(environment).__name__, said(error))
 
-    def close() -> None:
-        try:
-            environment.close()
-        except Exception as error:
-            logger.warning("close of %s failed: %s", type(environment).__name__, said(error))
 
-    if worker is None:
-        close()
+def _close_later(environment: Environment, family: Family) -> None:
+    """Close without waiting for it, for this runs wherever a session happens to be garbage collected."""
+    if family.timeout is None:
+        _close(environment)
     else:
-        worker.submit(close)
+        family.worker.submit(lambda: _close(environment))
 
 
 async def _ready(function: Callable[[], Result]) -> Result:

@@ -226,7 +226,7 @@ def describe(
         schema = adapter.json_schema()
     except (NameError, TypeError, ValueError, AttributeError, PydanticUserError) as error:
         raise ConfigurationError(
-            f"{name!r} cannot be described: {error}; annotate its parameters with types that pydantic knows"
+            f"{name!r} cannot be described: {first_line(error)}; annotate its parameters with types that pydantic knows"
         ) from error
 
     def invoke(environment: Any, /, **args: Any) -> Any:
@@ -257,7 +257,7 @@ def arguments_adapter(
     typed_dict: Any = TypedDict  # made at run time, which a type checker cannot follow
     fields = {key: Required[kind] if key in required else NotRequired[kind] for key, kind in types.items()}
     arguments = typed_dict(f"{name}_arguments", fields)
-    arguments.__pydantic_config__ = ConfigDict(extra="allow" if open_ended else "forbid", arbitrary_types_allowed=True)
+    arguments.__pydantic_config__ = ConfigDict(extra="allow" if open_ended else "forbid")
     return TypeAdapter(arguments)
 
 
@@ -266,6 +266,10 @@ def inline(schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
     properties: Mapping[str, dict[str, Any]] = schema.get("properties") or {}
     return {name: {**inner, **shared} for name, inner in properties.items()}
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0].rstrip(".")
 
 
 def _annotated(function: Any) -> Any:

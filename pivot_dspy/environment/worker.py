@@ -88,5 +88,6 @@ class Worker:
         if loop is not None:
             for task in asyncio.all_tasks(loop):
                 task.cancel()
+            loop.run_until_complete(asyncio.sleep(0))
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()

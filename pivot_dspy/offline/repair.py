@@ -22,6 +22,7 @@ def rewrite(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dic
     """A diagnosis, and the steps from the first one shown as open."""
     place, open_steps = _open(prompt)
     if reference is None:
+        open_steps = _best(open_steps, {})
         entries: list[WrittenStep] = [{"keep": step.id} for step in open_steps]
         known = [step.written["tool"] for step in open_steps]
         submit = [] if SUBMIT in known else [{"id": SUBMIT, "tool": SUBMIT, "args": {}}]

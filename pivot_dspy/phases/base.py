@@ -63,11 +63,12 @@ def _without(signature: Any, names: frozenset[str]) -> Any:
 
 
 def with_task(
-    phase: type[dspy.Signature], task: type[dspy.Signature], after: str, *, outputs: bool = False
+    phase: type[dspy.Signature], task: type[dspy.Signature], after: str | None = None, *, outputs: bool = False
 ) -> type[dspy.Signature]:
-    """The phase's signature with the task's input fields after the field `after`, and its instructions told.
+    """The phase's signature with the task's input fields put in, and its instructions told.
 
     Args:
+        after: the field after which they stand; before all others, if None. What never changes comes before them.
         outputs: whether the task's output fields come last.
 
     Raises:
@@ -77,13 +78,14 @@ def with_task(
     clashes = [name for name in names if name in phase.fields or name in _PREDICT_OPTIONS]
     if clashes:
         raise ConfigurationError(f"the signature's field {clashes[0]!r} has a name that Pivot's prompts use; rename it")
-    position = list(phase.input_fields).index(after) + 1
+    position = 0 if after is None else list(phase.input_fields).index(after) + 1
     for offset, (name, field) in enumerate(task.input_fields.items()):
         phase = phase.insert(position + offset, name, dspy.InputField(desc=_desc(field)), field.annotation)
     if outputs:
         for name, field in task.output_fields.items():
             phase = phase.append(name, dspy.OutputField(desc=_desc(field)), field.annotation)
-    return phase.with_instructions(f"{phase.instructions}\n\nThe task: {task.instructions}")
+    told: type[dspy.Signature] = phase.with_instructions(f"{phase.instructions}\n\nThe task: {task.instructions}")
+    return told
 
 
 def _desc(field: Any) -> Any:
@@ -140,6 +142,8 @@ def _read(entry: Any, number: int, base: Mapping[str, Step]) -> Step:
     if not isinstance(tool, str) or not tool:
         return Step(id=name, tool="?", problem=f"a step needs the name of its tool: {entry!r:.200}")
     chosen = str(entry.get("id") or (SUBMIT if tool == SUBMIT else name))
+    if args == "":  # an empty tag, to an adapter that reads XML
+        args = None
     if not isinstance(args, (Mapping, type(None))):
         return Step(id=name, tool=tool, problem=f"args is an object of named arguments, not {args!r:.200}")
     fields = {key: entry[key] for key in ("for_each", "expects", "why") if isinstance(entry.get(key), str)}

@@ -29,7 +29,7 @@ class Compose(Phase):
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
-        self.predict = dspy.Predict(with_task(ComposeOutputs, signature, after="observations", outputs=True))
+        self.predict = dspy.Predict(with_task(ComposeOutputs, signature, outputs=True))
 
     def run(self, *, inputs: Mapping[str, Any], execution: Execution) -> Steps[dspy.Prediction]:  # type: ignore[override]
         said = yield from ask(self.predict, observations=digest.observations(execution), **inputs)

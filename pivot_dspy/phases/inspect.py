@@ -71,7 +71,7 @@ class Inspect(Phase):
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
-        self.predict = dspy.Predict(with_task(LocaliseCause, signature, after="suspects"))
+        self.predict = dspy.Predict(with_task(LocaliseCause, signature))
 
     def run(  # type: ignore[override]
         self,

@@ -65,7 +65,7 @@ class Verify(Phase):
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
-        self.predict = dspy.Predict(with_task(JudgeAnswer, signature, after="requirements"))
+        self.predict = dspy.Predict(with_task(JudgeAnswer, signature))
 
     def run(  # type: ignore[override]
         self,

@@ -224,7 +224,8 @@ class Episode:
         for _ in range(repeats):
             session, start = self._place_for(trajectory, base)
             with self.ledger.phase("inspect"):
-                said = yield from self.phases.inspect.run(
+                said = yield from call(
+                    self.phases.inspect,
                     trajectory=trajectory,
                     session=session,
                     requirements=self.requirements,
@@ -305,7 +306,8 @@ class Episode:
         if incumbent.loss.perfect:
             session = self.source.reopen(self.root, self.task)
         with self.ledger.phase("verify"):
-            said = yield from self.phases.verify.run(
+            said = yield from call(
+                self.phases.verify,
                 inspection=incumbent.inspection,
                 requirements=self.requirements,
                 session=session,
@@ -326,16 +328,16 @@ class Episode:
         """
         with self.ledger.phase(phase):
             try:
-                said: dspy.Prediction = yield Effect(lambda: module(**inputs), lambda: module.acall(**inputs))
+                said = yield from call(module, **inputs)
             except (LMError, AdapterParseError) as error:
                 self._failed(phase, error)
-                raise ModelFailed(f"{phase}: {type(error).__name__}: {str(error)[:300]}") from error
+                raise ModelFailed(f"{phase}: {_said(error)}") from error
         return said
 
     def _failed(self, phase: str, error: Exception) -> None:
         if isinstance(error, (LMConfigurationError, LMAuthError)):
             raise error  # nothing that is tried again would help
-        self.tell(Event(kind="failure", message=f"{phase}: {type(error).__name__}: {str(error)[:300]}"))
+        self.tell(Event(kind="failure", message=f"{phase}: {_said(error)}"))
 
     def _settle(self, drafts: tuple[Requirement, ...]) -> None:
         """The first drafts are the settled requirements, even if there are none; later plans do not change them."""
@@ -389,6 +391,16 @@ class Episode:
         return bool(inspection.claims.written) and (bool(inspection.claims.unsupported) or not executable)
 
 
+def call(module: dspy.Module, **inputs: Any) -> Steps[dspy.Prediction]:
+    """A call of a phase as a DSPy module, which callbacks and tracers are told of."""
+    said: dspy.Prediction = yield Effect(lambda: module(**inputs), lambda: module.acall(**inputs))
+    return said
+
+
 def _sampled(rollout: int) -> dict[str, Any] | None:
     """What asks for another sample of a prompt: DSPy's cache gives the first one again without it."""
     return {"rollout_id": rollout, "temperature": 1.0} if rollout else None
+
+
+def _said(error: Exception) -> str:
+    return digest.cut(f"{type(error).__name__}: {' '.join(str(error).split())}", 300)

@@ -75,6 +75,9 @@ class Committer:
     def __deepcopy__(self, memo: dict[int, Any]) -> Committer:
         return self
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()  # what is pickled is a record of a run: it cannot be committed
+
     def run(self, trajectory: Trajectory, verified: Execution) -> Steps[Execution]:
         session = self.source.open_real(self.task)
         ran: list[str] = []

@@ -19,8 +19,9 @@ from programs.deepplanning.shop import RangeKey
 
 KINDS = ("wrong tool", "wrong value", "wrong field", "dropped step", "swapped binding", "wrong id")
 _PATH = r'[A-Za-z_"][\w."]*'
-_COMPARED = re.compile(rf"(?P<path>{_PATH}) ?(?P<op>[=<>!]=|[<>]) ?(?P<literal>'[^']*'|`[^`]*`)")
-_CONTAINED = re.compile(rf"contains\((?P<path>{_PATH}), (?P<literal>'(?:\\'|[^'])*')\)")
+_TEXT = r"'(?:\\'|[^'])*'"
+_COMPARED = re.compile(rf"(?P<path>{_PATH}) ?(?P<op>[=<>!]=|[<>]) ?(?P<literal>{_TEXT}|`[^`]*`)")
+_CONTAINED = re.compile(rf"contains\((?P<path>{_PATH}), (?P<literal>{_TEXT})\)")
 _KEYED = re.compile(rf"&(?P<path>{_PATH})")
 _TAKEN = re.compile(r"(?<=[)\w])\.(?P<path>(?:item\.)?\w+)$")
 _LISTED = {"sizes": "size", "brand_names": "brand", "colors": "color"}
@@ -147,7 +148,8 @@ class Mutator:
             new = self._other(field, [found])
             return _with(step, key, new), f"{new} instead of {found}"
         text, match = found
-        old = json.loads(match["literal"][1:-1]) if match["literal"][0] == "`" else match["literal"][1:-1]
+        inner = match["literal"][1:-1]
+        old = json.loads(inner) if match["literal"][0] == "`" else inner.replace("\\'", "'")
         new = self._other(field, [old], part=match.re is _CONTAINED)
         literal = f"`{json.dumps(new)}`" if match["literal"][0] == "`" else "'" + str(new).replace("'", "\\'") + "'"
         changed = text[: match.start("literal")] + literal + text[match.end("literal") :]

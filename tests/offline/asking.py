@@ -36,7 +36,7 @@ AUDIT = with_task(AuditRequirements, Book, after="known")
 COMPOSE = with_task(ComposeOutputs, Book, after="observations", outputs=True)
 
 
-class RewriteAll(dspy.Signature):
+class RewriteAll(dspy.Signature):  # type: ignore[misc]
     """The trajectory was run. Write all its steps again, better."""
 
     tools: str = dspy.InputField()

@@ -80,7 +80,8 @@ def test_it_says_that_it_simulates_and_the_name_holds_all_settings() -> None:
     assert not is_simulated(dspy.LM("openai/gpt-4o")) and not is_simulated(None)
     shown = "offline/slip=0.25,systematic=0,heed=0.85,relapse=0.05,judge_error=0,latency=0.5,seed=7,refs="
     assert lm.model.startswith(shown)
-    names = {offline_lm([reference(**change)]).model for change in ({}, {"steps": STEPS[:3]}, {"truths": {}})}
+    changes: list[dict[str, Any]] = [{}, {"steps": STEPS[:3]}, {"truths": {}}]
+    names = {offline_lm([reference(**change)]).model for change in changes}
     names.add(offline_lm([reference(revise=lambda sections, steps: steps[::-1])]).model)
     names.add(offline_lm([reference(revise=lambda sections, steps: steps)]).model)
     assert len(names) == 5

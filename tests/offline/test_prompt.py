@@ -82,7 +82,7 @@ class Person(BaseModel):
     tags: list[str] = []
 
 
-class Unknown(dspy.Signature):
+class Unknown(dspy.Signature):  # type: ignore[misc]
     """Something that no phase of PIVOT asks."""
 
     basic_instruction: str = dspy.InputField()

@@ -137,7 +137,7 @@ def test_steps_that_the_reference_does_not_know() -> None:
 
 def test_heed_and_relapse_come_at_their_rates() -> None:
     lm = model(TASKS, heed=0.7, relapse=0.2)
-    shown = {"tools": TOOLS, "report": UNMET}
+    shown: dict[str, Any] = {"tools": TOOLS, "report": UNMET}
     kept = [evolved(lm, [WRONG_B, C, SUBMIT], task=task, kept="a list_rooms -> 4", report=UNMET) for task in TASKS]
     again = [said(REWRITE, lm, task, attempt=lines([A, B, WRONG_C, SUBMIT]), **shown).steps for task in TASKS]
     assert within(sum(step == B for steps in kept for step in steps), len(TASKS), 0.7)
@@ -208,7 +208,7 @@ def test_claims_are_judged_by_what_is_shown() -> None:
 def test_the_judge_errs_at_its_rate() -> None:
     asked = "R9: The room has a projector.\nR8: The room has a view."
     lm = model(TASKS, judge_error=0.3)
-    shown = {"requirements": asked, "observations": OBSERVED, "submitted": "{}"}
+    shown: dict[str, Any] = {"requirements": asked, "observations": OBSERVED, "submitted": "{}"}
     verdicts = [one for task in TASKS for one in said(JUDGE, lm, task, **shown).verdicts]
     assert within(sum(one["holds"] != (one["id"] == "R9") for one in verdicts), len(verdicts), 0.3)
 

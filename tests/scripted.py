@@ -1,0 +1,311 @@
+"""A language model that answers from a script, and two small environments, for the tests."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import dspy
+from dspy.lm15 import Message, Request, Response, Usage, response_to_events
+
+from pivot_dspy.environment.base import CheckResult, Environment, check, tool
+
+PHASES = {
+    "plan": {"requirements", "steps"},
+    "evolve": {"diagnosis", "steps"},
+    "settle": {"requirements"},
+    "audit": {"changes"},
+    "judge": {"verdicts", "unsupported"},
+    "localise": {"diagnosis", "step", "correction"},
+}
+"""The output fields by which a prompt's phase is known; anything else composes."""
+
+GARBAGE = "I would rather talk about the weather."
+
+_HEADER = re.compile(r"^\[\[ ## (\w+) ## \]\]\s*$", re.MULTILINE)
+_OUTPUTS = re.compile(r"Your output fields are:\n(.*?)\nAll interactions", re.DOTALL)
+
+
+class Prompt(NamedTuple):
+    """What the model was asked: its phase, all of the text, and the sections of the last user message."""
+
+    phase: str
+    text: str
+    sections: Mapping[str, str]
+    as_json: bool
+    temperature: float | None
+
+    def section(self, name: str) -> str:
+        return self.sections.get(name, "")
+
+
+Answer = Mapping[str, Any] | str | Exception
+Script = Answer | Callable[[Prompt], Answer] | Sequence[Answer | Callable[[Prompt], Answer]]
+
+
+class Scripted:
+    """An engine whose answers to each phase are given: one for all calls, one for each, or a function of the prompt.
+
+    A mapping is written in the form that the adapter reads; text is sent as it is; an exception is raised. After its
+    last answer a sequence gives garbage, which no phase can read.
+    """
+
+    def __init__(self, **scripts: Script) -> None:
+        self.scripts = scripts
+        self.prompts: list[Prompt] = []
+        self._lock = threading.Lock()
+        self._given: dict[str, int] = {}
+
+    def count(self, phase: str | None = None) -> int:
+        """Calls so far, of one phase or of all."""
+        return sum(1 for prompt in self.prompts if phase in (None, prompt.phase))
+
+    def last(self, phase: str) -> Prompt:
+        return [prompt for prompt in self.prompts if prompt.phase == phase][-1]
+
+    def complete(self, request: Request) -> Response:
+        prompt = _read(request)
+        with self._lock:
+            self.prompts.append(prompt)
+            number = self._given.get(prompt.phase, 0)
+            self._given[prompt.phase] = number + 1
+        script = self.scripts.get(prompt.phase, GARBAGE)
+        if isinstance(script, Sequence) and not isinstance(script, str):
+            script = script[number] if number < len(script) else GARBAGE
+        answer = script(prompt) if callable(script) and not isinstance(script, Exception) else script
+        if isinstance(answer, Exception):
+            raise answer
+        text = answer if isinstance(answer, str) else _written(answer, prompt)
+        return Response(
+            id=None,
+            model=request.model,
+            message=Message.assistant(text),
+            finish_reason="stop",
+            usage=Usage(input_tokens=len(prompt.text) // 4, output_tokens=len(text) // 4),
+        )
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        yield from response_to_events(self.complete(request))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Scripted:
+        return self
+
+    def dump_state(self) -> dict[str, Any]:
+        return {}
+
+
+class AsyncScripted:
+    def __init__(self, engine: Scripted) -> None:
+        self.engine = engine
+
+    async def complete(self, request: Request) -> Response:
+        return self.engine.complete(request)
+
+    async def stream(self, request: Request) -> AsyncIterator[Any]:
+        for event in self.engine.stream(request):
+            yield event
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AsyncScripted:
+        return self
+
+    def dump_state(self) -> dict[str, Any]:
+        return {}
+
+
+def scripted(engine: Scripted | None = None, /, **scripts: Script) -> dspy.LM:
+    """A `dspy.LM` that answers from a script; `lm.engine` is its `Scripted`. Neither cache nor retries."""
+    engine = engine or Scripted(**scripts)
+    return dspy.LM("scripted/model", engine=engine, async_engine=AsyncScripted(engine), cache=False, num_retries=0)
+
+
+def plan(steps: Sequence[Any], requirements: Sequence[Any] = ()) -> dict[str, Any]:
+    """A plan as the model writes it."""
+    return {"requirements": list(requirements), "steps": list(steps)}
+
+
+def rewrite(steps: Sequence[Any], diagnosis: str = "It is mended.") -> dict[str, Any]:
+    """A suffix as the model writes it."""
+    return {"diagnosis": diagnosis, "steps": list(steps)}
+
+
+def step(step_id: str, tool_name: str, /, for_each: str | None = None, **args: Any) -> dict[str, Any]:
+    """A step as the model writes it."""
+    written = {"id": step_id, "tool": tool_name, "args": args}
+    return written if for_each is None else {**written, "for_each": for_each}
+
+
+def submit(**args: Any) -> dict[str, Any]:
+    return step("submit", "submit", **args)
+
+
+def _read(request: Request) -> Prompt:
+    system = request.system or ""
+    system = system if isinstance(system, str) else "".join(part.text for part in system)
+    turns = [message.text or "" for message in request.messages]
+    listed = _OUTPUTS.search(system) or _OUTPUTS.search(turns[-1])
+    outputs = set(re.findall(r"^\d+\. `(\w+)`", listed[1], re.MULTILINE)) if listed else set()
+    phase = next((name for name, fields in PHASES.items() if fields == outputs), "compose")
+    question = turns[-1].rpartition("\n\nRespond with ")[0] or turns[-1]
+    pieces = _HEADER.split(question)
+    sections = {name: text.strip() for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}
+    as_json = "a JSON object" in turns[-1].rpartition("Respond with ")[2]
+    return Prompt(phase, "\n".join([system, *turns]), sections, as_json, request.config.temperature)
+
+
+def _written(answer: Mapping[str, Any], prompt: Prompt) -> str:
+    if prompt.as_json:
+        return json.dumps(answer, ensure_ascii=False)
+    parts = [
+        f"[[ ## {name} ## ]]\n{value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in answer.items()
+    ]
+    return "\n\n".join([*parts, "[[ ## completed ## ]]"])
+
+
+# ---------------------------------------------------------------------------------------------------- the environments
+
+
+class Calls(list[str]):
+    """The tool calls that were really made, in all forks together."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Calls:
+        return self
+
+
+@dataclass(frozen=True)
+class Product:
+    id: str
+    name: str
+    color: str
+    size: str
+    price: int
+
+
+PRODUCTS = (
+    Product("p1", "Trail Cap", "red", "M", 30),
+    Product("p2", "Trail Cap", "red", "L", 40),
+    Product("p3", "City Cap", "blue", "L", 25),
+    Product("p4", "Rain Coat", "red", "L", 90),
+)
+
+
+class Store(Environment):
+    """A shop: find products by color and size, put them in the cart."""
+
+    policy = "Buy nothing that is not asked for."
+    vocabulary = "Write what is asked for as it is written in the store."
+    orientation = ("colors",)
+
+    def __init__(self, calls: Calls | None = None) -> None:
+        self.calls = Calls() if calls is None else calls
+        self.cart: list[str] = []
+        self.checks: list[tuple[str, str, dict[str, Any]]] = []
+
+    @tool(effect="read")
+    def colors(self) -> list[str]:
+        """All colors."""
+        self.calls.append("colors")
+        return sorted({product.color for product in PRODUCTS})
+
+    @tool(effect="read")
+    def find(self, color: str | None = None, size: str | None = None) -> dict[str, list[str]]:
+        """Ids of the products that match."""
+        self.calls.append("find")
+        found = (p for p in PRODUCTS if color in (None, p.color) and size in (None, p.size))
+        return {"ids": [product.id for product in found]}
+
+    @tool(effect="read")
+    def details(self, ids: list[str]) -> list[Product]:
+        """The records of the products."""
+        self.calls.append("details")
+        return [product for product in PRODUCTS if product.id in ids]
+
+    @tool(effect="write")
+    def add(self, product_id: str) -> dict[str, Any]:
+        """Put a product in the cart."""
+        self.calls.append(f"add {product_id}")
+        if product_id not in {product.id for product in PRODUCTS}:
+            raise LookupError(f"no product is called {product_id!r}")
+        self.cart.append(product_id)
+        return {"items": list(self.cart), "price": self._price()}
+
+    @tool(effect="irreversible")
+    def order(self) -> str:
+        """Order what is in the cart."""
+        self.calls.append("order")
+        return f"ordered {', '.join(self.cart)}"
+
+    @check
+    def item(self, color: str | None = None, size: str | None = None, name: str | None = None) -> CheckResult:
+        """Some product in the cart has the color, size and name."""
+        held = [product for product in PRODUCTS if product.id in self.cart]
+        fitting = [p for p in PRODUCTS if color in (None, p.color) and size in (None, p.size) and name in (None, p.name)]
+        said = ", ".join(f"{p.id} is {p.color}, {p.size}, {p.name}" for p in held) or "the cart is empty"
+        return CheckResult(
+            any(p in fitting for p in held), said, f"it is met by {', '.join(p.id for p in fitting)}", tuple(self.cart)
+        )
+
+    @check
+    def total(self, max: int) -> CheckResult:
+        """The prices in the cart sum up to at most max."""
+        return CheckResult(self._price() <= max, f"total {self._price()}")
+
+    @check
+    def only(self, count: int) -> tuple[bool, str]:
+        """The cart holds so many products."""
+        return len(self.cart) == count, f"{len(self.cart)} in the cart"
+
+    def begin_checks(self, checks: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+        self.checks = list(checks)
+
+    def describe(self) -> str:
+        return f"Cart: {', '.join(self.cart) or 'empty'}"
+
+    def _price(self) -> int:
+        return sum(product.price for product in PRODUCTS if product.id in self.cart)
+
+
+class Calendar(Environment):
+    """Meetings; searching needs a permission that is not given from the start."""
+
+    def __init__(self, calls: Calls | None = None) -> None:
+        self.calls = Calls() if calls is None else calls
+        self.scopes: set[str] = set()
+        self.meetings: list[str] = []
+
+    @tool(effect="read")
+    def search(self, day: str) -> list[str]:
+        """Free hours of a day."""
+        self.calls.append("search")
+        if "calendar.read" not in self.scopes:
+            raise PermissionError("403: this call needs the scope calendar.read")
+        return [f"{day} 10:00", f"{day} 11:00"]
+
+    @tool(effect="write")
+    def grant(self, scope: str) -> str:
+        """Ask for a scope."""
+        self.calls.append("grant")
+        self.scopes.add(scope)
+        return f"{scope} granted"
+
+    @tool(effect="write")
+    def book(self, hour: str) -> str:
+        """Book an hour."""
+        self.calls.append("book")
+        self.meetings.append(hour)
+        return hour
+
+    @check
+    def booked(self, day: str) -> tuple[bool, str]:
+        """There is one meeting, on that day."""
+        return len(self.meetings) == 1 and self.meetings[0].startswith(day), f"meetings: {self.meetings}"

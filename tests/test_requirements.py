@@ -1,0 +1,252 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pivot_dspy import requirements as module
+from pivot_dspy.environment.base import CheckResult, Environment, check, tool
+from pivot_dspy.environment.marked import toolbox_of
+from pivot_dspy.environment.source import Source
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.requirements import Finding, Requirement, Requirements, compile_drafts, evaluate
+from pivot_dspy.trajectory import Execution, Trajectory
+from tests.scripted import Store
+
+TOOLBOX = toolbox_of(Store)
+NOTHING = Execution(trajectory=Trajectory())
+RED = {"id": "R1", "check": "item", "args": {"color": "red"}}
+
+
+def given_by_user(*entries):
+    return module.given(entries, TOOLBOX)
+
+
+# ------------------------------------------------------------------------------------------------------ what users pass
+
+
+def test_a_user_passes_texts_records_and_requirements():
+    texts, record, made = given_by_user("Be quick.", RED, Requirement(id="X", test=lambda e: True))
+    assert (texts.id, texts.text, texts.executable) == ("U1", "Be quick.", False)
+    assert (record.id, record.check, record.args, record.executable) == ("R1", "item", {"color": "red"}, True)
+    assert made.executable
+    assert {item.origin for item in (texts, record, made)} == {"user"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"check": "colour", "args": {}}, "no check is called 'colour'; checks: item, total, only"),
+        ({"check": "total", "args": {"max": "a lot"}}, "max"),
+        ({"check": "total", "args": {}}, "expected total"),
+        ({"id": "R1"}, "says nothing"),
+        ("  ", "says nothing"),
+        ({"text": "x", "weight": 0}, "not well formed"),
+        ({"text": "x", "importance": 1}, "not well formed"),
+        (7, "is a text, a record or a Requirement"),
+    ],
+)
+def test_what_cannot_be_a_requirement_is_refused_with_its_remedy(entry, said):
+    with pytest.raises(ConfigurationError, match=said):
+        given_by_user(entry)
+
+
+def test_two_requirements_of_one_name_are_refused():
+    with pytest.raises(ConfigurationError, match="two requirements are called 'R1'"):
+        given_by_user(RED, {"id": "R1", "text": "x"})
+
+
+# ------------------------------------------------------------------------------------------------- what a model writes
+
+
+def test_a_draft_with_a_fitting_check_is_executable():
+    [compiled] = compile_drafts([RED], TOOLBOX)
+    assert (compiled.id, compiled.check, compiled.args, compiled.origin) == ("R1", "item", {"color": "red"}, "task")
+
+
+def test_arguments_may_stand_beside_the_name_of_the_check():
+    [compiled] = compile_drafts([{"id": "R1", "check": "total", "max": 50, "hard": False}], TOOLBOX)
+    assert compiled.args == {"max": 50} and not compiled.hard
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        {"id": "R1", "check": "colour", "args": {"is": "red"}},
+        {"id": "R1", "check": "total", "args": {"max": "a lot"}},
+        {"id": "R1", "check": "total", "args": {"min": 5}},
+        {"id": "R1", "check": ["item"], "args": {}},
+    ],
+)
+def test_a_draft_that_no_check_fits_stays_as_text(draft):
+    [compiled] = compile_drafts([draft], TOOLBOX)
+    assert not compiled.executable and json.loads(compiled.text) == draft
+    [compiled] = compile_drafts([{**draft, "text": "It is red."}], TOOLBOX)
+    assert not compiled.executable and compiled.text == "It is red."
+
+
+def test_names_that_are_taken_get_another():
+    taken = given_by_user({"id": "R1", "text": "mine"})
+    compiled = compile_drafts([RED, RED, {"text": "x"}], TOOLBOX, taken=taken)
+    assert len({item.id for item in (*taken, *compiled)}) == 4
+
+
+json_data = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["id", "text", "check", "args", "hard", "max", "x"]), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(json_data)
+def test_no_draft_raises_and_none_with_words_is_dropped(drafts):
+    compiled = compile_drafts(drafts, TOOLBOX)
+    assert len({item.id for item in compiled}) == len(compiled)
+    if isinstance(drafts, list):
+        worded = [d for d in drafts if isinstance(d, dict) and (d.get("text") or d.get("check"))]
+        assert len(compiled) >= len(worded)
+
+
+# ---------------------------------------------------------------------------------------------------------- amendments
+
+
+@given(st.sampled_from(["user", "person"]), st.booleans())
+def test_what_a_person_asked_for_is_never_altered(origin, drop):
+    settled = Requirements(items=(Requirement(id="R1", text="x", origin=origin),))
+    with pytest.raises(ConfigurationError, match=f"given by a {origin}"):
+        settled.amend("R1", None if drop else Requirement(id="R1", text="y"), reason="it is hard", by="audit")
+
+
+def test_an_amendment_is_recorded_with_its_reason():
+    settled = Requirements(items=(Requirement(id="R1", text="x"), Requirement(id="R2", text="y")))
+    changed = settled.amend("R1", Requirement(id="R1", text="z"), reason="misread", by="audit")
+    dropped = changed.amend("R2", None, reason="nobody asked", by="audit")
+    added = dropped.amend("R3", Requirement(id="R3", text="w"), reason="forgotten", by="lesson")
+    assert [item.text for item in added.items] == ["z", "w"]
+    assert [(a.requirement, a.reason, a.by) for a in added.amendments] == [
+        ("R1", "misread", "audit"), ("R2", "nobody asked", "audit"), ("R3", "forgotten", "lesson"),
+    ]  # fmt: skip
+    assert added.amendments[0].before.text == "x" and added.amendments[1].after is None
+    assert settled.amendments == ()
+    assert Requirements.model_validate_json(added.model_dump_json()) == added
+    with pytest.raises(ConfigurationError, match="reason"):
+        settled.amend("R1", None, reason=" ", by="audit")
+
+
+def test_a_missing_requirement_is_a_key_error():
+    with pytest.raises(KeyError):
+        Requirements()["R1"]
+
+
+# ---------------------------------------------------------------------------------------------------------- evaluation
+
+
+def open_session(environment=Store):
+    return Source(environment, timeout=None).open(None)
+
+
+def settled(*items):
+    return Requirements(items=given_by_user(*items))
+
+
+def test_checks_tests_and_texts():
+    session = open_session()
+    session.environment.add("p2")
+    found = evaluate(
+        settled(RED, {"id": "R2", "check": "total", "args": {"max": 30}}, {"id": "R3", "text": "It is nice."},
+                Requirement(id="R4", test=lambda e: e is NOTHING), Requirement(id="R5", test=lambda e: (False, "because"))),
+        NOTHING, session,
+    )  # fmt: skip
+    assert [(f.requirement, f.status) for f in found] == [
+        ("R1", "holds"), ("R2", "violated"), ("R3", "unjudged"), ("R4", "holds"), ("R5", "violated"),
+    ]  # fmt: skip
+    assert found[1].evidence == "total 40" and found[4].evidence == "because"
+    assert [f.holds for f in found] == [True, False, False, True, False]
+    assert Finding.model_validate_json(found[0].model_dump_json()).status == "holds"
+
+
+def test_a_hint_and_what_it_is_about_come_along_where_a_check_fails():
+    session = open_session()
+    session.environment.add("p3")
+    [found] = evaluate(settled(RED), NOTHING, session)
+    assert found.hint == "it is met by p1, p2, p4" and found.about == ("p3",)
+    session.environment.add("p1")
+    [found] = evaluate(settled(RED), NOTHING, session)
+    assert found.hint == ""
+
+
+def test_checks_are_told_of_all_checks_and_run_on_a_fork():
+    told = []
+
+    class Nosy(Environment):
+        def __init__(self):
+            self.touched = []
+
+        @tool(effect="read")
+        def look(self) -> list[str]:
+            return self.touched
+
+        def begin_checks(self, checks):
+            told.append((id(self), list(checks)))
+
+        @check
+        def sneaky(self) -> bool:
+            self.touched.append("x")  # it writes all the same
+            return len(self.touched) == 1
+
+    session = open_session(Nosy)
+    requirement = Requirement(id="R1", check="sneaky")
+    for _ in range(2):
+        [found] = evaluate(Requirements(items=(requirement,)), NOTHING, session)
+        assert found.holds
+    assert session.environment.touched == []
+    assert all(instance != id(session.environment) for instance, _ in told)
+    assert [checks for _, checks in told] == [[("R1", "sneaky", {})]] * 2
+
+
+class Broken(Environment):
+    @tool(effect="read")
+    def look(self) -> int:
+        return 1
+
+    @check
+    def loud(self) -> bool:
+        raise RuntimeError("no luck")
+
+    @check
+    def silent(self) -> bool:
+        return None  # type: ignore[return-value]
+
+
+class BrokenFrom(Broken):
+    def begin_checks(self, checks):
+        raise RuntimeError("cannot begin")
+
+
+@pytest.mark.parametrize(
+    ("environment", "name", "said"),
+    [(Broken, "loud", "no luck"), (Broken, "silent", "a check returns"), (BrokenFrom, "silent", "cannot begin")],
+)
+def test_a_check_that_breaks_is_not_met_and_says_why(environment, name, said):
+    [found] = evaluate(Requirements(items=(Requirement(id="R1", check=name),)), NOTHING, open_session(environment))
+    assert found.status == "violated" and said in found.evidence
+
+
+@pytest.mark.parametrize("result", [None, "yes", (), (True, "a", "b", (), "e")])
+def test_a_test_that_says_nothing_clear_is_not_met(result):
+    [found] = evaluate(Requirements(items=(Requirement(id="R1", test=lambda e: result),)), NOTHING, open_session())
+    assert found.status == "violated" and "a check returns" in found.evidence
+
+
+def test_a_test_may_return_a_check_result():
+    requirement = Requirement(id="R1", test=lambda e: CheckResult(False, "e", "h", ("p1",)))
+    [found] = evaluate(Requirements(items=(requirement,)), NOTHING, open_session())
+    assert (found.evidence, found.hint, found.about) == ("e", "h", ("p1",))
+
+
+def test_how_a_requirement_reads():
+    assert Requirement(id="R1", check="item", args={"color": "red"}).to_prompt() == 'R1: item {"color": "red"}'
+    assert Requirement(id="R2", text="Be nice.", hard=False).to_prompt() == "R2: Be nice. (soft)"
+    both = Requirement(id="R3", check="only", args={"count": 1}, text="One.")
+    assert both.to_prompt() == 'R3: only {"count": 1} - One.'
