@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pivot_dspy.environment.base import Environment
+from pivot_dspy.gradient import Gradient
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution, Observation, Step
 
@@ -23,6 +24,7 @@ STATE_CAP = 1200
 KEPT_CAP = 1200
 OPEN_CAP = 4800
 UNMET_CAP = 3400
+BLAME_CAP = 1600
 REPORT_CAP = 4800
 """About 1,200 tokens."""
 OBSERVATIONS_CAP = 9600
@@ -194,7 +196,14 @@ def _shortened(step: Step, text: str, cap: int) -> str:
 
 def _cut_value(value: Any, cap: int) -> Any:
     said = compact(value)
-    return value if len(said) <= cap else cut(value if isinstance(value, str) else said, cap)
+    if len(said) <= cap:
+        return value
+    if not isinstance(value, list):
+        return cut(value if isinstance(value, str) else said, cap)
+    left, shown = cap - _SUFFIX, 0
+    while shown < len(value) and (left := left - len(compact(value[shown])) - 2) >= 0:
+        shown += 1
+    return [*value[:shown], f"… (+{len(value) - shown} more)"]
 
 
 def unmet(requirements: Requirements, findings: Iterable[Finding]) -> str:
@@ -207,7 +216,7 @@ def unmet(requirements: Requirements, findings: Iterable[Finding]) -> str:
         elif finding.status == "unjudged":
             said.append((requirements[finding.requirement].to_prompt(), "not judged yet", ""))
     texts = [part for parts in said for part in parts if part]
-    level = fair([*map(len, texts)], UNMET_CAP - 4 * len(said))
+    level = fair([*map(len, texts)], UNMET_CAP - 8 * len(said))
     lines = []
     for text, evidence, hint in said:
         lines.append(f"{cut(_line(text), level)} - {cut(_line(evidence), level)}")
@@ -229,6 +238,12 @@ def report(execution: Execution, requirements: Requirements, findings: Sequence[
         lines.append(f"{holding} of {len(requirements.items)} requirements hold.")
     text = unmet(requirements, findings)
     return cut("\n".join([*lines, text]).strip(), REPORT_CAP)
+
+
+def blame(gradient: Gradient) -> str:
+    """The gradient in a few lines, each of them capped, and all together."""
+    lines = gradient.to_text().splitlines()
+    return cut("\n".join(cut(line, BLAME_CAP // 3) for line in lines), BLAME_CAP)
 
 
 def observations(execution: Execution, cap: int = OBSERVATIONS_CAP) -> str:

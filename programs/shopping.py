@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import dspy
-from pivot_dspy.offline import is_simulated, offline_lm
+from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from pivot_dspy import Budget, Event, Pivot, PivotError, PlanningFailed, Refined, Refiner
 from pivot_dspy.history import accepted_losses, first_suspect_right
+from pivot_dspy.offline import is_simulated, offline_lm
 from programs.deepplanning.environment import Market, Shopping, final_cart
 from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import Case, DataError, hub_directory, load_annotation, load_cases, load_gold
@@ -216,16 +217,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(record: dict[str, Any], console: Console) -> None:
-    table = Table(title="DeepPlanning shopping", title_justify="left")
-    for name in ("task", "verified", "official", "strict", "losses", "LM calls", "tokens", "tools run", "reused", "s"):
-        table.add_column(name, justify="left" if name in ("task", "losses") else "right")
+    table = Table(title="DeepPlanning shopping", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
+    for name in ("task", "verified", "official", "strict", "loss", "calls", "tokens", "tools", "reused", "s"):
+        table.add_column(name, justify="left" if name in ("task", "loss") else "right", no_wrap=True)
     for task in record["tasks"]:
+        ends = dict.fromkeys((*task["losses"][:1], *task["losses"][-1:]))
         table.add_row(
             task["id"],
             "yes" if task["verified"] else "no",
             f"{task['official_score']:.2f}",
             "pass" if task["strict_pass"] else "-",
-            " > ".join(f"{loss:.2f}" for loss in task["losses"]),
+            " > ".join(f"{loss:.2f}" for loss in ends),
             str(task["lm_calls"]),
             str(task["prompt_tokens"] + task["completion_tokens"]),
             str(task["tool_calls"]),
@@ -234,16 +236,22 @@ def _show(record: dict[str, Any], console: Console) -> None:
         )
     console.print(table)
     totals = record["summary"]
-    console.print(
-        f"{totals['tasks']} tasks: verified {totals['verified_rate']:.0%}, official {totals['official_pass_rate']:.0%}, "
-        f"strict {totals['strict_pass_rate']:.0%} (first plan {totals['first_strict_pass_rate']:.0%}); "
-        f"{totals['lm_calls_per_task']:.1f} LM calls and "
-        f"{totals['prompt_tokens_per_task'] + totals['completion_tokens_per_task']:.0f} tokens a task"
-    )
-    if record["lm"]["simulated"]:
+    if totals["tasks"]:
+        tokens = totals["prompt_tokens_per_task"] + totals["completion_tokens_per_task"]
         console.print(
-            f"Model: {record['lm']['name']}: SIMULATED, with the slip rates above; it says nothing of any real model."
+            f"{totals['tasks']} tasks: verified {totals['verified_rate']:.0%}, official "
+            f"{totals['official_pass_rate']:.0%}, strict {totals['strict_pass_rate']:.0%} (first plan "
+            f"{totals['first_strict_pass_rate']:.0%}); {totals['lm_calls_per_task']:.1f} LM calls, {tokens:.0f} tokens a "
+            "task",
+            soft_wrap=True,
         )
+        for phase, spent in totals["phases_per_task"].items():
+            used = spent["prompt_tokens"] + spent["completion_tokens"]
+            if spent["lm_calls"]:
+                console.print(f"  {phase}: {spent['lm_calls']:.2f} calls, {used:.0f} tokens a task")
+    if record["lm"]["simulated"]:
+        console.print(f"Model: {record['lm']['name']}", soft_wrap=True)
+        console.print("SIMULATED: it slips and repairs at these rates, and says nothing of any real model.")
 
 
 if __name__ == "__main__":

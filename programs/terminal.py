@@ -182,7 +182,8 @@ class Narrator(BaseCallback):  # type: ignore[misc]
             self.say(f"{event.kind}ed", event.message)
         elif event.kind == "accept":
             came = f"{before.total:.3f} → " if before else ""
-            self.say("accepted", f"{came}{event.loss.total:.3f}{'' if before else ', the first'}", "green")
+            note = event.message or ("" if before else "the first")
+            self.say("accepted", f"{came}{event.loss.total:.3f}{', ' if note else ''}{note}", "green")
             self._incumbent = event.loss
         else:
             stays = f"; the incumbent has {before.total:.3f}" if before else ""

@@ -1,11 +1,11 @@
-"""What all tests share: the repository on the path, and no cache or model of the machine that runs them."""
+"""What all tests share: the repository on the path, and texts to compare with."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
-import dspy
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -15,7 +15,15 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
 @pytest.fixture
-def no_lm():
-    """No language model is configured, so that a call of one fails."""
-    with dspy.context(lm=None):
-        yield
+def snapshot():
+    """Compares a text with the file of that name under `tests/snapshots`; UPDATE_SNAPSHOTS=1 writes the file."""
+
+    def compare(name: str, text: str) -> None:
+        path = SNAPSHOTS / name
+        if os.environ.get("UPDATE_SNAPSHOTS"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n", encoding="utf-8")
+        assert path.exists(), f"{path.name} is missing; UPDATE_SNAPSHOTS=1 writes it"
+        assert path.read_text(encoding="utf-8") == text + "\n", "the prompt changed; UPDATE_SNAPSHOTS=1 accepts it"
+
+    return compare

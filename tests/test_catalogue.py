@@ -25,15 +25,16 @@ class Book(dspy.Signature):
 
 
 def test_submit_names_the_output_fields_with_types_and_what_they_mean():
-    line, *types = submit_line(Book.output_fields).splitlines()
+    types: dict[str, str] = {}
+    line = submit_line(Book.output_fields, types)
     assert line.startswith("- submit(room: Room, rooms: [Room], verdict: 'yes' | 'no', count: int)")
     assert "room: the one that was booked" in line and "count: how many" in line and "rooms: " in line
     assert "${" not in line
-    assert types == ["Room = {id, seats: int}"]
+    assert types == {"Room": "{id, seats: int}"}
 
 
 def test_a_string_signature_has_no_descriptions():
-    line = submit_line(dspy.Signature("question -> answer").output_fields)
+    line = submit_line(dspy.Signature("question -> answer").output_fields, {})
     assert line == "- submit(answer: str)  # ends the trajectory with the answer"
 
 

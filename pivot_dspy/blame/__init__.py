@@ -41,8 +41,9 @@ def rank(
         return ()
     found = list(faults.clues(inquiry))
     if inquiry.violated or inquiry.execution.discrepancies:
-        for rules in (asked.clues, links.clues, origins.clues, origins.unexplained):
+        for rules in (asked.clues, links.clues, origins.clues):
             found += rules(inquiry)
+        found += [*origins.unrelated(inquiry, found), *origins.unexplained(inquiry)]
     return _ranked(found)
 
 

@@ -38,7 +38,8 @@ def _of_fact(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]) 
     elif best is None:
         if not step.is_submit and _foreign(inquiry, step, fact):
             text = f"{show(fact.written)} stands neither in the task nor in a requirement nor in an earlier result"
-            yield inquiry.clue(step.id, "wrong_value", Weight.FOREIGN, text)
+            suspicious = fact in inquiry.matching.said[step.id].given or _implicated(inquiry, step.id)
+            yield inquiry.clue(step.id, "wrong_value", Weight.FOREIGN if suspicious else Weight.VARIATION, text)
     elif best is Relation.TIGHTER:
         # To ask for more than is required may be a choice, but not by a number that stands nowhere.
         if isinstance(fact.value, float) and not inquiry.known.has(fact.value):
@@ -91,6 +92,11 @@ def _elsewhere(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]
     text = f"it selects by {fact}, and {names[0]} asks {meant[0].fact}"
     correction = f"compare {right}, not {wrong}, with {show(fact.written)} ({names[0]})"
     return inquiry.clue(step.id, "wrong_field", weight, text, correction, names)
+
+
+def _implicated(inquiry: Inquiry, step_id: str) -> bool:
+    """Whether the step or one below it failed, or brought in what a violated requirement is about."""
+    return inquiry.troubled(step_id) or any(one in inquiry.involved for one in (step_id, *inquiry.graph.below(step_id)))
 
 
 def _foreign(inquiry: Inquiry, step: Step, fact: Fact) -> bool:

@@ -53,6 +53,8 @@ class Weight:
     """The evidence mentions a value of its arguments."""
     VARIATION = 15
     """It does otherwise than all steps like it."""
+    UNRELATED = 12
+    """Every step ran, and nothing has to do with a violated requirement."""
     UNEXPLAINED = 10
     """What went wrong depends on it."""
 

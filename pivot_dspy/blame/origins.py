@@ -32,6 +32,29 @@ def clues(inquiry: Inquiry) -> Iterator[Clue]:
     yield from _odd(inquiry, {*involved, *inquiry.failed})
 
 
+def unrelated(inquiry: Inquiry, clues: Collection[Clue]) -> Iterator[Clue]:
+    """Where every step ran and no clue speaks of a violated requirement, something for it may be missing."""
+    if inquiry.failed:
+        return
+    explained = {name for clue in clues for name in clue.requirements}
+    for name in inquiry.violated:
+        if name not in explained:
+            text = f"no step has to do with {name}: {inquiry.violated[name].evidence}"
+            yield inquiry.missing(_place(inquiry, name), Weight.UNRELATED, text, inquiry.violated[name].hint, [name])
+
+
+def _place(inquiry: Inquiry, name: str) -> int:
+    """Where a step for a requirement belongs, if there is one step for each requirement of its check, in their order."""
+    items = inquiry.requirements.items
+    check = next(item.check for item in items if item.id == name)
+    like = [item.id for item in items if item.check is not None and item.check == check]
+    position = inquiry.graph.position
+    acting = [one for one in inquiry.matching.choosers if one in inquiry.graph.writes]
+    if len(like) > 1 and len(acting) == len(like) - 1 and like.index(name) < len(acting):
+        return position[acting[like.index(name)]]
+    return max((position[one] + 1 for one in acting), default=inquiry.end)
+
+
 def unexplained(inquiry: Inquiry) -> Iterator[Clue]:
     """The earliest step that any symptom depends on, and the others after it."""
     symptoms = {d.step for d in inquiry.execution.discrepancies if d.step is not None}

@@ -140,15 +140,17 @@ def _declared(given: Any) -> type[Environment] | None:
             f"got {given!r:.80}; make one of tools with pivot_dspy.from_functions"
         )
     try:
-        hint = get_type_hints(given).get("return", Environment)
+        hint = get_type_hints(given).get("return")
     except (TypeError, NameError):
         return None
-    if not (isinstance(hint, type) and issubclass(hint, Environment)):
+    if not isinstance(hint, type) or issubclass(Environment, hint):
+        return None
+    if not issubclass(hint, Environment):
         raise ConfigurationError(
             f"{given!r:.80} says that it returns {hint!r:.80}; a function given as environment must return an "
             "Environment; make one of tools with pivot_dspy.from_functions"
         )
-    return None if hint is Environment else hint
+    return hint
 
 
 def _takes_task(factory: Any) -> bool:

@@ -70,7 +70,7 @@ class Evolve(Phase):
             kept=digest.kept_steps(execution, locus, environment),
             open_steps=digest.open_steps(execution, locus, environment) or "none: add what is missing",
             report=digest.report(execution, requirements, findings),
-            blame=gradient.to_text(),
+            blame=digest.blame(gradient),
             **inputs,
         )
         prefix = parent.steps[:locus]

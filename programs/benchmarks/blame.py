@@ -201,7 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = Console()
     try:
-        outcomes = list(measure(options.data, each=options.each, seed=options.seed, style=options.style, half=options.half))
+        drawn = {"each": options.each, "seed": options.seed, "style": options.style, "half": options.half}
+        outcomes = list(measure(options.data, **drawn))
     except DataError as error:
         Console(stderr=True).print(f"[red]{error}")
         return 2

@@ -4,8 +4,10 @@ import asyncio
 
 try:
     from mcp.server.mcpserver import MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
 except ImportError:  # MCP 1
     from mcp.server.fastmcp import FastMCP as MCPServer
+    from mcp.server.fastmcp.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from typing_extensions import TypedDict
 
@@ -47,7 +49,7 @@ async def slow(seconds: float) -> int:
 def book(room: str) -> Room:
     """Book a room."""
     if room in booked:
-        raise ValueError(f"{room} is taken")
+        raise ToolError(f"{room} is taken")
     booked.append(room)
     return Room(name=room, seats=4)
 

@@ -133,7 +133,8 @@ def test_further_candidates_do_not_repeat_the_requirements() -> None:
     printed = io.StringIO()
     shelf = Shelf()
     narrator = Narrator(Console(file=printed, width=100), shelf)
-    with dspy.context(lm=choose_lm(None, [REFERENCE], seed=5, slip=1.0), callbacks=[narrator]):
+    misread = Reference(match=REQUEST, requirements=REFERENCE.requirements, steps=tuple(WRONG))
+    with dspy.context(lm=choose_lm(None, [misread], slip=0.0), callbacks=[narrator]):
         Pivot("request -> number: int", shelf, on_event=narrator, candidates=3, max_iters=0)(request=REQUEST)
     assert printed.getvalue().count("PLAN  another candidate") == 2
     assert printed.getvalue().count("has_taken {") == 1

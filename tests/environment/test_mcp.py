@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pivot_dspy._drive import adrive, drive
+from pivot_dspy.environment.functions import FunctionEnvironment
+from pivot_dspy.environment.mcp import from_mcp
+from pivot_dspy.environment.source import Source
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.execution import execute
+from pivot_dspy.trajectory import Execution, Step, Trajectory
+
+mcp = pytest.importorskip("mcp")
+SERVER = Path(__file__).with_name("mcp_server.py")
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[Any]:
+    """A session with a server in a process of its own, over stdio."""
+    from mcp.client.stdio import stdio_client
+
+    server = mcp.StdioServerParameters(command=sys.executable, args=[str(SERVER)])
+    with open("/dev/null", "w") as nowhere:  # noqa: SIM117
+        async with stdio_client(server, errlog=nowhere) as (read, write), mcp.ClientSession(read, write) as session:
+            await session.initialize()
+            yield session
+
+
+def served(body: Callable[[Any], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with connected() as session:
+            await body(session)
+
+    asyncio.run(main())
+
+
+def plan(*calls: tuple[str, dict[str, Any]]) -> Trajectory:
+    return Trajectory(steps=tuple(Step(id=f"s{n}", tool=name, args=args) for n, (name, args) in enumerate(calls)))
+
+
+def told(execution: Execution) -> list[Any]:
+    return [o.value if o.ok else o.fault.kind if o.fault else o.status for o in execution.observations]
+
+
+CALLS = (
+    ("rooms", {"least": 5}),
+    ("bookings", {}),
+    ("greeting", {}),
+    ("book", {"room": "$s0.result[0].name"}),
+    ("burn", {}),
+    ("rooms", {"least": "many"}),
+    ("slow", {"seconds": 5}),
+    ("slow", {"seconds": 0}),
+)
+ANSWERS = [
+    {"result": [{"name": "Red", "seats": 9}]},
+    {"booked": []},
+    "Good day: {not JSON}",
+    "withheld",
+    "withheld",
+    "bad_arguments",
+    "timeout",
+    {"result": 1},
+]
+
+
+def test_a_server_is_an_environment_in_which_reads_run_and_writes_wait() -> None:
+    async def body(session: Any) -> None:
+        environment = await from_mcp(session)
+        assert environment.toolbox.render_tools().splitlines() == [
+            "- rooms(least: int = 0) -> {result: [{name, seats: int}]}  # Rooms with at least so many seats.",
+            "- bookings()  # What is booked, as JSON in text.",
+            "- greeting()  # Plain text.",
+            "- slow(seconds: float) -> {result: int}  # Answers late.",
+            "- book(room: str) -> {name, seats: int}  [write]  # Book a room.",
+            "- burn() -> {result: bool}  [irreversible]  # Burn it all down.",
+            "- paint(room: str, colour?: str) -> {result}  [write]  # Says nothing of its effect.",
+        ]
+        source = Source(environment, timeout=0.5)
+        opened = source.open(None)
+        assert opened.family.tier == "live"
+        assert told((await adrive(execute(plan(*CALLS), opened))).execution) == ANSWERS
+        # From another thread, the calls go to the session's own loop.
+        from_thread = await asyncio.to_thread(lambda: drive(execute(plan(*CALLS), opened)))
+        assert told(from_thread.execution) == ANSWERS
+        elsewhere = await asyncio.to_thread(lambda: asyncio.run(adrive(execute(plan(*CALLS), opened))))
+        assert told(elsewhere.execution) == ANSWERS
+
+    served(body)
+
+
+def test_committed_writes_run_and_errors_of_the_server_are_faults() -> None:
+    async def body(session: Any) -> None:
+        environment = await from_mcp(session)
+        real = Source(environment).open_real(None)
+        trajectory = plan(
+            ("book", {"room": "Blue"}), ("book", {"room": "Blue"}), ("paint", {"room": "Blue"}), ("bookings", {})
+        )
+        execution = (await adrive(execute(trajectory, real))).execution
+        taken = {"name": "Blue", "seats": 4}
+        assert told(execution) == [taken, "tool_error", {"result": "Blue is None"}, {"booked": ["Blue"]}]
+        assert "Blue is taken" in execution.discrepancies[0].message
+
+    served(body)
+
+
+def test_a_sync_call_that_would_block_the_sessions_loop_says_what_to_do() -> None:
+    async def body(session: Any) -> None:
+        opened = Source(await from_mcp(session)).open(None)
+        with pytest.raises(ConfigurationError, match=r"needs this event loop.*use `await \.\.\.\.acall"):
+            drive(execute(plan(("bookings", {})), opened))
+
+    served(body)
+
+
+def test_a_session_that_has_ended_is_a_fault_and_no_wait() -> None:
+    kept: list[FunctionEnvironment] = []
+
+    async def body(session: Any) -> None:
+        kept.append(await from_mcp(session))
+
+    served(body)
+    execution = drive(execute(plan(("bookings", {})), Source(kept[0]).open(None))).execution
+    assert "the event loop of the MCP session has ended" in execution.discrepancies[0].message
+
+
+def test_effects_given_outweigh_hints() -> None:
+    async def body(session: Any) -> None:
+        environment = await from_mcp(session, effects={"rooms": "write", "burn": "read"})
+        effects = {name: spec.effect for name, spec in environment.toolbox.tools.items()}
+        assert (effects["rooms"], effects["burn"], effects["greeting"]) == ("write", "read", "read")
+        reading = Source(await from_mcp(session, effects="read", orientation=["bookings"]))
+        assert reading.open(None).family.tier == "fork"
+        with pytest.raises(ConfigurationError, match="effects names romms, which is no tool"):
+            await from_mcp(session, effects={"romms": "read"})
+        with pytest.raises(ConfigurationError, match="orientation names 'book'"):
+            await from_mcp(session, orientation=["book"])
+
+    served(body)
+
+
+class Paged:
+    """A session whose server lists its tools over several pages, in the form of MCP 1 or 2."""
+
+    def __init__(self, tools: list[Any], *, by_params: bool) -> None:
+        self.tools = tools
+        self.list_tools = self._by_params if by_params else self._by_cursor
+
+    async def _by_params(self, *, params: Any = None) -> Any:
+        return self._page(params.cursor if params else None)
+
+    async def _by_cursor(self, cursor: str | None = None) -> Any:
+        return self._page(cursor)
+
+    def _page(self, cursor: str | None) -> Any:
+        start = int(cursor or 0)
+        following = str(min(start + 2, len(self.tools) - 1))  # the last page names itself, as a broken server may
+        return mcp.types.ListToolsResult(tools=self.tools[start : start + 2], nextCursor=following)
+
+
+def listed(*names: str, **more: Any) -> list[Any]:
+    return [mcp.types.Tool(name=name, inputSchema={"type": "object", **more}) for name in names]
+
+
+@pytest.mark.parametrize("by_params", [False, True])
+async def test_all_pages_are_followed(by_params: bool) -> None:
+    session = Paged(listed("a", "b", "c", "d", "e"), by_params=by_params)
+    environment = await from_mcp(session)  # type: ignore[arg-type]
+    assert list(environment.toolbox.tools) == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("tools", "message"),
+    [
+        (listed("submit", "a"), "ends a trajectory; rename the tool"),
+        (listed("a", "b", properties={"x": {"type": "strin"}}), "schema of 'a' is no valid JSON schema: 'strin'"),
+    ],
+)
+async def test_what_a_server_lists_wrongly_is_named(tools: list[Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        await from_mcp(Paged(tools, by_params=True))  # type: ignore[arg-type]
+
+
+def test_mcp_is_imported_only_when_it_is_used() -> None:
+    code = "import sys, pivot_dspy.environment.mcp; sys.exit('mcp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert inspect.iscoroutinefunction(from_mcp)
+    assert threading.active_count() < 50
