@@ -101,8 +101,8 @@ def _list(values: list[Any]) -> str:
 
 
 def _fields(records: Sequence[Mapping[str, Any]]) -> str:
-    """Ranges of numbers and counts of the few-valued fields over `records`, else the names of the fields."""
-    said = []
+    """Ranges of numbers, or counts where there are few of them, and the names of the other fields of `records`."""
+    said, others = [], []
     for key in records[0]:
         column: list[Any] = [record.get(key) for record in records]
         if all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in column):
@@ -111,7 +111,9 @@ def _fields(records: Sequence[Mapping[str, Any]]) -> str:
                 said.append(f"{key} {', '.join(f'{v}×{n}' for v, n in sorted(counts.items()))}")
             else:
                 said.append(f"{key} {min(column)}..{max(column)}")
-    return f"({'; '.join(said[:3])})" if said else f"({', '.join(list(records[0])[:6])})"
+        else:
+            others.append(str(key))
+    return f"({'; '.join([*said[:3], *([', '.join(others[:6])] if others else [])])})"
 
 
 def result(tool: str, value: Any, environment: Environment) -> str | None:

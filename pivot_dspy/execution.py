@@ -282,7 +282,7 @@ class _Runner:
         return found
 
     def _arguments(self, step: Step, item: Any) -> dict[str, Any]:
-        results, known = self.results, self.observed.keys()
+        results, known = self.results, frozenset(self.observed)
         if step.for_each is not None:
             results, known = {**results, bindings.ITEM: item}, known | {bindings.ITEM}
         # A tool may read an empty list as "no restriction" and silently widen its scope.

@@ -32,7 +32,7 @@ class Loss(Frozen):
     """How far an execution is from perfect; 0 is perfect.
 
     Attributes:
-        validity: share of steps that did not run as planned.
+        validity: share of steps that failed; one that could not run because of them counts half.
         discrepancy: share of steps whose expectation was not met.
         requirements: weighted share of violated requirements.
         completeness: 1 without a submit that ran, else the share of output fields still missing.
@@ -91,7 +91,8 @@ def measure(
     """
     weights = weights or Weights()
     steps = execution.trajectory.steps
-    failed = sum(1 for o in execution.observations if o.status in ("error", "blocked"))
+    # A blocked step is not at fault itself: half, so that mending one of several faults in a row shows.
+    failed = sum({"error": 1.0, "blocked": 0.5}.get(o.status, 0.0) for o in execution.observations)
     unmet = {d.step for d in execution.discrepancies if d.kind == "unmet_expectation"}
     partial = {o.step for o in execution.observations if o.ok and o.fault is not None}
     by_id = {finding.requirement: finding for finding in findings}

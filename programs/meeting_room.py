@@ -18,7 +18,8 @@ import dspy
 from dspy.utils.exceptions import LMError
 
 from pivot_dspy import CheckResult, Environment, Pivot, PivotError, Refined, check, tool
-from pivot_dspy.offline import Reference
+from pivot_dspy.history import accepted_losses
+from pivot_dspy.offline import Reference, is_simulated
 from programs.terminal import Narrator, choose_lm, model_line, spending
 
 REQUEST = (
@@ -201,6 +202,13 @@ class Workspace(Environment):
         own = [f"{booking.room} from {booking.start:%H:%M} to {booking.end:%H:%M}" for booking in self.bookings[1:]]
         return f"Booked: {', '.join(own) or 'nothing'}. Invitations: {len(self.invitations)}."
 
+    def summarise(self, tool: str, value: Any) -> str | None:
+        if tool == "search_calendar":
+            return ", ".join(slot["start"] for slot in value) or "no time"
+        if tool == "find_rooms":
+            return ", ".join(f"{room['name']} ({room['seats']} seats)" for room in value) or "no room"
+        return None
+
     def _needs(self, scope: str) -> None:
         if scope not in self.scopes:
             raise PermissionError(f"403 insufficient_scope: this call needs the scope {scope}")
@@ -244,20 +252,13 @@ def reference() -> Reference:
         {"id": "R2", "check": "all_free", "args": {"before": "12:00"}},
         {"id": "R3", "check": "room_is_booked_and_fits", "args": {"seats": 4, "screen": True}},
     ]
+    invitation = {"title": "Launch plan", "people": people}
     told = "join('', ['Launch plan: ', $d.start, ' in ', $d.room, ', invited: ', join(', ', $d.people)])"
     steps = [
         {"id": "a", "tool": "search_calendar", "args": {"people": people, "day": day, "latest": "12:00"}},
         {"id": "b", "tool": "find_rooms", "args": {**when, "seats": 4}},
-        {
-            "id": "c",
-            "tool": "book_room",
-            "args": {"room": "min_by($b[?screen], &seats).name", **when},
-        },
-        {
-            "id": "d",
-            "tool": "send_invitation",
-            "args": {"title": "Launch plan", "people": people, **when, "room": "$c.room"},
-        },
+        {"id": "c", "tool": "book_room", "args": {"room": "min_by($b[?screen], &seats).name", **when}},
+        {"id": "d", "tool": "send_invitation", "args": {**invitation, **when, "room": "$c.room"}},
         {"id": "submit", "tool": "submit", "args": {"confirmation": told}},
     ]
     serves = {"c": "R3", "d": ("R1", "R2")}
@@ -290,7 +291,7 @@ class Outcome:
             "confirmation": refined.confirmation,
             "verified": refined.verified,
             "reasons": list(refined.verdict.reasons),
-            "losses": [event.loss.total for event in refined.history if event.kind == "accept" and event.loss],
+            "losses": accepted_losses(refined.history),
             "gradients": [event.gradient.model_dump() for event in refined.history if event.gradient],
             "trajectory": refined.trajectory.model_dump(mode="json", exclude_defaults=True),
             "ledger": refined.ledger.model_dump(mode="json"),
@@ -323,6 +324,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     parser.add_argument("--no-commit", action="store_true", help="stop after VERIFY: send nothing")
     options = parser.parse_args(argv)
+    if options.json and not options.json.parent.is_dir():
+        parser.error(f"--json: there is no folder {options.json.parent}; make it first")
     lm = choose_lm(options.lm, [reference()], options.seed, slip=0.0, heed=1.0)
     workspace = Workspace()
     narrator = Narrator(environment=workspace)
@@ -339,7 +342,8 @@ def main(argv: list[str] | None = None) -> int:
     narrator.say("spent", spending(outcome.refined.ledger))
     narrator.say("invitations", f"{outcome.sent_before} sent before commit, {outcome.sent_after} after it")
     if options.json:
-        options.json.write_text(json.dumps(outcome.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        figures = {"lm": {"name": lm.model, "simulated": is_simulated(lm)}, **outcome.to_json()}
+        options.json.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0 if outcome.refined.verified else 1
 
 

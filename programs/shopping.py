@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dspy
+from dspy.utils.exceptions import LMError
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
@@ -43,36 +44,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cases = _chosen(load_cases(directory), options.tasks)
             lm = _model(options.lm, directory, cases, options)
             record = run(directory, cases, lm, options, console)
-    except (DataError, PivotError) as error:
-        console.print(f"[red]error:[/red] {error}")
+    except (DataError, PivotError, LMError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
     _show(record, console)
     if options.json:
-        Path(options.json).write_text(json.dumps(record, ensure_ascii=False, indent=2), encoding="utf-8")
-    return 0
+        options.json.write_text(json.dumps(record, ensure_ascii=False, indent=2), encoding="utf-8")
+    done = {task["id"] for task in record["tasks"]}
+    lost = [case.id for case in cases if case.id not in done]
+    if lost:
+        console.print(f"No result, for a reason that is logged above: {', '.join(lost)}", style="red")
+    return 1 if lost else 0
 
 
 def run(
     directory: Path, cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Console
 ) -> dict[str, Any]:
-    """Refine every case and score it; the record is what `--json` writes."""
+    """Refine every case and score it; the record is what `--json` writes.
+
+    Raises:
+        DataError, PivotError, LMError: no task can be refined like this, as with a budget that pays for no plan.
+    """
     budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
     refiner = REFINERS[options.refiner](Shopping, Market(cases).open, budget=budget)
     refiner.set_lm(lm)
     rows: dict[str, dict[str, Any]] = {}
+    stopped: list[Exception] = []
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("refining", total=len(cases))
 
-        def one(case: Case) -> dict[str, Any]:
-            row = rows[case.id] = _row(refiner, directory, case)
+        def one(case: Case) -> None:
+            if stopped:
+                return
+            try:
+                rows[case.id] = _row(refiner, directory, case)
+            except (DataError, PivotError, LMError) as error:
+                stopped.append(error)
             progress.advance(bar)
-            return row
 
         pairs = [(one, dspy.Example(case=case).with_inputs("case")) for case in cases]
         # timeout=0: a straggler must not be started twice, since its tools would run twice.
         dspy.Parallel(num_threads=options.threads, timeout=0, disable_progress_bar=True, max_errors=len(cases) + 1)(
             pairs
         )
+    if stopped:
+        raise stopped[0]
     tasks = [rows[case.id] for case in cases if case.id in rows]
     settings = {name: value for name, value in vars(options).items() if name not in ("json", "data")}
     return {
@@ -207,13 +223,29 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
     parser.add_argument("--refiner", choices=sorted(REFINERS), default="pivot")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--budget-tokens", type=int, metavar="N", help="prompt and completion tokens for each task")
+    parser.add_argument("--threads", type=_positive, default=2)
+    parser.add_argument(
+        "--budget-tokens", type=_positive, metavar="N", help="prompt and completion tokens for each task"
+    )
     parser.add_argument("--slip", type=float, default=0.2, help="offline model: slips per planned step")
     parser.add_argument("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named")
     parser.add_argument("--relapse", type=float, default=0.05, help="offline model: how often a rewrite breaks a step")
-    parser.add_argument("--json", metavar="PATH", help="write the record of the run here")
+    parser.add_argument("--json", type=_file, metavar="PATH", help="write the record of the run here")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+    return int(text)
+
+
+def _file(text: str) -> Path:
+    """A path that can be written to, which is better known before the run than after it."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no file in an existing folder")
+    return path
 
 
 def _show(record: dict[str, Any], console: Console) -> None:
@@ -235,14 +267,17 @@ def _show(record: dict[str, Any], console: Console) -> None:
             f"{task['seconds']:.1f}",
         )
     console.print(table)
+    for task in record["tasks"]:
+        if not task["verified"]:
+            console.print(f"{task['id']} not verified: {task['reasons'][0][:200]}", markup=False, soft_wrap=True)
     totals = record["summary"]
     if totals["tasks"]:
         tokens = totals["prompt_tokens_per_task"] + totals["completion_tokens_per_task"]
         console.print(
             f"{totals['tasks']} tasks: verified {totals['verified_rate']:.0%}, official "
             f"{totals['official_pass_rate']:.0%}, strict {totals['strict_pass_rate']:.0%} (first plan "
-            f"{totals['first_strict_pass_rate']:.0%}); {totals['lm_calls_per_task']:.1f} LM calls, {tokens:.0f} tokens a "
-            "task",
+            f"{totals['first_strict_pass_rate']:.0%}); {totals['lm_calls_per_task']:.1f} LM calls, {tokens:.0f} tokens "
+            "a task",
             soft_wrap=True,
         )
         for phase, spent in totals["phases_per_task"].items():

@@ -12,7 +12,12 @@ from typing import Any, NamedTuple
 import dspy
 from dspy.lm15 import Message, Request, Response, Usage, response_to_events
 
+from pivot_dspy._drive import drive
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
+from pivot_dspy.environment.source import EnvironmentLike, Source
+from pivot_dspy.execution import Run, execute
+from pivot_dspy.phases.base import read_steps
+from pivot_dspy.trajectory import Trajectory
 
 PHASES = {
     "plan": {"requirements", "steps"},
@@ -151,7 +156,7 @@ def submit(**args: Any) -> dict[str, Any]:
 def _read(request: Request) -> Prompt:
     system = request.system or ""
     system = system if isinstance(system, str) else "".join(part.text for part in system)
-    turns = [message.text or "" for message in request.messages]
+    turns = ["".join(getattr(part, "text", "") for part in message.parts) for message in request.messages]
     listed = _OUTPUTS.search(system) or _OUTPUTS.search(turns[-1])
     outputs = set(re.findall(r"^\d+\. `(\w+)`", listed[1], re.MULTILINE)) if listed else set()
     phase = next((name for name, fields in PHASES.items() if fields == outputs), "compose")
@@ -170,6 +175,15 @@ def _written(answer: Mapping[str, Any], prompt: Prompt) -> str:
         for name, value in answer.items()
     ]
     return "\n\n".join([*parts, "[[ ## completed ## ]]"])
+
+
+def executed(
+    steps: Sequence[Any], environment: EnvironmentLike = lambda: Store(), outputs: Mapping[str, Any] = {"answer": str}
+) -> Run:
+    """A trajectory, written as a model writes it, run in a fresh session."""
+    session = Source(environment, timeout=None).open(None)
+    trajectory = Trajectory(steps=tuple(read_steps(list(steps))), operator="plan")
+    return drive(execute(trajectory, session, outputs=outputs))
 
 
 # ---------------------------------------------------------------------------------------------------- the environments

@@ -4,11 +4,13 @@ import contextlib
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -23,6 +25,7 @@ RESULTS = {"a": {"rooms": ROOMS}, "b": [3, 1, 2], "nothing": None}
 KNOWN = frozenset(RESULTS) | {"later"}
 
 
+@UNHURRIED
 @given(JSON, st.sets(st.sampled_from(["a", "b", "item", "5"])))
 @example("it's $a and '$b'", {"a", "b"})
 @example("\\'$a$$$b\\", {"a", "b"})
@@ -32,6 +35,7 @@ def test_literals_resolve_to_themselves(value: object, known: set[str]) -> None:
     assert bindings.dependencies(written, known) == ()
 
 
+@UNHURRIED
 @given(st.text(alphabet="$ab.[]()'\"`&| \\0*?:,@{}=<>!x", max_size=40))
 @example("$b[::0]")
 @example("$a." + "(" * 5000)

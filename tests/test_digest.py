@@ -62,11 +62,11 @@ def test_the_room_is_shared_fairly(lengths, cap):
         ([], "0 []"),
         ({}, "{}"),
         ("two\nlines", "two lines"),
-        ([{"id": "a", "price": 3.5}, {"id": "b", "price": 9}], "2 (price 3.5×1, 9×1)"),
+        ([{"id": "a", "price": 3.5}, {"id": "b", "price": 9}], "2 (price 3.5×1, 9×1; id)"),
         ([{"n": k} for k in range(6)], "6 (n 0..5)"),
         ([{"id": "a", "name": "x"}], "1 (id, name)"),
         ([{"item": 1, "result": {"days": 1}}, {"item": 2, "result": {"days": 1}}], "2 calls; (days 1×2)"),
-        ([{"item": 1, "result": {"days": 1}}, {"item": 2}], "2 (item 1×1, 2×1)"),
+        ([{"item": 1, "result": {"days": 1}}, {"item": 2}], "2 (item 1×1, 2×1; result)"),
         ([True, None, 2], "3 [true, null, 2]"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 import dspy
 import pytest
 from dspy.utils import DummyLM
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import messages
@@ -17,6 +17,8 @@ from pivot_dspy.environment.source import Source
 from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.execution import execute
 from pivot_dspy.trajectory import Trajectory
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=("Cs",)) | st.sampled_from("$'\"\\`c1"), max_size=20)
 VALUES = st.recursive(
@@ -37,6 +39,7 @@ def turn(thought: str, *calls: tuple[str, dict[str, Any]]) -> dict[str, str]:
     return {"next_thought": thought, "tool_calls": json.dumps({"tool_calls": listed})}
 
 
+@UNHURRIED
 @given(st.lists(VALUES, min_size=1, max_size=4), TEXT.filter(str.strip))
 def test_arguments_of_a_log_run_literally(values: list[Any], words: str) -> None:
     got: list[Any] = []

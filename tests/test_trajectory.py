@@ -4,12 +4,14 @@ from datetime import date
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.trajectory import Execution, Observation, Step, Trajectory
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = st.text(max_size=12)
 VALUES = st.recursive(
@@ -37,6 +39,7 @@ TRAJECTORIES = st.lists(steps(), max_size=5, unique_by=lambda step: step.id).map
 )
 
 
+@UNHURRIED
 @given(TRAJECTORIES)
 def test_json_is_there_and_back(trajectory: Trajectory) -> None:
     again = Trajectory.from_json(trajectory.to_json())
@@ -44,6 +47,7 @@ def test_json_is_there_and_back(trajectory: Trajectory) -> None:
     assert again.id == trajectory.id
 
 
+@UNHURRIED
 @given(TRAJECTORIES, TRAJECTORIES)
 def test_the_id_is_of_the_content_alone(one: Trajectory, other: Trajectory) -> None:
     silent = tuple(step.model_copy(update={"why": "another reason"}) for step in one.steps)
@@ -52,6 +56,7 @@ def test_the_id_is_of_the_content_alone(one: Trajectory, other: Trajectory) -> N
     assert (one.id == other.id) == same
 
 
+@UNHURRIED
 @given(TRAJECTORIES, TRAJECTORIES)
 def test_a_diff_accounts_for_every_step(before: Trajectory, after: Trajectory) -> None:
     diff = after.diff(before)
@@ -64,6 +69,7 @@ def test_a_diff_accounts_for_every_step(before: Trajectory, after: Trajectory) -
     assert after.diff(after).prefix == len(after) and after.diff(after).kept == after.ids
 
 
+@UNHURRIED
 @given(TRAJECTORIES, TRAJECTORIES, st.data())
 def test_replacing_a_suffix_keeps_the_prefix_and_names_the_parent(
     first: Trajectory, other: Trajectory, data: st.DataObject

@@ -57,9 +57,16 @@ def gradient(
         refuted: keys of suspects that were tried in vain, see `Suspect.key`.
     """
     suspects = rank(execution, requirements, findings, toolbox, task=task, known=known)
-    first = next((suspect for suspect in suspects if suspect.key not in refuted), None)
-    if first is None:
+    left = [suspect for suspect in suspects if suspect.key not in refuted]
+    if not left:
         return None
+    # Several things may be wrong at once. What comes after a step that failed has not shown yet what it is worth, so
+    # the rewrite begins no later than there, and what else is known to be wrong is told along with it.
+    failed = [n for n, seen in enumerate(execution.observations) if seen.status == "error"]
+    early = [suspect for suspect in left if suspect.position <= min(failed, default=suspect.position)]
+    first = (early or left)[0]
+    others = [f"{suspect.step}: {suspect.diagnosis}" for suspect in left if suspect.certain and suspect is not first]
+    first = first.model_copy(update={"evidence": (*first.evidence, *others)[:_EVIDENCE]})
     return Gradient.of(first, slice_of(execution, [first.step] if first.step else [], toolbox))
 
 

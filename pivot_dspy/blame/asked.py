@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pivot_dspy.blame.facts import Fact, Relation, canonical, same_field, show, words
+from pivot_dspy.blame.facts import Fact, Relation, canonical, overlap, same_field, show, words
 from pivot_dspy.blame.inquiry import Clue, Inquiry, Weight
 from pivot_dspy.blame.matching import Wanted, compare, fits
 from pivot_dspy.trajectory import Step
@@ -31,6 +31,7 @@ def _of_fact(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]) 
         stands = [pair for pair in stands if pair[1].requirement not in inquiry.matching.general] or stands
     best = min((found for found, _ in stands), default=None)
     if best is Relation.SAME:
+        yield from _letters(inquiry, step, fact, stands)
         return
     elsewhere = _elsewhere(inquiry, step, fact, asked)
     if elsewhere is not None:
@@ -38,8 +39,8 @@ def _of_fact(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]) 
     elif best is None:
         if not step.is_submit and _foreign(inquiry, step, fact):
             text = f"{show(fact.written)} stands neither in the task nor in a requirement nor in an earlier result"
-            suspicious = fact in inquiry.matching.said[step.id].given or _implicated(inquiry, step.id)
-            yield inquiry.clue(step.id, "wrong_value", Weight.FOREIGN if suspicious else Weight.VARIATION, text)
+            weight = Weight.FOREIGN if _implicated(inquiry, step.id) else Weight.VARIATION
+            yield inquiry.clue(step.id, "wrong_value", weight, text)
     elif best is Relation.TIGHTER:
         # To ask for more than is required may be a choice, but not by a number that stands nowhere.
         if isinstance(fact.value, float) and not inquiry.known.has(fact.value):
@@ -50,6 +51,16 @@ def _of_fact(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]) 
         yield _deviation(inquiry, step, fact, [wanted for _, wanted in stands])
 
 
+def _letters(
+    inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[tuple[Relation, Wanted]]
+) -> Iterator[Clue]:
+    """Expressions compare exactly: a text in other letters than asked for finds nothing."""
+    if step.id in inquiry.failed and isinstance(fact.written, str) and fact not in inquiry.matching.said[step.id].given:
+        same = [wanted for found, wanted in stands if found is Relation.SAME]
+        if all(wanted.fact.value == fact.value and wanted.fact.written != fact.written for wanted in same):
+            yield _deviation(inquiry, step, fact, same)
+
+
 def _elements(inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[Wanted]) -> Iterator[Clue]:
     """A list is looser than each requirement where it serves several; each of its elements must serve one."""
     for written in fact.written:
@@ -58,9 +69,7 @@ def _elements(inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[Wanted]
             yield _deviation(inquiry, step, single, stands)
 
 
-def _deviation(
-    inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[Wanted]
-) -> Clue:
+def _deviation(inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[Wanted]) -> Clue:
     names = [wanted.requirement for wanted in stands]
     own = inquiry.matching.serves.get(step.id)
     # The requirement that the step serves, else a violated one, says best what was meant.
@@ -177,7 +186,7 @@ def _place(inquiry: Inquiry, name: str) -> int:
     for earlier in reversed(family[:rank]):
         step_id = matching.step_for(earlier)
         if step_id is not None:
-            return graph.position[step_id] + 1
+            return _after_loose_ends(inquiry, graph.position[step_id] + 1)
     for later in family[rank + 1 :]:
         step_id = matching.step_for(later)
         if step_id is not None:
@@ -185,12 +194,22 @@ def _place(inquiry: Inquiry, name: str) -> int:
     return inquiry.end
 
 
+def _after_loose_ends(inquiry: Inquiry, position: int) -> int:
+    """The position after the steps from `position` on that only lead to results that nothing uses."""
+    matching, graph = inquiry.matching, inquiry.graph
+    loose = {one for unused in matching.unused for one in graph.chain(unused)}
+    loose -= {one for chooser in matching.choosers for one in graph.chain(chooser)}
+    while position < len(inquiry.steps) and inquiry.steps[position].id in loose:
+        position += 1
+    return position
+
+
 def _unattempted(inquiry: Inquiry, name: str) -> Iterator[Clue]:
     """A requirement on its own for which a tool exists that takes what it asks, and which no call serves."""
     facts = inquiry.matching.wanted.get(name, ())
     for spec in inquiry.toolbox.tools.values():
         taken = [words((parameter,)) for parameter in spec.parameters]
-        fitting = [fact for fact in facts if any(fact.words <= one or one <= fact.words for one in taken)]
+        fitting = [fact for fact in facts if any(overlap(fact.words, one) for one in taken)]
         if spec.effect == "read" or not fitting or len(fitting) * 2 < len(facts):
             continue
         calls = [step for step in inquiry.steps if step.tool == spec.name]

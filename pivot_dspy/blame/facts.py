@@ -19,7 +19,7 @@ OPERATORS: dict[str, str] = {
     "==": "==", "=": "==", "eq": "==", "!=": "!=", "ne": "!=", ">": ">", "gt": ">", ">=": ">=", "gte": ">=",
     "<": "<", "lt": "<", "<=": "<=", "lte": "<=", "contains": "contains", "in": "in",
 }  # fmt: skip
-WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+")
 # Words that say how an argument is given rather than what it is about: brand_names, product_id, condition_key.
 _GENERIC = frozenset({"name", "id", "value", "list", "key"})
 
@@ -86,10 +86,14 @@ def singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
+def overlap(a: frozenset[str], b: frozenset[str]) -> bool:
+    """Whether all words of one are among those of the other."""
+    return bool(a and b) and (a <= b or b <= a)
+
+
 def same_field(mine: Fact | Order, wanted: Fact | Order) -> bool:
     """Whether both are about one field: the words of one path are among the words of the other."""
-    a, b = words(mine.path), words(wanted.path)
-    return bool(a and b) and (a <= b or b <= a)
+    return overlap(words(mine.path), words(wanted.path))
 
 
 def canonical(value: Any) -> Any:

@@ -15,6 +15,7 @@ from pivot_dspy.trajectory import Step
 _FEWEST = 3
 """Steps of one tool from which on one that differs from all others is odd."""
 _SHORTEST = 3
+_WORD = re.compile(r"\w+")
 _QUOTED = re.compile(r'"([^"]+)"')
 
 
@@ -33,26 +34,18 @@ def clues(inquiry: Inquiry) -> Iterator[Clue]:
 
 
 def unrelated(inquiry: Inquiry, clues: Collection[Clue]) -> Iterator[Clue]:
-    """Where every step ran and no clue speaks of a violated requirement, something for it may be missing."""
-    if inquiry.failed:
-        return
+    """Where every step ran, no clue speaks of a violated requirement, and its check has more requirements than there
+    are steps that act, a step is missing: as many requirements of the check before it as steps that act."""
     explained = {name for clue in clues for name in clue.requirements}
-    for name in inquiry.violated:
-        if name not in explained:
-            text = f"no step has to do with {name}: {inquiry.violated[name].evidence}"
-            yield inquiry.missing(_place(inquiry, name), Weight.UNRELATED, text, inquiry.violated[name].hint, [name])
-
-
-def _place(inquiry: Inquiry, name: str) -> int:
-    """Where a step for a requirement belongs, if there is one step for each requirement of its check, in their order."""
-    items = inquiry.requirements.items
-    check = next(item.check for item in items if item.id == name)
-    like = [item.id for item in items if item.check is not None and item.check == check]
-    position = inquiry.graph.position
-    acting = [one for one in inquiry.matching.choosers if one in inquiry.graph.writes]
-    if len(like) > 1 and len(acting) == len(like) - 1 and like.index(name) < len(acting):
-        return position[acting[like.index(name)]]
-    return max((position[one] + 1 for one in acting), default=inquiry.end)
+    acting = [inquiry.graph.position[one] for one in inquiry.graph.writes]
+    for name, finding in inquiry.violated.items():
+        check = inquiry.requirements[name].check
+        like = [item.id for item in inquiry.requirements.items if check is not None and item.check == check]
+        if name in explained or inquiry.failed or len(acting) >= len(like):
+            continue
+        at = [*acting, acting[-1] + 1 if acting else inquiry.end][min(like.index(name), len(acting))]
+        text = f"no step has to do with {name}: {finding.evidence}"
+        yield inquiry.missing(at, Weight.UNRELATED, text, finding.hint, [name])
 
 
 def unexplained(inquiry: Inquiry) -> Iterator[Clue]:
@@ -120,6 +113,7 @@ def _origins(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
             weight = Weight.ORIGIN if proposed else Weight.UNPROPOSED
             yield inquiry.clue(step_id, "wrong_selection", weight, text, finding.hint, [name])
     yield from _proposed(inquiry, name, finding)
+    yield from _replaced(inquiry, name, finding)
     if not finding.about:
         for step in inquiry.steps:
             if not step.is_submit and any(word in finding.evidence for word in _words(inquiry, step)):
@@ -132,13 +126,13 @@ def _proposed(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
 
     Its place is next to the steps for what is proposed beside it, in that order; else after the last step that acts.
     """
-    about = [value for value in finding.about if isinstance(value, str)]
-    wanted = dict.fromkeys([*_QUOTED.findall(finding.hint), *about])
+    quoted = _QUOTED.findall(finding.hint)
+    wanted = dict.fromkeys([*quoted, *(value for value in finding.about if isinstance(value, str))])
     sources = {value: inquiry.bringer(value) for value in wanted}
     lost = [value for value, step_id in sources.items() if step_id is None]
     if not lost:
         return
-    tools = {inquiry.step(step_id).tool for step_id in sources.values() if step_id is not None}
+    tools = {inquiry.step(step_id).tool for value in quoted if (step_id := sources[value]) is not None}
     for step in inquiry.steps:
         if step.tool in tools and step.id not in sources.values():
             text = f"it brings in none of what {name} proposes, as the other {step.tool} steps do"
@@ -158,6 +152,21 @@ def _proposed(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
         at = max((position[step_id] + 1 for step_id in inquiry.graph.writes), default=inquiry.end)
     text = f"no step brings in {', '.join(lost)}, which {name} wants: {finding.evidence}"
     yield inquiry.missing(at, Weight.ABSENT, text, finding.hint, [name])
+
+
+def _replaced(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
+    """Steps whose choice a check does not propose, where it proposes the choices of others like them."""
+    words = set(_WORD.findall(finding.hint))
+    tools: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    for step_id in inquiry.matching.choosers:
+        given, _ = inquiry.brought[inquiry.graph.position[step_id]]
+        if given:
+            tools[inquiry.step(step_id).tool].append((step_id, any(str(value) in words for value in given)))
+    for choices in tools.values():
+        if any(proposed for _, proposed in choices):
+            for step_id in [one for one, proposed in choices if not proposed]:
+                text = f"what it brings in is not what {name} proposes: {finding.evidence}"
+                yield inquiry.clue(step_id, "wrong_selection", Weight.UNPROPOSED, text, finding.hint, [name])
 
 
 def _words(inquiry: Inquiry, step: Step) -> list[str]:

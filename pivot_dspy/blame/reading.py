@@ -13,6 +13,7 @@ from pivot_dspy.trajectory import Step
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _NEGATED = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _DIRECTIONS = {"asc": "min", "ascending": "min", "desc": "max", "descending": "max"}
+_BOUNDS = {"max": "<=", "maximum": "<=", "min": ">=", "minimum": ">="}
 _PICKS = {"min_by": "min", "max_by": "max"}
 _FIELD_ARGUMENT = frozenset({"field", "column", "attribute", "property", "key", "by"})
 _MANY_WORDS = 4
@@ -104,7 +105,7 @@ def _of_literals(literals: Mapping[str, Any]) -> Said:
         orders.append(Order(tuple(str(rest.pop(field)).split(".")), chosen))
     texts = [v.casefold() for v in rest.values() if isinstance(v, str) and len(v.split()) >= _MANY_WORDS]
     plain = [
-        make(tuple(key.split(".")), "==", value)
+        make(*_bound(key, value), value)
         for key, value in rest.items()
         if not (isinstance(value, str) and value.casefold() in texts)
     ]
@@ -112,6 +113,15 @@ def _of_literals(literals: Mapping[str, Any]) -> Said:
     kept = (*(fact for fact in facts if fact is not None), *given)
     fields = tuple(fact.path for fact in kept)
     return Said(facts=kept, orders=tuple(orders), fields=fields, texts=tuple(texts), given=given)
+
+
+def _bound(key: str, value: Any) -> tuple[tuple[str, ...], str]:
+    """The field and operator that an argument's name stands for: `max_price=500` is `price <= 500`."""
+    parts = WORD.findall(key)
+    op = _BOUNDS.get(parts[0].lower()) if parts else None
+    if op is None or len(parts) < 2 or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return tuple(key.split(".")), "=="
+    return ("_".join(parts[1:]),), op
 
 
 def _names_a_field(key: str) -> bool:

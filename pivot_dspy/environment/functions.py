@@ -133,7 +133,7 @@ def of_tool(tool: dspy.Tool, effect: Effect) -> ToolSpec:
         returns = get_type_hints(target).get("return", EMPTY)
     except (NameError, TypeError, ValueError, PydanticUserError) as error:
         raise ConfigurationError(
-            f"the tool {name!r} cannot be described: {first_line(error)}; give dspy.Tool argument types that pydantic knows"
+            f"the tool {name!r} cannot be described: {first_line(error)}; give dspy.Tool types that pydantic knows"
         ) from error
 
     def invoke(_: Any, /, **kwargs: Any) -> Any:

@@ -143,7 +143,7 @@ def _declared(given: Any) -> type[Environment] | None:
         hint = get_type_hints(given).get("return")
     except (TypeError, NameError):
         return None
-    if not isinstance(hint, type) or issubclass(Environment, hint):
+    if hint is Any or not isinstance(hint, type) or issubclass(Environment, hint):
         return None
     if not issubclass(hint, Environment):
         raise ConfigurationError(

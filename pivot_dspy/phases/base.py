@@ -25,7 +25,7 @@ is then the list [{"item": element, "result": what the call returned}, ...].
 A binding that gives nothing, or an empty list, fails its step; only steps that depend on a failed one do not run."""
 
 
-_PREDICT_OPTIONS = ("config", "demos", "lm", "new_signature", "predict", "signature")
+_PREDICT_OPTIONS = ("config", "demos", "lm", "predict")
 """Keyword arguments that are not passed on to the prompt."""
 
 

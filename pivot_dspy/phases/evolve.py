@@ -22,8 +22,8 @@ class RewriteSuffix(dspy.Signature):  # type: ignore[misc]
 blamed step on.
 
 `kept` stays as it is and is not yours to change; its results can be bound. `open_steps` are the steps to rewrite, \
-each with what came of it. Change only what has to change: write {{"keep": ["ID", ...]}} for steps that stay. \
-{STEP_FORM}
+each with what came of it. Change only what has to change: write {{"keep": ["ID", ...]}} for steps that stay; what you \
+leave out is dropped. {STEP_FORM}
 An id that stands in a result or in `report` may be written as it is. First say in `diagnosis`, in a sentence or \
 two, what went wrong and what will mend it; then write `steps`, all that follow the kept ones, up to submit."""
 

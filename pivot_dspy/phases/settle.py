@@ -87,7 +87,7 @@ class Audit(Phase):
             checks=catalogue.checks,
             policy=catalogue.policy,
             known=catalogue.known,
-            requirements="\n".join(item.to_prompt() for item in requirements.items) or "none",
+            requirements="\n".join(map(_line, requirements.items)) or "none",
             **inputs,
         )
         changes = said.changes if isinstance(said.changes, list) else []
@@ -95,6 +95,10 @@ class Audit(Phase):
             if isinstance(change, Mapping):
                 requirements = _amended(requirements, change, toolbox)
         return dspy.Prediction(requirements=requirements)
+
+
+def _line(item: Requirement) -> str:
+    return f"{item.to_prompt()}{' (given; it stays)' if item.origin in BINDING_ORIGINS else ''}"
 
 
 def _amended(requirements: Requirements, change: Mapping[str, Any], toolbox: Toolbox) -> Requirements:

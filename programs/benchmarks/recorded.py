@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,39 @@ from rich.table import Table
 
 from pivot_dspy import Pivot, Trajectory
 from pivot_dspy.history import accepted_losses
-from pivot_dspy.offline import offline_lm
+from pivot_dspy.offline import Reference, offline_lm
 from programs.benchmarks.replay import read_runs
 from programs.deepplanning.environment import Market, Shopping, final_cart
-from programs.deepplanning.loader import DataError, load_annotation, load_cases, load_gold
+from programs.deepplanning.loader import Case, DataError, load_annotation, load_cases, load_gold
+from programs.deepplanning.reading import ReadingError
 from programs.deepplanning.recorded import messages
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import official_score, strict_pass
 
+FIELDS = ("level", "case", "model", "calls", "final_cart", "matched", "expected")
+
+
+def failed_runs(file: Path) -> Iterator[dict[str, Any]]:
+    """The recorded runs whose cart lacks something of the gold. Raises DataError where the file or a run is broken."""
+    for line, run in read_runs(file):
+        lacking = [name for name in FIELDS if not isinstance(run, dict) or name not in run]
+        if lacking:
+            raise DataError(f"{file}, line {line}: expected a run, an object with {', '.join(FIELDS)}")
+        if run["matched"] < run["expected"]:
+            yield run
+
 
 def refine(directory: Path, runs: Sequence[dict[str, Any]], seed: int, console: Console) -> list[dict[str, Any]]:
-    """One row for each run: whether its log executes to its own cart, and its scores before and after."""
-    cases = {(case.level, case.number): case for case in load_cases(directory)}
-    references = [reference(case, load_annotation(directory, case.id)) for case in cases.values()]
+    """One row for each run: whether its log executes to its own cart, and its scores before and after.
+
+    Raises:
+        DataError: the directory lacks the case of a run, or holds a broken one.
+    """
+    wanted = {(run["level"], run["case"]) for run in runs}
+    cases = {key: case for case in load_cases(directory) if (key := (case.level, case.number)) in wanted}
+    if len(cases) < len(wanted):
+        raise DataError(f"{directory}: no case for the runs of (level, case) {sorted(wanted - cases.keys())}")
+    references = [_reference(directory, case) for case in cases.values()]
     pivot = Pivot(Shopping, Market(cases.values()).open)
     pivot.set_lm(offline_lm(references, seed=seed, cache=False))
     rows = []
@@ -60,6 +81,13 @@ def refine(directory: Path, runs: Sequence[dict[str, Any]], seed: int, console: 
     return rows
 
 
+def _reference(directory: Path, case: Case) -> Reference:
+    try:
+        return reference(case, load_annotation(directory, case.id))
+    except ReadingError as error:
+        raise DataError(f"the offline model cannot read task {case.id}: {error}") from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m programs.benchmarks.recorded", description=__doc__)
     parser.add_argument("--data", required=True, metavar="DIR")
@@ -70,12 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = Console()
     try:
+        if options.limit is not None and options.limit < 1:
+            raise DataError("--limit takes a count of at least 1")
         file = Path(options.runs or Path(options.data) / "recorded_runs.jsonl.gz")
-        failed = [run for _, run in read_runs(file) if run["matched"] < run["expected"]][: options.limit]
+        failed = list(islice(failed_runs(file), options.limit))
         with dspy.context(disable_history=True):
             rows = refine(Path(options.data), failed, options.seed, console)
     except DataError as error:
-        console.print(f"[red]error:[/red] {error}")
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
     if not rows:
         console.print("no recorded run failed")

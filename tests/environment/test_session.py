@@ -75,7 +75,8 @@ def values(execution: Execution) -> list[Any]:
 def test_an_environment_lives_in_one_thread_from_opening_to_closing(awaited: bool) -> None:
     Ledger.closed.clear()
     session = Source(Ledger).open(None)
-    assert values(run(session, ("add", {"amount": 3}), ("add", {"amount": 4}), ("total", {}), awaited=awaited)) == [3, 7, 7]
+    execution = run(session, ("add", {"amount": 3}), ("add", {"amount": 4}), ("total", {}), awaited=awaited)
+    assert values(execution) == [3, 7, 7]
     other = session.fork()
     assert session.check(session.toolbox.checks["holds"], {"amount": 7}) == CheckResult(True)
     run(other, ("add", {"amount": 1}), awaited=awaited)
@@ -103,20 +104,17 @@ def test_every_instance_is_closed_once_however_its_session_ends() -> None:
 
 
 def test_threads_end_with_their_sessions() -> None:
-    def workers() -> int:
-        return sum(1 for thread in threading.enumerate() if thread.name == "pivot-environment")
-
-    before = workers()
+    before = set(threading.enumerate())
     source = Source(Ledger)
     sessions = [source.open(None) for _ in range(5)]
-    assert workers() == before + 5
+    workers = [thread for thread in threading.enumerate() if thread not in before]
+    assert [thread.name for thread in workers] == ["pivot-environment"] * 5
     sessions[0].family.close()
     del sessions
     gc.collect()
-    deadline = time.perf_counter() + 2
-    while workers() > before and time.perf_counter() < deadline:
-        time.sleep(0.01)
-    assert workers() == before
+    for thread in workers:
+        thread.join(timeout=2)
+        assert not thread.is_alive()
 
 
 def test_the_callers_context_is_seen_by_tools_and_checks() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from typing_extensions import NotRequired, TypedDict
@@ -16,6 +16,8 @@ from pivot_dspy.environment.marked import of_class
 from pivot_dspy.environment.render import schema_text, type_text
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox, ToolSpec, describe
 from pivot_dspy.errors import ConfigurationError
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Slot(TypedDict):
@@ -129,6 +131,7 @@ def test_arguments_that_do_not_fit_are_refused_with_the_signature(
     assert caught.value.expected == spec.signature
 
 
+@UNHURRIED
 @given(
     st.dictionaries(
         st.sampled_from(["copy", "schema", "json", "model_fields_set", "environment", "name", "args", "tool", "_x"]),
@@ -180,6 +183,7 @@ def of_schema(schema: dict[str, Any]) -> ToolSpec:
     return ToolSpec("t", "", lambda _, /, **args: args, inline(schema), tuple(schema.get("required", ())))
 
 
+@UNHURRIED
 @given(st.dictionaries(st.sampled_from(["ids", "odd", "deep", "other"]), ANYTHING))
 def test_a_schema_alone_accepts_what_the_schema_accepts(args: dict[str, Any]) -> None:
     try:
@@ -203,6 +207,7 @@ def test_schemas_are_shown_as_types_are() -> None:
     assert schema_text(Guest.model_json_schema()) == "{name, age?: int, friends?: [Guest]}"
 
 
+@UNHURRIED
 @given(ANYTHING | st.dictionaries(st.sampled_from(["type", "$ref", "enum", "anyOf", "properties", "items"]), ANYTHING))
 def test_any_valid_schema_is_shown_and_refuses_instead_of_raising(schema: Any) -> None:
     try:

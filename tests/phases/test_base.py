@@ -46,7 +46,7 @@ def test_types_and_descriptions_of_the_task_come_along():
     assert made.output_fields["count"].annotation is int
 
 
-@pytest.mark.parametrize("name", ["report", "tools", "words", "config", "demos", "lm", "signature"])
+@pytest.mark.parametrize("name", ["report", "tools", "words", "config", "demos", "lm"])
 def test_a_field_of_a_name_that_is_taken_is_refused(name):
     with pytest.raises(ConfigurationError, match=f"'{name}' has a name .* rename it"):
         with_task(Inner, dspy.Signature(f"{name} -> answer"), after="tools")

@@ -81,7 +81,7 @@ def test_runs_in_the_terminal_and_writes_its_figures(tmp_path: Path) -> None:
     assert "\x1b" not in ran.stdout
     assert max(map(len, ran.stdout.splitlines())) <= 100
     figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
-    assert figures["verified"] and figures["committed"]
+    assert figures["lm"]["simulated"] and figures["verified"] and figures["committed"]
     assert figures["losses"] == sorted(figures["losses"], reverse=True) and figures["losses"][-1] == 0
     assert (figures["sent_before_commit"], figures["sent_after_commit"]) == (0, 1)
     assert figures["gradients"][0]["locus"] == 0
@@ -99,6 +99,11 @@ def test_says_what_is_missing_for_a_real_model() -> None:
     ran = command("--lm", "openai/gpt-4.1-mini")
     assert (ran.returncode, ran.stderr) == (2, "")
     assert "OPENAI_API_KEY" in ran.stdout
+
+
+def test_says_so_before_running_where_figures_cannot_be_written(tmp_path: Path) -> None:
+    ran = command("--json", str(tmp_path / "none" / "figures.json"))
+    assert ran.returncode == 2 and "there is no folder" in ran.stderr and not ran.stdout
 
 
 def test_runs_in_process(capsys: pytest.CaptureFixture[str]) -> None:
