@@ -6,6 +6,7 @@ from typing import Literal
 
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss
+from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Execution, Frozen, Trajectory
 
 EventKind = Literal[
@@ -18,6 +19,7 @@ class Event(Frozen):
     """One thing that happened; which fields are set depends on its kind.
 
     Attributes:
+        requirements: as they are settled from here on, of a `plan`, `settle` or `amend`.
         message: what happened, in a sentence, where the other fields do not say it.
         diagnosis: what the model said before it rewrote.
     """
@@ -28,6 +30,7 @@ class Event(Frozen):
     execution: Execution | None = None
     loss: Loss | None = None
     gradient: Gradient | None = None
+    requirements: Requirements | None = None
     diagnosis: str = ""
 
 

@@ -309,7 +309,7 @@ def run(lm: dspy.LM, workspace: Workspace, narrator: Narrator, *, commit: bool =
         LMError: the model cannot be called.
     """
     pivot = Pivot(BookMeeting, workspace, on_event=narrator)
-    with dspy.context(lm=lm, callbacks=[*dspy.settings.callbacks, narrator]):
+    with dspy.context(lm=lm):
         refined = pivot(request=REQUEST)
     before = len(workspace.outbox)
     if commit and refined.verified:

@@ -7,12 +7,11 @@ from itertools import groupby
 from typing import Any
 
 import dspy
-from dspy.utils.callback import BaseCallback
 from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from pivot_dspy import Environment, Event, Execution, LedgerReport, Loss, Requirement, Step, Trajectory, digest
+from pivot_dspy import Environment, Event, Execution, LedgerReport, Loss, Step, Trajectory, digest
 from pivot_dspy.environment.marked import toolbox_of
 from pivot_dspy.offline import Reference, is_simulated, offline_lm
 
@@ -60,11 +59,8 @@ def spending(report: LedgerReport) -> str:
     )
 
 
-class Narrator(BaseCallback):  # type: ignore[misc]
+class Narrator:
     """Prints each phase of one run as it happens: the `on_event` of a refiner.
-
-    Requirements are part of no event: they are shown where it is one of the callbacks of DSPy as well, as in
-    `dspy.context(callbacks=[narrator])`.
 
     Args:
         console: where to print; standard output by default.
@@ -76,7 +72,6 @@ class Narrator(BaseCallback):  # type: ignore[misc]
         self._environment = environment or Environment()
         tools = toolbox_of(self._environment).tools
         self._irreversible = {name for name, spec in tools.items() if spec.effect == "irreversible"}
-        self._requirements: tuple[Requirement, ...] = ()
         self._seen: dict[str, Trajectory] = {}
         self._incumbent: Loss | None = None
         self._shown: dict[str, Callable[[Event], None]] = {
@@ -90,10 +85,6 @@ class Narrator(BaseCallback):  # type: ignore[misc]
             "reject": self._decision,
             "verify": self._verdict,
         }
-
-    def on_module_end(self, call_id: str, outputs: Any | None, exception: Exception | None = None) -> None:
-        if isinstance(outputs, dspy.Prediction) and isinstance(found := outputs.get("requirements"), tuple):
-            self._requirements = found
 
     def __call__(self, event: Event) -> None:
         self._shown.get(event.kind, self._remark)(event)
@@ -120,17 +111,17 @@ class Narrator(BaseCallback):  # type: ignore[misc]
     def _plan(self, event: Event) -> None:
         if self._incumbent is None:
             self.heading("PLAN", "requirements, then steps")
-            self._list_requirements()
+            self._list_requirements(event)
         else:  # the requirements are settled by the first plan
             self.heading("PLAN", "another candidate")
         self._steps(event.trajectory.steps if event.trajectory else ())
 
     def _settled(self, event: Event) -> None:
         self.heading("PLAN", "requirements of the given trajectory")
-        self._list_requirements()
+        self._list_requirements(event)
 
-    def _list_requirements(self) -> None:
-        for item in self._requirements:
+    def _list_requirements(self, event: Event) -> None:
+        for item in event.requirements.items if event.requirements else ():
             self._line("     ", (f"{item.id}  ", "magenta"), _plain(item.to_prompt().partition(": ")[2]))
 
     def _inspect(self, event: Event) -> None:

@@ -263,7 +263,9 @@ class Store(Environment):
     def item(self, color: str | None = None, size: str | None = None, name: str | None = None) -> CheckResult:
         """Some product in the cart has the color, size and name."""
         held = [product for product in PRODUCTS if product.id in self.cart]
-        fitting = [p for p in PRODUCTS if color in (None, p.color) and size in (None, p.size) and name in (None, p.name)]
+        fitting = [
+            p for p in PRODUCTS if color in (None, p.color) and size in (None, p.size) and name in (None, p.name)
+        ]
         said = ", ".join(f"{p.id} is {p.color}, {p.size}, {p.name}" for p in held) or "the cart is empty"
         return CheckResult(
             any(p in fitting for p in held), said, f"it is met by {', '.join(p.id for p in fitting)}", tuple(self.cart)

@@ -15,9 +15,7 @@ policies = st.one_of(
 
 
 def accepts(policy, candidate: float, incumbent: float, steps: int = 1, before: int = 1) -> bool:
-    return policy.accepts(
-        Loss(total=candidate), Loss(total=incumbent), candidate_steps=steps, incumbent_steps=before
-    )
+    return policy.accepts(Loss(total=candidate), Loss(total=incumbent), candidate_steps=steps, incumbent_steps=before)
 
 
 @given(policies, totals, totals, st.integers(0, 9), st.integers(0, 9))

@@ -18,7 +18,9 @@ def unsupported(answer, *values, args=None, bound=False, inputs=None) -> list[st
         observations=(*observations, Observation(step="submit", value={"answer": answer})),
         outputs={"answer": answer},
     )
-    return [found.message.split(" says ")[1].split(",")[0] for found in claims.check(execution, inputs or {}).unsupported]
+    return [
+        found.message.split(" says ")[1].split(",")[0] for found in claims.check(execution, inputs or {}).unsupported
+    ]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,11 @@ def test_a_judges_list_takes_the_place_of_the_rules():
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )

@@ -93,9 +93,7 @@ def test_totals_order_by_violated_hard_requirements_and_then_by_the_mean(one, ot
     if first.hard_violations != second.hard_violations:
         assert (first.total < second.total) == (first.hard_violations < second.hard_violations)
     else:
-        means = [
-            loss_of(situation, weights=Weights(lexicographic=False)).total for situation in (one, other)
-        ]
+        means = [loss_of(situation, weights=Weights(lexicographic=False)).total for situation in (one, other)]
         assert key(first)[1] == pytest.approx(means[0]) and key(second)[1] == pytest.approx(means[1])
         if abs(means[0] - means[1]) > 1e-6:
             assert (first.total < second.total) == (means[0] < means[1])
@@ -126,7 +124,13 @@ def test_what_each_part_says():
         claims=4,
         outcome=0.25,
     )
-    assert (loss.validity, loss.requirements, loss.completeness, loss.claims, loss.outcome) == (0.5, 0.25, 0.5, 0.25, 0.75)
+    assert (loss.validity, loss.requirements, loss.completeness, loss.claims, loss.outcome) == (
+        0.5,
+        0.25,
+        0.5,
+        0.25,
+        0.75,
+    )
     assert (loss.hard_violations, loss.hard_count) == (0, 1)
 
 

@@ -101,7 +101,9 @@ def test_bootstrapping_takes_what_was_verified_only():
 
 def test_gepa_reads_the_feedback(bad):
     lm = scripted(
-        plan=lambda prompt: plan(WRONG, [LARGE]), evolve=rewrite([{"keep": ["a", "b", "submit"]}]), compose="```\nPlan well.\n```"
+        plan=lambda prompt: plan(WRONG, [LARGE]),
+        evolve=rewrite([{"keep": ["a", "b", "submit"]}]),
+        compose="```\nPlan well.\n```",
     )
     refiner = Pivot("question -> answer", Store, audit="never", max_iters=1)
     data = [dspy.Example(question=q).with_inputs("question") for q in ("one", "two")]

@@ -93,8 +93,10 @@ def test_names_that_are_taken_get_another():
 
 json_data = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["id", "text", "check", "args", "hard", "max", "x"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "text", "check", "args", "hard", "max", "x"]), inner, max_size=4)
+    ),
     max_leaves=10,
 )
 

@@ -22,10 +22,11 @@ Inside [? ] names are fields of the element; other steps cannot be reached there
 text compares exactly, case included; a field that begins with a digit stands in "": stars."5_star". $$ is a dollar.
 "for_each": "$b.products[?price < `500`]" beside args runs the step once for each element, which is $item; its result \
 is then the list [{"item": element, "result": what the call returned}, ...].
-A binding that gives nothing, or an empty list, fails its step; only steps that depend on a failed one do not run."""
+A binding that gives nothing, or an empty list, fails its step; only steps that depend on a failed one do not run.
+"expects": "length(ids) > `1`" is a condition on the step's own result, for what would go wrong without failing."""
 
 
-_PREDICT_OPTIONS = ("config", "demos", "lm", "predict")
+_PREDICT_OPTIONS = ("config", "demos", "lm")
 """Keyword arguments that are not passed on to the prompt."""
 
 
@@ -42,12 +43,18 @@ class Phase(dspy.Module):  # type: ignore[misc]
         return await adrive(self.run(**inputs))
 
 
-def ask(predict: dspy.Predict, config: Mapping[str, Any] | None = None, **inputs: Any) -> Steps[dspy.Prediction]:
-    """One call of the model; inputs that are empty are left out of the prompt."""
+def ask(
+    predict: dspy.Predict,
+    config: Mapping[str, Any] | None = None,
+    leave_out: Collection[str] = (),
+    /,
+    **inputs: Any,
+) -> Steps[dspy.Prediction]:
+    """One call of the model; inputs that are empty are left out of the prompt, and the fields in `leave_out`."""
     empty = frozenset(name for name, value in inputs.items() if value is None or (isinstance(value, str) and not value))
     call = {name: value for name, value in inputs.items() if name not in empty}
-    if empty:
-        call["signature"] = _without(predict.signature, empty)
+    if empty or leave_out:
+        call["signature"] = _without(predict.signature, empty.union(leave_out))
     if config:
         call["config"] = dict(config)
     prediction: dspy.Prediction = yield Effect(lambda: predict(**call), lambda: predict.acall(**call))
@@ -57,7 +64,7 @@ def ask(predict: dspy.Predict, config: Mapping[str, Any] | None = None, **inputs
 @lru_cache(maxsize=128)
 def _without(signature: Any, names: frozenset[str]) -> Any:
     for name in names:
-        if name in signature.input_fields:
+        if name in signature.fields:
             signature = signature.delete(name)
     return signature
 

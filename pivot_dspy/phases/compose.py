@@ -32,7 +32,8 @@ class Compose(Phase):
         self.predict = dspy.Predict(with_task(ComposeOutputs, signature, outputs=True))
 
     def run(self, *, inputs: Mapping[str, Any], execution: Execution) -> Steps[dspy.Prediction]:  # type: ignore[override]
-        said = yield from ask(self.predict, observations=digest.observations(execution), **inputs)
+        given = [name for name in execution.outputs if name in self.predict.signature.output_fields]
+        said = yield from ask(self.predict, None, given, observations=digest.observations(execution), **inputs)
         parent = execution.trajectory
         old = parent.submit or Step(id=unused(SUBMIT, parent.ids), tool=SUBMIT)
         values = {name: bindings.literal(plain(said[name])) for name in execution.missing_outputs if name in said}

@@ -23,12 +23,12 @@ blamed step on.
 
 `kept` stays as it is and is not yours to change; its results can be bound. `open_steps` are the steps to rewrite, \
 each with what came of it. Change only what has to change: write {{"keep": ["ID", ...]}} for steps that stay; what you \
-leave out is dropped. {STEP_FORM}
+leave out is dropped, and what is missing may be put before or between. {STEP_FORM}
 An id that stands in a result or in `report` may be written as it is. First say in `diagnosis`, in a sentence or \
 two, what went wrong and what will mend it; then write `steps`, all that follow the kept ones, up to submit."""
 
     tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
-    known: str = dspy.InputField(desc="already read")
+    known: str = dspy.InputField(desc="already read; no need to call it again")
     kept: str = dspy.InputField(desc="steps before the blamed one, in brief")
     open_steps: str = dspy.InputField(desc="one a line: step -> what came of it")
     report: str = dspy.InputField()

@@ -32,7 +32,7 @@ results."""
     checks: str = dspy.InputField(desc="what requirements can be checked by")
     policy: str = dspy.InputField(desc="what always holds here")
     lessons: str = dspy.InputField(desc="from earlier tasks")
-    known: str = dspy.InputField(desc="already read")
+    known: str = dspy.InputField(desc="already read; no need to call it again")
     user_requirements: str = dspy.InputField(desc="given; do not repeat them")
     requirements: list[dict[str, Any]] = dspy.OutputField()
     steps: list[dict[str, Any]] = dspy.OutputField()

@@ -178,7 +178,7 @@ class Episode:
                     raise PlanningFailed(f"no plan: {failure}", self.ledger.snapshot()) from failure.__cause__
                 continue
             self._settle(said.requirements)
-            self.tell(Event(kind="plan", trajectory=said.trajectory))
+            self.tell(Event(kind="plan", trajectory=said.trajectory, requirements=self.requirements))
             trajectory: Trajectory = said.trajectory
             return trajectory
         raise PlanningFailed("no plan", self.ledger.snapshot())
@@ -194,7 +194,7 @@ class Episode:
             given=self.requirements.items,
         )
         self._settle(said.requirements)
-        self.tell(Event(kind="settle", message=f"{len(self.requirements.items)} requirements"))
+        self.tell(Event(kind="settle", requirements=self.requirements))
 
     def audit(self) -> Steps[bool]:
         """One look at the settled requirements for what is missing or misread; each change is a recorded amendment.
@@ -208,7 +208,8 @@ class Episode:
         new = said.requirements.amendments[len(self.requirements.amendments) :]
         self.requirements = said.requirements
         for amendment in new:
-            self.tell(Event(kind="amend", message=f"{amendment.requirement}: {amendment.reason}"))
+            why = f"{amendment.requirement}: {amendment.reason}"
+            self.tell(Event(kind="amend", message=why, requirements=self.requirements))
         return bool(new)
 
     def measure_again(self, candidate: Candidate) -> Steps[Candidate]:

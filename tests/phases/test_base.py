@@ -30,7 +30,14 @@ def test_the_task_is_put_into_a_phases_signature():
     assert list(made.output_fields) == ["words"]
     assert made.instructions == "Do the inner thing.\n\nThe task: Answer briefly."
     assert list(Inner.input_fields) == ["tools", "report"] and Inner.instructions == "Do the inner thing."
-    assert list(with_task(Inner, TASK, outputs=True).fields) == ["question", "context", "tools", "report", "words", "answer"]
+    assert list(with_task(Inner, TASK, outputs=True).fields) == [
+        "question",
+        "context",
+        "tools",
+        "report",
+        "words",
+        "answer",
+    ]
 
 
 def test_types_and_descriptions_of_the_task_come_along():
@@ -176,15 +183,22 @@ def test_keeping_stands_for_the_steps_as_they_were(written):
 def test_an_id_that_is_taken_is_a_problem_of_the_later_step():
     steps = read_steps([{"id": "a", "tool": "find"}, {"id": "x", "tool": "find"}, {"keep": "b"}, {"id": "b", "tool": "find"}],
                        base=BASE, taken=["a"])  # fmt: skip
-    assert [(step.id, step.problem is None) for step in steps] == [("a_2", False), ("x", True), ("b", True), ("b_2", False)]
+    assert [(step.id, step.problem is None) for step in steps] == [
+        ("a_2", False),
+        ("x", True),
+        ("b", True),
+        ("b_2", False),
+    ]
     assert "already taken" in steps[0].problem
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(["id", "tool", "args", "keep", "for_each", "expects", "name", "b"]), inner, max_size=5
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["id", "tool", "args", "keep", "for_each", "expects", "name", "b"]), inner, max_size=5
+        )
     ),
     max_leaves=15,
 )

@@ -53,7 +53,9 @@ def evolved(answer, gradient=BLAME, run=None, catalogue=CATALOGUE):
 
 def test_the_child_keeps_the_prefix_and_knows_its_parent():
     parent = executed(STEPS).execution.trajectory
-    said, engine = evolved(rewrite([step("c", "add", product_id="min_by($b, &price).id"), {"keep": "submit"}], "Too dear."))
+    said, engine = evolved(
+        rewrite([step("c", "add", product_id="min_by($b, &price).id"), {"keep": "submit"}], "Too dear.")
+    )
     child = said.trajectory
     assert child.common_prefix(parent) == 2 and child.ids == parent.ids
     assert (child.parent, child.operator, said.diagnosis) == (parent.id, "evolve", "Too dear.")
@@ -86,8 +88,13 @@ def test_the_kept_steps_are_brief_and_the_open_ones_as_written():
     sections = engine.prompts[0].sections
     assert list(sections) == ["tools", "known", "request", "kept", "open_steps", "report", "blame"]
     assert [line.split(" -> ")[0] for line in sections["kept"].splitlines()] == ["a find", "b details"]
-    assert [line.split(" -> ")[1] for line in sections["open_steps"].splitlines()] == ['items: 1 [p4], price: 90', "submitted"]
-    assert "R1" not in sections["report"] and "R2: total" in sections["report"] and "not judged yet" in sections["report"]
+    assert [line.split(" -> ")[1] for line in sections["open_steps"].splitlines()] == [
+        "items: 1 [p4], price: 90",
+        "submitted",
+    ]
+    assert (
+        "R1" not in sections["report"] and "R2: total" in sections["report"] and "not judged yet" in sections["report"]
+    )
 
 
 def test_at_the_end_there_is_nothing_open():
@@ -117,7 +124,9 @@ def test_what_the_prompt_shows_is_capped_however_large_the_run():
     texts = [Step(id=f"s{n}", tool="find", args={"color": "w" * 3000, "ids": ["x" * 9] * 300}) for n in range(60)]
     fault = Fault(kind="tool_error", message="m" * 1000, expected="e" * 3000)
     seen = [
-        Observation(step=s.id, status="error", fault=fault) if n % 2 else Observation(step=s.id, value=["v" * 99] * 10_000)
+        Observation(step=s.id, status="error", fault=fault)
+        if n % 2
+        else Observation(step=s.id, value=["v" * 99] * 10_000)
         for n, s in enumerate(texts)
     ]
     run = Execution(trajectory=Trajectory(steps=tuple(texts)), observations=tuple(seen), state="s" * 100_000)
@@ -133,8 +142,13 @@ def test_what_the_prompt_shows_is_capped_however_large_the_run():
         for locus in (0, 30):
             drive(
                 Evolve(TASK).run(
-                    inputs={"request": "Buy."}, catalogue=CATALOGUE, execution=run, environment=Store(),
-                    requirements=settled, findings=findings, gradient=gradient.model_copy(update={"locus": locus}),
+                    inputs={"request": "Buy."},
+                    catalogue=CATALOGUE,
+                    execution=run,
+                    environment=Store(),
+                    requirements=settled,
+                    findings=findings,
+                    gradient=gradient.model_copy(update={"locus": locus}),
                 )  # fmt: skip
             )
     for prompt in lm.engine.prompts:

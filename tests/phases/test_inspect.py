@@ -20,7 +20,9 @@ STEPS = [
 ]
 NICE = Requirement(id="R2", text="It is nice.")
 SETTLED = Requirements(items=(Requirement(id="R1", check="item", args={"color": "blue"}), NICE))
-GRADIENT = Gradient(locus=0, step="a", kind="unexplained", diagnosis="?", evidence=("p2 is red",), slice=("a", "b", "c"))
+GRADIENT = Gradient(
+    locus=0, step="a", kind="unexplained", diagnosis="?", evidence=("p2 is red",), slice=("a", "b", "c")
+)
 
 
 def inspected(steps=STEPS, requirements=SETTLED, **told) -> tuple[Inspection, object]:
@@ -50,7 +52,9 @@ def test_a_shared_prefix_is_not_run_again():
     asked = {"requirements": Requirements(), "inputs": INPUTS, "outputs": {"answer": str}}
     first = executed(STEPS).execution.trajectory
     base = phase(trajectory=first, session=source.open(None), **asked).run
-    child = first.replace_from(3, [first.steps[3].model_copy(update={"args": {"answer": "$c.price"}})], operator="evolve")
+    child = first.replace_from(
+        3, [first.steps[3].model_copy(update={"args": {"answer": "$c.price"}})], operator="evolve"
+    )
     calls.clear()
     said = phase(trajectory=child, session=base.after(3).fork(), base=base, **asked)
     assert calls == [] and said.run.execution.outputs == {"answer": "40"}
@@ -97,7 +101,9 @@ def test_when_only_the_outputs_are_missing(steps, items, needs):
 
 
 def by_rule(inspection, session, settled=SETTLED, refuted=frozenset()):
-    return gradient_by_rule(inspection, settled, session, task="Buy something red.", known="", refuted=frozenset(refuted))
+    return gradient_by_rule(
+        inspection, settled, session, task="Buy something red.", known="", refuted=frozenset(refuted)
+    )
 
 
 def test_rules_name_a_suspect_and_then_the_next():

@@ -68,7 +68,9 @@ def test_an_audit_corrects_adds_and_drops_with_its_reasons():
 
 
 @pytest.mark.parametrize("origin", ["user", "person"])
-@pytest.mark.parametrize("change", [{"drop": True}, {"text": "Spend what you like."}, {"check": "only", "args": {"count": 1}}])
+@pytest.mark.parametrize(
+    "change", [{"drop": True}, {"text": "Spend what you like."}, {"check": "only", "args": {"count": 1}}]
+)
 def test_what_a_person_asked_for_is_neither_changed_nor_dropped(origin, change):
     mine = Requirements(items=(Requirement(id="U1", text="Spend at most 50.", origin=origin),))
     found, _ = audited([{"id": "U1", "reason": "it is hard", **change}], mine)
@@ -76,7 +78,8 @@ def test_what_a_person_asked_for_is_neither_changed_nor_dropped(origin, change):
 
 
 @pytest.mark.parametrize(
-    "change", [{"id": "R1", "drop": True}, {"id": "R1", "reason": " ", "text": "x"}, {"id": "R9", "reason": "x", "drop": True}]
+    "change",
+    [{"id": "R1", "drop": True}, {"id": "R1", "reason": " ", "text": "x"}, {"id": "R9", "reason": "x", "drop": True}],
 )
 def test_a_change_without_a_reason_or_a_subject_changes_nothing(change):
     found, _ = audited([change])

@@ -15,7 +15,11 @@ from pivot_dspy.trajectory import Observation
 from tests.scripted import Store, executed, scripted, step, submit
 
 TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
-STEPS = [step("a", "find", color="red", size="L"), step("b", "add", product_id="$a.ids[0]"), submit(answer="$b.items[0]")]
+STEPS = [
+    step("a", "find", color="red", size="L"),
+    step("b", "add", product_id="$a.ids[0]"),
+    submit(answer="$b.items[0]"),
+]
 RED = Requirement(id="R1", check="item", args={"color": "red"})
 NICE = Requirement(id="R2", text="It is nice.")
 CHEAP = Requirement(id="R3", text="It is the cheapest.")
@@ -139,7 +143,10 @@ def test_one_call_judges_every_textual_requirement_and_the_claims():
         {"verdicts": [{"id": "R2", "evidence": "red", "holds": True}, {"id": "R3", "evidence": "40 > 30", "holds": False}],
          "unsupported": ["weighs 9 kg"]}, RED, NICE, CHEAP,
     )  # fmt: skip
-    assert [(f.requirement, f.status, f.evidence) for f in said.findings] == [("R2", "holds", "red"), ("R3", "violated", "40 > 30")]
+    assert [(f.requirement, f.status, f.evidence) for f in said.findings] == [
+        ("R2", "holds", "red"),
+        ("R3", "violated", "40 > 30"),
+    ]
     assert said.unsupported == ("weighs 9 kg",) and engine.count() == 1
     assert engine.prompts[0].section("requirements") == "R2: It is nice.\nR3: It is the cheapest."
 

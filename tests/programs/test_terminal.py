@@ -80,7 +80,7 @@ def told(steps: list[dict[str, Any]] | None = None, *, width: int = 100, termina
     screen = Console(file=printed, width=width, highlight=False, force_terminal=terminal, color_system=colour)  # type: ignore[arg-type]
     narrator = Narrator(screen, shelf)
     given_ = {} if steps is None else {"trajectory": Trajectory(steps=tuple(map(Step.model_validate, steps)))}
-    with dspy.context(lm=choose_lm(None, [REFERENCE], slip=0.0, heed=1.0), callbacks=[narrator]):
+    with dspy.context(lm=choose_lm(None, [REFERENCE], slip=0.0, heed=1.0)):
         result = Pivot("request -> number: int", shelf, on_event=narrator, **options)(request=REQUEST, **given_)
     if result.verified:
         narrator.committed(result.commit())
@@ -134,7 +134,7 @@ def test_further_candidates_do_not_repeat_the_requirements() -> None:
     shelf = Shelf()
     narrator = Narrator(Console(file=printed, width=100), shelf)
     misread = Reference(match=REQUEST, requirements=REFERENCE.requirements, steps=tuple(WRONG))
-    with dspy.context(lm=choose_lm(None, [misread], slip=0.0), callbacks=[narrator]):
+    with dspy.context(lm=choose_lm(None, [misread], slip=0.0)):
         Pivot("request -> number: int", shelf, on_event=narrator, candidates=3, max_iters=0)(request=REQUEST)
     assert printed.getvalue().count("PLAN  another candidate") == 2
     assert printed.getvalue().count("has_taken {") == 1
