@@ -129,15 +129,15 @@ def relation(mine: Fact, wanted: Fact) -> Relation:
         return Relation.SAME
     if isinstance(wanted.value, str) and wanted.value.startswith("$"):
         return Relation.SAME  # a value that is only known where the check runs
+    a, b = _members(mine), _members(wanted)
+    if "!=" in (mine.op, wanted.op):
+        return _by_exclusion(mine, wanted, a, b)
     if "contains" in (mine.op, wanted.op):
         return _by_text(mine, wanted)
-    a, b = _members(mine), _members(wanted)
     if a is not None and b is not None:
         if a <= b:
             return Relation.TIGHTER
         return Relation.LOOSER if a & b else Relation.CONTRADICTS
-    if "!=" in (mine.op, wanted.op):
-        return _by_exclusion(mine, wanted, a, b)
     first, second = _interval(mine), _interval(wanted)
     if first is None or second is None:
         return Relation.DIFFERS
@@ -171,11 +171,15 @@ def _texts(fact: Fact) -> list[str]:
 
 
 def _by_exclusion(mine: Fact, wanted: Fact, a: frozenset[Any] | None, b: frozenset[Any] | None) -> Relation:
-    if mine.op == wanted.op:
+    if mine.op == wanted.op or (a is None and b is None):
         return Relation.DIFFERS
-    if wanted.op == "!=":
-        return Relation.DIFFERS if a is None else Relation.CONTRADICTS if wanted.value in a else Relation.TIGHTER
-    return Relation.DIFFERS if b is None else Relation.CONTRADICTS if mine.value in b else Relation.LOOSER
+    if a is not None:
+        if wanted.value not in a:
+            return Relation.TIGHTER
+        return Relation.CONTRADICTS if len(a) == 1 else Relation.LOOSER
+    if b is None or mine.value not in b:
+        return Relation.DIFFERS if b is None else Relation.LOOSER
+    return Relation.CONTRADICTS if len(b) == 1 else Relation.DIFFERS
 
 
 Interval = tuple[tuple[float, int], tuple[float, int]]

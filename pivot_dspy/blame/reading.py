@@ -16,6 +16,8 @@ _DIRECTIONS = {"asc": "min", "ascending": "min", "desc": "max", "descending": "m
 _BOUNDS = {"max": "<=", "maximum": "<=", "min": ">=", "minimum": ">="}
 _PICKS = {"min_by": "min", "max_by": "max"}
 _FIELD_ARGUMENT = frozenset({"field", "column", "attribute", "property", "key", "by"})
+_VALUE_ARGUMENT = frozenset({"value", "threshold", "number", "amount", "bound"})
+_SORTING = frozenset({"sort", "order"})
 _MANY_WORDS = 4
 
 Node = Mapping[str, Any]
@@ -92,17 +94,21 @@ def _of_literals(literals: Mapping[str, Any]) -> Said:
     rest = dict(literals)
     facts: list[Fact | None] = []
     orders: list[Order] = []
+    names = [key for key, v in rest.items() if isinstance(v, str) and _has_word(key, _FIELD_ARGUMENT)]
+    sorting = next((key for key in names if _has_word(key, _SORTING)), None)
+    field = next((key for key in names if key != sorting), None)
     operator = next((key for key, v in rest.items() if isinstance(v, str) and v in OPERATORS), None)
-    direction = next((key for key, v in rest.items() if isinstance(v, str) and v.lower() in _DIRECTIONS), None)
-    field = next((key for key, v in rest.items() if isinstance(v, str) and _names_a_field(key)), None)
     if operator is not None and field is not None:
-        value = next((key for key in rest if key not in (operator, field)), None)
+        others = [key for key, v in rest.items() if key not in (field, operator, sorting) and not isinstance(v, list)]
+        named = [key for key in others if _has_word(key, _VALUE_ARGUMENT)]
+        value = named[0] if named else others[0] if len(others) == 1 else None
         if value is not None:
             path = tuple(str(rest.pop(field)).split("."))
             facts.append(make(path, OPERATORS[str(rest.pop(operator))], rest.pop(value)))
-    elif field is not None and (direction is not None or "sort" in field or "order" in field):
-        chosen = _DIRECTIONS[str(rest.pop(direction)).lower()] if direction is not None else ""
-        orders.append(Order(tuple(str(rest.pop(field)).split(".")), chosen))
+    if sorting is not None:
+        direction = next((key for key, v in rest.items() if isinstance(v, str) and v.lower() in _DIRECTIONS), None)
+        chosen = "" if direction is None else _DIRECTIONS[str(rest.pop(direction)).lower()]
+        orders.append(Order(tuple(str(rest.pop(sorting)).split(".")), chosen))
     texts = [v.casefold() for v in rest.values() if isinstance(v, str) and len(v.split()) >= _MANY_WORDS]
     plain = [
         make(*_bound(key, value), value)
@@ -124,8 +130,8 @@ def _bound(key: str, value: Any) -> tuple[tuple[str, ...], str]:
     return ("_".join(parts[1:]),), op
 
 
-def _names_a_field(key: str) -> bool:
-    return any(singular(part.lower()) in _FIELD_ARGUMENT for part in WORD.findall(key))
+def _has_word(key: str, words: frozenset[str]) -> bool:
+    return any(singular(part.lower()) in words for part in WORD.findall(key))
 
 
 

@@ -24,8 +24,9 @@ def self_use(function: Callable[..., Any]) -> SelfUse:
     instance = code.co_varnames[0]
     reads, sets = set(), set()
     for previous, instruction in _pairs(code):
-        loads = previous.opname.startswith("LOAD_")
-        # Some versions load two names in one instruction; a constant may be a tuple too, and an empty one.
+        loads = "LOAD_" in previous.opname
+        # Some versions load two names, or store one and load one, in one instruction; a constant may be a tuple too,
+        # and an empty one.
         names = previous.argval if isinstance(previous.argval, tuple) else (previous.argval,)
         of_self = loads and names[-1:] == (instance,)
         if of_self and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):

@@ -35,6 +35,13 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         committed: the `Execution` in the real environment, once committed.
     """
 
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={value!r}" for name, value in self.items() if name not in RESERVED)
+        state = "verified" if self.verified else "not verified"
+        return f"Refined({said}; {state}, loss {self.loss.total:.3f}, {len(self.trajectory)} steps)"
+
+    __str__ = __repr__
+
     def commit(self) -> Execution:
         """Run the verified trajectory once in the real environment, irreversible steps included.
 

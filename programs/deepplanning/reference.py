@@ -6,6 +6,7 @@ is not looked at, and no product is named that no observation has shown.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -103,7 +104,8 @@ def plan(
 def revise(sections: Mapping[str, str], steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The plan with what the report proposes: a selection that meets the whole, candidates, coupons to use."""
     shown = _Shown(sections)
-    if not shown.ids & {str(step["id"]) for step in steps}:
+    own = {str(step["id"]) for step in steps[:-2]}  # the last two, cart and submit, end any plan
+    if not shown.ids & own:
         return _amend(shown, steps)  # somebody else's trajectory: its cart is put right
     revised = []
     for step in steps:
@@ -118,29 +120,37 @@ def revise(sections: Mapping[str, str], steps: list[dict[str, Any]]) -> list[dic
 
 
 def _amend(shown: _Shown, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What puts a cart right that other steps have filled: products and coupons out and in, then the answer."""
-    if not shown.selection and shown.unmet and "p" not in shown.ids | {"s"}:
-        fetching = [step for step in steps if step["id"] in ("s", "p")]
-        if not shown.candidates and not shown.surplus:
-            return [*fetching, *steps[-2:]]
+    """The open steps as they are, then what puts right the cart that they fill: products and coupons out and in."""
+    amended: list[dict[str, Any]] = [step for step in shown.open_steps if step["tool"] != "submit"]
+
+    def add(kind: str, tool: str, **args: Any) -> None:
+        taken = shown.ids | {step["id"] for step in amended}
+        number = next(n for n in itertools.count(1) if f"{kind}{n}" not in taken)
+        amended.append({"id": f"{kind}{number}", "tool": tool, "args": args})
+
+    if shown.unmet and not (shown.selection or shown.candidates or shown.surplus):
+        # Nothing that was fetched serves: look further before anything is changed.
+        sizes = next((step["args"]["sizes"] for step in steps if step["tool"] == "filter_by_size"), None)
+        if sizes is not None and "look1" not in shown.ids:
+            amended.append({"id": "look1", "tool": "filter_by_size", "args": {"sizes": sizes}})
+            args = {"product_ids": "$look1.filtered_products_ids"}
+            amended.append({"id": "look2", "tool": "get_product_details", "args": args})
+        return [*amended, *steps[-2:]]
     wanted = list(shown.selection.values()) or [*(set(shown.cart) - set(shown.surplus)), *shown.candidates.values()]
-    out = [product for product in shown.cart if product not in wanted]
-    into = [product for product in wanted if product not in shown.cart]
-    amended: list[dict[str, Any]] = []
-    for number, (product, count) in enumerate(((product, shown.cart[product]) for product in out), start=1):
-        args = {"product_id": product} if count == 1 else {"product_id": product, "quantity": count}
-        amended.append({"id": f"d{number}", "tool": "delete_product_from_cart", "args": args})
-    for number, (product, count) in enumerate(shown.several.items(), start=len(out) + 1):
-        if product not in out:
-            args = {"product_id": product, "quantity": count - 1}
-            amended.append({"id": f"d{number}", "tool": "delete_product_from_cart", "args": args})
-    for number, product in enumerate(into, start=1):
-        amended.append({"id": f"n{number}", "tool": "add_product_to_cart", "args": {"product_id": product}})
+    for product, count in shown.cart.items():
+        left = count if product not in wanted else count - 1
+        if left == 1:
+            add("d", "delete_product_from_cart", product_id=product)
+        elif left:
+            add("d", "delete_product_from_cart", product_id=product, quantity=left)
+    for product in wanted:
+        if product not in shown.cart:
+            add("n", "add_product_to_cart", product_id=product)
     if shown.coupons_proposed is not None and shown.coupons_proposed != shown.coupons_used:
-        for number, (name, count) in enumerate(shown.coupons_used.items(), start=1):
-            args = {"coupon_name": name, "quantity": count}
-            amended.append({"id": f"x{number}", "tool": "delete_coupon_from_cart", "args": args})
-        amended += _coupon_steps(shown.coupons_proposed)
+        for name, count in shown.coupons_used.items():
+            add("x", "delete_coupon_from_cart", coupon_name=name, quantity=count)
+        for name, count in shown.coupons_proposed.items():
+            add("k", "add_coupon_to_cart", coupon_name=name, quantity=count)
     return [*amended, *steps[-2:]]
 
 
@@ -151,7 +161,8 @@ class _Shown:
         report = sections.get("report", "")
         lines = report.splitlines()
         self.ids = set(re.findall(r"^(\w+) \S+ -> ", sections.get("kept", ""), re.MULTILINE))
-        self.ids |= set(re.findall(r'^\{"id": "(\w+)"', sections.get("open_steps", ""), re.MULTILINE))
+        self.open_steps = _steps_in(sections.get("open_steps", ""))
+        self.ids |= {str(step["id"]) for step in self.open_steps}
         self.unmet = [line for line in lines if "NOT MET" in line]
         cart = next((line for line in lines if line.startswith("Cart: ")), "")
         products, _, rest = cart.removeprefix("Cart: ").partition(". Coupons: ")
@@ -174,7 +185,7 @@ class _Shown:
                 self.candidates[line.split(":", 1)[0]] = fitting[1]
         coupons = re.search(r"coupons: (\{.*?\})", report)
         self.coupons_proposed: dict[str, int] | None = json.loads(coupons[1]) if coupons else None
-        self.coupons_planned = _coupons_in(sections.get("open_steps", ""))
+        self.coupons_planned = _coupons_of(self.open_steps)
 
 
 def _coupon_steps(used: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -188,17 +199,24 @@ def _coupon_steps(used: Mapping[str, int]) -> list[dict[str, Any]]:
     ]
 
 
-def _coupons_in(open_steps: str) -> dict[str, int]:
-    """Coupons that the open steps use, so that a repair of something else does not lose them."""
-    found: dict[str, int] = {}
-    for line in open_steps.splitlines():
-        if '"add_coupon_to_cart"' in line:
+def _steps_in(section: str) -> list[dict[str, Any]]:
+    """The steps that a section shows, one at the start of a line, each before its outcome."""
+    decoder = json.JSONDecoder()
+    found = []
+    for line in section.splitlines():
+        if line.startswith('{"id"'):
             try:
-                args = json.loads(line.rsplit(" -> ", 1)[0])["args"]
-                found[str(args["coupon_name"])] = int(args.get("quantity", 1))
-            except (ValueError, KeyError, TypeError):
-                continue  # a broken coupon step is not one to go by
+                step, _ = decoder.raw_decode(line)
+            except ValueError:
+                continue  # cut short: it cannot be written again from here
+            found.append({"args": {}, **step})
     return found
+
+
+def _coupons_of(steps: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Coupons that steps use, so that a repair of something else does not lose them."""
+    args = [step["args"] for step in steps if step["tool"] == "add_coupon_to_cart"]
+    return {str(used["coupon_name"]): int(used.get("quantity", 1)) for used in args if "coupon_name" in used}
 
 
 def _term(condition: Condition, prefix: str) -> str:

@@ -1,19 +1,15 @@
-"""A cache of its own for each test, in memory only."""
+"""A cache of its own for each test."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import dspy
 import pytest
+
+from tests.caching import own_cache
 
 
 @pytest.fixture(autouse=True)
-def own_cache() -> Iterator[None]:
-    before = vars(dspy).get("cache")
-    dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
-    yield
-    if before is None:
-        del dspy.cache
-    else:
-        dspy.cache = before
+def fresh_cache() -> Iterator[None]:
+    with own_cache():
+        yield
