@@ -159,6 +159,7 @@ def test_any_arguments_can_be_read(value: object) -> None:
     of_step(Step(id="s", tool="t", args={"x": value}), {"s"})
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 @given(st.text("$ab.[]?'`=<>()&|@*{}, \"1", max_size=40))
 def test_any_text_can_be_read(text: str) -> None:
     of_expression(text)

@@ -11,6 +11,10 @@ from pivot_dspy.blame.matching import compare
 
 def clues(inquiry: Inquiry) -> Iterator[Clue]:
     """Steps that should read a result that goes unused, and steps that read what contradicts their requirement."""
+    trajectory = inquiry.execution.trajectory
+    ends = {step.id for step in trajectory.steps if step.is_submit}
+    if not any(read for step_id, read in trajectory.dependencies().items() if step_id not in ends):
+        return  # a log of an agent that read results itself: bindings say nothing of what it used
     for step_id in inquiry.matching.unused:
         yield from _unused(inquiry, step_id)
     for step_id, name in inquiry.matching.serves.items():

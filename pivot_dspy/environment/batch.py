@@ -8,9 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-import dspy
-from dspy.utils.callback import with_callbacks
-
 from pivot_dspy._json import plain
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.toolbox import ToolSpec
@@ -45,6 +42,9 @@ class Batch:
     Args:
         run: the tool or its preview; takes the environment and the arguments.
         careful: whether a failed call ends the batch.
+
+    Attributes:
+        error: what the last call raised, if it did; always one that may pass through a coroutine.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Batch:
     ) -> None:
         self.environment, self.spec, self.timeout = environment, spec, timeout
         self.outcomes: list[Outcome] = []
+        self.error: Exception | None = None
         self.cancelled = False
         self._run, self._batch, self._permit, self._worker, self._careful = run, batch, permit, worker, careful
         self._started: float | None = None  # of the call that runs; None until the first one does
@@ -75,37 +76,45 @@ class Batch:
     def overdue(self, grace: float = 0.0) -> bool:
         return self._started is not None and self.patience(grace) == 0.0
 
-    def timed_out(self) -> Outcome:
+    def leave(self) -> list[Outcome]:
+        """What there is when the present call is given up."""
+        self.cancelled = True
         timeout = self.timeout or 0.0
-        return Outcome(None, Fault(kind="timeout", message=f"{self.spec.name} took longer than {timeout:g} s"), timeout)
+        message = f"{self.spec.name} took longer than {timeout:g} s"
+        self.error = TimeoutError(message)
+        self.outcomes = [*self.outcomes, Outcome(None, Fault(kind="timeout", message=message), timeout)]
+        return self.outcomes
+
+    def result(self) -> Any:
+        """The value of the last call, or what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self.outcomes[-1].value
 
     def run(self) -> list[Outcome]:
         """Make the calls in this thread."""
-        call = self._reported(self._called)
         for kwargs in self._batch:
-            if self._ended():
+            if self.ended:
                 break
             self._permit()
             self._started = time.perf_counter()
             try:
-                self._took(call(kwargs))
+                self._took(self._called(kwargs))
             except (Exception, SystemExit, asyncio.CancelledError) as error:
                 self._failed(error)
         return self.outcomes
 
     async def arun(self) -> list[Outcome]:
         """Make the calls in this event loop."""
-        call = self._reported(self._acalled)
         for kwargs in self._batch:
-            if self._ended():
+            if self.ended:
                 break
             self._permit()
             self._started = time.perf_counter()
             try:
-                self._took(await within(call(kwargs), self.timeout))
+                self._took(await within(self._acalled(kwargs), self.timeout))
             except Overdue:
-                self.outcomes.append(self.timed_out())
-                break
+                self.leave()
             except Exception as error:
                 self._failed(error)
         return self.outcomes
@@ -123,27 +132,9 @@ class Batch:
         value = self._run(self.environment, **kwargs)
         return await value if inspect.isawaitable(value) else value
 
-    def _reported(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """`call`, told to DSPy's callbacks as a call of a `dspy.Tool`, where there are callbacks."""
-        tool = self.spec.tool
-        if not dspy.settings.get("callbacks") and not getattr(tool, "callbacks", None):
-            return call
-        if inspect.iscoroutinefunction(call):
-
-            async def acall(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
-                return await call(kwargs)
-
-            wrapped = with_callbacks(acall)
-        else:
-
-            def scall(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
-                return call(kwargs)
-
-            wrapped = with_callbacks(scall)
-        instance = self.spec.as_tool
-        return lambda kwargs: wrapped(instance, kwargs)
-
-    def _ended(self) -> bool:
+    @property
+    def ended(self) -> bool:
+        """Whether no further call may be made."""
         failed = self._careful and self.outcomes and self.outcomes[-1].fault is not None
         return self.cancelled or bool(failed)
 
@@ -164,6 +155,8 @@ class Batch:
         self.outcomes.append(Outcome(value, fault, time.perf_counter() - (self._started or 0.0)))
 
     def _failed(self, error: BaseException) -> None:
+        plain_error = isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration))
+        self.error = error if plain_error else RuntimeError(said(error))
         fault = Fault(kind="tool_error", message=said(error))
         self.outcomes.append(Outcome(None, fault, time.perf_counter() - (self._started or 0.0)))
 

@@ -14,6 +14,7 @@ from pivot_dspy._drive import Effect as Wait
 from pivot_dspy._drive import Steps
 from pivot_dspy.environment.base import CheckResult, Environment
 from pivot_dspy.environment.batch import Batch, Outcome, Permit, said
+from pivot_dspy.environment.callbacks import listened, told
 from pivot_dspy.environment.marked import toolbox_of
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.environment.worker import Worker
@@ -134,14 +135,28 @@ class Session:
             raise ConfigurationError(f"{spec.name} may not run before commit")
         timeout = spec.timeout if spec.timeout is not None else self.family.timeout
         careful = self.committed and spec.effect != "read"
-        job = Batch(self.environment, spec, run, batch, permit, timeout, self.family.worker, careful=careful)
-        if spec.is_async:
-            outcomes: list[Outcome] = yield Wait(lambda: self._in_worker(job), job.arun)
-        elif timeout is None:
-            outcomes = yield Wait(job.run, lambda: _ready(job.run))
-        else:
-            outcomes = yield Wait(lambda: self._wait(job, self._submit(job)), lambda: self._await(job))
+
+        def job(part: Sequence[dict[str, Any]], permit: Permit) -> Batch:
+            return Batch(self.environment, spec, run, part, permit, timeout, self.family.worker, careful=careful)
+
+        if not listened(spec):
+            made: list[Outcome] = yield self._waiting(job(batch, permit))
+            return made
+        outcomes: list[Outcome] = []
+        for kwargs in batch:
+            permit()
+            single = job([kwargs], _allow)
+            outcomes += yield told(single, kwargs, self._waiting(single))
+            if single.ended:
+                break
         return outcomes
+
+    def _waiting(self, job: Batch) -> Wait:
+        if job.spec.is_async:
+            return Wait(lambda: self._in_worker(job), job.arun)
+        if job.timeout is None:
+            return Wait(job.run, lambda: _ready(job.run))
+        return Wait(lambda: self._wait(job, self._submit(job)), lambda: self._await(job))
 
     def _submit(self, job: Batch) -> Future[list[Outcome]]:
         return self.family.worker.submit(job.run)
@@ -161,8 +176,9 @@ class Session:
                         return future.result()
                     if job.overdue(grace):
                         return self._abandon(job)
-        finally:
+        except KeyboardInterrupt:
             job.cancelled = True
+            raise
 
     async def _await(self, job: Batch) -> list[Outcome]:
         waiting = asyncio.wrap_future(self._submit(job))
@@ -173,13 +189,15 @@ class Session:
                     return waiting.result()
                 if job.overdue():
                     return self._abandon(job)
-        finally:
+        except asyncio.CancelledError:
             job.cancelled = True
+            raise
+        finally:
             waiting.cancel()
 
     def _abandon(self, job: Batch) -> list[Outcome]:
         self.family.worker.replace()
-        return [*job.outcomes, job.timed_out()]
+        return job.leave()
 
 
 def _refuse_own_loop(spec: ToolSpec) -> None:
@@ -206,6 +224,10 @@ def _close_later(environment: Environment, family: Family) -> None:
         _close(environment)
     else:
         family.worker.submit(lambda: _close(environment))
+
+
+def _allow() -> None:
+    """The permit of a call that has been permitted already."""
 
 
 async def _ready(function: Callable[[], Result]) -> Result:

@@ -112,16 +112,13 @@ class Pivot(Refiner):
                 verdict = yield from episode.verify(incumbent)
                 if verdict.departed is None:
                     break
-                gradient = _departure(verdict, incumbent, tried)
-                if gradient is not None and not stuck:
-                    episode.tell(Event(kind="gradient", gradient=gradient, trajectory=incumbent.trajectory))
             if not rewrites_left or episode.spent():
                 break
             if tried.failures < self.patience:
-                gradient = gradient or (yield from episode.gradient(incumbent, frozenset(tried.refuted)))
+                gradient = yield from self._blamed(episode, incumbent, tried, verdict)
             if gradient is None:
                 # Every suspect was refuted, or patience is at an end: perhaps what is asked for was misread.
-                if audited or episode.spent():
+                if audited or incumbent.loss.perfect or episode.spent():
                     episode.tell(Event(kind="stop", message="no suspect is left"))
                     break
                 audited = True
@@ -141,6 +138,16 @@ class Pivot(Refiner):
         if verdict is None:
             verdict = yield from episode.verify(incumbent)
         return incumbent, verdict
+
+    def _blamed(
+        self, episode: Episode, incumbent: Candidate, tried: Tried, verdict: Verdict | None
+    ) -> Steps[Gradient | None]:
+        """The next gradient: of a verification that went another way, else of what is wrong with the incumbent."""
+        gradient = _departure(verdict, incumbent, tried) if verdict is not None else None
+        if gradient is None:
+            return (yield from episode.gradient(incumbent, frozenset(tried.refuted)))
+        episode.tell(Event(kind="gradient", gradient=gradient, trajectory=incumbent.trajectory))
+        return gradient
 
     def _amended(self, episode: Episode, incumbent: Candidate) -> Steps[Candidate | None]:
         """The incumbent measured by audited requirements; None where the audit changed nothing."""
