@@ -4,6 +4,7 @@ from pivot_dspy.acceptance import Acceptance, NonDecreasing, StrictImprovement, 
 from pivot_dspy.budget import Budget, BudgetExhausted, Ledger, LedgerReport, Usage
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
 from pivot_dspy.environment.functions import from_functions
+from pivot_dspy.environment.mcp import from_mcp
 from pivot_dspy.errors import CommitError, ConfigurationError, PivotError, PlanningFailed, TrajectoryError
 from pivot_dspy.gradient import Gradient, Suspect
 from pivot_dspy.history import Event
@@ -55,6 +56,7 @@ __all__ = [
     "WithMargin",
     "check",
     "from_functions",
+    "from_mcp",
     "tool",
     "trajectory_metric",
 ]

@@ -15,8 +15,8 @@ class Suspect(Frozen):
     Attributes:
         position: where in the trajectory to rewrite from; the number of steps means: add something at the end.
         step: id of the step there, None at the end.
-        kind: the kind of fault: that of a discrepancy, or `missing_step`, `wrong_value`, `wrong_selection`,
-            `narrow_result`, `unexplained`.
+        kind: the kind of fault: that of a discrepancy, or `missing_step`, `wrong_tool`, `wrong_value`, `wrong_field`,
+            `wrong_binding`, `wrong_selection`, `narrow_result`, `unexplained`.
         diagnosis: what seems wrong, in a sentence.
         correction: what to change, where a rule can tell; else empty.
         evidence: short quotes from observations, checks and requirements.

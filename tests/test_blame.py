@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from pivot_dspy import CheckResult, Environment, Requirement, Requirements, Step, Suspect, Trajectory, check, tool
 from pivot_dspy._drive import drive
 from pivot_dspy.blame import gradient, rank, slice_of
+from pivot_dspy.blame.facts import Fact, Relation, of_requirement, relation
 from pivot_dspy.environment.source import Source
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.execution import execute
@@ -32,12 +33,12 @@ class Basket(TypedDict):
     total: float
 
 
-ROWS = [
-    {"id": f"{brand[0]}{color[0]}{size}{n}".lower(), "brand": brand, "color": color, "size": size, "price": price + 7.0 * n}
+ROWS: list[dict[str, Any]] = [
+    {"id": f"{brand[0]}{color[0]}{size}{n}".lower(), "brand": brand, "color": color, "size": size, "price": price + n}
     for brand, price in (("Nike", 40.0), ("Puma", 30.0), ("Vans", 50.0))
     for color in ("Red", "Brown", "Khaki")
     for size in ("L", "M")
-    for n in (1, 2)
+    for n in (1, 9)
 ]
 BY_ID = {row["id"]: row for row in ROWS}
 
@@ -74,7 +75,7 @@ class Shop(Environment):
         return {one: BY_ID[one]["price"] for one in ids}
 
     @tool(effect="write")
-    def add(self, id: str) -> Basket:  # noqa: A002 - the word that a planner would use
+    def add(self, id: str) -> Basket:
         if id not in BY_ID:
             raise ValueError(f"no product {id}")
         self.basket.append(id)
@@ -129,9 +130,9 @@ CHAINS = (
     Step(id="a2", tool="by_range", args={"key": "price", "operator": "<", "value": 60, "ids": "$a1.ids"}),
     Step(id="ap", tool="details", args={"ids": "$a2.ids"}),
     Step(id="a", tool="add", args=choose("color=='Red'", "$ap.rows")),
-    Step(id="c1", tool="by_brand", args={"brand_names": ["Puma"], "ids": "$s.ids"}),
+    Step(id="c1", tool="by_brand", args={"brand_names": ["Vans"], "ids": "$s.ids"}),
     Step(id="cp", tool="details", args={"ids": "$c1.ids"}),
-    Step(id="c", tool="add", args=choose("color=='Brown' && size=='M'", "$cp.rows")),
+    Step(id="c", tool="add", args=choose("color=='Khaki' && size=='L'", "$cp.rows")),
     Step(id="z", tool="look"),
     Step(id="submit", tool="submit", args={"total": "$z.total"}),
 )
@@ -176,10 +177,10 @@ def without(step_id: str, plan: tuple[Step, ...] = PLAN) -> tuple[Step, ...]:
     return tuple(step for step in plan if step.id != step_id)
 
 
-# ------------------------------------------------------------------------------------------------------ nothing is wrong
+# -- nothing is wrong
 
 
-@pytest.mark.parametrize(("plan", "requirements"), [(PLAN, ASKED), (CHAINS, asked(RED, PUMA))])
+@pytest.mark.parametrize(("plan", "requirements"), [(PLAN, ASKED), (CHAINS, asked(RED, VANS))])
 def test_a_correct_plan_has_no_suspects(plan: tuple[Step, ...], requirements: Requirements) -> None:
     case = run(plan, requirements)
     assert all(finding.holds for finding in case[2])
@@ -187,7 +188,7 @@ def test_a_correct_plan_has_no_suspects(plan: tuple[Step, ...], requirements: Re
     assert gradient(*case, task=TASK) is None
 
 
-# ------------------------------------------------------------------------------------------------ faults of steps as written
+# -- faults of steps as written
 
 
 @pytest.mark.parametrize(
@@ -199,12 +200,16 @@ def test_a_correct_plan_has_no_suspects(plan: tuple[Step, ...], requirements: Re
         (with_step("p", args={"ids": "$d.ids"}), 1, "unresolved_binding"),
         (with_step("b", args={"id": "$p.rows[?"}), 3, "unresolved_binding"),
         (without("submit"), 7, "missing_submit"),
-        ((), 0, "missing_submit"),
     ],
 )
 def test_faults_that_leave_no_doubt(steps: tuple[Step, ...], place: int, kind: str) -> None:
     found = first(steps)
     assert (found.position, found.kind, found.certain) == (place, kind, True)
+
+
+def test_nothing_planned_and_nothing_asked() -> None:
+    found = first((), Requirements())
+    assert (found.position, found.step, found.kind) == (0, None, "missing_submit")
 
 
 def test_the_earliest_certain_fault_comes_first() -> None:
@@ -224,7 +229,7 @@ def test_a_missing_submit_comes_after_what_is_wrong_with_the_rest() -> None:
     assert [suspect.kind for suspect in suspects][:2] == ["wrong_value", "missing_submit"]
 
 
-# -------------------------------------------------------------------------------------------- steps against requirements
+# -- steps against requirements
 
 
 @pytest.mark.parametrize(
@@ -232,7 +237,7 @@ def test_a_missing_submit_comes_after_what_is_wrong_with_the_rest() -> None:
     [
         ("b", "brand=='Nike' && color=='Khaki' && price < `60`", '"Brown" instead of "Khaki" for color (R2)'),
         ("b", "brand=='Nike' && color=='Blue' && price < `60`", '"Brown" instead of "Blue" for color (R2)'),
-        ("c", "brand=='Puma' && brand=='Brown' && size=='M'", '"Puma" instead of "Brown" for brand'),
+        ("c", "brand=='Puma' && brand=='Brown' && size=='M'", 'color, not brand, with "Brown" (R3)'),
         ("c", "brand=='Puma' && finish=='Brown' && size=='M'", 'color, not finish, with "Brown"'),
         ("c", "brand=='Puma' && size=='M'", 'color == "Brown"'),
         ("a", "brand=='Nike' && color=='red' && price < `60`", '"Red" instead of "red"'),
@@ -263,7 +268,8 @@ def test_an_invented_thing_is_laid_to_the_step_that_names_it() -> None:
 
 
 def test_a_thing_named_outright_is_no_fault_where_it_serves() -> None:
-    plan = with_step("d", with_step("c", args={"id": "pbm1"}), args=choose("brand=='Vans' && color=='Red' && size=='L'"))
+    plan = with_step("c", args={"id": "pbm1"})
+    plan = with_step("d", plan, args=choose("brand=='Vans' && color=='Red' && size=='L'"))
     assert run(plan)[2][2].holds
     assert [suspect.step for suspect in rank(*run(plan), task=TASK)][:1] == ["d"]
 
@@ -281,7 +287,7 @@ def test_a_lack_explains_the_step_that_fails_for_want_of_it() -> None:
     assert found.kind == "missing_step" and found.position == 4
 
 
-# ------------------------------------------------------------------------------------------------------ bindings and chains
+# -- bindings and chains
 
 
 def test_a_field_that_is_not_there_is_laid_to_the_lone_reader() -> None:
@@ -314,23 +320,21 @@ def test_a_lone_reader_of_a_good_list_is_itself_to_blame() -> None:
     [
         ("a1", {"brand_names": ["Vans"], "ids": "$s.ids"}),
         ("a2", {"key": "price", "operator": ">", "value": 60, "ids": "$a1.ids"}),
-        ("a2", {"key": "price", "operator": "<", "value": 48, "ids": "$a1.ids"}),
+        ("a2", {"key": "price", "operator": "<", "value": 38, "ids": "$a1.ids"}),
         ("cp", {"ids": "$s.ids"}),
         ("cp", {"ids": "$a1.ids"}),
-        ("c1", {"brand_names": ["Puma"], "ids": "$a1.ids"}),
-        ("c", {"id": "min_by($ap.rows[?color=='Brown'], &price).id"}),
+        ("c1", {"brand_names": ["Vans"], "ids": "$a1.ids"}),
+        ("c", {"id": "min_by($ap.rows[?color=='Khaki' && size=='L'], &price).id"}),
         ("c", {"id": "vrl1"}),
     ],
 )
 def test_plans_that_select_in_chains(step_id: str, args: dict[str, Any]) -> None:
-    case = run(with_step(step_id, CHAINS, args=args), asked(RED, PUMA))
-    if all(finding.holds for finding in case[2]) and not case[0].discrepancies:
-        pytest.skip("the change is not seen")
+    case = run(with_step(step_id, CHAINS, args=args), asked(RED, VANS))
     assert rank(*case, task=TASK)[0].step == step_id
 
 
 def test_the_end_of_a_chain_that_nothing_uses() -> None:
-    found = first(without("a", CHAINS), asked(RED, PUMA))
+    found = first(without("a", CHAINS), asked(RED, VANS))
     assert (found.kind, found.position) == ("missing_step", 4)
 
 
@@ -340,7 +344,7 @@ def test_a_loop_that_repeats_one_call() -> None:
     assert found.step == "a" and "$item" in found.correction
 
 
-# ---------------------------------------------------------------------------------------------------------------- calendar
+# -- calendar
 
 
 class Calendar(Environment):
@@ -403,7 +407,7 @@ def test_a_calendar(steps: tuple[Step, ...], place: int, kind: str) -> None:
     assert (found.kind, found.position) == (kind, place)
 
 
-# ------------------------------------------------------------------------------------------------------- slices, gradients
+# -- slices, gradients
 
 
 def test_slices() -> None:
@@ -473,3 +477,22 @@ def test_any_plan_is_blamed_in_good_order(steps: tuple[Step, ...]) -> None:
     for step in steps:
         found = slice_of(case[0], [step.id], case[3])
         assert step.id in found and list(found) == sorted(found, key=[one.id for one in steps].index)
+
+
+def test_a_rewrite_begins_no_later_than_the_first_step_that_failed() -> None:
+    """What stands after a failed step could not run: a fault there is told along, and mended in the same rewrite."""
+    steps = with_step("z", with_step("s", args={"sizes": "$nothing.here"}), tool="no_such_tool")
+    found = gradient(*run(steps), task=TASK)
+    assert found is not None and found.step == "s"
+    assert any(item.startswith("z: ") and "no_such_tool" in item for item in found.evidence)
+
+
+def test_a_named_number_does_not_say_how_it_is_compared() -> None:
+    """`people: 6` may ask for exactly, at least or at most six; a filter on `people` is no contradiction to it."""
+    asks = {"people": 6, "tags": ["tv", "whiteboard"]}
+    shown = of_requirement(Requirement(id="B", check="room_is_booked", args=asks))
+    people, tags = shown
+    assert relation(Fact(("people",), ">=", 6.0), people) is Relation.SAME
+    assert relation(Fact(("people",), ">=", 4.0), people) is Relation.DIFFERS
+    assert relation(Fact(("tags",), "contains", "tv"), tags) is Relation.LOOSER
+    assert str(people) == "people: 6"

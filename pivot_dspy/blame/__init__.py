@@ -65,7 +65,11 @@ def gradient(
     failed = [n for n, seen in enumerate(execution.observations) if seen.status == "error"]
     early = [suspect for suspect in left if suspect.position <= min(failed, default=suspect.position)]
     first = (early or left)[0]
-    others = [f"{suspect.step}: {suspect.diagnosis}" for suspect in left if suspect.certain and suspect is not first]
+    others = [
+        f"{suspect.step or 'at the end'}: {suspect.diagnosis}"
+        for suspect in left
+        if suspect.certain and suspect is not first
+    ]
     first = first.model_copy(update={"evidence": (*first.evidence, *others)[:_EVIDENCE]})
     return Gradient.of(first, slice_of(execution, [first.step] if first.step else [], toolbox))
 
@@ -82,7 +86,8 @@ def _ranked(clues: Sequence[Clue]) -> tuple[Suspect, ...]:
 
 def _suspect(clues: Sequence[Clue]) -> Suspect:
     first = clues[0]
-    evidence = dict.fromkeys(clue.text[:_TEXT] for clue in clues[1:] if clue.text != first.text)
+    others = (clue for clue in clues[1:] if clue.text != first.text and clue.weight > Weight.UNEXPLAINED)
+    evidence = dict.fromkeys(clue.text[:_TEXT] for clue in others)
     return Suspect(
         position=first.position,
         step=first.step,

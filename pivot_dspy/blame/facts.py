@@ -19,6 +19,8 @@ OPERATORS: dict[str, str] = {
     "==": "==", "=": "==", "eq": "==", "!=": "!=", "ne": "!=", ">": ">", "gt": ">", ">=": ">=", "gte": ">=",
     "<": "<", "lt": "<", "<=": "<=", "lte": "<=", "contains": "contains", "in": "in",
 }  # fmt: skip
+ANYHOW = "~"
+"""The operator of `seats: 8`: only the check knows whether it asks for as many, at least or at most."""
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+")
 # Words that say how an argument is given rather than what it is about: brand_names, product_id, condition_key.
 _GENERIC = frozenset({"name", "id", "value", "list", "key"})
@@ -52,7 +54,8 @@ class Fact(NamedTuple):
         return words(self.path)
 
     def __str__(self) -> str:
-        return f"{'.'.join(self.path)} {self.op} {show(self.written)}"
+        op = ":" if self.op == ANYHOW else f" {self.op}"
+        return f"{'.'.join(self.path)}{op} {show(self.written)}"
 
 
 class Order(NamedTuple):
@@ -129,6 +132,8 @@ def relation(mine: Fact, wanted: Fact) -> Relation:
         return Relation.SAME
     if isinstance(wanted.value, str) and wanted.value.startswith("$"):
         return Relation.SAME  # a value that is only known where the check runs
+    if wanted.op == ANYHOW:
+        return _by_mention(mine, wanted)
     a, b = _members(mine), _members(wanted)
     if "!=" in (mine.op, wanted.op):
         return _by_exclusion(mine, wanted, a, b)
@@ -142,6 +147,14 @@ def relation(mine: Fact, wanted: Fact) -> Relation:
     if first is None or second is None:
         return Relation.DIFFERS
     return _by_interval(first, second)
+
+
+def _by_mention(mine: Fact, wanted: Fact) -> Relation:
+    mine_values = mine.value if isinstance(mine.value, frozenset) else frozenset({mine.value})
+    wanted_values = wanted.value if isinstance(wanted.value, frozenset) else frozenset({wanted.value})
+    if mine_values == wanted_values:
+        return Relation.SAME
+    return Relation.LOOSER if mine_values & wanted_values else Relation.DIFFERS
 
 
 def _members(fact: Fact) -> frozenset[Any] | None:
@@ -226,7 +239,7 @@ def _of_data(value: Any, path: tuple[str, ...]) -> Iterator[Fact]:
     elif path:
         fact = make(path, "==", value)
         if fact is not None:
-            yield fact
+            yield fact if isinstance(value, str) else fact._replace(op=ANYHOW)
 
 
 def triple(value: Any) -> Fact | None:

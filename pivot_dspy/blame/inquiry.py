@@ -122,10 +122,16 @@ class Inquiry:
         return found
 
     def bringer(self, value: Any) -> str | None:
-        """The step that was given the value beside the fewest others; else the first whose small result shows it."""
-        given = min(((len(args), place) for place, (args, _) in enumerate(self.brought) if value in args), default=None)
-        if given is not None:
-            return self.steps[given[1]].id
+        """The step that was given the value beside the fewest others; else the first whose small result shows it.
+
+        Of several equal ones it is one whose requirement is violated, if there is one.
+        """
+        given = [(len(args), place) for place, (args, _) in enumerate(self.brought) if value in args]
+        if given:
+            fewest = min(given)[0]
+            names = [self.steps[place].id for count, place in given if count == fewest]
+            unmet = (name for name in names if self.matching.serves.get(name) in self.violated)
+            return next(unmet, names[0])
         return next((self.steps[place].id for place, (_, shown) in enumerate(self.brought) if value in shown), None)
 
     @cached_property
@@ -155,6 +161,11 @@ class Inquiry:
         """A clue that a step is missing at a position."""
         step = self.steps[position].id if position < len(self.steps) else None
         return Clue(position, step, "missing_step", weight, text, correction, self.only_violated(requirements))
+
+    def alike(self, name: str) -> list[str]:
+        """Ids of the requirements of the same check, in their order; empty where it has none."""
+        check = next((item.check for item in self.requirements.items if item.id == name), None)
+        return [item.id for item in self.requirements.items if check is not None and item.check == check]
 
     def suspected(self, name: str, step_id: str | None = None) -> bool:
         """Whether a requirement, or one of its family, is violated, or the step that serves it failed or is involved.

@@ -39,8 +39,7 @@ def unrelated(inquiry: Inquiry, clues: Collection[Clue]) -> Iterator[Clue]:
     explained = {name for clue in clues for name in clue.requirements}
     acting = [inquiry.graph.position[one] for one in inquiry.graph.writes]
     for name, finding in inquiry.violated.items():
-        check = inquiry.requirements[name].check
-        like = [item.id for item in inquiry.requirements.items if check is not None and item.check == check]
+        like = inquiry.alike(name)
         if name in explained or inquiry.failed or len(acting) >= len(like):
             continue
         at = [*acting, acting[-1] + 1 if acting else inquiry.end][min(like.index(name), len(acting))]
@@ -126,19 +125,12 @@ def _proposed(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
 
     Its place is next to the steps for what is proposed beside it, in that order; else after the last step that acts.
     """
-    quoted = _QUOTED.findall(finding.hint)
-    wanted = dict.fromkeys([*quoted, *(value for value in finding.about if isinstance(value, str))])
+    about = (value for value in finding.about if isinstance(value, str))
+    wanted = dict.fromkeys([*_QUOTED.findall(finding.hint), *about])
     sources = {value: inquiry.bringer(value) for value in wanted}
     lost = [value for value, step_id in sources.items() if step_id is None]
     if not lost:
         return
-    tools = {inquiry.step(step_id).tool for value in quoted if (step_id := sources[value]) is not None}
-    for step in inquiry.steps:
-        if step.tool in tools and step.id not in sources.values():
-            text = f"it brings in none of what {name} proposes, as the other {step.tool} steps do"
-            correction = f"use {', '.join(lost)}"
-            yield inquiry.clue(step.id, "wrong_selection", Weight.UNPROPOSED, text, correction, [name])
-            return
     values = list(wanted)
     place = values.index(lost[0])
     before = [step_id for value in values[:place] if (step_id := sources[value]) is not None]
@@ -155,18 +147,25 @@ def _proposed(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
 
 
 def _replaced(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
-    """Steps whose choice a check does not propose, where it proposes the choices of others like them."""
-    words = set(_WORD.findall(finding.hint))
-    tools: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    """Steps whose choice a check does not propose, where it proposes the choices of others.
+
+    Only of a check that stands alone: where several requirements share one, each proposes for itself only.
+    """
+    if len(inquiry.alike(name)) > 1 or not finding.hint:
+        return
+    said = set(_WORD.findall(finding.hint)).union(_QUOTED.findall(finding.hint))
+    proposed: dict[str, bool] = {}
+    seen: set[tuple[str, ...]] = set()
     for step_id in inquiry.matching.choosers:
-        given, _ = inquiry.brought[inquiry.graph.position[step_id]]
+        given = [value for value in inquiry.brought[inquiry.graph.position[step_id]][0] if isinstance(value, str)]
         if given:
-            tools[inquiry.step(step_id).tool].append((step_id, any(str(value) in words for value in given)))
-    for choices in tools.values():
-        if any(proposed for _, proposed in choices):
-            for step_id in [one for one, proposed in choices if not proposed]:
-                text = f"what it brings in is not what {name} proposes: {finding.evidence}"
-                yield inquiry.clue(step_id, "wrong_selection", Weight.UNPROPOSED, text, finding.hint, [name])
+            key = (inquiry.step(step_id).tool, *given)
+            proposed[step_id] = not said.isdisjoint(given) and key not in seen  # twice the same is not proposed
+            seen.add(key)
+    if any(proposed.values()):
+        for step_id in [one for one, found in proposed.items() if not found]:
+            text = f"what it brings in is not what {name} proposes: {finding.evidence}"
+            yield inquiry.clue(step_id, "wrong_selection", Weight.UNPROPOSED, text, finding.hint, [name])
 
 
 def _words(inquiry: Inquiry, step: Step) -> list[str]:

@@ -61,7 +61,7 @@ class Batch:
     ) -> None:
         self.environment, self.spec, self.timeout = environment, spec, timeout
         self.outcomes: list[Outcome] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.cancelled = False
         self._run, self._batch, self._permit, self._worker, self._careful = run, batch, permit, worker, careful
         self._started: float | None = None  # of the call that runs; None until the first one does
@@ -82,7 +82,7 @@ class Batch:
         timeout = self.timeout or 0.0
         message = f"{self.spec.name} took longer than {timeout:g} s"
         self.error = TimeoutError(message)
-        self.outcomes = [*self.outcomes, Outcome(None, Fault(kind="timeout", message=message), timeout)]
+        self.outcomes.append(Outcome(None, Fault(kind="timeout", message=message), timeout))
         return self.outcomes
 
     def result(self) -> Any:
@@ -152,13 +152,16 @@ class Batch:
             message = self.environment.error_of(self.spec.name, value)
             if message is not None:
                 fault = Fault(kind="tool_error", message=cut(message))
-        self.outcomes.append(Outcome(value, fault, time.perf_counter() - (self._started or 0.0)))
+        self._add(value, fault, None)
 
     def _failed(self, error: BaseException) -> None:
-        plain_error = isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration))
-        self.error = error if plain_error else RuntimeError(said(error))
-        fault = Fault(kind="tool_error", message=said(error))
-        self.outcomes.append(Outcome(None, fault, time.perf_counter() - (self._started or 0.0)))
+        passes = isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration))
+        self._add(None, Fault(kind="tool_error", message=said(error)), error if passes else RuntimeError(said(error)))
+
+    def _add(self, value: Any, fault: Fault | None, error: BaseException | None) -> None:
+        if not self.cancelled:  # else the call was given up, and comes back after all
+            self.outcomes.append(Outcome(value, fault, time.perf_counter() - (self._started or 0.0)))
+            self.error = error
 
 
 async def within(coroutine: Coroutine[Any, Any, Any], timeout: float | None) -> Any:

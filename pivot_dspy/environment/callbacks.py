@@ -25,19 +25,17 @@ def listened(spec: ToolSpec) -> bool:
 def told(job: Batch, kwargs: dict[str, Any], wait: Effect) -> Effect:
     """`wait` for the one call of `job`, with `on_tool_start` before it and `on_tool_end` after it."""
 
-    @with_callbacks
     def call(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
         wait.call()
         return job.result()
 
-    @with_callbacks
     async def acall(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
         await wait.acall()
         return job.result()
 
     def outcomes() -> list[Outcome]:
         try:
-            call(job.spec.as_tool, kwargs)
+            with_callbacks(call)(job.spec.as_tool, kwargs)
         except Exception as error:
             if error is not job.error:
                 raise
@@ -45,7 +43,7 @@ def told(job: Batch, kwargs: dict[str, Any], wait: Effect) -> Effect:
 
     async def aoutcomes() -> list[Outcome]:
         try:
-            await acall(job.spec.as_tool, kwargs)
+            await with_callbacks(acall)(job.spec.as_tool, kwargs)
         except Exception as error:
             if error is not job.error:
                 raise

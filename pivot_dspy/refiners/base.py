@@ -72,7 +72,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self._required = _listed(requirements)
         if self._source.toolbox is not None:
             given(self._required, self._source.toolbox)
-        self._budget = budget or Budget()
+        self._budget = _budget(budget) or Budget()
         self._acceptance = acceptance or NonDecreasing()
         self._weights = weights or Weights()
         self._on_event = on_event
@@ -126,7 +126,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             inputs,
             required=(*self._required, *required),
             told=bool(required),
-            budget=budget or self._budget,
+            budget=_budget(budget) or self._budget,
             weights=self._weights,
             on_event=self._on_event,
         )
@@ -146,6 +146,12 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         """A copy with its own phases on the same environment."""
         copied: Refiner = super().deepcopy()
         return copied
+
+
+def _budget(budget: Any) -> Budget | None:
+    if budget is not None and not isinstance(budget, Budget):
+        raise ConfigurationError(f"budget= takes a Budget, such as Budget(lm_calls=20), not {type(budget).__name__}")
+    return budget
 
 
 def _listed(requirements: Any) -> tuple[Any, ...]:
@@ -177,6 +183,8 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, source: Source)
 
 
 def _usable(signature: str | type[dspy.Signature]) -> type[dspy.Signature]:
+    if not isinstance(signature, str) and not (isinstance(signature, type) and issubclass(signature, dspy.Signature)):
+        raise ConfigurationError(f"the signature is 'inputs -> outputs' or a dspy.Signature class, not {signature!r:.80}")
     ready: type[dspy.Signature] = ensure_signature(signature)
     if not ready.output_fields:
         raise ConfigurationError("the signature has no output field; name what is submitted, as in 'task -> answer'")
@@ -192,12 +200,16 @@ def _usable(signature: str | type[dspy.Signature]) -> type[dspy.Signature]:
 def _environment(
     environment: EnvironmentLike | None, tools: Iterable[Callable[..., Any] | dspy.Tool] | None, effects: Effects
 ) -> EnvironmentLike:
+    if isinstance(environment, (list, tuple)):
+        raise ConfigurationError("pass tools by name: tools=[...], with effects= to say which of them only read")
     if (environment is None) == (tools is None):
         raise ConfigurationError("pass either an environment or tools=[...]")
     if environment is not None:
         if effects is not None:
             raise ConfigurationError("effects= goes with tools=; an environment says @tool(effect=...) itself")
         return environment
+    if callable(tools):
+        raise ConfigurationError("tools is a list; write tools=[...]")
     made = from_functions(tools or (), effects=effects)
     if not made.toolbox.tools:
         raise ConfigurationError("tools is empty; pass at least one function or dspy.Tool")

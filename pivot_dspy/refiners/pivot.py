@@ -118,12 +118,12 @@ class Pivot(Refiner):
                 gradient = yield from self._blamed(episode, incumbent, tried, verdict)
             if gradient is None:
                 # Every suspect was refuted, or patience is at an end: perhaps what is asked for was misread.
-                if audited or incumbent.loss.perfect or episode.spent():
-                    episode.tell(Event(kind="stop", message="no suspect is left"))
-                    break
-                audited = True
-                amended = yield from self._amended(episode, incumbent)
+                amended = None
+                if not audited and not incumbent.loss.perfect and not episode.spent():
+                    audited = True
+                    amended = yield from self._amended(episode, incumbent)
                 if amended is None:
+                    episode.tell(Event(kind="stop", message="no suspect is left"))
                     break
                 incumbent, tried, verdict = amended, Tried(), None
                 continue

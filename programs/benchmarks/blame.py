@@ -48,10 +48,12 @@ TARGET_EXACT, TARGET_SLICE, TARGET_COUNT = 0.90, 0.97, 600
 
 @dataclass(frozen=True)
 class Subject:
-    """A case with requirements that hold for its trajectory, and which requirement each step serves."""
+    """A case with requirements that hold for its trajectory, and which requirement each step serves; `draft` is the
+    trajectory as it was before any repair."""
 
     case: Case
     requirements: Requirements
+    draft: Trajectory
     trajectory: Trajectory
     serves: Mapping[str, Sequence[str]]
     known: str
@@ -96,26 +98,46 @@ class Bench:
             return None
         requirements = Requirements(items=compile_drafts(written.requirements, session.toolbox))
         steps = list(written.steps)
+        draft = trajectory = Trajectory(steps=tuple(Step(**step) for step in steps))
+        run, findings, total = self.run(trajectory, requirements, session)
         for _ in range(ROUNDS):
-            trajectory = Trajectory(steps=tuple(Step(**step) for step in steps))
-            run, findings, total = self.run(trajectory, requirements, session)
-            if total <= loss.EPSILON:
-                if style == "chain":
-                    trajectory = chained(trajectory)
-                    *_, total = self.run(trajectory, requirements, session)
-                known = f"{POLICY}\n{json.dumps(case.user, ensure_ascii=False)}"
-                serves = {step.id: written.requirements_of(step.id) for step in trajectory.steps}
-                subject = Subject(case, requirements, trajectory, serves, known)
-                return subject if total <= loss.EPSILON else None
-            if written.revise is None:
-                return None
+            if total <= loss.EPSILON or written.revise is None:
+                break
             sections = {
                 "report": digest.report(run.execution, requirements, findings),
                 "open_steps": digest.open_steps(run.execution, 0, run.session.environment),
             }
             # A revision says anew which coupons to use.
             steps = written.revise(sections, [step for step in steps if step["tool"] != "add_coupon_to_cart"])
-        return None
+            trajectory = Trajectory(steps=tuple(Step(**step) for step in steps))
+            run, findings, total = self.run(trajectory, requirements, session)
+        if style == "chain":
+            trajectory = chained(trajectory)
+            *_, total = self.run(trajectory, requirements, session)
+        if total > loss.EPSILON:
+            return None
+        known = f"{POLICY}\n{json.dumps(case.user, ensure_ascii=False)}"
+        serves = {step.id: written.requirements_of(step.id) for step in trajectory.steps}
+        return Subject(case, requirements, draft, trajectory, serves, known)
+
+
+def first_plans(data: Path, half: str = HALVES[0]) -> Iterator[tuple[str, int, Suspect]]:
+    """For each first plan that falls short though nothing was put into it: the case, the position of the first step
+    that the rule-made repair changes, and the first suspect.
+
+    Raises:
+        DataError: `data` holds no cases, or a broken one.
+    """
+    cases = _half(data, half)
+    bench = Bench(cases)
+    for case in cases:
+        session = bench.open(case)
+        subject = bench.subject(case, data, session, STYLES[0])
+        if subject is not None and subject.draft.id != subject.trajectory.id:
+            run, findings, _ = bench.run(subject.draft, subject.requirements, session)
+            suspects = _suspects(run, findings, subject, session)
+            yield case.id, subject.draft.common_prefix(subject.trajectory), suspects[0]
+        session.close()
 
 
 def measure(
@@ -126,8 +148,7 @@ def measure(
     Raises:
         DataError: `data` holds no cases, or a broken one.
     """
-    every = load_cases(data)
-    cases = {"all": every, "tuned": every[::2], "held-out": every[1::2]}[half]
+    cases = _half(data, half)
     bench = Bench(cases)
     for case in cases:
         session = bench.open(case)
@@ -141,14 +162,23 @@ def measure(
         session.close()
 
 
+def _half(data: Path, half: str) -> list[Case]:
+    cases = load_cases(data)
+    return {"all": cases, "tuned": cases[::2], "held-out": cases[1::2]}[half]
+
+
+def _suspects(run: Run, findings: Sequence[Finding], subject: Subject, session: Session) -> tuple[Suspect, ...]:
+    return blame.rank(
+        run.execution, subject.requirements, findings, session.toolbox, task=subject.case.query, known=subject.known
+    )
+
+
 def _outcome(bench: Bench, subject: Subject, mutant: Mutant, session: Session) -> Outcome | None:
     run, findings, total = bench.run(mutant.trajectory, subject.requirements, session)
     if total <= loss.EPSILON:
         return None
     started = time.perf_counter()
-    suspects = blame.rank(
-        run.execution, subject.requirements, findings, session.toolbox, task=subject.case.query, known=subject.known
-    )
+    suspects = _suspects(run, findings, subject, session)
     milliseconds = (time.perf_counter() - started) * 1000
     first = suspects[0] if suspects else None
     exact = first is not None and is_exact(mutant, first)
@@ -201,6 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = Console()
     try:
+        drafts = list(first_plans(options.data, options.half))
         drawn = {"each": options.each, "seed": options.seed, "style": options.style, "half": options.half}
         outcomes = list(measure(options.data, **drawn))
     except DataError as error:
@@ -213,9 +244,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kind, f"{row['detected']:.0f}", f"{row['exact']:.1%}", f"{row['in slice']:.1%}", f"{row['median ms']:.2f}"
         )
     console.print(table)
+    right = sum(suspect.position == needed for _, needed, suspect in drafts)
+    early = sum(suspect.position <= needed for _, needed, suspect in drafts)
+    console.print(
+        f"{len(drafts)} first plans fall short by themselves: blame falls on the first step that the repair changes in "
+        f"{right}, on it or an earlier one in {early}."
+    )
     if options.json:
         misses = [_miss(outcome) for outcome in outcomes if not outcome.exact]
-        options.json.write_text(json.dumps({"figures": found, "misses": misses}, ensure_ascii=False, indent=1))
+        written = {"figures": found, "first plans": [len(drafts), right, early], "misses": misses}
+        options.json.write_text(json.dumps(written, ensure_ascii=False, indent=1), encoding="utf-8")
     whole = found["all"]
     passed = whole["exact"] >= TARGET_EXACT and whole["in slice"] >= TARGET_SLICE and whole["detected"] >= TARGET_COUNT
     return 0 if passed else 1

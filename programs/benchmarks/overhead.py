@@ -20,11 +20,14 @@ from dspy.utils.callback import BaseCallback
 from rich.console import Console
 from rich.table import Table
 
-from pivot_dspy import Environment, Execution, Pivot, Step, Trajectory, check, tool
+from pivot_dspy import Environment, Execution, Pivot, Refined, Step, Trajectory, check, tool
 from pivot_dspy._drive import drive
 from pivot_dspy.environment.source import Source
 from pivot_dspy.execution import execute
 from pivot_dspy.offline import Reference, offline_lm
+
+ToolCall = tuple[str, dict[str, Any]]
+"""A tool's name and its arguments."""
 
 LATENCY = 0.2
 STEPS = 8
@@ -105,29 +108,37 @@ def side_by_side(latency: float, runs: int) -> tuple[list[float], list[float], i
         result = refiner(request=request)
     if not result.verified:
         raise RuntimeError(f"the benchmark's task was not solved: {result.verdict.reasons}")
-    executed = [event.execution for event in result.history if event.execution is not None]
-    executions = [*executed, result.execution]  # verification runs the last one again
+    made = tool_calls(result)
     mine, theirs = [], []
     for _ in range(runs):
         started = time.perf_counter()
         refiner(request=request)
         mine.append(time.perf_counter() - started)
         started = time.perf_counter()
-        by_hand(recorder.calls, executions)
+        by_hand(recorder.calls, made)
         theirs.append(time.perf_counter() - started)
-    steps = sum(1 for execution in executions for seen in execution.observations if seen.calls and not seen.reused)
-    return mine, theirs, len(recorder.calls), steps
+    return mine, theirs, len(recorder.calls), sum(map(len, made))
 
 
-def by_hand(calls: Sequence[tuple[dspy.Predict, dict[str, Any]]], executions: Sequence[Execution]) -> None:
+def tool_calls(result: Refined) -> list[list[ToolCall]]:
+    """The tool calls of a run, one list for each execution; verification makes all of the last one's again."""
+    executed = [event.execution for event in result.history if event.execution is not None]
+    return [*(_calls(execution, fresh=False) for execution in executed), _calls(result.execution, fresh=True)]
+
+
+def _calls(execution: Execution, fresh: bool) -> list[ToolCall]:
+    pairs = zip(execution.trajectory.steps, execution.observations, strict=True)
+    return [(step.tool, seen.args or {}) for step, seen in pairs if seen.calls and (fresh or not seen.reused)]
+
+
+def by_hand(predictions: Sequence[tuple[dspy.Predict, dict[str, Any]]], calls: Sequence[Sequence[ToolCall]]) -> None:
     """The same predictions and the same tool calls, with nothing around them."""
-    for predict, inputs in calls:
+    for predict, inputs in predictions:
         predict(**inputs)
-    for execution in executions:
+    for run in calls:
         environment = NoOp()
-        for step, seen in zip(execution.trajectory.steps, execution.observations, strict=True):
-            if seen.calls and not seen.reused:
-                getattr(environment, step.tool)(**(seen.args or {}))
+        for name, args in run:
+            getattr(environment, name)(**args)
 
 
 def per_step(count: int = 200, repeats: int = 20) -> float:

@@ -36,11 +36,16 @@ FIELDS = ("level", "case", "model", "calls", "final_cart", "matched", "expected"
 def failed_runs(file: Path) -> Iterator[dict[str, Any]]:
     """The recorded runs whose cart lacks something of the gold. Raises DataError where the file or a run is broken."""
     for line, run in read_runs(file):
-        lacking = [name for name in FIELDS if not isinstance(run, dict) or name not in run]
-        if lacking:
-            raise DataError(f"{file}, line {line}: expected a run, an object with {', '.join(FIELDS)}")
-        if run["matched"] < run["expected"]:
-            yield run
+        try:
+            known = {name: run[name] for name in FIELDS}
+            messages(known)
+            failed = run["matched"] < run["expected"]
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{file}, line {line}: {type(error).__name__}: {error}; expected an object with {', '.join(FIELDS)}"
+            ) from error
+        if failed:
+            yield known
 
 
 def refine(directory: Path, runs: Sequence[dict[str, Any]], seed: int, console: Console) -> list[dict[str, Any]]:

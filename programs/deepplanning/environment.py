@@ -91,10 +91,9 @@ class ShoppingEnvironment(Shop, Environment):
     @check
     def item(self, where: list[list[Any]]) -> CheckResult:
         """One product in the cart meets all of `where`; different items need different products."""
-        name = next((name for name, wanted in self._items if wanted == where), None)
-        served = self._serving.get(name or "")
-        if served is not None:
-            return CheckResult(True, _short(served))
+        names = [name for name, wanted in self._items if wanted == where]  # two may be asked for in the same words
+        if names and all(name in self._serving for name in names):
+            return CheckResult(True, "; ".join(_short(self._serving[name]) for name in names))
         conditions.failing({}, where, self.user)  # a malformed condition is said before anything else
         fitting = self._fetched(where)
         rest = [product for product in self._bought() if product not in self._serving.values()]

@@ -15,6 +15,7 @@ from dspy.utils.callback import BaseCallback
 
 from pivot_dspy._drive import adrive, drive
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
+from pivot_dspy.environment.callbacks import listened
 from pivot_dspy.environment.functions import from_functions
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.source import Source
@@ -360,6 +361,40 @@ def test_dspy_callbacks_are_told_of_tools_of_every_kind(timeout: float | None, a
     with dspy.context(callbacks=[told]):
         assert dspy.Tool(function)(x=1) == 2
     assert told.events == [("start", "function", {"x": 1}), ("end", 2, None)]  # as DSPy itself tells it
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_callbacks_hear_each_call_of_a_batch_in_the_callers_thread(awaited: bool) -> None:
+    class Where(Told):
+        def on_tool_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+            self.events.append(("start", inputs["kwargs"]["x"], threading.get_ident()))
+
+    told = Where()
+    session = Source(Kinds).open(None)
+    first = Step(id="a", tool="plain", args={"x": 0})
+    repeated = Step(id="b", tool="bad", args={"x": "$item"}, for_each="[$a, `2`]")
+    body = execute(Trajectory(steps=(first, repeated)), session)
+    with dspy.context(callbacks=[BaseCallback(), told]):
+        assert listened(session.toolbox.tools["plain"])
+        asyncio.run(adrive(body)) if awaited else drive(body)
+    here, failed = threading.get_ident(), ("end", None, "ValueError")
+    assert told.events == [
+        ("start", 0, here), ("end", 1, None), ("start", 1, here), failed, ("start", 2, here), failed
+    ]  # fmt: skip
+    with dspy.context(callbacks=[BaseCallback()]):  # one that does not care for tools, like a budget's ledger
+        assert not listened(session.toolbox.tools["plain"])
+    session.family.close()
+
+
+def test_a_call_that_hangs_is_told_as_a_timeout() -> None:
+    def hang() -> None:
+        time.sleep(0.5)
+
+    told = Told()
+    session = Source(from_functions([hang], effects="read"), timeout=0.05).open(None)
+    with dspy.context(callbacks=[told]):
+        assert run(session, ("hang", {})).discrepancies[0].kind == "timeout"
+    assert told.events == [("start", "hang", {}), ("end", None, "TimeoutError")]
 
 
 def test_a_callback_that_fails_does_not_fail_the_call() -> None:

@@ -54,6 +54,16 @@ def test_state_of_another_signature_is_refused(tmp_path: Path) -> None:
         pivot().load_state(state)
 
 
+@pytest.mark.xfail(strict=True, reason="the source of sessions holds a weak reference, which cannot be pickled")
+def test_a_whole_program_is_saved_and_loaded(tmp_path: Path) -> None:
+    program = pivot(simulated(), max_iters=5)
+    before = program(request=REQUEST)
+    program.save(tmp_path / "program", save_program=True)
+    loaded = dspy.load(tmp_path / "program", allow_pickle=True)
+    assert isinstance(loaded, Pivot) and loaded.max_iters == 5
+    assert loaded(request=REQUEST).trajectory == before.trajectory
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, Pivot.deepcopy])
 def test_a_copy_is_independent_and_gives_the_same(copied: Any) -> None:
     program = pivot(simulated(), candidates=2, max_iters=5)

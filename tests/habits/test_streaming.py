@@ -66,10 +66,11 @@ async def test_status_messages_of_phases_and_model_calls() -> None:
     assert messages.count("lm") == result.ledger.usage.lm_calls
 
 
-@pytest.mark.xfail(strict=True, reason="tools run in a thread that AnyIO does not know, from which DSPy cannot send")
-async def test_status_messages_of_tools(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_status_messages_of_tools(is_async: bool, caplog: pytest.LogCaptureFixture) -> None:
+    program = dspy.streamify(pivot(simulated()), status_message_provider=Told(), is_async_program=is_async)
     with caplog.at_level(logging.WARNING):
-        messages, _, result = await heard(dspy.streamify(pivot(simulated()), status_message_provider=Told()))
+        messages, _, result = await heard(program)
     assert not caplog.records
     tools = [message for message in messages if message.startswith("tool ")]
     assert tools.count("tool done") == result.ledger.usage.tool_calls == len(tools) / 2

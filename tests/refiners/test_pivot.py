@@ -513,7 +513,8 @@ PIECES = [
     {"keep": "zz"},
 ]  # fmt: skip
 BROKEN = st.sampled_from([GARBAGE, "", ServerError("500")])
-pieces = st.lists(st.sampled_from(PIECES), max_size=7)
+WHOLE = [RIGHT, WRONG, RIGHT[:2], [*RIGHT[:3], submit()], MENDED["steps"], [*RIGHT[:2], {"keep": ["c", "submit"]}]]
+pieces = st.sampled_from(WHOLE) | st.lists(st.sampled_from(PIECES), max_size=7)
 asked = st.lists(
     st.sampled_from([LARGE, ONE, NICE, {"id": "R5", "check": "total", "args": {"max": 45}}, {"id": "R6", "check": "nope"}]),
     max_size=3, unique_by=lambda item: item["id"],
@@ -527,7 +528,7 @@ changes = st.lists(
 )  # fmt: skip
 conversations = st.fixed_dictionaries(
     {
-        "plan": st.lists(st.builds(plan, pieces, asked) | BROKEN, min_size=1, max_size=3),
+        "plan": st.lists(st.builds(plan, pieces, asked) | st.builds(plan, pieces, asked) | BROKEN, min_size=2, max_size=3),
         "evolve": st.lists(st.builds(rewrite, pieces) | BROKEN, max_size=6),
         "judge": st.lists(
             st.fixed_dictionaries(
@@ -681,7 +682,7 @@ def test_several_faults_are_mended_one_after_another():
     result, engine, _ = run(
         Ratchet, plan=plan([step("a", "turn", name="w"), submit(answer="$a[0]")], required),
         evolve=[
-            rewrite([*(step(f"t{n}", "turn", name=n) for n in "xyz"[: k + 1]), submit(answer=f"$t{'xyz'[k]}[0]")])
+            rewrite([*(step(f"{n}{k}", "turn", name=n) for n in "xyz"[: k + 1]), submit(answer=f"$x{k}[0]")])
             for k in range(3)
         ],
         pivot={"patience": 1},

@@ -1,0 +1,62 @@
+"""Shops for the tests: generated and real cases, opened as Pivot opens them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from pivot_dspy import Finding, Requirements, Step, Trajectory
+from pivot_dspy._drive import drive
+from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.source import Source
+from pivot_dspy.execution import Run, execute
+from pivot_dspy.requirements import compile_drafts, evaluate
+from programs.deepplanning.environment import Market, Shopping
+from programs.deepplanning.loader import Case
+
+DATA = Path(os.environ.get("PIVOT_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
+SHOPPING = DATA / "deepplanning_shopping"
+NO_DATA = "no real tasks; set PIVOT_DATA to their folder"
+
+
+def task(case: Case) -> dspy.Example:
+    return dspy.Example(request=case.query).with_inputs("request")
+
+
+def opened(case: Case) -> Session:
+    return Source(Market([case]).open).open(task(case))
+
+
+def settled(session: Session, written: Iterable[Mapping[str, Any]]) -> Requirements:
+    """Requirements as a model writes them, compiled; every one by a check."""
+    found = Requirements(items=compile_drafts(list(written), session.toolbox))
+    assert not found.textual
+    return found
+
+
+def ran(session: Session, steps: Iterable[Step]) -> Run:
+    """The steps, run in `session` itself."""
+    outputs = {name: field.annotation for name, field in Shopping.output_fields.items()}
+    run: Run = drive(execute(Trajectory(steps=tuple(steps)), session, outputs=outputs))
+    return run
+
+
+def buying(products: Iterable[str], coupons: Mapping[str, int] | None = None) -> list[Step]:
+    """Steps that fill a cart and look at it."""
+    steps = [Step(id=f"a{n}", tool="add_product_to_cart", args={"product_id": name}) for n, name in enumerate(products)]
+    for number, (name, count) in enumerate((coupons or {}).items()):
+        steps.append(Step(id=f"k{number}", tool="add_coupon_to_cart", args={"coupon_name": name, "quantity": count}))
+    return [*steps, Step(id="z", tool="get_cart_info")]
+
+
+def fetching(products: Iterable[str]) -> Step:
+    return Step(id="p", tool="get_product_details", args={"product_ids": list(products)})
+
+
+def judged(run: Run, requirements: Requirements) -> dict[str, Finding]:
+    """Findings by requirement."""
+    return {finding.requirement: finding for finding in evaluate(requirements, run.execution, run.session)}

@@ -1,0 +1,178 @@
+import itertools
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import dspy
+import pytest
+
+from pivot_dspy import CommitError, Environment, Pivot, check, tool
+from tests.scripted import Calls, Store, plan, scripted, step, submit
+
+ONE = {"id": "R1", "check": "only", "args": {"count": 1}}
+BUY = [
+    step("a", "find", color="red", size="L"),
+    step("b", "add", product_id="$a.ids[0]"),
+    step("c", "order"),
+    submit(answer="$b.items[0]"),
+]
+
+
+def bought(environment, steps=BUY, **options):
+    with dspy.context(lm=scripted(plan=plan(steps, [ONE]))):
+        return Pivot("question -> answer", environment, audit="never")(question="Buy p2", **options)
+
+
+def test_what_was_verified_is_made_real_once():
+    real = Store(Calls())
+    result = bought(real)
+    assert result.verified and result.committed is None and real.cart == [] and "order" not in real.calls
+    assert result.verdict.withheld == ("c",)
+    real.calls.clear()
+    execution = result.commit()
+    assert real.calls == ["find", "add p2", "order"] and real.cart == ["p2"]
+    assert result.committed is execution and execution.by_step["c"].value == "ordered p2"
+    with pytest.raises(CommitError, match="already committed"):
+        result.commit()
+    assert real.calls.count("order") == 1
+
+
+def test_a_call_may_commit():
+    real = Store(Calls())
+    result = bought(real, commit=True)
+    assert result.committed is not None and real.calls.count("order") == 1
+    with pytest.raises(CommitError):
+        result.commit()
+
+
+async def test_it_can_be_awaited():
+    real = Store(Calls())
+    with dspy.context(lm=scripted(plan=plan(BUY, [ONE]))):
+        result = await Pivot("question -> answer", real).acall(question="Buy p2")
+    await result.acommit()
+    assert real.calls.count("order") == 1
+    with pytest.raises(CommitError):
+        await result.acommit()
+    with dspy.context(lm=scripted(plan=plan(BUY[:2] + BUY[3:], [ONE]))):
+        result = await Pivot("question -> answer", Store).acall(question="Buy p2", commit=True)
+    assert result.committed is not None
+
+
+def test_what_was_not_verified_is_not_made_real():
+    real = Store(Calls())
+    steps = [step("a", "add", product_id="p1"), step("b", "add", product_id="p2"), step("c", "order"), submit(answer="x")]
+    result = bought(real, steps, commit=True)
+    assert not result.verified and result.committed is None
+    with pytest.raises(CommitError, match="not verified, so not committed: .*R1 is not met"):
+        result.commit()
+    assert real.cart == [] and "order" not in real.calls
+
+
+def test_only_one_of_many_threads_commits():
+    real = Store(Calls())
+    result = bought(real)
+
+    def attempt(_):
+        try:
+            return result.commit() is not None
+        except CommitError:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(16))) == 1
+    assert real.calls.count("order") == 1
+
+
+class Moving(Store):
+    """Finds something else once it is real."""
+
+    @tool(effect="read")
+    def find(self, color: str | None = None, size: str | None = None) -> dict[str, list[str]]:
+        """Ids of the products that match."""
+        self.calls.append("find")
+        return {"ids": ["p4" if self.moved else "p2"]}
+
+    moved = False
+
+
+def test_it_stops_at_the_first_step_that_departs():
+    real = Moving(Calls())
+    result = bought(real)
+    real.moved = True
+    real.calls.clear()
+    with pytest.raises(CommitError, match=r"step a gave ids: 1 \[p2\] and now ids: 1 \[p4\]; steps run for real: a; nothing"):
+        result.commit()
+    assert real.calls == ["find"] and real.cart == [] and result.committed is None
+    with pytest.raises(CommitError, match="or tried to"):
+        result.commit()
+
+
+class Refusing(Store):
+    @tool(effect="irreversible")
+    def order(self) -> str:
+        """Order what is in the cart."""
+        raise RuntimeError("card declined")
+
+
+def test_a_withheld_step_that_fails_stops_it():
+    with pytest.raises(CommitError, match="step c failed: RuntimeError: card declined; steps run for real: a, b, c"):
+        bought(Refusing).commit()
+
+
+def test_a_session_of_a_factory_is_opened_afresh_for_commit():
+    opened = []
+
+    def factory(task):
+        opened.append(Store())
+        assert task.question == "Buy p2" and task.inputs().keys() == ["question"]
+        return opened[-1]
+
+    result = bought(factory)
+    before = len(opened)
+    result.commit()
+    assert len(opened) == before + 1 and opened[-1].cart == ["p2"] and "order" in opened[-1].calls
+
+
+class Counter(Environment):
+    """A thing outside that no copy can undo."""
+
+    forkable = reopenable = False
+    total = itertools.count()
+
+    def __init__(self):
+        self.count = 0
+
+    @tool(effect="write")
+    def add_one(self) -> str:
+        """Add one."""
+        self.count += 1
+        return "added"
+
+    @check
+    def never(self) -> bool:
+        """Nothing was added."""
+        return self.count == 0
+
+
+def test_in_the_live_tier_nothing_is_written_before_commit():
+    real = Counter()
+    steps = [step("a", "add_one"), submit(answer="done")]
+    lm = scripted(plan=plan(steps, [{"id": "R1", "check": "never"}]), judge={"verdicts": [], "unsupported": []})
+    with dspy.context(lm=lm):
+        result = Pivot("question -> answer", real)(question="Add one.")
+    assert result.verified and result.tier == "live" and result.verdict.withheld == ("a",) and real.count == 0
+    result.commit()
+    assert real.count == 1
+
+
+def test_a_copy_or_a_pickle_is_a_record_only():
+    result = bought(Store)
+    for copied in (result.copy(), pickle.loads(pickle.dumps(result))):
+        assert copied.answer == result.answer and copied.trajectory == result.trajectory
+        with pytest.raises(CommitError, match="a copy of a result cannot be committed"):
+            copied.commit()
+
+
+def test_it_is_a_prediction_with_the_outputs_first():
+    result = bought(Store)
+    assert result.keys()[0] == "answer" and result["answer"] == "p2"
+    assert repr(result) == "Refined(answer='p2'; verified, loss 0.000, 4 steps)"
