@@ -125,7 +125,7 @@ def test_what_each_part_says():
         outcome=0.25,
     )
     assert (loss.validity, loss.requirements, loss.completeness, loss.claims, loss.outcome) == (
-        0.5,
+        0.375,  # a step that failed counts whole, one that was blocked by it half
         0.25,
         0.5,
         0.25,
@@ -143,8 +143,9 @@ def test_an_expectation_that_is_not_met_and_a_partly_failed_repetition_count_onc
     fault = Fault(kind="tool_error", message="1 of 2 calls failed")
     seen = (execution.observations[0].model_copy(update={"fault": fault}), execution.observations[1])
     found = (
-        Discrepancy(kind="tool_error", step="s0", message="x"), Discrepancy(kind="unmet_expectation", step="s0", message="y")
-    )  # fmt: skip
+        Discrepancy(kind="tool_error", step="s0", message="x"),
+        Discrepancy(kind="unmet_expectation", step="s0", message="y"),
+    )
     execution = execution.model_copy(update={"observations": seen, "discrepancies": found})
     assert measure(execution, Requirements(), ()).discrepancy == 0.5
 

@@ -156,10 +156,16 @@ def test_checks_tests_and_texts():
     session = open_session()
     session.environment.add("p2")
     found = evaluate(
-        settled(RED, {"id": "R2", "check": "total", "args": {"max": 30}}, {"id": "R3", "text": "It is nice."},
-                Requirement(id="R4", test=lambda e: e is NOTHING), Requirement(id="R5", test=lambda e: (False, "because"))),
-        NOTHING, session,
-    )  # fmt: skip
+        settled(
+            RED,
+            {"id": "R2", "check": "total", "args": {"max": 30}},
+            {"id": "R3", "text": "It is nice."},
+            Requirement(id="R4", test=lambda e: e is NOTHING),
+            Requirement(id="R5", test=lambda e: (False, "because")),
+        ),
+        NOTHING,
+        session,
+    )
     assert [(f.requirement, f.status) for f in found] == [
         ("R1", "holds"), ("R2", "violated"), ("R3", "unjudged"), ("R4", "holds"), ("R5", "violated"),
     ]  # fmt: skip

@@ -184,7 +184,7 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, source: Source)
 
 def _usable(signature: str | type[dspy.Signature]) -> type[dspy.Signature]:
     if not isinstance(signature, str) and not (isinstance(signature, type) and issubclass(signature, dspy.Signature)):
-        raise ConfigurationError(f"the signature is 'inputs -> outputs' or a dspy.Signature class, not {signature!r:.80}")
+        raise ConfigurationError(f"a signature is 'inputs -> outputs' or a dspy.Signature class, not {signature!r:.80}")
     ready: type[dspy.Signature] = ensure_signature(signature)
     if not ready.output_fields:
         raise ConfigurationError("the signature has no output field; name what is submitted, as in 'task -> answer'")

@@ -181,8 +181,11 @@ def test_keeping_stands_for_the_steps_as_they_were(written):
 
 
 def test_an_id_that_is_taken_is_a_problem_of_the_later_step():
-    steps = read_steps([{"id": "a", "tool": "find"}, {"id": "x", "tool": "find"}, {"keep": "b"}, {"id": "b", "tool": "find"}],
-                       base=BASE, taken=["a"])  # fmt: skip
+    steps = read_steps(
+        [{"id": "a", "tool": "find"}, {"id": "x", "tool": "find"}, {"keep": "b"}, {"id": "b", "tool": "find"}],
+        base=BASE,
+        taken=["a"],
+    )
     assert [(step.id, step.problem is None) for step in steps] == [
         ("a_2", False),
         ("x", True),

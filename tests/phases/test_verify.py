@@ -140,9 +140,17 @@ def test_departures(before, after, said):
 
 def test_one_call_judges_every_textual_requirement_and_the_claims():
     said, engine = judged(
-        {"verdicts": [{"id": "R2", "evidence": "red", "holds": True}, {"id": "R3", "evidence": "40 > 30", "holds": False}],
-         "unsupported": ["weighs 9 kg"]}, RED, NICE, CHEAP,
-    )  # fmt: skip
+        {
+            "verdicts": [
+                {"id": "R2", "evidence": "red", "holds": True},
+                {"id": "R3", "evidence": "40 > 30", "holds": False},
+            ],
+            "unsupported": ["weighs 9 kg"],
+        },
+        RED,
+        NICE,
+        CHEAP,
+    )
     assert [(f.requirement, f.status, f.evidence) for f in said.findings] == [
         ("R2", "holds", "red"),
         ("R3", "violated", "40 > 30"),

@@ -27,7 +27,7 @@ def keep(number: int) -> int:
     return number
 
 
-# ------------------------------------------------------------------------------------------------------------- drop-in
+# ----------------------------------------------------------------------------------------------------- drop-in
 
 
 @pytest.mark.parametrize("tool", [double, dspy.Tool(double), dspy.Tool(double, name="double", desc="Twice.")])
@@ -76,7 +76,7 @@ def test_one_tool_that_reads_is_enough_and_writes_wait():
         (("q -> a",), {"tools": [double], "effects": "reads"}, "effect must be one of"),
         (("q -> a",), {"tools": [double], "effects": {"doubles": "read"}}, "effects names doubles"),
         (("q -> a", Store), {"effects": "read"}, "goes with tools="),
-        ((Store, Store), {}, "the signature is 'inputs -> outputs'"),
+        ((Store, Store), {}, "a signature is 'inputs -> outputs'"),
         (("q -> a", Store), {"budget": {"lm_calls": 3}}, r"Budget\(lm_calls=20\)"),
         (("q -> a", Store), {"timeout": 0}, "timeout is in seconds"),
         (("q -> a", Store), {"requirements": "Be quick."}, r"requirements=\[\.\.\.\]"),
@@ -114,7 +114,7 @@ def test_a_refiner_without_a_search_is_no_refiner():
         Refiner("q -> a", Store)(q="?")
 
 
-# ------------------------------------------------------------------------------------------------- inputs and outputs
+# ----------------------------------------------------------------------------------------- inputs and outputs
 
 
 class Room(BaseModel):
@@ -212,13 +212,15 @@ def test_requirements_of_a_call_are_a_list():
         Pivot("q -> a", Store)(q="?", requirements=Requirement(id="R1", text="x"))
 
 
-# ------------------------------------------------------------------------------------------------------ state and threads
+# ---------------------------------------------------------------------------------------------- state and threads
 
 
 def answers(prompt):
     """Each question asks for one product, so that a mix-up of two calls shows."""
     wanted = prompt.section("question").split()[-1]
-    return plan([step("a", "add", product_id=wanted), submit(answer="$a.items[0]")], [{"check": "only", "args": {"count": 1}}])
+    return plan(
+        [step("a", "add", product_id=wanted), submit(answer="$a.items[0]")], [{"check": "only", "args": {"count": 1}}]
+    )
 
 
 def state_of(module) -> dict[str, Any]:
@@ -283,4 +285,6 @@ def test_a_copy_has_phases_of_its_own_and_the_same_environment():
 
 def test_every_phase_is_a_predictor_that_optimizers_see():
     names = [name for name, _ in Pivot("question -> answer", Store).named_predictors()]
-    assert names == [f"{name}.predict" for name in ("plan", "settle", "audit", "inspect", "evolve", "verify", "compose")]
+    assert names == [
+        f"{name}.predict" for name in ("plan", "settle", "audit", "inspect", "evolve", "verify", "compose")
+    ]

@@ -47,7 +47,7 @@ def planned(steps=STEPS, *requirements):
     return plan(steps, requirements)
 
 
-# --------------------------------------------------------------------------------------------------------- before a plan
+# ------------------------------------------------------------------------------------------------- before a plan
 
 
 def test_orientation_reads_are_shown_to_the_planner():
@@ -114,7 +114,7 @@ def test_bad_requirements_close_the_session_again():
     assert closed
 
 
-# ---------------------------------------------------------------------------------------------------------------- plans
+# -------------------------------------------------------------------------------------------------------- plans
 
 
 def test_the_first_plan_settles_the_requirements():
@@ -154,7 +154,7 @@ def test_what_no_retry_would_help_is_raised_as_it_is(error, raised):
         drive(episode.plan())
 
 
-# --------------------------------------------------------------------------------------------------- tool calls, budget
+# ------------------------------------------------------------------------------------------- tool calls, budget
 
 
 def test_tool_calls_are_booked_to_the_phase_that_made_them():
@@ -191,7 +191,7 @@ def test_what_was_reached_is_said_once():
         assert [event.message for event in episode.history] == ["budget spent: tool_calls: 1 of 1"]
 
 
-# ----------------------------------------------------------------------------------------------------------- inspections
+# --------------------------------------------------------------------------------------------------- inspections
 
 
 def trajectory(steps=STEPS) -> Trajectory:
@@ -222,7 +222,9 @@ def test_in_the_replay_tier_a_prefix_of_reads_is_taken_over_and_writes_run_again
     with opened(lambda: Unforkable(calls)) as (episode, _):
         assert episode.root.family.tier == "replay"
         base = drive(episode.inspect(trajectory()))
-        child = base.trajectory.replace_from(3, [Step(id="submit", tool="submit", args={"answer": "x"})], operator="evolve")
+        child = base.trajectory.replace_from(
+            3, [Step(id="submit", tool="submit", args={"answer": "x"})], operator="evolve"
+        )
         found = drive(episode.inspect(child, base))
         assert calls == ["find", "details", "add p2", "add p2"]
         assert found.inspection.execution.outputs == {"answer": "x"}
@@ -273,7 +275,7 @@ def test_a_session_that_cannot_be_forked_after_a_hang_is_opened_afresh(caplog):
     assert "opening a fresh one" in caplog.text
 
 
-# ----------------------------------------------------------------------------------------------------- blame and rewrite
+# --------------------------------------------------------------------------------------------- blame and rewrite
 
 
 def test_rules_come_first_and_the_model_is_asked_where_they_are_out_of_their_depth():
@@ -310,7 +312,7 @@ def test_a_rewrite_that_cannot_be_had_is_a_failure_on_record():
         assert episode.history[-1].kind == "failure" and "\n" not in episode.history[-1].message
 
 
-# ------------------------------------------------------------------------------------------------------------ the judge
+# ---------------------------------------------------------------------------------------------------- the judge
 
 CONTENT = {"verdicts": [{"id": "R9", "evidence": "p2", "holds": True}], "unsupported": []}
 
@@ -342,7 +344,7 @@ def test_the_judge_is_not_asked_when_the_budget_is_spent():
         assert engine.count("judge") == 0 and found.inspection.unjudged == ("R9",)
 
 
-# --------------------------------------------------------------------------------------------------------------- events
+# ------------------------------------------------------------------------------------------------------- events
 
 
 def test_events_are_recorded_and_told():

@@ -59,7 +59,12 @@ async def test_it_can_be_awaited():
 
 def test_what_was_not_verified_is_not_made_real():
     real = Store(Calls())
-    steps = [step("a", "add", product_id="p1"), step("b", "add", product_id="p2"), step("c", "order"), submit(answer="x")]
+    steps = [
+        step("a", "add", product_id="p1"),
+        step("b", "add", product_id="p2"),
+        step("c", "order"),
+        submit(answer="x"),
+    ]
     result = bought(real, steps, commit=True)
     assert not result.verified and result.committed is None
     with pytest.raises(CommitError, match="not verified, so not committed: .*R1 is not met"):
@@ -99,7 +104,9 @@ def test_it_stops_at_the_first_step_that_departs():
     result = bought(real)
     real.moved = True
     real.calls.clear()
-    with pytest.raises(CommitError, match=r"step a gave ids: 1 \[p2\] and now ids: 1 \[p4\]; steps run for real: a; nothing"):
+    with pytest.raises(
+        CommitError, match=r"step a gave ids: 1 \[p2\] and now ids: 1 \[p4\]; steps run for real: a; nothing"
+    ):
         result.commit()
     assert real.calls == ["find"] and real.cart == [] and result.committed is None
     with pytest.raises(CommitError, match="or tried to"):
