@@ -17,6 +17,9 @@ _FIGURE = re.compile(
     r"|\b(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?\b"  # numbers
 )
 
+_SIGN = re.compile(r"[\d@]|://")
+"""Stands in every text that holds a figure, and is sought much faster."""
+
 
 class Claims(Frozen):
     """The checkable claims of an answer: how many there are, and those that nothing supports."""
@@ -109,7 +112,8 @@ def _evidence(values: Iterable[Any]) -> set[str]:
         elif value is not None and not isinstance(value, bool):
             text = str(value)
             found.add(_normal(text))
-            found.update(_normal(match[0]) for match in _FIGURE.finditer(text))
+            if _SIGN.search(text):
+                found.update(_normal(match[0]) for match in _FIGURE.finditer(text))
     return found
 
 

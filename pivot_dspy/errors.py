@@ -26,4 +26,12 @@ class PlanningFailed(PivotError, RuntimeError):
 
 
 class CommitError(PivotError, RuntimeError):
-    """A trajectory may not be made real, or departed from what was verified while it was."""
+    """A trajectory may not be made real, or departed from what was verified while it was.
+
+    Attributes:
+        result: the refined prediction that was to be committed, so that nothing of it is lost.
+    """
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result

@@ -1,15 +1,11 @@
-"""What all tests share: the repository on the path, and texts to compare with."""
+"""What all tests share: texts to compare with."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 

@@ -52,6 +52,9 @@ class Source:
         self._takes_task = self._factory is not None and _takes_task(self._factory)
         self.name = declared.__name__ if declared else getattr(environment, "__name__", "environment")
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}  # a weak reference cannot be pickled
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Source:
         return self  # a copy of a refiner acts on the same environment
 

@@ -63,7 +63,11 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
             raise CommitError("a copy of a result cannot be committed; commit what the refiner returned")
         if not committer.claim():
             raise CommitError("already committed, or tried to; run the refiner again to act again")
-        execution = yield from committer.run(self.trajectory, self.execution)
+        try:
+            execution = yield from committer.run(self.trajectory, self.execution)
+        except CommitError as error:
+            error.result = self
+            raise
         self["committed"] = execution
         return execution
 

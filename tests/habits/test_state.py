@@ -54,7 +54,6 @@ def test_state_of_another_signature_is_refused(tmp_path: Path) -> None:
         pivot().load_state(state)
 
 
-@pytest.mark.xfail(strict=True, reason="the source of sessions holds a weak reference, which cannot be pickled")
 def test_a_whole_program_is_saved_and_loaded(tmp_path: Path) -> None:
     program = pivot(simulated(), max_iters=5)
     before = program(request=REQUEST)

@@ -9,7 +9,7 @@ from pivot_dspy.environment.base import Environment, tool
 from pivot_dspy.environment.source import Source
 from pivot_dspy.execution import allow
 from pivot_dspy.phases.inspect import inspect
-from pivot_dspy.phases.verify import Verdict, Verify, departure, shortcomings
+from pivot_dspy.phases.verify import Judgement, Verdict, Verify, departure, shortcomings
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Observation
 from tests.scripted import Store, executed, scripted, step, submit
@@ -156,6 +156,7 @@ def test_one_call_judges_every_textual_requirement_and_the_claims():
         ("R3", "violated", "40 > 30"),
     ]
     assert said.unsupported == ("weighs 9 kg",) and engine.count() == 1
+    assert Judgement.model_validate_json(said.model_dump_json()) == said
     assert engine.prompts[0].section("requirements") == "R2: It is nice.\nR3: It is the cheapest."
 
 

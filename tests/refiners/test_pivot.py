@@ -1,4 +1,5 @@
 import itertools
+import time
 from collections import Counter
 from typing import Any
 
@@ -9,7 +10,7 @@ from dspy.utils.exceptions import LMAuthError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pivot_dspy import Budget, Pivot, PlanningFailed, Trajectory, WithMargin
+from pivot_dspy import Budget, Pivot, PlanningFailed, Requirement, Trajectory, WithMargin
 from pivot_dspy._drive import drive
 from pivot_dspy.environment.base import Environment, check, tool
 from pivot_dspy.environment.source import Source
@@ -31,6 +32,7 @@ RIGHT = [
     submit(answer="$c.items[0]"),
 ]
 WRONG = [step("a", "find", color="red", size="M"), *RIGHT[1:]]
+UNCHANGED = rewrite([{"keep": ["a", "b", "c", "submit"]}])
 MENDED = rewrite([RIGHT[0], {"keep": ["b", "c", "submit"]}], "It looked for size M.")
 
 
@@ -133,9 +135,7 @@ def test_without_rewrites_a_right_plan_is_verified():
 
 
 def test_a_child_that_changes_nothing_is_asked_for_once_more():
-    result, engine, calls = run(
-        plan=plan(WRONG, [LARGE, ONE]), evolve=[rewrite([{"keep": ["a", "b", "c", "submit"]}]), MENDED]
-    )
+    result, engine, calls = run(plan=plan(WRONG, [LARGE, ONE]), evolve=[UNCHANGED, MENDED])
     first, second = [prompt for prompt in engine.prompts if prompt.phase == "evolve"]
     assert result.verified and first.temperature is None and second.temperature == 1.0
     assert calls.count("details") == 3  # two inspections and the verification: the unchanged child was not run
@@ -268,7 +268,7 @@ def test_one_call_judges_all_of_them():
     ],
 )
 def test_without_the_judges_word_nothing_is_verified(judge):
-    result, _, _ = run(plan=plan(RIGHT, [NICE]), judge=judge, evolve=rewrite([{"keep": ["a", "b", "c", "submit"]}]))
+    result, _, _ = run(plan=plan(RIGHT, [NICE]), judge=judge, evolve=UNCHANGED)
     assert not result.verified and result.verdict.reasons and not result.loss.perfect
 
 
@@ -334,7 +334,7 @@ def test_those_of_the_user_bind_and_are_shown_to_the_planner():
     mine = {"id": "U1", "check": "total", "args": {"max": 20}}
     result, engine, _ = run(
         plan=plan(RIGHT, [LARGE]),
-        evolve=rewrite([{"keep": ["a", "b", "c", "submit"]}]),
+        evolve=UNCHANGED,
         pivot={"requirements": [mine], "audit": "always"},
         call={"requirements": ["Be quick."]},
         audit={
@@ -360,7 +360,7 @@ def test_an_audit_before_all_else_settles_what_every_run_is_measured_by():
 def test_where_it_is_stuck_the_requirements_are_audited_and_the_incumbent_measured_again():
     misread = {"id": "R1", "check": "item", "args": {"color": "green"}}
     result, engine, _ = run(
-        plan=plan(RIGHT, [misread]), evolve=rewrite([{"keep": ["a", "b", "c", "submit"]}]),
+        plan=plan(RIGHT, [misread]), evolve=UNCHANGED,
         audit={"changes": [{**LARGE, "reason": "the request says red"}]}, pivot={"patience": 2},
     )  # fmt: skip
     assert result.verified and engine.count("audit") == 1
@@ -370,7 +370,7 @@ def test_where_it_is_stuck_the_requirements_are_audited_and_the_incumbent_measur
 def test_an_audit_that_finds_nothing_ends_it():
     result, engine, _ = run(
         plan=plan(RIGHT, [{"id": "R1", "check": "item", "args": {"color": "green"}}]),
-        evolve=rewrite([{"keep": ["a", "b", "c", "submit"]}]), pivot={"patience": 2},
+        evolve=UNCHANGED, pivot={"patience": 2},
     )  # fmt: skip
     assert not result.verified and engine.count("audit") == 1
 
@@ -441,25 +441,23 @@ def test_a_model_that_fails_at_evolve_leaves_the_best_so_far(evolve):
     assert failures and all(message.startswith("evolve: ") and len(message) < 320 for message in failures)
 
 
-@pytest.mark.parametrize("phase", ["plan", "evolve", "judge", "compose", "localise", "audit"])
-def test_nothing_hides_that_the_model_cannot_be_reached_at_all(phase):
-    scripts = {"plan": plan(WRONG, [LARGE]), "evolve": rewrite([{"keep": ["a", "b", "c", "submit"]}])}
-    if phase == "judge":
-        scripts["plan"] = plan(RIGHT, [NICE])
-    if phase == "compose":
-        scripts["plan"] = plan([*RIGHT[:3], submit()], [LARGE])
-    if phase == "localise":
-        scripts["plan"] = plan(
-            [step("a", "find"), submit(answer="$a.ids[0]")], [{"id": "R9", "check": "only", "args": {"count": 1}}]
-        )
-    scripts[phase] = AuthError("no such key")
-    if phase == "localise":
-        pytest.importorskip("pivot_dspy")
-    try:
-        _, engine, _ = run(**scripts, pivot={"patience": 9})
-    except LMAuthError:
-        return
-    assert phase == "localise" and engine.count("localise") == 0  # rules could always tell
+NEVER = Requirement(id="L", test=lambda run: False)
+
+
+@pytest.mark.parametrize(
+    ("phase", "scripts", "required"),
+    [
+        ("plan", {}, []),
+        ("evolve", {"plan": plan(WRONG, [LARGE])}, []),
+        ("judge", {"plan": plan(RIGHT, [NICE])}, []),
+        ("compose", {"plan": plan([*RIGHT[:3], submit()], [LARGE])}, []),
+        ("localise", {"plan": plan(RIGHT), "evolve": UNCHANGED}, [NEVER]),
+        ("audit", {"plan": plan(WRONG, [LARGE]), "evolve": UNCHANGED}, []),
+    ],
+)
+def test_nothing_hides_that_the_model_cannot_be_reached_at_all(phase, scripts, required):
+    with pytest.raises(LMAuthError):
+        run(**{**scripts, phase: AuthError("no such key")}, pivot={"requirements": required})
 
 
 # -------------------------------------------------------------------------------------------------------------- budget
@@ -510,7 +508,7 @@ def test_a_budget_below_one_plan_is_refused_before_any_call():
 # ---------------------------------------------------------------------------------------------------------- properties
 
 PIECES = [
-    *(step("a", "find", **args) for args in ({"color": "red"}, {"size": "L"}, {"color": "red", "size": "L"}, {"hue": 1}, {})),
+    *(step("a", "find", **args) for args in ({"color": "red"}, {"color": "red", "size": "L"}, {"hue": 1}, {})),
     *(step("b", "details", ids=ids) for ids in ("$a.ids", "$zz.ids", ["p1", "p2"], [])),
     *(step("c", "add", product_id=p) for p in ("min_by($b, &price).id", "$b[0].id", "p3", "p9", "$c")),
     step("d", "add", for_each="$a.ids", product_id="$item"),
@@ -635,7 +633,7 @@ def test_whatever_the_model_says(scripts, options):
         elif event.kind == "accept":
             incumbent = event.trajectory
 
-    # Nothing irreversible ran, and a suspect is asked about once, or twice where the model did not answer the first time.
+    # Nothing irreversible ran, and a suspect is asked about once, or twice where the model gave no answer to it.
     assert "order" not in calls
     blamed: Counter[tuple[str | None, str]] = Counter()
     last = 2.0
@@ -728,3 +726,25 @@ def test_several_faults_are_mended_one_after_another():
     )  # fmt: skip
     losses = accepted_losses(result.history)
     assert result.verified and len(losses) == 4 and losses == sorted(losses, reverse=True)
+
+
+class Library(Environment):
+    """Gives ten megabytes of text."""
+
+    @tool(effect="read")
+    def read(self) -> str:
+        """All of it."""
+        return "word " * 2_000_000
+
+
+def test_ten_megabytes_are_kept_whole_and_shown_in_brief():
+    started = time.perf_counter()
+    result, engine, _ = run(
+        Library,
+        plan=plan([step("a", "read"), submit(answer="It has 7 words.")], [NICE]),
+        judge={"verdicts": [], "unsupported": ["7 words"]},
+        evolve=UNCHANGED,
+    )
+    assert len(result.execution.by_step["a"].value) == 10_000_000
+    assert not result.verified and max(len(prompt.text) for prompt in engine.prompts) < 20_000
+    assert time.perf_counter() - started < 20
