@@ -49,7 +49,9 @@ def type_text(annotation: Any, named: Named) -> str:
         if name not in named:
             named[name] = "..."  # a record that refers to itself stops here
             texts = {field: type_text(hint, named) for field, hint in fields.items()}
-            named[name] = _record_text(texts)
+            # The JSON form of a named tuple is a list, which is bound by position.
+            listed = issubclass(container, tuple)
+            named[name] = f"[{', '.join(f'{f}: {t}' for f, t in texts.items())}]" if listed else _record_text(texts)
         return name
     return str(getattr(annotation, "__name__", None) or annotation)
 

@@ -178,6 +178,8 @@ class Toolbox:
         lines = []
         for spec in self.tools.values():
             effect = "" if spec.effect == "read" else f"  [{spec.effect}]"
+            if spec.effect == "irreversible" and spec.preview is None:
+                effect = "  [irreversible: runs at commit, its result cannot be bound]"
             about = "" if brief or not spec.details else f"  # {spec.details}"
             lines.append(f"- {spec.render(named)}{effect}{about}")
         if last is not None:

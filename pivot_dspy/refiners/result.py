@@ -23,7 +23,7 @@ RESERVED = (
 
 
 class Refined(dspy.Prediction):  # type: ignore[misc]
-    """The signature's outputs with what is known of how they were reached.
+    """The signature's outputs with what is known of how they were reached; an output that was not reached is None.
 
     Attributes:
         trajectory: the best `Trajectory`, and `execution` its `Execution` in the safe copy.

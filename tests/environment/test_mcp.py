@@ -82,7 +82,8 @@ def test_a_server_is_an_environment_in_which_reads_run_and_writes_wait() -> None
             "- greeting()  # Plain text.",
             "- slow(seconds: float) -> {result: int}  # Answers late.",
             "- book(room: str) -> {name, seats: int}  [write]  # Book a room.",
-            "- burn() -> {result: bool}  [irreversible]  # Burn it all down.",
+            "- burn() -> {result: bool}  [irreversible: runs at commit, its result cannot be bound]"
+            "  # Burn it all down.",
             "- paint(room: str, colour?: str) -> {result}  [write]  # Says nothing of its effect.",
         ]
         source = Source(environment, timeout=0.5)

@@ -84,12 +84,12 @@ def test_tools_are_shown_in_one_line_each_with_record_types_once() -> None:
             "- today() -> date",
             "- free(day: date, kind: 'big' | 'small' = \"big\", least?: int) -> [Slot]  # Free slots on a day.",
             "- order(order: Order, colours: ['red' | 'blue'], where: Point) -> int  [write]  # where: in metres",
-            "- pay(amount: float) -> null  [irreversible]",
+            "- pay(amount: float) -> null  [irreversible: runs at commit, its result cannot be bound]",
             "Types:",
             "Slot = {room, seats: int, note?: str | null}",
             "Order = {slot: Slot, guests: [Guest]}",
             "Guest = {name, age: int, friends: [Guest]}",
-            "Point = {x: float, y: float}",
+            "Point = [x: float, y: float]",
         ]
     )
     assert "# Free" not in of_class(Desk).render_tools(brief=True)
