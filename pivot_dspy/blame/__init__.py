@@ -44,7 +44,11 @@ def rank(
         for rules in (asked.clues, links.clues, origins.clues):
             found += rules(inquiry)
         found += [*origins.unrelated(inquiry, found), *origins.unexplained(inquiry)]
-    return _ranked(found)
+    suspects = _ranked(found)
+    # Several things may be wrong at once. What comes after a step that failed has not shown yet what it is worth, so
+    # that a rewrite begins no later than there.
+    failed = [n for n, seen in enumerate(execution.observations) if seen.status == "error"]
+    return tuple(sorted(suspects, key=lambda suspect: bool(failed) and suspect.position > failed[0]))
 
 
 def gradient(
@@ -60,15 +64,12 @@ def gradient(
     left = [suspect for suspect in suspects if suspect.key not in refuted]
     if not left:
         return None
-    # Several things may be wrong at once. What comes after a step that failed has not shown yet what it is worth, so
-    # the rewrite begins no later than there, and what else is known to be wrong is told along with it.
-    failed = [n for n, seen in enumerate(execution.observations) if seen.status == "error"]
-    early = [suspect for suspect in left if suspect.position <= min(failed, default=suspect.position)]
-    first = (early or left)[0]
+    first = left[0]
+    # What else is known to be wrong is told along with it, to be mended in the same rewrite.
     others = [
-        f"{suspect.step or 'at the end'}: {suspect.diagnosis}"
-        for suspect in left
-        if suspect.certain and suspect is not first
+        f"{other.step or 'at the end'}: {other.diagnosis}"
+        for other in left[1:]
+        if other.certain or other.kind == "missing_step"
     ]
     first = first.model_copy(update={"evidence": (*first.evidence, *others)[:_EVIDENCE]})
     return Gradient.of(first, slice_of(execution, [first.step] if first.step else [], toolbox))
