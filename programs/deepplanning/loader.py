@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import tarfile
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,66 +92,43 @@ def load_annotation(directory: str | Path, case_id: str) -> Annotation:
     return Annotation(tuple(entry["sub_query"] for entry in entries))
 
 
-def hub_directory(revision: str = PINNED) -> Path:
+def hub_directory(revision: str = PINNED, source: str = "hf://datasets/{repository}@{revision}/{name}") -> Path:
     """Downloads the shopping archives of the data set Qwen/DeepPlanning once and returns the folder to load from.
 
-    Raises DataError where the hub cannot be reached or has no such revision, ImportError without huggingface_hub."""
-    from huggingface_hub import hf_hub_download
+    Args:
+        revision: a commit or a tag of the data set; a commit is kept, and not asked for again.
+        source: where the archives lie; the library `datasets` fetches, keeps and unpacks them.
+
+    Raises DataError where they cannot be fetched or unpacked."""
+    from datasets import DownloadConfig, DownloadManager
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pivot_dspy" / "deepplanning"
-    if re.fullmatch("[0-9a-f]{40}", revision) and (cache / revision).is_dir():
-        return cache / revision
+    target = cache / revision
+    settled = re.fullmatch("[0-9a-f]{40}", revision) is not None
+    if settled and target.is_dir():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    manager = DownloadManager(download_config=DownloadConfig(cache_dir=cache / "archives", max_retries=2))
+    urls = [source.format(repository=REPOSITORY, revision=revision, name=name) for name in ARCHIVES]
     try:
-        archives = [
-            Path(hf_hub_download(REPOSITORY, name, repo_type="dataset", revision=revision)) for name in ARCHIVES
-        ]
-    except (OSError, ValueError) as error:
+        unpacked = [Path(folder) for folder in manager.download_and_extract(urls)]
+    except Exception as error:  # the network, the hub, the archive: each has errors of its own
         raise DataError(
-            f"cannot download {REPOSITORY} at {revision!r} from the Hugging Face hub: check the network and the "
+            f"cannot fetch {REPOSITORY} at {revision!r} from the Hugging Face hub: check the network and the "
             f"revision, or load from a folder that holds {_LAYOUT} ({type(error).__name__}: {error})"
         ) from error
-    commit = archives[0].parents[2].name  # the hub's cache keeps files under snapshots/COMMIT/, whatever was asked for
-    target = cache / commit
-    if not target.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            folder = Path(scratch) / commit
-            for archive in archives:
-                extract(archive, folder)
-            try:
-                folder.rename(target)  # in one move, so that no half-made folder is ever taken for a whole one
-            except OSError:
-                if not target.is_dir():  # another process may have been first
-                    raise
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        folder = Path(scratch) / "whole"
+        for part in unpacked:
+            shutil.copytree(part, folder, dirs_exist_ok=True)
+        if not settled:
+            shutil.rmtree(target, ignore_errors=True)
+        try:
+            folder.rename(target)  # in one move, so that no half-made folder is ever taken for a whole one
+        except OSError:
+            if not target.is_dir():  # another process may have been first
+                raise
     return target
-
-
-def extract(archive: Path, folder: Path) -> None:
-    """Unpacks a .tar.gz of plain files and folders. Raises DataError for a member that would leave the folder or is
-    anything else."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            if hasattr(tarfile, "data_filter"):
-                tar.extractall(folder, filter="data")
-            else:
-                _extract_checked(tar, folder)
-    except (tarfile.TarError, EOFError) as error:
-        raise DataError(f"{archive}: not a safe, whole .tar.gz ({error}); delete it and download again") from error
-
-
-def _extract_checked(tar: tarfile.TarFile, folder: Path) -> None:
-    root = folder.resolve()
-    for member in tar:
-        path = (root / member.name).resolve()
-        if not (member.isfile() or member.isdir()) or not path.is_relative_to(root):
-            raise tarfile.TarError(f"member {member.name!r} is not a plain file inside the archive's folder")
-        if member.isdir():
-            path.mkdir(parents=True, exist_ok=True)
-        elif source := tar.extractfile(member):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with source, path.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
 
 
 def _load_case(level: int, number: int, folder: Path) -> Case:
