@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pivot_dspy.environment.base import CheckResult
+from pivot_dspy.environment.base import UNCHECKABLE, CheckResult
 from pivot_dspy.environment.batch import said
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox
@@ -74,6 +74,11 @@ class Finding(Frozen):
     @property
     def holds(self) -> bool:
         return self.status == "holds"
+
+    @property
+    def uncheckable(self) -> bool:
+        """Whether its check raised: then the requirement is at fault, and no rewrite of a trajectory mends it."""
+        return self.status == "violated" and self.evidence.startswith(UNCHECKABLE)
 
 
 class Requirements(Frozen):
@@ -194,7 +199,7 @@ def _evaluated(requirements: Requirements, execution: Execution, session: Sessio
         session = session.fork() if session.family.tier == "fork" else session
         session.begin_checks(checks)
     except Exception as error:  # the environment's own code
-        problem = f"cannot be checked: {said(error)}"
+        problem = f"{UNCHECKABLE}{said(error)}"
     return tuple(_finding(item, execution, session, problem) for item in requirements.items)
 
 

@@ -28,6 +28,10 @@ class ToolMark(NamedTuple):
     returns: Any = None
 
 
+UNCHECKABLE = "cannot be checked: "
+"""How the evidence of a check begins that raised instead of answering."""
+
+
 class CheckResult(NamedTuple):
     """What a check found. A check may return one, a plain bool, or a pair of bool and evidence.
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from pivot_dspy._drive import Effect as Wait
 from pivot_dspy._drive import Steps
-from pivot_dspy.environment.base import CheckResult, Environment
+from pivot_dspy.environment.base import UNCHECKABLE, CheckResult, Environment
 from pivot_dspy.environment.batch import Batch, Outcome, Permit, said
 from pivot_dspy.environment.callbacks import listened, told
 from pivot_dspy.environment.marked import toolbox_of
@@ -119,7 +119,7 @@ class Session:
                 lambda: CheckResult.of(spec.invoke(self.environment, **kwargs)), self.family.timeout
             )
         except (Exception, SystemExit) as error:
-            return CheckResult(False, f"cannot be checked: {said(error)}")
+            return CheckResult(False, f"{UNCHECKABLE}{said(error)}")
 
     def call(self, spec: ToolSpec, batch: Sequence[dict[str, Any]], permit: Permit) -> Steps[list[Outcome]]:
         """Call the tool once for each set of validated arguments in `batch`, in order.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dspy
@@ -11,7 +11,7 @@ from pivot_dspy._drive import Steps
 from pivot_dspy.catalogue import Catalogue
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.phases.base import Phase, ask, with_task
-from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
+from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements, compile_drafts
 
 
 class SettleRequirements(dspy.Signature):  # type: ignore[misc]
@@ -72,7 +72,8 @@ class Settle(Phase):
 class Audit(Phase):
     """One call that looks for missing or misread requirements; returns a Prediction with amended `requirements`.
 
-    What a user or a reviewer asked for is never altered.
+    Given the `findings` of a run, it is told which requirements cannot be checked as they are written. What a user or a
+    reviewer asked for is never altered.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
@@ -80,14 +81,22 @@ class Audit(Phase):
         self.predict = dspy.Predict(with_task(AuditRequirements, signature, after="known"))
 
     def run(  # type: ignore[override]
-        self, *, inputs: Mapping[str, Any], catalogue: Catalogue, toolbox: Toolbox, requirements: Requirements
+        self,
+        *,
+        inputs: Mapping[str, Any],
+        catalogue: Catalogue,
+        toolbox: Toolbox,
+        requirements: Requirements,
+        findings: Sequence[Finding] = (),
     ) -> Steps[dspy.Prediction]:
+        broken = {finding.requirement: finding.evidence for finding in findings if finding.uncheckable}
+        lines = [" - ".join(filter(None, (_line(item), broken.get(item.id)))) for item in requirements.items]
         said = yield from ask(
             self.predict,
             checks=catalogue.checks,
             policy=catalogue.policy,
             known=catalogue.known,
-            requirements="\n".join(map(_line, requirements.items)) or "none",
+            requirements="\n".join(lines) or "none",
             **inputs,
         )
         changes = said.changes if isinstance(said.changes, list) else []

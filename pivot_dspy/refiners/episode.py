@@ -22,7 +22,7 @@ from pivot_dspy.history import Event
 from pivot_dspy.loss import Weights
 from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, inspect
 from pivot_dspy.phases.verify import Judgement, Verdict
-from pivot_dspy.requirements import Requirement, Requirements, given
+from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, given
 from pivot_dspy.trajectory import Step, Trajectory
 
 logger = logging.getLogger(__name__)
@@ -196,14 +196,14 @@ class Episode:
         self._settle(said.requirements)
         self.tell(Event(kind="settle", requirements=self.requirements))
 
-    def audit(self) -> Steps[bool]:
+    def audit(self, incumbent: Candidate | None = None) -> Steps[bool]:
         """One look at the settled requirements for what is missing or misread; each change is a recorded amendment.
 
         Returns whether anything was amended.
         """
         said = yield from self.ask(
             "audit", self.phases.audit, inputs=self.inputs, catalogue=self.catalogue, toolbox=self.toolbox,
-            requirements=self.requirements,
+            requirements=self.requirements, findings=incumbent.inspection.findings if incumbent else (),
         )
         new = said.requirements.amendments[len(self.requirements.amendments) :]
         self.requirements = said.requirements
@@ -211,6 +211,14 @@ class Episode:
             why = f"{amendment.requirement}: {amendment.reason}"
             self.tell(Event(kind="amend", message=why, requirements=self.requirements))
         return bool(new)
+
+    def misread(self, candidate: Candidate) -> bool:
+        """Whether a requirement that the model wrote cannot be checked as it is written."""
+        settled = {item.id: item for item in self.requirements.items}
+        return any(
+            finding.uncheckable and settled[finding.requirement].origin not in BINDING_ORIGINS
+            for finding in candidate.inspection.findings
+        )
 
     def measure_again(self, candidate: Candidate) -> Steps[Candidate]:
         """The same run measured by the requirements as they now are."""

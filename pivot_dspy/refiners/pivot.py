@@ -114,14 +114,18 @@ class Pivot(Refiner):
                     break
             if not rewrites_left or episode.spent():
                 break
-            if tried.failures < self.patience:
+            misread = not audited and episode.misread(incumbent)
+            if tried.failures < self.patience and not misread:
                 gradient = yield from self._blamed(episode, incumbent, tried, verdict)
             if gradient is None:
-                # Every suspect was refuted, or patience is at an end: perhaps what is asked for was misread.
+                # Every suspect was refuted, or patience is at an end, or a check cannot be made as it is written: then
+                # what is asked for was perhaps misread.
                 amended = None
                 if not audited and not incumbent.loss.perfect and not episode.spent():
                     audited = True
                     amended = yield from self._amended(episode, incumbent)
+                if amended is None and misread:
+                    continue  # the rest can still be mended
                 if amended is None:
                     episode.tell(Event(kind="stop", message="no suspect is left"))
                     break
@@ -152,7 +156,7 @@ class Pivot(Refiner):
     def _amended(self, episode: Episode, incumbent: Candidate) -> Steps[Candidate | None]:
         """The incumbent measured by audited requirements; None where the audit changed nothing."""
         try:
-            changed = yield from episode.audit()
+            changed = yield from episode.audit(incumbent)
         except ModelFailed:
             return None
         return (yield from episode.measure_again(incumbent)) if changed else None
