@@ -14,7 +14,9 @@ class Acceptance(Protocol):
     repeats: int
     """How many executions of a candidate the decision looks at; its loss is then the largest of them."""
 
-    def accepts(self, candidate: Loss, incumbent: Loss, *, candidate_steps: int, incumbent_steps: int) -> bool: ...
+    def accepts(self, candidate: Loss, incumbent: Loss, *, candidate_steps: int, incumbent_steps: int) -> bool:
+        """Whether the candidate replaces the incumbent; `candidate_steps` and `incumbent_steps` are their lengths."""
+        ...
 
 
 class StrictImprovement:

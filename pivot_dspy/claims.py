@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pivot_dspy import bindings
@@ -125,7 +126,9 @@ def _sums(values: Iterable[Any]) -> Iterator[str]:
         for key, cell in cells:
             if isinstance(cell, (int, float)) and not isinstance(cell, bool):
                 columns.setdefault(key, []).append(cell)
-    yield from (_figure(sum(column)) for column in columns.values())
+    for column in columns.values():
+        with suppress(OverflowError):  # floats beside an integer that none can hold have no sum
+            yield _figure(sum(column))
 
 
 def judged(found: Claims, execution: Execution, unsupported: Iterable[str]) -> Claims:

@@ -302,6 +302,8 @@ class _Runner:
                 values[name] = _adapter(annotation).validate_python(value)
             except ValidationError as error:
                 problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r:.80}")
+            except Exception as error:  # a validator of the user's
+                problems.append(f"{name}: cannot be validated: {said(error)}")
         if problems:
             raise _Failed("bad_arguments", f"submit: {'; '.join(problems)}", f"submit({', '.join(self.outputs)})")
         self.submitted = values

@@ -59,6 +59,7 @@ class Gradient(Frozen):
 
     @classmethod
     def of(cls, suspect: Suspect, slice_: tuple[str, ...] = ()) -> Gradient:
+        """The gradient that a rule makes of a suspect; `slice_` holds the ids of the steps that it depends on."""
         return cls(
             locus=suspect.position,
             step=suspect.step,

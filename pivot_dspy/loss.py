@@ -66,9 +66,11 @@ class Loss(Frozen):
         return self.total <= EPSILON
 
     def no_worse_than(self, other: Loss) -> bool:
+        """Whether the total is no larger, but for rounding."""
         return self.total <= other.total + EPSILON
 
     def better_than(self, other: Loss) -> bool:
+        """Whether the total is smaller by more than rounding."""
         return self.total < other.total - EPSILON
 
 

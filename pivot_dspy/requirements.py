@@ -53,7 +53,14 @@ class Requirement(Frozen):
 
 
 class Amendment(Frozen):
-    """A recorded change of a requirement: never a quiet loosening."""
+    """A recorded change of a requirement: never a quiet loosening.
+
+    Attributes:
+        requirement: id of the requirement.
+        before: as it was, None where it is new; `after` as it is from here on, None where it is gone.
+        reason: why, in words.
+        by: who changed it.
+    """
 
     requirement: str
     before: Requirement | None
@@ -63,7 +70,12 @@ class Amendment(Frozen):
 
 
 class Finding(Frozen):
-    """How one requirement stands on one execution. `unjudged` text counts as violated until it is judged."""
+    """How one requirement stands on one execution. `unjudged` text counts as violated until it is judged.
+
+    Attributes:
+        requirement: id of the requirement.
+        evidence: what was found; `hint` what would meet it; `about` the values that it is about, as in `CheckResult`.
+    """
 
     requirement: str
     status: Literal["holds", "violated", "unjudged"]

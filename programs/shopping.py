@@ -28,9 +28,9 @@ from pivot_dspy.offline import is_simulated, offline_lm
 from programs.deepplanning.environment import Market, Shopping, final_cart
 from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import Case, DataError, hub_directory, load_annotation, load_cases, load_gold
-from programs.deepplanning.reading import ReadingError
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import official_pass, official_score, strict_pass
+from programs.options import positive, writable
 
 REFINERS: dict[str, type[Refiner]] = {"pivot": Pivot}
 
@@ -91,6 +91,7 @@ def run(
         raise stopped[0]
     tasks = [rows[case.id] for case in cases if case.id in rows]
     settings = {name: value for name, value in vars(options).items() if name not in ("json", "data")}
+    settings["data"] = {None: "generated", "hub": "hub"}.get(options.data, "directory")  # no path of this machine
     return {
         "program": "shopping",
         "lm": {"name": lm.model, "simulated": is_simulated(lm)},
@@ -193,10 +194,11 @@ def _chosen(cases: list[Case], wanted: str | None) -> list[Case]:
             raise DataError("--tasks takes a count of at least 1, or ids separated by commas")
         return cases[: int(wanted)]
     by_id = {case.id: case for case in cases}
-    unknown = [name for name in wanted.split(",") if name not in by_id]
+    names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
+    unknown = [name for name in names if name not in by_id]
     if unknown:
         raise DataError(f"no task is called {', '.join(unknown)}; tasks: {', '.join(by_id)}")
-    return [by_id[name] for name in wanted.split(",")]
+    return [by_id[name] for name in names]
 
 
 def _model(name: str | None, directory: Path, cases: list[Case], options: argparse.Namespace) -> dspy.LM:
@@ -206,7 +208,9 @@ def _model(name: str | None, directory: Path, cases: list[Case], options: argpar
     for case in cases:
         try:
             references.append(reference(case, load_annotation(directory, case.id)))
-        except ReadingError as error:
+        except DataError:
+            raise
+        except ValueError as error:  # a sentence, or a buyer's record, that no rule reads
             raise DataError(
                 f"the offline model cannot read task {case.id}: {error}; leave it out by --tasks"
             ) from error
@@ -222,30 +226,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", metavar="N|IDS", help="how many tasks, or their ids: L1-2,L2-4 (default: all)")
     parser.add_argument("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
     parser.add_argument("--refiner", choices=sorted(REFINERS), default="pivot")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=_positive, default=2)
+    parser.add_argument("--seed", type=int, default=0, help="of the offline model and of generated tasks")
+    parser.add_argument("--threads", type=positive, default=2, help="tasks at a time")
     parser.add_argument(
-        "--budget-tokens", type=_positive, metavar="N", help="prompt and completion tokens for each task"
+        "--budget-tokens", type=positive, metavar="N", help="prompt and completion tokens for each task"
     )
     parser.add_argument("--slip", type=float, default=0.2, help="offline model: slips per planned step")
     parser.add_argument("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named")
     parser.add_argument("--relapse", type=float, default=0.05, help="offline model: how often a rewrite breaks a step")
-    parser.add_argument("--json", type=_file, metavar="PATH", help="write the record of the run here")
+    parser.add_argument("--json", type=writable, metavar="PATH", help="write the record of the run here")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
-    return int(text)
-
-
-def _file(text: str) -> Path:
-    """A path that can be written to, which is better known before the run than after it."""
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is no file in an existing folder")
-    return path
 
 
 def _show(record: dict[str, Any], console: Console) -> None:

@@ -87,6 +87,10 @@ def test_without_a_submit_or_outputs_there_is_nothing_to_support():
     assert claims.check(Execution(trajectory=Trajectory()), {}) == claims.Claims()
 
 
+def test_numbers_that_have_no_sum_are_looked_through_all_the_same():
+    assert unsupported("It costs 0.5 or 7.", [10**400, 0.5]) == ["7"]
+
+
 def test_a_judges_list_takes_the_place_of_the_rules():
     submit = Step(id="submit", tool="submit", args={"answer": "x 5"})
     execution = Execution(

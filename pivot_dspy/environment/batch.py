@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
@@ -64,7 +65,8 @@ class Batch:
         self.error: BaseException | None = None
         self.cancelled = False
         self._run, self._batch, self._permit, self._worker, self._careful = run, batch, permit, worker, careful
-        self._started: float | None = None  # of the call that runs; None until the first one does
+        self._started: float | None = None  # of the call that runs; None while none does
+        self._lock = threading.Lock()  # a call ends or is given up, never both
 
     def patience(self, grace: float = 0.0) -> float | None:
         """Seconds to wait before asking whether the present call is overdue."""
@@ -73,17 +75,27 @@ class Batch:
         elapsed = 0.0 if self._started is None else time.perf_counter() - self._started
         return max(0.0, self.timeout + grace - elapsed)
 
+    @property
+    def running(self) -> bool:
+        return self._started is not None
+
     def overdue(self, grace: float = 0.0) -> bool:
         return self._started is not None and self.patience(grace) == 0.0
 
-    def leave(self) -> list[Outcome]:
-        """What there is when the present call is given up."""
+    def abandon(self, grace: float = 0.0) -> bool:
+        """Give the present call up if it is overdue; whether it was, for it may have ended after all."""
+        with self._lock:
+            late = self.overdue(grace) and not self.cancelled
+            if late:
+                self._leave()
+            return late
+
+    def _leave(self) -> None:
         self.cancelled = True
         timeout = self.timeout or 0.0
         message = f"{self.spec.name} took longer than {timeout:g} s"
         self.error = TimeoutError(message)
         self.outcomes.append(Outcome(None, Fault(kind="timeout", message=message), timeout))
-        return self.outcomes
 
     def result(self) -> Any:
         """The value of the last call, or what it raised."""
@@ -114,7 +126,9 @@ class Batch:
             try:
                 self._took(await within(self._acalled(kwargs), self.timeout))
             except Overdue:
-                self.leave()
+                with self._lock:
+                    if not self.cancelled:
+                        self._leave()
             except Exception as error:
                 self._failed(error)
         return self.outcomes
@@ -159,9 +173,11 @@ class Batch:
         self._add(None, Fault(kind="tool_error", message=said(error)), error if passes else RuntimeError(said(error)))
 
     def _add(self, value: Any, fault: Fault | None, error: BaseException | None) -> None:
-        if not self.cancelled:  # else the call was given up, and comes back after all
-            self.outcomes.append(Outcome(value, fault, time.perf_counter() - (self._started or 0.0)))
-            self.error = error
+        with self._lock:
+            if not self.cancelled:  # else the call was given up, and comes back after all
+                self.outcomes.append(Outcome(value, fault, time.perf_counter() - (self._started or 0.0)))
+                self.error = error
+                self._started = None
 
 
 async def within(coroutine: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
@@ -194,7 +210,11 @@ async def _contained(coroutine: Awaitable[Any]) -> Any:
 
 def said(error: BaseException) -> str:
     """The kind of an error and what it says, in at most `MESSAGE_CAP` characters."""
-    return f"{type(error).__name__}: {cut(str(error) or 'no message')}"
+    try:
+        text = str(error)
+    except Exception as broken:  # an error of the user's may fail even at this
+        text = f"its message cannot be read, {type(broken).__name__}"
+    return f"{type(error).__name__}: {cut(text or 'no message')}"
 
 
 def cut(text: str) -> str:

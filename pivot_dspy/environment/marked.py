@@ -44,7 +44,7 @@ def _of_class(environment: Any) -> Toolbox:
     for name, function in methods.items():
         mark = _mark(function)
         if mark is not None:
-            _refuse_stronger(function, f"tool {name!r}", mark.effect, effects)
+            _refuse_stronger(environment, function, f"tool {name!r}", mark.effect, effects)
             preview = _preview(environment, mark.preview, name, effects) if mark.preview else None
             tools.append(
                 describe(
@@ -53,7 +53,9 @@ def _of_class(environment: Any) -> Toolbox:
                 )  # fmt: skip
             )
         if getattr(function, CHECK_MARK, False):
-            checks.append(_check(function, name, mark, effects))
+            checks.append(_check(environment, function, name, mark, effects))
+    for name in ("describe", "summarise", "error_of", "begin_checks"):
+        _refuse_stronger(environment, getattr(environment, name), f"method {name!r}", "read", effects)
     box = Toolbox(tools, checks)
     box.of_orientation(environment.orientation)
     return box
@@ -84,13 +86,17 @@ def _marked_methods(environment: type[Environment]) -> dict[str, Callable[..., A
 
 
 def _check(
-    function: Callable[..., Any], name: str, mark: ToolMark | None, effects: dict[str, str]
+    environment: type[Environment],
+    function: Callable[..., Any],
+    name: str,
+    mark: ToolMark | None,
+    effects: dict[str, str],
 ) -> ToolSpec:
     if mark is not None and mark.effect != "read":
         raise ConfigurationError(f"{name!r} is a check and a tool that writes; split it into two methods")
     if self_use(function).sets:
         raise ConfigurationError(f"the check {name!r} sets an attribute; a check only reads: make it a tool")
-    _refuse_stronger(function, f"check {name!r}", "read", effects)
+    _refuse_stronger(environment, function, f"check {name!r}", "read", effects)
     return describe(function, name=name, effect="read", method=True)
 
 
@@ -107,7 +113,7 @@ def _preview(
         raise ConfigurationError(f"the preview {preview!r} and the tool {tool!r} must both be async, or neither")
     if effects.get(preview, "read") != "read":
         raise ConfigurationError(f"the preview {preview!r} of {tool!r} is a tool that writes; name one that only reads")
-    _refuse_stronger(function, f"preview {preview!r}", "read", effects)
+    _refuse_stronger(environment, function, f"preview {preview!r}", "read", effects)
 
     def invoke(instance: Any, /, **args: Any) -> Any:
         return getattr(instance, preview)(**args)
@@ -115,9 +121,24 @@ def _preview(
     return invoke
 
 
-def _refuse_stronger(function: Callable[..., Any], what: str, effect: str, effects: dict[str, str]) -> None:
+def _reached(environment: type[Environment], function: Callable[..., Any]) -> set[str]:
+    """Names that `function` reads from its instance, and those that its class's unmarked methods read for it."""
+    found: set[str] = set()
+    waiting = [function]
+    while waiting:
+        new = self_use(waiting.pop()).reads - found
+        found |= new
+        members = (inspect.getattr_static(environment, name, None) for name in new)
+        helpers = (getattr(member, "fget", member) for member in members)
+        waiting += [helper for helper in helpers if inspect.isfunction(helper) and _mark(helper) is None]
+    return found
+
+
+def _refuse_stronger(
+    environment: type[Environment], function: Callable[..., Any], what: str, effect: str, effects: dict[str, str]
+) -> None:
     """A method may call tools of its own effect or a weaker one, else a stronger one would run unannounced."""
-    for name in sorted(self_use(function).reads & effects.keys()):
+    for name in sorted(_reached(environment, function) & effects.keys()):
         if EFFECTS.index(effects[name]) > EFFECTS.index(effect):
             raise ConfigurationError(
                 f"the {what} calls the tool {name!r}, which is {effects[name]}; declare it {effects[name]} too, or "

@@ -174,11 +174,18 @@ class Session:
                 except FutureTimeout:
                     if future.done():
                         return future.result()
-                    if job.overdue(grace):
-                        return self._abandon(job)
+                    if job.abandon(grace):
+                        self.family.worker.replace()
+                        return job.outcomes
         except KeyboardInterrupt:
-            job.cancelled = True
+            self._cancel(job)
             raise
+
+    def _cancel(self, job: Batch) -> None:
+        """Leave a call that nobody waits for any more to its thread, so that closing need not wait for it."""
+        job.cancelled = True
+        if job.running:
+            self.family.worker.replace()
 
     async def _await(self, job: Batch) -> list[Outcome]:
         waiting = asyncio.wrap_future(self._submit(job))
@@ -187,17 +194,14 @@ class Session:
                 done, _ = await asyncio.wait((waiting,), timeout=job.patience())
                 if done:
                     return waiting.result()
-                if job.overdue():
-                    return self._abandon(job)
+                if job.abandon():
+                    self.family.worker.replace()
+                    return job.outcomes
         except asyncio.CancelledError:
-            job.cancelled = True
+            self._cancel(job)
             raise
         finally:
             waiting.cancel()
-
-    def _abandon(self, job: Batch) -> list[Outcome]:
-        self.family.worker.replace()
-        return job.leave()
 
 
 def _refuse_own_loop(spec: ToolSpec) -> None:

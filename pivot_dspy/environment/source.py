@@ -119,13 +119,20 @@ class Source:
         if not environment.forkable:
             return without
         try:
-            family.inside(lambda: environment.fork().close())
+            copied = family.inside(environment.fork)
+            if copied is not environment:
+                family.inside(copied.close)
         except Exception as error:
             logger.warning(
                 "%s cannot be forked (%s: %s), so the tier is %s; override fork, or set forkable = False",
                 self.name, type(error).__name__, error, without,
             )  # fmt: skip
             return without
+        if copied is environment and any(spec.effect != "read" for spec in toolbox_of(environment).tools.values()):
+            raise ConfigurationError(
+                f"fork of {self.name} returned the instance itself, in which nothing that is written can be dropped; "
+                "return a copy, or set forkable = False"
+            )
         return "fork"
 
 

@@ -76,7 +76,13 @@ class Worker:
         self._thread.start()
 
     def _work(self) -> None:
-        while self.is_current and (job := self._jobs.get()) is not None:
+        while self.is_current:
+            job = self._jobs.get()
+            if threading.current_thread() is not self._thread:  # replaced while it waited
+                self._jobs.put(job)
+                break
+            if job is None:
+                break
             future, function = job
             if future.set_running_or_notify_cancel():
                 try:

@@ -154,6 +154,11 @@ def _read(entry: Any, number: int, base: Mapping[str, Step]) -> Step:
     if not isinstance(args, (Mapping, type(None))):
         return Step(id=name, tool=tool, problem=f"args is an object of named arguments, not {args!r:.200}")
     fields = {key: entry[key] for key in ("for_each", "expects", "why") if isinstance(entry.get(key), str)}
+    for key in ("for_each", "expects"):
+        if entry.get(key) and key not in fields:
+            return Step(id=name, tool=tool, problem=f"{key} is an expression in a string, not {entry[key]!r:.200}")
+    if fields.get("for_each") == "":  # an empty tag, as above
+        del fields["for_each"]
     if chosen.startswith("$"):
         chosen = chosen[1:]
     try:

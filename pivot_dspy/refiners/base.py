@@ -89,9 +89,17 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         raise NotImplementedError
 
     def forward(self, **inputs: Any) -> Refined:
+        """Refines one task: the signature's inputs, and by keyword `trajectory`, `requirements`, `commit`, `budget`.
+
+        Raises:
+            ConfigurationError: an input is missing or of the wrong kind, or the budget pays for no plan.
+            PlanningFailed: the model gave no plan at all.
+            CommitError: `commit=True`, and what was verified could not be made real.
+        """
         return drive(self._refine(**inputs))
 
     async def aforward(self, **inputs: Any) -> Refined:
+        """As `forward`, awaited."""
         return await adrive(self._refine(**inputs))
 
     def _refine(

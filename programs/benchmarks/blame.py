@@ -40,6 +40,7 @@ from programs.deepplanning.environment import POLICY, Market, Shopping
 from programs.deepplanning.loader import Case, DataError, load_annotation, load_cases
 from programs.deepplanning.reading import ReadingError
 from programs.deepplanning.reference import reference
+from programs.options import positive, writable
 
 ROUNDS = 4
 HALVES = ("all", "tuned", "held-out")
@@ -223,11 +224,11 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m programs.benchmarks.blame", description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with database_level{1,2,3}")
-    parser.add_argument("--each", type=int, default=4, help="mutants of each kind for each case")
+    parser.add_argument("--each", type=positive, default=4, help="mutants of each kind for each case")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--style", choices=STYLES, default=STYLES[0])
     parser.add_argument("--half", choices=HALVES, default=HALVES[0])
-    parser.add_argument("--json", type=Path, help="write the figures and every miss here")
+    parser.add_argument("--json", type=writable, help="write the figures and every miss here")
     options = parser.parse_args(arguments)
     console = Console()
     try:
@@ -235,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         drawn = {"each": options.each, "seed": options.seed, "style": options.style, "half": options.half}
         outcomes = list(measure(options.data, **drawn))
     except DataError as error:
-        Console(stderr=True).print(f"[red]{error}")
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
     found = figures(outcomes)
     table = Table("kind", "detected", "exact", "exact or in slice", "median ms")

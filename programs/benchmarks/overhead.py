@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import dspy
@@ -25,6 +24,7 @@ from pivot_dspy._drive import drive
 from pivot_dspy.environment.source import Source
 from pivot_dspy.execution import execute
 from pivot_dspy.offline import Reference, offline_lm
+from programs.options import positive, writable
 
 ToolCall = tuple[str, dict[str, Any]]
 """A tool's name and its arguments."""
@@ -188,8 +188,8 @@ def measure(runs: int) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m programs.benchmarks.overhead", description=__doc__)
-    parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--json", metavar="PATH")
+    parser.add_argument("--runs", type=positive, default=50)
+    parser.add_argument("--json", type=writable, metavar="PATH")
     options = parser.parse_args(arguments)
     figures = measure(options.runs)
     table = Table(title="Overhead", title_justify="left")
@@ -199,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table.add_row(name, f"{value:.3f}", f"{LIMITS[name]:g}" if name in LIMITS else "")
     Console().print(table)
     if options.json:
-        Path(options.json).write_text(json.dumps(figures, indent=2), encoding="utf-8")
+        options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
     return 0 if all(figures[name] <= limit for name, limit in LIMITS.items()) else 1
 
 

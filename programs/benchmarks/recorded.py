@@ -29,6 +29,7 @@ from programs.deepplanning.reading import ReadingError
 from programs.deepplanning.recorded import messages
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import official_score, strict_pass
+from programs.options import writable
 
 FIELDS = ("level", "case", "model", "calls", "final_cart", "matched", "expected")
 
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", metavar="FILE", help="default: recorded_runs.jsonl.gz in DIR")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N failed runs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", metavar="PATH")
+    parser.add_argument("--json", type=writable, metavar="PATH")
     options = parser.parse_args(arguments)
     console = Console()
     try:
@@ -123,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
     console.print(table)
     if options.json:
-        Path(options.json).write_text(json.dumps({"summary": figures, "runs": rows}, indent=2), encoding="utf-8")
+        record = {"lm": {"simulated": True}, "seed": options.seed, "summary": figures, "runs": rows}
+        options.json.write_text(json.dumps(record, indent=2), encoding="utf-8")
     return 0
 
 

@@ -24,6 +24,7 @@ from rich.table import Table
 from programs.deepplanning.loader import DataError, load_cases
 from programs.deepplanning.shop import Shop
 from programs.deepplanning.store import Store
+from programs.options import writable
 
 TARGET = 0.999
 _EXPECTED = "expected a JSON object with level, case, calls (tool, arguments, observation) and final_cart"
@@ -157,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m programs.benchmarks.replay", description=__doc__)
     parser.add_argument("--data", required=True, type=Path, help="folder that holds database_level{1,2,3}/case_N")
     parser.add_argument("--runs", type=Path, help="recorded runs, .jsonl or .jsonl.gz; DATA/recorded_runs.jsonl.gz")
-    parser.add_argument("--json", type=Path, help="write the report here, too")
+    parser.add_argument("--json", type=writable, help="write the report here, too")
     options = parser.parse_args(argv)
     try:
         report = replay(options.data, options.runs)

@@ -243,9 +243,12 @@ class ShoppingEnvironment(Shop, Environment):
 
 def final_cart(execution: Execution) -> dict[str, Any]:
     """The cart as the last step that answered with one left it; an empty one where none did."""
-    for seen in reversed(execution.observations):
-        if seen.ok and isinstance(seen.value, dict) and "used_coupons" in seen.value:
-            return seen.value
+    for step, seen in zip(reversed(execution.trajectory.steps), reversed(execution.observations), strict=True):
+        value = seen.value
+        if step.for_each and isinstance(value, list) and value:  # a repeated step: what its last call returned
+            value = value[-1]["result"]
+        if seen.ok and isinstance(value, dict) and "used_coupons" in value:
+            return value
     return {"items": [], "used_coupons": []}
 
 

@@ -16,6 +16,14 @@ PINNED = "213876cce679f993a476d01042e13d111c0e3648"  # as pinned by public users
 ARCHIVES = tuple(f"shoppingplanning/database_zip/database_level{level}.tar.gz" for level in (1, 2, 3))
 _LAYOUT = "database_level{1,2,3}/case_N/ with products.jsonl, user_info.json, cart.json and validation_cases.json"
 
+_USER: dict[str, type | tuple[type, ...]] = {
+    "is_vip": bool, "demographics.gender": str, "body_profile.standard_sizes": dict, "coupons": dict,
+    "shipping_addresses.province": str,
+}  # fmt: skip
+_PRODUCT: dict[str, type | tuple[type, ...]] = {
+    "product_id": str, "name": str, "price": (int, float), "brand": str, "color": str, "size": str,
+}  # fmt: skip
+
 
 class DataError(ValueError):
     """The data is missing or not in the expected form; the message names the file, the line and what is expected."""
@@ -84,7 +92,8 @@ def load_gold(directory: str | Path, case_id: str) -> Gold:
 
 
 def load_annotation(directory: str | Path, case_id: str) -> Annotation:
-    """The sub-queries of a case such as "L1-10". For study only. Raises DataError."""
+    """The sub-queries of a case such as "L1-10", which the offline model's references are made from; neither the gold
+    nor the features beside them. Raises DataError."""
     file = _case_folder(directory, case_id) / "validation_cases.json"
     entries = _expect(file, _read_object(file), "meta_info", list)
     if not all(isinstance(entry, dict) and isinstance(entry.get("sub_query"), str) for entry in entries):
@@ -137,13 +146,16 @@ def _load_case(level: int, number: int, folder: Path) -> Case:
     cart = _read_object(cart_file)
     for key, kind in (("items", list), ("used_coupons", list), ("summary", dict)):
         _expect(cart_file, cart, key, kind)
+    user_file = folder / "user_info.json"
+    user = _read_object(user_file)
+    _complete(str(user_file), user, _USER)
     return Case(
         id=f"L{level}-{number}",
         level=level,
         number=number,
         query=_expect(request, _read_object(request), "query", str),
         products=_read_products(folder / "products.jsonl"),
-        user=_read_object(folder / "user_info.json"),
+        user=user,
         cart=cart,
     )
 
@@ -156,6 +168,7 @@ def _read_products(file: Path) -> tuple[dict[str, Any], ...]:
         product = _parse(file, line, first_line=number)
         if not (isinstance(product, dict) and isinstance(product.get("product_id"), str)):
             raise DataError(f"{file}, line {number}: expected an object with a text 'product_id'")
+        _complete(f"{file}, line {number}", product, _PRODUCT)
         products.append(product)
     if not products:
         raise DataError(f"{file}: no products; expected one JSON object on each line")
@@ -191,6 +204,17 @@ def _read_object(file: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise DataError(f"{file}, line 1: expected a JSON object, found {type(record).__name__}")
     return record
+
+
+def _complete(place: str, record: dict[str, Any], fields: dict[str, type | tuple[type, ...]]) -> None:
+    """Raises DataError where a field that the tools or the checks rely on is absent or of another type."""
+    for path, kind in fields.items():
+        value: Any = record
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if not isinstance(value, kind):
+            names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+            raise DataError(f"{place}: expected {path!r} to be of type {names}")
 
 
 def _expect(file: Path, record: dict[str, Any], key: str, kind: type) -> Any:

@@ -304,6 +304,18 @@ def test_a_tool_that_calls_a_stronger_one_is_refused() -> None:
     refused({"note": note, "look": look}, "tool 'look' calls the tool 'note', which is write; declare it write too")
     refused({"pay": pay, "order": order}, "tool 'order' calls the tool 'pay', which is irreversible")
     refused({"pay": pay, "inner": inner}, "tool 'inner' calls the tool 'pay'")
+
+    def helper(self: Any) -> int:
+        return int(self.other + self.helper())
+
+    other = property(lambda self: self.pay())
+
+    @tool(effect="read")
+    def through(self: Any) -> int:
+        return int(self.helper())
+
+    refused({"pay": pay, "helper": helper, "other": other, "through": through}, "tool 'through' calls the tool 'pay'")
+    refused({"pay": pay, "helper": helper, "other": other, "describe": helper}, "method 'describe' calls the tool")
     of_class(type("Made", (Environment,), {"order": order}))  # another object's `pay` is none of our business
 
 

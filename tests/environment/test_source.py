@@ -179,3 +179,12 @@ def test_other_mistakes_are_named() -> None:
 def test_a_copy_of_a_refiner_shares_its_source() -> None:
     source = Source(Counter)
     assert copy.deepcopy([source])[0] is source
+
+
+def test_a_fork_that_is_no_copy_is_refused_where_something_writes() -> None:
+    class Same(Counter):
+        def fork(self) -> Environment:
+            return self
+
+    with pytest.raises(ConfigurationError, match="fork of Same returned the instance itself"):
+        Source(Same).open(None)

@@ -127,6 +127,10 @@ def test_another_sample_is_asked_for_by_config():
 def test_a_step_is_read_as_it_is_written():
     [step] = read_steps([{"id": "a", "tool": "find", "args": {"n": 1}, "for_each": "$b", "expects": "x", "why": "y"}])
     assert step == Step(id="a", tool="find", args={"n": 1}, for_each="$b", expects="x", why="y")
+    [step] = read_steps([{"id": "a", "tool": "find", "for_each": "", "expects": None}])
+    assert step == Step(id="a", tool="find")
+    [step] = read_steps([{"id": "a", "tool": "find", "for_each": ["x", "y"]}])
+    assert step.problem == "for_each is an expression in a string, not ['x', 'y']"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dspy
+import pytest
 
 from pivot_dspy import Finding, Requirements, Step, Trajectory
 from pivot_dspy._drive import drive
@@ -16,11 +17,19 @@ from pivot_dspy.environment.source import Source
 from pivot_dspy.execution import Run, execute
 from pivot_dspy.requirements import compile_drafts, evaluate
 from programs.deepplanning.environment import Market, Shopping
+from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import Case
 
 DATA = Path(os.environ.get("PIVOT_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
 SHOPPING = DATA / "deepplanning_shopping"
 NO_DATA = "no real tasks; set PIVOT_DATA to their folder"
+
+
+def generated(folders: pytest.TempPathFactory, seed: int, tasks: int) -> Path:
+    """A new folder with that many generated tasks."""
+    folder = folders.mktemp("shops")
+    generate(folder, seed=seed, tasks=tasks)
+    return folder
 
 
 def task(case: Case) -> dspy.Example:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from pathlib import Path
 
@@ -12,19 +11,15 @@ import pytest
 from pivot_dspy import Suspect, Trajectory
 from programs.benchmarks.blame import Bench, Subject, figures, first_plans, is_exact, is_near, main, measure
 from programs.benchmarks.mutants import KINDS, Mutant, Mutator
-from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import load_cases
+from tests.programs.shops import NO_DATA, SHOPPING, generated
 
-DATA = Path(os.environ.get("PIVOT_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
-SHOPPING = DATA / "deepplanning_shopping"
-real = pytest.mark.skipif(not SHOPPING.is_dir(), reason="no shopping data; set PIVOT_DATA to its folder")
+real = pytest.mark.skipif(not SHOPPING.is_dir(), reason=NO_DATA)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("synthetic")
-    generate(folder, seed=3, tasks=3)
-    return folder
+    return generated(tmp_path_factory, seed=3, tasks=3)
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +68,7 @@ def test_mutants_are_drawn_by_seed(data: Path) -> None:
         ("dropped step", "x", (2, "submit", "missing_step"), False, True),
     ],
 )
-def test_what_counts_as_found(
-    kind: str, step: str, suspect: tuple[int, str, str], exact: bool, near: bool
-) -> None:
+def test_what_counts_as_found(kind: str, step: str, suspect: tuple[int, str, str], exact: bool, near: bool) -> None:
     steps = [{"id": "a", "tool": "t"}, {"id": "b", "tool": "t"}, {"id": "submit", "tool": "submit"}]
     mutant = Mutant(kind, Trajectory.model_validate({"steps": steps}), step, 1, "")
     place, name, said = suspect

@@ -11,22 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pivot_dspy import Step
+from pivot_dspy import Execution, Observation, Step, Trajectory
 from programs.deepplanning.environment import Market, ShoppingEnvironment, final_cart
-from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import Case, DataError, load_annotation, load_cases, load_gold
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import strict_pass
-from tests.programs.shops import buying, fetching, judged, opened, ran, settled, task
+from tests.programs.shops import buying, fetching, generated, judged, opened, ran, settled, task
 
 IDS = re.compile(r"\b[0-9a-f]{8}\b")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("shops")
-    generate(made, seed=5, tasks=6)
-    return made
+    return generated(tmp_path_factory, seed=5, tasks=6)
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +202,11 @@ def test_words_for_the_report(cases: list[Case]) -> None:
 def test_a_request_that_no_case_makes(cases: list[Case]) -> None:
     with pytest.raises(DataError, match="no case makes the request 'A kite'"):
         Market(cases).open(dspy.Example(request="A kite"))
+
+
+def test_the_final_cart_of_a_repeated_step_is_that_of_its_last_call() -> None:
+    carts = [{"items": [{"product_id": name}], "used_coupons": []} for name in ("p1", "p2")]
+    step = Step(id="a", tool="add_product_to_cart", for_each="$s", args={"product_id": "$item"})
+    value = [{"item": name, "result": cart} for name, cart in zip(("p1", "p2"), carts, strict=True)]
+    execution = Execution(trajectory=Trajectory(steps=(step,)), observations=(Observation(step="a", value=value),))
+    assert final_cart(execution) == carts[1]

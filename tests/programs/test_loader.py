@@ -17,7 +17,11 @@ DATA = Path(os.environ.get("PIVOT_DATA") or Path(__file__).parents[2] / ".." / "
 SHOPPING = DATA / "deepplanning_shopping"
 needs_data = pytest.mark.skipif(not SHOPPING.is_dir(), reason="no recorded data; set PIVOT_DATA to its folder")
 
-PRODUCT = {"product_id": "p1", "name": "Cap", "price": 10.0}
+PRODUCT = {"product_id": "p1", "name": "Cap", "price": 10.0, "brand": "B", "color": "Red", "size": "M"}
+USER = {
+    "is_vip": False, "demographics": {"gender": "Male"}, "body_profile": {"standard_sizes": {"tops": "M"}},
+    "coupons": {}, "shipping_addresses": {"province": "Beijing"},
+}  # fmt: skip
 SECRET = {"product_id": "s3cret", "name": "the gold"}
 
 
@@ -32,7 +36,7 @@ def write_case(root: Path, level: int, number: int, **files: str) -> Path:
     }
     texts = {
         "products.jsonl": json.dumps(PRODUCT) + "\n",
-        "user_info.json": json.dumps({"user_id": "u"}),
+        "user_info.json": json.dumps(USER),
         "cart.json": json.dumps({"items": [], "used_coupons": [], "summary": {}}),
         "validation_cases.json": json.dumps(request, ensure_ascii=False),
         **{name.replace("__", "."): text for name, text in files.items()},
@@ -77,10 +81,13 @@ def test_gold_without_coupons(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "parts"),
     [
-        ({"products__jsonl": '{"product_id": "a"}\n\n{"product_id": \n'}, ["products.jsonl, line 3", "expected JSON"]),
-        ({"products__jsonl": '{"product_id": "a"}\n["a"]\n'}, ["products.jsonl, line 2", "product_id"]),
+        ({"products__jsonl": f'{json.dumps(PRODUCT)}\n\n{{"product_id": \n'}, ["products.jsonl, line 3", "JSON"]),
+        ({"products__jsonl": f'{json.dumps(PRODUCT)}\n["a"]\n'}, ["products.jsonl, line 2", "product_id"]),
         ({"products__jsonl": "\n"}, ["products.jsonl", "no products"]),
         ({"user_info__json": '{\n "a": 1,\n oh\n}'}, ["user_info.json, line 3", "expected JSON"]),
+        ({"products__jsonl": json.dumps({**PRODUCT, "price": "10"})}, ["products.jsonl, line 1", "'price'", "float"]),
+        ({"user_info__json": "{}"}, ["user_info.json", "'is_vip'", "bool"]),
+        ({"user_info__json": json.dumps({**USER, "demographics": 3})}, ["user_info.json", "'demographics.gender'"]),
         ({"user_info__json": "[]"}, ["user_info.json", "JSON object"]),
         ({"cart__json": "{}"}, ["cart.json", "'items' to be a list"]),
         ({"validation_cases__json": '{"query": 3}'}, ["validation_cases.json", "'query' to be a str"]),

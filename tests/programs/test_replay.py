@@ -37,9 +37,16 @@ def test_every_recorded_call_and_cart_is_reproduced() -> None:
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "database_level1" / "case_1"
     folder.mkdir(parents=True)
-    product = {"product_id": "p1", "name": "Cap", "price": 10.0, "stock_quantity": 3}
+    product = {
+        "product_id": "p1", "name": "Cap", "price": 10.0, "brand": "B", "color": "Red", "size": "M",
+        "stock_quantity": 3,
+    }  # fmt: skip
+    user = {
+        "is_vip": False, "demographics": {"gender": "Male"}, "body_profile": {"standard_sizes": {"tops": "M"}},
+        "coupons": {}, "shipping_addresses": {"province": "Beijing"},
+    }  # fmt: skip
     (folder / "products.jsonl").write_text(json.dumps(product), encoding="utf-8")
-    (folder / "user_info.json").write_text("{}", encoding="utf-8")
+    (folder / "user_info.json").write_text(json.dumps(user), encoding="utf-8")
     (folder / "cart.json").write_text(json.dumps(CART), encoding="utf-8")
     (folder / "validation_cases.json").write_text('{"query": "a cap"}', encoding="utf-8")
     return tmp_path

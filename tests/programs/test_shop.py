@@ -50,21 +50,8 @@ CASE = Case(
 STORE = Store(CASE.products)
 PRICES = {row[0]: row[2] for row in ROWS}
 WORDS = [
-    "winter",
-    "trail",
-    "nike",
-    "fleece",
-    "L",
-    "42",
-    "black",
-    "men",
-    "zzz",
-    "running",
-    "élan",
-    "cargo",
-    "socks",
-    "blue",
-]
+    "winter", "trail", "nike", "fleece", "L", "42", "black", "men", "zzz", "running", "élan", "cargo", "socks", "blue",
+]  # fmt: skip
 
 
 def shop(**user: Any) -> Shop:
@@ -167,29 +154,7 @@ def test_answer_never_raises_and_is_always_json(tool: str, data: st.DataObject) 
     assert isinstance(json.loads(shop().answer(tool, arguments)), dict)  # type: ignore[arg-type]
 
 
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                "winter",
-                "trail",
-                "nike",
-                "fleece",
-                "L",
-                "42",
-                "black",
-                "men",
-                "zzz",
-                "running",
-                "élan",
-                "cargo",
-                "socks",
-                "blue",
-            ]
-        ),
-        max_size=6,
-    )
-)
+@given(st.lists(st.sampled_from(WORDS), max_size=6))
 def test_search_ranks_as_rank_bm25_does(words: list[str]) -> None:
     texts = [" ".join(item[key] for key in SEARCHED).lower().split() for item in CASE.products]
     scores = BM25Okapi(texts).get_scores([word.lower() for word in words])

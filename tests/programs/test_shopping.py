@@ -60,7 +60,7 @@ def test_the_record_and_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert record["lm"]["name"].startswith("offline/slip=0.2,") and record["lm"]["simulated"] is True
     assert record["settings"] == {
         "tasks": None, "lm": None, "refiner": "pivot", "seed": 0, "threads": 2, "budget_tokens": None, "slip": 0.2,
-        "heed": 0.85, "relapse": 0.05,
+        "heed": 0.85, "relapse": 0.05, "data": "generated",
     }  # fmt: skip
     assert [task["id"] for task in record["tasks"]] == IDS
     for task in record["tasks"]:
@@ -98,6 +98,7 @@ def test_tasks_by_count_and_by_id(tmp_path: Path, data: Path) -> None:
     given = ("--data", str(data))
     assert [task["id"] for task in run(tmp_path, *given, "--tasks", "2")["tasks"]] == ["L1-1", "L2-1"]
     assert [task["id"] for task in run(tmp_path, *given, "--tasks", "L3-1,L1-1")["tasks"]] == ["L3-1", "L1-1"]
+    assert [task["id"] for task in run(tmp_path, *given, "--tasks", "L1-1, L1-1")["tasks"]] == ["L1-1"]
 
 
 def test_a_budget_ends_a_run_and_says_so(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
+"""Sessions from opening to closing: threads, contexts, checks and hooks."""
+
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import sqlite3
@@ -9,19 +10,14 @@ import time
 from contextvars import ContextVar
 from typing import Any
 
-import dspy
 import pytest
-from dspy.utils.callback import BaseCallback
 
-from pivot_dspy._drive import adrive, drive
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.callbacks import listened
+from pivot_dspy.environment.batch import Batch
 from pivot_dspy.environment.functions import from_functions
-from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.source import Source
 from pivot_dspy.errors import PivotError
-from pivot_dspy.execution import execute
-from pivot_dspy.trajectory import Execution, Step, Trajectory
+from tests.environment.running import run, values
 
 HERE: ContextVar[str] = ContextVar("HERE", default="nowhere")
 
@@ -60,16 +56,6 @@ class Ledger(Environment):
 
     def describe(self) -> str:
         return f"total {self.total()}"
-
-
-def run(session: Session, *calls: tuple[str, dict[str, Any]], awaited: bool = False) -> Execution:
-    steps = tuple(Step(id=f"s{n}", tool=name, args=args) for n, (name, args) in enumerate(calls))
-    body = execute(Trajectory(steps=steps), session)
-    return (asyncio.run(adrive(body)) if awaited else drive(body)).execution
-
-
-def values(execution: Execution) -> list[Any]:
-    return [o.value if o.ok else o.fault for o in execution.observations]
 
 
 @pytest.mark.parametrize("awaited", [False, True])
@@ -224,213 +210,6 @@ def test_an_environment_may_say_which_values_are_errors() -> None:
     session.family.close()
 
 
-class Meter(Environment):
-    """Async tools that keep something open between calls."""
-
-    def __init__(self) -> None:
-        self.lock: asyncio.Lock | None = None
-
-    def fork(self) -> Environment:
-        return type(self)()
-
-    @tool(effect="read")
-    async def loop(self) -> int:
-        if self.lock is None:
-            self.lock = asyncio.Lock()
-        async with self.lock:
-            await asyncio.sleep(0)
-        return id(asyncio.get_running_loop())
-
-
-def test_async_tools_run_in_one_loop_also_from_sync_code_inside_a_running_loop() -> None:
-    session = Source(Meter).open(None)
-    first, second = values(run(session, ("loop", {}), ("loop", {})))
-    assert first == second
-
-    async def inside() -> list[Any]:
-        return [*values(run(session, ("loop", {}))), id(asyncio.get_running_loop())]
-
-    in_worker, own = asyncio.run(inside())
-    assert in_worker == first != own
-    session.family.close()
-
-
-def test_async_tools_of_async_code_run_in_its_own_loop() -> None:
-    async def inside() -> None:
-        session = Source(Meter, timeout=5).open(None)
-        body = execute(Trajectory(steps=(Step(id="a", tool="loop"),)), session)
-        assert values((await adrive(body)).execution) == [id(asyncio.get_running_loop())]
-        session.family.close()
-
-    asyncio.run(inside())
-
-
-def test_cancelling_async_code_ends_its_calls() -> None:
-    started, ended = threading.Event(), threading.Event()
-
-    async def wait(n: int) -> int:
-        started.set()
-        try:
-            await asyncio.sleep(10)
-        finally:
-            ended.set()
-        return n
-
-    calls: list[int] = []
-
-    def slow(n: int) -> int:
-        calls.append(n)
-        started.set()
-        time.sleep(0.1)
-        return n
-
-    async def cancelled(name: str) -> None:
-        session = Source(from_functions([wait, slow], effects="read")).open(None)
-        step = Step(id="b", tool=name, args={"n": "$item"}, for_each="[`1`, `2`, $a, `4`]")
-        plan = Trajectory(steps=(Step(id="a", tool="slow", args={"n": 3}), step))
-        task = asyncio.create_task(adrive(execute(plan, session)))
-        await asyncio.sleep(0.15)
-        await asyncio.to_thread(started.wait)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        session.family.close()
-
-    asyncio.run(cancelled("wait"))
-    assert ended.is_set()
-    calls.clear()
-    asyncio.run(cancelled("slow"))
-    time.sleep(0.3)
-    assert calls == [3, 1]  # the call that ran was waited for by nobody, and no other began
-
-
-class Told(BaseCallback):
-    def __init__(self) -> None:
-        self.events: list[tuple[str, Any, Any]] = []
-
-    def on_tool_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        self.events.append(("start", instance.name, inputs["kwargs"]))
-
-    def on_tool_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
-        self.events.append(("end", outputs, type(exception).__name__ if exception else None))
-
-
-class Kinds(Environment):
-    @tool(effect="read")
-    def plain(self, x: int) -> int:
-        return x + 1
-
-    @tool(effect="read")
-    async def later(self, x: int) -> int:
-        return x + 1
-
-    @tool(effect="read")
-    def bad(self, x: int) -> int:
-        raise ValueError(x)
-
-    @tool(effect="irreversible", preview="plan")
-    def act(self, x: int) -> int:
-        return x + 1
-
-    def plan(self, x: int) -> int:
-        return x + 1
-
-
-def function(x: int) -> int:
-    return x + 1
-
-
-async def coroutine(x: int) -> int:
-    return x + 1
-
-
-@pytest.mark.parametrize("awaited", [False, True])
-@pytest.mark.parametrize("timeout", [None, 5.0])
-def test_dspy_callbacks_are_told_of_tools_of_every_kind(timeout: float | None, awaited: bool) -> None:
-    functions = from_functions([function, coroutine, dspy.Tool(function, name="wrapped")], effects="read")
-    for environment, names in ((Kinds, ["plain", "later", "bad", "act"]), (functions, functions.toolbox.tools)):
-        session = Source(environment, timeout=timeout).open(None)
-        for name in names:
-            told = Told()
-            with dspy.context(callbacks=[told]):
-                run(session, (name, {"x": 1}), awaited=awaited)
-            end = ("end", None, "ValueError") if name == "bad" else ("end", 2, None)
-            assert told.events == [("start", name, {"x": 1}), end], name
-        session.family.close()
-    told = Told()
-    with dspy.context(callbacks=[told]):
-        assert dspy.Tool(function)(x=1) == 2
-    assert told.events == [("start", "function", {"x": 1}), ("end", 2, None)]  # as DSPy itself tells it
-
-
-@pytest.mark.parametrize("awaited", [False, True])
-def test_callbacks_hear_each_call_of_a_batch_in_the_callers_thread(awaited: bool) -> None:
-    class Where(Told):
-        def on_tool_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-            self.events.append(("start", inputs["kwargs"]["x"], threading.get_ident()))
-
-    told = Where()
-    session = Source(Kinds).open(None)
-    first = Step(id="a", tool="plain", args={"x": 0})
-    repeated = Step(id="b", tool="bad", args={"x": "$item"}, for_each="[$a, `2`]")
-    body = execute(Trajectory(steps=(first, repeated)), session)
-    with dspy.context(callbacks=[BaseCallback(), told]):
-        assert listened(session.toolbox.tools["plain"])
-        asyncio.run(adrive(body)) if awaited else drive(body)
-    here, failed = threading.get_ident(), ("end", None, "ValueError")
-    assert told.events == [
-        ("start", 0, here), ("end", 1, None), ("start", 1, here), failed, ("start", 2, here), failed
-    ]  # fmt: skip
-    with dspy.context(callbacks=[BaseCallback()]):  # one that does not care for tools, like a budget's ledger
-        assert not listened(session.toolbox.tools["plain"])
-    session.family.close()
-
-
-def test_a_call_that_hangs_is_told_as_a_timeout() -> None:
-    def hang() -> None:
-        time.sleep(0.5)
-
-    told = Told()
-    session = Source(from_functions([hang], effects="read"), timeout=0.05).open(None)
-    with dspy.context(callbacks=[told]):
-        assert run(session, ("hang", {})).discrepancies[0].kind == "timeout"
-    assert told.events == [("start", "hang", {}), ("end", None, "TimeoutError")]
-
-
-def test_a_callback_that_fails_does_not_fail_the_call() -> None:
-    class Broken(BaseCallback):
-        def on_tool_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-            raise RuntimeError("broken")
-
-    with dspy.context(callbacks=[Broken()]):
-        assert values(run(Source(Kinds).open(None), ("plain", {"x": 1}))) == [2]
-
-
-def test_a_tool_may_call_dspy_modules_and_they_know_their_parent() -> None:
-    parents: list[str | None] = []
-    calls: list[str] = []
-
-    class Watch(BaseCallback):
-        def on_tool_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-            calls.append(call_id)
-
-        def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-            from dspy.utils.callback import ACTIVE_CALL_ID
-
-            parents.append(ACTIVE_CALL_ID.get())
-
-    class Inner(dspy.Module):  # type: ignore[misc]
-        def forward(self, x: int) -> int:
-            return x
-
-    def ask(x: int) -> int:
-        return int(Inner()(x=x))
-
-    with dspy.context(callbacks=[Watch()]):
-        run(Source(from_functions([ask], effects="read")).open(None), ("ask", {"x": 1}))
-    assert parents == calls and len(calls) == 1
-
-
 def test_sessions_of_one_family_serve_several_threads() -> None:
     session = Source(Ledger).open(None)
     sessions = [session.fork() for _ in range(4)]
@@ -475,3 +254,18 @@ def test_a_call_that_hangs_in_one_thread_does_not_stop_another() -> None:
     assert found["hang"].discrepancies[0].kind == "timeout"
     assert values(found["quick"]) == [2] * 5
     session.family.close()
+
+
+def test_a_call_that_ends_just_when_it_is_overdue_is_not_given_up_as_well() -> None:
+    session = Source(from_functions([seven], effects="read")).open(None)
+    spec = session.toolbox.tools["seven"]
+    job = Batch(
+        session.environment, spec, spec.invoke, [{}, {}], lambda: None, timeout=1e-9, worker=session.family.worker
+    )
+    assert [outcome.value for outcome in job.run()] == [7, 7]
+    assert not job.abandon() and len(job.outcomes) == 2
+    session.family.close()
+
+
+def seven() -> int:
+    return 7

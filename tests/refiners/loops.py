@@ -1,0 +1,37 @@
+"""A small shopping task for Pivot's loop: plans that are right and wrong, and one call on them."""
+
+from typing import Any
+
+import dspy
+
+from pivot_dspy import Pivot
+from tests.scripted import Calls, Store, rewrite, scripted, step, submit
+
+REQUEST = "Buy the cheapest red thing of size L."
+LARGE = {"id": "R1", "check": "item", "args": {"color": "red", "size": "L"}}
+ONE = {"id": "R2", "check": "only", "args": {"count": 1}}
+NICE = {"id": "R3", "text": "It is nice."}
+RIGHT = [
+    step("a", "find", color="red", size="L"),
+    step("b", "details", ids="$a.ids"),
+    step("c", "add", product_id="min_by($b, &price).id"),
+    submit(answer="$c.items[0]"),
+]
+WRONG = [step("a", "find", color="red", size="M"), *RIGHT[1:]]
+UNCHANGED = rewrite([{"keep": ["a", "b", "c", "submit"]}])
+MENDED = rewrite([RIGHT[0], {"keep": ["b", "c", "submit"]}], "It looked for size M.")
+
+
+def run(
+    environment: Any = None, request: str = REQUEST, call: dict[str, Any] | None = None, pivot: Any = None, **scripts
+):
+    """The result of one call, the engine, and the tool calls that were really made."""
+    calls = Calls()
+    lm = scripted(**{"audit": {"changes": []}, **scripts})
+    made = Pivot("request -> answer", environment or (lambda: Store(calls)), timeout=None, **(pivot or {}))
+    with dspy.context(lm=lm):
+        return made(request=request, **(call or {})), lm.engine, calls
+
+
+def kinds(result) -> list[str]:
+    return [event.kind for event in result.history]

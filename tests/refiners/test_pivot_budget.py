@@ -1,0 +1,53 @@
+"""Spent budgets: the best so far is given, and no limit is passed."""
+
+import itertools
+
+import dspy
+import pytest
+
+from pivot_dspy import Budget, Pivot
+from pivot_dspy.errors import ConfigurationError
+from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG, run
+from tests.scripted import Calls, Store, plan, rewrite, scripted, step
+
+
+def test_a_budget_that_is_spent_gives_the_best_so_far():
+    worse = itertools.count()
+    result, engine, _ = run(
+        plan=plan(WRONG, [LARGE, ONE]),
+        evolve=lambda prompt: rewrite([step(f"x{next(worse)}", "fly"), {"keep": ["a", "b", "c", "submit"]}]),
+        pivot={"budget": Budget(lm_calls=2), "patience": 9},
+    )
+    assert result.exhausted == "lm_calls: 2 of 2" and not result.verified and engine.count() == 2
+    assert result.answer == "p1"
+
+
+def test_a_budget_for_one_plan_is_enough_where_it_is_right():
+    result, _, _ = run(plan=plan(RIGHT, [LARGE]), pivot={"budget": Budget(lm_calls=1, tool_calls=50)})
+    assert result.verified and result.exhausted is None
+
+
+def test_a_call_may_have_a_budget_of_its_own():
+    result, engine, _ = run(plan=plan(WRONG, [LARGE]), evolve=MENDED, call={"budget": Budget(lm_calls=1)})
+    assert not result.verified and result.exhausted == "lm_calls: 1 of 1"
+
+
+@pytest.mark.parametrize("limit", range(1, 8))
+def test_a_budget_of_tool_calls_is_kept(limit):
+    result, _, calls = run(plan=plan(RIGHT, [LARGE]), pivot={"budget": Budget(tool_calls=limit)})
+    assert len(calls) <= limit and result.ledger.usage.tool_calls == len(calls)
+    assert result.verified == (limit >= 7)
+    if not result.verified:
+        assert result.exhausted == f"tool_calls: {limit} of {limit}"
+        assert all("another way" not in reason for reason in result.verdict.reasons)
+
+
+def test_a_budget_below_one_plan_is_refused_before_any_call():
+    calls = Calls()
+    lm = scripted(plan=plan(RIGHT))
+    with (
+        dspy.context(lm=lm),
+        pytest.raises(ConfigurationError, match=r"does not pay for one plan.*raise Budget\(tokens"),
+    ):
+        Pivot("request -> answer", lambda: Store(calls), budget=Budget(tokens=50))(request=REQUEST)
+    assert lm.engine.count() == 0

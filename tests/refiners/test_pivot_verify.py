@@ -1,0 +1,183 @@
+"""What a result is measured by: the judge, the verification, the requirements."""
+
+import itertools
+
+import pytest
+from dspy.lm15 import ServerError
+
+from pivot_dspy import PlanningFailed, Trajectory, WithMargin
+from pivot_dspy.environment.base import Environment, tool
+from pivot_dspy.history import accepted_losses
+from tests.refiners.loops import LARGE, MENDED, NICE, ONE, RIGHT, UNCHANGED, WRONG, kinds, run
+from tests.scripted import GARBAGE, plan, rewrite, step, submit
+
+# ----------------------------------------------------------------------------------------------------------- the judge
+
+
+def test_the_judge_speaks_only_where_nothing_else_is_missing():
+    verdicts = {"verdicts": [{"id": "R3", "evidence": "p2", "holds": True}], "unsupported": []}
+    result, engine, _ = run(plan=plan(WRONG, [LARGE, NICE]), evolve=MENDED, judge=verdicts)
+    assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "evolve", "judge"]
+
+
+def test_one_call_judges_all_of_them():
+    items = [{"id": f"T{n}", "text": f"It is {n} times nice."} for n in range(5)]
+    verdicts = {"verdicts": [{"id": f"T{n}", "evidence": "p2", "holds": True} for n in range(5)], "unsupported": []}
+    result, engine, _ = run(plan=plan(RIGHT, items), judge=verdicts)
+    assert result.verified and engine.count("judge") == 1
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        {"verdicts": [], "unsupported": []},
+        {"verdicts": [{"id": "R3", "evidence": "no", "holds": False}], "unsupported": []},
+        {"verdicts": [{"id": "R3", "evidence": "p2", "holds": True}], "unsupported": ["p2 is nice"]},
+        GARBAGE,
+        ServerError("500"),
+    ],
+)
+def test_without_the_judges_word_nothing_is_verified(judge):
+    result, _, _ = run(plan=plan(RIGHT, [NICE]), judge=judge, evolve=UNCHANGED)
+    assert not result.verified and result.verdict.reasons and not result.loss.perfect
+
+
+def test_what_the_judge_refuses_is_evolved():
+    refused = {"verdicts": [{"id": "R3", "evidence": "p4 is dear", "holds": False}], "unsupported": []}
+    content = {"verdicts": [{"id": "R3", "evidence": "p2", "holds": True}], "unsupported": []}
+    dear = [*RIGHT[:2], step("c", "add", product_id="max_by($b, &price).id"), RIGHT[3]]
+    result, engine, _ = run(
+        plan=plan(dear, [NICE]), judge=[refused, content], evolve=rewrite([*RIGHT[:3], {"keep": "submit"}])
+    )
+    assert result.verified and result.answer == "p2"
+    assert "R3: It is nice. - NOT MET: p4 is dear" in engine.last("evolve").section("report")
+
+
+# ------------------------------------------------------------------------------------------------------- verification
+
+
+class Fickle(Environment):
+    """Gives another number each time, and the same one by another tool."""
+
+    turns = itertools.count()
+
+    @tool(effect="read")
+    def roll(self) -> int:
+        """A number."""
+        return next(Fickle.turns)
+
+    @tool(effect="read")
+    def seven(self) -> int:
+        """Seven."""
+        return 7
+
+
+def test_a_run_that_goes_another_way_the_second_time_is_a_gradient():
+    result, engine, _ = run(
+        Fickle,
+        plan=plan([step("a", "roll"), submit(answer="$a")]),
+        evolve=rewrite([step("a", "seven"), {"keep": "submit"}]),
+    )
+    assert result.verified and result.answer == "7"
+    assert [event.gradient.kind for event in result.history if event.gradient] == ["not_reproducible"]
+    assert "Run again from the start" in engine.last("evolve").section("blame")
+
+
+def test_what_stays_irreproducible_is_not_verified():
+    result, engine, _ = run(
+        Fickle, plan=plan([step("a", "roll"), submit(answer="$a")]),
+        evolve=[rewrite([step(f"a{n}", "roll"), submit(answer=f"$a{n}")]) for n in range(9)],
+    )  # fmt: skip
+    assert not result.verified and "it went another way" in result.verdict.reasons[0] and result.verdict.departed
+    assert engine.count("audit") == 0
+
+
+def test_a_margin_runs_every_candidate_several_times():
+    _, _, calls = run(plan=plan(WRONG, [LARGE, ONE]), evolve=MENDED, pivot={"acceptance": WithMargin(0.1, repeats=3)})
+    assert calls.count("find") == 3 + 3 + 1
+
+
+# -------------------------------------------------------------------------------------------------------- requirements
+
+
+def test_those_of_the_user_bind_and_are_shown_to_the_planner():
+    mine = {"id": "U1", "check": "total", "args": {"max": 20}}
+    result, engine, _ = run(
+        plan=plan(RIGHT, [LARGE]),
+        evolve=UNCHANGED,
+        pivot={"requirements": [mine], "audit": "always"},
+        call={"requirements": ["Be quick."]},
+        audit={
+            "changes": [{"id": "U1", "reason": "too hard", "drop": True}, {"id": "R1", "reason": "x", "drop": True}]
+        },
+    )
+    assert 'U1: total {"max": 20}\nU2: Be quick.' in engine.last("plan").section("user_requirements")
+    assert not result.verified and [item.id for item in result.requirements.items] == ["U1", "U2"]
+    assert [amendment.requirement for amendment in result.requirements.amendments] == ["R1"]
+
+
+def test_an_audit_before_all_else_settles_what_every_run_is_measured_by():
+    result, engine, _ = run(
+        plan=plan(RIGHT, [{"id": "R1", "check": "item", "args": {"color": "blue"}}]), pivot={"audit": "always"},
+        audit={"changes": [{**LARGE, "reason": "the request says red"}]},
+    )  # fmt: skip
+    assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "audit"]
+    [amendment] = result.requirements.amendments
+    assert (amendment.before.args, amendment.after.args) == ({"color": "blue"}, LARGE["args"])
+    assert amendment.reason == "the request says red" and "amend" in kinds(result)
+
+
+def test_where_it_is_stuck_the_requirements_are_audited_and_the_incumbent_measured_again():
+    misread = {"id": "R1", "check": "item", "args": {"color": "green"}}
+    result, engine, _ = run(
+        plan=plan(RIGHT, [misread]), evolve=UNCHANGED,
+        audit={"changes": [{**LARGE, "reason": "the request says red"}]}, pivot={"patience": 2},
+    )  # fmt: skip
+    assert result.verified and engine.count("audit") == 1
+    assert accepted_losses(result.history) == [0.0]
+
+
+def test_an_audit_that_finds_nothing_ends_it():
+    result, engine, _ = run(
+        plan=plan(RIGHT, [{"id": "R1", "check": "item", "args": {"color": "green"}}]),
+        evolve=UNCHANGED, pivot={"patience": 2},
+    )  # fmt: skip
+    assert not result.verified and engine.count("audit") == 1
+
+
+# ------------------------------------------------------------------------------------------------- a given trajectory
+
+
+def test_a_given_trajectory_is_refined():
+    start = Trajectory.from_messages(
+        [
+            {"role": "assistant", "tool_calls": [{"function": {"name": "add", "arguments": '{"product_id": "p1"}'}}]},
+            {"role": "assistant", "content": "Done."},
+        ],
+        output="answer",
+    )
+    result, engine, _ = run(
+        call={"trajectory": start}, settle={"requirements": [LARGE]},
+        evolve=rewrite([step("c1", "add", product_id="p2"), {"keep": "submit"}]),
+    )  # fmt: skip
+    assert result.verified and [prompt.phase for prompt in engine.prompts] == ["settle", "evolve"]
+    assert result.trajectory.parent == start.id
+
+
+def test_with_requirements_for_this_task_none_are_settled():
+    start = Trajectory.from_json(Trajectory(steps=()).to_json())
+    result, engine, _ = run(call={"trajectory": start, "requirements": [LARGE]}, evolve=rewrite(RIGHT))
+    assert result.verified and engine.count("settle") == 0
+
+
+def test_requirements_of_every_task_do_not_say_what_this_one_asks():
+    result, engine, _ = run(
+        call={"trajectory": Trajectory()}, settle={"requirements": [LARGE]}, evolve=rewrite(RIGHT),
+        pivot={"requirements": [{"id": "U1", "check": "total", "args": {"max": 99}}]},
+    )  # fmt: skip
+    assert result.verified and [item.id for item in result.requirements.items] == ["U1", "R1"]
+
+
+def test_a_given_trajectory_without_readable_requirements_is_a_planning_failure():
+    with pytest.raises(PlanningFailed, match="no requirements"):
+        run(call={"trajectory": Trajectory()}, settle=GARBAGE)
