@@ -114,7 +114,7 @@ def _evidence(values: Iterable[Any]) -> set[str]:
             text = str(value)
             found.add(_normal(text))
             if _SIGN.search(text):
-                found.update(_normal(match[0]) for match in _FIGURE.finditer(text))
+                found.update(map(_normal, set(_FIGURE.findall(text))))
     return found
 
 

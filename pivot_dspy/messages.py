@@ -68,7 +68,8 @@ def _made(message: Mapping[str, Any]) -> tuple[list[Any], set[int]]:
     if "tool_calls" not in record:
         return [record] if record else [], set()
     results = _record(record.get("tool_call_results")) or {}
-    failed = {n for n, result in enumerate(results.get("tool_call_results") or []) if result.get("is_error")}
+    answers = enumerate(results.get("tool_call_results") or [])
+    failed = {n for n, answer in answers if isinstance(answer, Mapping) and answer.get("is_error")}
     return list(record["tool_calls"]), failed
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import LMError
+from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMInvalidRequestError
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
@@ -112,6 +112,10 @@ def _row(refiner: Refiner, directory: Path, case: Case) -> dict[str, Any]:
         cart = final_cart(result.execution)
         row |= {"verified": result.verified, "reasons": list(result.verdict.reasons), "exhausted": result.exhausted}
     except PlanningFailed as error:
+        if isinstance(error.__cause__, LMInvalidRequestError) and not isinstance(
+            error.__cause__, ContextWindowExceededError
+        ):
+            raise  # a model that is not there plans no other task either
         history, report, cart = (), error.ledger, {"items": [], "used_coupons": []}
         row |= {"verified": False, "reasons": [str(error)], "exhausted": None}
     first = _first_cart(history)

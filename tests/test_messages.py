@@ -150,3 +150,9 @@ def test_arguments_that_cannot_be_read_make_a_step_that_says_so(arguments: str) 
 def test_what_is_no_log_is_refused_with_its_place(log: Any, message: str) -> None:
     with pytest.raises(TrajectoryError, match=message):
         Trajectory.from_messages(log)
+
+
+def test_a_result_that_is_no_record_did_not_fail():
+    logged = {"tool_calls": [{"name": "f", "args": {}}], "tool_call_results": {"tool_call_results": ["x"]}}
+    [call] = messages.read([{"role": "assistant", "tool_calls": logged}]).calls
+    assert call.tool == "f" and not call.failed

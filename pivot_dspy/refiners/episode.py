@@ -145,16 +145,29 @@ class Episode:
 
     def require_room_for_a_plan(self) -> None:
         """Raises ConfigurationError where the budget cannot pay for one plan."""
-        if self.budget.tokens is None:
-            return
-        told = self.catalogue.model_dump(exclude={'tools_brief'})
-        parts = (*told.values(), *map(str, self.inputs.values()), self.phases.plan.predict.signature.instructions)
-        least = sum(len(part) for part in parts) // 4
-        if self.budget.tokens <= least:
+        told = self.catalogue.model_dump(exclude={"tools_brief"})
+        least = self._least(self.phases.plan, *told.values())
+        if self.budget.tokens is not None and self.budget.tokens <= least:
             raise ConfigurationError(
                 f"a budget of {self.budget.tokens} tokens does not pay for one plan, whose prompt alone takes about "
                 f"{least}; raise Budget(tokens=...)"
             )
+
+    def affords_rewrite(self) -> bool:
+        """Whether what is left of the budget pays for the part of a rewrite's prompt that is always there."""
+        if self.budget.tokens is None or self.spent():
+            return self.exhausted is None
+        least = self._least(self.phases.evolve, self.catalogue.tools_brief, self.catalogue.known)
+        used = self.ledger.usage.total_tokens
+        if self.budget.tokens - used <= least:
+            self.exhausted = f"tokens: {used} of {self.budget.tokens}, and a rewrite takes more than {least}"
+            self.tell(Event(kind="stop", message=f"budget spent: {self.exhausted}"))
+        return self.exhausted is None
+
+    def _least(self, phase: Any, *texts: str) -> int:
+        """About how many tokens (characters / 4) the prompt of a phase takes at least."""
+        told = (phase.predict.signature.instructions, *texts, *map(str, self.inputs.values()))
+        return sum(len(text) for text in told) // 4
 
     def plan(self, rollout: int = 0) -> Steps[Trajectory]:
         """A new trajectory; the first one settles the requirements. One retry where the answer cannot be read.

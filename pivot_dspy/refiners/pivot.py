@@ -131,6 +131,8 @@ class Pivot(Refiner):
                     break
                 incumbent, tried, verdict = amended, Tried(), None
                 continue
+            if not episode.affords_rewrite():
+                break
             better = yield from self._step(episode, incumbent, gradient, tried)
             if better is not None:
                 # A plan that goes on after seeing results is progress even before it has changed the loss.

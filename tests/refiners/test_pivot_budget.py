@@ -51,3 +51,12 @@ def test_a_budget_below_one_plan_is_refused_before_any_call():
     ):
         Pivot("request -> answer", lambda: Store(calls), budget=Budget(tokens=50))(request=REQUEST)
     assert lm.engine.count() == 0
+
+
+def test_a_rewrite_that_the_rest_does_not_pay_for_is_not_begun():
+    free, _, _ = run(plan=plan(WRONG, [LARGE]), evolve=MENDED)
+    planned = free.ledger.phases["plan"].total_tokens
+    result, engine, _ = run(plan=plan(WRONG, [LARGE]), evolve=MENDED, pivot={"budget": Budget(tokens=planned + 20)})
+    assert engine.count("evolve") == 0 and not result.verified
+    assert result.ledger.usage.total_tokens == planned
+    assert "and a rewrite takes more than" in result.exhausted
