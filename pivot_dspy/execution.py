@@ -70,6 +70,7 @@ def execute(
     base: Run | None = None,
     permit: Permit = allow,
     watch: Watch = _ignore,
+    foreseen: Mapping[str, Observation] | None = None,
 ) -> Steps[Run]:
     """Run `trajectory` in `session`.
 
@@ -81,8 +82,9 @@ def execute(
             `base.after(k)` as session, those steps are taken over; in the others only their reads are.
         permit: asked before every tool call; when it raises `BudgetExhausted`, the rest is blocked.
         watch: told each observation as it is made; what it raises ends the run there.
+        foreseen: at commit, what each step gave before: a repeated step ends with the first call that differs.
     """
-    return _Runner(trajectory, session, dict(outputs or {}), permit, watch).run(base)
+    return _Runner(trajectory, session, dict(outputs or {}), permit, watch, foreseen or {}).run(base)
 
 
 class _Failed(Exception):
@@ -97,10 +99,11 @@ class _Failed(Exception):
 
 class _Runner:
     def __init__(
-        self, trajectory: Trajectory, session: Session, outputs: dict[str, Any], permit: Permit, watch: Watch
+        self, trajectory: Trajectory, session: Session, outputs: dict[str, Any], permit: Permit, watch: Watch,
+        foreseen: Mapping[str, Observation],
     ) -> None:
         self.trajectory, self.session, self.outputs = trajectory, session, outputs
-        self.permit, self.watch = permit, watch
+        self.permit, self.watch, self.foreseen = permit, watch, foreseen
         self.forks = session.family.tier == "fork" and not session.committed
         self.results: dict[str, Any] = {}
         self.observed: dict[str, Observation] = {}
@@ -228,7 +231,10 @@ class _Runner:
             made += 1
 
         try:
-            outcomes = yield from self.session.call(spec, kwargs, permit)
+            if self.session.committed and step.for_each:
+                outcomes = yield from self._one_by_one(step, spec, kwargs, permit)
+            else:
+                outcomes = yield from self.session.call(spec, kwargs, permit)
         except BudgetExhausted:
             self.reach = position
             if changes:  # what part of the batch did must not stay, for the step counts as not run
@@ -238,6 +244,20 @@ class _Runner:
         if changes and observation.fault is not None and observation.fault.kind == "timeout":
             observation = self._left_behind(position, observation, observation.fault)
         return observation
+
+    def _one_by_one(
+        self, step: Step, spec: ToolSpec, kwargs: list[dict[str, Any]], permit: Callable[[], None]
+    ) -> Steps[list[Outcome]]:
+        """The calls of a repeated step in the real world: none after the first that departs from what was foreseen."""
+        foreseen = self.foreseen.get(step.id)
+        expected = foreseen.value if foreseen is not None and foreseen.ok and isinstance(foreseen.value, list) else []
+        outcomes: list[Outcome] = []
+        for place, one in enumerate(kwargs):
+            outcomes += yield from self.session.call(spec, [one], permit)
+            last = outcomes[-1]
+            if last.fault is not None or (place < len(expected) and last.value != expected[place]["result"]):
+                break
+        return outcomes
 
     def _left_behind(self, position: int, observation: Observation, fault: Fault) -> Observation:
         """Go on from a copy that the call that hangs cannot reach, for it may still change this one."""
@@ -253,8 +273,11 @@ class _Runner:
         """What can be said against a step without running anything before it."""
         if step.problem:
             raise _Failed("malformed_step", step.problem)
-        if step.is_submit and (step.for_each or self.trajectory.submit is not step):
+        submit = self.trajectory.submit
+        if step.is_submit and (step.for_each or submit is not step):
             raise _Failed("malformed_step", "a trajectory submits once, at its end, and without for_each")
+        if submit is not None and submit.id in self.observed:
+            raise _Failed("malformed_step", "it stands after submit, which ends the trajectory; put it before")
         if spec is None and not step.is_submit:
             names = [*self.session.toolbox.tools, SUBMIT]
             close = difflib.get_close_matches(step.tool, names, n=1)

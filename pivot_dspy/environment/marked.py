@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Hashable
 from functools import lru_cache
@@ -59,6 +60,27 @@ def _of_class(environment: Any) -> Toolbox:
     box = Toolbox(tools, checks)
     box.of_orientation(environment.orientation)
     return box
+
+
+def own_shared_state(environment: Environment) -> None:
+    """Give an instance its own copy of what its class holds for all instances and its tools that write may change."""
+    if hasattr(environment, "__dict__"):
+        own = vars(environment)
+        for name in _shared_state(cast(Hashable, type(environment))):
+            if name not in own:
+                own[name] = copy.deepcopy(getattr(environment, name))
+
+
+@lru_cache(maxsize=256)
+def _shared_state(environment: Any) -> tuple[str, ...]:
+    """Names of the class's own lists, dicts and sets that a tool that writes reaches."""
+    if not issubclass(environment, Environment):
+        return ()
+    writes = [f for f in _marked_methods(environment).values() if (mark := _mark(f)) and mark.effect != "read"]
+    reached = {name for function in writes for name in _reached(environment, function)}
+    held = (name for base in environment.__mro__ if base not in Environment.__mro__ for name in vars(base))
+    kinds = (list, dict, set, bytearray)
+    return tuple(n for n in dict.fromkeys(held) if n in reached and isinstance(getattr(environment, n, None), kinds))
 
 
 def _mark(function: Any) -> ToolMark | None:

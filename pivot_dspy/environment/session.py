@@ -15,7 +15,7 @@ from pivot_dspy._drive import Steps
 from pivot_dspy.environment.base import UNCHECKABLE, CheckResult, Environment
 from pivot_dspy.environment.batch import Batch, Outcome, Permit, said
 from pivot_dspy.environment.callbacks import listened, told
-from pivot_dspy.environment.marked import toolbox_of
+from pivot_dspy.environment.marked import own_shared_state, toolbox_of
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.environment.worker import Worker
 from pivot_dspy.errors import ConfigurationError
@@ -78,6 +78,8 @@ class Session:
         self.toolbox: Toolbox = toolbox_of(environment)
         self.family = family
         self.committed = committed
+        if owned and not committed:
+            own_shared_state(environment)
         family.sessions.add(self)
         self._release = weakref.finalize(self, _close_later, environment, family) if owned else None
 

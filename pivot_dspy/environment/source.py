@@ -123,8 +123,13 @@ class Source:
             if copied is not environment:
                 family.inside(copied.close)
         except Exception as error:
+            # What cannot be copied holds something of the outside (a connection, say) that a new instance may share.
+            bases = [base for base in type(environment).__mro__ if base not in (Environment, object)]
+            if not any("reopenable" in vars(place) for place in (environment, *bases)):
+                without = "live"
             logger.warning(
-                "%s cannot be forked (%s: %s), so the tier is %s; override fork, or set forkable = False",
+                "%s cannot be forked (%s: %s), so the tier is %s; override fork, or set reopenable = True if every "
+                "instance that is made is a world of its own",
                 self.name, type(error).__name__, error, without,
             )  # fmt: skip
             return without

@@ -34,7 +34,7 @@ two, what went wrong and what will mend it; then write `steps`, all that follow 
     report: str = dspy.InputField()
     blame: str = dspy.InputField(desc="where the cause seems to lie")
     diagnosis: str = dspy.OutputField()
-    steps: list[dict[str, Any]] = dspy.OutputField()
+    steps: list[Any] = dspy.OutputField()
 
 
 class Evolve(Phase):

@@ -34,8 +34,8 @@ results."""
     lessons: str = dspy.InputField(desc="from earlier tasks")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     user_requirements: str = dspy.InputField(desc="given; do not repeat them")
-    requirements: list[dict[str, Any]] = dspy.OutputField()
-    steps: list[dict[str, Any]] = dspy.OutputField()
+    requirements: list[Any] = dspy.OutputField()
+    steps: list[Any] = dspy.OutputField()
 
 
 class Plan(Phase):

@@ -25,7 +25,7 @@ class SettleRequirements(dspy.Signature):  # type: ignore[misc]
     policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read")
     user_requirements: str = dspy.InputField(desc="given; do not repeat them")
-    requirements: list[dict[str, Any]] = dspy.OutputField()
+    requirements: list[Any] = dspy.OutputField()
 
 
 class AuditRequirements(dspy.Signature):  # type: ignore[misc]
@@ -40,7 +40,7 @@ class AuditRequirements(dspy.Signature):  # type: ignore[misc]
     policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read")
     requirements: str = dspy.InputField(desc="as settled now")
-    changes: list[dict[str, Any]] = dspy.OutputField()
+    changes: list[Any] = dspy.OutputField()
 
 
 class Settle(Phase):

@@ -29,7 +29,7 @@ class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
     requirements: str = dspy.InputField()
     observations: str = dspy.InputField(desc="tool calls that were made -> what they returned")
     submitted: str = dspy.InputField(desc="the answer")
-    verdicts: list[dict[str, Any]] = dspy.OutputField()
+    verdicts: list[Any] = dspy.OutputField()
     unsupported: list[str] = dspy.OutputField()
 
 

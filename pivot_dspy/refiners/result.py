@@ -104,7 +104,9 @@ class Committer:
                 raise CommitError(f"{problem}; steps run for real: {', '.join(ran)}; nothing after that was run")
 
         try:
-            run = yield from execute(trajectory, session, outputs=self.outputs, watch=watch)
+            run = yield from execute(
+                trajectory, session, outputs=self.outputs, watch=watch, foreseen=verified.by_step
+            )
         finally:
             session.family.close()
         return run.execution

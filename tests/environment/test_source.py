@@ -31,6 +31,8 @@ class Counter(Environment):
 class Locked(Counter):
     """Cannot be copied: a lock has no copy."""
 
+    reopenable = True
+
     def __init__(self, start: int = 0) -> None:
         super().__init__(start)
         self.lock = threading.Lock()
@@ -120,7 +122,7 @@ def test_a_tier_lost_to_an_error_is_said(caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level(logging.WARNING):
         Source(Locked).open(None)
     assert "Locked cannot be forked (TypeError: cannot pickle" in caplog.text
-    assert "so the tier is replay; override fork, or set forkable = False" in caplog.text
+    assert "so the tier is replay; override fork, or set reopenable = True" in caplog.text
 
 
 def test_a_factory_that_returns_the_same_instance_twice_is_refused() -> None:

@@ -1,0 +1,90 @@
+"""Ways by which a copy is none: what instances share with each other, with their class and with the world."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from pivot_dspy._drive import drive
+from pivot_dspy.environment.base import Environment, tool
+from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.source import Source
+from pivot_dspy.execution import execute
+from pivot_dspy.trajectory import Execution, Step, Trajectory
+
+
+def run(session: Session, *steps: Step) -> Execution:
+    return drive(execute(Trajectory(steps=steps), session)).execution
+
+
+def test_a_class_that_cannot_be_copied_writes_to_nothing_that_its_instances_may_share(tmp_path: Path) -> None:
+    file = tmp_path / "real.db"
+
+    class Ledger(Environment):
+        def __init__(self) -> None:
+            self.base = sqlite3.connect(file, isolation_level=None)
+            self.base.execute("create table if not exists paid (amount int)")
+
+        @tool(effect="read")
+        def paid(self) -> int:
+            return int(self.base.execute("select count(*) from paid").fetchone()[0])
+
+        @tool(effect="write")
+        def pay(self, amount: int) -> int:
+            self.base.execute("insert into paid values (?)", (amount,))
+            return amount
+
+        def close(self) -> None:
+            self.base.close()
+
+    session = Source(Ledger).open(None)
+    execution = run(session, Step(id="a", tool="pay", args={"amount": 1}), Step(id="b", tool="paid"))
+    session.family.close()
+    assert session.family.tier == "live"
+    assert [seen.status for seen in execution.observations] == ["withheld", "ok"]
+    assert execution.by_step["b"].value == 0
+
+
+def test_what_a_class_holds_for_all_instances_is_not_shared_by_forks() -> None:
+    class Diary(Environment):
+        entries: list[str] = []
+        lines: dict[str, int] = {"a day": 20}
+
+        @tool(effect="write")
+        def write(self, text: str) -> int:
+            self.entries.append(text)
+            return self.lines["a day"] - len(self.entries)
+
+    for real in (Diary, Diary()):
+        session = Source(real).open(None)
+        for place in (session.fork(), session.fork(), session):
+            assert run(place, Step(id="a", tool="write", args={"text": "x"})).by_step["a"].value == 19
+        assert Diary.entries == []
+
+
+def test_a_repeated_step_ends_at_commit_with_the_first_call_that_departs() -> None:
+    real: list[int] = []
+
+    class Till(Environment):
+        @tool(effect="read")
+        def due(self) -> list[int]:
+            return [1, 2, 3]
+
+        @tool(effect="irreversible", preview="as_if")
+        def pay(self, amount: int) -> str:
+            real.append(amount)
+            return "declined" if amount == 2 else "paid"
+
+        def as_if(self, amount: int) -> str:
+            return "paid"
+
+    trajectory = Trajectory(steps=(
+        Step(id="a", tool="due"),
+        Step(id="b", tool="pay", for_each="$a", args={"amount": "$item"}),
+    ))  # fmt: skip
+    source = Source(Till)
+    before = drive(execute(trajectory, source.open(None))).execution
+    assert real == [] and [pair["result"] for pair in before.by_step["b"].value] == ["paid"] * 3
+    after = drive(execute(trajectory, source.open_real(None), foreseen=before.by_step)).execution
+    assert real == [1, 2] and [pair["result"] for pair in after.by_step["b"].value] == ["paid", "declined"]
+
