@@ -12,8 +12,13 @@ from pivot_dspy.loss import Loss, Weights
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Refiner
+from pivot_dspy.refiners.best_of_n import BestOfN
+from pivot_dspy.refiners.majority_of_n import MajorityOfN
 from pivot_dspy.refiners.pivot import Pivot
+from pivot_dspy.refiners.plan_execute import PlanExecute
+from pivot_dspy.refiners.reflexion import Reflexion
 from pivot_dspy.refiners.result import Refined
+from pivot_dspy.refiners.self_refine import SelfRefine
 from pivot_dspy.requirements import Amendment, Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Discrepancy, Execution, Observation, Step, Trajectory
 
@@ -22,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Acceptance",
     "Amendment",
+    "BestOfN",
     "Budget",
     "BudgetExhausted",
     "CheckResult",
@@ -36,15 +42,19 @@ __all__ = [
     "Ledger",
     "LedgerReport",
     "Loss",
+    "MajorityOfN",
     "NonDecreasing",
     "Observation",
     "Pivot",
     "PivotError",
+    "PlanExecute",
     "PlanningFailed",
     "Refined",
     "Refiner",
+    "Reflexion",
     "Requirement",
     "Requirements",
+    "SelfRefine",
     "Step",
     "StrictImprovement",
     "Suspect",

@@ -10,8 +10,8 @@ from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Execution, Frozen, Trajectory
 
 EventKind = Literal[
-    "plan", "settle", "amend", "inspect", "judge", "gradient", "evolve", "compose", "accept", "reject", "verify",
-    "failure", "stop", "commit",
+    "plan", "settle", "amend", "inspect", "judge", "gradient", "evolve", "critique", "rewrite", "reflect", "compose",
+    "accept", "reject", "verify", "failure", "stop", "commit",
 ]
 
 
@@ -21,7 +21,7 @@ class Event(Frozen):
     Attributes:
         requirements: as they are settled from here on, of a `plan`, `settle` or `amend`.
         message: what happened, in a sentence, where the other fields do not say it.
-        diagnosis: what the model said before it rewrote.
+        diagnosis: what the model said before it rewrote, or of a `critique` or `reflect`, all that it said.
     """
 
     kind: EventKind

@@ -118,7 +118,8 @@ class Trajectory(Frozen):
     Attributes:
         steps: the steps in the order in which they run.
         parent: id of the trajectory that this one was made from.
-        operator: what made it: `plan`, `evolve`, `extend`, `compose`, `messages` or `given`.
+        operator: what made it: `plan`, `evolve`, `extend`, `rewrite`, `compose`, `messages` or
+            `given`.
 
     >>> first = Trajectory(steps=(Step(id="a", tool="search", args={"day": "Monday"}),))
     >>> second = first.replace_from(0, [Step(id="a", tool="search", args={"day": "Friday"})], operator="evolve")

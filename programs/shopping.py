@@ -22,7 +22,20 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from pivot_dspy import Budget, Event, Pivot, PivotError, PlanningFailed, Refined, Refiner
+from pivot_dspy import (
+    BestOfN,
+    Budget,
+    Event,
+    MajorityOfN,
+    Pivot,
+    PivotError,
+    PlanExecute,
+    PlanningFailed,
+    Refined,
+    Refiner,
+    Reflexion,
+    SelfRefine,
+)
 from pivot_dspy.history import accepted_losses, first_suspect_right
 from pivot_dspy.offline import is_simulated, offline_lm
 from programs.deepplanning.environment import Market, Shopping, final_cart
@@ -32,7 +45,14 @@ from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import official_pass, official_score, strict_pass
 from programs.options import positive, writable
 
-REFINERS: dict[str, type[Refiner]] = {"pivot": Pivot}
+REFINERS: dict[str, type[Refiner]] = {
+    "pivot": Pivot,
+    "plan-execute": PlanExecute,
+    "best-of-n": BestOfN,
+    "majority-of-n": MajorityOfN,
+    "self-refine": SelfRefine,
+    "reflexion": Reflexion,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -263,7 +283,7 @@ def _show(record: dict[str, Any], console: Console) -> None:
     console.print(table)
     for task in record["tasks"]:
         if not task["verified"]:
-            console.print(f"{task['id']} not verified: {task['reasons'][0][:200]}", markup=False, soft_wrap=True)
+            console.print(f"{task['id']} not verified: {task['reasons'][0][:90]}", markup=False, soft_wrap=True)
     totals = record["summary"]
     if totals["tasks"]:
         tokens = totals["prompt_tokens_per_task"] + totals["completion_tokens_per_task"]

@@ -26,6 +26,9 @@ PHASES = {
     "audit": {"changes"},
     "judge": {"verdicts", "unsupported"},
     "localise": {"diagnosis", "step", "correction"},
+    "critique": {"faults"},
+    "rewrite": {"steps"},
+    "reflect": {"reflection"},
 }
 """The output fields by which a prompt's phase is known; anything else composes."""
 

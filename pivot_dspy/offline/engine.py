@@ -51,6 +51,9 @@ class OfflineEngine:
       from elsewhere in the reference, a misspelling, or a number near it); another field in a condition or sort key;
       another earlier step in a binding; a made-up value in place of a binding; the step left out. Each requirement is
       forgotten at `slip / 4`.
+      Reflections in `lessons` ("- Trial 1:" and on) avert the slip of a step at the rate `heed` if they name the step
+      or a requirement that it serves and that was not met; what the reference's `revise` concludes from them, each
+      step by itself, is taken up at that rate too.
     - `systematic`: the share of pairs of a tool with one of its literal arguments, or with a field that its bindings
       compare, at which every plan errs in the same way, whatever the task. A text in the prompt's `lessons` that names
       both the tool and the argument or field averts it at the rate `heed`.
@@ -58,9 +61,11 @@ class OfflineEngine:
       says it failed or did not run, by a requirement that it serves and that is not met, or by what the reference's
       `revise` concludes. Otherwise the step stays as it is. A step that was left out is put back likewise, where the
       reference has it, or as early as the rewrite reaches. LOCALISE names the first wrong suspect at this rate, else a
-      random one. AUDIT finds each requirement that was forgotten at this rate.
+      random one. AUDIT finds each requirement that was forgotten at this rate. CRITIQUE and REFLECT name, each at this
+      rate, every step whose line says that it failed, every requirement that the report says is not met, a submit that
+      is wanting, and where there is any of these, the first wrong or wanting step, as LOCALISE would.
     - `relapse`: EVOLVE breaks a right step at this rate, by a slip as above, if the prompt makes it write the step
-      again. What the prompt lets it `keep` never breaks.
+      again, as a rewrite of the whole does. What the prompt lets it `keep` never breaks.
     - `judge_error`: JUDGE turns a verdict round, or overlooks an unsupported claim, at this rate. Without error a
       requirement holds if its reference's truth stands in the observations, and claims are judged by the rule of
       `pivot_dspy.claims`.

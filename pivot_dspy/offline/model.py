@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pivot_dspy.offline import answer, judging, planning, repair
+from pivot_dspy.offline import answer, criticism, judging, planning, repair
 from pivot_dspy.offline.noise import Dice, Rates
 from pivot_dspy.offline.prompt import Prompt
 from pivot_dspy.offline.reference import Reference, find
 
 _TOLD = frozenset(
     ("tools", "checks", "policy", "lessons", "known", "user_requirements", "requirements", "kept", "open_steps",
-     "report", "blame", "suspects", "observations", "submitted")
+     "report", "blame", "suspects", "observations", "submitted", "earlier_versions", "critique")
 )  # fmt: skip
 """Sections that a refiner writes; the task's own inputs are the others."""
 
@@ -35,6 +35,10 @@ def _values(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dic
         return repair.rewrite(prompt, reference, rates, dice)
     if {"diagnosis", "step", "correction"} <= asks:
         return repair.localise(prompt, reference, rates, dice)
+    if "faults" in asks:
+        return criticism.critique(prompt, reference, rates, dice)
+    if "reflection" in asks:
+        return criticism.reflect(prompt, reference, rates, dice)
     if "verdicts" in asks:
         return judging.judge(prompt, reference, rates, dice)
     if "changes" in asks:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from pivot_dspy.offline.noise import Dice, Rates
 from pivot_dspy.offline.prompt import Prompt
 from pivot_dspy.offline.reference import Reference
+from pivot_dspy.offline.shown import names, unmet_in
 from pivot_dspy.offline.slips import Surroundings, WrittenStep, habit, situations, spoil
 from pivot_dspy.trajectory import SUBMIT
 
+_TRIAL = re.compile(r"^- Trial \d+:$", re.MULTILINE)
 _LESSON = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
 
 
@@ -20,12 +22,15 @@ def plan(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) 
     """Requirements and steps; of an unknown task, no requirement and nothing but an empty submit."""
     if reference is None:
         return {"requirements": [], "steps": [{"id": SUBMIT, "tool": SUBMIT, "args": {}}]}
-    steps = written(reference.steps, prompt, rates, dice)
+    steps, warned = _reconsidered(reference, prompt.section("lessons"), rates, dice)
+    steps = written(steps, prompt, rates, dice, warned)
     return {"requirements": requirements(prompt, reference, rates, dice), "steps": steps}
 
 
-def written(steps: Iterable[dict[str, Any]], prompt: Prompt, rates: Rates, dice: Dice) -> list[WrittenStep]:
-    """`steps` as this model writes them down for the first time: with slips and habits."""
+def written(
+    steps: Iterable[dict[str, Any]], prompt: Prompt, rates: Rates, dice: Dice, warned: Collection[str] = ()
+) -> list[WrittenStep]:
+    """`steps` as this model writes them down for the first time: with slips, of which it was `warned`, and habits."""
     steps = list(steps)
     around = Surroundings(steps, prompt.section("tools"))
     found: list[WrittenStep] = []
@@ -34,7 +39,8 @@ def written(steps: Iterable[dict[str, Any]], prompt: Prompt, rates: Rates, dice:
             found.append(step)
             continue
         slipped: WrittenStep | None = step
-        if dice.falls(rates.slip, "slip", step["id"]):
+        heeded = step["id"] in warned and dice.falls(rates.heed, "warned", step["id"])
+        if not heeded and dice.falls(rates.slip, "slip", step["id"]):
             slipped = spoil(step, around, dice, "slip", step["id"])
         if slipped is not None:
             found.append(_with_habits(slipped, prompt.section("lessons"), around, rates, dice))
@@ -77,6 +83,30 @@ def lessons(text: str) -> list[str]:
         else:
             found.append(line)
     return [lesson for lesson in found if lesson.strip()]
+
+
+def _reconsidered(
+    reference: Reference, told: str, rates: Rates, dice: Dice
+) -> tuple[list[dict[str, Any]], frozenset[str]]:
+    """The plan in the light of reflections on earlier trials of the task, and the ids of the steps that they name."""
+    text = "\n".join(reversed(_TRIAL.split(told)[1:]))  # what the latest trial showed counts first
+    if not text:
+        return list(reference.steps), frozenset()
+    known = {step["id"]: step for step in reference.steps}
+    in_mind = "\n".join(f"{json.dumps(step, ensure_ascii=False)} -> " for step in known.values())
+    steps, concluded = [], set()
+    for step in reference.revised({"open_steps": in_mind, "report": text}):
+        before = known.get(step["id"])
+        if before == step:
+            steps.append(step)
+        elif dice.falls(rates.heed, "conclude", step["id"]):
+            steps.append(step)
+            concluded.add(step["id"])
+        elif before is not None:
+            steps.append(before)
+    unmet = unmet_in(text)
+    named = {name for name in known if names(text, name) or unmet.intersection(reference.requirements_of(name))}
+    return steps, frozenset(named | concluded)
 
 
 def _with_habits(

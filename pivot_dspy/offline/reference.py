@@ -32,7 +32,8 @@ class Reference(Frozen):
             prompt shows of the observations, `"$a.total"`.
         truths: id or text of a requirement to the text that observations show where it holds, for judging.
         revise: a domain's reasoning over a prompt that shows how a run went ("the evidence names a selection that
-            meets the total: take it"). It sees the prompt's sections and nothing else.
+            meets the total: take it"). It sees the prompt's sections and nothing else; for a plan after failed trials,
+            the plan in mind as `open_steps` and the reflections as `report`.
 
     Raises:
         ValueError: it is no plan that could be written; the message names what is wrong.

@@ -35,11 +35,9 @@ def localise(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Di
     suspects = steps_in(prompt.section("suspects"))
     found = dice.pick(suspects, "suspect") if suspects else None
     if reference is not None and dice.falls(rates.heed, "locus"):
-        steps = {step["id"]: step for step in reference.revised(prompt.sections)}
-        wrong = [step for step in suspects if step.id not in steps or not same(step.written, steps[step.id])]
-        wanting = _wanting(prompt, reference, [*steps], suspects)
+        wrong, wanting = cause(prompt, reference, suspects)
         if wrong:
-            found = wrong[0]
+            found = wrong
         elif wanting:
             return {"diagnosis": "A step is missing.", "step": "end", "correction": f"Add step {wanting}."}
     if found is None:
@@ -49,6 +47,17 @@ def localise(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Di
         "step": found.id,
         "correction": f"Write step {found.id} again.",
     }
+
+
+def cause(
+    prompt: Prompt, reference: Reference, shown: list[ShownStep]
+) -> tuple[ShownStep | None, str | None]:
+    """The first shown step that is not as it should be, or else the id of one that is wanting."""
+    steps = {step["id"]: step for step in reference.revised(prompt.sections)}
+    for step in shown:
+        if step.id not in steps or not same(step.written, steps[step.id]):
+            return step, None
+    return None, _wanting(prompt, reference, [*steps], shown)
 
 
 def _wanting(prompt: Prompt, reference: Reference, ids: list[str], suspects: list[ShownStep]) -> str | None:
@@ -82,7 +91,8 @@ class _Rewriting:
         self.kept = kept_in(prompt.section("kept"), self.right)
         self.keeping = _KEEP.search(prompt.instructions) is not None
         task = [name for name, text in prompt.sections.items() if reference.match in text and name != "blame"]
-        self.feedback = shared(prompt.sections, {*_NOT_FEEDBACK, place, "blame", *task})
+        told = shared(prompt.sections, {*_NOT_FEEDBACK, place, "blame", *task})
+        self.feedback = "\n".join(line for line in told.splitlines() if not steps_in(line))  # no versions, only words
         self.outcomes = "\n".join(step.outcome for step in open_steps)
         self.blame = prompt.section("blame")
         self.unmet = unmet_in(self.feedback)

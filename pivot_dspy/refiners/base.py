@@ -13,7 +13,7 @@ from pivot_dspy.acceptance import Acceptance, NonDecreasing
 from pivot_dspy.budget import Budget
 from pivot_dspy.environment.functions import Effects, from_functions
 from pivot_dspy.environment.source import DEFAULT_TIMEOUT, EnvironmentLike, Source
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.history import Event
 from pivot_dspy.loss import Weights
 from pivot_dspy.phases.compose import Compose
@@ -22,7 +22,7 @@ from pivot_dspy.phases.inspect import Inspect
 from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.phases.verify import Verdict, Verify
-from pivot_dspy.refiners.episode import Candidate, Episode
+from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.refiners.result import RESERVED, Committer, Refined, refined
 from pivot_dspy.requirements import Requirement, given
 from pivot_dspy.trajectory import Trajectory
@@ -87,6 +87,21 @@ class Refiner(dspy.Module):  # type: ignore[misc]
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
         """The strategy: the best candidate that was accepted, and the verdict on it."""
         raise NotImplementedError
+
+    def opening(self, episode: Episode, given: Trajectory | None) -> Steps[Trajectory]:
+        """The trajectory to begin with, its requirements settled: the given one, or a plan.
+
+        Raises:
+            PlanningFailed: the model gave nothing usable.
+        """
+        if given is None:
+            return (yield from episode.plan())
+        if not episode.told:
+            try:
+                yield from episode.settle()
+            except ModelFailed as failure:
+                raise PlanningFailed(f"no requirements: {failure}", episode.ledger.snapshot()) from failure.__cause__
+        return given
 
     def forward(self, **inputs: Any) -> Refined:
         """Refines one task: the signature's inputs, and by keyword `trajectory`, `requirements`, `commit`, `budget`.

@@ -169,7 +169,7 @@ class Episode:
         told = (phase.predict.signature.instructions, *texts, *map(str, self.inputs.values()))
         return sum(len(text) for text in told) // 4
 
-    def plan(self, rollout: int = 0) -> Steps[Trajectory]:
+    def plan(self, rollout: int = 0, lessons: str = "") -> Steps[Trajectory]:
         """A new trajectory; the first one settles the requirements. One retry where the answer cannot be read.
 
         Raises:
@@ -184,7 +184,8 @@ class Episode:
                     catalogue=self.catalogue,
                     toolbox=self.toolbox,
                     given=self.requirements.items,
-                    config=_sampled(attempt),
+                    lessons=lessons,
+                    config=sampled(attempt),
                 )
             except ModelFailed as failure:
                 if attempt != rollout or not isinstance(failure.__cause__, AdapterParseError) or self.spent():
@@ -307,7 +308,7 @@ class Episode:
             requirements=self.requirements,
             findings=incumbent.inspection.findings,
             gradient=gradient,
-            config=_sampled(rollout),
+            config=sampled(rollout),
         )
         self.tell(Event(kind="evolve", trajectory=said.trajectory, diagnosis=said.diagnosis))
         child: Trajectory = said.trajectory
@@ -419,7 +420,7 @@ def call(module: dspy.Module, **inputs: Any) -> Steps[dspy.Prediction]:
     return said
 
 
-def _sampled(rollout: int) -> dict[str, Any] | None:
+def sampled(rollout: int) -> dict[str, Any] | None:
     """What asks for another sample of a prompt: DSPy's cache gives the first one again without it."""
     return {"rollout_id": rollout, "temperature": 1.0} if rollout else None
 

@@ -165,20 +165,11 @@ class Pivot(Refiner):
 
     def _start(self, episode: Episode, given: Trajectory | None) -> Steps[Candidate]:
         """The first incumbent: the given trajectory, or the best of the planned ones."""
-        if given is not None:
-            if not episode.told:
-                try:
-                    yield from episode.settle()
-                except ModelFailed as failure:
-                    report = episode.ledger.snapshot()
-                    raise PlanningFailed(f"no requirements: {failure}", report) from failure.__cause__
-            proposals = [given]
-        else:
-            proposals = [(yield from episode.plan())]
+        first = yield from self.opening(episode, given)
         if self.audit_when == "always" and not episode.spent():
             with suppress(ModelFailed):  # it is on record; the requirements stand as they were settled
                 yield from episode.audit()
-        best = yield from episode.inspect(proposals[0], repeats=self._acceptance.repeats)
+        best = yield from episode.inspect(first, repeats=self._acceptance.repeats)
         episode.tell(Event(kind="accept", trajectory=best.trajectory, loss=best.loss))
         for rollout in range(1, self.candidates if given is None else 1):
             if best.loss.perfect or episode.spent():

@@ -1,0 +1,65 @@
+"""Criticises a trajectory that was run: everything that is wrong with it, before it is written again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+
+from pivot_dspy import digest
+from pivot_dspy._drive import Steps
+from pivot_dspy.catalogue import Catalogue
+from pivot_dspy.environment.base import Environment
+from pivot_dspy.phases.base import Phase, ask, with_task
+from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.trajectory import Execution
+
+
+class CritiqueTrajectory(dspy.Signature):  # type: ignore[misc]
+    """A planned trajectory of tool calls was run in a safe copy of the environment. Criticise it.
+
+    `faults` has one entry, a sentence or two, for each thing that is wrong or missing: the step by its id, what is
+    wrong with it, and what to change. Empty if nothing has to change.
+    """
+
+    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    known: str = dspy.InputField(desc="already read; no need to call it again")
+    open_steps: str = dspy.InputField(desc="one a line: step -> what came of it")
+    report: str = dspy.InputField()
+    faults: list[str] = dspy.OutputField()
+
+
+class Critique(Phase):
+    """The feedback step of Self-Refine (arXiv 2303.17651).
+
+    Called with `inputs`, `catalogue`, `execution`, `environment`, `requirements` and `findings`; returns a Prediction
+    with `faults`, a tuple of texts.
+    """
+
+    def __init__(self, signature: type[dspy.Signature]) -> None:
+        super().__init__()
+        self.predict = dspy.Predict(with_task(CritiqueTrajectory, signature, after="known"))
+
+    def run(  # type: ignore[override]
+        self,
+        *,
+        inputs: Mapping[str, Any],
+        catalogue: Catalogue,
+        execution: Execution,
+        environment: Environment,
+        requirements: Requirements,
+        findings: tuple[Finding, ...],
+        config: Mapping[str, Any] | None = None,
+    ) -> Steps[dspy.Prediction]:
+        said = yield from ask(
+            self.predict,
+            config,
+            tools=catalogue.tools_brief,
+            known=catalogue.known,
+            open_steps=digest.open_steps(execution, 0, environment) or "none",
+            report=digest.report(execution, requirements, findings),
+            **inputs,
+        )
+        faults = said.faults if isinstance(said.faults, list) else [said.faults]
+        return dspy.Prediction(faults=tuple(text for fault in faults if (text := str(fault or "").strip())))

@@ -1,0 +1,83 @@
+"""Writes a whole trajectory again, from its critique and the versions before it; no step is kept by reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dspy
+
+from pivot_dspy import digest
+from pivot_dspy._drive import Steps
+from pivot_dspy.catalogue import Catalogue
+from pivot_dspy.environment.base import Environment
+from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps, with_task
+from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.trajectory import Execution, Trajectory
+
+
+class RewriteWhole(dspy.Signature):  # type: ignore[misc]
+    __doc__ = f"""A planned trajectory of tool calls was run in a safe copy of the environment and criticised. Write \
+it again, better.
+
+`earlier_versions` shows what was tried before, each version with its critique. `open_steps` is the present version, \
+each step with what came of it. {STEP_FORM}
+An id that stands in a result or in `report` may be written as it is. `steps` is the whole new version, from the first \
+call up to submit."""
+
+    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    known: str = dspy.InputField(desc="already read; no need to call it again")
+    earlier_versions: str = dspy.InputField(desc="oldest first")
+    open_steps: str = dspy.InputField(desc="one a line: step -> what came of it")
+    report: str = dspy.InputField()
+    critique: str = dspy.InputField()
+    steps: list[Any] = dspy.OutputField()
+
+
+class Rewrite(Phase):
+    """The refine step of Self-Refine (arXiv 2303.17651).
+
+    Called with `inputs`, `catalogue`, `execution`, `environment`, `requirements`, `findings`, `faults` and
+    `earlier_versions` (a text of `version` for each); returns a Prediction with `trajectory`.
+    """
+
+    def __init__(self, signature: type[dspy.Signature]) -> None:
+        super().__init__()
+        self.predict = dspy.Predict(with_task(RewriteWhole, signature, after="known"))
+
+    def run(  # type: ignore[override]
+        self,
+        *,
+        inputs: Mapping[str, Any],
+        catalogue: Catalogue,
+        execution: Execution,
+        environment: Environment,
+        requirements: Requirements,
+        findings: tuple[Finding, ...],
+        faults: Sequence[str],
+        earlier_versions: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> Steps[dspy.Prediction]:
+        written = yield from ask(
+            self.predict,
+            config,
+            tools=catalogue.tools_brief,
+            known=catalogue.known,
+            earlier_versions="\n\n".join(earlier_versions),
+            open_steps=digest.open_steps(execution, 0, environment) or "none",
+            report=digest.report(execution, requirements, findings),
+            critique=_listed(faults),
+            **inputs,
+        )
+        steps = tuple(read_steps(written.steps))
+        parent = execution.trajectory.id
+        return dspy.Prediction(trajectory=Trajectory(steps=steps, parent=parent, operator="rewrite"))
+
+
+def version(number: int, execution: Execution, environment: Environment, faults: Sequence[str]) -> str:
+    """One version and its critique, as later prompts show them."""
+    return f"Version {number}:\n{digest.open_steps(execution, 0, environment)}\nCritique:\n{_listed(faults)}"
+
+
+def _listed(faults: Sequence[str]) -> str:
+    return "\n".join(f"- {fault}" for fault in faults)

@@ -1,0 +1,81 @@
+"""BestOfN: several plans sampled, each run, the one with the lowest loss kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dspy
+
+from pivot_dspy._drive import Steps
+from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.loss import EPSILON
+from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.episode import Candidate, Episode
+from pivot_dspy.trajectory import Trajectory
+
+
+class BestOfN(Attempts):
+    """Sample up to `N` plans at temperature 1, run each, keep the best; stop at the first that is good enough.
+
+    Source: `dspy.BestOfN`, with the names of its parameters. Ours departs from it in that the reward is 1 - loss; that
+    the first plan's requirements measure all of them; that of two equal losses the shorter trajectory is kept (by the
+    default acceptance); and that where every plan fails, the call raises the last failure instead of returning None.
+
+    Args:
+        N: plans at most. `dspy.BestOfN` has no default; 3 is what its example takes.
+        threshold: the reward, from 0 to 1, at which no further plan is sampled.
+        fail_count: how many plans may fail before the call raises; `N` by default.
+
+    The remaining arguments are those of `Refiner`; a `trajectory` that is given takes the place of the first plan.
+
+    Raises:
+        ConfigurationError: an argument cannot work.
+        PlanningFailed: more plans than `fail_count`, or all of them, were unusable.
+
+    >>> def double(number: int) -> int:
+    ...     return 2 * number
+    >>> BestOfN("question -> answer: int", tools=[double], effects="read", N=5).N
+    5
+    """
+
+    def __init__(
+        self,
+        signature: str | type[dspy.Signature],
+        environment: EnvironmentLike | None = None,
+        *,
+        N: int = 3,
+        threshold: float = 1.0,
+        fail_count: int | None = None,
+        **shared: Any,
+    ) -> None:
+        if N < 1 or not 0 <= threshold <= 1 or (fail_count is not None and fail_count < 0):
+            raise ConfigurationError(
+                f"N is at least 1, threshold lies in [0, 1] and fail_count is at least 0; got {N}, {threshold} and "
+                f"{fail_count}"
+            )
+        super().__init__(signature, environment, **shared)
+        self.N = N
+        self.threshold = threshold
+        self.fail_count = N if fail_count is None else fail_count
+
+    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+        best: Candidate | None = None
+        failures: list[PlanningFailed] = []
+        for number in range(1, self.N + 1):
+            try:
+                trajectory = yield from self.sampled(episode, given, number)
+            except PlanningFailed as failure:
+                failures.append(failure)
+                if len(failures) > self.fail_count or episode.spent():
+                    break
+                continue
+            candidate = yield from self.ran(episode, trajectory)
+            best = self.kept(episode, best, candidate)
+            if 1 - best.loss.total >= self.threshold - EPSILON or episode.spent():
+                break
+        if best is None or len(failures) > self.fail_count:
+            raise failures[-1]
+        verdict = yield from episode.verify(best)
+        return best, verdict

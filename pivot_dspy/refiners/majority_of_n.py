@@ -1,0 +1,110 @@
+"""MajorityOfN: several plans sampled, each run, the answer that most of them submit taken."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import dspy
+
+from pivot_dspy._drive import Steps
+from pivot_dspy._json import plain
+from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.history import Event
+from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.episode import Candidate, Episode
+from pivot_dspy.trajectory import Trajectory
+
+
+class MajorityOfN(Attempts):
+    """Sample `N` plans at temperature 1, run each, and take the answer that most of them submit.
+
+    Source: self-consistency (arXiv 2203.11171); `dspy.majority`. A vote is the submitted outputs as canonical JSON; all
+    count alike, and one with outputs missing counts only where no other does. A tie goes to the lower loss, then to the
+    earlier plan; so is the trajectory chosen among those that agree. Ours departs from the source in the temperature (1
+    as for the other refiners; 0.5 to 0.7 there), in the number (40 there, which no budget for agents pays for), and in
+    that it stops when the plans that are left cannot change the outcome. The vote alone decides: the loss of what is
+    returned may be larger than another's, and so there is one acceptance, at the end.
+
+    Args:
+        N: plans at most.
+
+    The remaining arguments are those of `Refiner`; `acceptance` is used for its repeats only, and a `trajectory` that
+    is given takes the place of the first plan.
+
+    Raises:
+        ConfigurationError: an argument cannot work.
+        PlanningFailed: all plans were unusable.
+
+    >>> def double(number: int) -> int:
+    ...     return 2 * number
+    >>> MajorityOfN("question -> answer: int", tools=[double], effects="read", N=7).N
+    7
+    """
+
+    def __init__(
+        self,
+        signature: str | type[dspy.Signature],
+        environment: EnvironmentLike | None = None,
+        *,
+        N: int = 5,
+        **shared: Any,
+    ) -> None:
+        if N < 1:
+            raise ConfigurationError(f"N is at least 1; got {N}")
+        super().__init__(signature, environment, **shared)
+        self.N = N
+
+    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+        votes: dict[str | None, list[Candidate]] = {}
+        failed: PlanningFailed | None = None
+        for number in range(1, self.N + 1):
+            try:
+                trajectory = yield from self.sampled(episode, given, number)
+            except PlanningFailed as failure:
+                failed = failure
+            else:
+                candidate = yield from self.ran(episode, trajectory)
+                votes.setdefault(_ballot(candidate), []).append(candidate)
+            if _decided(votes, self.N - number) or episode.spent():
+                break
+        if failed is not None and not votes:
+            raise failed
+        winner, count = _elected(votes)
+        cast = sum(map(len, votes.values()))
+        for group in votes.values():
+            for candidate in group:
+                if candidate is not winner:
+                    episode.tell(Event(kind="reject", trajectory=candidate.trajectory, loss=candidate.loss))
+        said = f"{count} of {cast} agree"
+        episode.tell(Event(kind="accept", trajectory=winner.trajectory, loss=winner.loss, message=said))
+        verdict = yield from episode.verify(winner)
+        return winner, verdict
+
+
+def _ballot(candidate: Candidate) -> str | None:
+    """The outputs as canonical JSON; None where some are missing, which is no vote."""
+    execution = candidate.inspection.execution
+    if execution.trajectory.submit is None or execution.missing_outputs:
+        return None
+    return json.dumps(plain(execution.outputs), sort_keys=True, ensure_ascii=False)
+
+
+def _decided(votes: dict[str | None, list[Candidate]], left: int) -> bool:
+    counts = sorted((len(group) for ballot, group in votes.items() if ballot is not None), reverse=True)
+    return bool(counts) and counts[0] > (counts[1] if len(counts) > 1 else 0) + left
+
+
+def _elected(votes: dict[str | None, list[Candidate]]) -> tuple[Candidate, int]:
+    """The winner and how many agree with it. `min` and `sorted` are stable, so that ties go to the earlier plan."""
+    groups = [group for ballot, group in votes.items() if ballot is not None] or list(votes.values())
+    best = [(-len(group), min(group, key=_total)) for group in groups]
+    count, winner = min(best, key=lambda pair: (pair[0], _total(pair[1])))
+    return winner, -count
+
+
+def _total(candidate: Candidate) -> float:
+    total: float = candidate.loss.total
+    return total

@@ -1,0 +1,37 @@
+"""PlanExecute: one plan, run once."""
+
+from __future__ import annotations
+
+from pivot_dspy._drive import Steps
+from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.episode import Candidate, Episode
+from pivot_dspy.trajectory import Trajectory
+
+
+class PlanExecute(Attempts):
+    """Plan the whole trajectory, run it, verify it; nothing is rewritten. The rival that refinement has to beat.
+
+    Source: Plan-and-Solve prompting (arXiv 2305.04091) and ReWOO (arXiv 2305.18323), which also plans all calls with
+    placeholders for their results. Ours departs from them in that the plan brings requirements along and is checked by
+    them, and in that no call combines the results unless outputs were left to be worded.
+
+    The arguments are those of `Refiner`. A call takes the signature's inputs and, by keyword, `trajectory` (one to run
+    instead of planning), `requirements`, `commit` and `budget`.
+
+    Raises:
+        ConfigurationError: an argument cannot work.
+        PlanningFailed: a call got no plan at all from the model.
+
+    >>> def double(number: int) -> int:
+    ...     return 2 * number
+    >>> PlanExecute("question -> answer: int", tools=[double], effects="read").signature.output_fields.keys()
+    dict_keys(['answer'])
+    """
+
+    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+        trajectory = yield from self.opening(episode, given)
+        candidate = yield from self.ran(episode, trajectory)
+        only = self.kept(episode, None, candidate)
+        verdict = yield from episode.verify(only)
+        return only, verdict

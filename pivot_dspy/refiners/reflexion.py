@@ -1,0 +1,106 @@
+"""Reflexion: after a failed trial a reflection, then the next trial from scratch with the reflections in its prompt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import dspy
+
+from pivot_dspy._drive import Steps
+from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.history import Event
+from pivot_dspy.phases.reflect import Reflect
+from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
+from pivot_dspy.trajectory import Trajectory
+
+
+class Reflexion(Attempts):
+    """Plan and run; on failure reflect in words; plan again from scratch with the last reflections at hand.
+
+    Source: Reflexion (arXiv 2303.11366). No trial is refused or rolled back: each begins anew, whatever became of the
+    one before. Ours departs from the source in that a trial is a whole plan, not a ReAct loop; that what decides on
+    success is the loss by requirements instead of the benchmark's own reward; and that the best trial by loss is
+    returned, not the last. Events `accept` and `reject` speak of that best trial.
+
+    Args:
+        max_trials: trials at most. The source has no one number for all benchmarks; 3 is ours.
+        memory: how many of the latest reflections the next plan is shown; 3 as in its code.
+
+    The remaining arguments are those of `Refiner`; a `trajectory` that is given is the first trial.
+
+    Raises:
+        ConfigurationError: an argument cannot work.
+        PlanningFailed: the first trial got no plan at all from the model.
+
+    >>> def double(number: int) -> int:
+    ...     return 2 * number
+    >>> Reflexion("question -> answer: int", tools=[double], effects="read").max_trials
+    3
+    """
+
+    def __init__(
+        self,
+        signature: str | type[dspy.Signature],
+        environment: EnvironmentLike | None = None,
+        *,
+        max_trials: int = 3,
+        memory: int = 3,
+        **shared: Any,
+    ) -> None:
+        if max_trials < 1 or memory < 1:
+            raise ConfigurationError(f"max_trials and memory are at least 1; got {max_trials} and {memory}")
+        super().__init__(signature, environment, **shared)
+        self.max_trials = max_trials
+        self.memory = memory
+        self.reflect = Reflect(self.signature)
+
+    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+        first = yield from self.opening(episode, given)
+        latest = yield from self.ran(episode, first)
+        best = self.kept(episode, None, latest)
+        reflections: list[str] = []
+        reflected: Candidate | None = None
+        # A prompt that was there before is sampled: else it would get the same plan.
+        planned = Counter({"": 1 if given is None else 0})
+        for trial in range(1, self.max_trials):
+            if latest.loss.perfect or episode.spent():
+                break
+            if latest is not reflected:
+                reflected = latest
+                text = yield from self._reflected(episode, latest)
+                reflections += [f"- Trial {trial}:\n{text}"] if text else []
+                if episode.spent():
+                    break
+            lessons = "\n".join(reflections[-self.memory :])
+            rollout = planned[lessons]
+            planned[lessons] += 1
+            try:
+                trajectory = yield from episode.plan(rollout, lessons)
+            except PlanningFailed:
+                continue  # it is on record, and cost one of the trials
+            latest = yield from self.ran(episode, trajectory)
+            best = self.kept(episode, best, latest)
+        verdict = yield from episode.verify(best)
+        return best, verdict
+
+    def _reflected(self, episode: Episode, latest: Candidate) -> Steps[str]:
+        """What the trial teaches; empty where the model gave nothing usable."""
+        try:
+            said = yield from episode.ask(
+                "reflect",
+                self.reflect,
+                inputs=episode.inputs,
+                execution=latest.inspection.execution,
+                environment=episode.root.environment,
+                requirements=episode.requirements,
+                findings=latest.inspection.findings,
+            )
+        except ModelFailed:
+            return ""
+        reflection: str = said.reflection
+        episode.tell(Event(kind="reflect", trajectory=latest.trajectory, diagnosis=reflection))
+        return reflection

@@ -1,0 +1,120 @@
+"""SelfRefine: criticise the present version, write the whole of it again, until nothing is criticised."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import dspy
+
+from pivot_dspy._drive import Steps
+from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.history import Event
+from pivot_dspy.phases.critique import Critique
+from pivot_dspy.phases.rewrite import Rewrite, version
+from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed, sampled
+from pivot_dspy.trajectory import Trajectory
+
+
+class SelfRefine(Attempts):
+    """Plan; then criticise the version and write it again as a whole, with all versions and critiques in the prompt.
+
+    Source: Self-Refine (arXiv 2303.17651). It stops when the critique finds nothing, or after `max_iters` rewrites.
+    The search is not monotonic: the next critique is always of the latest version, better or worse. Ours departs from
+    the source in that versions are run, so that critique and rewrite see what came of each step and which requirements
+    are unmet; that a version with a perfect loss is not criticised; and that the best version by loss is returned, not
+    the last one, since the losses are known. Events `accept` and `reject` speak of that best version.
+
+    Args:
+        max_iters: rewrites at most; 4 as in the paper (`max_attempts` in its code).
+
+    The remaining arguments are those of `Refiner`; a `trajectory` that is given is the first version.
+
+    Raises:
+        ConfigurationError: an argument cannot work.
+        PlanningFailed: a call got no plan at all from the model.
+
+    >>> def double(number: int) -> int:
+    ...     return 2 * number
+    >>> SelfRefine("question -> answer: int", tools=[double], effects="read").max_iters
+    4
+    """
+
+    def __init__(
+        self,
+        signature: str | type[dspy.Signature],
+        environment: EnvironmentLike | None = None,
+        *,
+        max_iters: int = 4,
+        **shared: Any,
+    ) -> None:
+        if max_iters < 0:
+            raise ConfigurationError(f"max_iters is at least 0; got {max_iters}")
+        super().__init__(signature, environment, **shared)
+        self.max_iters = max_iters
+        self.critique = Critique(self.signature)
+        self.rewrite = Rewrite(self.signature)
+
+    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+        first = yield from self.opening(episode, given)
+        current = yield from self.ran(episode, first)
+        best = self.kept(episode, None, current)
+        versions: list[str] = []
+        criticised: Counter[str] = Counter()
+        for _ in range(self.max_iters):
+            if current.loss.perfect or episode.spent():
+                break
+            rollout = criticised[current.trajectory.id]  # the same question again would get the same answer
+            criticised[current.trajectory.id] += 1
+            try:
+                faults = yield from self._criticised(episode, current, rollout)
+                if not faults or episode.spent():
+                    break
+                child = yield from self._rewritten(episode, current, faults, versions, rollout)
+            except ModelFailed:
+                continue  # it is on record, and cost one of the iterations
+            execution = current.inspection.execution
+            versions.append(version(len(versions) + 1, execution, episode.root.environment, faults))
+            if child.id == current.trajectory.id:
+                episode.tell(Event(kind="reject", trajectory=child, message="nothing was changed"))
+                continue
+            current = yield from self.ran(episode, child, current)
+            best = self.kept(episode, best, current)
+        verdict = yield from episode.verify(best)
+        return best, verdict
+
+    def _criticised(self, episode: Episode, current: Candidate, rollout: int) -> Steps[tuple[str, ...]]:
+        said = yield from episode.ask("critique", self.critique, **_shown(episode, current), config=sampled(rollout))
+        faults: tuple[str, ...] = said.faults
+        episode.tell(Event(kind="critique", trajectory=current.trajectory, diagnosis="\n".join(faults)))
+        return faults
+
+    def _rewritten(
+        self, episode: Episode, current: Candidate, faults: tuple[str, ...], versions: list[str], rollout: int
+    ) -> Steps[Trajectory]:
+        said = yield from episode.ask(
+            "rewrite",
+            self.rewrite,
+            **_shown(episode, current),
+            faults=faults,
+            earlier_versions=tuple(versions),
+            config=sampled(rollout),
+        )
+        child: Trajectory = said.trajectory
+        episode.tell(Event(kind="rewrite", trajectory=child))
+        return child
+
+
+def _shown(episode: Episode, current: Candidate) -> dict[str, Any]:
+    """What both phases are told of the present version."""
+    return {
+        "inputs": episode.inputs,
+        "catalogue": episode.catalogue,
+        "execution": current.inspection.execution,
+        "environment": episode.root.environment,
+        "requirements": episode.requirements,
+        "findings": current.inspection.findings,
+    }

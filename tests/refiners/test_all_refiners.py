@@ -1,0 +1,216 @@
+"""What holds for every refiner, whatever its model says."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
+import dspy
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG
+from tests.refiners.test_pivot_properties import BROKEN, conversations, told
+
+from pivot_dspy import (
+    BestOfN,
+    Budget,
+    Event,
+    MajorityOfN,
+    Pivot,
+    PlanExecute,
+    PlanningFailed,
+    Refined,
+    Reflexion,
+    SelfRefine,
+    Trajectory,
+)
+from pivot_dspy._drive import drive
+from pivot_dspy.environment.source import Source
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.execution import execute
+from pivot_dspy.history import accepted_losses
+from pivot_dspy.loss import EPSILON
+from pivot_dspy.offline import offline_lm
+from tests.offline.rooms import REQUEST as ROOM
+from tests.offline.rooms import Book, Rooms
+from tests.offline.rooms import reference as room_reference
+from tests.refiners.test_base import answers, state_of
+from tests.scripted import Calls, Store, plan, scripted
+
+REFINERS = {
+    "pivot": Pivot,
+    "plan-execute": PlanExecute,
+    "best-of-n": BestOfN,
+    "majority-of-n": MajorityOfN,
+    "self-refine": SelfRefine,
+    "reflexion": Reflexion,
+}
+every = pytest.mark.parametrize("kind", list(REFINERS.values()), ids=list(REFINERS))
+OFTEN = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+SELDOM = settings(OFTEN, max_examples=8)
+
+rewrites = st.sampled_from([RIGHT, WRONG, RIGHT[:2], [*RIGHT[:3], {"id": "submit", "tool": "submit"}], MENDED["steps"]])
+more = st.fixed_dictionaries(
+    {
+        "critique": st.lists(
+            st.sampled_from([[], ["Step a looks for the wrong size."], [""]]).map(lambda said: {"faults": said})
+            | BROKEN,
+            max_size=4,
+        ),
+        "rewrite": st.lists(rewrites.map(lambda steps: {"steps": steps}) | BROKEN, max_size=4),
+        "reflect": st.lists(
+            st.sampled_from(["", "Step a: use L."]).map(lambda said: {"reflection": said}) | BROKEN, max_size=3
+        ),
+    }
+)
+scripts = st.builds(lambda one, two: {**one, **two}, conversations, more)
+budgets = st.none() | st.builds(
+    Budget,
+    lm_calls=st.none() | st.integers(1, 6),
+    tokens=st.none() | st.integers(900, 6000),
+    tool_calls=st.none() | st.integers(1, 12),
+)
+
+
+def attempt(kind, said, calls, budget=None, **options):
+    made = kind("request -> answer", lambda: Store(calls), timeout=None, budget=budget, **options)
+    return made, scripted(**said)
+
+
+@every
+@OFTEN
+@given(said=scripts)
+def test_accepted_losses_never_rise_and_the_result_is_what_a_run_from_scratch_gives(kind, said):
+    calls = Calls()
+    made, lm = attempt(kind, said, calls)
+    try:
+        with dspy.context(lm=lm):
+            result = made(request=REQUEST)
+    except PlanningFailed as failure:
+        assert failure.ledger.usage.lm_calls == lm.engine.count()
+        return
+    losses = accepted_losses(result.history)
+    assert all(later <= earlier + EPSILON for earlier, later in itertools.pairwise(losses))
+    assert losses[-1:] in ([], [result.loss.total]) and isinstance(result, Refined)
+    session = Source(Store, timeout=None).open(None)
+    again = drive(execute(result.trajectory, session, outputs={"answer": str})).execution
+    assert [(o.status, o.value) for o in again.observations] == [
+        (o.status, o.value) for o in result.execution.observations
+    ]
+    assert again.outputs == result.execution.outputs and result.answer == again.outputs.get("answer")
+    usage = result.ledger.usage
+    assert usage.lm_calls == lm.engine.count() and usage.tool_calls == len(calls) and "order" not in calls
+    assert result.verified == (not result.verdict.reasons) and (result.loss.perfect or not result.verified)
+
+
+@every
+@OFTEN
+@given(said=scripts, budget=budgets)
+def test_the_budget_is_never_exceeded_by_more_than_the_call_in_flight(kind, said, budget):
+    calls = Calls()
+    made, lm = attempt(kind, said, calls, budget)
+    try:
+        with dspy.context(lm=lm):
+            usage = made(request=REQUEST).ledger.usage
+    except PlanningFailed as failure:
+        usage = failure.ledger.usage
+    except ConfigurationError as error:
+        assert "does not pay for one plan" in str(error) and lm.engine.count() == 0
+        return
+    if budget is None:
+        return
+    # Where DSPy cannot read an answer it asks once more, for JSON, within the same call.
+    if budget.lm_calls is not None:
+        assert usage.lm_calls <= budget.lm_calls + 1
+    if budget.tool_calls is not None:
+        assert usage.tool_calls <= budget.tool_calls + 1  # the orientation reads are booked, never refused
+    if budget.tokens is not None:
+        largest = max(len(prompt.text) for prompt in lm.engine.prompts) // 4 + 1000
+        assert usage.total_tokens < budget.tokens + 2 * largest
+
+
+@every
+@SELDOM
+@given(said=scripts)
+async def test_sync_and_async_are_the_same_and_so_is_a_second_call(kind, said):
+    outcomes = []
+    for way in ("sync", "again", "async"):
+        made, lm = attempt(kind, said, Calls())
+        with dspy.context(lm=lm):
+            try:
+                outcomes.append(told(await made.acall(request=REQUEST) if way == "async" else made(request=REQUEST)))
+            except PlanningFailed as failure:
+                outcomes.append(str(failure))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+@every
+@SELDOM
+@given(seed=st.integers(0, 10**6))
+def test_the_same_seed_gives_the_same_result_on_the_offline_model(kind, seed):
+    def once():
+        lm = offline_lm([room_reference()], slip=0.4, seed=seed, cache=False)
+        made = kind(Book, Rooms, timeout=None)
+        with dspy.context(lm=lm):
+            result = made(request=ROOM)
+        assert result.ledger.usage.lm_calls == lm.engine.calls.lm_calls
+        assert result.ledger.usage.total_tokens == lm.engine.calls.total_tokens
+        return result.trajectory, result.loss, result.verdict, [event.kind for event in result.history]
+
+    assert once() == once()
+
+
+@every
+def test_threads_share_a_module_and_a_call_leaves_nothing_on_it(kind):
+    module = kind("question -> answer", Store)
+    before = state_of(module)
+    with dspy.context(lm=scripted(plan=answers)), ThreadPoolExecutor(8) as pool:
+        contexts = [copy_context() for _ in range(8)]
+        calls = [pool.submit(c.run, module, question=f"Buy p{n % 4 + 1}") for n, c in enumerate(contexts)]
+        results = [call.result() for call in calls]
+    assert [result.answer for result in results] == [f"p{n % 4 + 1}" for n in range(8)]
+    assert all(result.verified for result in results) and state_of(module) == before
+
+
+@every
+def test_one_plan_is_enough_where_it_is_right_and_a_budget_below_it_is_refused(kind):
+    made, lm = attempt(kind, {"plan": lambda _: plan(RIGHT, [LARGE, ONE])}, Calls())
+    seen: list[Event] = []
+    made._on_event = seen.append
+    with dspy.context(lm=lm):
+        result = made(request=REQUEST)
+        assert result.verified and result.answer == "p2" and seen == list(result.history)
+        assert lm.engine.count() == (3 if kind is MajorityOfN else 1)
+        with pytest.raises(ConfigurationError, match=r"does not pay for one plan.*raise Budget\(tokens"):
+            made(request=REQUEST, budget=Budget(tokens=50))
+
+
+@every
+def test_a_trajectory_that_is_given_is_run_first(kind):
+    made, lm = attempt(kind, {"plan": lambda _: plan(RIGHT, []), "settle": {"requirements": [LARGE]}}, Calls())
+    given = Trajectory.model_validate({"steps": RIGHT})
+    with dspy.context(lm=lm):
+        result = made(request=REQUEST, trajectory=given)
+    first = next(event for event in result.history if event.kind == "inspect")
+    assert result.verified and first.trajectory == given and lm.engine.prompts[0].phase == "settle"
+
+
+@every
+def test_outputs_that_are_left_open_are_composed(kind):
+    steps = [*RIGHT[:3], {"id": "submit", "tool": "submit", "args": {}}]
+    said = {"plan": lambda _: plan(steps, [LARGE]), "compose": lambda _: {"considerations": "x", "answer": "It is p2."},
+            "judge": lambda _: {"verdicts": [], "unsupported": []}}  # fmt: skip
+    made, lm = attempt(kind, said, Calls())
+    with dspy.context(lm=lm):
+        result = made(request=REQUEST)
+    assert result.verified and result.answer == "It is p2."
+
+
+@every
+def test_every_phase_is_a_predictor_that_optimizers_see(kind):
+    made = kind("request -> answer", Store)
+    own = {SelfRefine: ["critique.predict", "rewrite.predict"], Reflexion: ["reflect.predict"]}.get(kind, [])
+    assert [name for name, _ in made.named_predictors()][7:] == own
+    assert made.deepcopy().plan is not made.plan
