@@ -10,8 +10,6 @@ import dspy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG
-from tests.refiners.test_pivot_properties import BROKEN, conversations, told
 
 from pivot_dspy import (
     BestOfN,
@@ -36,7 +34,9 @@ from pivot_dspy.offline import offline_lm
 from tests.offline.rooms import REQUEST as ROOM
 from tests.offline.rooms import Book, Rooms
 from tests.offline.rooms import reference as room_reference
+from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG
 from tests.refiners.test_base import answers, state_of
+from tests.refiners.test_pivot_properties import BROKEN, conversations, told
 from tests.scripted import Calls, Store, plan, scripted
 
 REFINERS = {

@@ -4,10 +4,10 @@ import dspy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
 
 from pivot_dspy import BestOfN, Budget, PlanningFailed
 from pivot_dspy.errors import ConfigurationError
+from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
 from tests.scripted import GARBAGE, Store, plan, scripted, step, submit
 
 EMPTY = [submit(answer="p2")]

@@ -2,9 +2,9 @@
 
 import dspy
 import pytest
-from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG
 
 from pivot_dspy import Budget, PlanExecute, PlanningFailed
+from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG
 from tests.scripted import GARBAGE, Calls, Store, plan, scripted
 
 

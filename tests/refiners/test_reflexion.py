@@ -2,10 +2,10 @@
 
 import dspy
 import pytest
-from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
 
 from pivot_dspy import Budget, Reflexion
 from pivot_dspy.errors import ConfigurationError
+from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
 from tests.scripted import GARBAGE, Calls, Store, plan, scripted, submit
 
 EMPTY = [submit(answer="p2")]
