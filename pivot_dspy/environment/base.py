@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from pivot_dspy._json import plain
+from pivot_dspy.environment.guard import guarded
 from pivot_dspy.errors import ConfigurationError
 
 Effect = Literal["read", "write", "irreversible"]
@@ -86,8 +88,10 @@ def tool(
         raise ConfigurationError(f"timeout is in seconds and above 0; got {timeout!r}")
 
     def mark(function: Function) -> Function:
-        setattr(function, TOOL_MARK, ToolMark(effect, preview, timeout, returns))
-        return function
+        changes = effect != "read" and inspect.isfunction(function)
+        kept = cast(Function, guarded(function, effect)) if changes else function
+        setattr(kept, TOOL_MARK, ToolMark(effect, preview, timeout, returns))
+        return kept
 
     return mark
 

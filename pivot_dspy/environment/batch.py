@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pivot_dspy._json import plain
 from pivot_dspy.environment.base import Environment
+from pivot_dspy.environment.guard import granting
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.environment.worker import Worker
 from pivot_dspy.trajectory import Fault
@@ -43,6 +44,7 @@ class Batch:
     Args:
         run: the tool or its preview; takes the environment and the arguments.
         careful: whether a failed call ends the batch.
+        granted: effects of the tools that may run inside the calls, themselves included; None for all.
 
     Attributes:
         error: what the last call raised, if it did; always one that may pass through a coroutine.
@@ -59,7 +61,9 @@ class Batch:
         worker: Worker,
         *,
         careful: bool = False,
+        granted: frozenset[str] | None = None,
     ) -> None:
+        self._granted = granted
         self.environment, self.spec, self.timeout = environment, spec, timeout
         self.outcomes: list[Outcome] = []
         self.error: BaseException | None = None
@@ -134,17 +138,19 @@ class Batch:
         return self.outcomes
 
     def _called(self, kwargs: dict[str, Any]) -> Any:
-        value = self._run(self.environment, **kwargs)
-        if not inspect.iscoroutine(value):
-            return value
-        if not self._worker.is_current:
-            value.close()
-            raise TypeError(f"{self.spec.name} returned a coroutine; declare it with `async def`")
-        return self._worker.finish(lambda: value)
+        with granting(self._granted):
+            value = self._run(self.environment, **kwargs)
+            if not inspect.iscoroutine(value):
+                return value
+            if not self._worker.is_current:
+                value.close()
+                raise TypeError(f"{self.spec.name} returned a coroutine; declare it with `async def`")
+            return self._worker.finish(lambda: value)
 
     async def _acalled(self, kwargs: dict[str, Any]) -> Any:
-        value = self._run(self.environment, **kwargs)
-        return await value if inspect.isawaitable(value) else value
+        with granting(self._granted):
+            value = self._run(self.environment, **kwargs)
+            return await value if inspect.isawaitable(value) else value
 
     @property
     def ended(self) -> bool:

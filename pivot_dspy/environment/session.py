@@ -12,9 +12,10 @@ from typing import Any, Literal, TypeVar
 
 from pivot_dspy._drive import Effect as Wait
 from pivot_dspy._drive import Steps
-from pivot_dspy.environment.base import UNCHECKABLE, CheckResult, Environment
+from pivot_dspy.environment.base import EFFECTS, UNCHECKABLE, CheckResult, Environment
 from pivot_dspy.environment.batch import Batch, Outcome, Permit, said
 from pivot_dspy.environment.callbacks import listened, told
+from pivot_dspy.environment.guard import granting
 from pivot_dspy.environment.marked import own_shared_state, toolbox_of
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.environment.worker import Worker
@@ -117,9 +118,12 @@ class Session:
         """Evaluate a check on this session; what it raises is its failure, with the error as evidence."""
         try:
             kwargs = spec.validate(args)
-            return self.family.inside(
-                lambda: CheckResult.of(spec.invoke(self.environment, **kwargs)), self.family.timeout
-            )
+
+            def asked() -> CheckResult:
+                with granting(frozenset({"read"})):
+                    return CheckResult.of(spec.invoke(self.environment, **kwargs))
+
+            return self.family.inside(asked, self.family.timeout)
         except (Exception, SystemExit) as error:
             return CheckResult(False, f"{UNCHECKABLE}{said(error)}")
 
@@ -138,8 +142,13 @@ class Session:
         timeout = spec.timeout if spec.timeout is not None else self.family.timeout
         careful = self.committed and spec.effect != "read"
 
+        own = spec.effect if run is spec.invoke else "read"  # a preview only reads
+        granted = None if self.committed else frozenset(EFFECTS[: EFFECTS.index(own) + 1])
+
         def job(part: Sequence[dict[str, Any]], permit: Permit) -> Batch:
-            return Batch(self.environment, spec, run, part, permit, timeout, self.family.worker, careful=careful)
+            return Batch(
+                self.environment, spec, run, part, permit, timeout, self.family.worker, careful=careful, granted=granted
+            )
 
         if not listened(spec):
             made: list[Outcome] = yield self._waiting(job(batch, permit))
