@@ -82,7 +82,9 @@ class Session:
         if owned and not committed:
             own_shared_state(environment)
         family.sessions.add(self)
-        self._release = weakref.finalize(self, _close_later, environment, family) if owned else None
+        # Most environments hold nothing that has to be released: then no visit to their thread is paid for it.
+        releases = owned and type(environment).close is not Environment.close
+        self._release = weakref.finalize(self, _close_later, environment, family) if releases else None
 
     def fork(self) -> Session:
         """An independent copy of this session."""
@@ -98,6 +100,8 @@ class Session:
 
     def describe(self) -> str:
         """The environment's own account of where it stands; empty, and a warning in the log, if it raises."""
+        if type(self.environment).describe is Environment.describe:
+            return ""
         try:
             return str(self.family.inside(self.environment.describe, self.family.timeout))
         except Exception as error:
