@@ -11,17 +11,21 @@ from pivot_dspy.trajectory import Execution, Frozen, Trajectory
 
 EventKind = Literal[
     "plan", "settle", "amend", "inspect", "judge", "gradient", "evolve", "critique", "rewrite", "reflect", "compose",
-    "accept", "reject", "verify", "failure", "stop", "commit",
+    "elect", "accept", "reject", "verify", "failure", "stop", "commit",
 ]
 
 
 class Event(Frozen):
     """One thing that happened; which fields are set depends on its kind.
 
+    Cut short at any point, a run would have returned the trajectory of the last `accept`, or of the last `elect` where
+    a vote decides.
+
     Attributes:
         requirements: as they are settled from here on, of a `plan`, `settle` or `amend`.
         message: what happened, in a sentence, where the other fields do not say it.
         diagnosis: what the model said before it rewrote, or of a `critique` or `reflect`, all that it said.
+        tokens: prompt and completion tokens that the run had spent by then, so that it can be cut at any count.
     """
 
     kind: EventKind
@@ -32,6 +36,7 @@ class Event(Frozen):
     gradient: Gradient | None = None
     requirements: Requirements | None = None
     diagnosis: str = ""
+    tokens: int = 0
 
 
 def accepted_losses(history: tuple[Event, ...]) -> list[float]:

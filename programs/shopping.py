@@ -22,20 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from pivot_dspy import (
-    BestOfN,
-    Budget,
-    Event,
-    MajorityOfN,
-    Pivot,
-    PivotError,
-    PlanExecute,
-    PlanningFailed,
-    Refined,
-    Refiner,
-    Reflexion,
-    SelfRefine,
-)
+from pivot_dspy import Budget, Event, PivotError, PlanningFailed, Refined, Refiner
 from pivot_dspy.history import accepted_losses, first_suspect_right
 from pivot_dspy.offline import is_simulated, offline_lm
 from programs.deepplanning.environment import Market, Shopping, final_cart
@@ -44,16 +31,7 @@ from programs.deepplanning.loader import Case, DataError, hub_directory, load_an
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import official_pass, official_score, strict_pass
 from programs.options import positive, writable
-
-REFINERS: dict[str, type[Refiner]] = {
-    "pivot": Pivot,
-    "plan-execute": PlanExecute,
-    "best-of-n": BestOfN,
-    "majority-of-n": MajorityOfN,
-    "self-refine": SelfRefine,
-    "reflexion": Reflexion,
-}
-
+from programs.refiners import REFINERS
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)

@@ -11,7 +11,7 @@ from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMConfiguratio
 
 from pivot_dspy import catalogue, digest
 from pivot_dspy._drive import Effect, Steps
-from pivot_dspy.budget import Budget, Ledger
+from pivot_dspy.budget import Budget
 from pivot_dspy.catalogue import Catalogue
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.source import Source
@@ -22,6 +22,7 @@ from pivot_dspy.history import Event
 from pivot_dspy.loss import Weights
 from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, inspect
 from pivot_dspy.phases.verify import Judgement, Verdict
+from pivot_dspy.refiners.account import Account
 from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, given
 from pivot_dspy.trajectory import Step, Trajectory
 
@@ -49,7 +50,7 @@ class Candidate:
         return self.inspection.loss
 
 
-class Episode:
+class Episode(Account):
     """Everything that belongs to one call of a refiner; nothing of it is kept on the refiner.
 
     Args:
@@ -70,22 +71,15 @@ class Episode:
         weights: Weights,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
+        super().__init__(budget, on_event)
         self.phases = phases
         self.source = source
         self.signature = signature
         self.inputs = dict(inputs)
         self.task = dspy.Example(base=dict(inputs)).with_inputs(*inputs)
         self.told = told
-        self.budget = budget
-        # What a plan cost must not keep it from being run: tool calls answer to these limits only.
-        tool_budget = Budget(tool_calls=budget.tool_calls, seconds=budget.seconds)
-        self._tool_budget = None if tool_budget == Budget() else tool_budget
         self.weights = weights
-        self.ledger = Ledger()
-        self.history: list[Event] = []
-        self.exhausted: str | None = None
         self._settled = False
-        self._on_event = on_event
         self.root = source.open(self.task)
         self.toolbox = self.root.toolbox
         try:
@@ -98,27 +92,6 @@ class Episode:
 
     def close(self) -> None:
         self.root.family.close()
-
-    # -- what is recorded and what may still be spent
-
-    def tell(self, event: Event) -> None:
-        self.history.append(event)
-        if self._on_event is not None:
-            self._on_event(event)
-
-    def spent(self) -> bool:
-        """Whether the budget is used up; remembers which limit was reached."""
-        if self.exhausted is None:
-            self.exhausted = self.ledger.spent(self.budget)
-            if self.exhausted:
-                self.tell(Event(kind="stop", message=f"budget spent: {self.exhausted}"))
-        return self.exhausted is not None
-
-    def permit(self, reused: bool) -> None:
-        """Books a tool call; refuses one over the budget."""
-        if not reused and self._tool_budget is not None:
-            self.ledger.check(self._tool_budget)
-        self.ledger.tool_call(reused)
 
     # -- moves
 
@@ -160,8 +133,7 @@ class Episode:
         least = self._least(self.phases.evolve, self.catalogue.tools_brief, self.catalogue.known)
         used = self.ledger.usage.total_tokens
         if self.budget.tokens - used <= least:
-            self.exhausted = f"tokens: {used} of {self.budget.tokens}, and a rewrite takes more than {least}"
-            self.tell(Event(kind="stop", message=f"budget spent: {self.exhausted}"))
+            self.stop(f"tokens: {used} of {self.budget.tokens}, and a rewrite takes more than {least}")
         return self.exhausted is None
 
     def _least(self, phase: Any, *texts: str) -> int:

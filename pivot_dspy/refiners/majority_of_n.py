@@ -23,7 +23,7 @@ class MajorityOfN(Attempts):
 
     Source: self-consistency (arXiv 2203.11171); `dspy.majority`. A vote is the submitted outputs as canonical JSON; all
     count alike, and one with outputs missing counts only where no other does. A tie goes to the lower loss, then to the
-    earlier plan; so is the trajectory chosen among those that agree. Ours departs from the source in the temperature (1
+    earlier plan; so is the trajectory chosen among those that agree. An event `elect` tells who is ahead. Ours departs from the source in the temperature (1
     as for the other refiners; 0.5 to 0.7 there), in the number (40 there, which no budget for agents pays for), and in
     that it stops when the plans that are left cannot change the outcome. The vote alone decides: the loss of what is
     returned may be larger than another's, and so there is one acceptance, at the end.
@@ -60,6 +60,7 @@ class MajorityOfN(Attempts):
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
         votes: dict[str | None, list[Candidate]] = {}
         failed: PlanningFailed | None = None
+        leader: Candidate | None = None
         for number in range(1, self.N + 1):
             try:
                 trajectory = yield from self.sampled(episode, given, number)
@@ -68,6 +69,10 @@ class MajorityOfN(Attempts):
             else:
                 candidate = yield from self.ran(episode, trajectory)
                 votes.setdefault(_ballot(candidate), []).append(candidate)
+                ahead, _ = _elected(votes)
+                if ahead is not leader:
+                    leader = ahead
+                    episode.tell(Event(kind="elect", trajectory=leader.trajectory, loss=leader.loss))
             if _decided(votes, self.N - number) or episode.spent():
                 break
         if failed is not None and not votes:
