@@ -33,6 +33,7 @@ from programs.deepplanning.scoring import official_pass, official_score, strict_
 from programs.options import positive, writable
 from programs.refiners import REFINERS
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console()

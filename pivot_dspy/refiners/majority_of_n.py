@@ -23,10 +23,11 @@ class MajorityOfN(Attempts):
 
     Source: self-consistency (arXiv 2203.11171); `dspy.majority`. A vote is the submitted outputs as canonical JSON; all
     count alike, and one with outputs missing counts only where no other does. A tie goes to the lower loss, then to the
-    earlier plan; so is the trajectory chosen among those that agree. An event `elect` tells who is ahead. Ours departs from the source in the temperature (1
-    as for the other refiners; 0.5 to 0.7 there), in the number (40 there, which no budget for agents pays for), and in
-    that it stops when the plans that are left cannot change the outcome. The vote alone decides: the loss of what is
-    returned may be larger than another's, and so there is one acceptance, at the end.
+    earlier plan; so is the trajectory chosen among those that agree. Events `elect` tell who is ahead. Ours departs
+    from the source in the temperature (1 as for the other refiners; 0.5 to 0.7 there), in the number (40 there, which
+    no budget for agents pays for), and in that it stops when the plans that are left cannot change the outcome. The
+    vote alone decides: the loss of what is returned may be larger than another's, and so there is one acceptance, at
+    the end.
 
     Args:
         N: plans at most.
