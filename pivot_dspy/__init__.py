@@ -13,12 +13,18 @@ from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.best_of_n import BestOfN
+from pivot_dspy.refiners.confidence_gate import ConfidenceGate
+from pivot_dspy.refiners.dspy_refine import DspyRefine
 from pivot_dspy.refiners.majority_of_n import MajorityOfN
 from pivot_dspy.refiners.pivot import Pivot
 from pivot_dspy.refiners.plan_execute import PlanExecute
+from pivot_dspy.refiners.react import ReAct
 from pivot_dspy.refiners.reflexion import Reflexion
 from pivot_dspy.refiners.result import Refined
+from pivot_dspy.refiners.reward_rising import RewardRising
+from pivot_dspy.refiners.self_evolution import SelfEvolution
 from pivot_dspy.refiners.self_refine import SelfRefine
+from pivot_dspy.refiners.tree_search import TreeSearch
 from pivot_dspy.requirements import Amendment, Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Discrepancy, Execution, Observation, Step, Trajectory
 
@@ -32,8 +38,10 @@ __all__ = [
     "BudgetExhausted",
     "CheckResult",
     "CommitError",
+    "ConfidenceGate",
     "ConfigurationError",
     "Discrepancy",
+    "DspyRefine",
     "Environment",
     "Event",
     "Execution",
@@ -49,17 +57,21 @@ __all__ = [
     "PivotError",
     "PlanExecute",
     "PlanningFailed",
+    "ReAct",
     "Refined",
     "Refiner",
     "Reflexion",
     "Requirement",
     "Requirements",
+    "RewardRising",
+    "SelfEvolution",
     "SelfRefine",
     "Step",
     "StrictImprovement",
     "Suspect",
     "Trajectory",
     "TrajectoryError",
+    "TreeSearch",
     "Usage",
     "Verdict",
     "Weights",

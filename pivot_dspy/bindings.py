@@ -149,6 +149,15 @@ def resolve(
     return value
 
 
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """The expression `text` with other names for the steps that it refers to.
+
+    >>> renamed("max_by($b[?name=='$b'], &price).id", {"b": "b_2"})
+    "max_by($b_2[?name=='$b'], &price).id"
+    """
+    return _TOKEN.sub(lambda m: f"${names[m[1]]}" if m[1] in names else m[0], text)
+
+
 def strings(value: Any) -> Iterator[str]:
     """Every string inside `value`, depth first."""
     if isinstance(value, str):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -42,13 +42,39 @@ def submit_line(outputs: Mapping[str, Any], named: Named) -> str:
     return f"- {SUBMIT}({fields})  # ends the trajectory with the answer{described}"
 
 
-def render(toolbox: Toolbox, signature: type[dspy.Signature], *, policy: str, vocabulary: str, known: str) -> Catalogue:
-    """The catalogue of `toolbox` for the output fields of `signature`."""
-    submit = partial(submit_line, signature.output_fields)
+def render(
+    toolbox: Toolbox, signature: type[dspy.Signature], *, policy: str, vocabulary: str, known: str,
+    read: Collection[str] = (),
+) -> Catalogue:
+    """The catalogue of `toolbox` for the output fields of `signature`.
+
+    Args:
+        known: shows the results of the tools in `read`, whose types then need not be told.
+    """
     return Catalogue(
-        tools=toolbox.render_tools(last=submit),
-        tools_brief=toolbox.render_tools(brief=True, last=submit),
+        tools=toolbox.render_tools(known=read, last=partial(submit_line, signature.output_fields)),
+        tools_brief=brief(toolbox, signature, read=read),
         checks=toolbox.render_checks(vocabulary) if toolbox.checks else "",
         policy=policy.strip(),
         known=known.strip(),
     )
+
+
+def brief(
+    toolbox: Toolbox,
+    signature: type[dspy.Signature],
+    *,
+    read: Collection[str] = (),
+    typed: Collection[str] | None = None,
+) -> str:
+    """The tools without descriptions; those that are not in `typed` without types as well.
+
+    Args:
+        read: names of the tools whose result types are left out.
+    """
+    line = submit_line if typed is None or SUBMIT in typed else _submit_outline
+    return toolbox.render_tools(brief=True, typed=typed, known=read, last=partial(line, signature.output_fields))
+
+
+def _submit_outline(outputs: Mapping[str, Any], named: Named) -> str:
+    return f"- {SUBMIT}({', '.join(outputs)})"

@@ -146,7 +146,7 @@ def outcome(step: Step, observation: Observation, environment: Environment) -> s
 def kept_steps(execution: Execution, count: int, environment: Environment) -> str:
     """The first `count` steps in brief: id, tool and result."""
     lines = [
-        f"{step.id} {step.tool} -> {outcome(step, observation, environment)}"
+        f"{_brief(step)} -> {outcome(step, observation, environment)}"
         for step, observation in zip(execution.trajectory.steps[:count], execution.observations, strict=False)
     ]
     shown: list[str] = []
@@ -158,19 +158,22 @@ def kept_steps(execution: Execution, count: int, environment: Environment) -> st
     return "\n".join(reversed(shown))
 
 
-def open_steps(execution: Execution, start: int, environment: Environment) -> str:
+def open_steps(execution: Execution, start: int, environment: Environment, written: Collection[str] = ()) -> str:
     """The steps from `start` on, as `steps` gives them."""
-    return steps(execution, execution.trajectory.ids[start:], environment)
+    return steps(execution, execution.trajectory.ids[start:], environment, written)
 
 
-def steps(execution: Execution, ids: Collection[str], environment: Environment) -> str:
+def steps(execution: Execution, ids: Collection[str], environment: Environment, in_full: Collection[str] = ()) -> str:
     """The steps called `ids`, each as it was written and with what became of it.
 
     Where all of them would take more than `OPEN_CAP` characters, long outcomes are cut first, then long arguments.
+
+    Args:
+        in_full: where it is not empty, the others go without their arguments.
     """
     every = zip(execution.trajectory.steps, execution.observations, strict=True)
     pairs = [(step, observation) for step, observation in every if step.id in ids]
-    written = [step.to_prompt() for step, _ in pairs]
+    written = [_brief(step) if in_full and step.id not in in_full else step.to_prompt() for step, _ in pairs]
     outcomes = [outcome(step, observation, environment) for step, observation in pairs]
     room = OPEN_CAP - 5 * len(pairs)
     if sum(map(len, (*written, *outcomes))) > room:
@@ -179,6 +182,10 @@ def steps(execution: Execution, ids: Collection[str], environment: Environment) 
         level = fair([*map(len, written)], room - sum(map(len, outcomes)))
         written = [_shortened(step, text, level) for (step, _), text in zip(pairs, written, strict=True)]
     return "\n".join(f"{text} -> {said}" for text, said in zip(written, outcomes, strict=True))
+
+
+def _brief(step: Step) -> str:
+    return f"{step.id} {step.tool}"
 
 
 def _shortened(step: Step, text: str, cap: int) -> str:
@@ -242,8 +249,11 @@ def report(execution: Execution, requirements: Requirements, findings: Sequence[
     return cut("\n".join([*lines, text]).strip(), REPORT_CAP)
 
 
-def blame(gradient: Gradient) -> str:
-    """The gradient in a few lines, each of them capped, and all together."""
+def blame(gradient: Gradient, told: str = "") -> str:
+    """The gradient in a few lines, each of them capped, and all together; a correction that was `told` is left out."""
+    correction = gradient.correction.rstrip(".")
+    if correction and correction[1:] in told:
+        gradient = gradient.model_copy(update={"correction": ""})
     lines = gradient.to_text().splitlines()
     return cut("\n".join(cut(line, BLAME_CAP // 3) for line in lines), BLAME_CAP)
 

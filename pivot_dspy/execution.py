@@ -112,6 +112,7 @@ class _Runner:
         self.submitted: dict[str, Any] = {}
         self.missing = tuple(outputs)
         self.reach: int | None = None
+        self.stopped = False
 
     def run(self, base: Run | None) -> Steps[Run]:
         shared = 0
@@ -163,6 +164,7 @@ class _Runner:
             self._expect(step, observation.value)
         if observation.fault is not None:
             self.discrepancies.append(Discrepancy(step=step.id, **observation.fault.model_dump()))
+            self.stopped |= observation.fault.kind == "low_confidence"
 
     def _expect(self, step: Step, value: Any) -> None:
         if not step.expects:
@@ -177,7 +179,7 @@ class _Runner:
             )
 
     def _observe(self, position: int, step: Step) -> Steps[Observation]:
-        if self.reach is not None:
+        if self.reach is not None or (self.stopped and not step.stopped):
             return Observation(step=step.id, status="blocked")
         spec = self.session.toolbox.tools.get(step.tool)
         args: dict[str, Any] | None = None
@@ -271,6 +273,8 @@ class _Runner:
 
     def _refuse_malformed(self, step: Step, spec: ToolSpec | None, needs: tuple[str, ...]) -> None:
         """What can be said against a step without running anything before it."""
+        if step.stopped:
+            raise _Failed("low_confidence", step.stopped)
         if step.problem:
             raise _Failed("malformed_step", step.problem)
         submit = self.trajectory.submit

@@ -8,6 +8,14 @@ from pivot_dspy.trajectory import Frozen
 
 Author = Literal["rule", "model", "person"]
 
+NEW_TOOL = frozenset(
+    ("missing_step", "missing_submit", "unknown_tool", "wrong_tool", "unexplained", "not_reproducible")
+)
+"""Kinds of blame that another tool may mend than those that the plan uses."""
+
+UNASKED = "unasked_step"
+"""The kind of blame that may as well fall on the requirements: the plan does something that none of them asks for."""
+
 
 class Suspect(Frozen):
     """A step that may have caused what went wrong.
@@ -16,7 +24,7 @@ class Suspect(Frozen):
         position: where in the trajectory to rewrite from; the number of steps means: add something at the end.
         step: id of the step there, None at the end.
         kind: the kind of fault: that of a discrepancy, or `missing_step`, `wrong_tool`, `wrong_value`, `wrong_field`,
-            `wrong_binding`, `wrong_selection`, `narrow_result`, `unexplained`.
+            `wrong_binding`, `wrong_selection`, `narrow_result`, `unasked_step`, `unexplained`.
         diagnosis: what seems wrong, in a sentence.
         correction: what to change, where a rule can tell; else empty.
         evidence: short quotes from observations, checks and requirements.
@@ -46,6 +54,7 @@ class Gradient(Frozen):
         locus: position of the first step to rewrite; what stands before it is kept.
         step: id of that step, None at the end of the trajectory.
         slice: ids of the steps that what went wrong depends on, earliest first.
+        questioned: ids of the steps that something speaks against; empty where nothing tells them apart.
     """
 
     locus: int
@@ -55,10 +64,11 @@ class Gradient(Frozen):
     correction: str = ""
     evidence: tuple[str, ...] = ()
     slice: tuple[str, ...] = ()
+    questioned: tuple[str, ...] = ()
     by: Author = "rule"
 
     @classmethod
-    def of(cls, suspect: Suspect, slice_: tuple[str, ...] = ()) -> Gradient:
+    def of(cls, suspect: Suspect, slice_: tuple[str, ...] = (), questioned: tuple[str, ...] = ()) -> Gradient:
         """The gradient that a rule makes of a suspect; `slice_` holds the ids of the steps that it depends on."""
         return cls(
             locus=suspect.position,
@@ -68,6 +78,7 @@ class Gradient(Frozen):
             correction=suspect.correction,
             evidence=suspect.evidence,
             slice=slice_,
+            questioned=questioned,
         )
 
     @property

@@ -18,6 +18,7 @@ from typing_extensions import Self
 
 from pivot_dspy import bindings, messages
 from pivot_dspy._json import encodable, plain
+from pivot_dspy.confidence import Confidence
 from pivot_dspy.errors import TrajectoryError
 
 SUBMIT = "submit"
@@ -51,6 +52,8 @@ class Step(Frozen):
         expects: a JMESPath condition on the step's own result that must give true.
         why: the planner's reason, for people.
         problem: why what was proposed cannot be read as a step; such a step never runs.
+        confidence: how sure the model was of it, where it was asked.
+        stopped: why the trajectory is stopped here: neither this step nor one after it runs.
     """
 
     id: str
@@ -60,8 +63,10 @@ class Step(Frozen):
     expects: str | None = None
     why: str | None = None
     problem: str | None = None
+    confidence: Confidence | None = None
+    stopped: str | None = None
 
-    @field_validator("tool", "for_each", "expects", "why", "problem")
+    @field_validator("tool", "for_each", "expects", "why", "problem", "stopped")
     @classmethod
     def _encodable(cls, value: str | None) -> str | None:
         return encodable(value) if value else value
@@ -87,12 +92,14 @@ class Step(Frozen):
         return bindings.dependencies([self.for_each, self.args], known)
 
     def content(self) -> dict[str, Any]:
-        """The part that decides what the step does: `why` is left out, and whatever is empty."""
-        return self.model_dump(exclude={"why"}, exclude_defaults=True)
+        """The part that decides what the step does: `why` and `confidence` are left out, and whatever is empty."""
+        return self.model_dump(exclude={"why", "confidence"}, exclude_defaults=True)
 
     def to_prompt(self) -> str:
         """The step as one line of compact JSON, as a model writes it."""
-        return json.dumps(self.content(), ensure_ascii=False)
+        written = self.content()
+        written.pop("stopped", None)
+        return json.dumps(written, ensure_ascii=False)
 
 
 class StepChange(Frozen):
@@ -118,8 +125,8 @@ class Trajectory(Frozen):
     Attributes:
         steps: the steps in the order in which they run.
         parent: id of the trajectory that this one was made from.
-        operator: what made it: `plan`, `evolve`, `extend`, `rewrite`, `compose`, `messages` or
-            `given`.
+        operator: what made it: `plan`, `evolve`, `extend`, `rewrite`, `crossover`, `transfer`, `restructure`,
+            `compose`, `messages` or `given`.
 
     >>> first = Trajectory(steps=(Step(id="a", tool="search", args={"day": "Monday"}),))
     >>> second = first.replace_from(0, [Step(id="a", tool="search", args={"day": "Friday"})], operator="evolve")
@@ -257,6 +264,7 @@ class Trajectory(Frozen):
 
 FaultKind = Literal[
     "malformed_step",
+    "low_confidence",
     "unknown_tool",
     "bad_arguments",
     "unresolved_binding",

@@ -26,12 +26,15 @@ class OpenAIServer:
         engine: what answers; its `calls` count what was really answered by it.
         requests: the bodies of all requests so far.
         delay: seconds for which a request waits when the failure is `timeout`.
+        clarity: from an answer and a position in it to the confidence of the token there, the mean of minus its
+            `top_logprobs`; for requests that ask for log-probabilities.
     """
 
     def __init__(self, engine: OfflineEngine, *, delay: float = 1.0) -> None:
         self.engine = engine
         self.requests: list[dict[str, Any]] = []
         self.delay = delay
+        self.clarity: Callable[[str, int], float] = lambda text, place: 10.0
         self._failure: Failure | None = None
         self._when: Callable[[str], bool] = lambda prompt: True
         self._times = 0
@@ -95,6 +98,8 @@ def _handler(owner: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             else:
                 message = {"role": "assistant", "content": text}
                 choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
+                if body.get("logprobs"):
+                    choice["logprobs"] = _logprobs(text, body.get("top_logprobs", 0), owner.clarity)
                 self._json({**_head(body, "chat.completion"), "choices": [choice], "usage": _usage(answer, text)}, 200)
 
         def _stream(self, body: Mapping[str, Any], text: str, answer: Response) -> None:
@@ -132,6 +137,19 @@ def _handler(owner: OpenAIServer) -> type[BaseHTTPRequestHandler]:
 
 def _head(body: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return {"id": "chatcmpl-0", "object": kind, "created": 0, "model": body.get("model", "")}
+
+
+def _logprobs(text: str, count: int, clarity: Callable[[str, int], float]) -> dict[str, Any]:
+    """Tokens of four characters, each with its `count` alternatives, of which the first is the chosen one."""
+
+    def alternatives(place: int) -> list[float]:
+        return [-0.1, *([-(clarity(text, place) * count - 0.1) / (count - 1)] * (count - 1))] if count > 1 else []
+
+    content = []
+    for place in range(0, len(text), 4):
+        token = {"token": text[place : place + 4], "logprob": -0.1, "bytes": None}
+        content.append({**token, "top_logprobs": [{**token, "logprob": one} for one in alternatives(place)]})
+    return {"content": content}
 
 
 def _usage(answer: Response, text: str) -> dict[str, Any]:

@@ -29,6 +29,11 @@ PHASES = {
     "critique": {"faults"},
     "rewrite": {"steps"},
     "reflect": {"reflection"},
+    "act": {"thought", "step"},
+    "feedback": {"discussion", "advice"},
+    "react": {"next_thought", "next_tool_name", "next_tool_args"},
+    "extract": {"reasoning", "answer"},
+    "recombine": {"summary", "steps"},
 }
 """The output fields by which a prompt's phase is known; anything else composes."""
 

@@ -66,13 +66,16 @@ def gradient(
         return None
     first = left[0]
     # What else is known to be wrong is told along with it, to be mended in the same rewrite.
-    others = [
-        f"{other.step or 'at the end'}: {other.diagnosis}"
-        for other in left[1:]
-        if other.certain or other.kind == "missing_step"
-    ]
-    first = first.model_copy(update={"evidence": (*first.evidence, *others)[:_EVIDENCE]})
-    return Gradient.of(first, slice_of(execution, [first.step] if first.step else [], toolbox))
+    others = [other for other in left[1:] if other.certain or other.kind == "missing_step"]
+    told = [f"{other.step or 'at the end'}: {other.diagnosis}" for other in others]
+    position = min([first.position, *(other.position for other in others)])
+    first = first.model_copy(update={"position": position, "evidence": (*first.evidence, *told)[:_EVIDENCE]})
+    questioned: tuple[str, ...] = ()
+    if first.kind != "unexplained":
+        doubted = {suspect.step for suspect in suspects if suspect.kind != "unexplained"}
+        doubted.update(seen.step for seen in execution.observations if seen.status in ("error", "blocked"))
+        questioned = tuple(step.id for step in execution.trajectory.steps if step.id in doubted)
+    return Gradient.of(first, slice_of(execution, [first.step] if first.step else [], toolbox), questioned)
 
 
 def _ranked(clues: Sequence[Clue]) -> tuple[Suspect, ...]:

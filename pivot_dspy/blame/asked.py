@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pivot_dspy.blame.facts import Fact, Relation, canonical, overlap, same_field, show, words
 from pivot_dspy.blame.inquiry import Clue, Inquiry, Weight
 from pivot_dspy.blame.matching import Wanted, compare, fits
+from pivot_dspy.gradient import UNASKED
 from pivot_dspy.trajectory import Step
 
 
@@ -19,6 +20,7 @@ def clues(inquiry: Inquiry) -> Iterator[Clue]:
     for step_id, name in inquiry.matching.serves.items():
         yield from _omissions(inquiry, step_id, name)
     yield from _lacking(inquiry)
+    yield from _unasked(inquiry)
 
 
 # ------------------------------------------------------------------------------------------------------ contradictions
@@ -173,6 +175,15 @@ def _lacking(inquiry: Inquiry) -> Iterator[Clue]:
     for name in inquiry.violated:
         if name not in matching.lacking and name not in matching.serves.values():
             yield from _unattempted(inquiry, name)
+
+
+def _unasked(inquiry: Inquiry) -> Iterator[Clue]:
+    """Steps that take something though every requirement like theirs has its step: plan and requirements disagree."""
+    if not inquiry.matching.lacking:
+        for step_id in inquiry.matching.idle:
+            text = "it serves no requirement, and each has its step: it is one too many, or a requirement is missing"
+            correction = "leave the step out if the task does not ask for it"
+            yield inquiry.clue(step_id, UNASKED, Weight.UNASKED, text, correction)
 
 
 def _place(inquiry: Inquiry, name: str) -> int:

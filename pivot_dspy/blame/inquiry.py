@@ -21,6 +21,8 @@ class Weight:
 
     CERTAIN = 100
     """A fault that shows in the step as it is written."""
+    UNASKED = 82
+    """It takes something that no requirement asks for."""
     CONTRADICTION = 80
     """It selects by something else than a violated requirement asks, or fails and does so."""
     DISCONNECTED = 78

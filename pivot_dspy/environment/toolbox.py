@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, get_type_hints
@@ -86,7 +86,7 @@ class ToolSpec:
             problems = [f"cannot be validated: {type(error).__name__}: {error}"]
         raise ArgumentError(f"{self.name}: {'; '.join(problems[:4])}", self.signature)
 
-    def render(self, named: Named) -> str:
+    def render(self, named: Named, *, result: bool = True) -> str:
         """The call in one line: name, parameters with types and defaults, result type."""
         parts = []
         for name, schema in self.parameters.items():
@@ -99,11 +99,16 @@ class ToolSpec:
             else:
                 parts.append(f"{name}: {kind} = {json.dumps(default, ensure_ascii=False, default=str)}")
         gives = ""
-        if self.returns is not EMPTY:
+        if result and self.returns is not EMPTY:
             gives = f" -> {type_text(self.returns, named)}"
-        elif self.returns_schema:
+        elif result and self.returns_schema:
             gives = f" -> {schema_text(self.returns_schema)}"
         return f"{self.name}({', '.join(parts)}){gives}"
+
+    @property
+    def outline(self) -> str:
+        """The call without types: `find(query, limit?)`."""
+        return f"{self.name}({', '.join(name if name in self.required else f'{name}?' for name in self.parameters)})"
 
     @cached_property
     def signature(self) -> str:
@@ -167,11 +172,16 @@ class Toolbox:
                 raise ConfigurationError(f"orientation names {name!r}; it takes read tools without required arguments")
         return tuple(names)
 
-    def render_tools(self, *, brief: bool = False, last: Callable[[Named], str] | None = None) -> str:
+    def render_tools(
+        self, *, brief: bool = False, typed: Collection[str] | None = None, known: Collection[str] = (),
+        last: Callable[[Named], str] | None = None,
+    ) -> str:
         """The tools, one a line, then the record types that they use, each once.
 
         Args:
             brief: whether to leave descriptions out.
+            typed: names of the tools that are rendered with types; of the others only the parameters are named.
+            known: names of the tools whose results the prompt shows, so that their types need not stand there.
             last: renders one more line after the tools, and adds the types that it names.
         """
         named: Named = {}
@@ -181,7 +191,11 @@ class Toolbox:
             if spec.effect == "irreversible" and spec.preview is None:
                 effect = "  [irreversible: runs at commit, its result cannot be bound]"
             about = "" if brief or not spec.details else f"  # {spec.details}"
-            lines.append(f"- {spec.render(named)}{effect}{about}")
+            if typed is None or spec.name in typed:
+                call = spec.render(named, result=spec.name not in known)
+            else:
+                call = spec.outline
+            lines.append(f"- {call}{effect}{about}")
         if last is not None:
             lines.append(last(named))
         if named:

@@ -13,6 +13,8 @@ from pivot_dspy.offline.repair import cause
 from pivot_dspy.offline.shown import ShownStep, steps_in
 from pivot_dspy.trajectory import SUBMIT
 
+NOTHING = "Nothing stands out."
+
 _UNMET = re.compile(r"^(\w+): .*(NOT MET.*(?:\n  .*)?)", re.MULTILINE)
 """A requirement that a report says is not met, and the hint in the line below."""
 
@@ -24,7 +26,7 @@ def critique(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Di
 
 def reflect(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
     """The same faults, with the hints that the next trial will not be shown otherwise."""
-    return {"reflection": "\n".join(_faults(prompt, reference, rates, dice)) or "Nothing stands out."}
+    return {"reflection": "\n".join(_faults(prompt, reference, rates, dice)) or NOTHING}
 
 
 def _faults(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> Iterator[str]:

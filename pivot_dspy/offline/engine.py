@@ -64,11 +64,30 @@ class OfflineEngine:
       random one. AUDIT finds each requirement that was forgotten at this rate. CRITIQUE and REFLECT name, each at this
       rate, every step whose line says that it failed, every requirement that the report says is not met, a submit that
       is wanting, and where there is any of these, the first wrong or wanting step, as LOCALISE would.
+    - TRANSFER and RESTRUCTURE begin with the first trajectory that they show and take each step that another has right
+      over from there at the rate `heed`; the whole is then written as EVOLVE writes a suffix, `relapse` included. Plans
+      of one task share ids and outline here, which favours all that joins trajectories.
+    - ACT writes the first step of the reference that is not among those shown, with slips as PLAN, and takes up what
+      `revise` concludes at the rate `heed`. So are done again, under new ids, steps that are shown to have gone wrong
+      (as for EVOLVE, or by a failed step that reads them); so is done, once only steps that serve no requirement are
+      left, what `revise` proposes with the reference's own steps left out; so are averted slips that `siblings` show.
     - `relapse`: EVOLVE breaks a right step at this rate, by a slip as above, if the prompt makes it write the step
       again, as a rewrite of the whole does. What the prompt lets it `keep` never breaks.
     - `judge_error`: JUDGE turns a verdict round, or overlooks an unsupported claim, at this rate. Without error a
       requirement holds if its reference's truth stands in the observations, and claims are judged by the rule of
       `pivot_dspy.claims`.
+
+    Confidence, where a prompt asks for it in each step: drawn evenly from [0.6, 1] in a step that is as the reference
+    has it, and from [0.3, 0.9] in any other.
+
+    `dspy.Refine`: its OfferFeedback gets for every module what REFLECT would say of the attempt that it shows; a plan's
+    `hint_` counts as such a reflection.
+
+    `dspy.ReAct`: each turn makes the next call of the reference, its bindings resolved over the observations that are
+    shown; what is done is read from the thoughts ("Step a: ..."). A step over `for_each` becomes one call for each
+    element that a later step may still choose. Each call slips as a step of a plan does; what can then not be resolved
+    is made up. A call that has just failed, and one that a later step misses the result of, are made again as they
+    should be at the rate `heed`. It never looks at the whole again: `revise` is not asked.
 
     Randomness: at temperature 0 or None the same prompt gives the same answer, in every process. Above 0 it also
     depends on how many such calls with that prompt the engine has had, so that candidates differ.

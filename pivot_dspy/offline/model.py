@@ -5,25 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pivot_dspy.offline import answer, criticism, judging, planning, repair
+from pivot_dspy.offline import (
+    advising,
+    answer,
+    confiding,
+    criticism,
+    judging,
+    planning,
+    reacting,
+    recombining,
+    repair,
+    stepping,
+)
 from pivot_dspy.offline.noise import Dice, Rates
 from pivot_dspy.offline.prompt import Prompt
 from pivot_dspy.offline.reference import Reference, find
 
 _TOLD = frozenset(
     ("tools", "checks", "policy", "lessons", "known", "user_requirements", "requirements", "kept", "open_steps",
-     "report", "blame", "suspects", "observations", "submitted", "earlier_versions", "critique")
+     "report", "blame", "suspects", "observations", "submitted", "earlier_versions", "critique",
+     "trajectories", "reports", "steps_so_far", "holding", "siblings",
+     "hint_", "program_trajectory", "program_outputs", "trajectory")
 )  # fmt: skip
 """Sections that a refiner writes; the task's own inputs are the others."""
 
 
 def respond(prompt: Prompt, references: Sequence[Reference], rates: Rates, rollout: int | None) -> str:
     """The answer to `prompt`, the same for the same prompt, rates and rollout."""
-    task = "\n".join(text for name, text in prompt.sections.items() if name not in _TOLD)
+    shown = [text for name, text in prompt.sections.items() if name not in _TOLD]
+    task = "\n".join([*shown, advising.task_in(prompt)])
     reference = find(references, (task, prompt.question))
     # The rates are thresholds and no part of the key: a model that errs more errs wherever a better one does.
     dice = Dice(str(rates.seed), prompt.text, str(rollout))
-    return answer.write(prompt, _values(prompt, reference, rates, dice))
+    values = confiding.confide(_values(prompt, reference, rates, dice), prompt, reference, dice)
+    return answer.write(prompt, values)
 
 
 def _values(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
@@ -31,14 +46,24 @@ def _values(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dic
     asks = prompt.asks
     if {"requirements", "steps"} <= asks:
         return planning.plan(prompt, reference, rates, dice)
+    if {"summary", "steps"} <= asks:
+        return recombining.recombine(prompt, reference, rates, dice)
     if "steps" in asks:
         return repair.rewrite(prompt, reference, rates, dice)
     if {"diagnosis", "step", "correction"} <= asks:
         return repair.localise(prompt, reference, rates, dice)
+    if {"thought", "step"} <= asks:
+        return stepping.act(prompt, reference, rates, dice)
     if "faults" in asks:
         return criticism.critique(prompt, reference, rates, dice)
     if "reflection" in asks:
         return criticism.reflect(prompt, reference, rates, dice)
+    if {"discussion", "advice"} <= asks:
+        return advising.advise(prompt, reference, rates, dice)
+    if {"next_thought", "next_tool_name"} <= asks:
+        return reacting.act(prompt, reference, rates, dice)
+    if "reasoning" in asks and "trajectory" in prompt.sections:
+        return reacting.extract(prompt, reference)
     if "verdicts" in asks:
         return judging.judge(prompt, reference, rates, dice)
     if "changes" in asks:

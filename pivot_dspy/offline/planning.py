@@ -22,7 +22,9 @@ def plan(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) 
     """Requirements and steps; of an unknown task, no requirement and nothing but an empty submit."""
     if reference is None:
         return {"requirements": [], "steps": [{"id": SUBMIT, "tool": SUBMIT, "args": {}}]}
-    steps, warned = _reconsidered(reference, prompt.section("lessons"), rates, dice)
+    hint = prompt.section("hint_")  # of dspy.Refine, which calls no trial by its number
+    told = f"{prompt.section('lessons')}\n- Trial 1:\n{hint}" if hint else prompt.section("lessons")
+    steps, warned = _reconsidered(reference, told, rates, dice)
     steps = written(steps, prompt, rates, dice, warned)
     return {"requirements": requirements(prompt, reference, rates, dice), "steps": steps}
 

@@ -83,9 +83,14 @@ def read(request: Request) -> Prompt:
     outputs = tuple(Field(name, kind, notes.get(name, "")) for name, kind in _FIELD.findall(listed[2]))
     names = [name for name, _ in _FIELD.findall(listed[1])]
     body = question[: question.rfind(_REMINDER)] if _REMINDER in question else ""
-    sections = dict(_tagged(body, names) if adapter == "xml" else _headed(body, names))
+    sections = sections_in(adapter, body, names)
     instructions = system.partition(_OBJECTIVE)[2] or system
     return Prompt(adapter, everything, question, instructions, outputs, sections)
+
+
+def sections_in(adapter: Adapter, text: str, names: list[str]) -> dict[str, str]:
+    """The sections of a text that an adapter wrote, by name, in the order of `names`."""
+    return dict(_tagged(text, names) if adapter == "xml" else _headed(text, names))
 
 
 def _text(content: Any) -> str:
@@ -112,7 +117,7 @@ def _headed(text: str, names: list[str]) -> Iterator[tuple[str, str]]:
         if match:
             found.append((name, match.start(), match.end()))
             position = match.end()
-    for (name, _, start), following in zip(found, [*found[1:], None], strict=True):
+    for (name, _, start), following in zip(found, [*found[1:], None], strict=False):
         yield name, text[start : following[1] if following else len(text)].strip()
 
 
@@ -125,7 +130,7 @@ def _tagged(text: str, names: list[str]) -> Iterator[tuple[str, str]]:
         if match:
             opened.append((name, match.start(), match.end()))
             position = match.end()
-    for (name, _, start), following in zip(opened, [*opened[1:], None], strict=True):
+    for (name, _, start), following in zip(opened, [*opened[1:], None], strict=False):
         inside = text[start : following[1] if following else len(text)]
         end = inside.rfind(f"</{name}>")
         yield name, inside[: end if end >= 0 else len(inside)].strip()

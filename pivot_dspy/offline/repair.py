@@ -10,7 +10,7 @@ from pivot_dspy.offline.noise import Dice, Rates
 from pivot_dspy.offline.planning import written
 from pivot_dspy.offline.prompt import Prompt
 from pivot_dspy.offline.reference import Reference
-from pivot_dspy.offline.shown import ShownStep, kept_in, names, same, shared, steps_in, unmet_in
+from pivot_dspy.offline.shown import ShownStep, kept_in, names, open_in, same, shared, steps_in, unmet_in
 from pivot_dspy.offline.slips import Surroundings, WrittenStep, spoil
 from pivot_dspy.trajectory import SUBMIT
 
@@ -107,7 +107,7 @@ class _Rewriting:
     def _of_open(self, step: ShownStep) -> WrittenStep | None:
         """The step as it is to be written; None where it is left out."""
         right = self.right.get(step.id)
-        if right is not None and same(step.written, right):
+        if right is not None and (step.brief and not self._pointed_at(step.id) or same(step.written, right)):
             return {"keep": step.id}
         if self._named(step.id, step) and self._heeds("repair", step.id):
             self.changed.append(step.id)
@@ -137,9 +137,11 @@ class _Rewriting:
         """Whether the feedback names the step, its own line says that it failed, or what it serves is not met."""
         if step is not None and step.failed:
             return True
-        if step_id in self.revised or self.unmet.intersection(self.reference.requirements_of(step_id)):
-            return True
-        return names(f"{self.feedback}\n{self.outcomes}", step_id, self.blame)
+        return self._pointed_at(step_id) or bool(self.unmet.intersection(self.reference.requirements_of(step_id)))
+
+    def _pointed_at(self, step_id: str) -> bool:
+        """Whether the feedback names the step, or the task's own reasoning over it concludes that it has to change."""
+        return step_id in self.revised or names(f"{self.feedback}\n{self.outcomes}", step_id, self.blame)
 
     def _heeds(self, *labels: str) -> bool:
         return self.dice.falls(self.rates.heed, *labels)
@@ -164,7 +166,7 @@ class _Rewriting:
 def _open(prompt: Prompt) -> tuple[str, list[ShownStep]]:
     """The section that shows the steps to rewrite, and those steps."""
     for name in sorted(prompt.sections, key=lambda name: name != "open_steps"):
-        shown = [] if name in _NOT_FEEDBACK else steps_in(prompt.sections[name])
+        shown = [] if name in _NOT_FEEDBACK else open_in(prompt.sections[name])
         if shown:
             return name, shown
     return "open_steps", []

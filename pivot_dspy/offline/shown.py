@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 _ARROW = " -> "
 _KEPT = re.compile(r"^(\w+) \S+ -> ", re.MULTILINE)
+_BRIEF = re.compile(r"^(\w+) (\S+) -> (.*)$")
 _UNMET = re.compile(r"^(\w+): .*NOT MET", re.MULTILINE)
 _LISTED = re.compile(r"\bsteps? ((?:['\"`$]*\w+['\"`]*(?:, and |, | and )?)+)", re.IGNORECASE)
 _POINTED = r"(?:\$|\b(?:step|called|result of|id|named|after|before|add) ['\"`$]*){name}\b"
@@ -20,6 +21,7 @@ class ShownStep(NamedTuple):
     id: str
     written: dict[str, Any]
     outcome: str
+    brief: bool = False  # without its arguments
 
     @property
     def failed(self) -> bool:
@@ -36,6 +38,15 @@ def steps_in(text: str) -> list[ShownStep]:
             found.append(ShownStep(step["id"], step, line[end:].removeprefix(_ARROW)))
         elif found:
             found[-1] = found[-1]._replace(outcome=f"{found[-1].outcome}\n{line}")
+    return found
+
+
+def open_in(text: str) -> list[ShownStep]:
+    """As `steps_in`, with the steps that stand there without their arguments: `id tool -> ` and what came of it."""
+    found = []
+    for line in text.splitlines():
+        brief = _BRIEF.match(line)
+        found += [ShownStep(brief[1], {"id": brief[1], "tool": brief[2]}, brief[3], True)] if brief else steps_in(line)
     return found
 
 

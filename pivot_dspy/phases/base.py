@@ -11,17 +11,22 @@ from pydantic import ValidationError
 
 from pivot_dspy._drive import Effect, Steps, adrive, drive
 from pivot_dspy.bindings import ITEM
+from pivot_dspy.confidence import Confidence
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.trajectory import SUBMIT, Step
 
-STEP_FORM = """\
-A step is {"id": "a", "tool": NAME, "args": {...}}, with a short id of its own. In args, a string with $ID in it is \
-a JMESPath expression over the results of earlier steps, evaluated when the step runs:
+STEP_BASICS = """\
+A step is {"id": "a", "tool": NAME, "args": {...}}, with a short id of its own. A string with $ID in args is a \
+JMESPath expression over the results of earlier steps, evaluated when the step runs:
 "$a.ids", "$b.products[?size=='L' && price < `500`].id", "min_by($b.products[?contains(name, 'Cap')], &price).id".
 Inside [? ] names are fields of the element; other steps cannot be reached there. Text stands in '' and numbers in ``; \
 text compares exactly, case included; a field that begins with a digit stands in "": stars."5_star". $$ is a dollar.
-"for_each": "$b.products[?price < `500`]" beside args runs the step once for each element, which is $item; its result \
-is then the list [{"item": element, "result": what the call returned}, ...].
+"for_each": "$b.products[?price < `500`]" beside args runs the step once for each element, $item; its result is then \
+the list [{"item": element, "result": what the call returned}, ...]."""
+"""What has to be known to mend steps that are shown."""
+
+STEP_FORM = f"""\
+{STEP_BASICS}
 A binding that gives nothing, or an empty list, fails its step; only steps that depend on a failed one do not run.
 "expects": "length(ids) > `1`" is a condition on the step's own result, for what would go wrong without failing."""
 
@@ -154,6 +159,8 @@ def _read(entry: Any, number: int, base: Mapping[str, Step]) -> Step:
     if not isinstance(args, (Mapping, type(None))):
         return Step(id=name, tool=tool, problem=f"args is an object of named arguments, not {args!r:.200}")
     fields = {key: entry[key] for key in ("for_each", "expects", "why") if isinstance(entry.get(key), str)}
+    if isinstance(entry.get("confidence"), Confidence):  # put there by a gate; without one, nobody asked for it
+        fields["confidence"] = entry["confidence"]
     for key in ("for_each", "expects"):
         if entry.get(key) and key not in fields:
             return Step(id=name, tool=tool, problem=f"{key} is an expression in a string, not {entry[key]!r:.200}")

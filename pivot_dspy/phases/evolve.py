@@ -12,25 +12,27 @@ from pivot_dspy._drive import Steps
 from pivot_dspy.catalogue import Catalogue
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.gradient import Gradient
-from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps, with_task
+from pivot_dspy.phases.base import STEP_BASICS, Phase, ask, read_steps, with_task
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution, Trajectory
+
+NOTHING = "none: add what is missing"
 
 
 class RewriteSuffix(dspy.Signature):  # type: ignore[misc]
     __doc__ = f"""A planned trajectory of tool calls was run in a safe copy of the environment. Repair it from the \
 blamed step on.
 
-`kept` stays as it is and is not yours to change; its results can be bound. `open_steps` are the steps to rewrite, \
-each with what came of it. Change only what has to change: write {{"keep": ["ID", ...]}} for steps that stay; what you \
-leave out is dropped, and what is missing may be put before or between. {STEP_FORM}
+`kept` stays as it is; its results can be bound. `open_steps` follow it, each with what came of it; nothing is known \
+against those without arguments. Write {{"keep": ["ID", ...]}} for steps that stay; what you leave out is dropped, and \
+what is missing may be put before or between. {STEP_BASICS}
 An id that stands in a result or in `report` may be written as it is. First say in `diagnosis`, in a sentence or \
 two, what went wrong and what will mend it; then write `steps`, all that follow the kept ones, up to submit."""
 
     tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
     known: str = dspy.InputField(desc="already read; no need to call it again")
-    kept: str = dspy.InputField(desc="steps before the blamed one, in brief")
-    open_steps: str = dspy.InputField(desc="one a line: step -> what came of it")
+    kept: str = dspy.InputField()
+    open_steps: str = dspy.InputField()
     report: str = dspy.InputField()
     blame: str = dspy.InputField(desc="where the cause seems to lie")
     diagnosis: str = dspy.OutputField()
@@ -62,15 +64,16 @@ class Evolve(Phase):
     ) -> Steps[dspy.Prediction]:
         parent = execution.trajectory
         locus = gradient.locus
+        report = digest.report(execution, requirements, findings)
         written = yield from ask(
             self.predict,
             config,
             tools=catalogue.tools_brief,
             known=catalogue.known,
             kept=digest.kept_steps(execution, locus, environment),
-            open_steps=digest.open_steps(execution, locus, environment) or "none: add what is missing",
-            report=digest.report(execution, requirements, findings),
-            blame=digest.blame(gradient),
+            open_steps=digest.open_steps(execution, locus, environment, gradient.questioned) or NOTHING,
+            report=report,
+            blame=digest.blame(gradient, told=report),
             **inputs,
         )
         prefix = parent.steps[:locus]

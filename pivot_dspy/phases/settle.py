@@ -88,11 +88,13 @@ class Audit(Phase):
         toolbox: Toolbox,
         requirements: Requirements,
         findings: Sequence[Finding] = (),
+        config: Mapping[str, Any] | None = None,
     ) -> Steps[dspy.Prediction]:
         broken = {finding.requirement: finding.evidence for finding in findings if finding.uncheckable}
         lines = [" - ".join(filter(None, (_line(item), broken.get(item.id)))) for item in requirements.items]
         said = yield from ask(
             self.predict,
+            config,
             checks=catalogue.checks,
             policy=catalogue.policy,
             known=catalogue.known,

@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 from pivot_dspy.budget import Budget, Ledger
 from pivot_dspy.history import Event
+from pivot_dspy.trajectory import Trajectory
+
+Gate = Callable[[Trajectory, Callable[[Event], None]], Trajectory]
+"""Looks at what a model proposes before it is run, and gives it back with what may not run marked; may tell an event."""
 
 
 class Account:

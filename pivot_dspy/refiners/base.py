@@ -22,6 +22,7 @@ from pivot_dspy.phases.inspect import Inspect
 from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.phases.verify import Verdict, Verify
+from pivot_dspy.refiners.account import Gate
 from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.refiners.result import RESERVED, Committer, Refined, refined
 from pivot_dspy.requirements import Requirement, given
@@ -124,6 +125,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         requirements: Iterable[Requirement | str | Mapping[str, Any]] = (),
         commit: bool = False,
         budget: Budget | None = None,
+        _gate: Gate | None = None,
         **inputs: Any,
     ) -> Steps[Refined]:
         if trajectory is not None and not isinstance(trajectory, Trajectory):
@@ -152,6 +154,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             budget=_budget(budget) or self._budget,
             weights=self._weights,
             on_event=self._on_event,
+            gate=_gate,
         )
         try:
             yield from episode.orient()

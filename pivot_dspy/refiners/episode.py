@@ -17,12 +17,12 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.source import Source
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import Run, execute
-from pivot_dspy.gradient import Gradient
+from pivot_dspy.gradient import NEW_TOOL, Gradient
 from pivot_dspy.history import Event
 from pivot_dspy.loss import Weights
 from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, inspect
 from pivot_dspy.phases.verify import Judgement, Verdict
-from pivot_dspy.refiners.account import Account
+from pivot_dspy.refiners.account import Account, Gate
 from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, given
 from pivot_dspy.trajectory import Step, Trajectory
 
@@ -70,8 +70,10 @@ class Episode(Account):
         budget: Budget,
         weights: Weights,
         on_event: Callable[[Event], None] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         super().__init__(budget, on_event)
+        self.gate = gate
         self.phases = phases
         self.source = source
         self.signature = signature
@@ -114,6 +116,7 @@ class Episode(Account):
             policy=environment.policy,
             vocabulary=environment.vocabulary,
             known="\n".join(lines),
+            read=names,
         )
 
     def require_room_for_a_plan(self) -> None:
@@ -182,7 +185,7 @@ class Episode(Account):
         self._settle(said.requirements)
         self.tell(Event(kind="settle", requirements=self.requirements))
 
-    def audit(self, incumbent: Candidate | None = None) -> Steps[bool]:
+    def audit(self, incumbent: Candidate | None = None, rollout: int = 0) -> Steps[bool]:
         """One look at the settled requirements for what is missing or misread; each change is a recorded amendment.
 
         Returns whether anything was amended.
@@ -190,6 +193,7 @@ class Episode(Account):
         said = yield from self.ask(
             "audit", self.phases.audit, inputs=self.inputs, catalogue=self.catalogue, toolbox=self.toolbox,
             requirements=self.requirements, findings=incumbent.inspection.findings if incumbent else (),
+            config=sampled(rollout),
         )
         new = said.requirements.amendments[len(self.requirements.amendments) :]
         self.requirements = said.requirements
@@ -274,7 +278,7 @@ class Episode(Account):
             "evolve",
             self.phases.evolve,
             inputs=self.inputs,
-            catalogue=self.catalogue,
+            catalogue=self._needed(incumbent, gradient),
             execution=incumbent.inspection.execution,
             environment=self.root.environment,
             requirements=self.requirements,
@@ -285,6 +289,21 @@ class Episode(Account):
         self.tell(Event(kind="evolve", trajectory=said.trajectory, diagnosis=said.diagnosis))
         child: Trajectory = said.trajectory
         return child
+
+    def _needed(self, incumbent: Candidate, gradient: Gradient) -> Catalogue:
+        """What a repair has to know of the tools: types of those that the plan and the blame name, where it is not a
+        tool that is wanting."""
+        if gradient.kind in NEW_TOOL or not gradient.questioned:
+            return self.catalogue
+        said = gradient.to_text()
+        by_id = {step.id: step for step in incumbent.trajectory.steps}
+        typed = {by_id[name].tool for name in gradient.questioned}
+        typed.update(name for name in self.toolbox.tools if name in said)
+        reads = incumbent.trajectory.dependencies()
+        bound = {by_id[one].tool for name in gradient.questioned for one in reads[name] if one in by_id}
+        read = [name for name in self.toolbox.tools if name not in bound]
+        tools = catalogue.brief(self.toolbox, self.signature, read=read, typed=typed | bound)
+        return self.catalogue.model_copy(update={"tools_brief": tools})
 
     def compose(self, incumbent: Candidate) -> Steps[Trajectory]:
         """The incumbent with its missing outputs worded from the observations."""
@@ -327,6 +346,8 @@ class Episode(Account):
             except (LMError, AdapterParseError) as error:
                 self._failed(phase, error)
                 raise ModelFailed(f"{phase}: {_said(error)}") from error
+        if self.gate is not None and isinstance(said.get("trajectory"), Trajectory):
+            said.trajectory = self.gate(said.trajectory, self.tell)
         return said
 
     def _failed(self, phase: str, error: Exception) -> None:

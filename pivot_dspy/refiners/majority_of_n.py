@@ -9,6 +9,7 @@ import dspy
 
 from pivot_dspy._drive import Steps
 from pivot_dspy._json import plain
+from pivot_dspy.confidence import lowest
 from pivot_dspy.environment.source import EnvironmentLike
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.history import Event
@@ -22,12 +23,12 @@ class MajorityOfN(Attempts):
     """Sample `N` plans at temperature 1, run each, and take the answer that most of them submit.
 
     Source: self-consistency (arXiv 2203.11171); `dspy.majority`. A vote is the submitted outputs as canonical JSON; all
-    count alike, and one with outputs missing counts only where no other does. A tie goes to the lower loss, then to the
-    earlier plan; so is the trajectory chosen among those that agree. Events `elect` tell who is ahead. Ours departs
-    from the source in the temperature (1 as for the other refiners; 0.5 to 0.7 there), in the number (40 there, which
-    no budget for agents pays for), and in that it stops when the plans that are left cannot change the outcome. The
-    vote alone decides: the loss of what is returned may be larger than another's, and so there is one acceptance, at
-    the end.
+    count alike (but see `ConfidenceGate`), and one with outputs missing counts only where no other does. A tie goes to
+    the lower loss, then to the earlier plan; so is the trajectory chosen among those that agree. Events `elect` tell
+    who is ahead. Ours departs from the source in the temperature (1 as for the other refiners; 0.5 to 0.7 there), in
+    the number (40 there, which no budget for agents pays for), and in that it stops when the plans that are left cannot
+    change the outcome. The vote alone decides: the loss of what is returned may be larger than another's, and so there
+    is one acceptance, at the end.
 
     Args:
         N: plans at most.
@@ -99,16 +100,24 @@ def _ballot(candidate: Candidate) -> str | None:
 
 
 def _decided(votes: dict[str | None, list[Candidate]], left: int) -> bool:
-    counts = sorted((len(group) for ballot, group in votes.items() if ballot is not None), reverse=True)
-    return bool(counts) and counts[0] > (counts[1] if len(counts) > 1 else 0) + left
+    weights = sorted((_weight(group) for ballot, group in votes.items() if ballot is not None), reverse=True)
+    # No stated confidence is above 1; of those of tokens, what is still to come is taken to be no larger than what came.
+    largest = max(1.0, *(_weight([one]) for group in votes.values() for one in group)) if weights else 1.0
+    return bool(weights) and weights[0] > (weights[1] if len(weights) > 1 else 0) + left * largest
 
 
 def _elected(votes: dict[str | None, list[Candidate]]) -> tuple[Candidate, int]:
     """The winner and how many agree with it. `min` and `sorted` are stable, so that ties go to the earlier plan."""
     groups = [group for ballot, group in votes.items() if ballot is not None] or list(votes.values())
-    best = [(-len(group), min(group, key=_total)) for group in groups]
-    count, winner = min(best, key=lambda pair: (pair[0], _total(pair[1])))
-    return winner, -count
+    best = [(-_weight(group), min(group, key=_total), len(group)) for group in groups]
+    _, winner, count = min(best, key=lambda entry: (entry[0], _total(entry[1])))
+    return winner, count
+
+
+def _weight(group: list[Candidate]) -> float:
+    """What the votes of a group weigh: the lowest confidence of each where a gate rates them, and else one each."""
+    known = [lowest(step.confidence for step in candidate.trajectory.steps) for candidate in group]
+    return sum(1.0 if one is None else one.value for one in known)
 
 
 def _total(candidate: Candidate) -> float:

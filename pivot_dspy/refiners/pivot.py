@@ -11,7 +11,7 @@ import dspy
 from pivot_dspy._drive import Steps
 from pivot_dspy.environment.source import EnvironmentLike
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.gradient import Gradient
+from pivot_dspy.gradient import UNASKED, Gradient
 from pivot_dspy.history import Event
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Refiner
@@ -54,8 +54,8 @@ class Pivot(Refiner):
         candidates: plans to begin with; the best one is refined.
         max_iters: rewrites at most.
         patience: rewrites in a row that were not accepted before giving up.
-        audit: when one more call looks for missing or misread requirements: `stuck`, before giving up, since
-            requirements that were misread are the one failure that no rewrite mends; `always`, before anything is
+        audit: when one more call looks for missing or misread requirements, the one failure that no rewrite mends:
+            `stuck`, where there is reason to doubt them, and once more before giving up; `always`, before anything is
             rewritten; or `never`.
 
     The remaining arguments are those of `Refiner`. A call takes the signature's inputs and, by keyword, `trajectory`
@@ -99,11 +99,10 @@ class Pivot(Refiner):
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
         incumbent = yield from self._start(episode, given)
         tried = Tried()
-        audited = self.audit_when != "stuck"
+        early = late = self.audit_when == "stuck"
         composed: set[str] = set()
         verdict: Verdict | None = None
         for rewrites_left in range(self.max_iters, -1, -1):
-            gradient: Gradient | None = None
             stuck = not rewrites_left or tried.failures >= self.patience
             if self._composable(incumbent, tried, composed, stuck) and not episode.spent():
                 composed.add(incumbent.trajectory.id)
@@ -114,23 +113,21 @@ class Pivot(Refiner):
                     break
             if not rewrites_left or episode.spent():
                 break
-            misread = not audited and episode.misread(incumbent)
-            if tried.failures < self.patience and not misread:
+            gradient: Gradient | None = None
+            if tried.failures < self.patience:
                 gradient = yield from self._blamed(episode, incumbent, tried, verdict)
+            doubtful = gradient is None or self._in_doubt(episode, incumbent, gradient, tried, early)
+            if doubtful and (early or late) and not incumbent.loss.perfect and not episode.spent():
+                # What is asked for was perhaps misread. One look is kept for when nothing else is left to try.
+                amended = yield from self._amended(episode, incumbent, rollout=int(not early))
+                early, late = False, early and late
+                if amended is not None:
+                    incumbent, tried, verdict = amended, Tried(), None
+                if amended is not None or gradient is None:
+                    continue
             if gradient is None:
-                # Every suspect was refuted, or patience is at an end, or a check cannot be made as it is written: then
-                # what is asked for was perhaps misread.
-                amended = None
-                if not audited and not incumbent.loss.perfect and not episode.spent():
-                    audited = True
-                    amended = yield from self._amended(episode, incumbent)
-                if amended is None and misread:
-                    continue  # the rest can still be mended
-                if amended is None:
-                    episode.tell(Event(kind="stop", message="no suspect is left"))
-                    break
-                incumbent, tried, verdict = amended, Tried(), None
-                continue
+                episode.tell(Event(kind="stop", message="no suspect is left"))
+                break
             if not episode.affords_rewrite():
                 break
             better = yield from self._step(episode, incumbent, gradient, tried)
@@ -155,10 +152,19 @@ class Pivot(Refiner):
         episode.tell(Event(kind="gradient", gradient=gradient, trajectory=incumbent.trajectory))
         return gradient
 
-    def _amended(self, episode: Episode, incumbent: Candidate) -> Steps[Candidate | None]:
+    def _in_doubt(
+        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried, unaudited: bool
+    ) -> bool:
+        """Whether the requirements may be at fault rather than the steps: a check cannot be made as it is written, the
+        plan does what nothing asks for, or every step ran and the model, shown the blame, kept them all."""
+        if tried.rollout(gradient) and not incumbent.inspection.execution.discrepancies:
+            return True
+        return unaudited and (gradient.kind == UNASKED or episode.misread(incumbent))
+
+    def _amended(self, episode: Episode, incumbent: Candidate, rollout: int) -> Steps[Candidate | None]:
         """The incumbent measured by audited requirements; None where the audit changed nothing."""
         try:
-            changed = yield from episode.audit(incumbent)
+            changed = yield from episode.audit(incumbent, rollout)
         except ModelFailed:
             return None
         return (yield from episode.measure_again(incumbent)) if changed else None

@@ -14,13 +14,17 @@ from hypothesis import strategies as st
 from pivot_dspy import (
     BestOfN,
     Budget,
+    ConfidenceGate,
+    DspyRefine,
     Event,
     MajorityOfN,
     Pivot,
     PlanExecute,
     PlanningFailed,
+    ReAct,
     Refined,
     Reflexion,
+    SelfEvolution,
     SelfRefine,
     Trajectory,
 )
@@ -31,6 +35,7 @@ from pivot_dspy.execution import execute
 from pivot_dspy.history import accepted_losses
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.offline import offline_lm
+from tests.acting import acted
 from tests.offline.rooms import REQUEST as ROOM
 from tests.offline.rooms import Book, Rooms
 from tests.offline.rooms import reference as room_reference
@@ -39,6 +44,11 @@ from tests.refiners.test_base import answers, state_of
 from tests.refiners.test_pivot_properties import BROKEN, conversations, told
 from tests.scripted import Calls, Store, plan, scripted
 
+
+def gated(*args, **options):
+    return ConfidenceGate(BestOfN(*args, **options), 0.5)
+
+
 REFINERS = {
     "pivot": Pivot,
     "plan-execute": PlanExecute,
@@ -46,6 +56,10 @@ REFINERS = {
     "majority-of-n": MajorityOfN,
     "self-refine": SelfRefine,
     "reflexion": Reflexion,
+    "dspy-refine": DspyRefine,
+    "react": ReAct,
+    "self-evolution": SelfEvolution,
+    "confidence-gate": gated,
 }
 every = pytest.mark.parametrize("kind", list(REFINERS.values()), ids=list(REFINERS))
 OFTEN = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -60,6 +74,14 @@ more = st.fixed_dictionaries(
             max_size=4,
         ),
         "rewrite": st.lists(rewrites.map(lambda steps: {"steps": steps}) | BROKEN, max_size=4),
+        "recombine": st.lists(rewrites.map(lambda steps: {"summary": "x", "steps": steps}) | BROKEN, max_size=3),
+        "feedback": st.lists(
+            st.sampled_from(["N/A", "Step a: use L."]).map(
+                lambda said: {"discussion": "x", "advice": {"plan.predict": said}}
+            )
+            | BROKEN,
+            max_size=3,
+        ),
         "reflect": st.lists(
             st.sampled_from(["", "Step a: use L."]).map(lambda said: {"reflection": said}) | BROKEN, max_size=3
         ),
@@ -76,7 +98,11 @@ budgets = st.none() | st.builds(
 
 def attempt(kind, said, calls, budget=None, **options):
     made = kind("request -> answer", lambda: Store(calls), timeout=None, budget=budget, **options)
-    return made, scripted(**said)
+    return made, speaking(kind, **said)
+
+
+def speaking(kind, **said):
+    return scripted(**(acted(said) if kind is ReAct else said))
 
 
 @every
@@ -166,7 +192,7 @@ def test_the_same_seed_gives_the_same_result_on_the_offline_model(kind, seed):
 def test_threads_share_a_module_and_a_call_leaves_nothing_on_it(kind):
     module = kind("question -> answer", Store)
     before = state_of(module)
-    with dspy.context(lm=scripted(plan=answers)), ThreadPoolExecutor(8) as pool:
+    with dspy.context(lm=speaking(kind, plan=answers)), ThreadPoolExecutor(8) as pool:
         contexts = [copy_context() for _ in range(8)]
         calls = [pool.submit(c.run, module, question=f"Buy p{n % 4 + 1}") for n, c in enumerate(contexts)]
         results = [call.result() for call in calls]
@@ -176,13 +202,12 @@ def test_threads_share_a_module_and_a_call_leaves_nothing_on_it(kind):
 
 @every
 def test_one_plan_is_enough_where_it_is_right_and_a_budget_below_it_is_refused(kind):
-    made, lm = attempt(kind, {"plan": lambda _: plan(RIGHT, [LARGE, ONE])}, Calls())
     seen: list[Event] = []
-    made._on_event = seen.append
+    made, lm = attempt(kind, {"plan": lambda _: plan(RIGHT, [LARGE, ONE])}, Calls(), on_event=seen.append)
     with dspy.context(lm=lm):
         result = made(request=REQUEST)
         assert result.verified and result.answer == "p2" and seen == list(result.history)
-        assert lm.engine.count() == (3 if kind is MajorityOfN else 1)
+        assert lm.engine.count() == {MajorityOfN: 3, ReAct: 6}.get(kind, 1)
         with pytest.raises(ConfigurationError, match=r"does not pay for one plan.*raise Budget\(tokens"):
             made(request=REQUEST, budget=Budget(tokens=50))
 
@@ -211,6 +236,11 @@ def test_outputs_that_are_left_open_are_composed(kind):
 @every
 def test_every_phase_is_a_predictor_that_optimizers_see(kind):
     made = kind("request -> answer", Store)
-    own = {SelfRefine: ["critique.predict", "rewrite.predict"], Reflexion: ["reflect.predict"]}.get(kind, [])
+    own = {
+        SelfRefine: ["critique.predict", "rewrite.predict"],
+        Reflexion: ["reflect.predict"],
+        ReAct: ["react", "extract.predict"],
+        SelfEvolution: ["critique.predict", "rewrite.predict", "transfer.predict", "restructure.predict"],
+    }.get(kind, [])
     assert [name for name, _ in made.named_predictors()][7:] == own
-    assert made.deepcopy().plan is not made.plan
+    assert not {*map(id, made.deepcopy().predictors())} & {*map(id, made.predictors())}

@@ -137,12 +137,36 @@ def test_where_it_is_stuck_the_requirements_are_audited_and_the_incumbent_measur
     assert accepted_losses(result.history) == [0.0]
 
 
-def test_an_audit_that_finds_nothing_ends_it():
+def test_audits_that_find_nothing_end_it():
     result, engine, _ = run(
         plan=plan(RIGHT, [{"id": "R1", "check": "item", "args": {"color": "green"}}]),
         evolve=UNCHANGED, pivot={"patience": 2},
     )  # fmt: skip
-    assert not result.verified and engine.count("audit") == 1
+    # The model kept its steps, so that the requirements are looked at before it is asked again, and at the very end.
+    asked = [prompt.phase for prompt in engine.prompts]
+    assert not result.verified and asked == ["plan", "evolve", "audit", "evolve", "audit"]
+
+
+def test_a_step_that_nothing_asks_for_has_the_requirements_audited_before_any_rewrite():
+    kinds_of = {"R1": {"color": "red", "size": "M"}, "R2": {"color": "blue"}, "R3": {"name": "Rain Coat"}}
+    asked = [{"id": name, "check": "item", "args": args} for name, args in kinds_of.items()]
+    one_each = {"id": "O", "check": "only", "args": {"count": 2}}
+    steps = [
+        step("f", "find"),
+        step("d", "details", ids="$f.ids"),
+        step("a", "add", product_id="$d[?color=='red' && size=='M'].id | [0]"),
+        step("b", "add", product_id="$d[?color=='blue'].id | [0]"),
+        step("c", "add", product_id="$d[?name=='Rain Coat'].id | [0]"),
+        step("submit", "submit", answer="$c.items[0]"),
+    ]
+    result, engine, _ = run(
+        plan=plan(steps, [*asked[:2], one_each]),
+        audit={"changes": [{**asked[2], "reason": "the request asks for a coat"},
+                           {**one_each, "args": {"count": 3}, "reason": "three things are asked for"}]},
+    )  # fmt: skip
+    blamed = [event.gradient for event in result.history if event.gradient is not None]
+    assert [(gradient.kind, gradient.step) for gradient in blamed] == [("unasked_step", "c")]
+    assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "audit"]
 
 
 # ------------------------------------------------------------------------------------------------- a given trajectory

@@ -1,0 +1,155 @@
+"""How sure a model is of the steps that it writes: as it states, or as the log-probabilities of its tokens tell.
+
+DeepConf, arXiv 2508.15260: token, group and lowest group confidence. A token's confidence is not a probability: it is
+larger where the model's choice was clearer, and only ever compared with others of the same model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Source = Literal["stated", "tokens"]
+
+_LEAST = -100.0
+"""Log-probabilities are cut off here; providers write -9999 or -inf for what has next to none."""
+
+
+class Confidence(BaseModel):
+    """The confidence in one step.
+
+    Attributes:
+        value: in [0, 1] if `stated`; if from `tokens`, a mean of token confidences, at least 0.
+        source: who says so: the model in so many words, or the log-probabilities of its tokens.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    source: Source = "stated"
+
+
+def read_stated(value: Any) -> Confidence | None:
+    """What a model wrote as the confidence of a step, a number from 0 to 1 or its text; None for anything else.
+
+    >>> read_stated("0.8"), read_stated(80), read_stated(True)
+    (Confidence(value=0.8, source='stated'), None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return Confidence(value=number) if 0 <= number <= 1 else None
+
+
+def lowest(confidences: Iterable[Confidence | None]) -> Confidence | None:
+    """The least of those that are known: a trace is as good as its worst place. None where none is known."""
+    return min((one for one in confidences if one is not None), key=lambda one: one.value, default=None)
+
+
+def token_confidences(tokens: Iterable[Mapping[str, Any]], top_k: int = 20) -> list[float]:
+    """-(1/k) times the sum of the k largest log-probabilities at each token.
+
+    Args:
+        tokens: as in OpenAI's `logprobs.content`, each with its `top_logprobs`; all of them where they are fewer than k.
+
+    Raises:
+        ValueError: a token comes without alternatives, so that nothing tells how clear the choice was.
+    """
+    found: list[float] = []
+    for token in tokens:
+        given = sorted((float(top["logprob"]) for top in token.get("top_logprobs") or ()), reverse=True)[:top_k]
+        if len(given) < 2:
+            raise ValueError(f"token {len(found)} has {len(given)} alternatives; at least 2 are needed")
+        found.append(-math.fsum(max(one, _LEAST) for one in given) / len(given))
+    return found
+
+
+def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
+    """Means over the window as it slides over the token confidences; of all of them, where they do not fill it.
+
+    >>> group_confidences([1.0, 2.0, 3.0, 6.0], 2)
+    [1.5, 2.5, 4.5]
+    """
+    if len(tokens) <= window:
+        return [sum(tokens) / len(tokens)] if tokens else []
+    sums = [0.0, *accumulate(tokens)]
+    return [(end - start) / window for start, end in zip(sums, sums[window:], strict=False)]
+
+
+def lowest_group(tokens: Sequence[float], window: int) -> float | None:
+    """The score of a trace: the least of its group confidences; None of an empty one."""
+    return min(group_confidences(tokens, window), default=None)
+
+
+def step_confidences(
+    steps: Sequence[Any], tokens: Sequence[Mapping[str, Any]], *, top_k: int = 20, window: int = 64
+) -> list[float]:
+    """The confidence of each step of an answer, so that the first below a threshold is where a trace would be stopped.
+
+    It is the least of the full windows that end in the step's own JSON; where none does, the mean over its tokens. A
+    step that is not found in the text, as it was mended or quoted, gets the lowest group of the whole answer.
+
+    Args:
+        steps: as they were read from the answer.
+        tokens: of the whole answer, with their `token` text and `top_logprobs`.
+
+    Raises:
+        ValueError: there are no tokens, or they come without alternatives.
+    """
+    confidences = token_confidences(tokens, top_k)
+    whole = lowest_group(confidences, window)
+    if whole is None:
+        raise ValueError("the answer has no tokens")
+    ends = list(accumulate(len(token["token"]) for token in tokens))
+    groups = group_confidences(confidences, window)
+    offset = min(window, len(confidences)) - 1  # group n ends at token n + offset
+    found = []
+    for place in _spans("".join(token["token"] for token in tokens), steps):
+        inside = [] if place is None else [n for n, end in enumerate(ends) if place[0] < end <= place[1]]
+        full = [groups[n - offset] for n in inside if n >= offset]
+        own = [confidences[n] for n in inside]
+        found.append(min(full) if full else sum(own) / len(own) if own else whole)
+    return found
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The value below which `percent` of 100 lie, linear between two neighbours (as in numpy.percentile).
+
+    >>> percentile([1.0, 2.0, 4.0], 25)
+    1.5
+    """
+    if not values or not 0 <= percent <= 100:
+        raise ValueError(f"a percentile needs values and a percentage from 0 to 100; got {len(values)} and {percent}")
+    ordered = sorted(values)
+    place = (len(ordered) - 1) * percent / 100
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def _spans(text: str, steps: Sequence[Any]) -> list[tuple[int, int] | None]:
+    """Where the JSON of each step stands in `text`; they stand in their order."""
+    decoder = json.JSONDecoder()
+    found: list[tuple[int, int] | None] = []
+    after = 0
+    for step in steps:
+        place = None
+        start = text.find("{", after) if isinstance(step, Mapping) else -1
+        while start >= 0 and place is None:
+            try:
+                value, end = decoder.raw_decode(text, start)
+            except (ValueError, RecursionError):
+                value, end = None, start
+            if value == step:
+                place, after = (start, end), end
+            start = text.find("{", start + 1)
+        found.append(place)
+    return found

@@ -1,0 +1,91 @@
+"""ACT: the next step of a trajectory, from the steps so far and what came of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dspy
+
+from pivot_dspy import digest
+from pivot_dspy._drive import Steps
+from pivot_dspy.catalogue import Catalogue
+from pivot_dspy.environment.base import Environment
+from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps, with_task
+from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.trajectory import Execution, Step
+
+
+class NextStep(dspy.Signature):  # type: ignore[misc]
+    __doc__ = f"""Carry out the task by tool calls, one at a time: write the next one.
+
+`steps_so_far` have run in a safe copy of the environment; each is shown with what came of it. `report` says where \
+things stand and what is not met yet, `holding` what is met and must stay so. {STEP_FORM}
+Bind every id or value that only a tool can tell; one that stands in a result or in `report` may be written as it is. \
+What an earlier step did wrong is mended by a further step. The last step is {{"id": "submit", "tool": "submit", \
+"args": {{...}}}} with the answer's fields; leave a field out if it has to be worded from the results.
+
+First say in `thought`, in one sentence, what has to come next; then write `step`: one step, with an id not yet \
+used."""
+
+    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    policy: str = dspy.InputField(desc="what always holds here")
+    known: str = dspy.InputField(desc="already read; no need to call it again")
+    lessons: str = dspy.InputField(desc="from earlier attempts")
+    steps_so_far: str = dspy.InputField(desc="one a line: step -> what came of it")
+    holding: str = dspy.InputField(desc="requirements that are met so far")
+    report: str = dspy.InputField()
+    siblings: str = dspy.InputField(desc="next steps that were tried here and brought nothing; write another one")
+    thought: str = dspy.OutputField()
+    step: dict[str, Any] = dspy.OutputField()
+
+
+class Act(Phase):
+    """Proposes the next step; the acting of ReAct and LATS (arXiv 2310.04406), with bindings instead of copied values.
+
+    Called with `inputs`, `catalogue`, `execution` (of the steps so far), `environment`, `requirements`, `findings`, and
+    optionally `lessons` and `siblings` (executions that end with next steps tried in vain); returns a Prediction with
+    `trajectory`, the steps so far and the new one, whose `why` is the model's thought.
+    """
+
+    def __init__(self, signature: type[dspy.Signature]) -> None:
+        super().__init__()
+        self.predict = dspy.Predict(with_task(NextStep, signature, after="known"))
+
+    def run(  # type: ignore[override]
+        self,
+        *,
+        inputs: Mapping[str, Any],
+        catalogue: Catalogue,
+        execution: Execution,
+        environment: Environment,
+        requirements: Requirements,
+        findings: tuple[Finding, ...],
+        lessons: str = "",
+        siblings: Sequence[Execution] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> Steps[dspy.Prediction]:
+        prefix = execution.trajectory
+        met = {finding.requirement for finding in findings if finding.status not in ("violated", "unjudged")}
+        written = yield from ask(
+            self.predict,
+            config,
+            tools=catalogue.tools_brief,
+            policy=catalogue.policy,
+            known=catalogue.known,
+            lessons=lessons,
+            steps_so_far=digest.open_steps(execution, 0, environment) or "none yet",
+            holding="\n".join(item.to_prompt() for item in requirements.items if item.id in met),
+            report=digest.report(execution, requirements, findings),
+            siblings="\n".join(digest.open_steps(tried, len(prefix), environment) for tried in siblings),
+            **inputs,
+        )
+        step = _one(written.step, prefix.ids, str(written.thought or "").strip())
+        return dspy.Prediction(trajectory=prefix.replace_from(len(prefix), [step], operator="extend"))
+
+
+def _one(written: Mapping[str, Any], taken: tuple[str, ...], thought: str) -> Step:
+    if "keep" in written:  # nothing is offered for keeping: what stands, stands
+        written = {name: value for name, value in written.items() if name != "keep"}
+    step = read_steps([written], taken=taken)[0]
+    return step if step.why or not thought else Step(**{**step.model_dump(), "why": thought})

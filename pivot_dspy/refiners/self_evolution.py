@@ -1,0 +1,245 @@
+"""SelfEvolution: a pool of trajectories that are revised, recombined and selected, generation after generation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import dspy
+
+from pivot_dspy._drive import Steps
+from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.history import Event
+from pivot_dspy.phases.critique import Critique
+from pivot_dspy.phases.recombine import Recombine, Restructure, Transfer
+from pivot_dspy.phases.rewrite import Rewrite
+from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.recombination import Parent, crossover
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed, sampled
+from pivot_dspy.refiners.pool import Pool, parent
+from pivot_dspy.trajectory import Trajectory
+
+SHOWN = 4
+"""Trajectories that one prompt shows at most: more would cost many tokens and say little that is new."""
+
+
+class SelfEvolution(Attempts):
+    """Plan a pool of trajectories; in each generation revise, recombine and select, until nothing better comes.
+
+    Source: SE-Agent (arXiv 2508.02085), with its operators. *Revision*: a member is criticised and written again.
+    *Recombination*: crossover joins the good steps of two members, transfer writes a weak member again with the
+    strategy of the best, restructure writes a new one from what the pool shows together. *Refinement*: the pool keeps
+    the best, and of the others those that differ most. Ours departs from the source in that trajectories are plans that
+    are run, so that the loss measures completion and quality, and length is the efficiency; that crossover is by rule,
+    on the steps themselves (`pivot_dspy.recombination`), costs no model call, and so is tried at once whenever a
+    trajectory joins the pool; and that the search ends at the first trajectory with a perfect loss. Events `accept` and
+    `reject` speak of the best so far.
+
+    Args:
+        pool_size: plans to begin with, and members that a generation leaves.
+        max_iters: generations at most.
+        patience: generations in a row that bring nothing better before the pool counts as converged.
+
+    The remaining arguments are those of `Refiner`; a `trajectory` that is given takes the place of the first plan.
+
+    Raises:
+        ConfigurationError: an argument cannot work.
+        PlanningFailed: a call got no plan at all from the model.
+
+    >>> def double(number: int) -> int:
+    ...     return 2 * number
+    >>> SelfEvolution("question -> answer: int", tools=[double], effects="read", pool_size=3).pool_size
+    3
+    """
+
+    def __init__(
+        self,
+        signature: str | type[dspy.Signature],
+        environment: EnvironmentLike | None = None,
+        *,
+        pool_size: int = 10,
+        max_iters: int = 3,
+        patience: int = 1,
+        **shared: Any,
+    ) -> None:
+        if pool_size < 1 or max_iters < 0 or patience < 1:
+            raise ConfigurationError(
+                f"pool_size and patience are at least 1 and max_iters at least 0; got {pool_size}, {patience} and "
+                f"{max_iters}"
+            )
+        super().__init__(signature, environment, **shared)
+        self.pool_size = pool_size
+        self.max_iters = max_iters
+        self.patience = patience
+        self.critique = Critique(self.signature)
+        self.rewrite = Rewrite(self.signature)
+        self.transfer = Transfer(self.signature)
+        self.restructure = Restructure(self.signature)
+
+    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+        evolution = _Evolution(self, episode)
+        yield from evolution.begin(given)
+        stale = 0
+        for _ in range(self.max_iters):
+            if evolution.done or stale >= self.patience:
+                break
+            before = evolution.best.loss
+            yield from evolution.generation()
+            stale = 0 if evolution.best.loss.better_than(before) else stale + 1
+        verdict = yield from episode.verify(evolution.best)
+        return evolution.best, verdict
+
+
+class _Evolution:
+    """The pool of one call, and the operators on it."""
+
+    def __init__(self, refiner: SelfEvolution, episode: Episode) -> None:
+        self.refiner = refiner
+        self.episode = episode
+        self.pool = Pool(refiner.pool_size)
+        self._best: Candidate | None = None
+        self._asked: Counter[tuple[str, ...]] = Counter()
+        self._crossed: set[tuple[str, str]] = set()
+        self._parents: dict[str, Parent] = {}
+
+    @property
+    def best(self) -> Candidate:
+        """What the acceptance has kept."""
+        return self._best or self.pool.best
+
+    @property
+    def done(self) -> bool:
+        return self.best.loss.perfect or self.episode.spent()
+
+    def begin(self, given: Trajectory | None) -> Steps[None]:
+        """Fills the pool with plans, each crossed with the best of those before it.
+
+        Raises:
+            PlanningFailed: no plan was usable.
+        """
+        failure: PlanningFailed | None = None
+        for number in range(1, self.refiner.pool_size + 1):
+            try:
+                trajectory = yield from self.refiner.sampled(self.episode, given, number)
+            except PlanningFailed as failed:
+                failure = failed
+            else:
+                yield from self._join(trajectory, None)
+            if self.done if self.pool.members else self.episode.spent():
+                break
+        if failure is not None and not self.pool.members:
+            raise failure
+
+    def generation(self) -> Steps[None]:
+        """One child by each operator, then selection."""
+        for operator in (self._revised, self._transferred, self._restructured):
+            if self.done:
+                break
+            try:
+                yield from operator()
+            except ModelFailed:
+                continue  # it is on record
+        self.pool.refine()
+
+    def _revised(self) -> Steps[None]:
+        """Of the members revised least often, the best one criticised and written again."""
+        member = min(self.pool.members, key=lambda one: self._asked["revise", one.trajectory.id])
+        config = self._sample("revise", member)
+        shown = {
+            "inputs": self.episode.inputs,
+            "catalogue": self.episode.catalogue,
+            "execution": member.inspection.execution,
+            "environment": self.episode.root.environment,
+            "requirements": self.episode.requirements,
+            "findings": member.inspection.findings,
+            "config": config,
+        }
+        said = yield from self.episode.ask("critique", self.refiner.critique, **shown)
+        self.episode.tell(Event(kind="critique", trajectory=member.trajectory, diagnosis="\n".join(said.faults)))
+        if said.faults and not self.episode.spent():
+            said = yield from self.episode.ask("rewrite", self.refiner.rewrite, faults=said.faults, **shown)
+            yield from self._written(said.trajectory, member)
+
+    def _transferred(self) -> Steps[None]:
+        if len(self.pool.members) > 1:
+            yield from self._recombined(self.refiner.transfer, [self.pool.best, self.pool.farthest()])
+
+    def _restructured(self) -> Steps[None]:
+        if len(self.pool.members) > 1:
+            yield from self._recombined(self.refiner.restructure, self.pool.members[:SHOWN])
+
+    def _recombined(self, phase: Recombine, members: list[Candidate]) -> Steps[None]:
+        said = yield from self.episode.ask(
+            phase.operator,
+            phase,
+            inputs=self.episode.inputs,
+            catalogue=self.episode.catalogue,
+            runs=[(one.inspection.execution, one.inspection.findings) for one in members],
+            environment=self.episode.root.environment,
+            requirements=self.episode.requirements,
+            config=self._sample(phase.operator, *members),
+        )
+        yield from self._written(said.trajectory, members[-1], said.summary)
+
+    def _sample(self, operator: str, *members: Candidate) -> dict[str, Any] | None:
+        """What makes a question that was asked before be answered anew."""
+        key = (operator, *(one.trajectory.id for one in members))
+        self._asked[key] += 1
+        return sampled(self._asked[key] - 1)
+
+    def _written(self, child: Trajectory, base: Candidate, said: str = "") -> Steps[None]:
+        """A child that a model wrote; what does the same as one before is not run again."""
+        self.episode.tell(Event(kind="rewrite", trajectory=child, message=child.operator, diagnosis=said))
+        if self.pool.knows(child):
+            self.episode.tell(Event(kind="reject", trajectory=child, message="it was there before"))
+        else:
+            yield from self._join(child, base)
+
+    def _join(self, trajectory: Trajectory, base: Candidate | None) -> Steps[None]:
+        """Runs a trajectory, puts it in the pool and crosses it with the best, and so on while that brings more."""
+        if self.pool.knows(trajectory):
+            return
+        yield from self._run(trajectory, base)
+        for _ in range(2 * self.refiner.pool_size):
+            if self.done:
+                break
+            crossed = self._cross()
+            if crossed is None:
+                break
+            child, receiver = crossed
+            self.episode.tell(Event(kind="rewrite", trajectory=child, message=child.operator))
+            yield from self._run(child, receiver)
+
+    def _run(self, trajectory: Trajectory, base: Candidate | None) -> Steps[None]:
+        candidate = yield from self.refiner.ran(self.episode, trajectory, base)
+        self._best = self.refiner.kept(self.episode, self._best, candidate)
+        self.pool.add(candidate, trajectory)
+
+    def _cross(self) -> tuple[Trajectory, Candidate] | None:
+        """A new child of the best member and another, with the member whose trajectory it mostly is."""
+        best = self.pool.best
+        for other in self.pool.members[1:]:
+            for receiver, donor in ((best, other), (other, best)):
+                pair = (receiver.trajectory.id, donor.trajectory.id)
+                if pair in self._crossed:
+                    continue
+                self._crossed.add(pair)
+                child = crossover(self._parent(receiver), self._parent(donor))
+                if not self.pool.knows(child):
+                    return child, receiver
+        return None
+
+    def _parent(self, member: Candidate) -> Parent:
+        found = self._parents.get(member.trajectory.id)
+        if found is None:
+            episode = self.episode
+            found = self._parents[member.trajectory.id] = parent(
+                member.inspection,
+                episode.requirements,
+                episode.toolbox,
+                task=" ".join(str(value) for value in episode.inputs.values()),
+                known=f"{episode.catalogue.known} {episode.catalogue.policy}",
+            )
+        return found

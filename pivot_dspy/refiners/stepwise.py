@@ -1,0 +1,127 @@
+"""What the refiners share that make a trajectory one step at a time, each run before the next is thought of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+
+from pivot_dspy._drive import Steps
+from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.errors import PlanningFailed
+from pivot_dspy.history import Event
+from pivot_dspy.phases.act import Act
+from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed, sampled
+from pivot_dspy.trajectory import Step, Trajectory
+
+
+def deed(step: Step) -> str:
+    """What a step does, whatever it is called."""
+    return json.dumps({name: value for name, value in step.content().items() if name != "id"}, sort_keys=True)
+
+
+def cleared(candidate: Candidate) -> Trajectory | None:
+    """The trajectory without the steps that failed, which are no part of what is to be done; None where none did."""
+    states = candidate.inspection.execution.by_step
+    steps = candidate.trajectory.steps
+    good = [step for step in steps if states[step.id].status not in ("error", "blocked")]
+    if len(good) == len(steps) or not good:
+        return None
+    first = next(place for place, step in enumerate(steps) if step not in good)
+    return candidate.trajectory.replace_from(first, good[first:], operator="prune")
+
+
+class Stepwise(Attempts):
+    """A refiner that searches step by step. Subclasses implement `search`."""
+
+    def __init__(
+        self, signature: str | type[dspy.Signature], environment: EnvironmentLike | None = None, **shared: Any
+    ) -> None:
+        super().__init__(signature, environment, **shared)
+        self.act = Act(self.signature)
+
+    def begun(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Candidate | None]]:
+        """The run of no step at all, requirements settled, and the run of the trajectory that is given, if one is.
+
+        Raises:
+            PlanningFailed: the model gave no requirements.
+        """
+        yield from self.opening(episode, given or Trajectory())
+        whole = None
+        if given is not None:
+            whole = yield from self.ran(episode, given)
+            self.noted(episode, None, whole)
+        root = yield from episode.inspect(Trajectory(), whole)
+        return root, whole
+
+    def proposed(
+        self,
+        episode: Episode,
+        current: Candidate,
+        rollout: int,
+        *,
+        lessons: str = "",
+        siblings: Sequence[Candidate] = (),
+    ) -> Steps[Trajectory | None]:
+        """The steps of `current` and a next one, sampled; None where the model gave nothing usable."""
+        try:
+            said = yield from episode.ask(
+                "act",
+                self.act,
+                inputs=episode.inputs,
+                catalogue=episode.catalogue,
+                execution=current.inspection.execution,
+                environment=episode.root.environment,
+                requirements=episode.requirements,
+                findings=current.inspection.findings,
+                lessons=lessons,
+                siblings=[sibling.inspection.execution for sibling in siblings],
+                config=sampled(rollout),
+            )
+        except ModelFailed:
+            return None  # it is on record, and cost one of the samples
+        trajectory: Trajectory = said.trajectory
+        return trajectory
+
+    def stepped(self, episode: Episode, trajectory: Trajectory, base: Candidate) -> Steps[Candidate]:
+        """`trajectory` run from where `base` stands, and its outputs composed where it submits and lacks only them."""
+        if trajectory.submit is not None:
+            return (yield from self.ran(episode, trajectory, base))
+        return (yield from episode.inspect(trajectory, base, repeats=self._acceptance.repeats))
+
+    def noted(self, episode: Episode, best: Candidate | None, candidate: Candidate) -> Candidate:
+        """Whichever of the two is the best so far; tells what became of the candidate.
+
+        Of equals it is the one that goes on from the other, or is shorter.
+        """
+        takes = best is None or self._acceptance.accepts(
+            candidate.loss,
+            best.loss,
+            candidate_steps=len(candidate.trajectory),
+            incumbent_steps=len(best.trajectory) - 1,
+        )
+        if best is not None and not takes and candidate.loss.no_worse_than(best.loss):
+            takes = len(best.trajectory) < len(candidate.trajectory) and best.trajectory.common_prefix(
+                candidate.trajectory
+            ) == len(best.trajectory)
+        episode.tell(Event(kind="accept" if takes else "reject", trajectory=candidate.trajectory, loss=candidate.loss))
+        return candidate if best is None or takes else best
+
+    def concluded(self, episode: Episode, root: Candidate, best: Candidate | None) -> Steps[tuple[Candidate, Verdict]]:
+        """The best candidate and the verdict on it.
+
+        Raises:
+            PlanningFailed: there is none, though the budget was not spent.
+        """
+        if best is None:
+            if episode.exhausted is None:
+                raise PlanningFailed("the model gave no step", episode.ledger.snapshot())
+            best = self.noted(episode, None, root)
+        elif best.trajectory.submit is None and best.inspection.needs_only_outputs and not episode.spent():
+            best = self.noted(episode, best, (yield from self.ran(episode, best.trajectory, best)))
+        verdict = yield from episode.verify(best)
+        return best, verdict

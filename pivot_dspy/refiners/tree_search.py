@@ -1,0 +1,239 @@
+"""TreeSearch: Monte Carlo tree search over steps, with reflections on the paths that failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import dspy
+
+from pivot_dspy._drive import Steps
+from pivot_dspy.environment.base import Environment
+from pivot_dspy.environment.session import Tier
+from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.history import Event
+from pivot_dspy.phases.reflect import Reflect
+from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
+from pivot_dspy.refiners.stepwise import Stepwise, cleared, deed
+from pivot_dspy.refiners.tree import Node, select
+from pivot_dspy.trajectory import Trajectory
+
+
+class TreeSearch(Stepwise):
+    """Grow a tree of steps by MCTS: select by UCT, expand by sampling, roll out to an end, back its reward up.
+
+    Source: LATS (arXiv 2310.04406) and its code. Each iteration expands the selected node, goes on from its best child,
+    always with the best of as many samples, to a submit, and backs the reward up. The last reflections on ends that
+    failed stand in the prompts of later expansions. Ours departs from the source in that the value of a step is
+    1 - loss of the run up to it, with how often it was sampled (its self-consistency) to break ties, so that no model
+    is asked for values; that the sum of rewards is divided by the visits once, where its code does so twice; that a
+    roll-out follows the best sample, even where another one submits; that a trajectory which was run is never run
+    again; and that steps that failed are left out of an end.
+
+    Needs an environment that can be copied (tier `fork`), since the search goes back to earlier states.
+
+    Args:
+        iterations: selections at most; 30 as in its code.
+        n_generate_sample: samples for each expansion, with one prompt, of which equal ones are one; 5 as in its runs.
+        exploration: the weight of UCT's second term; 1 as in its code.
+        max_depth: steps of a path at most. 15 for WebShop and 7 for HotPotQA in its code; plans here may be longer.
+        memory: how many of the latest reflections are shown; 3 as in its code.
+
+    The remaining arguments are those of `Refiner`; a `trajectory` that is given is the first path of the tree.
+
+    Raises:
+        ConfigurationError: an argument cannot work, or the environment cannot be forked: at construction where that is
+            known then, else at the call, before any model is asked.
+        PlanningFailed: the model gave no requirements, or not one step.
+
+    >>> def double(number: int) -> int:
+    ...     return 2 * number
+    >>> TreeSearch("question -> answer: int", tools=[double], effects="read").n_generate_sample
+    5
+    """
+
+    def __init__(
+        self,
+        signature: str | type[dspy.Signature],
+        environment: EnvironmentLike | None = None,
+        *,
+        iterations: int = 30,
+        n_generate_sample: int = 5,
+        exploration: float = 1.0,
+        max_depth: int = 25,
+        memory: int = 3,
+        **shared: Any,
+    ) -> None:
+        if iterations < 1 or n_generate_sample < 1 or max_depth < 1 or memory < 0 or not exploration >= 0:
+            raise ConfigurationError(
+                "iterations, n_generate_sample and max_depth are at least 1, memory and exploration at least 0; got "
+                f"{iterations}, {n_generate_sample}, {max_depth}, {memory} and {exploration}"
+            )
+        super().__init__(signature, environment, **shared)
+        self._refuse(self._known_tier(environment))
+        self.iterations = iterations
+        self.n_generate_sample = n_generate_sample
+        self.exploration = exploration
+        self.max_depth = max_depth
+        self.memory = memory
+        self.reflect = Reflect(self.signature)
+
+    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+        self._refuse(episode.root.family.tier)
+        return (yield from _Search(self, episode).run(given))
+
+    def _known_tier(self, environment: EnvironmentLike | None) -> Tier | None:
+        """The tier, where it can be told without an environment being made: of an instance, or of a class that says so.
+        """
+        if isinstance(environment, type) and issubclass(environment, Environment):
+            without: Tier = "replay" if environment.reopenable else "live"
+            return None if environment.forkable else without
+        if environment is not None and not isinstance(environment, Environment):
+            return None  # a factory
+        family = self._source.open(None).family
+        family.close()
+        return family.tier
+
+    def _refuse(self, tier: Tier | None) -> None:
+        if tier in ("replay", "live"):
+            raise ConfigurationError(
+                "TreeSearch goes back to earlier states, which needs the tier 'fork'; the tier of "
+                f"{self._source.name} is {tier!r}. Write an Environment class whose state can be copied (see "
+                "Environment.fork), or take a refiner that needs no forks: Pivot, BestOfN, SelfRefine, Reflexion, "
+                "RewardRising"
+            )
+
+
+class _Search:
+    """One search: its tree, what was run, and what failed ends have taught."""
+
+    def __init__(self, refiner: TreeSearch, episode: Episode) -> None:
+        self.refiner = refiner
+        self.episode = episode
+        self.ran: dict[str, Candidate] = {}
+        self.drawn: Counter[tuple[str, str]] = Counter()
+        self.reflections: list[str] = []
+        self.reflected: set[float] = set()
+        self.best: Candidate | None = None
+
+    def run(self, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+        refiner, episode = self.refiner, self.episode
+        start, self.best = yield from refiner.begun(episode, given)
+        root = Node(start)
+        if self.best is not None:
+            yield from self._planted(root, self.best)
+        for _ in range(refiner.iterations):
+            node = select(root, refiner.exploration)
+            if node is None or self._over():
+                break
+            yield from self._expanded(node)
+            node.expanded = True
+            if self._over():
+                break
+            if not node.children:
+                node.close()
+                continue
+            end = yield from self._rolled_out(max(node.children, key=lambda child: child.prior))
+            yield from self._ended(end)
+        return (yield from refiner.concluded(episode, start, self.best))
+
+    def _over(self) -> bool:
+        return (self.best is not None and self.best.loss.perfect) or self.episode.spent()
+
+    def _planted(self, root: Node, whole: Candidate) -> Steps[None]:
+        """The given trajectory as the first path."""
+        node, trajectory = root, whole.trajectory
+        self.ran[trajectory.id] = whole
+        for count in range(1, len(trajectory) + 1):
+            prefix = trajectory.replace_from(count, [], operator=trajectory.operator)
+            candidate = yield from self._run(prefix, whole)
+            child = self._node(candidate, node, 1)
+            node.children.append(child)
+            node = child
+        yield from self._ended(node)
+
+    def _expanded(self, node: Node) -> Steps[None]:
+        """Different next steps, each run, as children of `node`."""
+        lessons = self._lessons()
+        place: Candidate = node.content
+        key = (place.trajectory.id, lessons)
+        counts: Counter[str] = Counter()
+        found = {deed(child.content.trajectory.steps[-1]): child.content for child in node.children}
+        for _ in range(self.refiner.n_generate_sample):
+            if self._over():
+                break
+            self.drawn[key] += 1
+            trajectory = yield from self.refiner.proposed(self.episode, place, self.drawn[key], lessons=lessons)
+            if trajectory is not None:
+                does = deed(trajectory.steps[-1])
+                counts[does] += 1
+                if does not in found:
+                    found[does] = yield from self._run(trajectory, place)
+        there = len(node.children)
+        node.children += [self._node(found[does], node, counts[does]) for does in list(found)[there:]]
+
+    def _rolled_out(self, node: Node) -> Steps[Node]:
+        """The end that is reached by always taking the best next step; nodes below `node` do not join the tree."""
+        while not node.closed and not self._over():
+            scratch = Node(node.content, node)
+            yield from self._expanded(scratch)
+            if not scratch.children:
+                break
+            best = max(scratch.children, key=lambda child: child.prior)
+            best.parent = node
+            node = best
+        return node
+
+    def _run(self, trajectory: Trajectory, base: Candidate) -> Steps[Candidate]:
+        """The trajectory run from where `base` stands, unless it was run before."""
+        if trajectory.id not in self.ran:
+            self.ran[trajectory.id] = yield from self.refiner.stepped(self.episode, trajectory, base)
+            self.best = self.refiner.noted(self.episode, self.best, self.ran[trajectory.id])
+        return self.ran[trajectory.id]
+
+    def _node(self, candidate: Candidate, parent: Node, count: int) -> Node:
+        trajectory = candidate.trajectory
+        ended = trajectory.submit is not None or len(trajectory) >= self.refiner.max_depth
+        failed = candidate.inspection.execution.observations[-1].status in ("error", "blocked")
+        return Node(candidate, parent, prior=(1 - candidate.loss.total, count), failed=failed, closed=ended)
+
+    def _ended(self, end: Node) -> Steps[None]:
+        """Back the reward of an end up, and reflect on it, unless one with the same reward was reflected on."""
+        candidate: Candidate = end.content
+        clear = None if candidate.loss.perfect else cleared(candidate)
+        if clear is not None:
+            parts = (clear.replace_from(count, [], operator=clear.operator).id for count in range(len(clear), 0, -1))
+            base = next((self.ran[part] for part in parts if part in self.ran), candidate)
+            shorter = yield from self._run(clear, base)
+            candidate = shorter if shorter.loss.better_than(candidate.loss) else candidate
+        reward = 1 - candidate.loss.total
+        end.back_up(reward)
+        if end.closed:
+            end.close()
+        if not self._over() and self.refiner.memory and reward not in self.reflected:
+            self.reflected.add(reward)
+            yield from self._reflected(candidate)
+
+    def _lessons(self) -> str:
+        return "\n".join(self.reflections[-self.refiner.memory :] if self.refiner.memory else [])
+
+    def _reflected(self, candidate: Candidate) -> Steps[None]:
+        episode = self.episode
+        try:
+            said = yield from episode.ask(
+                "reflect",
+                self.refiner.reflect,
+                inputs=episode.inputs,
+                execution=candidate.inspection.execution,
+                environment=episode.root.environment,
+                requirements=episode.requirements,
+                findings=candidate.inspection.findings,
+            )
+        except ModelFailed:
+            return
+        if said.reflection:
+            self.reflections.append(f"- Trial {len(self.reflections) + 1}:\n{said.reflection}")
+            episode.tell(Event(kind="reflect", trajectory=candidate.trajectory, diagnosis=said.reflection))
+

@@ -1,0 +1,299 @@
+"""Refines the multi-turn tasks of the Berkeley Function Calling Leaderboard and scores them with its own checker.
+
+`python -m programs.bfcl` needs no key and no network, but the package bfcl-eval, which is installed without the
+dependencies that it pins: `pip install --no-deps bfcl-eval mpmath`. The offline model plans; `--lm NAME` takes any
+model that DSPy reaches. `--gold` runs the benchmark's own calls, whole and without their last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMInvalidRequestError
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from pivot_dspy import Budget, Event, Execution, PivotError, PlanningFailed, Refined, Refiner
+from pivot_dspy.history import accepted_losses, first_suspect_right
+from pivot_dspy.offline import is_simulated
+from programs.multi_turn import reference
+from programs.multi_turn.checker import score
+from programs.multi_turn.data import SETS, Case, Gold, load_cases, load_gold
+from programs.multi_turn.environment import Conversation, Conversations
+from programs.multi_turn.package import MissingPackage, version
+from programs.options import positive, writable
+from programs.refiners import REFINERS
+from programs.shopping import summary
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    console = Console()
+    try:
+        if options.gold:
+            record = check_gold(options.set, options.tasks, console)
+            cases: list[Case] = []
+        else:
+            options.set = options.set or SETS[0]
+            cases, gold = _chosen(load_cases(options.set), options.tasks), load_gold(options.set)
+            lm = dspy.LM(options.lm) if options.lm else _offline(cases, gold, options)
+            record = run(cases, gold, lm, options, console)
+    except (MissingPackage, UnknownTask, PivotError, LMError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        return 2
+    (_show_gold if options.gold else _show)(record, console)
+    if options.json:
+        options.json.write_text(json.dumps(record, ensure_ascii=False, indent=2), encoding="utf-8")
+    if options.gold:
+        return 0 if all(row["gold"] == row["tasks"] and not row["without_last"] for row in record["sets"]) else 1
+    done = {task["id"] for task in record["tasks"]}
+    lost = [case.id for case in cases if case.id not in done]
+    if lost:
+        console.print(f"No result, for a reason that is logged above: {', '.join(lost)}", style="red")
+    return 1 if lost else 0
+
+
+class UnknownTask(ValueError):
+    """`--tasks` names what is not there."""
+
+
+def run(
+    cases: list[Case], gold: dict[str, Gold], lm: dspy.LM, options: argparse.Namespace, console: Console
+) -> dict[str, Any]:
+    """Refine every case and score it; the record is what `--json` writes.
+
+    Raises:
+        MissingPackage, PivotError, LMError: no task can be refined like this, as with a budget that pays for no plan.
+    """
+    budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
+    refiner = REFINERS[options.refiner](Conversation, Conversations(cases).open, budget=budget)
+    refiner.set_lm(lm)
+    rows: dict[str, dict[str, Any]] = {}
+    stopped: list[Exception] = []
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("refining", total=len(cases))
+
+        def one(case: Case) -> None:
+            if stopped:
+                return
+            try:
+                rows[case.id] = _row(refiner, case, gold[case.id])
+            except (MissingPackage, PivotError, LMError) as error:
+                stopped.append(error)
+            progress.advance(bar)
+
+        pairs = [(one, dspy.Example(case=case).with_inputs("case")) for case in cases]
+        # timeout=0: a straggler must not be started twice, since its tools would run twice.
+        dspy.Parallel(num_threads=options.threads, timeout=0, disable_progress_bar=True, max_errors=len(cases) + 1)(
+            pairs
+        )
+    if stopped:
+        raise stopped[0]
+    tasks = [rows[case.id] for case in cases if case.id in rows]
+    settings = {name: value for name, value in vars(options).items() if name not in ("json", "gold")}
+    return {
+        "program": "bfcl",
+        "lm": {"name": lm.model, "simulated": is_simulated(lm)},
+        "refiner": options.refiner,
+        "settings": settings | {"package": version()},
+        "tasks": tasks,
+        "summary": summary(tasks),
+    }
+
+
+def _row(refiner: Refiner, case: Case, gold: Gold) -> dict[str, Any]:
+    started = time.perf_counter()
+    row: dict[str, Any] = {"id": case.id}
+    execution: Execution | None = None
+    history: tuple[Event, ...] = ()
+    try:
+        result: Refined = refiner(**case.inputs)
+        history, report, execution = result.history, result.ledger, result.execution
+        row |= {"verified": result.verified, "reasons": list(result.verdict.reasons), "exhausted": result.exhausted}
+    except PlanningFailed as error:
+        if isinstance(error.__cause__, LMInvalidRequestError) and not isinstance(
+            error.__cause__, ContextWindowExceededError
+        ):
+            raise  # a model that is not there plans no other task either
+        report = error.ledger
+        row |= {"verified": False, "reasons": [str(error)], "exhausted": None}
+    official, strict = score(execution, case, gold)
+    first = next((event.execution for event in history if event.kind == "inspect" and event.execution), None)
+    first_official, first_strict = score(first, case, gold)
+    usage = report.usage
+    return row | {
+        "official_score": float(official),
+        "official_pass": official,
+        "strict_pass": strict,
+        "first_official_pass": first_official,
+        "first_strict_pass": first_strict,
+        "losses": accepted_losses(history),
+        "lm_calls": usage.lm_calls,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "tool_calls": usage.tool_calls,
+        "tool_calls_reused": usage.tool_calls_reused,
+        "seconds": round(time.perf_counter() - started, 3),
+        "first_suspect_right": first_suspect_right(history),
+        "phases": {
+            name: {
+                "lm_calls": spent.lm_calls,
+                "cache_hits": spent.cache_hits,
+                "prompt_tokens": spent.prompt_tokens,
+                "completion_tokens": spent.completion_tokens,
+                "tool_calls": spent.tool_calls,
+            }
+            for name, spent in report.phases.items()
+        },
+    }
+
+
+def check_gold(chosen: str | None, wanted: str | None, console: Console) -> dict[str, Any]:
+    """Run the gold calls through the environment and the checker, whole and without the last of each task.
+
+    Args:
+        chosen: one of the sets; all of them if None.
+        wanted: how many tasks of each set, or their ids; all if None.
+
+    Raises:
+        MissingPackage, UnknownTask: there is nothing to run.
+    """
+    rows = []
+    with Progress(console=console, transient=True) as progress:
+        for name in [chosen] if chosen else SETS:
+            cases, gold = _chosen(load_cases(name), wanted), load_gold(name)
+            bar = progress.add_task(name, total=len(cases))
+            started = time.perf_counter()
+            row: dict[str, Any] = {"set": name, "tasks": len(cases), "gold": 0, "without_last": 0, "failed": []}
+            for case in cases:
+                whole, short = (
+                    score(reference.run(case, reference.plan(case, gold[case.id], without_last=cut)), case,
+                          gold[case.id])[1]
+                    for cut in (False, True)
+                )  # fmt: skip
+                row["gold"] += whole
+                row["without_last"] += short
+                row["failed"] += [case.id] if short or not whole else []
+                progress.advance(bar)
+            rows.append(row | {"seconds": round(time.perf_counter() - started, 3)})
+    return {"program": "bfcl", "settings": {"package": version()}, "sets": rows}
+
+
+def _chosen(cases: list[Case], wanted: str | None) -> list[Case]:
+    if wanted is None:
+        return cases
+    if wanted.isdigit():
+        if int(wanted) < 1:
+            raise UnknownTask("--tasks takes a count of at least 1, or ids separated by commas")
+        return cases[: int(wanted)]
+    by_id = {case.id: case for case in cases}
+    names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
+    unknown = [name for name in names if name not in by_id]
+    if unknown:
+        raise UnknownTask(f"no task is called {', '.join(unknown)}; tasks: {cases[0].id} to {cases[-1].id}")
+    return [by_id[name] for name in names]
+
+
+def _offline(cases: list[Case], gold: dict[str, Gold], options: argparse.Namespace) -> dspy.LM:
+    return reference.model(
+        cases,
+        gold,
+        slip=options.slip,
+        heed=options.heed,
+        relapse=options.relapse,
+        judge_error=options.judge_error,
+        seed=options.seed,
+        cache=False,  # so that every call is counted
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m programs.bfcl", description=__doc__)
+    parser.add_argument("--set", choices=SETS, help="the tasks to run (default: base; with --gold: all)")
+    parser.add_argument("--tasks", metavar="N|IDS", help="how many tasks, or their ids, with commas (default: all)")
+    parser.add_argument("--gold", action="store_true", help="check the gold calls instead, whole and without the last")
+    parser.add_argument("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
+    parser.add_argument("--refiner", choices=sorted(REFINERS), default="pivot")
+    parser.add_argument("--seed", type=int, default=0, help="of the offline model")
+    parser.add_argument("--threads", type=positive, default=2, help="tasks at a time")
+    parser.add_argument(
+        "--budget-tokens", type=positive, metavar="N", help="prompt and completion tokens for each task"
+    )
+    parser.add_argument("--slip", type=float, default=0.2, help="offline model: slips per planned step")
+    parser.add_argument("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named")
+    parser.add_argument("--relapse", type=float, default=0.05, help="offline model: how often a rewrite breaks a step")
+    parser.add_argument(
+        "--judge-error", type=float, default=0.1, help="offline model: how often it judges a requirement wrongly"
+    )
+    parser.add_argument("--json", type=writable, metavar="PATH", help="write the record of the run here")
+    return parser
+
+
+def _show(record: dict[str, Any], console: Console) -> None:
+    title = f"BFCL multi-turn, {record['settings']['set']}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
+    for name in ("task", "verified", "passed", "loss", "calls", "tokens", "tools", "reused", "s"):
+        table.add_column(name, justify="left" if name in ("task", "loss") else "right", no_wrap=True)
+    for task in record["tasks"]:
+        ends = dict.fromkeys((*task["losses"][:1], *task["losses"][-1:]))
+        table.add_row(
+            task["id"].removeprefix("multi_turn_"),
+            "yes" if task["verified"] else "no",
+            "pass" if task["strict_pass"] else "-",
+            " > ".join(f"{loss:.2f}" for loss in ends),
+            str(task["lm_calls"]),
+            str(task["prompt_tokens"] + task["completion_tokens"]),
+            str(task["tool_calls"]),
+            str(task["tool_calls_reused"]),
+            f"{task['seconds']:.1f}",
+        )
+    console.print(table)
+    totals = record["summary"]
+    if totals["tasks"]:
+        tokens = totals["prompt_tokens_per_task"] + totals["completion_tokens_per_task"]
+        console.print(
+            f"{totals['tasks']} tasks: verified {totals['verified_rate']:.0%}, passed {totals['strict_pass_rate']:.0%} "
+            f"(first plan {totals['first_strict_pass_rate']:.0%}); {totals['lm_calls_per_task']:.1f} LM calls, "
+            f"{tokens:.0f} tokens a task",
+            soft_wrap=True,
+        )
+        for phase, spent in totals["phases_per_task"].items():
+            used = spent["prompt_tokens"] + spent["completion_tokens"]
+            if spent["lm_calls"]:
+                console.print(f"  {phase}: {spent['lm_calls']:.2f} calls, {used:.0f} tokens a task")
+    console.print("All turns are given at once, unlike on the leaderboard: its figures are others.", soft_wrap=True)
+    if record["lm"]["simulated"]:
+        console.print(f"Model: {record['lm']['name']}", soft_wrap=True)
+        console.print(
+            "SIMULATED: its plans are the gold calls with slips at these rates, and its judge compares with what they "
+            f"give, wrong at a rate of {record['settings']['judge_error']:g}. It says nothing of any real model.",
+            soft_wrap=True,
+        )
+
+
+def _show_gold(record: dict[str, Any], console: Console) -> None:
+    table = Table(title="BFCL multi-turn, gold calls that pass", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("set", "tasks", "whole", "without the last", "s"):
+        table.add_column(name, justify="left" if name == "set" else "right")
+    rows = record["sets"]
+    for row in rows:
+        figures = (str(row[key]) for key in ("tasks", "gold", "without_last"))
+        table.add_row(row["set"], *figures, f"{row['seconds']:.1f}")
+    console.print(table)
+    tasks, whole, short = (sum(row[key] for row in rows) for key in ("tasks", "gold", "without_last"))
+    console.print(f"Gold calls: {whole}/{tasks} pass; without the last call of a task: {short}/{tasks}")
+    failed = [name for row in rows for name in row["failed"]]
+    if failed:
+        console.print(f"Not as expected: {', '.join(failed)}", style="red", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

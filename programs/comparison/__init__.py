@@ -1,0 +1,1 @@
+"""Refiners compared on the same tasks with the same seeds."""

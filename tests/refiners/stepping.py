@@ -1,0 +1,52 @@
+"""Scripted next steps for the refiners that search step by step: drawn in turn for each prompt."""
+
+import threading
+from collections import Counter
+
+import dspy
+
+from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT
+from tests.scripted import Calls, Store, scripted, step
+
+A, B, C, SUBMIT = RIGHT
+MEDIUM = step("a", "find", color="red", size="M")
+BAD = step("c", "add", product_id="p9")
+OTHER = step("c", "add", product_id="p1")
+
+
+def shown(prompt):
+    """Ids of the steps so far."""
+    lines = prompt.section("steps_so_far").splitlines()
+    return tuple(line.split('"')[3] for line in lines if line.startswith('{"id"'))
+
+
+def turns(**samples):
+    """An answer to ACT: of the samples for the number of steps so far, `s0` and on, the next at each asking."""
+    drawn = Counter()
+    lock = threading.Lock()
+
+    def answer(prompt):
+        place = len(shown(prompt))
+        with lock:
+            number = drawn[place]
+            drawn[place] += 1
+        written = samples.get(f"s{place}", [])
+        chosen = written[min(number, len(written) - 1)] if written else SUBMIT
+        return {"thought": "x", "step": chosen} if isinstance(chosen, dict) else chosen
+
+    return answer
+
+
+def searched(kind, act, options=None, environment=None, call=None, **scripts):
+    """The result of one call, the engine, and the tool calls that were really made."""
+    calls = Calls()
+    lm = scripted(**{"settle": lambda _: {"requirements": [LARGE, ONE]}, "act": act, **scripts})
+    made = kind("request -> answer", environment or (lambda: Store(calls)), timeout=None, **(options or {}))
+    with dspy.context(lm=lm):
+        return made(request=REQUEST, **(call or {})), lm.engine, calls
+
+
+def events(result, kind):
+    """The last step and the loss of each event of a kind."""
+    found = [event for event in result.history if event.kind == kind]
+    return [(event.trajectory.steps[-1].args if event.trajectory.steps else {}, event.loss) for event in found]
