@@ -218,12 +218,13 @@ def _cut_value(value: Any, cap: int) -> Any:
 def unmet(requirements: Requirements, findings: Iterable[Finding]) -> str:
     """The requirements that do not hold, each with its evidence and hint, capped as a whole."""
     said: list[tuple[str, str, str]] = []
+    unjudged: list[str] = []
     for finding in findings:
         if finding.status == "violated":
             evidence = f"NOT MET: {finding.evidence}" if finding.evidence else "NOT MET"
             said.append((requirements[finding.requirement].to_prompt(), evidence, finding.hint))
         elif finding.status == "unjudged":
-            said.append((requirements[finding.requirement].to_prompt(), "not judged yet", ""))
+            unjudged.append(finding.requirement)
     texts = [part for parts in said for part in parts if part]
     level = fair([*map(len, texts)], UNMET_CAP - 8 * len(said))
     lines = []
@@ -231,6 +232,8 @@ def unmet(requirements: Requirements, findings: Iterable[Finding]) -> str:
         lines.append(f"{cut(_line(text), level)} - {cut(_line(evidence), level)}")
         if hint:
             lines.append(f"  {cut(_line(hint), level)}")
+    if unjudged:
+        lines.append(f"{', '.join(unjudged)}: not judged yet")
     return cut("\n".join(lines), UNMET_CAP)
 
 

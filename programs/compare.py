@@ -85,11 +85,8 @@ def _run(
     if len(ahead) < len(units):
         console.print(f"{len(units) - len(ahead)} of {len(units)} runs were finished before.")
     if unused := results.unused(units):
-        console.print(
-            f"{beside(options.json).name} also holds {unused} runs of other refiners, tasks, seeds, settings or "
-            "versions, which are not used here.",
-            highlight=False,
-        )
+        told = f"{beside(options.json).name} also holds {unused} run{'s' * (unused != 1)}"
+        console.print(f"{told} of other refiners, tasks, seeds, settings or versions, not used here.", highlight=False)
     budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
     runner = Runner(REFINERS, benchmark.signature, model, budget)
     try:

@@ -15,8 +15,10 @@ from pivot_dspy import (
     ReAct,
     Refiner,
     Reflexion,
+    RewardRising,
     SelfEvolution,
     SelfRefine,
+    TreeSearch,
 )
 
 
@@ -37,4 +39,6 @@ REFINERS: dict[str, Callable[..., Refiner | ConfidenceGate]] = {
     "dspy-refine": DspyRefine,
     "react": ReAct,
     "self-evolution": SelfEvolution,
+    "reward-rising": RewardRising,
+    "tree-search": TreeSearch,
 }

@@ -61,7 +61,7 @@ def gradient(
         refuted: keys of suspects that were tried in vain, see `Suspect.key`.
     """
     suspects = rank(execution, requirements, findings, toolbox, task=task, known=known)
-    left = [suspect for suspect in suspects if suspect.key not in refuted]
+    left = [suspect for suspect in _without_symptoms(suspects, refuted) if suspect.key not in refuted]
     if not left:
         return None
     first = left[0]
@@ -75,7 +75,23 @@ def gradient(
         doubted = {suspect.step for suspect in suspects if suspect.kind != "unexplained"}
         doubted.update(seen.step for seen in execution.observations if seen.status in ("error", "blocked"))
         questioned = tuple(step.id for step in execution.trajectory.steps if step.id in doubted)
-    return Gradient.of(first, slice_of(execution, [first.step] if first.step else [], toolbox), questioned)
+    # Where nothing tells the suspects apart, the cause is sought among all of them.
+    places = [first] if first.kind != "unexplained" else left
+    ids = [suspect.step for suspect in places if suspect.step is not None]
+    return Gradient.of(first, slice_of(execution, ids, toolbox), questioned)
+
+
+def _without_symptoms(
+    suspects: Sequence[Suspect], refuted: Collection[tuple[str | None, str]]
+) -> Sequence[Suspect]:
+    """Where a step that a tool refused was blamed in vain, such steps only show what is wrong or wanting before them:
+    then nothing but a certain fault comes before the search for the cause."""
+    refused = [suspect for suspect in suspects if suspect.kind == "tool_error"]
+    if not any(suspect.key in refuted for suspect in refused):
+        return suspects
+    symptoms = [suspect.model_copy(update={"kind": "unexplained"}) for suspect in refused]
+    others = [suspect for suspect in suspects if suspect.kind != "tool_error"]
+    return sorted([*symptoms, *others], key=lambda suspect: not suspect.certain)
 
 
 def _ranked(clues: Sequence[Clue]) -> tuple[Suspect, ...]:

@@ -115,8 +115,9 @@ def _foreign(inquiry: Inquiry, step: Step, fact: Fact) -> bool:
         return False
     if fact not in inquiry.matching.said[step.id].given:
         return True
-    schema = getattr(inquiry.toolbox.tools.get(step.tool), "parameters", {}).get(fact.path[0], {})
-    if not isinstance(fact.written, str) or "enum" in schema:
+    spec = inquiry.toolbox.tools.get(step.tool)
+    schema = spec.parameters.get(fact.path[0], {}) if spec is not None else {}
+    if not isinstance(fact.written, str) or "enum" in schema or (spec is not None and fact.written in spec.details):
         return False
     return inquiry.graph.source_of(fact.written, inquiry.graph.position[step.id]) is None
 

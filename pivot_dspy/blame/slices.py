@@ -79,8 +79,10 @@ class Graph:
                 source = self.source_of(text, position)
                 if source is not None:
                     found[source] = None
-        if not found:
-            found = dict.fromkeys(name for name in self.writes if self.position[name] < position)
+        seen = self.observed.get(step_id)
+        refused = seen is not None and seen.fault is not None and seen.fault.kind == "tool_error"
+        if refused or not found:  # it hangs on the state then, and so on whatever was written before
+            found |= dict.fromkeys(name for name in self.writes if self.position[name] < position)
         return tuple(found)
 
     def source_of(self, wanted: str, before: int) -> str | None:

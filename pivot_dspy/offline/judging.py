@@ -23,10 +23,11 @@ def judge(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice)
     observations = prompt.section("observations")
     verdicts = []
     for name, text in _REQUIREMENT.findall(prompt.section("requirements")):
-        truth = truths.get(name, truths.get(text))
-        shown = truth is not None and truth in observations
+        truth = truths.get(name, truths.get(text, ()))
+        signs = [truth] if isinstance(truth, str) else truth
+        shown = bool(signs) and all(sign in observations for sign in signs)
         holds = shown != dice.falls(rates.judge_error, "verdict", name)
-        verdicts.append({"id": name, "evidence": truth if shown else "", "holds": holds})
+        verdicts.append({"id": name, "evidence": "\n".join(signs) if shown else "", "holds": holds})
     unsupported = [
         said for said in _unsupported(prompt) if not dice.falls(rates.judge_error, "claim", said)
     ]

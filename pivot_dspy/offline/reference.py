@@ -30,7 +30,8 @@ class Reference(Frozen):
         serves: id of a step to the id, or ids, of the requirements that it is there for.
         outputs: values of the output fields that are composed at the end; a string may be a binding over what the
             prompt shows of the observations, `"$a.total"`.
-        truths: id or text of a requirement to the text that observations show where it holds, for judging.
+        truths: id or text of a requirement to the text, or all the texts, that observations show where it holds, for
+            judging.
         revise: a domain's reasoning over a prompt that shows how a run went ("the evidence names a selection that
             meets the total: take it"). It sees the prompt's sections and nothing else; for a plan after failed trials,
             the plan in mind as `open_steps` and the reflections as `report`.
@@ -47,7 +48,7 @@ class Reference(Frozen):
     steps: Sequence[dict[str, Any]]
     serves: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
     outputs: Mapping[str, Any] = Field(default_factory=dict)
-    truths: Mapping[str, str] = Field(default_factory=dict)
+    truths: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
     revise: Revise | None = Field(default=None, exclude=True, repr=False)
 
     @model_validator(mode="after")
@@ -70,6 +71,10 @@ class Reference(Frozen):
         except TypeError as error:
             raise ValueError(f"a reference is plain JSON data, but for revise: {error}") from error
         return self
+
+    def tool_of(self, step_id: str) -> str:
+        """The tool that a step of the plan calls; empty where the plan has no such step."""
+        return next((str(step["tool"]) for step in self.steps if step["id"] == step_id), "")
 
     def requirements_of(self, step_id: str) -> tuple[str, ...]:
         """Ids of the requirements that a step serves."""

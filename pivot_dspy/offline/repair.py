@@ -39,7 +39,10 @@ def localise(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Di
         if wrong:
             found = wrong
         elif wanting:
-            return {"diagnosis": "A step is missing.", "step": "end", "correction": f"Add step {wanting}."}
+            order = [step["id"] for step in reference.steps]
+            later = order[order.index(wanting) + 1 :] if wanting in order else []
+            before = next((step.id for step in suspects if step.id in later), "end")
+            return {"diagnosis": "A step is missing.", "step": before, "correction": f"Add step {wanting}."}
     if found is None:
         return {"diagnosis": "A step is missing.", "step": "end", "correction": "Add what is missing."}
     return {
@@ -64,9 +67,12 @@ def _wanting(prompt: Prompt, reference: Reference, ids: list[str], suspects: lis
     """A step of the reference that the suspects lack: one that they name, or that alone serves what is not met."""
     present = {step.id for step in suspects}
     unmet = unmet_in(prompt.section("report")).difference(*map(reference.requirements_of, present))
-    told = "\n".join(step.outcome for step in suspects)
+    told = "\n".join(step.outcome for step in suspects if step.failed)
     for step_id in ids:
-        if step_id not in present and (names(told, step_id) or unmet.intersection(reference.requirements_of(step_id))):
+        if step_id in present:
+            continue
+        wanted = names(told, step_id) or re.search(rf"\b{re.escape(reference.tool_of(step_id))}\b", told)
+        if wanted or unmet.intersection(reference.requirements_of(step_id)):
             return step_id
     return None
 

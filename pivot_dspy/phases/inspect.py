@@ -23,8 +23,8 @@ class LocaliseCause(dspy.Signature):  # type: ignore[misc]
     """A trajectory of tool calls was run and falls short of what is required. Find the earliest step that caused it.
 
     A wrong value often shows only steps later; a missing step shows where something is wanting. Name one of the ids in
-    `suspects`, or "end" where something is missing after all of them. Say what is wrong with the step and what to
-    change.
+    `suspects`: the step that is wrong or, where a step is missing, the one before which it belongs; "end" where it
+    belongs after all of them. Say what is wrong and what to change.
     """
 
     suspects: str = dspy.InputField(desc="the steps that the failure depends on: step -> what came of it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import dspy
@@ -96,13 +96,19 @@ class Verify(Phase):
         return dspy.Prediction(verdict=verdict)
 
     def judge(
-        self, inspection: Inspection, requirements: Requirements, inputs: Mapping[str, Any]
+        self,
+        inspection: Inspection,
+        requirements: Requirements,
+        inputs: Mapping[str, Any],
+        only: Collection[str] | None = None,
+        config: Mapping[str, Any] | None = None,
     ) -> Steps[Judgement]:
-        """One call that judges all textual requirements and the claims of the answer together."""
-        textual = [item for item in requirements.items if not item.executable]
+        """One call that judges all textual requirements, or `only` some, and the claims of the answer together."""
+        textual = [item for item in requirements.items if not item.executable and (only is None or item.id in only)]
         execution = inspection.execution
         said = yield from ask(
             self.predict,
+            config,
             requirements="\n".join(f"{item.id}: {item.text}" for item in textual) or "none",
             observations=digest.observations(execution),
             submitted=digest.compact(plain(execution.outputs)),

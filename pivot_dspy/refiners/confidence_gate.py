@@ -15,7 +15,7 @@ from pivot_dspy._drive import Steps, adrive, drive
 from pivot_dspy.confidence import Confidence, Source, lowest, percentile, read_stated, step_confidences
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.history import Event
-from pivot_dspy.phases.base import STEP_FORM
+from pivot_dspy.phases.base import STEP_BASICS, STEP_FORM
 from pivot_dspy.refiners.account import Gate
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.episode import call
@@ -100,8 +100,8 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
     Here every trajectory that the wrapped refiner gets from its model is looked at. A step below the threshold, and all
     that come after it, are not run: a discrepancy of the kind `low_confidence` and an event `gate` say so. What is
     saved is tool calls, and the rewriting of hopeless candidates. So a refiner that samples goes on to its next sample,
-    and one that rewrites does so from there; a step that the model lets stand when it rewrites is run. `MajorityOfN`
-    weighs its votes by the lowest confidence of each. Where all are stopped, the least bad is returned, unverified.
+    and one that rewrites does so from there; a step that the model lets stand when it rewrites is run. Where all are
+    stopped, the least bad is returned, unverified. The vote is `MajorityOfN(..., weighted=True)`.
 
     Ours departs from the source in that a trajectory is written before it is stopped, so that no tokens are saved; in
     that the threshold is calibrated once, on tasks of the same kind, not on each task anew by 16 traces of its own,
@@ -238,8 +238,8 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
 def _asking(signature: type[dspy.Signature]) -> type[dspy.Signature]:
     """The signature with a confidence asked for, where the form of a step is told."""
     told: str = signature.instructions
-    told = told.replace(STEP_FORM, f"{STEP_FORM}\n{STATED_FORM}", 1) if STEP_FORM in told else f"{told}\n{STATED_FORM}"
-    asking: type[dspy.Signature] = signature.with_instructions(told)
+    form = next((form for form in (STEP_FORM, STEP_BASICS) if form in told), told)
+    asking: type[dspy.Signature] = signature.with_instructions(told.replace(form, f"{form}\n{STATED_FORM}", 1))
     return asking
 
 

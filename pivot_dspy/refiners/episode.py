@@ -384,6 +384,9 @@ class Episode(Account):
             except (LMError, AdapterParseError) as error:
                 self._failed("verify", error)
                 return candidate
+        return self._with(candidate, judgement)
+
+    def _with(self, candidate: Candidate, judgement: Judgement) -> Candidate:
         judged = inspect(
             candidate.run,
             self.requirements,
@@ -395,6 +398,33 @@ class Episode(Account):
         )
         self.tell(Event(kind="judge", trajectory=judged.trajectory, loss=judged.loss))
         return Candidate(candidate.run, judged, judgement)
+
+    def judge_again(self, candidate: Candidate) -> Steps[Candidate]:
+        """Further opinions on the requirements that the judge found unmet: a third where the second is another.
+
+        The majority decides on each of them; what was found met is not asked again.
+        """
+        first = candidate.judgement or Judgement()
+        doubted = {finding.requirement for finding in first.findings if not finding.holds}
+        opinions = [first.findings]
+        for rollout in (1, 2):
+            if not doubted or self.spent():
+                break
+            with self.ledger.phase("verify"):
+                try:
+                    said = yield from self.phases.verify.judge(
+                        candidate.inspection, self.requirements, self.inputs, doubted, sampled(rollout)
+                    )
+                except (LMError, AdapterParseError) as error:
+                    self._failed("verify", error)
+                    return candidate
+            opinions.append(said.findings)
+            doubted = {finding.requirement for finding in said.findings if finding.holds and rollout == 1}
+        votes = [{finding.requirement: finding for finding in opinion} for opinion in opinions]
+        findings = tuple(votes[2].get(one.requirement, one) if len(votes) > 2 else one for one in first.findings)
+        if findings == first.findings:
+            return candidate
+        return self._with(candidate, first.model_copy(update={"findings": findings}))
 
     def _needs_judge(self, inspection: Inspection) -> bool:
         execution = inspection.execution

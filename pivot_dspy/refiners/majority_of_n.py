@@ -32,6 +32,8 @@ class MajorityOfN(Attempts):
 
     Args:
         N: plans at most.
+        weighted: whether a vote weighs the lowest confidence of its steps, as in DeepConf (arXiv 2508.15260), where a
+            `ConfidenceGate` has them rated. Weights are hardly ever equal, and so leave no tie to the lower loss.
 
     The remaining arguments are those of `Refiner`; `acceptance` is used for its repeats only, and a `trajectory` that
     is given takes the place of the first plan.
@@ -52,12 +54,14 @@ class MajorityOfN(Attempts):
         environment: EnvironmentLike | None = None,
         *,
         N: int = 5,
+        weighted: bool = False,
         **shared: Any,
     ) -> None:
         if N < 1:
             raise ConfigurationError(f"N is at least 1; got {N}")
         super().__init__(signature, environment, **shared)
         self.N = N
+        self.weighted = weighted
 
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
         votes: dict[str | None, list[Candidate]] = {}
@@ -71,15 +75,15 @@ class MajorityOfN(Attempts):
             else:
                 candidate = yield from self.ran(episode, trajectory)
                 votes.setdefault(_ballot(candidate), []).append(candidate)
-                ahead, _ = _elected(votes)
+                ahead, _ = self._elected(votes)
                 if ahead is not leader:
                     leader = ahead
                     episode.tell(Event(kind="elect", trajectory=leader.trajectory, loss=leader.loss))
-            if _decided(votes, self.N - number) or episode.spent():
+            if self._decided(votes, self.N - number) or episode.spent():
                 break
         if failed is not None and not votes:
             raise failed
-        winner, count = _elected(votes)
+        winner, count = self._elected(votes)
         cast = sum(map(len, votes.values()))
         for group in votes.values():
             for candidate in group:
@@ -90,6 +94,25 @@ class MajorityOfN(Attempts):
         verdict = yield from episode.verify(winner)
         return winner, verdict
 
+    def _decided(self, votes: dict[str | None, list[Candidate]], left: int) -> bool:
+        weights = sorted((self._weight(group) for ballot, group in votes.items() if ballot is not None), reverse=True)
+        # No stated confidence is above 1; of those of tokens, what is to come is taken to be no larger than what came.
+        largest = max((self._weight([one]) for group in votes.values() for one in group), default=1.0)
+        return bool(weights) and weights[0] > (weights[1] if len(weights) > 1 else 0) + left * max(1.0, largest)
+
+    def _elected(self, votes: dict[str | None, list[Candidate]]) -> tuple[Candidate, int]:
+        """The winner and how many agree with it. `min` is stable, so that ties go to the earlier plan."""
+        groups = [group for ballot, group in votes.items() if ballot is not None] or list(votes.values())
+        best = [(-self._weight(group), min(group, key=_total), len(group)) for group in groups]
+        _, winner, count = min(best, key=lambda entry: (entry[0], _total(entry[1])))
+        return winner, count
+
+    def _weight(self, group: list[Candidate]) -> float:
+        if not self.weighted:
+            return len(group)
+        known = [lowest(step.confidence for step in candidate.trajectory.steps) for candidate in group]
+        return sum(1.0 if one is None else one.value for one in known)
+
 
 def _ballot(candidate: Candidate) -> str | None:
     """The outputs as canonical JSON; None where some are missing, which is no vote."""
@@ -97,27 +120,6 @@ def _ballot(candidate: Candidate) -> str | None:
     if execution.trajectory.submit is None or execution.missing_outputs:
         return None
     return json.dumps(plain(execution.outputs), sort_keys=True, ensure_ascii=False)
-
-
-def _decided(votes: dict[str | None, list[Candidate]], left: int) -> bool:
-    weights = sorted((_weight(group) for ballot, group in votes.items() if ballot is not None), reverse=True)
-    # No stated confidence is above 1; of those of tokens, what is still to come is taken to be no larger than what came.
-    largest = max(1.0, *(_weight([one]) for group in votes.values() for one in group)) if weights else 1.0
-    return bool(weights) and weights[0] > (weights[1] if len(weights) > 1 else 0) + left * largest
-
-
-def _elected(votes: dict[str | None, list[Candidate]]) -> tuple[Candidate, int]:
-    """The winner and how many agree with it. `min` and `sorted` are stable, so that ties go to the earlier plan."""
-    groups = [group for ballot, group in votes.items() if ballot is not None] or list(votes.values())
-    best = [(-_weight(group), min(group, key=_total), len(group)) for group in groups]
-    _, winner, count = min(best, key=lambda entry: (entry[0], _total(entry[1])))
-    return winner, count
-
-
-def _weight(group: list[Candidate]) -> float:
-    """What the votes of a group weigh: the lowest confidence of each where a gate rates them, and else one each."""
-    known = [lowest(step.confidence for step in candidate.trajectory.steps) for candidate in group]
-    return sum(1.0 if one is None else one.value for one in known)
 
 
 def _total(candidate: Candidate) -> float:

@@ -25,6 +25,7 @@ class Tried:
     def __init__(self) -> None:
         self.refuted: set[tuple[str | None, str]] = set()
         self.failures = 0
+        self.pending: Gradient | None = None  # found by a model that need not be asked for it again
         self._ignored: dict[tuple[str | None, str], int] = {}
 
     def refute(self, gradient: Gradient) -> None:
@@ -33,15 +34,40 @@ class Tried:
         self.failures += 1
 
     def ignored(self, gradient: Gradient) -> None:
-        """The model failed or changed nothing: the suspect was not tested. It is asked once more, then given up."""
+        """The model failed or changed nothing: the suspect was not tested. It is asked once more, then given up.
+
+        Where a tool refused the call, the step is but the symptom: then the cause is sought elsewhere at once.
+        """
         self.failures += 1
         self._ignored[gradient.key] = self.rollout(gradient) + 1
-        if self._ignored[gradient.key] > 1:
+        if self._ignored[gradient.key] > 1 or gradient.kind == "tool_error":
             self.refuted.add(gradient.key)
+        elif gradient.by == "model":
+            self.pending = gradient
 
     def rollout(self, gradient: Gradient) -> int:
         """How often the model has ignored this gradient: the same prompt then needs another sample."""
         return self._ignored.get(gradient.key, 0)
+
+
+class Doubts:
+    """What may still be asked about the requirements and the verdicts on them.
+
+    Attributes:
+        audits: looks at the requirements that are left; the last is kept for when nothing else is left to try.
+        judged: ids of the trajectories on which the judge was asked for further opinions.
+    """
+
+    def __init__(self, audits: int) -> None:
+        self.audits = audits
+        self.judged: set[str] = set()
+
+    def of_verdicts(self, incumbent: Candidate) -> bool:
+        said = incumbent.judgement.findings if incumbent.judgement is not None else ()
+        return incumbent.trajectory.id not in self.judged and any(not finding.holds for finding in said)
+
+    def left(self, incumbent: Candidate) -> bool:
+        return self.audits > 0 or self.of_verdicts(incumbent)
 
 
 class Pivot(Refiner):
@@ -99,7 +125,7 @@ class Pivot(Refiner):
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
         incumbent = yield from self._start(episode, given)
         tried = Tried()
-        early = late = self.audit_when == "stuck"
+        doubts = Doubts(audits=2 if self.audit_when == "stuck" else 0)
         composed: set[str] = set()
         verdict: Verdict | None = None
         for rewrites_left in range(self.max_iters, -1, -1):
@@ -116,14 +142,12 @@ class Pivot(Refiner):
             gradient: Gradient | None = None
             if tried.failures < self.patience:
                 gradient = yield from self._blamed(episode, incumbent, tried, verdict)
-            doubtful = gradient is None or self._in_doubt(episode, incumbent, gradient, tried, early)
-            if doubtful and (early or late) and not incumbent.loss.perfect and not episode.spent():
-                # What is asked for was perhaps misread. One look is kept for when nothing else is left to try.
-                amended = yield from self._amended(episode, incumbent, rollout=int(not early))
-                early, late = False, early and late
-                if amended is not None:
-                    incumbent, tried, verdict = amended, Tried(), None
-                if amended is not None or gradient is None:
+            doubtful = gradient is None or self._in_doubt(episode, incumbent, gradient, tried, doubts)
+            if doubtful and doubts.left(incumbent) and not incumbent.loss.perfect and not episode.spent():
+                measured = yield from self._measured_otherwise(episode, incumbent, doubts)
+                if measured is not None:
+                    incumbent, tried, verdict = measured, Tried(), None
+                if measured is not None or gradient is None:
                     continue
             if gradient is None:
                 episode.tell(Event(kind="stop", message="no suspect is left"))
@@ -135,6 +159,8 @@ class Pivot(Refiner):
                 # A plan that goes on after seeing results is progress even before it has changed the loss.
                 if better.loss.better_than(incumbent.loss) or better.trajectory.operator == "extend":
                     tried = Tried()
+                    if _kept_failing(gradient, incumbent, better):
+                        tried.refuted.add(gradient.key)
                 else:
                     tried.refute(gradient)
                 incumbent, verdict = better, None
@@ -147,19 +173,35 @@ class Pivot(Refiner):
     ) -> Steps[Gradient | None]:
         """The next gradient: of a verification that went another way, else of what is wrong with the incumbent."""
         gradient = _departure(verdict, incumbent, tried) if verdict is not None else None
+        gradient, tried.pending = gradient or tried.pending, None
         if gradient is None:
             return (yield from episode.gradient(incumbent, frozenset(tried.refuted)))
         episode.tell(Event(kind="gradient", gradient=gradient, trajectory=incumbent.trajectory))
         return gradient
 
     def _in_doubt(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried, unaudited: bool
+        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried, doubts: Doubts
     ) -> bool:
-        """Whether the requirements may be at fault rather than the steps: a check cannot be made as it is written, the
-        plan does what nothing asks for, or every step ran and the model, shown the blame, kept them all."""
+        """Whether the requirements, or the verdicts on them, may be at fault rather than the steps: a check cannot be
+        made as it is written, the plan does what nothing asks for, or every step ran and the model, shown the blame,
+        kept them all."""
         if tried.rollout(gradient) and not incumbent.inspection.execution.discrepancies:
             return True
-        return unaudited and (gradient.kind == UNASKED or episode.misread(incumbent))
+        return doubts.audits > 1 and (gradient.kind == UNASKED or episode.misread(incumbent))
+
+    def _measured_otherwise(
+        self, episode: Episode, incumbent: Candidate, doubts: Doubts
+    ) -> Steps[Candidate | None]:
+        """The incumbent by other verdicts of the judge, or else by audited requirements; None where nothing changed."""
+        if doubts.of_verdicts(incumbent):
+            doubts.judged.add(incumbent.trajectory.id)
+            judged = yield from episode.judge_again(incumbent)
+            if judged is incumbent:
+                return None
+            episode.tell(Event(kind="accept", trajectory=judged.trajectory, loss=judged.loss, message="judged again"))
+            return judged
+        doubts.audits -= 1
+        return (yield from self._amended(episode, incumbent, rollout=1 - doubts.audits))
 
     def _amended(self, episode: Episode, incumbent: Candidate, rollout: int) -> Steps[Candidate | None]:
         """The incumbent measured by audited requirements; None where the audit changed nothing."""
@@ -249,3 +291,13 @@ def _departure(verdict: Verdict, incumbent: Candidate, tried: Tried) -> Gradient
         diagnosis="Run again from the start, the step gave something else.",
         evidence=verdict.reasons,
     )
+
+
+def _kept_failing(gradient: Gradient, before: Candidate, after: Candidate) -> bool:
+    """Whether a rewrite mended something else, but left the blamed step, which a tool refused, as it was."""
+    if gradient.kind != "tool_error" or gradient.step is None:
+        return False
+    was, now = (one.inspection.execution.by_step.get(gradient.step) for one in (before, after))
+    steps = [one.trajectory.steps[one.trajectory.index(gradient.step)] for one in (before, after)
+             if gradient.step in one.trajectory.ids]
+    return was is not None and now is not None and was.fault == now.fault and len(steps) == 2 and steps[0] == steps[1]

@@ -79,7 +79,8 @@ def parent(
     def grade(step: Step, seen: Observation) -> Grade:
         if step.id in blamed:
             return Grade.BLAMED
-        if seen.status == "blocked" or (seen.status == "error" and any(name in blamed for name in graph.chain(step.id))):
+        misled = any(name in blamed for name in graph.chain(step.id))
+        if seen.status == "blocked" or (seen.status == "error" and misled):
             return Grade.UNTRIED
         if seen.status == "error" or purposes.get(step.id, "") not in {*met, ""}:
             return Grade.BLAMED

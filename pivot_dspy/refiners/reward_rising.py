@@ -66,12 +66,12 @@ class RewardRising(Stepwise):
         self.show_siblings = show_siblings
 
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
-        root, best = yield from self.begun(episode, given)
-        current = root
+        root, whole = yield from self.begun(episode, given)
+        best, current = whole, root
         for _ in range(self.max_steps):
             if (best is not None and best.loss.perfect) or current.trajectory.submit is not None or episode.spent():
                 break
-            samples = yield from self._sampled(episode, current, given)
+            samples = yield from self._sampled(episode, current, whole)
             if not samples:
                 break
             # The last one rose, or the set is full; of equals the first was the model's first thought.
@@ -97,16 +97,17 @@ class RewardRising(Stepwise):
         read = spec is not None and spec.effect == "read" and observation.ok
         return self.ties and (read or observation.status == "withheld") and sample.loss.no_worse_than(before.loss)
 
-    def _sampled(self, episode: Episode, current: Candidate, given: Trajectory | None) -> Steps[list[Candidate]]:
+    def _sampled(self, episode: Episode, current: Candidate, whole: Candidate | None) -> Steps[list[Candidate]]:
         """Different next steps after `current`, each run, up to the first that rises."""
         samples: list[Candidate] = []
         done: set[str] = set()
         place = len(current.trajectory)
-        follows = given if given is not None and given.common_prefix(current.trajectory) == place else None
+        follows = whole if whole is not None and whole.trajectory.common_prefix(current.trajectory) == place else None
         for number in range(1, self.max_samples + 1):
             trajectory: Trajectory | None
-            if number == 1 and follows is not None and place < len(follows):
-                trajectory = follows.replace_from(place + 1, [], operator=follows.operator)
+            base = current
+            if number == 1 and follows is not None and place < len(follows.trajectory):
+                base, trajectory = follows, follows.trajectory.replace_from(place + 1, [], operator="given")
             elif episode.spent():
                 break
             else:
@@ -115,7 +116,7 @@ class RewardRising(Stepwise):
             if trajectory is None or deed(trajectory.steps[-1]) in done:
                 continue
             done.add(deed(trajectory.steps[-1]))
-            samples.append((yield from self.stepped(episode, trajectory, current)))
+            samples.append((yield from self.stepped(episode, trajectory, base)))
             if self.rises(episode, samples[-1], current):
                 break
         return samples

@@ -98,8 +98,9 @@ class Rollouts:
         self.program = PlanAndRun(plan, self)
         self._show()
         self._wait: Callable[[Steps[dspy.Prediction]], dspy.Prediction] = drive
-        # What an attempt asks beside its plan is neither hinted nor traced: dspy.Refine knows only its own predictors.
-        self._outside = {name: getattr(dspy.settings, name) for name in ("adapter", "trace")}
+        # What an attempt asks beside its plan is not hinted or traced, and has the caller's model: dspy.Refine knows
+        # only its own predictors.
+        self._outside = {name: getattr(dspy.settings, name) for name in ("adapter", "trace", "lm")}
         self._warns = dspy.settings.warn_on_type_mismatch
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Rollouts:

@@ -37,6 +37,7 @@ class TreeSearch(Stepwise):
     Args:
         iterations: selections at most; 30 as in its code.
         n_generate_sample: samples for each expansion, with one prompt, of which equal ones are one; 5 as in its runs.
+            Where tokens are short, 1 or 2 serve better: each level of a path costs that many prompts.
         exploration: the weight of UCT's second term; 1 as in its code.
         max_depth: steps of a path at most. 15 for WebShop and 7 for HotPotQA in its code; plans here may be longer.
         memory: how many of the latest reflections are shown; 3 as in its code.
@@ -85,8 +86,7 @@ class TreeSearch(Stepwise):
         return (yield from _Search(self, episode).run(given))
 
     def _known_tier(self, environment: EnvironmentLike | None) -> Tier | None:
-        """The tier, where it can be told without an environment being made: of an instance, or of a class that says so.
-        """
+        """The tier, where it is known before an environment is made: of an instance, or of a class that says so."""
         if isinstance(environment, type) and issubclass(environment, Environment):
             without: Tier = "replay" if environment.reopenable else "live"
             return None if environment.forkable else without
@@ -122,7 +122,7 @@ class _Search:
         refiner, episode = self.refiner, self.episode
         start, self.best = yield from refiner.begun(episode, given)
         root = Node(start)
-        if self.best is not None:
+        if self.best is not None and not self._over():
             yield from self._planted(root, self.best)
         for _ in range(refiner.iterations):
             node = select(root, refiner.exploration)
@@ -147,7 +147,7 @@ class _Search:
         node, trajectory = root, whole.trajectory
         self.ran[trajectory.id] = whole
         for count in range(1, len(trajectory) + 1):
-            prefix = trajectory.replace_from(count, [], operator=trajectory.operator)
+            prefix = trajectory.replace_from(count, [], operator="given")
             candidate = yield from self._run(prefix, whole)
             child = self._node(candidate, node, 1)
             node.children.append(child)
@@ -236,4 +236,3 @@ class _Search:
         if said.reflection:
             self.reflections.append(f"- Trial {len(self.reflections) + 1}:\n{said.reflection}")
             episode.tell(Event(kind="reflect", trajectory=candidate.trajectory, diagnosis=said.reflection))
-

@@ -166,7 +166,7 @@ def _paired(found: Record) -> tuple[str, ...]:
 def _with(value: float | None, ci: Sequence[float | None] | None, form: Format, inner: Format | None = None) -> str:
     """A value with its interval behind it; a dash stands for what is not defined, and for an end beyond all bounds."""
     told = _or_none(value, form)
-    if ci is None or ci == [None, None]:
+    if ci is None or value is None:
         return told
     low, high = (_or_none(end, inner or form) for end in ci)
     return f"{told} [{low}, {high}]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from dspy.utils.exceptions import (
 )
 from dspy.utils.usage_tracker import UsageTracker
 
-from pivot_dspy import Budget, ConfigurationError, Event, Execution, LedgerReport, PlanningFailed, Refiner, Usage
+from pivot_dspy import Budget, ConfigurationError, Event, Execution, LedgerReport, PlanningFailed, Usage
 from pivot_dspy.trajectory import Frozen
 from programs.comparison.benchmarks import Task
 
@@ -98,8 +98,8 @@ class Hopeless(Exception):
     """No other run would fare better, as with a budget below one plan or a model that cannot be asked."""
 
 
-class _Stopped(Exception):
-    """The comparison was interrupted."""
+class _Stopped(BaseException):
+    """The comparison was interrupted. No `Exception`, since an agent's loop takes one for its tool's error."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Runner:
         model: asked for a model of its own by every run, so that no run depends on what another asked before.
     """
 
-    refiners: dict[str, Callable[..., Refiner]]
+    refiners: Mapping[str, Callable[..., dspy.Module]]
     signature: type[dspy.Signature]
     model: Model
     budget: Budget

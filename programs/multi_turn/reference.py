@@ -40,14 +40,19 @@ def reference(case: Case, gold: Gold) -> Reference:
     A requirement holds, to the simulated judge, where the observations show the turn's calls with their results.
     """
     trajectory = plan(case, gold)
-    owners = [step.id.partition("_")[0].replace("t", "R") for step in trajectory.steps if not step.is_submit]
     return Reference(
         match=case.conversation,
         requirements=[{"id": f"R{n}", "text": _wanted(n, case, gold)} for n in range(1, len(gold) + 1)],
         steps=[step.model_dump(include={"id", "tool", "args"}) for step in trajectory.steps],
-        serves=dict(zip(trajectory.ids, owners, strict=False)),
+        serves={step.id: _served(step, len(gold)) for step in trajectory.steps if not step.is_submit},
         truths=_truths(run(case, trajectory)),
     )
+
+
+def _served(step: Step, turns: int) -> list[str]:
+    """A call serves its turn, the end of a turn all that come after it as well."""
+    turn = int(step.id.partition("_")[0].removeprefix("t"))
+    return [f"R{number}" for number in range(turn, turns + 1 if step.tool == END_TURN else turn + 1)]
 
 
 def plan(case: Case, gold: Gold, *, without_last: bool = False) -> Trajectory:

@@ -112,7 +112,7 @@ def test_other_settings_use_nothing_of_it(
     capsys.readouterr()
     run(file, *options, *other)
     assert len(lines(file)) == 2
-    assert "figures.jsonl also holds 1 runs of other refiners, tasks, seeds, settings or versions" in " ".join(
+    assert "figures.jsonl also holds 1 run of other refiners, tasks, seeds, settings or versions" in " ".join(
         capsys.readouterr().out.split()
     )
 
@@ -157,8 +157,8 @@ def test_a_real_model_is_asked_afresh_for_every_refiner_and_seed(file: Path, mon
         monkeypatch.setenv("OPENAI_API_KEY", "x")
         monkeypatch.setenv("OPENAI_API_BASE", server.url)
         monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "true")
-        options = ("--lm", "openai/loopback", "--refiners", "plan-execute,pivot", "--tasks", "1", "--seeds", "3")
-        options += ("--threads", "1")  # so that the samples come in the same order every time
+        options = ["--lm", "openai/loopback", "--refiners", "plan-execute,pivot", "--tasks", "1", "--seeds", "3"]
+        options += ["--threads", "1"]  # so that the samples come in the same order every time
         with own_cache():
             found = run(file, *options)
             calls = sum(one["lm_calls"] * one["runs"] for one in found["refiners"].values())

@@ -118,12 +118,10 @@ def test_bfcl_tasks_are_spread_over_the_sets_and_the_scenarios() -> None:
 
 
 def test_without_the_package_bfcl_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from programs.multi_turn import package
-
     def missing(name: str) -> Any:
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(package.importlib, "import_module", missing)
+    monkeypatch.setattr("programs.multi_turn.package.importlib.import_module", missing)
     with pytest.raises(DataError, match="pip install --no-deps bfcl-eval"):
         load("bfcl", "1", None, offline=True)
 

@@ -19,7 +19,7 @@ from tests.programs.comparing import record
 def made(refiners: int = 3, tasks: int = 4, *, simulated: bool = True, planned: int = 4, **odd: Any) -> dict[str, Any]:
     """A comparison's record; of task t0, the first refiner's run is `odd`."""
     names = [f"refiner-no-{number}" for number in range(refiners)]
-    counts = {"lm_calls": 12, "tool_calls": 1234, "tool_calls_reused": 5678, "seconds": 12.34}
+    counts: dict[str, Any] = {"lm_calls": 12, "tool_calls": 1234, "tool_calls_reused": 5678, "seconds": 12.34}
     runs = [
         record(name, f"t{task}", strict=(task + place) % 3 == 0, tokens=1234 * (place + 1) + 97 * task,
                **counts, **(odd if place == task == 0 else {}))
@@ -82,6 +82,17 @@ def test_the_best_of_each_column_is_marked() -> None:
         rates = [int(row[place].rstrip("*%")) for row in curve.rows]
         marked = [row[place].endswith("*") for row in curve.rows]
         assert marked == [rate == max(rates) > 0 for rate in rates]
+
+
+def test_an_end_beyond_all_bounds_is_a_dash_and_no_interval_is_none() -> None:
+    found = made(2)
+    one, other = found["refiners"].values()
+    one["ci"] |= {"strict_pass_rate": None, "tokens_per_solved": [1000.0, None]}
+    other["tokens_per_solved"] = None
+    other["paired"]["tokens_per_solved"] = {"ratio": 0.97, "ci": [None, None]}
+    figures_, pairs, _ = sheets(found)
+    assert figures_.rows[0][3] == "50%" and figures_.rows[0][5].endswith(" [1k, -]") and figures_.rows[1][5] == "-"
+    assert pairs.rows[0][3] == "0.97 [-, -]"
 
 
 class Reader(HTMLParser):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dspy
@@ -31,8 +32,7 @@ def offline(task: Task, seed: int) -> dspy.LM:
 
 
 def runner(benchmark: Benchmark, refiners: dict[str, Callable[..., Refiner]], **changes: Any) -> Runner:
-    return Runner(**({"refiners": refiners, "signature": benchmark.signature, "model": offline, "budget": Budget()}
-                     | changes))  # fmt: skip
+    return replace(Runner(refiners, benchmark.signature, offline, Budget()), **changes)
 
 
 def one(benchmark: Benchmark, refiner: Callable[..., Refiner], **changes: Any) -> Record:
@@ -49,7 +49,7 @@ def timeless(records: Sequence[Record]) -> dict[tuple[str, str, int], Record]:
 
 def test_a_run_does_not_depend_on_the_others_nor_on_threads(shopping: Benchmark) -> None:
     names = ("pivot", "best-of-n", "majority-of-n")  # the latter two sample the same prompts
-    units = [Unit(name, task, seed) for seed in (0, 1) for task in shopping.tasks for name in names]
+    units = [Unit(name, task, seed) for seed in (0, 1) for task in shopping.tasks[:2] for name in names]
     kept: list[Record] = []
     together = runner(shopping, REFINERS).all(units, 3, lambda unit, record: kept.append(record))
     found = timeless(list(together))
@@ -58,7 +58,7 @@ def test_a_run_does_not_depend_on_the_others_nor_on_threads(shopping: Benchmark)
         alone = [unit for unit in reversed(units) if unit.refiner == name]
         mine = timeless(list(runner(shopping, REFINERS).all(alone, 1, lambda unit, record: None)))
         assert mine == {key: record for key, record in found.items() if key[0] == name}
-    by_seed = {seed: [found["pivot", task.id, seed].trace for task in shopping.tasks] for seed in (0, 1)}
+    by_seed = {seed: [found["pivot", task.id, seed].trace for task in shopping.tasks[:2]] for seed in (0, 1)}
     assert by_seed[0] != by_seed[1]
 
 

@@ -63,9 +63,7 @@ def test_pairs_by_hand() -> None:
 
 
 def test_what_is_the_same_has_no_difference_however_much_tasks_differ() -> None:
-    runs = [
-        record(name, f"t{number}", strict=number > 1, tokens=10**number) for name in "ab" for number in range(1, 6)
-    ]
+    runs = [record(name, f"t{number}", strict=number > 1, tokens=10**number) for name in "ab" for number in range(1, 6)]
     paired = figures(runs, ["a", "b"])["b"]["paired"]
     assert paired["strict_pass_rate"] == {"difference": 0, "ci": [0, 0]}
     assert paired["tokens_per_task"] == {"difference": 0, "ci": [0, 0]}
@@ -106,7 +104,7 @@ def test_nothing_one_task_and_nothing_solved(runs: list[Any]) -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_figures_are_numbers_whatever_happened(data: st.DataObject) -> None:
     tasks = [f"t{number}" for number in range(data.draw(st.integers(1, 4)))]

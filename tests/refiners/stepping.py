@@ -1,5 +1,6 @@
 """Scripted next steps for the refiners that search step by step: drawn in turn for each prompt."""
 
+import itertools
 import threading
 from collections import Counter
 
@@ -50,3 +51,29 @@ def events(result, kind):
     """The last step and the loss of each event of a kind."""
     found = [event for event in result.history if event.kind == kind]
     return [(event.trajectory.steps[-1].args if event.trajectory.steps else {}, event.loss) for event in found]
+
+
+def stepwise(said):
+    """The scripts of whole plans said step by step: the requirements of the plan first, then its steps in turn."""
+    plans = said.get("plan", [])
+    drawn = itertools.count()
+
+    def of(prompt, number):
+        found = plans(prompt) if callable(plans) else plans[number % len(plans)]
+        return found, isinstance(found, dict)
+
+    def settle(prompt):
+        found, whole = of(prompt, 0)
+        return {"requirements": found["requirements"]} if whole else found
+
+    def act(prompt):
+        found, whole = of(prompt, next(drawn))
+        place = len(shown(prompt))
+        return {"thought": "x", "step": _at(found["steps"], place)} if whole else found
+
+    return {"settle": settle, **said, "act": act}
+
+
+def _at(steps, place):
+    chosen = steps[place] if place < len(steps) else SUBMIT
+    return chosen if isinstance(chosen, dict) else {"tool": chosen}

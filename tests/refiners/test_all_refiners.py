@@ -24,9 +24,11 @@ from pivot_dspy import (
     ReAct,
     Refined,
     Reflexion,
+    RewardRising,
     SelfEvolution,
     SelfRefine,
     Trajectory,
+    TreeSearch,
 )
 from pivot_dspy._drive import drive
 from pivot_dspy.environment.source import Source
@@ -40,6 +42,7 @@ from tests.offline.rooms import REQUEST as ROOM
 from tests.offline.rooms import Book, Rooms
 from tests.offline.rooms import reference as room_reference
 from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG
+from tests.refiners.stepping import stepwise
 from tests.refiners.test_base import answers, state_of
 from tests.refiners.test_pivot_properties import BROKEN, conversations, told
 from tests.scripted import Calls, Store, plan, scripted
@@ -47,6 +50,10 @@ from tests.scripted import Calls, Store, plan, scripted
 
 def gated(*args, **options):
     return ConfidenceGate(BestOfN(*args, **options), 0.5)
+
+
+def small_tree(*args, **options):
+    return TreeSearch(*args, iterations=2, n_generate_sample=2, **options)
 
 
 REFINERS = {
@@ -60,6 +67,8 @@ REFINERS = {
     "react": ReAct,
     "self-evolution": SelfEvolution,
     "confidence-gate": gated,
+    "reward-rising": RewardRising,
+    "tree-search": small_tree,
 }
 every = pytest.mark.parametrize("kind", list(REFINERS.values()), ids=list(REFINERS))
 OFTEN = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -102,6 +111,8 @@ def attempt(kind, said, calls, budget=None, **options):
 
 
 def speaking(kind, **said):
+    if kind in (RewardRising, small_tree):
+        return scripted(**stepwise(said))
     return scripted(**(acted(said) if kind is ReAct else said))
 
 
@@ -207,7 +218,7 @@ def test_one_plan_is_enough_where_it_is_right_and_a_budget_below_it_is_refused(k
     with dspy.context(lm=lm):
         result = made(request=REQUEST)
         assert result.verified and result.answer == "p2" and seen == list(result.history)
-        assert lm.engine.count() == {MajorityOfN: 3, ReAct: 6}.get(kind, 1)
+        assert lm.engine.count() == {MajorityOfN: 3, ReAct: 6, RewardRising: 5, small_tree: 8}.get(kind, 1)
         with pytest.raises(ConfigurationError, match=r"does not pay for one plan.*raise Budget\(tokens"):
             made(request=REQUEST, budget=Budget(tokens=50))
 
@@ -240,6 +251,8 @@ def test_every_phase_is_a_predictor_that_optimizers_see(kind):
         SelfRefine: ["critique.predict", "rewrite.predict"],
         Reflexion: ["reflect.predict"],
         ReAct: ["react", "extract.predict"],
+        RewardRising: ["act.predict"],
+        small_tree: ["act.predict", "reflect.predict"],
         SelfEvolution: ["critique.predict", "rewrite.predict", "transfer.predict", "restructure.predict"],
     }.get(kind, [])
     assert [name for name, _ in made.named_predictors()][7:] == own

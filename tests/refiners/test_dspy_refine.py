@@ -263,6 +263,15 @@ def test_the_models_that_are_set_on_the_module_are_asked_for_advice_too():
     assert phases(lm.engine) == ["plan", "feedback", "plan"]
 
 
+def test_a_model_that_is_set_on_plan_alone_is_asked_for_plans_and_advice_alone():
+    module, planner = made([], plan=lambda _: plan([*RIGHT[:3], submit()], [LARGE, ONE]))
+    module.plan.set_lm(planner)
+    other = scripted(compose={"considerations": "x", "answer": "p2"})
+    with dspy.context(lm=other):
+        assert module(request=REQUEST).verified
+    assert phases(planner.engine) == ["plan"] and phases(other.engine) == ["compose"]
+
+
 def test_tools_are_not_run_for_what_was_run():
     calls = Calls()
     module, lm = made([WRONG, RIGHT], lambda: Store(calls))

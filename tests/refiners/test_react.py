@@ -11,6 +11,7 @@ from dspy.utils.exceptions import LMAuthError
 
 from pivot_dspy import Budget, PlanningFailed, ReAct, Trajectory
 from pivot_dspy.environment.base import Environment, check, tool
+from pivot_dspy.environment.functions import from_functions
 from pivot_dspy.errors import ConfigurationError
 from tests.acting import call
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
@@ -90,7 +91,7 @@ def test_what_a_failed_call_did_before_it_failed_is_dropped(forkable):
 
 
 def test_max_iters_ends_the_loop_and_the_outputs_are_extracted():
-    result, engine, _ = reacted([FOUND[0]] * 9, {}.get("environment"), {"max_iters": 3})
+    result, engine, _ = reacted([FOUND[0]] * 9, options={"max_iters": 3})
     assert engine.count("react") == 3 and engine.count("extract") == 1
     assert tools(result) == ["find", "find", "find", "submit"]
 
@@ -162,9 +163,9 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_call():
 
 @pytest.mark.parametrize("phase", ["settle", "react", "extract"])
 def test_nothing_hides_that_the_model_cannot_be_reached_at_all(phase):
+    scripts = {"turns": BOUGHT, "turns" if phase == "react" else phase: AuthError("no such key")}
     with pytest.raises(LMAuthError):
-        reacted(**{"turns": BOUGHT, **({phase: AuthError("no such key")} if phase != "react" else {})}
-                if phase != "react" else {"turns": AuthError("no such key")})  # fmt: skip
+        reacted(**scripts)
 
 
 def test_requirements_of_the_task_are_not_settled_again_and_the_model_sees_those_of_the_user():
@@ -202,9 +203,7 @@ async def test_a_tool_that_may_not_be_called_from_here_is_no_observation():
     async def look() -> int:
         return 1
 
-    # A dspy.Tool of an MCP session is bound to the loop that it was made in; a sync call would wait for itself there.
-    from pivot_dspy.environment.functions import from_functions
-
+    # A tool of an MCP session is bound to the loop that it was made in; a sync call would wait for itself there.
     environment = from_functions([look], effects="read")
     spec = environment.toolbox.tools["look"]
     object.__setattr__(spec, "home", asyncio.get_running_loop())
