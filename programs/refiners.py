@@ -1,8 +1,9 @@
-"""The refiners that the programs run by name, each at the settings of its source."""
+"""The refiners that the programs run by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pivot_dspy import (
@@ -20,6 +21,7 @@ from pivot_dspy import (
     SelfRefine,
     TreeSearch,
 )
+from pivot_dspy.refiners.ablations import PivotWithoutEvolve, PivotWithoutInspect, PivotWithoutVerify
 
 
 def confidence_gate(*args: Any, **options: Any) -> ConfidenceGate:
@@ -30,15 +32,25 @@ def confidence_gate(*args: Any, **options: Any) -> ConfidenceGate:
 
 REFINERS: dict[str, Callable[..., Refiner | ConfidenceGate]] = {
     "pivot": Pivot,
+    "pivot-3": partial(Pivot, candidates=3),
     "plan-execute": PlanExecute,
     "best-of-n": BestOfN,
     "majority-of-n": MajorityOfN,
     "confidence-gate": confidence_gate,
     "self-refine": SelfRefine,
     "reflexion": Reflexion,
+    "reflexion-3": partial(Reflexion, max_trials=3),
     "dspy-refine": DspyRefine,
     "react": ReAct,
-    "self-evolution": SelfEvolution,
+    "self-evolution": partial(SelfEvolution, pool_size=10),
+    "self-evolution-3": SelfEvolution,
     "reward-rising": RewardRising,
     "tree-search": TreeSearch,
+    "tree-search-1": partial(TreeSearch, n_generate_sample=1),
+    "pivot-plan": partial(Pivot, candidates=1),
+    "pivot-inspect": PivotWithoutInspect,
+    "pivot-evolve": PivotWithoutEvolve,
+    "pivot-verify": PivotWithoutVerify,
 }
+"""Each at its published settings; a number after the name is the setting that serves it better on tokens. The last four
+are Pivot with the stage of that name replaced by its plain counterpart; `pivot-plan` is Pivot, which plans once."""

@@ -166,7 +166,7 @@ def test_a_report_says_where_it_stands_and_what_is_unmet():
     )
     assert report(execution, settled, findings) == (
         "1 of 2 steps ran, 1 blocked.\nCart: empty\n1 of 3 requirements hold.\n"
-        'R1: only {"count": 1} - NOT MET: 0 in the cart\n  add p1\nR3: Be quick. - not judged yet'
+        'R1: only {"count": 1} - NOT MET: 0 in the cart\n  add p1\nR3: not judged yet'
     )
 
 

@@ -9,7 +9,7 @@ from pivot_dspy.history import Event
 from pivot_dspy.trajectory import Trajectory
 
 Gate = Callable[[Trajectory, Callable[[Event], None]], Trajectory]
-"""Looks at what a model proposes before it is run, and gives it back with what may not run marked; may tell an event."""
+"""Looks at what a model proposes before it is run, and gives it back with what may not run marked; may tell events."""
 
 
 class Account:

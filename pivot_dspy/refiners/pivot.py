@@ -16,58 +16,8 @@ from pivot_dspy.history import Event
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
+from pivot_dspy.refiners.tried import Doubts, Tried
 from pivot_dspy.trajectory import Trajectory
-
-
-class Tried:
-    """What was tried on one incumbent in vain."""
-
-    def __init__(self) -> None:
-        self.refuted: set[tuple[str | None, str]] = set()
-        self.failures = 0
-        self.pending: Gradient | None = None  # found by a model that need not be asked for it again
-        self._ignored: dict[tuple[str | None, str], int] = {}
-
-    def refute(self, gradient: Gradient) -> None:
-        """The rewrite from here was tested and is no better."""
-        self.refuted.add(gradient.key)
-        self.failures += 1
-
-    def ignored(self, gradient: Gradient) -> None:
-        """The model failed or changed nothing: the suspect was not tested. It is asked once more, then given up.
-
-        Where a tool refused the call, the step is but the symptom: then the cause is sought elsewhere at once.
-        """
-        self.failures += 1
-        self._ignored[gradient.key] = self.rollout(gradient) + 1
-        if self._ignored[gradient.key] > 1 or gradient.kind == "tool_error":
-            self.refuted.add(gradient.key)
-        elif gradient.by == "model":
-            self.pending = gradient
-
-    def rollout(self, gradient: Gradient) -> int:
-        """How often the model has ignored this gradient: the same prompt then needs another sample."""
-        return self._ignored.get(gradient.key, 0)
-
-
-class Doubts:
-    """What may still be asked about the requirements and the verdicts on them.
-
-    Attributes:
-        audits: looks at the requirements that are left; the last is kept for when nothing else is left to try.
-        judged: ids of the trajectories on which the judge was asked for further opinions.
-    """
-
-    def __init__(self, audits: int) -> None:
-        self.audits = audits
-        self.judged: set[str] = set()
-
-    def of_verdicts(self, incumbent: Candidate) -> bool:
-        said = incumbent.judgement.findings if incumbent.judgement is not None else ()
-        return incumbent.trajectory.id not in self.judged and any(not finding.holds for finding in said)
-
-    def left(self, incumbent: Candidate) -> bool:
-        return self.audits > 0 or self.of_verdicts(incumbent)
 
 
 class Pivot(Refiner):
@@ -234,7 +184,7 @@ class Pivot(Refiner):
     ) -> Steps[Candidate | None]:
         """One rewrite from the gradient's locus; None where it was not accepted."""
         try:
-            child = yield from episode.evolve(incumbent, gradient, rollout=tried.rollout(gradient))
+            child = yield from self._rewritten(episode, incumbent, gradient, tried)
         except ModelFailed:
             tried.ignored(gradient)
             return None
@@ -246,6 +196,11 @@ class Pivot(Refiner):
         if accepted is None:
             tried.refute(gradient)
         return accepted
+
+    def _rewritten(
+        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried
+    ) -> Steps[Trajectory]:
+        return (yield from episode.evolve(incumbent, gradient, rollout=tried.rollout(gradient)))
 
     def _composable(self, incumbent: Candidate, tried: Tried, composed: Collection[str], stuck: bool) -> bool:
         """Whether to word the outputs now; a plan that stopped without submit is first given the chance to go on."""
@@ -295,9 +250,11 @@ def _departure(verdict: Verdict, incumbent: Candidate, tried: Tried) -> Gradient
 
 def _kept_failing(gradient: Gradient, before: Candidate, after: Candidate) -> bool:
     """Whether a rewrite mended something else, but left the blamed step, which a tool refused, as it was."""
-    if gradient.kind != "tool_error" or gradient.step is None:
+    blamed = gradient.step
+    if gradient.kind != "tool_error" or blamed is None or blamed not in after.trajectory.ids:
         return False
-    was, now = (one.inspection.execution.by_step.get(gradient.step) for one in (before, after))
-    steps = [one.trajectory.steps[one.trajectory.index(gradient.step)] for one in (before, after)
-             if gradient.step in one.trajectory.ids]
-    return was is not None and now is not None and was.fault == now.fault and len(steps) == 2 and steps[0] == steps[1]
+    (was, fault), (now, remains) = (
+        (one.trajectory.steps[one.trajectory.index(blamed)], one.inspection.execution.by_step[blamed].fault)
+        for one in (before, after)
+    )
+    return (was, fault) == (now, remains)

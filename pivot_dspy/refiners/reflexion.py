@@ -27,7 +27,8 @@ class Reflexion(Attempts):
     returned, not the last. Events `accept` and `reject` speak of that best trial.
 
     Args:
-        max_trials: trials at most. The source has no one number for all benchmarks; 3 is ours.
+        max_trials: trials at most; 10 as in the source's run script for AlfWorld, its benchmark of acting in an
+            environment (it takes 5 for programming). Fewer cost less for each task that is solved.
         memory: how many of the latest reflections the next plan is shown; 3 as in its code.
 
     The remaining arguments are those of `Refiner`; a `trajectory` that is given is the first trial.
@@ -39,7 +40,7 @@ class Reflexion(Attempts):
     >>> def double(number: int) -> int:
     ...     return 2 * number
     >>> Reflexion("question -> answer: int", tools=[double], effects="read").max_trials
-    3
+    10
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Reflexion(Attempts):
         signature: str | type[dspy.Signature],
         environment: EnvironmentLike | None = None,
         *,
-        max_trials: int = 3,
+        max_trials: int = 10,
         memory: int = 3,
         **shared: Any,
     ) -> None:

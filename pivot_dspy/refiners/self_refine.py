@@ -87,7 +87,7 @@ class SelfRefine(Attempts):
         return best, verdict
 
     def _criticised(self, episode: Episode, current: Candidate, rollout: int) -> Steps[tuple[str, ...]]:
-        said = yield from episode.ask("critique", self.critique, **_shown(episode, current), config=sampled(rollout))
+        said = yield from episode.ask("critique", self.critique, **episode.shown(current), config=sampled(rollout))
         faults: tuple[str, ...] = said.faults
         episode.tell(Event(kind="critique", trajectory=current.trajectory, diagnosis="\n".join(faults)))
         return faults
@@ -98,7 +98,7 @@ class SelfRefine(Attempts):
         said = yield from episode.ask(
             "rewrite",
             self.rewrite,
-            **_shown(episode, current),
+            **episode.shown(current),
             faults=faults,
             earlier_versions=tuple(versions),
             config=sampled(rollout),
@@ -106,15 +106,3 @@ class SelfRefine(Attempts):
         child: Trajectory = said.trajectory
         episode.tell(Event(kind="rewrite", trajectory=child))
         return child
-
-
-def _shown(episode: Episode, current: Candidate) -> dict[str, Any]:
-    """What both phases are told of the present version."""
-    return {
-        "inputs": episode.inputs,
-        "catalogue": episode.catalogue,
-        "execution": current.inspection.execution,
-        "environment": episode.root.environment,
-        "requirements": episode.requirements,
-        "findings": current.inspection.findings,
-    }

@@ -1,0 +1,229 @@
+"""What one run of a refiner works on: the task, the catalogue of tools, its plans, and the settled requirements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMConfigurationError, LMError
+
+from pivot_dspy import catalogue, digest
+from pivot_dspy._drive import Effect, Steps
+from pivot_dspy.budget import Budget
+from pivot_dspy.catalogue import Catalogue
+from pivot_dspy.environment.source import Source
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.execution import execute
+from pivot_dspy.history import Event
+from pivot_dspy.loss import Weights
+from pivot_dspy.refiners.account import Account, Gate
+from pivot_dspy.refiners.candidate import Candidate
+from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, given
+from pivot_dspy.trajectory import Step, Trajectory
+
+
+class ModelFailed(Exception):
+    """A phase got nothing usable from its model; the cause is the model's or the adapter's error."""
+
+
+class Settling(Account):
+    """The first half of an episode: what a call of a refiner works on, its plans, and what they are measured by.
+
+    Args:
+        phases: the refiner, for its phase modules `plan`, `inspect`, `evolve`, `verify`, `compose`.
+        required: requirements of the user; `told` says whether some of them are for this very task.
+    """
+
+    def __init__(
+        self,
+        phases: Any,
+        source: Source,
+        signature: type[dspy.Signature],
+        inputs: Mapping[str, Any],
+        *,
+        required: tuple[Any, ...],
+        told: bool,
+        budget: Budget,
+        weights: Weights,
+        on_event: Callable[[Event], None] | None = None,
+        gate: Gate | None = None,
+    ) -> None:
+        super().__init__(budget, on_event)
+        self.gate = gate
+        self.phases = phases
+        self.source = source
+        self.signature = signature
+        self.inputs = dict(inputs)
+        self.task = dspy.Example(base=dict(inputs)).with_inputs(*inputs)
+        self.told = told
+        self.weights = weights
+        self._settled = False
+        self.root = source.open(self.task)
+        self.toolbox = self.root.toolbox
+        try:
+            self.requirements = Requirements(items=given(required, self.toolbox))
+        except ConfigurationError:
+            self.close()
+            raise
+        self.outputs = {name: field.annotation for name, field in signature.output_fields.items()}
+        self.catalogue = Catalogue(tools="", tools_brief="")
+
+    def close(self) -> None:
+        self.root.family.close()
+
+    def orient(self) -> Steps[None]:
+        """Run the environment's orientation reads and write the catalogue."""
+        environment = self.root.environment
+        names = [name for name in environment.orientation if name in self.toolbox.tools]
+        lines, read = [], []
+        if names:
+            reads = Trajectory(steps=tuple(Step(id=f"o{n}", tool=name) for n, name in enumerate(names)))
+            with self.ledger.phase("plan"):
+                run = yield from execute(reads, self.root, permit=self.permit)
+            for step, seen in zip(reads.steps, run.execution.observations, strict=True):
+                if seen.ok:
+                    said = digest.result(step.tool, seen.value, environment) or digest.compact(seen.value)
+                    lines.append(f"{step.tool}() -> {digest.cut(said, 1500)}")
+                    read.append(step.tool)
+        self.catalogue = catalogue.render(
+            self.toolbox,
+            self.signature,
+            policy=environment.policy,
+            vocabulary=environment.vocabulary,
+            known="\n".join(lines),
+            read=read,
+        )
+
+    def require_room_for_a_plan(self) -> None:
+        """Raises ConfigurationError where the budget cannot pay for one plan."""
+        told = self.catalogue.model_dump(exclude={"tools_brief"})
+        least = self._least(self.phases.plan, *told.values())
+        if self.budget.tokens is not None and self.budget.tokens <= least:
+            raise ConfigurationError(
+                f"a budget of {self.budget.tokens} tokens does not pay for one plan, whose prompt alone takes about "
+                f"{least}; raise Budget(tokens=...)"
+            )
+
+    def affords_rewrite(self) -> bool:
+        """Whether what is left of the budget pays for the part of a rewrite's prompt that is always there."""
+        if self.budget.tokens is None or self.spent():
+            return self.exhausted is None
+        least = self._least(self.phases.evolve, self.catalogue.known)
+        used = self.ledger.usage.total_tokens
+        if self.budget.tokens - used <= least:
+            self.stop(f"tokens: {used} of {self.budget.tokens}, and a rewrite takes more than {least}")
+        return self.exhausted is None
+
+    def _least(self, phase: Any, *texts: str) -> int:
+        """About how many tokens (characters / 4) the prompt of a phase takes at least."""
+        told = (phase.predict.signature.instructions, *texts, *map(str, self.inputs.values()))
+        return sum(len(text) for text in told) // 4
+
+    def plan(self, rollout: int = 0, lessons: str = "") -> Steps[Trajectory]:
+        """A new trajectory; the first one settles the requirements. One retry where the answer cannot be read.
+
+        Raises:
+            PlanningFailed: the model gave nothing usable.
+        """
+        for attempt in (rollout, rollout + 1000):
+            try:
+                said = yield from self.ask(
+                    "plan",
+                    self.phases.plan,
+                    inputs=self.inputs,
+                    catalogue=self.catalogue,
+                    toolbox=self.toolbox,
+                    given=self.requirements.items,
+                    lessons=lessons,
+                    config=sampled(attempt),
+                )
+            except ModelFailed as failure:
+                if attempt != rollout or not isinstance(failure.__cause__, AdapterParseError) or self.spent():
+                    raise PlanningFailed(f"no plan: {failure}", self.ledger.snapshot()) from failure.__cause__
+                continue
+            self._settle(said.requirements)
+            self.tell(Event(kind="plan", trajectory=said.trajectory, requirements=self.requirements))
+            trajectory: Trajectory = said.trajectory
+            return trajectory
+        raise PlanningFailed("no plan", self.ledger.snapshot())
+
+    def settle(self) -> Steps[None]:
+        """Requirements for a trajectory that was given, beside those that the caller passed."""
+        said = yield from self.ask(
+            "plan",
+            self.phases.settle,
+            inputs=self.inputs,
+            catalogue=self.catalogue,
+            toolbox=self.toolbox,
+            given=self.requirements.items,
+        )
+        self._settle(said.requirements)
+        self.tell(Event(kind="settle", requirements=self.requirements))
+
+    def audit(self, incumbent: Candidate | None = None, rollout: int = 0) -> Steps[bool]:
+        """One look at the settled requirements for what is missing or misread; each change is a recorded amendment.
+
+        Returns whether anything was amended.
+        """
+        said = yield from self.ask(
+            "audit", self.phases.audit, inputs=self.inputs, catalogue=self.catalogue, toolbox=self.toolbox,
+            requirements=self.requirements, findings=incumbent.inspection.findings if incumbent else (),
+            config=sampled(rollout),
+        )
+        new = said.requirements.amendments[len(self.requirements.amendments) :]
+        self.requirements = said.requirements
+        for amendment in new:
+            why = f"{amendment.requirement}: {amendment.reason}"
+            self.tell(Event(kind="amend", message=why, requirements=self.requirements))
+        return bool(new)
+
+    def misread(self, candidate: Candidate) -> bool:
+        """Whether a requirement that the model wrote cannot be checked as it is written."""
+        settled = {item.id: item for item in self.requirements.items}
+        return any(
+            finding.uncheckable and settled[finding.requirement].origin not in BINDING_ORIGINS
+            for finding in candidate.inspection.findings
+        )
+
+    def ask(self, phase: str, module: dspy.Module, **inputs: Any) -> Steps[dspy.Prediction]:
+        """One phase that calls its model, booked to the ledger.
+
+        Raises:
+            ModelFailed: the model or the adapter failed after DSPy's own retries.
+        """
+        with self.ledger.phase(phase):
+            try:
+                said = yield from call(module, **inputs)
+            except (LMError, AdapterParseError) as error:
+                self._failed(phase, error)
+                raise ModelFailed(f"{phase}: {_said(error)}") from error
+        if self.gate is not None and isinstance(said.get("trajectory"), Trajectory):
+            said.trajectory = self.gate(said.trajectory, self.tell)
+        return said
+
+    def _failed(self, phase: str, error: Exception) -> None:
+        if isinstance(error, (LMConfigurationError, LMAuthError)):
+            raise error  # nothing that is tried again would help
+        self.tell(Event(kind="failure", message=f"{phase}: {_said(error)}"))
+
+    def _settle(self, drafts: tuple[Requirement, ...]) -> None:
+        """The first drafts are the settled requirements, even if there are none; later plans do not change them."""
+        if not self._settled:
+            self.requirements = Requirements(items=(*self.requirements.items, *drafts))
+            self._settled = True
+
+
+def call(module: dspy.Module, **inputs: Any) -> Steps[dspy.Prediction]:
+    """A call of a phase as a DSPy module, which callbacks and tracers are told of."""
+    said: dspy.Prediction = yield Effect(lambda: module(**inputs), lambda: module.acall(**inputs))
+    return said
+
+
+def sampled(rollout: int) -> dict[str, Any] | None:
+    """What asks for another sample of a prompt: DSPy's cache gives the first one again without it."""
+    return {"rollout_id": rollout, "temperature": 1.0} if rollout else None
+
+
+def _said(error: Exception) -> str:
+    return digest.cut(f"{type(error).__name__}: {' '.join(str(error).split())}", 300)
