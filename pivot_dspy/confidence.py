@@ -58,7 +58,7 @@ def token_confidences(tokens: Iterable[Mapping[str, Any]], top_k: int = 20) -> l
     """-(1/k) times the sum of the k largest log-probabilities at each token.
 
     Args:
-        tokens: as in OpenAI's `logprobs.content`, each with its `top_logprobs`; all of them where they are fewer than k.
+        tokens: as in OpenAI's `logprobs.content`, each with its `top_logprobs`; all where there are fewer than k.
 
     Raises:
         ValueError: a token comes without alternatives, so that nothing tells how clear the choice was.

@@ -42,7 +42,7 @@ def test_only_the_last_reflections_are_shown():
     _, engine, _ = reflected([WRONG, EMPTY] * 3, {"max_trials": 6})
     assert engine.count("plan") == 6
     assert lessons(engine)[-1] == "- Trial 3:\nLesson 3.\n- Trial 4:\nLesson 4.\n- Trial 5:\nLesson 5."
-    _, engine, _ = reflected([WRONG, EMPTY, WRONG], {"memory": 1})
+    _, engine, _ = reflected([WRONG, EMPTY, WRONG], {"memory": 1, "max_trials": 3})
     assert lessons(engine)[-1] == "- Trial 2:\nLesson 2."
 
 
