@@ -2,6 +2,7 @@
 
 from pivot_dspy.acceptance import Acceptance, NonDecreasing, StrictImprovement, WithMargin
 from pivot_dspy.budget import Budget, BudgetExhausted, Ledger, LedgerReport, Usage
+from pivot_dspy.calibration import Calibration
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
 from pivot_dspy.environment.functions import from_functions
 from pivot_dspy.environment.mcp import from_mcp
@@ -9,6 +10,7 @@ from pivot_dspy.errors import CommitError, ConfigurationError, PivotError, Plann
 from pivot_dspy.gradient import Gradient, Suspect
 from pivot_dspy.history import Event
 from pivot_dspy.loss import Loss, Weights
+from pivot_dspy.memory import Demonstration, Entries, Lesson, ToolNote, TrajectoryMemory
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Refiner
@@ -26,6 +28,7 @@ from pivot_dspy.refiners.self_evolution import SelfEvolution
 from pivot_dspy.refiners.self_refine import SelfRefine
 from pivot_dspy.refiners.tree_search import TreeSearch
 from pivot_dspy.requirements import Amendment, Finding, Requirement, Requirements
+from pivot_dspy.synthesize import synthesize
 from pivot_dspy.trajectory import Discrepancy, Execution, Observation, Step, Trajectory
 
 __version__ = "0.1.0"
@@ -36,12 +39,15 @@ __all__ = [
     "BestOfN",
     "Budget",
     "BudgetExhausted",
+    "Calibration",
     "CheckResult",
     "CommitError",
     "ConfidenceGate",
     "ConfigurationError",
+    "Demonstration",
     "Discrepancy",
     "DspyRefine",
+    "Entries",
     "Environment",
     "Event",
     "Execution",
@@ -49,6 +55,7 @@ __all__ = [
     "Gradient",
     "Ledger",
     "LedgerReport",
+    "Lesson",
     "Loss",
     "MajorityOfN",
     "NonDecreasing",
@@ -69,8 +76,10 @@ __all__ = [
     "Step",
     "StrictImprovement",
     "Suspect",
+    "ToolNote",
     "Trajectory",
     "TrajectoryError",
+    "TrajectoryMemory",
     "TreeSearch",
     "Usage",
     "Verdict",
@@ -79,6 +88,7 @@ __all__ = [
     "check",
     "from_functions",
     "from_mcp",
+    "synthesize",
     "tool",
     "trajectory_metric",
 ]

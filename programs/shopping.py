@@ -25,7 +25,7 @@ from rich.table import Table
 from pivot_dspy import Budget, Event, PivotError, PlanningFailed, Refined, Refiner
 from pivot_dspy.history import accepted_losses, first_suspect_right
 from pivot_dspy.offline import is_simulated, offline_lm
-from programs.deepplanning.environment import Market, Shopping, final_cart
+from programs.deepplanning.environment import POLICY, PURCHASE, Market, Shopping, final_cart
 from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import Case, DataError, hub_directory, load_annotation, load_cases, load_gold
 from programs.deepplanning.reference import reference
@@ -65,7 +65,8 @@ def run(
         DataError, PivotError, LMError: no task can be refined like this, as with a budget that pays for no plan.
     """
     budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
-    refiner = REFINERS[options.refiner](Shopping, Market(cases).open, budget=budget)
+    market = Market(cases, policy=PURCHASE if options.no_policy else POLICY)
+    refiner = REFINERS[options.refiner](Shopping, market.open, budget=budget)
     refiner.set_lm(lm)
     rows: dict[str, dict[str, Any]] = {}
     stopped: list[Exception] = []
@@ -210,7 +211,7 @@ def _model(name: str | None, directory: Path, cases: list[Case], options: argpar
     references = []
     for case in cases:
         try:
-            references.append(reference(case, load_annotation(directory, case.id)))
+            references.append(reference(case, load_annotation(directory, case.id), policy=not options.no_policy))
         except DataError:
             raise
         except ValueError as error:  # a sentence, or a buyer's record, that no rule reads
@@ -234,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--budget-tokens", type=positive, metavar="N", help="prompt and completion tokens for each task"
     )
+    parser.add_argument("--no-policy", action="store_true", help="do not tell that the buyer's profile binds")
     parser.add_argument("--slip", type=float, default=0.2, help="offline model: slips per planned step")
     parser.add_argument("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named")
     parser.add_argument("--relapse", type=float, default=0.05, help="offline model: how often a rewrite breaks a step")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pivot_dspy import Requirements, Step, Trajectory, bindings
 from pivot_dspy.phases.inspect import inspect
 from pivot_dspy.recombination import Grade, Parent, contents, crossover, distance
-from pivot_dspy.refiners.pool import parent
+from pivot_dspy.refiners.parents import parent
 from pivot_dspy.requirements import Requirement
 from tests.refiners.loops import LARGE, RIGHT, WRONG
 from tests.scripted import Calendar, executed, step, submit

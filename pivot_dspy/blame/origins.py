@@ -48,9 +48,15 @@ def unrelated(inquiry: Inquiry, clues: Collection[Clue]) -> Iterator[Clue]:
 
 
 def unexplained(inquiry: Inquiry) -> Iterator[Clue]:
-    """The earliest step that any symptom depends on, and the others after it."""
+    """The earliest step that any symptom depends on, and the others after it.
+
+    What a judge found unmet in words may show in any result.
+    """
     symptoms = {d.step for d in inquiry.execution.discrepancies if d.step is not None}
-    if inquiry.violated:
+    textual = {item.id for item in inquiry.requirements.textual}
+    if textual.intersection(inquiry.violated):
+        symptoms |= {step.id for step in inquiry.steps}
+    elif inquiry.violated:
         symptoms |= set(inquiry.graph.writes)
         symptoms |= {inquiry.steps[-1].id} if inquiry.steps else set()
     names = list(inquiry.violated)

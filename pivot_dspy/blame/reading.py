@@ -97,16 +97,17 @@ def _of_literals(literals: Mapping[str, Any]) -> Said:
     names = [key for key, v in rest.items() if isinstance(v, str) and _has_word(key, _FIELD_ARGUMENT)]
     sorting = next((key for key in names if _has_word(key, _SORTING)), None)
     field = next((key for key in names if key != sorting), None)
-    operator = next((key for key, v in rest.items() if isinstance(v, str) and v in OPERATORS), None)
+    others = {key: v for key, v in rest.items() if isinstance(v, str) and key not in (sorting, field)}
+    operator = next((key for key, v in others.items() if v in OPERATORS), None)
     if operator is not None and field is not None:
-        others = [key for key, v in rest.items() if key not in (field, operator, sorting) and not isinstance(v, list)]
-        named = [key for key in others if _has_word(key, _VALUE_ARGUMENT)]
-        value = named[0] if named else others[0] if len(others) == 1 else None
+        values = [key for key, v in rest.items() if key not in (field, operator, sorting) and not isinstance(v, list)]
+        named = [key for key in values if _has_word(key, _VALUE_ARGUMENT)]
+        value = named[0] if named else values[0] if len(values) == 1 else None
         if value is not None:
             path = tuple(str(rest.pop(field)).split("."))
             facts.append(make(path, OPERATORS[str(rest.pop(operator))], rest.pop(value)))
     if sorting is not None:
-        direction = next((key for key, v in rest.items() if isinstance(v, str) and v.lower() in _DIRECTIONS), None)
+        direction = next((key for key in others if key in rest and others[key].lower() in _DIRECTIONS), None)
         chosen = "" if direction is None else _DIRECTIONS[str(rest.pop(direction)).lower()]
         orders.append(Order(tuple(str(rest.pop(sorting)).split(".")), chosen))
     texts = [v.casefold() for v in rest.values() if isinstance(v, str) and len(v.split()) >= _MANY_WORDS]

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from pivot_dspy.budget import Usage
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.offline import rollouts
 from pivot_dspy.offline.model import respond
 from pivot_dspy.offline.noise import Rates
 from pivot_dspy.offline.prompt import read
@@ -56,7 +57,9 @@ class OfflineEngine:
       step by itself, is taken up at that rate too.
     - `systematic`: the share of pairs of a tool with one of its literal arguments, or with a field that its bindings
       compare, at which every plan errs in the same way, whatever the task. A text in the prompt's `lessons` that names
-      both the tool and the argument or field averts it at the rate `heed`.
+      both the tool and the argument or field averts it at the rate `heed`: a lesson, a note on a tool, or a step of an
+      example. A requirement in `lessons` under an id L1, L2, ... is written among the requirements at that rate, what
+      stands in <> evaluated over `known`; where `known` does not tell it, the requirement is left out.
     - `heed`: EVOLVE puts a wrong step right at this rate if the feedback names it: in the blame, by its own line that
       says it failed or did not run, by a requirement that it serves and that is not met, or by what the reference's
       `revise` concludes. Otherwise the step stays as it is. A step that was left out is put back likewise, where the
@@ -77,6 +80,9 @@ class OfflineEngine:
       requirement holds if its reference's truth stands in the observations, and claims are judged by the rule of
       `pivot_dspy.claims`.
 
+    PROPOSE can only word goals that it knows how to reach: the texts of references that the prompt does not show yet,
+    in random order; at the rate `heed`, those that use a tool that was not used yet come first.
+
     Confidence, where a prompt asks for it in each step: drawn evenly from [0.6, 1] in a step that is as the reference
     has it, and from [0.3, 0.9] in any other.
 
@@ -90,7 +96,10 @@ class OfflineEngine:
     should be at the rate `heed`. It never looks at the whole again: `revise` is not asked.
 
     Randomness: at temperature 0 or None the same prompt gives the same answer, in every process. Above 0 it also
-    depends on how many such calls with that prompt the engine has had, so that candidates differ.
+    depends on the call's `rollout_id`, and on how many such calls with that prompt and id the engine has had, so that
+    candidates differ. Where DSPy's cache serves what was asked before, that count is always 0, and the same calls give
+    the same answers in every process, in any order, and after a restart. (DSPy does not tell an engine the id; the
+    callback of `offline_lm` does. An LM that was loaded from JSON has none: there all ids are one.)
 
     Tokens are characters / 4, rounded up, of all the text that was received and of that which was sent: there is no
     tokenizer here. An answer over `max_tokens` is cut off, as a provider does.
@@ -142,7 +151,7 @@ class OfflineEngine:
         prompt = read(request)
         if not prompt.text.strip():
             raise InvalidRequestError("the prompt is empty", provider="offline")
-        text = respond(prompt, self.references, self.rates, self._rollout(request, prompt.text))
+        text = respond(prompt, self.references, self.rates, self._sample(request, prompt.text))
         limit = request.config.max_tokens
         cut = limit is not None and tokens(text) > limit
         if limit is not None and cut:
@@ -158,15 +167,18 @@ class OfflineEngine:
             usage=Tokens(input_tokens=used.prompt_tokens, output_tokens=used.completion_tokens),
         )
 
-    def _rollout(self, request: Request, text: str) -> int | None:
-        """How many sampled calls with this prompt came before; None for a call that is not sampled."""
+    def _sample(self, request: Request, text: str) -> str | None:
+        """Which of the samples of this prompt is to be drawn; None for a call that is not sampled."""
         if not request.config.temperature:
             return None
-        key = hashlib.sha256(text.encode()).hexdigest()
+        rollout = rollouts.asked()
+        key = hashlib.sha256(f"{rollout}\x1f{text}".encode()).hexdigest()
         with self._lock:
             seen = self._seen.get(key, 0)
             self._seen[key] = seen + 1
-        return seen
+        if rollout is None:
+            return str(seen)
+        return f"{rollout - 1}.{seen}" if seen else str(rollout - 1)  # ids are counted from 1, samples from 0
 
     def dump_state(self) -> dict[str, Any]:
         """The JSON form, references included; counters are not part of it.
@@ -257,7 +269,10 @@ def offline_lm(
         wrong = error.errors(include_url=False)[0]
         raise ConfigurationError(f"offline_lm: {wrong['loc'][0]}={wrong['input']!r}: {wrong['msg']}") from error
     engine = OfflineEngine(known, rates)
-    return dspy.LM(engine.name, engine=engine, async_engine=AsyncOfflineEngine(engine), **lm_options)
+    callbacks = [rollouts.Rollouts(), *(lm_options.pop("callbacks", None) or ())]
+    return dspy.LM(
+        engine.name, engine=engine, async_engine=AsyncOfflineEngine(engine), callbacks=callbacks, **lm_options
+    )
 
 
 def is_simulated(lm: Any) -> bool:

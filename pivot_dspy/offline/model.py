@@ -11,7 +11,9 @@ from pivot_dspy.offline import (
     confiding,
     criticism,
     judging,
+    learning,
     planning,
+    proposing,
     reacting,
     recombining,
     repair,
@@ -25,23 +27,26 @@ _TOLD = frozenset(
     ("tools", "checks", "policy", "lessons", "known", "user_requirements", "requirements", "kept", "open_steps",
      "report", "blame", "suspects", "observations", "submitted", "earlier_versions", "critique",
      "trajectories", "reports", "steps_so_far", "holding", "siblings",
-     "hint_", "program_trajectory", "program_outputs", "trajectory")
+     "repairs", "cases", "hint_", "program_trajectory", "program_outputs", "trajectory")
 )  # fmt: skip
 """Sections that a refiner writes; the task's own inputs are the others."""
 
 
-def respond(prompt: Prompt, references: Sequence[Reference], rates: Rates, rollout: int | None) -> str:
-    """The answer to `prompt`, the same for the same prompt, rates and rollout."""
+def respond(prompt: Prompt, references: Sequence[Reference], rates: Rates, sample: str | None) -> str:
+    """The answer to `prompt`, the same for the same prompt, rates and sample."""
     shown = [text for name, text in prompt.sections.items() if name not in _TOLD]
     task = "\n".join([*shown, advising.task_in(prompt)])
-    reference = find(references, (task, prompt.question))
+    found = find(references, (task, prompt.question))
+    reference = found and found.as_told(prompt.sections)
     # The rates are thresholds and no part of the key: a model that errs more errs wherever a better one does.
-    dice = Dice(str(rates.seed), prompt.text, str(rollout))
-    values = confiding.confide(_values(prompt, reference, rates, dice), prompt, reference, dice)
+    dice = Dice(str(rates.seed), prompt.text, str(sample))
+    values = confiding.confide(_values(prompt, references, reference, rates, dice), prompt, reference, dice)
     return answer.write(prompt, values)
 
 
-def _values(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
+def _values(
+    prompt: Prompt, references: Sequence[Reference], reference: Reference | None, rates: Rates, dice: Dice
+) -> dict[str, Any]:
     """What the fields that are asked for say, as far as the phase is known."""
     asks = prompt.asks
     if {"requirements", "steps"} <= asks:
@@ -66,6 +71,12 @@ def _values(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dic
         return reacting.extract(prompt, reference)
     if "verdicts" in asks:
         return judging.judge(prompt, reference, rates, dice)
+    if "lessons" in asks:
+        return learning.lessons(prompt, rates, dice)
+    if "proposals" in asks:
+        return learning.proposals(prompt, rates, dice)
+    if "goals" in asks:
+        return proposing.propose(prompt, references, rates, dice)
     if "changes" in asks:
         return planning.audit(prompt, reference, rates, dice)
     if "requirements" in asks:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from pivot_dspy.offline import recalling
 from pivot_dspy.offline.noise import Dice, Rates
 from pivot_dspy.offline.prompt import Prompt
 from pivot_dspy.offline.reference import Reference
@@ -15,7 +16,6 @@ from pivot_dspy.offline.slips import Surroundings, WrittenStep, habit, situation
 from pivot_dspy.trajectory import SUBMIT
 
 _TRIAL = re.compile(r"^- Trial \d+:$", re.MULTILINE)
-_LESSON = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
 
 
 def plan(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
@@ -50,15 +50,19 @@ def written(
 
 
 def requirements(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> list[dict[str, Any]]:
-    """The reference's requirements but those that the prompt gives already, and those that are forgotten."""
+    """The reference's requirements but those that the prompt gives already, and those that are forgotten; and the ones
+    that lessons demand."""
     if reference is None:
         return []
     given = prompt.section("user_requirements")
-    return [
+    found = [
         item
         for item in reference.requirements
         if not _stands(item, given) and not dice.falls(rates.slip / 4, "forgotten", item["id"])
     ]
+    said = [_content(item) for item in reference.requirements]
+    recalled = recalling.required(prompt, rates, dice)
+    return found + [item for item in recalled if _content(item) not in said and not _stands(item, given)]
 
 
 def audit(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
@@ -70,21 +74,6 @@ def audit(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice)
         if not re.search(rf"^{re.escape(item['id'])}_*: ", settled, re.MULTILINE) and not _stands(item, settled)
     ]
     return {"changes": [item for item in missing if dice.falls(rates.heed, "audit", item["id"])]}
-
-
-def lessons(text: str) -> list[str]:
-    """The single lessons in a prompt's text: one a line, or a bullet with the lines that belong to it."""
-    found: list[str] = []
-    inside = False
-    for line in text.splitlines():
-        if _LESSON.match(line) or not line.strip():
-            inside = bool(line.strip())
-            found.append(line)
-        elif inside:
-            found[-1] += f"\n{line}"
-        else:
-            found.append(line)
-    return [lesson for lesson in found if lesson.strip()]
 
 
 def _reconsidered(
@@ -119,14 +108,13 @@ def _with_habits(
     for name in situations(step, around.ids):
         if not habits.falls(rates.systematic, tool, name):
             continue
-        warned = any(_names(lesson, tool) and _names(lesson, name) for lesson in lessons(told))
-        if not (warned and dice.falls(rates.heed, "lesson", step["id"], name)):
+        if not (recalling.warns(told, tool, name) and dice.falls(rates.heed, "lesson", step["id"], name)):
             step = habit(step, name, around, habits)
     return step
 
 
-def _names(text: str, word: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+def _content(requirement: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in requirement.items() if key != "id" and value != {}}
 
 
 def _stands(requirement: dict[str, Any], text: str) -> bool:

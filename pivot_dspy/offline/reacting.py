@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
+from pivot_dspy.offline import recalling
 from pivot_dspy.offline.lookup import still_open
 from pivot_dspy.offline.noise import Dice, Rates
 from pivot_dspy.offline.prompt import Prompt, sections_in
@@ -113,6 +114,7 @@ class _Acting:
 
     def __init__(self, prompt: Prompt, reference: Reference, rates: Rates, dice: Dice) -> None:
         self.rates, self.dice = rates, dice
+        self.lessons = prompt.section("lessons")
         self.shown = _Shown(prompt, reference)
         self.ids = [str(step["id"]) for step in reference.steps]
         self.tools = list(_tools(prompt))
@@ -187,7 +189,9 @@ class _Acting:
             single = spoilt
         habits = self.rates.habits()
         for name in situations(single, self.ids):
-            if habits.falls(self.rates.systematic, single["tool"], name):
+            if not habits.falls(self.rates.systematic, single["tool"], name):
+                continue
+            if not (recalling.warns(self.lessons, single["tool"], name) and self._heeds("lesson", step["id"], name)):
                 single = habit(single, name, self.around, habits)
         return single
 

@@ -35,6 +35,8 @@ class Reference(Frozen):
         revise: a domain's reasoning over a prompt that shows how a run went ("the evidence names a selection that
             meets the total: take it"). It sees the prompt's sections and nothing else; for a plan after failed trials,
             the plan in mind as `open_steps` and the reflections as `report`.
+        told: a domain's understanding of what a prompt states beside the task (in its lessons, say), which changes what
+            a capable model would plan: from the prompt's sections and this reference to the one to go by.
 
     Raises:
         ValueError: it is no plan that could be written; the message names what is wrong.
@@ -50,6 +52,7 @@ class Reference(Frozen):
     outputs: Mapping[str, Any] = Field(default_factory=dict)
     truths: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
     revise: Revise | None = Field(default=None, exclude=True, repr=False)
+    told: Callable[[Mapping[str, str], Reference], Reference] | None = Field(default=None, exclude=True, repr=False)
 
     @model_validator(mode="after")
     def _plausible(self) -> Reference:
@@ -86,23 +89,29 @@ class Reference(Frozen):
         steps = copy.deepcopy(list(self.steps))
         return steps if self.revise is None else self.revise(dict(sections), steps)
 
+    def as_told(self, sections: Mapping[str, str]) -> Reference:
+        """The reference in the light of what a prompt states; itself where there is no `told`."""
+        return self if self.told is None else self.told(dict(sections), self)
+
     def to_state(self) -> dict[str, Any]:
         """The JSON form.
 
         Raises:
             ConfigurationError: it holds code.
         """
-        if self.revise is not None:
-            raise ConfigurationError(
-                f"the reference for {self.match[:60]!r} has a revise function, which JSON cannot hold; save the "
-                "program without this LM and set it again after loading"
-            )
+        for name in ("revise", "told"):
+            if getattr(self, name) is not None:
+                raise ConfigurationError(
+                    f"the reference for {self.match[:60]!r} has a {name} function, which JSON cannot hold; save the "
+                    "program without this LM and set it again after loading"
+                )
         return self.model_dump(mode="json")
 
     @property
     def fingerprint(self) -> str:
         """Its content as text; of code only the name and the instructions."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False) + _code_of(self.revise)
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        return text + _code_of(self.revise) + _code_of(self.told)
 
 
 def find(references: Iterable[Reference], places: Sequence[str]) -> Reference | None:

@@ -66,7 +66,7 @@ def cause(
 def _wanting(prompt: Prompt, reference: Reference, ids: list[str], suspects: list[ShownStep]) -> str | None:
     """A step of the reference that the suspects lack: one that they name, or that alone serves what is not met."""
     present = {step.id for step in suspects}
-    unmet = unmet_in(prompt.section("report")).difference(*map(reference.requirements_of, present))
+    unmet = unmet_in(prompt.section("report"))
     told = "\n".join(step.outcome for step in suspects if step.failed)
     for step_id in ids:
         if step_id in present:

@@ -23,6 +23,7 @@ class SettleRequirements(dspy.Signature):  # type: ignore[misc]
 
     checks: str = dspy.InputField(desc="what requirements can be checked by")
     policy: str = dspy.InputField(desc="what always holds here")
+    lessons: str = dspy.InputField(desc="from earlier tasks")
     known: str = dspy.InputField(desc="already read")
     user_requirements: str = dspy.InputField(desc="given; do not repeat them")
     requirements: list[Any] = dspy.OutputField()
@@ -57,11 +58,13 @@ class Settle(Phase):
         catalogue: Catalogue,
         toolbox: Toolbox,
         given: tuple[Requirement, ...] = (),
+        lessons: str = "",
     ) -> Steps[dspy.Prediction]:
         said = yield from ask(
             self.predict,
             checks=catalogue.checks,
             policy=catalogue.policy,
+            lessons=lessons,
             known=catalogue.known,
             user_requirements="\n".join(item.to_prompt() for item in given),
             **inputs,
@@ -109,7 +112,9 @@ class Audit(Phase):
 
 
 def _line(item: Requirement) -> str:
-    return f"{item.to_prompt()}{' (given; it stays)' if item.origin in BINDING_ORIGINS else ''}"
+    stays = " (given; it stays)" if item.origin in BINDING_ORIGINS else ""
+    learned = " (learned from earlier tasks)" if item.origin == "lesson" else ""
+    return f"{item.to_prompt()}{stays}{learned}"
 
 
 def _amended(requirements: Requirements, change: Mapping[str, Any], toolbox: Toolbox) -> Requirements:

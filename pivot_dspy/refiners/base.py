@@ -11,11 +11,13 @@ from dspy.signatures.signature import ensure_signature
 from pivot_dspy._drive import Steps, adrive, drive
 from pivot_dspy.acceptance import Acceptance, NonDecreasing
 from pivot_dspy.budget import Budget
+from pivot_dspy.calibration import Calibration
 from pivot_dspy.environment.functions import Effects, from_functions
 from pivot_dspy.environment.source import DEFAULT_TIMEOUT, EnvironmentLike, Source
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.history import Event
 from pivot_dspy.loss import Weights
+from pivot_dspy.memory import TrajectoryMemory
 from pivot_dspy.phases.compose import Compose
 from pivot_dspy.phases.evolve import Evolve
 from pivot_dspy.phases.inspect import Inspect
@@ -25,6 +27,7 @@ from pivot_dspy.phases.verify import Verdict, Verify
 from pivot_dspy.refiners.account import Gate
 from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.refiners.result import RESERVED, Committer, Refined, refined
+from pivot_dspy.refiners.tunable import Tuned
 from pivot_dspy.requirements import Requirement, given
 from pivot_dspy.trajectory import Trajectory
 
@@ -68,6 +71,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         super().__init__()
+        self.tuned = Tuned()
         self.signature = _usable(signature)
         self._source = Source(_environment(environment, tools, effects), timeout=timeout)
         self._required = _listed(requirements)
@@ -77,6 +81,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self._acceptance = acceptance or NonDecreasing()
         self._weights = weights or Weights()
         self._on_event = on_event
+        self.calibration = Calibration()
         self.plan = Plan(self.signature)
         self.settle = Settle(self.signature)
         self.audit = Audit(self.signature)
@@ -84,6 +89,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self.evolve = Evolve(self.signature)
         self.verify = Verify(self.signature)
         self.compose = Compose(self.signature)
+        self.memory = TrajectoryMemory()
 
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
         """The strategy: the best candidate that was accepted, and the verdict on it."""
@@ -158,12 +164,14 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         )
         try:
             yield from episode.orient()
+            yield from episode.recall()
             if trajectory is None:
                 episode.require_room_for_a_plan()
             best, verdict = yield from self.search(episode, trajectory)
         finally:
             episode.close()
         result = _result(episode, best, verdict, self._source)
+        result["probability"] = self.calibration.probability(result)
         if commit and result.verified:
             yield from result._commit()
         return result
@@ -205,6 +213,7 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, source: Source)
         history=tuple(episode.history),
         ledger=episode.ledger.snapshot(),
         exhausted=episode.exhausted,
+        retrieved=episode.retrieved,
     )
 
 

@@ -13,6 +13,7 @@ from pivot_dspy.loss import EPSILON
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.attempts import Attempts
 from pivot_dspy.refiners.episode import Candidate, Episode
+from pivot_dspy.refiners.tunable import Tunable
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -39,6 +40,8 @@ class BestOfN(Attempts):
     >>> BestOfN("question -> answer: int", tools=[double], effects="read", N=5).N
     5
     """
+
+    N = Tunable(1, 2, 3, 5)
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.attempts import Attempts
 from pivot_dspy.refiners.episode import Candidate, Episode
 from pivot_dspy.refiners.rollouts import Rollouts, refine_of
+from pivot_dspy.refiners.tunable import Tunable
 from pivot_dspy.trajectory import Trajectory
 
 _HINT = "hint_"
@@ -50,6 +51,8 @@ class DspyRefine(Attempts):
     >>> DspyRefine("question -> answer: int", tools=[double], effects="read", N=5).N
     5
     """
+
+    N = Tunable(1, 2, 3, 5)
 
     def __init__(
         self,

@@ -17,7 +17,9 @@ from pivot_dspy.gradient import NEW_TOOL, Gradient
 from pivot_dspy.history import Event
 from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, inspect
 from pivot_dspy.phases.verify import Judgement, Verdict
+from pivot_dspy.recombination import Parent
 from pivot_dspy.refiners.candidate import Candidate
+from pivot_dspy.refiners.parents import parent
 from pivot_dspy.refiners.settling import ModelFailed, Settling, call, sampled
 from pivot_dspy.trajectory import Trajectory
 
@@ -111,6 +113,16 @@ class Episode(Settling):
             "requirements": self.requirements,
             "findings": candidate.inspection.findings,
         }
+
+    def parent(self, candidate: Candidate) -> Parent:
+        """The candidate as a parent of a crossover, its steps graded by what its run showed."""
+        return parent(
+            candidate.inspection,
+            self.requirements,
+            self.toolbox,
+            task=" ".join(str(value) for value in self.inputs.values()),
+            known=f"{self.catalogue.known} {self.catalogue.policy}",
+        )
 
     def _needed(self, incumbent: Candidate, gradient: Gradient) -> Catalogue:
         """What a repair has to know of the tools: types of those that the plan and the blame name, where it is not a

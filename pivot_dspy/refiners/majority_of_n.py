@@ -16,6 +16,7 @@ from pivot_dspy.history import Event
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.attempts import Attempts
 from pivot_dspy.refiners.episode import Candidate, Episode
+from pivot_dspy.refiners.tunable import Tunable
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -47,6 +48,8 @@ class MajorityOfN(Attempts):
     >>> MajorityOfN("question -> answer: int", tools=[double], effects="read", N=7).N
     7
     """
+
+    N = Tunable(1, 3, 5)
 
     def __init__(
         self,

@@ -14,9 +14,11 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.gradient import UNASKED, Gradient
 from pivot_dspy.history import Event
 from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.recombination import crossover
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.refiners.tried import Doubts, Tried
+from pivot_dspy.refiners.tunable import Tunable
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -27,9 +29,11 @@ class Pivot(Refiner):
     with `trajectory`, `loss`, `verdict`, `verified`, `history`, `ledger` and `commit()`.
 
     Args:
-        candidates: plans to begin with; the best one is refined.
+        candidates: plans to begin with; the best one, or what two of them make together, is refined.
         max_iters: rewrites at most.
         patience: rewrites in a row that were not accepted before giving up.
+        restarts: new plans where nothing is left to try on the incumbent, which is then joined with what they do
+            better: a start that is badly flawed is beyond repair from its earliest fault on.
         audit: when one more call looks for missing or misread requirements, the one failure that no rewrite mends:
             `stuck`, where there is reason to doubt them, and once more before giving up; `always`, before anything is
             rewritten; or `never`.
@@ -48,6 +52,9 @@ class Pivot(Refiner):
     dict_keys(['answer'])
     """
 
+    candidates = Tunable(1, 2, 3)
+    patience = Tunable(2, 3, 5)
+
     def __init__(
         self,
         signature: str | type[dspy.Signature],
@@ -56,13 +63,14 @@ class Pivot(Refiner):
         candidates: int = 1,
         max_iters: int = 8,
         patience: int = 3,
+        restarts: int = 2,
         audit: Literal["never", "stuck", "always"] = "stuck",
         **shared: Any,
     ) -> None:
-        if candidates < 1 or max_iters < 0 or patience < 1:
+        if candidates < 1 or patience < 1 or max_iters < 0 or restarts < 0:
             raise ConfigurationError(
-                f"candidates and patience are at least 1 and max_iters at least 0; got {candidates}, {patience} and "
-                f"{max_iters}"
+                f"candidates and patience are at least 1, max_iters and restarts at least 0; got {candidates}, "
+                f"{patience}, {max_iters} and {restarts}"
             )
         if audit not in ("never", "stuck", "always"):
             raise ConfigurationError(f"audit is 'never', 'stuck' or 'always'; got {audit!r}")
@@ -70,6 +78,7 @@ class Pivot(Refiner):
         self.candidates = candidates
         self.max_iters = max_iters
         self.patience = patience
+        self.restarts = restarts
         self.audit_when = audit
 
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
@@ -77,6 +86,7 @@ class Pivot(Refiner):
         tried = Tried()
         doubts = Doubts(audits=2 if self.audit_when == "stuck" else 0)
         composed: set[str] = set()
+        restarts = 0
         verdict: Verdict | None = None
         for rewrites_left in range(self.max_iters, -1, -1):
             stuck = not rewrites_left or tried.failures >= self.patience
@@ -99,12 +109,18 @@ class Pivot(Refiner):
                     incumbent, tried, verdict = measured, Tried(), None
                 if measured is not None or gradient is None:
                     continue
+            if gradient is None and restarts < self.restarts and not episode.spent():
+                restarts += 1
+                started = yield from self._joined(episode, incumbent, rollout=self.candidates + restarts - 1)
+                if started is not None and started.loss.better_than(incumbent.loss):
+                    incumbent, tried, verdict = started, Tried(), None
+                continue
             if gradient is None:
                 episode.tell(Event(kind="stop", message="no suspect is left"))
                 break
             if not episode.affords_rewrite():
                 break
-            better = yield from self._step(episode, incumbent, gradient, tried)
+            better = yield from self._step(episode, incumbent, gradient, tried, doubts)
             if better is not None:
                 # A plan that goes on after seeing results is progress even before it has changed the loss.
                 if better.loss.better_than(incumbent.loss) or better.trajectory.operator == "extend":
@@ -172,15 +188,27 @@ class Pivot(Refiner):
         for rollout in range(1, self.candidates if given is None else 1):
             if best.loss.perfect or episode.spent():
                 break
-            try:
-                planned = yield from episode.plan(rollout)
-            except PlanningFailed:
-                break  # it is on record; the candidates so far stand
-            best = (yield from self._accepted(episode, best, planned, base=None)) or best
+            best = (yield from self._joined(episode, best, rollout)) or best
         return best
 
+    def _joined(self, episode: Episode, incumbent: Candidate, rollout: int) -> Steps[Candidate | None]:
+        """A new plan, or the incumbent with what the plan does better; None where neither was accepted."""
+        try:
+            planned = yield from episode.plan(rollout)
+        except PlanningFailed:
+            return None  # it is on record
+        fresh = yield from episode.inspect(planned, repeats=self._acceptance.repeats)
+        best = self._kept(episode, incumbent, fresh)
+        if (best or incumbent).loss.perfect:
+            return best
+        crossed = crossover(episode.parent(incumbent), episode.parent(fresh))
+        if crossed.id in (incumbent.trajectory.id, planned.id):
+            return best
+        base = max((incumbent, fresh), key=lambda parent: parent.trajectory.common_prefix(crossed))
+        return (yield from self._accepted(episode, best or incumbent, crossed, base)) or best
+
     def _step(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried
+        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried, doubts: Doubts
     ) -> Steps[Candidate | None]:
         """One rewrite from the gradient's locus; None where it was not accepted."""
         try:
@@ -192,7 +220,12 @@ class Pivot(Refiner):
             episode.tell(Event(kind="reject", trajectory=child, message="nothing was changed"))
             tried.ignored(gradient)
             return None
-        accepted = yield from self._accepted(episode, incumbent, child, base=incumbent)
+        candidate = yield from episode.inspect(child, incumbent, repeats=self._acceptance.repeats)
+        if doubts.of_verdicts(candidate) and not candidate.loss.better_than(incumbent.loss):
+            # It was rewritten for what the judge says is unmet, and the judge says so again: that may be an error.
+            doubts.judged.add(child.id)
+            candidate = yield from episode.judge_again(candidate)
+        accepted = self._kept(episode, incumbent, candidate)
         if accepted is None:
             tried.refute(gradient)
         return accepted
@@ -220,6 +253,11 @@ class Pivot(Refiner):
         self, episode: Episode, incumbent: Candidate, child: Trajectory, base: Candidate | None
     ) -> Steps[Candidate | None]:
         candidate = yield from episode.inspect(child, base, repeats=self._acceptance.repeats)
+        return self._kept(episode, incumbent, candidate)
+
+    def _kept(self, episode: Episode, incumbent: Candidate, candidate: Candidate) -> Candidate | None:
+        """The candidate, where it replaces the incumbent; on record either way."""
+        child = candidate.trajectory
         takes = self._acceptance.accepts(
             candidate.loss,
             incumbent.loss,

@@ -23,6 +23,7 @@ _FINISH = "finish"
 _TAKEN = ("max_iters", "next_thought", "next_tool_name", "next_tool_args", "signature", "reasoning")
 _TOLD = {
     "policy": "what always holds here",
+    "lessons": "from earlier tasks",
     "known": "already read; no need to call it again",
     "user_requirements": "what has to hold in the end",
 }
@@ -36,9 +37,9 @@ class ReAct(Attempts):
     extracted outputs become a trajectory that is measured, verified and committed like any other; a call that failed
     is told to the model and is no part of it. Where the environment forks, no call is made twice before verification.
     Ours departs from the source in that requirements are settled first, by one call of the model that the loop does
-    not see (charged as `plan`), since without them nothing can be measured; that the prompt tells the policy, the
-    orientation and the user's requirements, as PLAN's does; that a tool that may not run before commit answers so; that
-    an answer that cannot be read is asked for once more; and that the budget ends the loop.
+    not see (charged as `plan`), since without them nothing can be measured; that the prompt tells the policy, lessons
+    of earlier tasks, the orientation and the user's requirements, as PLAN's does; that a tool that may not run before
+    commit answers so; that an answer that cannot be read is asked for once more; and that the budget ends the loop.
 
     Args:
         max_iters: calls of tools at most; 20 as in `dspy.ReAct`.
@@ -108,6 +109,7 @@ class ReAct(Attempts):
         required = [item.to_prompt() for item in episode.requirements.items if item.origin in BINDING_ORIGINS]
         told = {
             "policy": episode.catalogue.policy,
+            "lessons": episode.remembering(episode.recalled.advice),
             "known": episode.catalogue.known,
             "user_requirements": "\n".join(required),
         }

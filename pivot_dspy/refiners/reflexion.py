@@ -15,6 +15,7 @@ from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.attempts import Attempts
 from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
+from pivot_dspy.refiners.tunable import Tunable
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -43,6 +44,8 @@ class Reflexion(Attempts):
     10
     """
 
+    max_trials = Tunable(2, 3, 5, 10)
+
     def __init__(
         self,
         signature: str | type[dspy.Signature],
@@ -56,7 +59,7 @@ class Reflexion(Attempts):
             raise ConfigurationError(f"max_trials and memory are at least 1; got {max_trials} and {memory}")
         super().__init__(signature, environment, **shared)
         self.max_trials = max_trials
-        self.memory = memory
+        self.remembered = memory
         self.reflect = Reflect(self.signature)
 
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
@@ -76,7 +79,7 @@ class Reflexion(Attempts):
                 reflections += [f"- Trial {trial}:\n{text}"] if text else []
                 if episode.spent():
                     break
-            lessons = "\n".join(reflections[-self.memory :])
+            lessons = "\n".join(reflections[-self.remembered :])
             rollout = planned[lessons]
             planned[lessons] += 1
             try:

@@ -17,7 +17,7 @@ from pivot_dspy.trajectory import Execution, Observation, Trajectory
 
 RESERVED = (
     "trajectory", "execution", "loss", "verdict", "verified", "tier", "requirements", "findings", "history", "ledger",
-    "exhausted", "committed", "commit", "acommit",
+    "exhausted", "retrieved", "probability", "committed", "commit", "acommit",
 )
 """Fields and methods that a refiner adds to the signature's outputs."""
 
@@ -32,6 +32,8 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         requirements: the settled `Requirements` with their amendments; `findings` how each stands.
         history: the events of the run, a tuple of `Event`.
         ledger: the `LedgerReport` of what was spent; `exhausted` names the budget's limit that ended the run.
+        retrieved: ids of the memory's entries that the prompts told of.
+        probability: that it is right, by the refiner's `calibration`; None where nothing was fitted.
         committed: the `Execution` in the real environment, once committed.
     """
 
@@ -126,7 +128,8 @@ def refined(
 ) -> Refined:
     """A `Refined` with every reserved field set."""
     result = Refined(
-        **outputs, trajectory=trajectory, verdict=verdict, verified=verdict.verified, committed=None, **known
-    )
+        **outputs, trajectory=trajectory, verdict=verdict, verified=verdict.verified, probability=None, committed=None,
+        **known,
+    )  # fmt: skip
     result._committer = committer
     return result

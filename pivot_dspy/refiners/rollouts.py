@@ -206,7 +206,8 @@ class Rollouts:
     def _show(self) -> None:
         """Give the next copy's PLAN the signature that it will ask with: `dspy.Refine` knows whom it advises by it."""
         catalogue, inputs = self.episode.catalogue, self.episode.inputs
-        told = {"lessons": "", "user_requirements": self.episode.requirements.items, **catalogue.model_dump(), **inputs}
+        told = {"lessons": self.episode.recalled.text, "user_requirements": self.episode.requirements.items}
+        told |= {**catalogue.model_dump(), **inputs}
         signature = self._full
         for name, value in told.items():
             if name in signature.fields and (value is None or (isinstance(value, (str, tuple)) and not value)):

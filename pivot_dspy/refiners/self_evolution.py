@@ -18,7 +18,8 @@ from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.recombination import Parent, crossover
 from pivot_dspy.refiners.attempts import Attempts
 from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed, sampled
-from pivot_dspy.refiners.pool import Pool, parent
+from pivot_dspy.refiners.pool import Pool
+from pivot_dspy.refiners.tunable import Tunable
 from pivot_dspy.trajectory import Trajectory
 
 SHOWN = 4
@@ -54,6 +55,9 @@ class SelfEvolution(Attempts):
     >>> SelfEvolution("question -> answer: int", tools=[double], effects="read", pool_size=10).pool_size
     10
     """
+
+    pool_size = Tunable(2, 3, 5)
+    patience = Tunable(1, 2)
 
     def __init__(
         self,
@@ -235,12 +239,5 @@ class _Evolution:
     def _parent(self, member: Candidate) -> Parent:
         found = self._parents.get(member.trajectory.id)
         if found is None:
-            episode = self.episode
-            found = self._parents[member.trajectory.id] = parent(
-                member.inspection,
-                episode.requirements,
-                episode.toolbox,
-                task=" ".join(str(value) for value in episode.inputs.values()),
-                known=f"{episode.catalogue.known} {episode.catalogue.policy}",
-            )
+            found = self._parents[member.trajectory.id] = self.episode.parent(member)
         return found

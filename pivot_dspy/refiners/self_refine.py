@@ -16,6 +16,7 @@ from pivot_dspy.phases.rewrite import Rewrite, version
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.attempts import Attempts
 from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed, sampled
+from pivot_dspy.refiners.tunable import Tunable
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -42,6 +43,8 @@ class SelfRefine(Attempts):
     >>> SelfRefine("question -> answer: int", tools=[double], effects="read").max_iters
     4
     """
+
+    max_iters = Tunable(1, 2, 4)
 
     def __init__(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import dspy
@@ -17,9 +19,10 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import execute
 from pivot_dspy.history import Event
 from pivot_dspy.loss import Weights
+from pivot_dspy.memory import Part, Retrieved, environment_name, task_text
 from pivot_dspy.refiners.account import Account, Gate
 from pivot_dspy.refiners.candidate import Candidate
-from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, given
+from pivot_dspy.requirements import BINDING_ORIGINS, Amendment, Requirement, Requirements, given
 from pivot_dspy.trajectory import Step, Trajectory
 
 
@@ -31,7 +34,7 @@ class Settling(Account):
     """The first half of an episode: what a call of a refiner works on, its plans, and what they are measured by.
 
     Args:
-        phases: the refiner, for its phase modules `plan`, `inspect`, `evolve`, `verify`, `compose`.
+        phases: the refiner, for its phase modules `plan`, `inspect`, `evolve`, `verify`, `compose`, and its memory.
         required: requirements of the user; `told` says whether some of them are for this very task.
     """
 
@@ -68,6 +71,8 @@ class Settling(Account):
             raise
         self.outputs = {name: field.annotation for name, field in signature.output_fields.items()}
         self.catalogue = Catalogue(tools="", tools_brief="")
+        self.recalled = Retrieved()
+        self.retrieved: tuple[str, ...] = ()
 
     def close(self) -> None:
         self.root.family.close()
@@ -95,10 +100,22 @@ class Settling(Account):
             read=read,
         )
 
+    def recall(self) -> Steps[None]:
+        """Look up in the refiner's memory what earlier tasks have taught, for the prompts of this one."""
+        if len(self.phases.memory.entries):
+            name = environment_name(self.root.environment)
+            look_up = partial(self.phases.memory.retrieve, task_text(self.inputs), name, self.toolbox.tools)
+            self.recalled = yield Effect(look_up, lambda: asyncio.to_thread(look_up))
+
+    def remembering(self, *parts: Part, lessons: str = "") -> str:
+        """The parts of what was recalled, then a refiner's own lessons, as a prompt tells them; notes what is told."""
+        self.retrieved = tuple(dict.fromkeys((*self.retrieved, *(name for part in parts for name in part.ids))))
+        return "\n\n".join(text for text in (*(part.text for part in parts), lessons) if text)
+
     def require_room_for_a_plan(self) -> None:
         """Raises ConfigurationError where the budget cannot pay for one plan."""
         told = self.catalogue.model_dump(exclude={"tools_brief"})
-        least = self._least(self.phases.plan, *told.values())
+        least = self._least(self.phases.plan, *told.values(), self.recalled.text)
         if self.budget.tokens is not None and self.budget.tokens <= least:
             raise ConfigurationError(
                 f"a budget of {self.budget.tokens} tokens does not pay for one plan, whose prompt alone takes about "
@@ -126,6 +143,7 @@ class Settling(Account):
         Raises:
             PlanningFailed: the model gave nothing usable.
         """
+        lessons = self.remembering(self.recalled.requirements, self.recalled.advice, lessons=lessons)
         for attempt in (rollout, rollout + 1000):
             try:
                 said = yield from self.ask(
@@ -142,8 +160,9 @@ class Settling(Account):
                 if attempt != rollout or not isinstance(failure.__cause__, AdapterParseError) or self.spent():
                     raise PlanningFailed(f"no plan: {failure}", self.ledger.snapshot()) from failure.__cause__
                 continue
-            self._settle(said.requirements)
+            learned = self._settle(said.requirements)
             self.tell(Event(kind="plan", trajectory=said.trajectory, requirements=self.requirements))
+            self._tell_amendments(learned)
             trajectory: Trajectory = said.trajectory
             return trajectory
         raise PlanningFailed("no plan", self.ledger.snapshot())
@@ -157,9 +176,11 @@ class Settling(Account):
             catalogue=self.catalogue,
             toolbox=self.toolbox,
             given=self.requirements.items,
+            lessons=self.remembering(self.recalled.requirements),
         )
-        self._settle(said.requirements)
+        learned = self._settle(said.requirements)
         self.tell(Event(kind="settle", requirements=self.requirements))
+        self._tell_amendments(learned)
 
     def audit(self, incumbent: Candidate | None = None, rollout: int = 0) -> Steps[bool]:
         """One look at the settled requirements for what is missing or misread; each change is a recorded amendment.
@@ -173,10 +194,13 @@ class Settling(Account):
         )
         new = said.requirements.amendments[len(self.requirements.amendments) :]
         self.requirements = said.requirements
-        for amendment in new:
+        self._tell_amendments(new)
+        return bool(new)
+
+    def _tell_amendments(self, amendments: tuple[Amendment, ...]) -> None:
+        for amendment in amendments:
             why = f"{amendment.requirement}: {amendment.reason}"
             self.tell(Event(kind="amend", message=why, requirements=self.requirements))
-        return bool(new)
 
     def misread(self, candidate: Candidate) -> bool:
         """Whether a requirement that the model wrote cannot be checked as it is written."""
@@ -207,11 +231,23 @@ class Settling(Account):
             raise error  # nothing that is tried again would help
         self.tell(Event(kind="failure", message=f"{phase}: {_said(error)}"))
 
-    def _settle(self, drafts: tuple[Requirement, ...]) -> None:
-        """The first drafts are the settled requirements, even if there are none; later plans do not change them."""
-        if not self._settled:
-            self.requirements = Requirements(items=(*self.requirements.items, *drafts))
-            self._settled = True
+    def _settle(self, drafts: tuple[Requirement, ...]) -> tuple[Amendment, ...]:
+        """The first drafts are the settled requirements, even if there are none; later plans do not change them.
+
+        Returns the amendments by which a lesson's requirement came in, beside what the task and the policy say.
+        """
+        if self._settled:
+            return ()
+        learned = dict(self.recalled.learned)
+        asked = (item for item in drafts if item.id not in learned)
+        settled = Requirements(items=(*self.requirements.items, *asked))
+        for item in drafts:
+            if item.id in learned:
+                after = item.model_copy(update={"origin": "lesson"})
+                settled = settled.amend(item.id, after, reason=learned[item.id], by="memory")
+        self.requirements = settled
+        self._settled = True
+        return settled.amendments
 
 
 def call(module: dspy.Module, **inputs: Any) -> Steps[dspy.Prediction]:

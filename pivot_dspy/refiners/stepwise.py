@@ -78,7 +78,7 @@ class Stepwise(Attempts):
                 environment=episode.root.environment,
                 requirements=episode.requirements,
                 findings=current.inspection.findings,
-                lessons=lessons,
+                lessons=episode.remembering(episode.recalled.advice, lessons=lessons),
                 siblings=[sibling.inspection.execution for sibling in siblings],
                 config=sampled(rollout),
             )

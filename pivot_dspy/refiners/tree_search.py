@@ -78,7 +78,7 @@ class TreeSearch(Stepwise):
         self.n_generate_sample = n_generate_sample
         self.exploration = exploration
         self.max_depth = max_depth
-        self.memory = memory
+        self.remembered = memory
         self.reflect = Reflect(self.signature)
 
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
@@ -212,12 +212,12 @@ class _Search:
         end.back_up(reward)
         if end.closed:
             end.close()
-        if not self._over() and self.refiner.memory and reward not in self.reflected:
+        if not self._over() and self.refiner.remembered and reward not in self.reflected:
             self.reflected.add(reward)
             yield from self._reflected(candidate)
 
     def _lessons(self) -> str:
-        return "\n".join(self.reflections[-self.refiner.memory :] if self.refiner.memory else [])
+        return "\n".join(self.reflections[-self.refiner.remembered :] if self.refiner.remembered else [])
 
     def _reflected(self, candidate: Candidate) -> Steps[None]:
         episode = self.episode

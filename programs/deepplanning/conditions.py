@@ -59,6 +59,11 @@ def matching(products: Iterable[Record], conditions: Iterable[Condition], user: 
     return [product for product in products if all(test(product) for test in tests)]
 
 
+def demographic(gender: Any) -> Any:
+    """The target demographic of a buyer's gender, "Men" for "Male"; any other value as it is."""
+    return _GENDERS.get(gender, gender) if isinstance(gender, str) else gender
+
+
 def profile_conditions(user: Record) -> list[Condition]:
     """What the buyer's record demands of every product: the buyer's own gender and one of the standard sizes."""
     gender = _at(user, "demographics.gender")
@@ -112,7 +117,11 @@ def _checked(condition: Condition, user: Record) -> tuple[str, str, Any]:
     if symbol not in _OPERATORS[field]:
         accepted = " ".join(_OPERATORS[field])
         raise ValueError(f"condition {condition!r}: {field} takes {accepted}, not {symbol!r}. Accepted forms: {FORMS}")
+    if isinstance(raw, Mapping):
+        raw = list(raw.values())
     value = [_resolve(item, user) for item in raw] if isinstance(raw, (list, tuple)) else _resolve(raw, user)
+    if field == "target_demographic":  # the buyer's record has its own word for it
+        value = [demographic(item) for item in value] if isinstance(value, list) else demographic(value)
     kind, expected = (_is_number, "a number") if field in NUMBERS else (_is_text, "a text")
     if symbol == "in":
         expected = f"a list, each {expected}"

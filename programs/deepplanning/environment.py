@@ -14,12 +14,16 @@ from programs.deepplanning.loader import Case, DataError
 from programs.deepplanning.shop import Shop
 from programs.deepplanning.store import Cart, Details, Filtered, Found, Sorted, Store, TransportTime, User
 
-POLICY = """\
+PROFILE = """\
 The buyer's profile binds, also where the request does not say so: every product has the buyer's own gender as its \
-target_demographic (Men or Women; never Unisex) and one of the buyer's standard sizes as its size.
+target_demographic (Men or Women; never Unisex) and one of the buyer's standard sizes as its size."""
+
+PURCHASE = """\
 Put one product in the cart for each thing asked for, quantity 1, and nothing else; where several fit, the choice that \
 costs least in all, within the budget where one is given. Where the buyer owns coupons, use them so that least is paid.
 Same-day delivery means at most 1 day."""
+
+POLICY = f"{PROFILE}\n{PURCHASE}"
 
 VOCABULARY = """\
 where: a list of [field, op, value], all of which one product meets. field: a field of Product by its path, such as \
@@ -41,7 +45,6 @@ class Shopping(dspy.Signature):  # type: ignore[misc]
 class ShoppingEnvironment(Shop, Environment):
     """One life of the shop of one task. Forks share the store and copy the cart."""
 
-    policy = POLICY
     vocabulary = VOCABULARY
     orientation = ("get_user_info",)
 
@@ -60,8 +63,11 @@ class ShoppingEnvironment(Shop, Environment):
     add_coupon_to_cart = tool(effect="write", returns=Cart)(Shop.add_coupon_to_cart)
     delete_coupon_from_cart = tool(effect="write", returns=Cart)(Shop.delete_coupon_from_cart)
 
-    def __init__(self, store: Store, user: User, cart: Cart, *, seen: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, store: Store, user: User, cart: Cart, *, policy: str = POLICY, seen: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__(store, user, cart)
+        self.policy = policy
         self._seen = seen
         self._items: list[tuple[str, list[Condition]]] = []
         self._every: list[Condition] = []
@@ -75,7 +81,7 @@ class ShoppingEnvironment(Shop, Environment):
         return found
 
     def fork(self) -> "ShoppingEnvironment":
-        return ShoppingEnvironment(self.store, self.user, self._cart, seen=self._seen)
+        return ShoppingEnvironment(self.store, self.user, self._cart, policy=self.policy, seen=self._seen)
 
     # -- checks
 
@@ -253,9 +259,14 @@ def final_cart(execution: Execution) -> dict[str, Any]:
 
 
 class Market:
-    """The shops of many cases, opened by the request that a task makes; each store is indexed once."""
+    """The shops of many cases, opened by the request that a task makes; each store is indexed once.
 
-    def __init__(self, cases: Iterable[Case]) -> None:
+    Args:
+        policy: what the shops say of any cart; `PURCHASE` leaves the buyer's profile unsaid.
+    """
+
+    def __init__(self, cases: Iterable[Case], *, policy: str = POLICY) -> None:
+        self._policy = policy
         self._shops = {case.query: (Store(case.products), case) for case in cases}
 
     def open(self, task: dspy.Example) -> ShoppingEnvironment:
@@ -264,7 +275,7 @@ class Market:
             store, case = self._shops[task.request]
         except KeyError:
             raise DataError(f"no case makes the request {task.request[:80]!r}; load its data first") from None
-        return ShoppingEnvironment(store, cast(User, case.user), cast(Cart, case.cart))
+        return ShoppingEnvironment(store, cast(User, case.user), cast(Cart, case.cart), policy=self._policy)
 
 
 def _short(product: Record) -> str:

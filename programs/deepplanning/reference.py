@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pivot_dspy.offline import Reference
@@ -18,6 +19,8 @@ from programs.deepplanning.loader import Annotation, Case
 from programs.deepplanning.reading import Reading, read
 
 CART_STEP = "z"
+_SILENT = frozenset(("request", "tools", "checks", "known"))
+"""Sections that say nothing of what has to hold for every product."""
 _DAYS = "estimated_delivery_days"
 
 
@@ -25,18 +28,56 @@ def reference(case: Case, annotation: Annotation, *, policy: bool = True) -> Ref
     """The reference of a case. Raises ReadingError where a sentence of the annotation cannot be read.
 
     Args:
-        policy: whether the model was told the policy: without it, the buyer's profile is not thought of.
+        policy: whether the environment states the policy: without it, the buyer's profile is not thought of, but for
+            what a prompt says of it, as a lesson may.
     """
     reading = read(case.query, annotation.sub_queries, case.user)
-    profile = profile_conditions(case.user) if policy else []
-    steps, serves = plan(reading, profile, case.user)
+    if policy:
+        profile = profile_conditions(case.user)
+        steps, serves = plan(reading, profile, case.user)
+        wanted = requirements(reading, profile)
+        return Reference(match=case.query, requirements=wanted, steps=steps, serves=serves, revise=revise)
+    steps, serves = plan(reading, [], case.user)
     return Reference(
         match=case.query,
-        requirements=requirements(reading, profile),
+        requirements=requirements(reading, []),
         steps=steps,
         serves=serves,
         revise=revise,
+        told=partial(_told, reading, case.user),
     )
+
+
+def _told(reading: Reading, user: Mapping[str, Any], sections: Mapping[str, str], untold: Reference) -> Reference:
+    """The reference that goes by what a prompt says of every product: what is asked for stays as it was read."""
+    said = _of_every_product(sections, profile_conditions(user))
+    if not said:
+        return untold
+    steps, serves = plan(reading, said, user)
+    return untold.model_copy(update={"steps": steps, "serves": serves})
+
+
+def _of_every_product(sections: Mapping[str, str], profile: Sequence[Condition]) -> list[Condition]:
+    """Conditions on fields of the buyer's profile that hold of every product, as far as a prompt says so: by a
+    requirement in a lesson or a report, or by a plan that goes by them already."""
+    texts = {name: text for name, text in sections.items() if name not in _SILENT}
+    fields = {str(condition[0]) for text in texts.values() for condition in _required_of_every(text)}
+    shown = "\n".join(text for name, text in texts.items() if name != "lessons")  # plans of this task, of no other
+    if re.search(r'^(?:s filter_by_size ->|\{"id": "s", "tool": "filter_by_size")', shown, re.MULTILINE):
+        fields.add("size")
+    chosen = re.findall(r'"(?:min_by\()?\$p\.products\[\?(\w+)', shown)
+    if chosen and all(field == "target_demographic" for field in chosen):
+        fields.add("target_demographic")
+    return [condition for condition in profile if condition[0] in fields]
+
+
+def _required_of_every(text: str) -> Iterator[Condition]:
+    for found in re.finditer(r"\bevery\b[^\n]*?\"where\": (?=\[)", text):
+        try:
+            conditions, _ = json.JSONDecoder().raw_decode(text, found.end())
+        except ValueError:
+            continue  # cut short
+        yield from (one for one in conditions if isinstance(one, list) and len(one) == 3)
 
 
 def requirements(reading: Reading, profile: Sequence[Condition]) -> list[dict[str, Any]]:
@@ -63,19 +104,19 @@ def plan(
     reading: Reading, profile: Sequence[Condition], user: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The steps, and which requirement each serves: fetch what may suit, then the cheapest match for each item."""
-    sizes = list(dict.fromkeys(user["body_profile"]["standard_sizes"].values()))
-    buyer = next((condition for condition in profile if condition[0] == "target_demographic"), None)
+    values = {condition[0]: condition[2] for condition in profile}
     steps: list[dict[str, Any]] = []
     serves: dict[str, str] = {}
-    if profile:
-        steps.append({"id": "s", "tool": "filter_by_size", "args": {"sizes": sizes}})
+    if "size" in values:
+        steps.append({"id": "s", "tool": "filter_by_size", "args": {"sizes": list(values["size"])}})
         found, key = "s", "filtered_products_ids"
     else:
         steps.append({"id": "s", "tool": "sort_products", "args": {"sort_by": "price", "order": "asc"}})
         found, key = "s", "sorted_product_ids"
     steps.append({"id": "p", "tool": "get_product_details", "args": {"product_ids": f"${found}.{key}"}})
     delivery = any(condition[0] == DELIVERY for where in reading.items for condition in where)
-    suits = f"target_demographic=='{buyer[2]}'" if buyer else None
+    buyer = values.get("target_demographic")
+    suits = f"target_demographic=='{buyer}'" if buyer else None
     if delivery:
         province = re.sub(r"\W|province", "", str(user["shipping_addresses"]["province"]).lower())
         steps.append(

@@ -108,6 +108,38 @@ def test_without_the_policy_the_profile_is_not_thought_of(folder: Path) -> None:
         assert told.steps[0]["tool"] == "filter_by_size" and untold.steps[0]["tool"] == "sort_products"
 
 
+def test_without_the_policy_a_model_goes_by_what_its_prompt_says_of_every_product(folder: Path) -> None:
+    size = ["size", "in", "$user.body_profile.standard_sizes"]
+    gender = ["target_demographic", "==", "<demographics.gender>"]
+    for case in load_cases(folder):
+        annotation = load_annotation(folder, case.id)
+        told, untold = (reference(case, annotation, policy=policy) for policy in (True, False))
+
+        def lesson(*where: list[str]) -> dict[str, str]:
+            return {"lessons": json.dumps({"id": "L1", "check": "every", "args": {"where": where}}) + "  # Why."}
+
+        assert untold.as_told(lesson(size, gender)).steps == told.steps
+        assert untold.as_told(lesson(size, gender)).requirements == untold.requirements  # those are the lesson's
+        assert untold.as_told(lesson(size)).steps[0] == told.steps[0]
+        assert untold.as_told(lesson(gender)).steps[0] == untold.steps[0]
+        assert told.as_told(lesson(size)) is told  # whoever knows the policy needs no telling
+        for silent in ({}, {"request": lesson(size)["lessons"]}, lesson(["color", "==", "Red"])):
+            assert untold.as_told(silent) is untold
+
+
+def test_a_plan_that_is_shown_tells_what_it_goes_by(folder: Path) -> None:
+    for case in load_cases(folder):
+        annotation = load_annotation(folder, case.id)
+        told, untold = (reference(case, annotation, policy=policy) for policy in (True, False))
+
+        def shown(wanted: Reference) -> dict[str, str]:
+            return {"open_steps": "\n".join(f"{json.dumps(step)} -> ok" for step in wanted.steps)}
+
+        assert untold.as_told(shown(told)).steps == told.steps
+        assert untold.as_told(shown(untold)).steps == untold.steps
+        assert untold.as_told({"lessons": shown(told)["open_steps"]}) is untold  # another task's plan
+
+
 def test_the_gold_and_the_store_make_no_difference(folder: Path) -> None:
     for case, wanted in references(folder):
         bare = Case(case.id, case.level, case.number, case.query, (), case.user, case.cart)

@@ -59,8 +59,8 @@ def test_the_record_and_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert record["program"] == "shopping" and record["refiner"] == "pivot"
     assert record["lm"]["name"].startswith("offline/slip=0.2,") and record["lm"]["simulated"] is True
     assert record["settings"] == {
-        "tasks": None, "lm": None, "refiner": "pivot", "seed": 0, "threads": 2, "budget_tokens": None, "slip": 0.2,
-        "heed": 0.85, "relapse": 0.05, "data": "generated",
+        "tasks": None, "lm": None, "refiner": "pivot", "seed": 0, "threads": 2, "budget_tokens": None,
+        "no_policy": False, "slip": 0.2, "heed": 0.85, "relapse": 0.05, "data": "generated",
     }  # fmt: skip
     assert [task["id"] for task in record["tasks"]] == IDS
     for task in record["tasks"]:
@@ -108,6 +108,20 @@ def test_a_budget_ends_a_run_and_says_so(tmp_path: Path) -> None:
     [task] = run(tmp_path, *options, "--budget-tokens", str(tokens))["tasks"]
     assert task["exhausted"] == f"tokens: {tokens} of {tokens}"
     assert task["lm_calls"] == 1 and not task["verified"] and task["tool_calls"] > 0
+
+
+def test_without_the_policy_the_profile_is_not_known(tmp_path: Path, data: Path) -> None:
+    witness = Witness()
+    options = ("--data", str(data), "--slip", "0")
+    told = run(tmp_path, *options)
+    with dspy.context(callbacks=[witness]):
+        untold = run(tmp_path, *options, "--no-policy")
+    assert untold["settings"]["no_policy"] is True and told["lm"] != untold["lm"]
+    assert not any("profile binds" in prompt for prompt in witness.prompts)
+    assert all("costs least in all" in prompt for prompt in witness.prompts if "user_requirements" in prompt)
+    # Each first case of a level is misleading to whoever does not know the profile; the checks see nothing of it.
+    assert told["summary"]["strict_pass_rate"] == 1.0 > untold["summary"]["strict_pass_rate"]
+    assert untold["summary"]["verified_rate"] == 1.0
 
 
 def test_as_a_command(tmp_path: Path) -> None:

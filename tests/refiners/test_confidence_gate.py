@@ -113,7 +113,7 @@ def test_pivot_rewrites_from_there_and_what_it_lets_stand_is_run():
 
 def test_pivot_is_stopped_again_where_it_writes_what_it_doubts():
     doubtful = rewrite(rated(RIGHT, (0.4, 0.9, 0.9, 0.9)))
-    result, _, _ = run(Pivot, {"patience": 1}, plan=planned(0.3, 0.9, 0.9, 0.9), evolve=doubtful)
+    result, _, _ = run(Pivot, {"patience": 1, "restarts": 0}, plan=planned(0.3, 0.9, 0.9, 0.9), evolve=doubtful)
     said = [event.message for event in result.history if event.kind == "gate"]
     assert not result.verified and len(said) == 2 and all("step a has a confidence of 0" in one for one in said)
 

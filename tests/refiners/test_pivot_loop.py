@@ -59,7 +59,7 @@ def test_refuted_suspects_are_not_blamed_again():
     result, engine, _ = run(
         plan=plan(WRONG, [LARGE, ONE]),
         evolve=lambda prompt: rewrite([step(f"x{next(worse)}", "fly"), {"keep": ["a", "b", "c", "submit"]}]),
-        pivot={"patience": 9, "max_iters": 20},
+        pivot={"patience": 9, "max_iters": 20, "restarts": 0},
     )
     blamed = [event.gradient.key for event in result.history if event.gradient is not None]
     assert len(blamed) == len(set(blamed)) > 1

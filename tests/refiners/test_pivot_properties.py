@@ -86,6 +86,7 @@ conversations = st.fixed_dictionaries(
 ways = st.fixed_dictionaries(
     {
         "candidates": st.integers(1, 2),
+        "restarts": st.integers(0, 2),
         "max_iters": st.integers(0, 5),
         "patience": st.integers(1, 3),
         "audit": st.sampled_from(["never", "stuck", "always"]),

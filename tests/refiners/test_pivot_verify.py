@@ -140,7 +140,7 @@ def test_where_it_is_stuck_the_requirements_are_audited_and_the_incumbent_measur
 def test_audits_that_find_nothing_end_it():
     result, engine, _ = run(
         plan=plan(RIGHT, [{"id": "R1", "check": "item", "args": {"color": "green"}}]),
-        evolve=UNCHANGED, pivot={"patience": 2},
+        evolve=UNCHANGED, pivot={"patience": 2, "restarts": 0},
     )  # fmt: skip
     # The model kept its steps, so that the requirements are looked at before it is asked again, and at the very end.
     asked = [prompt.phase for prompt in engine.prompts]

@@ -1,0 +1,26 @@
+"""What a refiner has learned from earlier tasks: example trajectories, lessons, notes on tools; and its retrieval."""
+
+from pivot_dspy.memory.memory import TrajectoryMemory
+from pivot_dspy.memory.records import (
+    Demonstration,
+    Entries,
+    Entry,
+    Lesson,
+    ToolNote,
+    environment_name,
+    task_text,
+)
+from pivot_dspy.memory.rendering import Part, Retrieved
+
+__all__ = [
+    "Demonstration",
+    "Entries",
+    "Entry",
+    "Lesson",
+    "Part",
+    "Retrieved",
+    "ToolNote",
+    "TrajectoryMemory",
+    "environment_name",
+    "task_text",
+]

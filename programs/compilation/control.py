@@ -1,0 +1,41 @@
+"""What a compiled refiner is compared with: the same refiner, its memory filled at random."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+import dspy
+
+from pivot_dspy import Refined, Refiner
+from pivot_dspy.learning.demonstrations import demonstrate
+from pivot_dspy.learning.lessons import lessons_of
+from pivot_dspy.learning.notes import tool_notes
+from pivot_dspy.memory import Entries, Entry
+
+
+def at_random(
+    student: Refiner, like: Entries, outcomes: Sequence[tuple[dspy.Example, Refined]], environment: str, seed: int
+) -> Refiner:
+    """A copy of `student` with as many entries of each kind as `like` has, drawn from all that results of training
+    tasks teach by rule; fewer where there are not as many.
+
+    Args:
+        outcomes: training tasks with what `student` returned for them.
+        environment: the `environment_name`.
+    """
+    rng = random.Random(seed)
+    examples = [one for task, result in outcomes if (one := demonstrate(result, task, environment)) is not None]
+    lessons = [one for task, result in outcomes for one in lessons_of(result, task, environment)]
+    notes = [one for task, result in outcomes for one in tool_notes(result, environment, task)]
+    counted = ((examples, like.demonstrations), (lessons, like.lessons), (notes, like.notes))
+    drawn = [one for pool, wanted in counted for one in _some(pool, len(wanted), rng)]
+    copied = student.deepcopy()
+    copied.memory.entries = Entries().added(*drawn)
+    return copied
+
+
+def _some(pool: Iterable[Entry], count: int, rng: random.Random) -> list[Entry]:
+    """`count` different entries in random order."""
+    different = list({one.id: one for one in pool}.values())
+    return rng.sample(different, min(count, len(different)))

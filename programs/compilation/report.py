@@ -1,0 +1,71 @@
+"""What a compilation is shown as: before, after, and beside a memory filled at random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+COLUMNS = {"before": "before", "after": "compiled", "random": "memory at random", "loaded": "loaded"}
+_LESSONS = 12
+
+
+def show(record: dict[str, Any], console: Console) -> None:
+    """The record of `programs.compile_shopping`, for a terminal."""
+    columns = {name: record[name]["summary"] for name in COLUMNS if name in record}
+    parts = {name: len(ids) for name, ids in record["split"].items()}
+    title = f"{parts['test']} tasks never trained on; trained on {parts['train']}, validated on {parts['val']}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for name in columns:
+        table.add_column(COLUMNS[name], justify="right")
+    for key, told, form in (
+        ("strict_pass_rate", "strict pass rate", "{:.1%}"),
+        ("tokens_per_task", "tokens per task", "{:,.0f}"),
+        ("tokens_per_solved", "tokens per solved task", "{:,.0f}"),
+        ("first_plan_loss", "loss of the first plan", "{:.3f}"),
+        ("verified_rate", "verified", "{:.1%}"),
+        ("lm_calls_per_task", "LM calls per task", "{:.2f}"),
+        ("brier", "Brier score", "{:.3f}"),
+    ):
+        values = [column[key] for column in columns.values()]
+        table.add_row(told, *("-" if value is None else form.format(value) for value in values))
+    console.print(table)
+    unfitted = [COLUMNS[name] for name, column in columns.items() if column["probabilities"] != "fitted"]
+    if unfitted:
+        _say(console, f"Brier score where none was fitted ({', '.join(unfitted)}): verified counts as certain.")
+    if cached := sum(column["cache_hits"] for column in columns.values()):
+        _say(console, f"{cached} answers came from DSPy's cache, and their tokens are not counted.")
+    _memory(record["memory"], console)
+    if "compiling" in record:
+        said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in record["compiling"].items())
+        _say(console, f"Compiling: {said}.")
+    if "reloaded" in record:
+        again = "the same results" if record["reloaded"]["same"] else "OTHER RESULTS"
+        _say(console, f"Saved ({record['reloaded']['bytes']:,} bytes), and loaded in a fresh process: {again}.")
+    if record["lm"]["simulated"]:
+        _say(console, f"Model: {record['lm']['name']}")
+        _say(
+            console,
+            "SIMULATED LEARNER: it errs at these rates and heeds what its prompt tells at a fixed rate; this says "
+            "nothing of any real model.",
+        )
+
+
+def _memory(memory: dict[str, Any], console: Console) -> None:
+    lessons = sorted(memory["lessons"], key=lambda lesson: lesson["requirement"] is None)
+    _say(
+        console,
+        f"Memory: {len(lessons)} lessons, {memory['demonstrations']} demonstrations, {memory['notes']} notes on tools.",
+    )
+    for lesson in lessons[:_LESSONS]:
+        required = f" Required: {lesson['requirement']}" if lesson["requirement"] else ""
+        _say(console, f"- {lesson['says']}{required}")
+    if len(lessons) > _LESSONS:
+        _say(console, f"  and {len(lessons) - _LESSONS} more")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,83 @@
+"""Entries for the tests: one of each kind, and strategies for any."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from pivot_dspy import Demonstration, Entries, Lesson, ToolNote
+
+STEPS = (
+    {"id": "a", "tool": "find", "args": {"color": "<color>", "size": "<size>"}},
+    {"id": "b", "tool": "details", "args": {"ids": "$a.ids"}},
+    {"id": "c", "tool": "add", "args": {"product_id": "min_by($b, &price).id"}},
+    {"id": "submit", "tool": "submit", "args": {"answer": "$c.items[0]"}},
+)
+EXAMPLE = Demonstration(
+    environment="Store",
+    task="Buy the cheapest blue cap of size M.",
+    steps=STEPS,
+    requirements=({"id": "R1", "check": "item", "args": {"color": "<color>", "size": "<size>"}},),
+)
+SIZES = Lesson(
+    environment="Store",
+    trigger="find takes a size",
+    mistake="it was written small",
+    avoid="write it in capitals",
+    tools=("find",),
+)
+ONE = Lesson(
+    environment="Store",
+    trigger="anything is bought",
+    mistake="more than one thing was in the cart",
+    avoid="buy exactly one thing",
+    requirement={"id": "X", "check": "only", "args": {"count": 1}},
+    by="model",
+)
+UNKNOWN = ToolNote(
+    environment="Store", tool="add", error="no product is called 'x'", meaning="the id was made up; bind it to find"
+)
+ENTRIES = Entries().added(EXAMPLE, SIZES, ONE, UNKNOWN)
+
+TOOLS = ("find", "details", "add", "order")
+words = st.lists(st.sampled_from("buy a red blue cap coat size L M cheap price when the_id x1".split()), min_size=1,
+                 max_size=12).map(" ".join)  # fmt: skip
+texts = words | st.text(min_size=1, max_size=30).filter(str.strip)
+environments = st.sampled_from(["Store", "Calendar"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=2),
+    max_leaves=5,
+)
+args = st.dictionaries(st.sampled_from(["size", "color", "ids"]), values, max_size=2)
+counts = st.integers(0, 12).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))
+steps = st.builds(lambda tool, given: {"id": "a", "tool": tool, "args": given}, st.sampled_from(TOOLS), args)
+drafts = st.builds(lambda given: {"check": "item", "args": given}, args) | st.builds(lambda said: {"text": said}, texts)
+
+
+def _counted(kind, **fields):
+    return st.builds(
+        lambda both, **said: kind(retrieved=both[0], helped=both[1], **said),
+        counts,
+        environment=environments,
+        **fields,
+    )
+
+
+demonstrations = _counted(
+    Demonstration,
+    task=texts,
+    steps=st.lists(steps, min_size=1, max_size=6),
+    requirements=st.lists(drafts, max_size=2),
+    partial=st.booleans(),
+)
+lessons = _counted(
+    Lesson,
+    trigger=texts,
+    mistake=texts,
+    avoid=texts,
+    requirement=st.none() | drafts,
+    tools=st.lists(st.sampled_from(TOOLS), unique=True, max_size=2),
+    by=st.sampled_from(["rule", "model", "person"]),
+)
+notes = _counted(ToolNote, tool=st.sampled_from(TOOLS), error=texts, meaning=texts)
+collections = st.lists(demonstrations | lessons | notes, max_size=12).map(lambda found: Entries().added(*found))
