@@ -35,3 +35,18 @@ class CommitError(PivotError, RuntimeError):
     def __init__(self, message: str, result: object = None) -> None:
         super().__init__(message)
         self.result = result
+
+
+class TooManyErrors(PivotError, RuntimeError):
+    """`max_errors` runs of a program failed while it was compiled; the message sums up how.
+
+    Attributes:
+        errors: each task that failed, by its description, with what it raised.
+        compiled: the program as far as it was compiled by then, None where nothing was accepted yet. With a `log_dir`,
+            all that had finished is saved there, and the next `compile` goes on from it.
+    """
+
+    def __init__(self, message: str, errors: tuple[tuple[str, Exception], ...] = (), compiled: object = None) -> None:
+        super().__init__(message)
+        self.errors = errors
+        self.compiled = compiled

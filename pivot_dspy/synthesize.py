@@ -15,7 +15,7 @@ from pivot_dspy import catalogue
 from pivot_dspy._drive import drive
 from pivot_dspy._json import plain
 from pivot_dspy.budget import Budget, Ledger, LedgerReport, Usage
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.exploration import explore, report
 from pivot_dspy.optimizer.parallel import run_all
 from pivot_dspy.phases.propose import Propose
@@ -106,7 +106,6 @@ class Solved(NamedTuple):
     usage: Usage
     calls: tuple[str, ...] = ()
     outputs: dict[str, Any] = {}
-    error: str = ""
 
 
 def synthesize(
@@ -197,7 +196,7 @@ class _Making:
             goals = self._proposals(number, rounds)
             rounds += 1
             before = len(self.made)
-            stopped = self.spent() or self._solve(goals, count, **running)
+            stopped = self._solve(goals, count, **running)
             fruitless = 0 if len(self.made) > before else fruitless + 1
             if not stopped and fruitless >= patience:
                 stopped = f"{patience} proposals in a row gave no new task"
@@ -278,6 +277,9 @@ class _Making:
         )  # fmt: skip
         for error in ran.errors.values():
             self.errors[_said(error)] += 1
+            spent = getattr(error, "ledger", None)  # of a PlanningFailed
+            if isinstance(spent, LedgerReport):
+                self.solving += spent.usage
         self.counts["failed"] += len(ran.errors)
         for place, (goal, solved) in enumerate(zip(goals, ran.results, strict=True)):
             if place in ran.errors:
@@ -286,8 +288,6 @@ class _Making:
                 self.counts["left"] += 1
             elif solved.fate:
                 self.counts[solved.fate] += 1
-                if solved.error:
-                    self.errors[solved.error] += 1
             else:
                 self._keep(goal, solved)
         return ran.stopped or (f"{count} tasks were made" if len(self.made) >= count else "")
@@ -307,11 +307,7 @@ class _Making:
 
 def _solved(refiner: Refiner, goal: Mapping[str, Any]) -> Solved:
     """A run of the refiner, as little of it as is needed, for it may come from another process."""
-    try:
-        result: Refined = refiner(**goal)
-    except PlanningFailed as failure:
-        usage = failure.ledger.usage if isinstance(failure.ledger, LedgerReport) else Usage()
-        return Solved("failed", usage, error=_said(failure))
+    result: Refined = refiner(**goal)
     usage = result.ledger.usage
     if not result.verified:
         return Solved("unverified", usage)

@@ -29,7 +29,7 @@ from programs.multi_turn.checker import score
 from programs.multi_turn.data import SETS, Case, Gold, load_cases, load_gold
 from programs.multi_turn.environment import Conversation, Conversations
 from programs.multi_turn.package import MissingPackage, version
-from programs.options import positive, writable
+from programs.options import DataError, chosen, positive, writable
 from programs.refiners import REFINERS
 from programs.shopping import summary
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cases, gold = _chosen(load_cases(options.set), options.tasks), load_gold(options.set)
             lm = dspy.LM(options.lm) if options.lm else _offline(cases, gold, options)
             record = run(cases, gold, lm, options, console)
-    except (MissingPackage, UnknownTask, PivotError, LMError) as error:
+    except (MissingPackage, DataError, PivotError, LMError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
     (_show_gold if options.gold else _show)(record, console)
@@ -59,10 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if lost:
         console.print(f"No result, for a reason that is logged above: {', '.join(lost)}", style="red")
     return 1 if lost else 0
-
-
-class UnknownTask(ValueError):
-    """`--tasks` names what is not there."""
 
 
 def run(
@@ -164,7 +160,7 @@ def check_gold(chosen: str | None, wanted: str | None, console: Console) -> dict
         wanted: how many tasks of each set, or their ids; all if None.
 
     Raises:
-        MissingPackage, UnknownTask: there is nothing to run.
+        MissingPackage, DataError: there is nothing to run.
     """
     rows = []
     with Progress(console=console, transient=True) as progress:
@@ -188,18 +184,8 @@ def check_gold(chosen: str | None, wanted: str | None, console: Console) -> dict
 
 
 def _chosen(cases: list[Case], wanted: str | None) -> list[Case]:
-    if wanted is None:
-        return cases
-    if wanted.isdigit():
-        if int(wanted) < 1:
-            raise UnknownTask("--tasks takes a count of at least 1, or ids separated by commas")
-        return cases[: int(wanted)]
     by_id = {case.id: case for case in cases}
-    names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
-    unknown = [name for name in names if name not in by_id]
-    if unknown:
-        raise UnknownTask(f"no task is called {', '.join(unknown)}; tasks: {cases[0].id} to {cases[-1].id}")
-    return [by_id[name] for name in names]
+    return [by_id[name] for name in chosen(by_id, wanted)]
 
 
 def _offline(cases: list[Case], gold: dict[str, Gold], options: argparse.Namespace) -> dspy.LM:

@@ -27,8 +27,7 @@ from programs.comparison.page import page
 from programs.comparison.results import Results, beside, code
 from programs.comparison.runs import Hopeless, Model, Runner, Unit
 from programs.comparison.statistics import figures, finished_pairs
-from programs.deepplanning.loader import DataError
-from programs.options import positive, writable
+from programs.options import DataError, positive, writable
 from programs.refiners import REFINERS
 
 RATES = tuple(report.RATES)

@@ -22,8 +22,7 @@ from dspy.utils.exceptions import LMError
 from rich.console import Console
 from rich.progress import Progress
 
-import pivot_dspy
-from pivot_dspy import PivotError, Refined, Refiner
+from pivot_dspy import PivotError, PivotOptimizer, Refined, Refiner
 from pivot_dspy.memory import Entries
 from pivot_dspy.memory.rendering import said
 from pivot_dspy.offline import is_simulated, offline_lm
@@ -33,10 +32,10 @@ from programs.compilation.split import Split, split
 from programs.compilation.testing import outcomes, run_all, summary
 from programs.deepplanning.environment import POLICY, PURCHASE, Market, Shopping, ShoppingEnvironment
 from programs.deepplanning.generate import generate
-from programs.deepplanning.loader import DataError, hub_directory, load_annotation, load_cases, load_gold
+from programs.deepplanning.loader import hub_directory, load_annotation, load_cases, load_gold
 from programs.deepplanning.outcome import cart_metric, training_task
 from programs.deepplanning.reference import reference
-from programs.options import positive, writable
+from programs.options import DataError, positive, writable
 from programs.refiners import REFINERS
 
 RATES = ("slip", "systematic", "heed", "relapse")
@@ -118,13 +117,13 @@ class Compilation:
             "after": after,
             "random": control,
             "memory": _memory(compiled),
-            "compiling": _compiling(compiled),
+            "compiling": compiled.detailed_results.model_dump(mode="json"),
             "reloaded": {"same": again == outcomes(after["tasks"]), "bytes": saved.stat().st_size},
         }
 
     def _compiled(self) -> Refiner:
         options = self.options
-        optimizer = pivot_dspy.PivotOptimizer(
+        optimizer = PivotOptimizer(
             metric=cart_metric,
             auto=options.auto,
             seed=options.seed,

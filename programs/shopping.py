@@ -30,7 +30,7 @@ from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import Case, DataError, hub_directory, load_annotation, load_cases, load_gold
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import official_pass, official_score, strict_pass
-from programs.options import positive, writable
+from programs.options import chosen, positive, writable
 from programs.refiners import REFINERS
 
 
@@ -191,18 +191,8 @@ def _directory(data: str | None, scratch: Path, seed: int) -> Path:
 
 
 def _chosen(cases: list[Case], wanted: str | None) -> list[Case]:
-    if wanted is None:
-        return cases
-    if wanted.isdigit():
-        if int(wanted) < 1:
-            raise DataError("--tasks takes a count of at least 1, or ids separated by commas")
-        return cases[: int(wanted)]
     by_id = {case.id: case for case in cases}
-    names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
-    unknown = [name for name in names if name not in by_id]
-    if unknown:
-        raise DataError(f"no task is called {', '.join(unknown)}; tasks: {', '.join(by_id)}")
-    return [by_id[name] for name in names]
+    return [by_id[name] for name in chosen(by_id, wanted)]
 
 
 def _model(name: str | None, directory: Path, cases: list[Case], options: argparse.Namespace) -> dspy.LM:

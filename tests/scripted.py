@@ -34,6 +34,8 @@ PHASES = {
     "react": {"next_thought", "next_tool_name", "next_tool_args"},
     "extract": {"reasoning", "answer"},
     "recombine": {"summary", "steps"},
+    "learn": {"lessons"},
+    "find": {"proposals"},
     "propose": {"goals"},
 }
 """The output fields by which a prompt's phase is known; anything else composes."""

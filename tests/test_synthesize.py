@@ -25,7 +25,8 @@ PLANS: dict[str, Any] = {
     "Buy a red cap.": plan(RED, [ONE]),
     "Buy a blue cap.": plan([step("a", "find", color="blue"), *RED[1:]], [ONE]),
     "Buy the cheapest coat.": plan(
-        [RED[0], step("d", "details", ids="$a.ids"), step("b", "add", product_id="min_by($d, &price).id"), RED[2]], [ONE]
+        [RED[0], step("d", "details", ids="$a.ids"), step("b", "add", product_id="min_by($d, &price).id"), RED[2]],
+        [ONE],
     ),
     "Order a red cap.": plan([*RED[:2], step("o", "order"), RED[2]], [ONE]),
     "Which colors are there?": plan([step("a", "colors"), submit(answer="$a[0]")], []),
@@ -62,7 +63,7 @@ def test_goals_that_verify_and_add_something_become_tasks_and_the_others_are_cou
     report = synthesis.report
     assert (report.proposed, report.kept, report.redundant, report.repeated, report.unreadable) == (9, 3, 1, 1, 1)
     assert (report.unchecked, report.unverified, report.failed, report.left) == (1, 1, 1, 0)
-    assert report.errors[0].startswith("1 times: PlanningFailed: no plan") and report.errors[1].startswith("1 times: propose")
+    assert [error.partition(": ")[2].split(":")[0] for error in report.errors] == ["PlanningFailed", "propose"]
     assert report.coverage == Coverage(
         tools=("add", "details", "find", "order"),
         unused=("colors",),
@@ -101,9 +102,12 @@ def test_it_ends_when_there_are_enough() -> None:
 
 
 def test_it_ends_when_the_budget_is_spent() -> None:
-    synthesis, engine = made(NEW, budget=Budget(lm_calls=3), num_threads=1)
-    assert requests(synthesis) == NEW[:2] and synthesis.report.stopped == "budget spent: lm_calls: 3 of 3"
-    assert engine.count() == 3 and synthesis.report.left == 1
+    synthesis, engine = made(NEW, budget=Budget(lm_calls=1))
+    assert synthesis.examples == [] and synthesis.report.stopped == "budget spent: lm_calls: 1 of 1"
+    assert engine.count() == 1 and synthesis.report.left == 3
+    synthesis, engine = made([*PLANS][:6], budget=Budget(lm_calls=3), num_threads=1)
+    assert synthesis.report.stopped == "budget spent: lm_calls: 3 of 3"
+    assert engine.count() <= 4 and synthesis.report.left >= 3  # one goal may have been begun
     calls = Calls()
     synthesis, engine = made(
         NEW, budget=Budget(tool_calls=2), refiner=Pivot("request -> answer", lambda: Store(calls), timeout=None)
@@ -113,15 +117,12 @@ def test_it_ends_when_the_budget_is_spent() -> None:
 
 
 def test_it_ends_when_too_much_fails() -> None:
-    def broken(prompt: Prompt) -> Any:
-        raise RuntimeError("the engine is broken")
-
-    lm = scripted(propose={"goals": NEW}, plan=broken)
+    moons = [f"Buy {'the ' * n}moon." for n in range(6)]
+    lm = scripted(propose={"goals": moons}, plan=ServerError("the engine is broken"))
     with dspy.context(lm=lm):
-        synthesis = synthesize(Pivot("request -> answer", Store), 3, max_errors=2, num_threads=1)
-    report = synthesis.report
-    assert synthesis.examples == [] and report.stopped == "too many errors"
-    assert report.failed + report.left == 3 and report.failed >= 2 and "the engine is broken" in report.errors[0]
+        report = synthesize(Pivot("request -> answer", Store), 3, max_errors=2, num_threads=1).report
+    assert report.stopped == "too many errors" and report.failed + report.left == 6 and 2 <= report.failed <= 3
+    assert "the engine is broken" in report.errors[0] and report.usage.lm_calls == lm.engine.count()
 
 
 def test_proposals_that_fail_are_tried_again_but_a_model_that_is_not_there_is_not() -> None:
@@ -176,7 +177,7 @@ def test_bad_input(change: dict[str, Any], said: str) -> None:
         synthesize(refiner, change.pop("count", 3), **change)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rounds=st.lists(st.lists(st.sampled_from([*PLANS, 5, ""]), max_size=6), min_size=1, max_size=3),
        count=st.integers(1, 4))  # fmt: skip
 def test_every_goal_is_accounted_for_and_every_task_adds_something(rounds: Any, count: int) -> None:

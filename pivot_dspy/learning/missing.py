@@ -83,7 +83,7 @@ def missing_requirements(
     if len({task_text(one.task.inputs()) for one in failures}) < least:
         return ()
     shown = failures[:cases]
-    common = _common([one.task for one in outcomes])
+    common = _common(outcomes)
     texts, told, environment = _cases(shown, refiner, common, 4 * max_tokens)
     said = (find or Find())(checks=told.checks, policy=told.policy, cases=texts)
     slots = [Slots(one.task, one.result.execution) for one in shown]
@@ -131,15 +131,18 @@ def _case(one: Outcome, known: str, common: frozenset[str], cap: int) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _common(tasks: Sequence[dspy.Example]) -> frozenset[str]:
-    """Texts that stand in the gold of at least half of the tasks, and so are no single task's."""
-    counts = Counter(text for task in tasks for text in {str(v).casefold() for _, v in leaves(task.labels().toDict())})
-    return frozenset(text for text, count in counts.items() if 2 * count >= len(tasks) > 1)
+def _common(outcomes: Sequence[Outcome]) -> frozenset[str]:
+    """Values that stand in the gold of at least half of the tasks, and which their runs saw too: no task's secret."""
+    counts: Counter[str] = Counter()
+    for one in outcomes:
+        seen = {str(value).casefold() for o in one.result.execution.observations for _, value in leaves(o.value)}
+        counts.update(seen & {str(value).casefold() for _, value in leaves(one.task.labels().toDict())})
+    return frozenset(text for text, count in counts.items() if 2 * count >= len(outcomes) > 1)
 
 
 def _gold(task: dspy.Example, common: frozenset[str]) -> set[str]:
-    """Names, ids and numbers of a task's gold that few other golds share."""
-    found = {str(value) for _, value in leaves(task.labels().toDict()) if isinstance(value, str)}
+    """Names, ids and longer numbers of a task's gold that few other golds share."""
+    found = {str(value) for _, value in leaves(task.labels().toDict())}
     return {text for text in found if text.casefold() not in common and len(text) > 2 and re.search(r"[\dA-Z ]", text)}
 
 
@@ -181,8 +184,8 @@ def _compared(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _compared(item)
-    elif isinstance(value, str) and not value.startswith(("$", "<")):
-        yield value
+    elif not isinstance(value, bool) and not str(value).startswith(("$", "<")):
+        yield str(value)
 
 
 def _tests(

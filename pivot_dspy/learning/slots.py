@@ -138,7 +138,9 @@ class Slots:
             return self._given(name, value)
         if earlier and not (isinstance(value, str) and not re.search(r"\d", value)):
             return self._given(name, value, f"<{earlier[-1].path}>")
-        if key in self._origins or key in self._gold or (isinstance(value, str) and self._looks_own(value)):
+        echo = _Origin(position, f"${self._ids[position]}.{name}") if position < len(self._ids) else None
+        seen = any(origin != echo for origin in self._origins.get(key, ()))  # what a call gives back says nothing
+        if seen or key in self._gold or (isinstance(value, str) and self._looks_own(value)):
             return self._given(name, value)
         return value
 

@@ -67,6 +67,9 @@ class OfflineEngine:
       random one. AUDIT finds each requirement that was forgotten at this rate. CRITIQUE and REFLECT name, each at this
       rate, every step whose line says that it failed, every requirement that the report says is not met, a submit that
       is wanting, and where there is any of these, the first wrong or wanting step, as LOCALISE would.
+    - LEARN says of each repair that it is shown, at the rate `heed`, what changed in its steps, by the rule of
+      `pivot_dspy.learning.changes`. FIND proposes, at that rate, each fact ("- WORDS: [FIELD, OP, VALUE]") that stands
+      in two or more outcomes and whose words stand in at least half of them, as a requirement of every element.
     - TRANSFER and RESTRUCTURE begin with the first trajectory that they show and take each step that another has right
       over from there at the rate `heed`; the whole is then written as EVOLVE writes a suffix, `relapse` included. Plans
       of one task share ids and outline here, which favours all that joins trajectories.

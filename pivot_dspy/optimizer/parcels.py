@@ -6,6 +6,7 @@ import io
 import pickle
 import threading
 import uuid
+import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -74,7 +75,7 @@ def run_there(shared: bytes, position: int, task: bytes) -> Parcel:
     with _unpacking:  # or two threads of one worker would each unpack a program of their own
         try:
             function, values = _unpacked(shared)
-            known = pickle.loads(task)
+            known = pickle.loads(zlib.decompress(task))
         except Exception as error:
             return Parcel(cloudpickle.dumps(Failed(_missing_there(error))))
     with dspy.context(**values):
@@ -95,7 +96,7 @@ _unpacking = threading.Lock()
 
 @lru_cache(maxsize=2)
 def _unpacked(shared: bytes) -> tuple[Callable[[Any], Any], dict[str, Any]]:
-    _, function, values, cache = pickle.loads(shared)
+    _, function, values, cache = pickle.loads(zlib.decompress(shared))
     if cache is not None and cache != _cache():
         dspy.configure_cache(**cache)
     return function, values
@@ -154,7 +155,7 @@ def _packed(what: str, content: Any) -> bytes:
             "a class or a function that opens its connections, files and locks itself when it is called, and neither "
             "on_event nor a metric holds any; or pass executor=None for threads"
         ) from error
-    return stream.getvalue()
+    return zlib.compress(stream.getvalue(), 1)  # it goes along with every task, and most of it is text
 
 
 def _cache() -> dict[str, Any] | None:

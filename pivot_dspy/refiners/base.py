@@ -52,6 +52,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         timeout: seconds that one tool call may take, None for no limit.
         on_event: called with each `Event` as it happens, in the thread of the call.
 
+    Its `memory` is a `TrajectoryMemory`, empty until something was learned, of which the prompts that plan tell.
+
     Raises:
         ConfigurationError: something of this cannot work; the message names the remedy.
     """

@@ -6,9 +6,8 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,10 @@ from pivot_dspy.requirements import Requirements, compile_drafts, evaluate
 from programs import meeting_room
 from programs.deepplanning.environment import Market, Shopping, final_cart
 from programs.deepplanning.generate import generate
-from programs.deepplanning.loader import (
-    Case,
-    DataError,
-    Gold,
-    hub_directory,
-    load_annotation,
-    load_cases,
-    load_gold,
-)
+from programs.deepplanning.loader import Case, Gold, hub_directory, load_annotation, load_cases, load_gold
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import official_pass, strict_pass
+from programs.options import DataError, chosen
 
 GENERATED = 6
 """Tasks in the generated store, unless more are asked for."""
@@ -92,31 +84,6 @@ def load(program: str, wanted: str | None, data: str | None, *, offline: bool) -
     if program not in PROGRAMS:
         raise DataError(f"no program is called {program}; programs: {', '.join(PROGRAMS)}")
     return PROGRAMS[program](wanted, data, offline)
-
-
-def chosen(ids: Iterable[str], wanted: str | None, kind: Callable[[str], str] = lambda name: "") -> list[str]:
-    """The wanted ids; a number takes from each kind in turn.
-
-    Raises:
-        DataError: an id that is not there; the message lists those that are.
-
-    >>> chosen(["a1", "a2", "a3", "b1"], "3", kind=lambda name: name[0])
-    ['a1', 'b1', 'a2']
-    """
-    known = list(ids)
-    if wanted is None or wanted.isdecimal():
-        if wanted is not None and int(wanted) < 1:
-            raise DataError("--tasks takes a count of at least 1, or ids separated by commas")
-        kinds: dict[str, list[str]] = {}
-        for name in known:
-            kinds.setdefault(kind(name), []).append(name)
-        spread = [name for name in chain(*zip_longest(*kinds.values())) if name is not None]
-        return spread[: int(wanted)] if wanted else known
-    names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
-    unknown = [name or "''" for name in names if name not in known]
-    if unknown:
-        raise DataError(f"no task is called {', '.join(unknown)}; tasks: {', '.join(known)}")
-    return names
 
 
 def fingerprint(*parts: Any) -> str:

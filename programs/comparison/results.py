@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from programs.comparison.benchmarks import fingerprint
 from programs.comparison.runs import Record, Unit
-from programs.deepplanning.loader import DataError
+from programs.options import DataError
 
 
 def beside(path: Path) -> Path:

@@ -40,8 +40,7 @@ def show(record: dict[str, Any], console: Console) -> None:
         _say(console, f"{cached} answers came from DSPy's cache, and their tokens are not counted.")
     _memory(record["memory"], console)
     if "compiling" in record:
-        said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in record["compiling"].items())
-        _say(console, f"Compiling: {said}.")
+        _compiling(record["compiling"], console)
     if "reloaded" in record:
         again = "the same results" if record["reloaded"]["same"] else "OTHER RESULTS"
         _say(console, f"Saved ({record['reloaded']['bytes']:,} bytes), and loaded in a fresh process: {again}.")
@@ -52,6 +51,28 @@ def show(record: dict[str, Any], console: Console) -> None:
             "SIMULATED LEARNER: it errs at these rates and heeds what its prompt tells at a fixed rate; this says "
             "nothing of any real model.",
         )
+
+
+def _compiling(details: dict[str, Any], console: Console) -> None:
+    """What compiling took, what it brought on the validation tasks, and how far the probabilities may be trusted."""
+    before, after = details["before"], details["after"]
+    accepted = sum(one["accepted"] for one in details["proposals"])
+    _say(
+        console,
+        f"Compiling: {details['runs']} runs, {details['tokens']:,} tokens; {accepted} of {len(details['proposals'])} "
+        f"proposals accepted. On the validation tasks: score {before['score']:.3f} > {after['score']:.3f}, tokens per "
+        f"task {before['tokens']:,.0f} > {after['tokens']:,.0f}.",
+    )
+    for found in details["calibration"].values():
+        if found["brier"] is not None:
+            told = f"Brier score {found['brier']:.3f}, {found['base']:.3f} for the mean alone"
+            _say(console, f"Probabilities, cross-validated on {found['count']} outcomes: {told}. {found['note']}".rstrip())
+        for row in found["table"]:
+            _say(
+                console,
+                f"  {row['low']:.1f} to {row['high']:.1f}: {row['count']} results, said {row['predicted']:.2f}, "
+                f"right {row['observed']:.2f}",
+            )
 
 
 def _memory(memory: dict[str, Any], console: Console) -> None:

@@ -6,7 +6,8 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from programs.deepplanning.loader import Case, DataError
+from programs.deepplanning.loader import Case
+from programs.options import DataError
 
 
 class Split(NamedTuple):

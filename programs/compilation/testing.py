@@ -10,8 +10,8 @@ import dspy
 from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMInvalidRequestError
 
 from pivot_dspy import PivotError, PlanningFailed, Refined
-from programs.deepplanning.loader import DataError
 from programs.deepplanning.outcome import cart_metric
+from programs.options import DataError
 
 OUTCOMES = ("id", "strict_pass", "verified", "first_loss", "probability", "lm_calls", "tokens")
 """What is the same for two runs of the same refiner on the same model."""

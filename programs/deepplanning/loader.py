@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from programs.options import DataError
+
 REPOSITORY = "Qwen/DeepPlanning"
 PINNED = "213876cce679f993a476d01042e13d111c0e3648"  # as pinned by public users of the data set; pass another to move
 ARCHIVES = tuple(f"shoppingplanning/database_zip/database_level{level}.tar.gz" for level in (1, 2, 3))
@@ -23,10 +25,6 @@ _USER: dict[str, type | tuple[type, ...]] = {
 _PRODUCT: dict[str, type | tuple[type, ...]] = {
     "product_id": str, "name": str, "price": (int, float), "brand": str, "color": str, "size": str,
 }  # fmt: skip
-
-
-class DataError(ValueError):
-    """The data is missing or not in the expected form; the message names the file, the line and what is expected."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 
 from pivot_dspy import Requirement, Requirements, Step
 from pivot_dspy.blame import gradient, rank
+from pivot_dspy.blame.reading import of_step
 from tests.blame.shirts import (
     ASKED,
     CHAINS,
@@ -190,3 +191,12 @@ def test_a_loop_that_repeats_one_call() -> None:
     plan = with_step("a", args={"id": "nrl1"}, for_each="$s.ids")
     found = first(plan)
     assert found.step == "a" and "$item" in found.correction
+
+
+@pytest.mark.parametrize(
+    "args",
+    [{"sort_by": "asc"}, {"sort_by": "desc", "order": "desc"}, {"condition_key": ">", "operator": ">", "value": 3}],
+)
+def test_a_value_in_the_place_of_a_field_is_read_all_the_same(args: dict[str, Any]) -> None:
+    said = of_step(Step(id="s", tool="sort_products", args=args), ("s",))
+    assert bool(said.orders) == ("sort_by" in args)

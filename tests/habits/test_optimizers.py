@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dspy
+import pytest
 
-from pivot_dspy import Pivot, trajectory_metric
+from pivot_dspy import Demonstration, Entries, Lesson, Pivot, ToolNote, trajectory_metric
 from tests.habits.tasks import ONE_REPAIR, examples, pivot, simulated
-from tests.offline.rooms import REQUEST
+from tests.offline.rooms import REQUEST, STEPS
 
 
 def test_bootstrap_keeps_the_calls_of_verified_runs_as_demonstrations(tmp_path: Path) -> None:
@@ -72,3 +75,90 @@ def test_gepa(tmp_path: Path) -> None:
         fresh = pivot(max_iters=1, audit="never")
         fresh.load(tmp_path / "gepa.json")
         assert fresh(request=REQUEST).trajectory == compiled(request=REQUEST).trajectory
+
+
+def test_mipro(tmp_path: Path) -> None:
+    lm = simulated(slip=0.4, heed=0.7)
+    with dspy.context(lm=lm):
+        compiled = mipro(lm, pivot(max_iters=1, audit="never"))
+        assert isinstance(compiled, Pivot) and 0.0 < compiled.score <= 100.0
+        tried = [entry["program"].plan.predict for entry in compiled.candidate_programs]
+        assert len({predict.signature.instructions for predict in tried}) == 2  # its own, and one that was proposed
+        compiled.save(tmp_path / "mipro.json")
+        fresh = pivot(max_iters=1, audit="never")
+        fresh.load(tmp_path / "mipro.json")
+        assert fresh(request=REQUEST).trajectory == compiled(request=REQUEST).trajectory
+
+
+# ------------------------------------------------------------------------------------- what was learned stays learned
+
+WARNING = "check the day before a room is booked"
+LEARNED = Entries().added(
+    Lesson(environment="Rooms", trigger="a room is booked", mistake="the day was wrong", avoid=WARNING),
+    ToolNote(environment="Rooms", tool="quote", error="no room is called r9", meaning="rooms go from r1 to r4"),
+    Demonstration(environment="Rooms", task="Book the smallest room on 1 March 2026.", steps=tuple(STEPS)),
+)
+
+
+def bootstrap(lm: dspy.LM, program: dspy.Module) -> dspy.Module:
+    optimizer = dspy.BootstrapFewShot(metric=trajectory_metric, max_bootstrapped_demos=1, max_labeled_demos=1)
+    return optimizer.compile(program, trainset=examples()[:2])
+
+
+def random_search(lm: dspy.LM, program: dspy.Module) -> dspy.Module:
+    optimizer = dspy.BootstrapFewShotWithRandomSearch(
+        metric=trajectory_metric, max_bootstrapped_demos=1, max_labeled_demos=0, num_candidate_programs=1, num_threads=2
+    )
+    return optimizer.compile(program, trainset=examples()[:2], valset=examples()[2:3])
+
+
+def gepa(lm: dspy.LM, program: dspy.Module) -> dspy.Module:
+    optimizer = dspy.GEPA(
+        metric=trajectory_metric, max_metric_calls=8, reflection_lm=lm, reflection_minibatch_size=1, num_threads=2
+    )
+    return optimizer.compile(program, trainset=examples()[:2], valset=examples()[:2])
+
+
+def mipro(lm: dspy.LM, program: dspy.Module) -> dspy.Module:
+    optimizer = dspy.MIPROv2(
+        metric=trajectory_metric, auto=None, num_candidates=2, max_bootstrapped_demos=1, max_labeled_demos=0,
+        num_threads=2, prompt_model=lm, task_model=lm,
+    )  # fmt: skip
+    tasks = examples()
+    return optimizer.compile(program, trainset=tasks[:2], valset=tasks[2:4], num_trials=2, minibatch=False)
+
+
+class Concierge(dspy.Module):  # type: ignore[misc]
+    """A larger program with a refiner in it."""
+
+    def __init__(self, refiner: Pivot) -> None:
+        super().__init__()
+        self.refiner = refiner
+
+    def forward(self, request: str) -> Any:
+        return self.refiner(request=request)
+
+
+@pytest.mark.parametrize("optimize", [bootstrap, random_search, gepa, mipro])
+def test_a_compiled_memory_and_calibration_survive_other_optimizers(
+    optimize: Callable[[dspy.LM, dspy.Module], dspy.Module], tmp_path: Path
+) -> None:
+    lm = simulated(slip=0.3)
+    student = pivot(max_iters=1, audit="never")
+    student.memory.entries = LEARNED
+    student.calibration.fit([{"loss": 0.0}, {"loss": 0.5}], [True, False])
+    program = Concierge(student)
+    with dspy.context(lm=lm):
+        compiled = optimize(lm, program)
+        assert compiled.refiner is not student and compiled.refiner.memory.entries == LEARNED
+        before = len(lm.history)
+        result = compiled(request=REQUEST)
+        assert WARNING in str(lm.history[before]["messages"])  # and is still told
+        assert set(result.retrieved) == {entry.id for entry in LEARNED}
+        assert 0 < result.probability < 1
+        compiled.save(tmp_path / "compiled.json")
+        fresh = Concierge(pivot(max_iters=1, audit="never"))
+        fresh.load(tmp_path / "compiled.json")
+        assert fresh.refiner.memory.entries == LEARNED
+        assert fresh(request=REQUEST).probability == result.probability
+    assert student.memory.entries == LEARNED

@@ -39,8 +39,8 @@ UNKNOWN = ToolNote(
 ENTRIES = Entries().added(EXAMPLE, SIZES, ONE, UNKNOWN)
 
 TOOLS = ("find", "details", "add", "order")
-words = st.lists(st.sampled_from("buy a red blue cap coat size L M cheap price when the_id x1".split()), min_size=1,
-                 max_size=12).map(" ".join)  # fmt: skip
+WORDS = ("buy", "a", "red", "blue", "cap", "coat", "size", "L", "M", "cheap", "price", "when", "the_id", "x1")
+words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join)
 texts = words | st.text(min_size=1, max_size=30).filter(str.strip)
 environments = st.sampled_from(["Store", "Calendar"])
 values = st.recursive(

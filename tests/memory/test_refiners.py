@@ -82,7 +82,7 @@ def test_a_learned_requirement_counts_like_any_other(kind):
     result, _ = run(kind, steps=twice, requirements=[LARGE, LEARNED])
     assert not result.verified and result.loss.total > 0
     found = [finding.status for finding in result.findings if finding.requirement == "L1"]
-    assert found == ["holds" if kind in (RewardRising, small_tree) else "violated"]  # those two go no step that is worse
+    assert found == ["holds" if kind in (RewardRising, small_tree) else "violated"]  # those take no step for the worse
 
 
 def test_a_requirement_that_was_not_written_is_not_made_up():
@@ -122,7 +122,8 @@ def test_what_is_retrieved_counts_towards_the_least_that_a_plan_takes():
     needed = 1300
     with dspy.context(lm=speaking(Pivot, plan=lambda _: plan(RIGHT, [LARGE]))):
         assert made(Pivot, Entries())(request=REQUEST, budget=Budget(tokens=needed)).verified
-        entries = ENTRIES.added(*(SIZES.model_copy(update={"id": f"x{n}", "avoid": f"word{n} " * 60}) for n in range(9)))
+        long = (SIZES.model_copy(update={"id": f"x{n}", "avoid": f"word{n} " * 60}) for n in range(9))
+        entries = ENTRIES.added(*long)
         with pytest.raises(ConfigurationError, match="does not pay for one plan"):
             made(Pivot, entries)(request=REQUEST, budget=Budget(tokens=needed))
 

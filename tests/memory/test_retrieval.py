@@ -33,10 +33,9 @@ def test_the_limits_hold_and_what_is_told_is_what_the_ids_say(entries, task, cap
         assert sum(entry in getattr(entries, name) for entry in told) <= limit
     required = [entry for entry in told if getattr(entry, "requirement", None)]
     assert all(entry.environment == "Store" for entry in required)
-    assert [entry.id for entry in required] == sorted(found.requirements.ids, key=[e.id for e in required].index)
-    assert memory.retrieve(task, "Store", TOOLS) == found == TrajectoryMemory(entries, max_tokens=cap, **limits).retrieve(
-        task, "Store", TOOLS
-    )
+    assert {entry.id for entry in required} == set(found.requirements.ids)
+    another = TrajectoryMemory(entries, max_tokens=cap, **limits)
+    assert memory.retrieve(task, "Store", TOOLS) == found == another.retrieve(task, "Store", TOOLS)
 
 
 @OFTEN
@@ -113,10 +112,8 @@ def test_the_text(snapshot):
     memory = TrajectoryMemory(entries)
     found = memory.retrieve(REQUEST, "Store")
     snapshot("memory/retrieved.txt", found.text)
-    assert found.learned == (
-        ("L1", f"lesson {ONE.id}: When anything is bought: more than one thing was in the cart; instead buy exactly one "
-               "thing."),
-    )  # fmt: skip
+    sentence = "When anything is bought: more than one thing was in the cart; instead buy exactly one thing."
+    assert found.learned == (("L1", f"lesson {ONE.id}: {sentence}"),)
     assert found.requirements.ids == (ONE.id,) and found.ids[1:] == found.advice.ids
 
 

@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(tmp_path):
         ({"format": 0}, "format 0 by an older pivot_dspy.*compile the refiner again"),
         ({"format": None}, "damaged at memory.format"),
         ({"format": True}, "damaged at memory.format"),
-        ({"settings": {"lessons": 3}}, "damaged at memory.settings.demonstrations: settings has demonstrations, lessons"),
+        ({"settings": {"lessons": 3}}, "damaged at memory.settings.demonstrations: settings has demonstrations"),
         ({"settings": {**SETTINGS, "x": 1}}, "damaged at memory.settings.x: settings has demonstrations, lessons"),
         (
             {"settings": {**SETTINGS, "max_tokens": "all"}},

@@ -120,6 +120,22 @@ def test_dspys_cache_answers_a_repeated_call_unless_a_setting_differs(monkeypatc
     assert first.engine.calls.lm_calls == 3
 
 
+def test_a_sample_is_known_by_its_rollout_id_whatever_was_asked_before() -> None:
+    def drawn(*ids: int, lm: dspy.LM) -> dict[int, Any]:
+        return {n: said(PLAN, lm, REQUEST, config={"temperature": 1.0, "rollout_id": n}).steps for n in ids}
+
+    first = drawn(1, 2, 3, 4, 5, lm=model(slip=0.5))
+    assert len({str(steps) for steps in first.values()}) > 2
+    for order in ((5, 3, 1), (2,), (4, 5)):  # as after a restart, where the cache answers for the others
+        assert drawn(*order, lm=model(slip=0.5)) == {n: first[n] for n in order}
+    fixed = model(slip=0.5).copy(temperature=1.0, rollout_id=4)  # as DSPy's own BestOfN and Refine set it
+    assert said(PLAN, fixed, REQUEST).steps == first[4]
+    assert asyncio.run(asaid(PLAN, fixed.copy(rollout_id=5), REQUEST)).steps == first[5]
+    assert said(PLAN, pickle.loads(pickle.dumps(fixed)), REQUEST).steps == first[4]
+    again = model(slip=0.5)
+    assert len({str(drawn(1, lm=again)) for _ in range(8)}) > 3  # without a cache each is another sample
+
+
 def test_copies_share_the_counters() -> None:
     lm = model()
     for one in (lm, lm.copy(), copy.deepcopy(lm), dspy.Predict(PLAN).deepcopy() and lm):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import gc
 import os
-import pickle
 import signal
 import threading
 import time
@@ -26,7 +25,7 @@ from hypothesis import strategies as st
 from pivot_dspy import Environment, Ledger, Pivot, from_functions
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.optimizer.parallel import Ran, run_all
-from pivot_dspy.optimizer.parcels import Parcels
+from pivot_dspy.optimizer.parcels import Parcels, run_there
 from tests.habits.tasks import DAYS, VARIED, examples, pivot, request, simulated
 
 
@@ -281,7 +280,7 @@ def test_what_cannot_travel_is_refused_with_the_remedy(make: Any) -> None:
     ):
         run_all(executor, examples(), work, on_done=keep)
     fine = Parcels(partial(refine, Pivot("request -> answer", Held)))  # the class is sent, and opens its lock there
-    assert pickle.loads(fine.arguments(0, 1)[0])
+    assert run_there(*fine.arguments(0, dspy.Example())).opened()
     with pytest.raises(ConfigurationError, match="task 3 cannot be sent"):
         fine.arguments(3, threading.Lock())
     with pytest.raises(ConfigurationError, match=r"client.get_executor\(\)"):

@@ -39,8 +39,8 @@ def proposed(answer, signature="request -> answer", **shown):
 def test_the_prompt(snapshot):
     said, engine = proposed(
         GOALS, dspy.Signature("request -> answer", "Buy what is asked for."),
-        examples=[{"request": "Buy a red cap.", "x": 1}], proposed=[{"request": "Buy “it”."}], covered="Not used yet: order.",
-        number=2,
+        examples=[{"request": "Buy a red cap.", "x": 1}], proposed=[{"request": "Buy “it”."}],
+        covered="Not used yet: order.", number=2,
     )  # fmt: skip
     assert said.goals == GOALS and said.unreadable == 0
     snapshot("phases/propose.txt", engine.prompts[0].text)

@@ -19,9 +19,10 @@ from programs.compilation.split import split
 from programs.compilation.testing import outcomes, run_all, summary
 from programs.deepplanning.environment import Market, Shopping
 from programs.deepplanning.generate import generate
-from programs.deepplanning.loader import Case, DataError, load_annotation, load_cases, load_gold
+from programs.deepplanning.loader import Case, load_annotation, load_cases, load_gold
 from programs.deepplanning.outcome import training_task
 from programs.deepplanning.reference import reference
+from programs.options import DataError
 from tests.programs.shops import NO_DATA, SHOPPING
 
 

@@ -1,0 +1,93 @@
+"""What a run of a program spent and what its refiners returned, whatever program they are part of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import dspy
+from dspy.dsp.utils.settings import settings
+from dspy.utils.callback import BaseCallback
+
+from pivot_dspy.refiners.base import Refiner
+from pivot_dspy.refiners.result import Refined
+
+
+class Returned(NamedTuple):
+    """One call of a refiner: its path in the program, what it was given, and what it returned."""
+
+    path: str
+    inputs: dict[str, Any]
+    result: Refined
+
+
+class Meter(BaseCallback):  # type: ignore[misc]
+    """What is seen of a run inside `with metered(...)`.
+
+    Attributes:
+        returned: the calls of refiners that returned something, in the order in which they ended.
+        history: DSPy's entry of each call of a language model.
+    """
+
+    def __init__(self, refiners: Mapping[str, Refiner]) -> None:
+        self.returned: list[Returned] = []
+        self.history: list[Mapping[str, Any]] = []
+        self._refiners = refiners
+        self._open: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion tokens, as if no call had been served from DSPy's cache: else whatever ran second would
+        look cheaper. Characters / 4 where neither provider nor cache tells."""
+        return sum(_tokens(entry) for entry in self.history)
+
+    @property
+    def lm_calls(self) -> int:
+        return len(self.history)
+
+    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        path = self._path(instance)
+        if path is not None:
+            self._open[call_id] = path, dict(inputs.get("kwargs") or {})
+
+    def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+        opened = self._open.pop(call_id, None)
+        if opened is not None and isinstance(outputs, Refined):
+            self.returned.append(Returned(*opened, outputs))
+
+    def _path(self, instance: Any) -> str | None:
+        if not isinstance(instance, Refiner):
+            return None
+        for path, refiner in self._refiners.items():
+            if refiner is instance:
+                return path
+        for path, refiner in self._refiners.items():  # a copy, as `dspy.Refine` makes them
+            if refiner._source is instance._source and refiner.signature is instance.signature:
+                return path
+        return None
+
+
+@contextmanager
+def metered(refiners: Mapping[str, Refiner]) -> Iterator[Meter]:
+    """Sees what runs inside the `with` block."""
+    meter = Meter(refiners)
+    with dspy.context(
+        callbacks=[*(settings.callbacks or ()), meter], caller_modules=[*(settings.caller_modules or ()), meter]
+    ):
+        yield meter
+
+
+def _tokens(entry: Mapping[str, Any]) -> int:
+    told = entry.get("usage") or {}
+    counts = [told.get("prompt_tokens"), told.get("completion_tokens")]
+    if not any(counts):
+        said = entry.get("response")
+        responses = said if isinstance(said, (list, tuple)) else [said]
+        usages = [usage for one in responses if (usage := getattr(one, "usage", None))]
+        counts = [getattr(usage, name, None) for usage in usages for name in ("input_tokens", "output_tokens")]
+    found = sum(int(count) for count in counts if count)
+    if found:
+        return found
+    text = "".join(str(message.get("content") or "") for message in entry.get("messages") or ())
+    return -(-(len(text or str(entry.get("prompt") or "")) + sum(len(str(one)) for one in entry["outputs"])) // 4)

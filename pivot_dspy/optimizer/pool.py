@@ -1,0 +1,139 @@
+"""What training runs have taught so far: the material from which memories are proposed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from pivot_dspy import bindings
+from pivot_dspy.learning.lessons import counted
+from pivot_dspy.memory import Demonstration, Entries, Lesson, ToolNote
+from pivot_dspy.memory.records import words
+from pivot_dspy.optimizer.outcomes import Outcome
+
+ALIKE = 0.6
+"""Share of common words from which on two lessons about the same tools are merged."""
+
+
+class Pool:
+    """Entries for one refiner, from runs of many tasks.
+
+    Attributes:
+        required: lessons with a requirement that was missing.
+    """
+
+    def __init__(self) -> None:
+        self.required: tuple[Lesson, ...] = ()
+        self._lessons: list[Lesson] = []
+        self._notes: list[ToolNote] = []
+        self._best: dict[int, tuple[Outcome, Demonstration]] = {}
+
+    def take(self, task: int, outcome: Outcome, paths: Iterable[str]) -> None:
+        """Learns from a run of a task what calls of the refiners at `paths` taught."""
+        for call in outcome.calls:
+            if call.refiner not in paths or call.taught is None:
+                continue
+            self._lessons += call.taught.lessons
+            self._notes += call.taught.notes
+            example = call.taught.demonstration
+            known = self._best.get(task)
+            if example is not None and (known is None or outcome.better_than(known[0])):
+                self._best[task] = outcome, example
+
+    def require(self, lessons: Sequence[Lesson]) -> None:
+        """Adds requirements that were found missing."""
+        self.required = tuple({lesson.id: lesson for lesson in (*self.required, *lessons)}.values())
+
+    @property
+    def demonstrations(self) -> tuple[Demonstration, ...]:
+        """The best example of each task."""
+        return tuple(example for _, (_, example) in sorted(self._best.items()))
+
+    @property
+    def notes(self) -> tuple[ToolNote, ...]:
+        return tuple(self._notes)
+
+    def lessons(self, least: int = 1) -> tuple[Lesson, ...]:
+        """Those that were learned in at least so many runs, the most frequent first."""
+        return tuple(lesson for lesson, count in counted(self._lessons) if count >= least)
+
+
+def merged(lessons: Iterable[Lesson]) -> tuple[Lesson, ...]:
+    """One of all lessons on the same tools that say much the same: the first."""
+    kept: list[Lesson] = []
+    for lesson in lessons:
+        if not any(_alike(lesson, other) for other in kept):
+            kept.append(lesson)
+    return tuple(kept)
+
+
+def abstracted(examples: Iterable[Demonstration]) -> tuple[Demonstration, ...]:
+    """Examples of one outline as a single one, with slots for the values in which they differ."""
+    kept: list[Demonstration] = []
+    for example in examples:
+        for place, other in enumerate(kept):
+            common = _common(other, example)
+            if common is not None:
+                kept[place] = common
+                break
+        else:
+            kept.append(example)
+    return tuple(kept)
+
+
+def counts(entries: Entries, runs: Iterable[tuple[frozenset[str], bool]]) -> Entries:
+    """The entries with the runs that showed them counted: ids that were shown, and whether the run went better."""
+    for shown, helped in runs:
+        entries = entries.counted(shown, shown if helped else ())
+    return entries
+
+
+def _alike(one: Lesson, other: Lesson) -> bool:
+    if (one.environment, frozenset(one.tools), one.requirement) != (
+        other.environment, frozenset(other.tools), other.requirement
+    ):  # fmt: skip
+        return False
+    mine, theirs = ({*words(lesson.mistake), *words(lesson.avoid)} for lesson in (one, other))
+    return len(mine & theirs) >= ALIKE * len(mine | theirs)
+
+
+def _common(one: Demonstration, other: Demonstration) -> Demonstration | None:
+    """What two examples have in common; None where their steps are not the same but for values."""
+    if (one.environment, one.partial, len(one.steps)) != (other.environment, other.partial, len(other.steps)):
+        return None
+    try:
+        steps = tuple(_general(mine, theirs, "value") for mine, theirs in zip(one.steps, other.steps, strict=True))
+        required = tuple(draft for draft in one.requirements if draft in other.requirements)
+        return Demonstration(
+            environment=one.environment, task=one.task, steps=steps, requirements=required, partial=one.partial
+        )
+    except (_Other, ValidationError):
+        return None
+
+
+class _Other(Exception):
+    """The two do different things."""
+
+
+def _general(one: Any, other: Any, name: str) -> Any:
+    if one == other:
+        return one
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        fixed = {"id", "tool"} & one.keys() if name == "value" else set()
+        if any(one[key] != other[key] for key in fixed):
+            raise _Other
+        return {key: _general(one[key], other[key], key) for key in one}
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [_general(mine, theirs, name) for mine, theirs in zip(one, other, strict=True)]
+    if any(isinstance(value, (dict, list)) or bindings.references(value) for value in _texts(one, other)):
+        raise _Other
+    return f"<{name}>"
+
+
+def _texts(*values: Any) -> Iterator[Any]:
+    """Values of which texts may be bindings; others cannot be."""
+    for value in values:
+        if isinstance(value, (str, dict, list)):
+            yield value

@@ -1,0 +1,113 @@
+"""`python -m programs.compile_shopping` on a generated store: before and after, saved, loaded afresh; no gold leaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+from dspy.utils.callback import BaseCallback
+
+from programs import compile_shopping
+from programs.deepplanning.generate import generate
+from programs.deepplanning.loader import load_cases
+
+SMALL = ("--train", "4", "--val", "3", "--test", "2", "--slip", "0.1")
+
+
+def run(tmp_path: Path, *options: str, code: int = 0) -> dict[str, Any]:
+    """The record that the program writes."""
+    file = tmp_path / "record.json"
+    assert compile_shopping.main([*SMALL, *options, "--json", str(file)]) == code
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return record
+
+
+class Prompts(BaseCallback):
+    """Every prompt, as text."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self.seen.append(json.dumps([inputs.get("messages"), inputs.get("prompt")], default=str, ensure_ascii=False))
+
+
+def test_before_and_after_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = tmp_path / "refiner.json"
+    record = run(tmp_path, "--save", str(saved))
+    ids = record["split"]
+    assert [len(ids[name]) for name in ("train", "val", "test")] == [4, 3, 2]
+    assert not {*ids["train"], *ids["val"]} & {*ids["test"]}
+    for name in ("before", "after", "random"):
+        assert [row["id"] for row in record[name]["tasks"]] == ids["test"]
+        assert record[name]["summary"]["tasks"] == 2
+    assert all(row["retrieved"] == 0 and row["probability"] is None for row in record["before"]["tasks"])
+    assert all(0 <= row["probability"] <= 1 for row in record["after"]["tasks"])
+    assert record["reloaded"]["same"] is True and record["lm"]["simulated"] is True
+    assert "memory" in json.loads(saved.read_text(encoding="utf-8"))
+    shown = capsys.readouterr().out
+    assert "SIMULATED LEARNER" in shown and "never trained on" in shown and "the same results" in shown
+    again = run(tmp_path, "--load", str(saved))
+    assert [row["tokens"] for row in again["loaded"]["tasks"]] == [row["tokens"] for row in record["after"]["tasks"]]
+    assert str(tmp_path) not in json.dumps([record, again])
+
+
+def test_no_gold_and_no_test_task_is_learned(tmp_path: Path) -> None:
+    """Marks in the golds of training tasks and in the stores of test tasks are looked for everywhere."""
+    folder = tmp_path / "store"
+    generate(folder, seed=0, tasks=9)
+    parts = compile_shopping.split(load_cases(folder), 4, 3, 2, 0)
+    tested = {case.id for case in parts.test}
+    for case in load_cases(folder):
+        place = folder / f"database_level{case.level}" / f"case_{case.number}"
+        file = place / "validation_cases.json"
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if case.id not in tested:  # their golds are not in the store: no run can come upon the marks
+            for number, product in enumerate(found["ground_truth_products"]):
+                product |= {"product_id": f"zzgold{number}", "name": "zzgold thing", "brand": "zzgold"}
+            found["ground_truth_coupons"] = {"zzgold coupon": 1}
+            file.write_text(json.dumps(found), encoding="utf-8")
+        else:
+            store = place / "products.jsonl"
+            products = [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]
+            for product in products:
+                product["review_summary"] = ["zztest review"]
+                product["brand"] = "zztest brand"
+            store.write_text("\n".join(map(json.dumps, products)), encoding="utf-8")
+    saved, prompts = tmp_path / "refiner.json", Prompts()
+    with dspy.context(callbacks=[prompts]):
+        run(tmp_path, "--data", str(folder), "--no-policy", "--save", str(saved), "--log-dir", str(tmp_path / "log"))
+    queries = [case.query for case in parts.test]
+    everything = saved.read_text(encoding="utf-8")
+    assert prompts.seen and not any("zzgold" in text for text in [everything, *prompts.seen])
+    assert "zztest" not in everything and not any(query[:60] in everything for query in queries)
+    logged = "".join(file.read_text(encoding="utf-8") for file in (tmp_path / "log").rglob("*") if file.is_file())
+    assert logged and "zztest" not in logged and not any(query[:60] in logged for query in queries)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--test", "0"), "0 is no whole number above 0"),
+        (("--data", "nowhere"), "nowhere: no such folder"),
+        (("--systematic", "2"), "systematic=2.0"),
+        (("--load", "nowhere.json"), "--load nowhere.json"),
+        (("--refiner", "confidence-gate"), "no memory to compile"),
+    ],
+)
+def test_bad_options(options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = compile_shopping.main([*SMALL, *options])
+    except SystemExit as error:  # argparse
+        code = int(str(error.code))
+    said = capsys.readouterr()
+    assert code == 2 and told in said.err and "Traceback" not in said.err
+
+
+def test_more_tasks_than_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    generate(tmp_path, tasks=6)
+    assert compile_shopping.main([*SMALL, "--data", str(tmp_path)]) == 2
+    assert "need 9 tasks, and there are 6" in capsys.readouterr().err
