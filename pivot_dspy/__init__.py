@@ -1,12 +1,21 @@
 """PIVOT for DSPy: plan, inspect, evolve and verify an agent's trajectory before it becomes real."""
 
+from typing import TYPE_CHECKING, Any
+
 from pivot_dspy.acceptance import Acceptance, NonDecreasing, StrictImprovement, WithMargin
 from pivot_dspy.budget import Budget, BudgetExhausted, Ledger, LedgerReport, Usage
 from pivot_dspy.calibration import Calibration
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
 from pivot_dspy.environment.functions import from_functions
 from pivot_dspy.environment.mcp import from_mcp
-from pivot_dspy.errors import CommitError, ConfigurationError, PivotError, PlanningFailed, TrajectoryError
+from pivot_dspy.errors import (
+    CommitError,
+    ConfigurationError,
+    PivotError,
+    PlanningFailed,
+    TooManyErrors,
+    TrajectoryError,
+)
 from pivot_dspy.gradient import Gradient, Suspect
 from pivot_dspy.history import Event
 from pivot_dspy.loss import Loss, Weights
@@ -30,6 +39,9 @@ from pivot_dspy.refiners.tree_search import TreeSearch
 from pivot_dspy.requirements import Amendment, Finding, Requirement, Requirements
 from pivot_dspy.synthesize import synthesize
 from pivot_dspy.trajectory import Discrepancy, Execution, Observation, Step, Trajectory
+
+if TYPE_CHECKING:
+    from pivot_dspy.optimizer.optimizer import PivotOptimizer
 
 __version__ = "0.1.0"
 
@@ -62,6 +74,7 @@ __all__ = [
     "Observation",
     "Pivot",
     "PivotError",
+    "PivotOptimizer",
     "PlanExecute",
     "PlanningFailed",
     "ReAct",
@@ -76,6 +89,7 @@ __all__ = [
     "Step",
     "StrictImprovement",
     "Suspect",
+    "TooManyErrors",
     "ToolNote",
     "Trajectory",
     "TrajectoryError",
@@ -92,3 +106,12 @@ __all__ = [
     "tool",
     "trajectory_metric",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The optimizer, imported when it is first asked for: programs that only run refiners need not load it."""
+    if name == "PivotOptimizer":
+        from pivot_dspy.optimizer.optimizer import PivotOptimizer
+
+        return PivotOptimizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

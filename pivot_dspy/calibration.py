@@ -19,6 +19,9 @@ ISOTONIC_FROM = 1000
 """Outcomes from which on isotonic regression is fitted; with fewer it follows chance (scikit-learn's user guide, and
 Niculescu-Mizil and Caruana, ICML 2005)."""
 
+FEW = 30
+"""Outcomes below which the figures of a report are said to be uncertain."""
+
 FORMAT = 1
 """Of the saved state."""
 
@@ -149,14 +152,15 @@ class Calibration(Parameter):  # type: ignore[misc]
             not math.isfinite(value) for row in rows for value in row.values()
         ):
             raise ConfigurationError("every result needs the same features, all finite: those of features(result)")
-        self.clear()
         if not rows:
-            self.report = CalibrationReport(count=0, right=0, target=self.target, note="no outcome: nothing was fitted")
-            return self.report
+            report = CalibrationReport(count=0, right=0, target=self.target, note="no outcome: nothing was fitted")
+            self.fitted, self.report = None, report
+            return report
         isotonic = len(rows) >= self.isotonic_from
-        self.fitted = fit(rows, outcomes, groups, seed, isotonic)
-        self.report = self._measured(rows, outcomes, groups, seed, isotonic)
-        return self.report
+        fitted = fit(rows, outcomes, groups, seed, isotonic)
+        report = self._measured(rows, outcomes, groups, seed, isotonic)
+        self.fitted, self.report = fitted, report
+        return report
 
     def _measured(
         self, rows: list[dict[str, float]], outcomes: list[bool], groups: list[Hashable], seed: int, isotonic: bool
@@ -174,13 +178,18 @@ class Calibration(Parameter):  # type: ignore[misc]
             return CalibrationReport(**known, note="outcomes of one task only: nothing to test the probabilities on")
         probabilities = left_out(rows, outcomes, groups, seed, isotonic, Fitted.probability)
         shares = left_out([{}] * len(rows), outcomes, groups, seed, False, Fitted.probability)
+        score, base = brier(probabilities, outcomes), brier(shares, outcomes)
+        notes = [
+            "the features tell no more than the share of right results does" if score >= base else "",
+            f"{len(rows)} outcomes are few: these figures may be far off" if len(rows) < FEW else "",
+        ]
         return CalibrationReport(
             **known,
-            brier=brier(probabilities, outcomes),
-            base=brier(shares, outcomes),
+            brier=score,
+            base=base,
             table=reliability(probabilities, outcomes),
             threshold=threshold(probabilities, outcomes, self.target),
-            note="" if len(rows) >= 30 else f"{len(rows)} outcomes are few: these figures may be far off",
+            note="; ".join(note for note in notes if note),
         )
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
@@ -193,7 +202,7 @@ class Calibration(Parameter):  # type: ignore[misc]
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Inverse of `dump_state`. Raises ConfigurationError where the state is of another format, or damaged."""
-        written = state.get("format")
+        written = state.get("format") if isinstance(state, Mapping) else None
         if written != FORMAT:
             raise ConfigurationError(
                 f"the saved calibration is of format {written!r}, and this version of pivot_dspy reads {FORMAT}; "

@@ -15,15 +15,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMInvalidRequestError
+from dspy.utils.exceptions import LMError
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from pivot_dspy import Budget, Event, Execution, PivotError, PlanningFailed, Refined, Refiner
-from pivot_dspy.history import accepted_losses, first_suspect_right
-from pivot_dspy.offline import is_simulated
+from pivot_dspy import Budget, Execution, PivotError
+from programs import records
 from programs.multi_turn import reference
 from programs.multi_turn.checker import score
 from programs.multi_turn.data import SETS, Case, Gold, load_cases, load_gold
@@ -31,7 +30,6 @@ from programs.multi_turn.environment import Conversation, Conversations
 from programs.multi_turn.package import MissingPackage, version
 from programs.options import DataError, chosen, positive, writable
 from programs.refiners import REFINERS
-from programs.shopping import summary
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,11 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.json.write_text(json.dumps(record, ensure_ascii=False, indent=2), encoding="utf-8")
     if options.gold:
         return 0 if all(row["gold"] == row["tasks"] and not row["without_last"] for row in record["sets"]) else 1
-    done = {task["id"] for task in record["tasks"]}
-    lost = [case.id for case in cases if case.id not in done]
-    if lost:
-        console.print(f"No result, for a reason that is logged above: {', '.join(lost)}", style="red")
-    return 1 if lost else 0
+    return records.finish(record, [case.id for case in cases], console)
 
 
 def run(
@@ -72,84 +66,19 @@ def run(
     budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
     refiner = REFINERS[options.refiner](Conversation, Conversations(cases).open, budget=budget)
     refiner.set_lm(lm)
-    rows: dict[str, dict[str, Any]] = {}
-    stopped: list[Exception] = []
-    with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("refining", total=len(cases))
 
-        def one(case: Case) -> None:
-            if stopped:
-                return
-            try:
-                rows[case.id] = _row(refiner, case, gold[case.id])
-            except (MissingPackage, PivotError, LMError) as error:
-                stopped.append(error)
-            progress.advance(bar)
+    def one(case: Case) -> dict[str, Any]:
+        def scores(execution: Execution | None) -> tuple[float, bool, bool]:
+            official, strict = score(execution, case, gold[case.id])
+            return float(official), official, strict
 
-        pairs = [(one, dspy.Example(case=case).with_inputs("case")) for case in cases]
-        # timeout=0: a straggler must not be started twice, since its tools would run twice.
-        dspy.Parallel(num_threads=options.threads, timeout=0, disable_progress_bar=True, max_errors=len(cases) + 1)(
-            pairs
-        )
-    if stopped:
-        raise stopped[0]
-    tasks = [rows[case.id] for case in cases if case.id in rows]
-    settings = {name: value for name, value in vars(options).items() if name not in ("json", "gold")}
-    return {
-        "program": "bfcl",
-        "lm": {"name": lm.model, "simulated": is_simulated(lm)},
-        "refiner": options.refiner,
-        "settings": settings | {"package": version()},
-        "tasks": tasks,
-        "summary": summary(tasks),
-    }
+        return records.row(case.id, lambda: refiner(**case.inputs), scores)
 
-
-def _row(refiner: Refiner, case: Case, gold: Gold) -> dict[str, Any]:
-    started = time.perf_counter()
-    row: dict[str, Any] = {"id": case.id}
-    execution: Execution | None = None
-    history: tuple[Event, ...] = ()
-    try:
-        result: Refined = refiner(**case.inputs)
-        history, report, execution = result.history, result.ledger, result.execution
-        row |= {"verified": result.verified, "reasons": list(result.verdict.reasons), "exhausted": result.exhausted}
-    except PlanningFailed as error:
-        if isinstance(error.__cause__, LMInvalidRequestError) and not isinstance(
-            error.__cause__, ContextWindowExceededError
-        ):
-            raise  # a model that is not there plans no other task either
-        report = error.ledger
-        row |= {"verified": False, "reasons": [str(error)], "exhausted": None}
-    official, strict = score(execution, case, gold)
-    first = next((event.execution for event in history if event.kind == "inspect" and event.execution), None)
-    first_official, first_strict = score(first, case, gold)
-    usage = report.usage
-    return row | {
-        "official_score": float(official),
-        "official_pass": official,
-        "strict_pass": strict,
-        "first_official_pass": first_official,
-        "first_strict_pass": first_strict,
-        "losses": accepted_losses(history),
-        "lm_calls": usage.lm_calls,
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "tool_calls": usage.tool_calls,
-        "tool_calls_reused": usage.tool_calls_reused,
-        "seconds": round(time.perf_counter() - started, 3),
-        "first_suspect_right": first_suspect_right(history),
-        "phases": {
-            name: {
-                "lm_calls": spent.lm_calls,
-                "cache_hits": spent.cache_hits,
-                "prompt_tokens": spent.prompt_tokens,
-                "completion_tokens": spent.completion_tokens,
-                "tool_calls": spent.tool_calls,
-            }
-            for name, spent in report.phases.items()
-        },
-    }
+    by_id = {case.id: case for case in cases}
+    tasks = records.rows(by_id, one, threads=options.threads, console=console, fatal=(MissingPackage,))
+    made = records.record("bfcl", options, lm, tasks)
+    made["settings"]["package"] = version()
+    return made
 
 
 def check_gold(chosen: str | None, wanted: str | None, console: Console) -> dict[str, Any]:
@@ -224,37 +153,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(record: dict[str, Any], console: Console) -> None:
-    title = f"BFCL multi-turn, {record['settings']['set']}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
-    for name in ("task", "verified", "passed", "loss", "calls", "tokens", "tools", "reused", "s"):
-        table.add_column(name, justify="left" if name in ("task", "loss") else "right", no_wrap=True)
-    for task in record["tasks"]:
-        ends = dict.fromkeys((*task["losses"][:1], *task["losses"][-1:]))
-        table.add_row(
-            task["id"].removeprefix("multi_turn_"),
-            "yes" if task["verified"] else "no",
-            "pass" if task["strict_pass"] else "-",
-            " > ".join(f"{loss:.2f}" for loss in ends),
-            str(task["lm_calls"]),
-            str(task["prompt_tokens"] + task["completion_tokens"]),
-            str(task["tool_calls"]),
-            str(task["tool_calls_reused"]),
-            f"{task['seconds']:.1f}",
-        )
-    console.print(table)
-    totals = record["summary"]
-    if totals["tasks"]:
-        tokens = totals["prompt_tokens_per_task"] + totals["completion_tokens_per_task"]
-        console.print(
-            f"{totals['tasks']} tasks: verified {totals['verified_rate']:.0%}, passed {totals['strict_pass_rate']:.0%} "
-            f"(first plan {totals['first_strict_pass_rate']:.0%}); {totals['lm_calls_per_task']:.1f} LM calls, "
-            f"{tokens:.0f} tokens a task",
-            soft_wrap=True,
-        )
-        for phase, spent in totals["phases_per_task"].items():
-            used = spent["prompt_tokens"] + spent["completion_tokens"]
-            if spent["lm_calls"]:
-                console.print(f"  {phase}: {spent['lm_calls']:.2f} calls, {used:.0f} tokens a task")
+    passed = ("passed", lambda task: "pass" if task["strict_pass"] else "-")
+    records.show(record, f"BFCL multi-turn, {record['settings']['set']}", [passed], console)
     console.print("All turns are given at once, unlike on the leaderboard: its figures are others.", soft_wrap=True)
     if record["lm"]["simulated"]:
         console.print(f"Model: {record['lm']['name']}", soft_wrap=True)

@@ -130,6 +130,7 @@ class Compilation:
             num_threads=options.threads,
             log_dir=str(options.log_dir) if options.log_dir else None,
             track_stats=True,
+            display_progress=self.console.is_terminal,
         )
         with dspy.context(lm=self._model()):
             compiled: Refiner = optimizer.compile(

@@ -10,27 +10,23 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMInvalidRequestError
-from rich import box
+from dspy.utils.exceptions import LMError
 from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
-from pivot_dspy import Budget, Event, PivotError, PlanningFailed, Refined, Refiner
-from pivot_dspy.history import accepted_losses, first_suspect_right
-from pivot_dspy.offline import is_simulated, offline_lm
+from pivot_dspy import Budget, Execution, PivotError
+from pivot_dspy.offline import offline_lm
+from programs import records
 from programs.deepplanning.environment import POLICY, PURCHASE, Market, Shopping, final_cart
 from programs.deepplanning.generate import generate
-from programs.deepplanning.loader import Case, DataError, hub_directory, load_annotation, load_cases, load_gold
+from programs.deepplanning.loader import Case, hub_directory, load_annotation, load_cases, load_gold
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import official_pass, official_score, strict_pass
-from programs.options import chosen, positive, writable
+from programs.options import DataError, chosen, positive, writable
 from programs.refiners import REFINERS
 
 
@@ -49,11 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _show(record, console)
     if options.json:
         options.json.write_text(json.dumps(record, ensure_ascii=False, indent=2), encoding="utf-8")
-    done = {task["id"] for task in record["tasks"]}
-    lost = [case.id for case in cases if case.id not in done]
-    if lost:
-        console.print(f"No result, for a reason that is logged above: {', '.join(lost)}", style="red")
-    return 1 if lost else 0
+    return records.finish(record, [case.id for case in cases], console)
 
 
 def run(
@@ -68,117 +60,21 @@ def run(
     market = Market(cases, policy=PURCHASE if options.no_policy else POLICY)
     refiner = REFINERS[options.refiner](Shopping, market.open, budget=budget)
     refiner.set_lm(lm)
-    rows: dict[str, dict[str, Any]] = {}
-    stopped: list[Exception] = []
-    with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("refining", total=len(cases))
 
-        def one(case: Case) -> None:
-            if stopped:
-                return
-            try:
-                rows[case.id] = _row(refiner, directory, case)
-            except (DataError, PivotError, LMError) as error:
-                stopped.append(error)
-            progress.advance(bar)
+    def one(case: Case) -> dict[str, Any]:
+        gold = load_gold(directory, case.id)
 
-        pairs = [(one, dspy.Example(case=case).with_inputs("case")) for case in cases]
-        # timeout=0: a straggler must not be started twice, since its tools would run twice.
-        dspy.Parallel(num_threads=options.threads, timeout=0, disable_progress_bar=True, max_errors=len(cases) + 1)(
-            pairs
-        )
-    if stopped:
-        raise stopped[0]
-    tasks = [rows[case.id] for case in cases if case.id in rows]
-    settings = {name: value for name, value in vars(options).items() if name not in ("json", "data")}
-    settings["data"] = {None: "generated", "hub": "hub"}.get(options.data, "directory")  # no path of this machine
-    return {
-        "program": "shopping",
-        "lm": {"name": lm.model, "simulated": is_simulated(lm)},
-        "refiner": options.refiner,
-        "settings": settings,
-        "tasks": tasks,
-        "summary": summary(tasks),
-    }
+        def score(execution: Execution | None) -> tuple[float, bool, bool]:
+            cart = final_cart(execution) if execution is not None else {"items": [], "used_coupons": []}
+            return official_score(cart, gold), official_pass(cart, gold), strict_pass(cart, gold)
 
+        return records.row(case.id, lambda: refiner(request=case.query), score)
 
-def _row(refiner: Refiner, directory: Path, case: Case) -> dict[str, Any]:
-    started = time.perf_counter()
-    gold = load_gold(directory, case.id)
-    row: dict[str, Any] = {"id": case.id}
-    try:
-        result: Refined = refiner(request=case.query)
-        history, report = result.history, result.ledger
-        cart = final_cart(result.execution)
-        row |= {"verified": result.verified, "reasons": list(result.verdict.reasons), "exhausted": result.exhausted}
-    except PlanningFailed as error:
-        if isinstance(error.__cause__, LMInvalidRequestError) and not isinstance(
-            error.__cause__, ContextWindowExceededError
-        ):
-            raise  # a model that is not there plans no other task either
-        history, report, cart = (), error.ledger, {"items": [], "used_coupons": []}
-        row |= {"verified": False, "reasons": [str(error)], "exhausted": None}
-    first = _first_cart(history)
-    usage = report.usage
-    return row | {
-        "official_score": official_score(cart, gold),
-        "official_pass": official_pass(cart, gold),
-        "strict_pass": strict_pass(cart, gold),
-        "first_official_pass": official_pass(first, gold),
-        "first_strict_pass": strict_pass(first, gold),
-        "losses": accepted_losses(history),
-        "lm_calls": usage.lm_calls,
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "tool_calls": usage.tool_calls,
-        "tool_calls_reused": usage.tool_calls_reused,
-        "seconds": round(time.perf_counter() - started, 3),
-        "first_suspect_right": first_suspect_right(history),
-        "phases": {
-            name: {
-                "lm_calls": spent.lm_calls,
-                "cache_hits": spent.cache_hits,
-                "prompt_tokens": spent.prompt_tokens,
-                "completion_tokens": spent.completion_tokens,
-                "tool_calls": spent.tool_calls,
-            }
-            for name, spent in report.phases.items()
-        },
-    }
-
-
-def _first_cart(history: Sequence[Event]) -> dict[str, Any]:
-    """The cart that the first plan ends with, had nothing been repaired."""
-    for event in history:
-        if event.kind == "inspect" and event.execution is not None:
-            return final_cart(event.execution)
-    return {"items": [], "used_coupons": []}
-
-
-def summary(tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means and rates over the rows of a record."""
-    if not tasks:
-        return {"tasks": 0}
-    rates = ("verified", "official_pass", "strict_pass", "first_official_pass", "first_strict_pass")
-    means = ("lm_calls", "prompt_tokens", "completion_tokens", "tool_calls", "tool_calls_reused", "seconds")
-    tried = [task["first_suspect_right"] for task in tasks if task["first_suspect_right"] is not None]
-    solved = sum(task["strict_pass"] for task in tasks)
-    tokens = sum(task["prompt_tokens"] + task["completion_tokens"] for task in tasks)
-    phases: dict[str, dict[str, float]] = {}
-    for task in tasks:
-        for name, spent in task["phases"].items():
-            total = phases.setdefault(name, dict.fromkeys(spent, 0.0))
-            for key, value in spent.items():
-                total[key] += value / len(tasks)
-    return {
-        "tasks": len(tasks),
-        **{f"{name}_rate": sum(task[name] for task in tasks) / len(tasks) for name in rates},
-        **{f"{name}_per_task": sum(task[name] for task in tasks) / len(tasks) for name in means},
-        "tokens_per_solved": tokens / solved if solved else None,
-        "first_suspect_right_rate": sum(tried) / len(tried) if tried else None,
-        "repaired_tasks": len(tried),
-        "phases_per_task": phases,
-    }
+    by_id = {case.id: case for case in cases}
+    tasks = records.rows(by_id, one, threads=options.threads, console=console, fatal=(DataError,))
+    made = records.record("shopping", options, lm, tasks)
+    made["settings"]["data"] = {None: "generated", "hub": "hub"}.get(options.data, "directory")  # no path of a machine
+    return made
 
 
 def _directory(data: str | None, scratch: Path, seed: int) -> Path:
@@ -234,41 +130,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(record: dict[str, Any], console: Console) -> None:
-    table = Table(title="DeepPlanning shopping", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
-    for name in ("task", "verified", "official", "strict", "loss", "calls", "tokens", "tools", "reused", "s"):
-        table.add_column(name, justify="left" if name in ("task", "loss") else "right", no_wrap=True)
-    for task in record["tasks"]:
-        ends = dict.fromkeys((*task["losses"][:1], *task["losses"][-1:]))
-        table.add_row(
-            task["id"],
-            "yes" if task["verified"] else "no",
-            f"{task['official_score']:.2f}",
-            "pass" if task["strict_pass"] else "-",
-            " > ".join(f"{loss:.2f}" for loss in ends),
-            str(task["lm_calls"]),
-            str(task["prompt_tokens"] + task["completion_tokens"]),
-            str(task["tool_calls"]),
-            str(task["tool_calls_reused"]),
-            f"{task['seconds']:.1f}",
-        )
-    console.print(table)
-    for task in record["tasks"]:
-        if not task["verified"]:
-            console.print(f"{task['id']} not verified: {task['reasons'][0][:90]}", markup=False, soft_wrap=True)
-    totals = record["summary"]
-    if totals["tasks"]:
-        tokens = totals["prompt_tokens_per_task"] + totals["completion_tokens_per_task"]
-        console.print(
-            f"{totals['tasks']} tasks: verified {totals['verified_rate']:.0%}, official "
-            f"{totals['official_pass_rate']:.0%}, strict {totals['strict_pass_rate']:.0%} (first plan "
-            f"{totals['first_strict_pass_rate']:.0%}); {totals['lm_calls_per_task']:.1f} LM calls, {tokens:.0f} tokens "
-            "a task",
-            soft_wrap=True,
-        )
-        for phase, spent in totals["phases_per_task"].items():
-            used = spent["prompt_tokens"] + spent["completion_tokens"]
-            if spent["lm_calls"]:
-                console.print(f"  {phase}: {spent['lm_calls']:.2f} calls, {used:.0f} tokens a task")
+    scores = [
+        ("official", lambda task: f"{task['official_score']:.2f}"),
+        ("strict", lambda task: "pass" if task["strict_pass"] else "-"),
+    ]
+    records.show(record, "DeepPlanning shopping", scores, console)
     if record["lm"]["simulated"]:
         console.print(f"Model: {record['lm']['name']}", soft_wrap=True)
         console.print("SIMULATED: it slips and repairs at these rates, and says nothing of any real model.")

@@ -52,7 +52,7 @@ def child(work: Callable[[], None]) -> int:
     return pid
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(runs=st.lists(entries, min_size=1, max_size=3))
 def test_what_was_appended_is_there_when_it_is_opened_again(runs):
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def test_what_was_appended_is_there_when_it_is_opened_again(runs):
         }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(appended=entries.filter(bool), share=st.floats(0, 1), garbage=st.binary(max_size=20))
 def test_a_file_cut_off_anywhere_keeps_its_whole_lines(appended, share, garbage):
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +98,7 @@ def test_a_file_cut_off_anywhere_keeps_its_whole_lines(appended, share, garbage)
 def test_a_process_that_is_killed_at_any_moment_loses_nothing_that_it_finished(tmp_path):
     rng = random.Random(4)
     known = 0
-    for _ in range(12):
+    for again in range(12):
         read, write = os.pipe()
 
         def work(write: int = write, start: int = known) -> None:
@@ -109,18 +109,19 @@ def test_a_process_that_is_killed_at_any_moment_loses_nothing_that_it_finished(t
 
         pid = child(work)
         os.close(write)
-        time.sleep(rng.uniform(0.001, 0.04))
+        first = os.read(read, 1) if again % 2 else b""  # at any moment, or at any moment after the first line
+        time.sleep(rng.uniform(0.001, 0.02))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        with os.fdopen(read) as said:
-            acknowledged = [int(line) for line in said if line.endswith("\n")]
+        with os.fdopen(read, "rb") as said:
+            acknowledged = [int(line) for line in (first + said.read()).split(b"\n")[:-1]]
         kept = dict(Journal(tmp_path).items("task"))
         assert list(kept) == [str(number) for number in range(len(kept))]
         assert all(kept[key] == {"number": int(key), "text": "é" * (int(key) % 3000)} for key in kept)
         finished = acknowledged[-1] + 1 if acknowledged else known
         assert finished <= len(kept) <= finished + 1  # it may have been killed between the line and its word of it
         known = len(kept)
-    assert known > 12
+    assert known >= 6
 
 
 @forks

@@ -101,7 +101,8 @@ def _of_arguments(before: Step, after: Step, ids: Collection[str]) -> Iterator[C
             was, now = (_bound(step.args[name], ids) for step in (before, after))
             if now and not was:
                 said = f"the argument {name} of {tool} was written out, and made up or wrong"
-                yield Change("made_up", tool, name, said, f"bind the argument {name} of {tool} to the result that holds it")
+                avoid = f"bind the argument {name} of {tool} to the result that holds it"
+                yield Change("made_up", tool, name, said, avoid)
             elif not was and not now:
                 how = _how(before.args[name], after.args[name])
                 if how is not None:

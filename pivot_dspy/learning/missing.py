@@ -151,7 +151,7 @@ def _plain(text: str, task: dspy.Example, common: frozenset[str]) -> str:
     inputs = task_text(task.inputs()).casefold()
     for value in sorted(_gold(task, common), key=len, reverse=True):
         if value in text and value.casefold() not in inputs:
-            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "<...>", text)
+            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", text)
     return _CODE.sub("<id>", text)
 
 

@@ -99,10 +99,10 @@ class OfflineEngine:
     should be at the rate `heed`. It never looks at the whole again: `revise` is not asked.
 
     Randomness: at temperature 0 or None the same prompt gives the same answer, in every process. Above 0 it also
-    depends on the call's `rollout_id`, and on how many such calls with that prompt and id the engine has had, so that
-    candidates differ. Where DSPy's cache serves what was asked before, that count is always 0, and the same calls give
-    the same answers in every process, in any order, and after a restart. (DSPy does not tell an engine the id; the
-    callback of `offline_lm` does. An LM that was loaded from JSON has none: there all ids are one.)
+    depends on the call's `rollout_id`: the same calls give the same answers in every process, in any order, and after a
+    restart, as DSPy's cache gives them. Without an id it depends on how many such calls with that prompt the engine has
+    had, so that candidates differ. (DSPy does not tell an engine the id; the callback of `offline_lm` does. An LM that
+    was loaded from JSON has none.)
 
     Tokens are characters / 4, rounded up, of all the text that was received and of that which was sent: there is no
     tokenizer here. An answer over `max_tokens` is cut off, as a provider does.
@@ -175,13 +175,13 @@ class OfflineEngine:
         if not request.config.temperature:
             return None
         rollout = rollouts.asked()
-        key = hashlib.sha256(f"{rollout}\x1f{text}".encode()).hexdigest()
+        if rollout is not None:
+            return str(rollout - 1)  # ids are counted from 1, samples from 0
+        key = hashlib.sha256(text.encode()).hexdigest()
         with self._lock:
             seen = self._seen.get(key, 0)
             self._seen[key] = seen + 1
-        if rollout is None:
-            return str(seen)
-        return f"{rollout - 1}.{seen}" if seen else str(rollout - 1)  # ids are counted from 1, samples from 0
+        return str(seen)
 
     def dump_state(self) -> dict[str, Any]:
         """The JSON form, references included; counters are not part of it.

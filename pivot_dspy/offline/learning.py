@@ -38,8 +38,8 @@ def lessons(prompt: Prompt, rates: Rates, dice: Dice) -> dict[str, Any]:
 
 
 def proposals(prompt: Prompt, rates: Rates, dice: Dice) -> dict[str, Any]:
-    """Each fact "- WORDS: [FIELD, OP, VALUE]" of two or more outcomes whose words stand in at least half of them, at the
-    rate `heed`, as a requirement by the check that speaks of all: one called `every`, `all` or `each`.
+    """Each fact "- WORDS: [FIELD, OP, VALUE]" of two or more outcomes whose words stand in at least half of them, at
+    the rate `heed`, as a requirement by the check that speaks of all: one called `every`, `all` or `each`.
     """
     outcomes = [_OUTCOME.split(case)[-1] for case in _CASE.split(prompt.section("cases"))[1:]]
     check = next((one for one in _CHECK.findall(prompt.section("checks")) if one[0] in ("every", "all", "each")), None)

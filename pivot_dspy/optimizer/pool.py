@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from pivot_dspy import bindings
 from pivot_dspy.learning.lessons import counted
-from pivot_dspy.memory import Demonstration, Entries, Lesson, ToolNote
+from pivot_dspy.memory import Demonstration, Entries, Entry, Lesson, ToolNote
 from pivot_dspy.memory.records import words
 from pivot_dspy.optimizer.outcomes import Outcome
+
+Kind = TypeVar("Kind", bound=Entry)
 
 ALIKE = 0.6
 """Share of common words from which on two lessons about the same tools are merged."""
@@ -83,11 +86,26 @@ def abstracted(examples: Iterable[Demonstration]) -> tuple[Demonstration, ...]:
     return tuple(kept)
 
 
-def counts(entries: Entries, runs: Iterable[tuple[frozenset[str], bool]]) -> Entries:
-    """The entries with the runs that showed them counted: ids that were shown, and whether the run went better."""
-    for shown, helped in runs:
-        entries = entries.counted(shown, shown if helped else ())
-    return entries
+def recounted(entries: Entries, before: Entries, shown: Iterable[tuple[frozenset[str], bool]]) -> Entries:
+    """The entries, counted as they were `before`, with the runs that showed them since.
+
+    Args:
+        shown: of each run, the ids of the entries that it was told, and whether it went better for that.
+    """
+    retrieved = Counter({entry.id: entry.retrieved for entry in before})
+    helped = Counter({entry.id: entry.helped for entry in before})
+    for ids, better in shown:
+        retrieved.update(ids)
+        helped.update(ids if better else ())
+
+    def of(entry: Kind) -> Kind:
+        return entry.model_copy(update={"retrieved": retrieved[entry.id], "helped": helped[entry.id]})
+
+    return Entries(
+        demonstrations=tuple(map(of, entries.demonstrations)),
+        lessons=tuple(map(of, entries.lessons)),
+        notes=tuple(map(of, entries.notes)),
+    )
 
 
 def _alike(one: Lesson, other: Lesson) -> bool:
@@ -127,13 +145,8 @@ def _general(one: Any, other: Any, name: str) -> Any:
         return {key: _general(one[key], other[key], key) for key in one}
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         return [_general(mine, theirs, name) for mine, theirs in zip(one, other, strict=True)]
-    if any(isinstance(value, (dict, list)) or bindings.references(value) for value in _texts(one, other)):
+    if any(isinstance(value, (dict, list)) or (isinstance(value, str) and bindings.references(value))
+           for value in (one, other)):  # fmt: skip
         raise _Other
     return f"<{name}>"
 
-
-def _texts(*values: Any) -> Iterator[Any]:
-    """Values of which texts may be bindings; others cannot be."""
-    for value in values:
-        if isinstance(value, (str, dict, list)):
-            yield value

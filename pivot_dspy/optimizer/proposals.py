@@ -46,6 +46,12 @@ class Proposal:
         held = {path: entries.model_dump(mode="json") for path, entries in self.entries.items()}
         return digest([held, self.settings])
 
+    @cached_property
+    def content(self) -> str:
+        """Equal for states that differ in nothing but how often entries were counted."""
+        held = {path: [[type(entry).__name__, entry.id] for entry in entries] for path, entries in self.entries.items()}
+        return digest([held, self.settings])
+
     def program(self, student: dspy.Module) -> dspy.Module:
         """A copy of the student in this state."""
         return taught(student, self.entries, self.settings)
@@ -92,12 +98,10 @@ def changes(base: Proposal, student: dspy.Module, thresholds: Mapping[str, float
             without = {path: held.model_copy(update={kind: ()}) for path, held in base.entries.items()}
             if any(len(held) for held in without.values()):
                 yield base.remembering(f"without {kind}", without)
-    useless = {path: [one.id for one in held if one.retrieved > 1 and not one.helped]
-               for path, held in base.entries.items()}  # fmt: skip
-    if any(useless.values()):
-        yield base.remembering(
-            "without what has not helped", {path: held.without(useless[path]) for path, held in base.entries.items()}
-        )
+    for least, name in ((0.0, "without what has not helped"), (1.0, "without what seldom helped")):
+        weak = {path: _weak(held, least) for path, held in base.entries.items()}
+        if any(weak.values()):
+            yield base.remembering(name, {path: held.without(weak[path]) for path, held in base.entries.items()})
     examples = {path: held.model_copy(update={"demonstrations": abstracted(held.demonstrations)})
                 for path, held in base.entries.items()}  # fmt: skip
     yield base.remembering("abstracted demonstrations", examples)
@@ -106,7 +110,8 @@ def changes(base: Proposal, student: dspy.Module, thresholds: Mapping[str, float
     for path, refiner in refiners_of(student).items():
         told = base.settings[path]
         for name, tunable in tunables(type(refiner)).items():
-            yield from (base.set(f"{path}: {name}={one}", path, name, one) for one in _near(tunable.choices, told[name]))
+            near = _near(tunable.choices, told[name])
+            yield from (base.set(f"{path}: {name}={one}", path, name, one) for one in near)
         for name in MEMORY:
             setting = f"memory.{name}"
             if getattr(base.entries[path], name, base.entries[path]):
@@ -115,6 +120,14 @@ def changes(base: Proposal, student: dspy.Module, thresholds: Mapping[str, float
     for path, value in thresholds.items():
         if base.settings[path][THRESHOLD] != value:
             yield base.set(f"{path}: {THRESHOLD}={value:.3g}", path, THRESHOLD, value)
+
+
+def _weak(entries: Entries, least: float) -> list[str]:
+    """Entries that were shown and helped in no larger share of the runs than `least` times what all of them did."""
+    known = [entry for entry in entries if entry.retrieved > 1]
+    share = sum(entry.helped for entry in known) / max(1, sum(entry.retrieved for entry in known))
+    rated = ((entry, entry.helped / entry.retrieved) for entry in known)
+    return [entry.id for entry, rate in rated if rate <= least * share and (rate < share or not rate)]
 
 
 def _near(choices: Iterable[Any], value: Any) -> list[Any]:

@@ -83,8 +83,8 @@ class Selection:
         self.finalists = finalists
         self.seed = seed
         self.decisions: list[Decision] = []
-        self.shown: list[tuple[frozenset[str], bool]] = []
-        self.tried = {first.key}
+        self._shown: dict[tuple[str, int], tuple[frozenset[str], bool]] = {}
+        self.tried = {first.content}
         self.rounds = 0
         self._base: dict[int, Outcome] = {}
         self.incumbent = Standing(first, ())
@@ -103,12 +103,17 @@ class Selection:
         """The student as it was."""
         return Standing(self.incumbent.proposal, tuple(self._base.values()))
 
+    @property
+    def shown(self) -> tuple[tuple[frozenset[str], bool], ...]:
+        """Of each run that was told of entries: their ids, and whether it went better than without."""
+        return tuple(self._shown.values())
+
     def untried(self, proposals: Iterator[Proposal], most: int) -> list[Proposal]:
         """The first few of the proposals that were never tried."""
         found: dict[str, Proposal] = {}
         for proposal in proposals:
-            if proposal.key not in self.tried and len(found) < most:
-                found.setdefault(proposal.key, proposal)
+            if proposal.content not in self.tried and len(found) < most:
+                found.setdefault(proposal.content, proposal)
         return list(found.values())
 
     def round(self, proposals: Sequence[Proposal], *, ties: bool = False) -> bool:
@@ -120,13 +125,14 @@ class Selection:
         Returns whether one was taken.
         """
         self.rounds += 1
-        self.tried |= {proposal.key for proposal in proposals}
+        self.tried |= {proposal.content for proposal in proposals}
         batch = self._minibatch()
         few = [*map(self.incumbent.outcomes.__getitem__, map(self.places.index, batch))]
         bar = replace(self.incumbent, outcomes=tuple(few))
         found = self._scored(proposals, batch, f"round {self.rounds}")
         standing = [Standing(one, said) for one, said in zip(proposals, found, strict=True) if said is not None]
-        passed = sorted((one for one in standing if one.no_worse_than(bar)), key=lambda one: one.rank, reverse=True)
+        passed = [one for one in standing if one.no_worse_than(bar) and (ties or one.rank != bar.rank)]
+        passed.sort(key=lambda one: one.rank, reverse=True)
         chosen = [one.proposal for one in passed[: self.finalists]]
         measured = self._scored(chosen, self.places, f"round {self.rounds}, finalists")
         finals = {one.key: Standing(one, said) for one, said in zip(chosen, measured, strict=True) if said is not None}
@@ -157,15 +163,19 @@ class Selection:
         outcomes = self.work.run(jobs, title)
         rows = [outcomes[start : start + len(places)] for start in range(0, len(outcomes), len(places))]
         if self._base:
-            for row in rows:
-                self._count(row, places)
+            for proposal, row in zip(proposals, rows, strict=True):
+                self._count(proposal, row, places)
         return [None if None in row else tuple(one for one in row if one is not None) for row in rows]
 
-    def _count(self, row: Sequence[Outcome | None], places: Sequence[int]) -> None:
-        """Notes which entries were shown, and whether the run went better than without any of them."""
+    def _count(self, proposal: Proposal, row: Sequence[Outcome | None], places: Sequence[int]) -> None:
         for outcome, place in zip(row, places, strict=True):
-            if outcome is not None and outcome.retrieved:
-                self.shown.append((outcome.retrieved, outcome.better_than(self._base[place])))
+            if outcome is not None:
+                self.count(proposal.key, place, outcome, self._base[place])
+
+    def count(self, program: str, place: int, outcome: Outcome, without: Outcome) -> None:
+        """Notes which entries a run was told, and whether it went better than the one `without` them."""
+        if outcome.retrieved:
+            self._shown[program, place] = outcome.retrieved, outcome.better_than(without)
 
     def _record(
         self,
@@ -182,8 +192,8 @@ class Selection:
                 self.rounds,
                 proposal.name,
                 proposal.key,
-                few and (few.score, bar.score, few.tokens, bar.tokens),
-                full and (full.score, self.incumbent.score, full.tokens, self.incumbent.tokens),
+                None if few is None else (few.score, bar.score, few.tokens, bar.tokens),
+                None if full is None else (full.score, self.incumbent.score, full.tokens, self.incumbent.tokens),
                 accepted,
                 self._reason(few, bar, full, accepted),
             )
@@ -198,6 +208,8 @@ class Selection:
             return "the budget was spent"
         if not few.no_worse_than(bar):
             return "worse on the first tasks"
+        if few.rank == bar.rank and full is None:
+            return "the same on the first tasks"
         if full is None:
             return "others were better on the first tasks, or the budget was spent"
         if accepted:

@@ -37,10 +37,10 @@ from pivot_dspy.requirements import Finding, compile_drafts, evaluate
 from programs.benchmarks.mutants import KINDS, Mutant, Mutator
 from programs.benchmarks.styles import STYLES, chained
 from programs.deepplanning.environment import POLICY, Market, Shopping
-from programs.deepplanning.loader import Case, DataError, load_annotation, load_cases
+from programs.deepplanning.loader import Case, load_annotation, load_cases
 from programs.deepplanning.reading import ReadingError
 from programs.deepplanning.reference import reference
-from programs.options import positive, writable
+from programs.options import DataError, positive, writable
 
 ROUNDS = 4
 HALVES = ("all", "tuned", "held-out")

@@ -24,12 +24,12 @@ from pivot_dspy.history import accepted_losses
 from pivot_dspy.offline import Reference, offline_lm
 from programs.benchmarks.replay import read_runs
 from programs.deepplanning.environment import Market, Shopping, final_cart
-from programs.deepplanning.loader import Case, DataError, load_annotation, load_cases, load_gold
+from programs.deepplanning.loader import Case, load_annotation, load_cases, load_gold
 from programs.deepplanning.reading import ReadingError
 from programs.deepplanning.recorded import messages
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import official_score, strict_pass
-from programs.options import writable
+from programs.options import DataError, writable
 
 FIELDS = ("level", "case", "model", "calls", "final_cart", "matched", "expected")
 

@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from programs.deepplanning.loader import DataError, load_cases
+from programs.deepplanning.loader import load_cases
 from programs.deepplanning.shop import Shop
 from programs.deepplanning.store import Store
-from programs.options import writable
+from programs.options import DataError, writable
 
 TARGET = 0.999
 _EXPECTED = "expected a JSON object with level, case, calls (tool, arguments, observation) and final_cart"

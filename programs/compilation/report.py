@@ -66,7 +66,8 @@ def _compiling(details: dict[str, Any], console: Console) -> None:
     for found in details["calibration"].values():
         if found["brier"] is not None:
             told = f"Brier score {found['brier']:.3f}, {found['base']:.3f} for the mean alone"
-            _say(console, f"Probabilities, cross-validated on {found['count']} outcomes: {told}. {found['note']}".rstrip())
+            left_out = f"Probabilities, cross-validated on {found['count']} outcomes"
+            _say(console, f"{left_out}: {told}. {found['note']}".rstrip())
         for row in found["table"]:
             _say(
                 console,

@@ -10,9 +10,10 @@ import dspy
 from pivot_dspy import CheckResult, Environment, Execution, check, tool
 from programs.deepplanning import conditions, selection
 from programs.deepplanning.conditions import Condition, Record
-from programs.deepplanning.loader import Case, DataError
+from programs.deepplanning.loader import Case
 from programs.deepplanning.shop import Shop
 from programs.deepplanning.store import Cart, Details, Filtered, Found, Sorted, Store, TransportTime, User
+from programs.options import DataError
 
 PROFILE = """\
 The buyer's profile binds, also where the request does not say so: every product has the buyer's own gender as its \

@@ -139,7 +139,7 @@ def test_too_few_failures_ask_nobody(ran):
 @given(st.dictionaries(st.sampled_from(["a", "b"]), st.text("xyz", min_size=1, max_size=3), min_size=1))
 def test_slots_are_filled_from_what_is_known(known):
     for name, value in known.items():
-        assert fill({"where": [[f"<{name}>", "==", f"is <{name}>"]]}, known) == {"where": [[value, "==", f"is {value}"]]}
+        assert fill({"all": [f"<{name}>", f"is <{name}>", 3]}, known) == {"all": [value, f"is {value}", 3]}
     with pytest.raises(LookupError):
         fill(["<c.d>"], known)
     with pytest.raises(LookupError):

@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +26,7 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.optimizer.parallel import Ran, run_all
 from pivot_dspy.optimizer.parcels import Parcels, run_there
 from tests.habits.tasks import DAYS, VARIED, examples, pivot, request, simulated
+from tests.optimizer.processes import CONTEXT, METHOD
 
 
 def keep(position: int, result: Any) -> Any:
@@ -46,14 +46,16 @@ def refine(program: Pivot, example: dspy.Example) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[Executor]:
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+    with ProcessPoolExecutor(2, mp_context=CONTEXT) as executor:
         yield executor
 
 
 @pytest.fixture(scope="module")
 def dask() -> Iterator[Executor]:
     distributed = pytest.importorskip("distributed", reason="the dask extra is not installed")
+    config = pytest.importorskip("dask.config")
     with (
+        config.set({"distributed.worker.multiprocessing-method": METHOD}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs="ERROR"
         ) as cluster,
@@ -275,7 +277,7 @@ def locked() -> Environment:
 def test_what_cannot_travel_is_refused_with_the_remedy(make: Any) -> None:
     work = partial(refine, Pivot("request -> answer", make()))
     with (
-        ProcessPoolExecutor(1) as executor,
+        ProcessPoolExecutor(1, mp_context=CONTEXT) as executor,
         pytest.raises(ConfigurationError, match=r"cannot pickle '_thread.lock' object.* executor=None for threads"),
     ):
         run_all(executor, examples(), work, on_done=keep)
@@ -290,7 +292,7 @@ def test_what_cannot_travel_is_refused_with_the_remedy(make: Any) -> None:
 def test_what_cannot_come_back_and_a_lost_process_are_errors_of_their_tasks(processes: Executor) -> None:
     ran = run_all(processes, [1], lambda number: threading.Lock(), on_done=keep)
     assert isinstance(ran.errors[0], ConfigurationError) and "cannot be sent back" in str(ran.errors[0])
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as mortal:
+    with ProcessPoolExecutor(1, mp_context=CONTEXT) as mortal:
         ran = run_all(mortal, range(6), dies, on_done=keep, max_errors=100)
     assert "BrokenProcessPool" in ran.summary() and ran.results[:2] == (0, 1) and 2 in ran.errors
 

@@ -16,7 +16,7 @@ from programs.comparison import benchmarks
 from programs.comparison.benchmarks import Benchmark, Task, load
 from programs.comparison.runs import Record, Runner, Unit
 from programs.deepplanning.generate import generate
-from programs.deepplanning.loader import DataError
+from programs.options import DataError
 
 BFCL = pytest.mark.skipif(importlib.util.find_spec("bfcl_eval") is None, reason="bfcl-eval is not installed")
 

@@ -9,7 +9,7 @@ import pytest
 from programs.comparison.benchmarks import Task
 from programs.comparison.results import Results, code
 from programs.comparison.runs import Unit
-from programs.deepplanning.loader import DataError
+from programs.options import DataError
 from tests.programs.comparing import record
 
 SETTINGS = {"lm": "m", "budget_tokens": None}

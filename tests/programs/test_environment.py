@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from pivot_dspy import Execution, Observation, Step, Trajectory
 from programs.deepplanning.environment import Market, ShoppingEnvironment, final_cart
-from programs.deepplanning.loader import Case, DataError, load_annotation, load_cases, load_gold
+from programs.deepplanning.loader import Case, load_annotation, load_cases, load_gold
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import strict_pass
+from programs.options import DataError
 from tests.programs.shops import buying, fetching, generated, judged, opened, ran, settled, task
 
 IDS = re.compile(r"\b[0-9a-f]{8}\b")

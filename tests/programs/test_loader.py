@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from programs.deepplanning import loader
-from programs.deepplanning.loader import DataError, load_annotation, load_cases, load_gold
+from programs.deepplanning.loader import load_annotation, load_cases, load_gold
+from programs.options import DataError
 
 DATA = Path(os.environ.get("PIVOT_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
 SHOPPING = DATA / "deepplanning_shopping"

@@ -18,9 +18,10 @@ from programs.benchmarks.recorded import failed_runs, main, refine, summary
 from programs.benchmarks.replay import read_runs
 from programs.deepplanning.environment import Market, final_cart
 from programs.deepplanning.generate import generate
-from programs.deepplanning.loader import DataError, load_cases, load_gold
+from programs.deepplanning.loader import load_cases, load_gold
 from programs.deepplanning.recorded import messages
 from programs.deepplanning.shop import Shop
+from programs.options import DataError
 from tests.programs.shops import NO_DATA, SHOPPING, task
 
 real = pytest.mark.skipif(not SHOPPING.is_dir(), reason=NO_DATA)

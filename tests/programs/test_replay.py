@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from programs.benchmarks.replay import main, read_runs, replay
-from programs.deepplanning.loader import DataError
+from programs.options import DataError
 
 DATA = Path(os.environ.get("PIVOT_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
 SHOPPING = DATA / "deepplanning_shopping"

@@ -1,0 +1,179 @@
+"""PivotOptimizer: compiles a refiner on training tasks. It evolves what is remembered of trajectories, not prompts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
+from typing import Any
+
+import dspy
+from dspy.teleprompt import Teleprompter
+
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.journal import Journal
+from pivot_dspy.metric import trajectory_metric
+from pivot_dspy.optimizer import settings
+from pivot_dspy.optimizer.compilation import Compilation, teaching
+from pivot_dspy.optimizer.running import Work, settled
+from pivot_dspy.optimizer.settings import Auto, Metric
+from pivot_dspy.optimizer.students import ITSELF, fingerprint, refiners_of
+
+
+class PivotOptimizer(Teleprompter):  # type: ignore[misc]
+    """Compiles refiners: a `Pivot`, any other refiner, or all refiners inside a larger program.
+
+    Training tasks are refined; verified trajectories become demonstrations, failures that were repaired become lessons,
+    and what wrong but verified outcomes have in common, requirements. Selections of these, and a few settings, are
+    proposed and scored on validation tasks, first on some, then on all. A proposal is accepted only if its mean score
+    there is no lower, and at equal score only if it costs fewer tokens. The compiled copy remembers what was accepted,
+    and tells how likely its results are right; `save` and `load` keep it all as JSON.
+
+    The order of runs, threads and the executor change nothing: the same seed gives the same result, where the language
+    model gives the same answer to the same call (with DSPy's cache, that is all it has answered before).
+
+    Args:
+        metric: `metric(gold, pred, trace=None, pred_name=None, pred_trace=None)` gives `dspy.Prediction(score=,
+            feedback=)` or a number, higher for better. Its feedback may tell of the gold: it is shown to a model only
+            to find requirements that are missing, and values of single tasks are kept out of what is learned.
+        auto: how much is tried: `light` (the default), `medium` or `heavy`.
+        max_tokens: instead, prompt and completion tokens to spend in all, calls that the cache serves included. Checked
+            between batches of runs, so that it may be passed by one run for each of a batch.
+        max_tasks: instead, how many runs of the program on a task may be made in all.
+        metric_threshold: the score from which on a result counts as right, for demonstrations and calibration.
+        seed: of all choices.
+        num_threads: runs at a time; DSPy's setting, if None.
+        executor: any `concurrent.futures.Executor`, such as Dask's `client.get_executor()`, in the place of threads.
+        log_dir: a folder in which every finished run is kept, so that a compilation that was killed goes on where it
+            was, with the same result.
+        track_stats: whether the compiled program has `detailed_results`.
+        max_errors: failed runs at which it stops; DSPy's setting, if None. A model's answer that is no plan is an
+            outcome, and no failure.
+        display_progress: whether bars show on the terminal how far it is.
+
+    Raises:
+        ConfigurationError: an argument cannot work; the message names the remedy.
+
+    >>> PivotOptimizer(auto="medium", seed=7).limits.effort.generations
+    2
+    """
+
+    def __init__(
+        self,
+        metric: Metric = trajectory_metric,
+        *,
+        auto: Auto | None = None,
+        max_tokens: int | None = None,
+        max_tasks: int | None = None,
+        metric_threshold: float = 1.0,
+        seed: int = 0,
+        num_threads: int | None = None,
+        executor: Executor | None = None,
+        log_dir: str | os.PathLike[str] | None = None,
+        track_stats: bool = False,
+        max_errors: int | None = None,
+        display_progress: bool = True,
+    ) -> None:
+        super().__init__()
+        self.arguments = settings.required_arguments(metric)
+        self.limits = settings.limits(auto, max_tokens, max_tasks)
+        for name, value in (("num_threads", num_threads), ("max_errors", max_errors)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConfigurationError(f"{name} is a whole number of at least 1; got {value!r}")
+        if executor is not None and not isinstance(executor, Executor):
+            raise ConfigurationError(
+                f"executor= takes a concurrent.futures.Executor, not {type(executor).__name__}; of a Dask client, pass "
+                "client.get_executor()"
+            )
+        self.metric = metric
+        self.metric_threshold = metric_threshold
+        self.seed = seed
+        self.num_threads = num_threads
+        self.executor = executor
+        self.log_dir = log_dir
+        self.track_stats = track_stats
+        self.max_errors = max_errors
+        self.display_progress = display_progress
+
+    def compile(
+        self,
+        student: dspy.Module,
+        *,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example] | None = None,
+        teacher: dspy.Module | None = None,
+    ) -> dspy.Module:
+        """A compiled copy of the student, which stays as it is.
+
+        Args:
+            trainset: tasks to learn from.
+            valset: tasks to choose by, none of which is remembered; without it, two fifths of the trainset.
+            teacher: a refiner on a stronger model (`teacher.set_lm(...)`), or a program of the student's shape, that
+                shows how to do what the student did not do right at its first attempt.
+
+        Raises:
+            ConfigurationError: something of this cannot work, or `log_dir` holds a compilation with other settings.
+            TooManyErrors: `max_errors` runs failed; what was reached is in the error, and saved in `log_dir`.
+        """
+        refiners = refiners_of(student)
+        teaches = {} if teacher is None else teaching(refiners, refiners_of(teacher, "teacher"))
+        training = settings.tasks("trainset", trainset, refiners.get(ITSELF))
+        validation = None if valset is None else settings.tasks("valset", valset, refiners.get(ITSELF))
+        training, validation = settings.divided(training, validation, self.seed)
+        self._pays_for(len(validation))
+        tasks = [*training, *validation]
+        journal = self._journal(student, teacher, training, validation)
+        with journal or nullcontext():
+            work = Work(
+                tasks,
+                self.metric,
+                self.arguments,
+                limits=self.limits,
+                threshold=self.metric_threshold,
+                executor=self.executor,
+                num_threads=self.num_threads,
+                max_errors=self.max_errors,
+                journal=journal,
+                progress=self.display_progress,
+            )
+            places = range(len(tasks))
+            compilation = Compilation(
+                work, student, teacher, teaches, places[: len(training)], places[len(training) :], self.seed
+            )
+            compiled = compilation.compiled()
+            if self.track_stats:
+                compiled.detailed_results = compilation.results()
+        return compiled
+
+    def _pays_for(self, validation: int) -> None:
+        least = 2 * validation + 1
+        if self.limits.tasks is not None and self.limits.tasks < least:
+            raise ConfigurationError(
+                f"max_tasks={self.limits.tasks} does not pay for one training task and for the {validation} validation "
+                f"tasks with and without what it teaches; raise it to {least} at least, or pass fewer validation tasks"
+            )
+
+    def _journal(
+        self, student: dspy.Module, teacher: dspy.Module | None, *sets: Sequence[dspy.Example]
+    ) -> Journal | None:
+        if self.log_dir is None:
+            return None
+        journal = Journal(self.log_dir)
+        lm: Any = dspy.settings.lm
+        settled(
+            journal,
+            {
+                "student": fingerprint(student),
+                "teacher": teacher and fingerprint(teacher),
+                "lm": lm and lm.model,
+                "trainset": [settings.task_key(task) for task in sets[0]],
+                "valset": [settings.task_key(task) for task in sets[1]],
+                "metric": getattr(self.metric, "__qualname__", type(self.metric).__qualname__),
+                "metric_threshold": self.metric_threshold,
+                "limits": list(self.limits),
+                "seed": self.seed,
+            },
+        )
+        return journal
+

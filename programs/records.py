@@ -1,0 +1,199 @@
+"""What a program records of refining tasks, how it sums it up, and how it shows it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import dspy
+from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMInvalidRequestError
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from pivot_dspy import Execution, PivotError, PlanningFailed, Refined
+from pivot_dspy.history import accepted_losses, first_suspect_right
+from pivot_dspy.offline import is_simulated
+
+Case = TypeVar("Case")
+
+Score = Callable[[Execution | None], tuple[float, bool, bool]]
+"""The official score in [0, 1], whether it passes officially, and whether it does strictly; None: there was no plan."""
+
+
+def record(program: str, options: argparse.Namespace, lm: dspy.LM, tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `--json` writes."""
+    settings = {name: value for name, value in vars(options).items() if name not in ("json", "data", "gold")}
+    return {
+        "program": program,
+        "lm": {"name": lm.model, "simulated": is_simulated(lm)},
+        "refiner": options.refiner,
+        "settings": settings,
+        "tasks": tasks,
+        "summary": summary(tasks),
+    }
+
+
+def rows(
+    cases: Mapping[str, Case],
+    one: Callable[[Case], dict[str, Any]],
+    *,
+    threads: int,
+    console: Console,
+    fatal: tuple[type[Exception], ...] = (),
+) -> list[dict[str, Any]]:
+    """A row for each case, in their order; one that failed for another reason is logged and left out.
+
+    Args:
+        fatal: errors beside PivotError and LMError after which no other case can be refined either; the first is
+            raised.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    stopped: list[Exception] = []
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("refining", total=len(cases))
+
+        def refine(name: str) -> None:
+            if stopped:
+                return
+            try:
+                found[name] = one(cases[name])
+            except (PivotError, LMError, *fatal) as error:
+                stopped.append(error)
+            progress.advance(bar)
+
+        pairs = [(refine, dspy.Example(name=name).with_inputs("name")) for name in cases]
+        # timeout=0: a straggler must not be started twice, since its tools would run twice.
+        dspy.Parallel(num_threads=threads, timeout=0, disable_progress_bar=True, max_errors=len(cases) + 1)(pairs)
+    if stopped:
+        raise stopped[0]
+    return [found[name] for name in cases if name in found]
+
+
+def row(name: str, refine: Callable[[], Refined], score: Score) -> dict[str, Any]:
+    """One task refined and scored."""
+    started = time.perf_counter()
+    outcome: dict[str, Any] = {"id": name}
+    execution: Execution | None = None
+    history: tuple[Any, ...] = ()
+    try:
+        result = refine()
+        history, report, execution = result.history, result.ledger, result.execution
+        outcome |= {"verified": result.verified, "reasons": list(result.verdict.reasons), "exhausted": result.exhausted}
+    except PlanningFailed as error:
+        if isinstance(error.__cause__, LMInvalidRequestError) and not isinstance(
+            error.__cause__, ContextWindowExceededError
+        ):
+            raise  # a model that is not there plans no other task either
+        report = error.ledger
+        outcome |= {"verified": False, "reasons": [str(error)], "exhausted": None}
+    official_score, official, strict = score(execution)
+    # What the first plan comes to, had nothing been repaired.
+    first = next((event.execution for event in history if event.kind == "inspect" and event.execution), None)
+    _, first_official, first_strict = score(first)
+    usage = report.usage
+    return outcome | {
+        "official_score": official_score,
+        "official_pass": official,
+        "strict_pass": strict,
+        "first_official_pass": first_official,
+        "first_strict_pass": first_strict,
+        "losses": accepted_losses(history),
+        "lm_calls": usage.lm_calls,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "tool_calls": usage.tool_calls,
+        "tool_calls_reused": usage.tool_calls_reused,
+        "seconds": round(time.perf_counter() - started, 3),
+        "first_suspect_right": first_suspect_right(history),
+        "phases": {
+            phase: {
+                "lm_calls": spent.lm_calls,
+                "cache_hits": spent.cache_hits,
+                "prompt_tokens": spent.prompt_tokens,
+                "completion_tokens": spent.completion_tokens,
+                "tool_calls": spent.tool_calls,
+            }
+            for phase, spent in report.phases.items()
+        },
+    }
+
+
+def summary(tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means and rates over the rows of a record."""
+    if not tasks:
+        return {"tasks": 0}
+    rates = ("verified", "official_pass", "strict_pass", "first_official_pass", "first_strict_pass")
+    means = ("lm_calls", "prompt_tokens", "completion_tokens", "tool_calls", "tool_calls_reused", "seconds")
+    tried = [task["first_suspect_right"] for task in tasks if task["first_suspect_right"] is not None]
+    solved = sum(task["strict_pass"] for task in tasks)
+    tokens = sum(task["prompt_tokens"] + task["completion_tokens"] for task in tasks)
+    phases: dict[str, dict[str, float]] = {}
+    for task in tasks:
+        for name, spent in task["phases"].items():
+            total = phases.setdefault(name, dict.fromkeys(spent, 0.0))
+            for key, value in spent.items():
+                total[key] += value / len(tasks)
+    return {
+        "tasks": len(tasks),
+        **{f"{name}_rate": sum(task[name] for task in tasks) / len(tasks) for name in rates},
+        **{f"{name}_per_task": sum(task[name] for task in tasks) / len(tasks) for name in means},
+        "tokens_per_solved": tokens / solved if solved else None,
+        "first_suspect_right_rate": sum(tried) / len(tried) if tried else None,
+        "repaired_tasks": len(tried),
+        "phases_per_task": phases,
+    }
+
+
+Column = tuple[str, Callable[[dict[str, Any]], str]]
+
+
+def show(record: dict[str, Any], title: str, columns: Sequence[Column], console: Console) -> None:
+    """A table of the tasks: what they are called and verified, `columns`, what they cost; below it the means."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
+    for name in ("task", "verified", *(name for name, _ in columns), "loss", "calls", "tokens", "tools", "reused", "s"):
+        table.add_column(name, justify="left" if name in ("task", "loss") else "right", no_wrap=True)
+    for task in record["tasks"]:
+        ends = dict.fromkeys((*task["losses"][:1], *task["losses"][-1:]))
+        table.add_row(
+            task["id"].removeprefix("multi_turn_"),
+            "yes" if task["verified"] else "no",
+            *(said(task) for _, said in columns),
+            " > ".join(f"{loss:.2f}" for loss in ends),
+            str(task["lm_calls"]),
+            str(task["prompt_tokens"] + task["completion_tokens"]),
+            str(task["tool_calls"]),
+            str(task["tool_calls_reused"]),
+            f"{task['seconds']:.1f}",
+        )
+    console.print(table)
+    for task in record["tasks"]:
+        if not task["verified"]:
+            console.print(f"{task['id']} not verified: {task['reasons'][0][:90]}", markup=False, soft_wrap=True)
+    totals = record["summary"]
+    if not totals["tasks"]:
+        return
+    tokens = totals["prompt_tokens_per_task"] + totals["completion_tokens_per_task"]
+    console.print(
+        f"{totals['tasks']} tasks: verified {totals['verified_rate']:.0%}, official "
+        f"{totals['official_pass_rate']:.0%}, strict {totals['strict_pass_rate']:.0%} (first plan "
+        f"{totals['first_strict_pass_rate']:.0%}); {totals['lm_calls_per_task']:.1f} LM calls, {tokens:.0f} tokens "
+        "a task",
+        soft_wrap=True,
+    )
+    for phase, spent in totals["phases_per_task"].items():
+        used = spent["prompt_tokens"] + spent["completion_tokens"]
+        if spent["lm_calls"]:
+            console.print(f"  {phase}: {spent['lm_calls']:.2f} calls, {used:.0f} tokens a task")
+
+
+def finish(record: dict[str, Any], names: Sequence[str], console: Console) -> int:
+    """The exit code: 1 where a task has no result, which is said."""
+    done = {task["id"] for task in record["tasks"]}
+    lost = [name for name in names if name not in done]
+    if lost:
+        console.print(f"No result, for a reason that is logged above: {', '.join(lost)}", style="red")
+    return 1 if lost else 0
