@@ -79,8 +79,9 @@ def missing_requirements(
     Raises:
         LMError, AdapterParseError: the model gave nothing usable.
     """
-    failures = [one for one in outcomes if one.result.verified and one.score < good and one.feedback.strip()]
-    if len({task_text(one.task.inputs()) for one in failures}) < least:
+    wrong = [one for one in outcomes if one.result.verified and one.score < good and one.feedback.strip()]
+    failures = [*{task_text(one.task.inputs()): one for one in reversed(wrong)}.values()][::-1]  # one for each task
+    if len(failures) < least:
         return ()
     shown = failures[:cases]
     common = _common(outcomes)

@@ -23,6 +23,9 @@ _NAMING = frozenset(("field", "column", "attribute", "property", "key", "by", "s
 _COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _WORDS = 3
 _DEPTH = 12
+_DIGITS = 15
+_EXACT = 10**_DIGITS - 1
+"""Whole numbers up to which floats tell all of them apart; longer ones are compared as they are written."""
 
 Key = str | float
 
@@ -47,7 +50,7 @@ class Slots:
     def __init__(self, task: dspy.Example, execution: Execution | None = None) -> None:
         self._text = " ".join(str(value) for _, value in leaves(task.inputs().toDict()))
         self._folded = _fold(self._text)
-        self._numbers = {float(found.replace(",", "")) for found in _NUMBER.findall(self._text)}
+        self._numbers: set[Key] = {_number(found) for found in _NUMBER.findall(self._text)}
         self._numbers |= {float(n) for n, word in enumerate(_COUNTS, start=2) if _stands(word, self._folded)}
         self._ids = execution.trajectory.ids if execution is not None else ()
         self._origins: dict[Key, list[_Origin]] = {}
@@ -182,7 +185,7 @@ class Slots:
     def _in_text(self, value: Any) -> bool:
         if isinstance(value, str):
             return _stands(value, self._text) if len(value) <= 2 else _stands(_fold(value), self._folded)
-        return float(value) in self._numbers
+        return _key(value) in self._numbers
 
     def _is_word_of_tools(self, name: str, value: str) -> bool:
         """Whether a text names a field, an order or an operator, which belong to the tools and not to a task."""
@@ -239,7 +242,7 @@ class Slots:
         name = compared[1] if compared else "value"
         value: Any = inside.replace("\\'", "'")
         if found[0] == "`":
-            value = float(value.replace(",", "")) if _NUMBER.fullmatch(value) else value.strip('"')
+            value = _number(value) if _NUMBER.fullmatch(value) else value.strip('"')
         written = self.literal(name, value, position)
         return f"{found[0]}{written}{found[0]}" if written != value else found
 
@@ -283,7 +286,15 @@ def _paths(record: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Itera
 
 
 def _key(value: Any) -> Key:
-    return _fold(value) if isinstance(value, str) else float(value)
+    if isinstance(value, str):
+        return _fold(value)
+    return str(value) if isinstance(value, int) and abs(value) > _EXACT else float(value)
+
+
+def _number(written: str) -> Key:
+    """The key of a number as a text has it."""
+    plain = written.replace(",", "")
+    return plain if len(plain.lstrip("-")) > _DIGITS and "." not in plain else float(plain)
 
 
 def _fold(text: str) -> str:

@@ -40,7 +40,7 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
     ...                 avoid="write it in capitals", tools=("find",))
     >>> memory = TrajectoryMemory(Entries().added(lesson))
     >>> print(memory.retrieve("Buy a shirt of size L.", "Shop", ["find"]).text)
-    What went wrong before:
+    Learned from what went wrong before:
     - When a size is given: it was written small; instead write it in capitals.
     """
 

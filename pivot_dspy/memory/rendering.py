@@ -16,7 +16,7 @@ SAID_CAP = 400
 
 REQUIRED = "Also required, though the request may not say it; write each among the requirements, under its id"
 GAPS = '; in place of each "<...>" write what that JMESPath expression over the results already read gives'
-LESSONS = "What went wrong before:"
+LESSONS = "Learned from what went wrong before:"
 NOTES = "What errors of tools meant:"
 
 
@@ -67,7 +67,7 @@ def retrieved(shown: Shown) -> Retrieved:
     gaps = GAPS if any("<" in _json(lesson.requirement) for lesson in shown.required) else ""
     required = _block(f"{REQUIRED}{gaps}:", drafts)
     blocks = [
-        _block(LESSONS, [f"- {said(lesson)}" for lesson in shown.lessons]),
+        _block(LESSONS, [f"- {advice(lesson)}" for lesson in shown.lessons]),
         _block(NOTES, [_note(note) for note in shown.notes]),
         *(text for _, text in shown.examples),
     ]
@@ -84,6 +84,14 @@ def said(lesson: Lesson) -> str:
     trigger = _line(lesson.trigger)
     trigger = trigger[5:] if trigger.lower().startswith("when ") else trigger
     return f"When {trigger}: {_line(lesson.mistake)}; instead {_line(lesson.avoid)}."
+
+
+def advice(lesson: Lesson) -> str:
+    """A lesson as a planner is told it: what to do, and where that does not say of itself where it applies, the rest."""
+    if any(tool in lesson.avoid for tool in lesson.tools):
+        told = _line(lesson.avoid)
+        return f"{told[:1].upper()}{told[1:]}."
+    return said(lesson)
 
 
 def wordings(example: Demonstration) -> Iterator[str]:

@@ -24,6 +24,7 @@ from dspy.lm15 import (
 from dspy.lm15 import Usage as Tokens
 from pydantic import ValidationError
 
+from pivot_dspy._runs import calls_of_run
 from pivot_dspy.budget import Usage
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.offline import rollouts
@@ -57,8 +58,8 @@ class OfflineEngine:
       step by itself, is taken up at that rate too.
     - `systematic`: the share of pairs of a tool with one of its literal arguments, or with a field that its bindings
       compare, at which every plan errs in the same way, whatever the task. A text in the prompt's `lessons` that names
-      both the tool and the argument or field averts it at the rate `heed`: a lesson, a note on a tool, or a step of an
-      example. A requirement in `lessons` under an id L1, L2, ... is written among the requirements at that rate, what
+      both the tool and the argument or field averts it, in the whole plan, at the rate `heed`: a lesson, a note on a
+      tool, or a step of an example. A requirement in `lessons` under an id L1, L2, ... is written among the requirements at that rate, what
       stands in <> evaluated over `known`; where `known` does not tell it, the requirement is left out.
     - `heed`: EVOLVE puts a wrong step right at this rate if the feedback names it: in the blame, by its own line that
       says it failed or did not run, by a requirement that it serves and that is not met, or by what the reference's
@@ -99,10 +100,11 @@ class OfflineEngine:
     should be at the rate `heed`. It never looks at the whole again: `revise` is not asked.
 
     Randomness: at temperature 0 or None the same prompt gives the same answer, in every process. Above 0 it also
-    depends on the call's `rollout_id`: the same calls give the same answers in every process, in any order, and after a
-    restart, as DSPy's cache gives them. Without an id it depends on how many such calls with that prompt the engine has
-    had, so that candidates differ. (DSPy does not tell an engine the id; the callback of `offline_lm` does. An LM that
-    was loaded from JSON has none.)
+    depends on the call's `rollout_id`, and on how many such calls with that prompt and id the engine has had (while
+    `PivotOptimizer` compiles: has had in the same run of the program), so that candidates differ. Where DSPy's cache
+    serves what was asked before, that count is always 0, and the same calls give the same answers in every process, in
+    any order, and after a restart. (DSPy does not tell an engine the id; the callback of `offline_lm` does. An LM that
+    was loaded from JSON has none: there all ids are one.)
 
     Tokens are characters / 4, rounded up, of all the text that was received and of that which was sent: there is no
     tokenizer here. An answer over `max_tokens` is cut off, as a provider does.
@@ -175,13 +177,15 @@ class OfflineEngine:
         if not request.config.temperature:
             return None
         rollout = rollouts.asked()
-        if rollout is not None:
-            return str(rollout - 1)  # ids are counted from 1, samples from 0
-        key = hashlib.sha256(text.encode()).hexdigest()
+        key = hashlib.sha256(f"{rollout}\x1f{text}".encode()).hexdigest()
+        run = calls_of_run()
+        counted = self._seen if run is None else run
         with self._lock:
-            seen = self._seen.get(key, 0)
-            self._seen[key] = seen + 1
-        return str(seen)
+            seen = counted.get(key, 0)
+            counted[key] = seen + 1
+        if rollout is None:
+            return str(seen)
+        return f"{rollout - 1}.{seen}" if seen else str(rollout - 1)  # ids are counted from 1, samples from 0
 
     def dump_state(self) -> dict[str, Any]:
         """The JSON form, references included; counters are not part of it.

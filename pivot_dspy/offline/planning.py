@@ -108,7 +108,7 @@ def _with_habits(
     for name in situations(step, around.ids):
         if not habits.falls(rates.systematic, tool, name):
             continue
-        if not (recalling.warns(told, tool, name) and dice.falls(rates.heed, "lesson", step["id"], name)):
+        if not (recalling.warns(told, tool, name) and dice.falls(rates.heed, "lesson", tool, name)):
             step = habit(step, name, around, habits)
     return step
 

@@ -253,13 +253,12 @@ class Compilation:
             if taught.inputs:
                 labels = {name: value for name, value in example.labels().items() if name not in taught.inputs}
                 example = dspy.Example(**taught.inputs, **labels).with_inputs(*taught.inputs)
-            failed = outcome.verified and outcome.score < self.work.threshold
             trajectory = taught.parent.trajectory
             result: Any = SimpleNamespace(
                 verified=outcome.verified,
                 trajectory=trajectory,
                 requirements=taught.requirements,
-                execution=_again(refiner, example, trajectory) if failed else None,
+                execution=_again(refiner, example, trajectory),
             )
             cases.append(missing.Outcome(example, result, outcome.score, outcome.feedback))
         return cases

@@ -10,6 +10,7 @@ from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError,
 from pydantic import Field
 
 from pivot_dspy._json import plain
+from pivot_dspy._runs import one_run
 from pivot_dspy.calibration import features
 from pivot_dspy.environment.session import Session
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
@@ -148,7 +149,7 @@ class Runner:
         if job.start:
             inputs["trajectory"] = Trajectory.from_json(job.start)
         lm = dspy.settings.lm
-        with dspy.context(lm=lm and sampled(lm, job.seed)):
+        with one_run(), dspy.context(lm=lm and sampled(lm, job.seed)):
             with metered(refiners) as meter:
                 try:
                     said = program(**inputs)

@@ -51,7 +51,7 @@ def run_all(
     *,
     on_done: Callable[[int, Result], Kept],
     max_errors: int | None = None,
-    stop: Callable[[], str] = str,
+    stop: Callable[[], str] = lambda: "",
     num_threads: int | None = None,
     progress: str = "",
 ) -> Ran[Kept]:
@@ -128,8 +128,7 @@ class _Run(Generic[Task, Result, Kept]):
                     self._ask()
         except BaseException:
             self._cancel()
-            while not self.done.empty():
-                self._take(self.done.get())
+            self._save()
             raise
         finally:
             self.bar.close()
@@ -154,6 +153,14 @@ class _Run(Generic[Task, Result, Kept]):
     def _cancel(self) -> None:
         for future in tuple(self.open):
             future.cancel()
+
+    def _save(self) -> None:
+        """Gives `on_done` what is done by now; the error that ended the run is not replaced by another."""
+        while not self.done.empty():
+            try:
+                self._take(self.done.get())
+            except Exception as error:
+                logger.debug("While a run was ended: %s: %s", type(error).__name__, error)
 
     def _take(self, future: Future[Any]) -> None:
         position = self.open.pop(future, None)

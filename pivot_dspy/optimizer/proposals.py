@@ -67,24 +67,32 @@ class Proposal:
 
 
 def contents(base: Proposal, pools: Mapping[str, Pool]) -> Iterator[Proposal]:
-    """What the pools have to add, in several selections; first what all else can be measured against."""
+    """What the pools have to add to the base, in several selections: what is accepted is the base of the next round."""
 
     def added(name: str, chosen: Mapping[str, Iterable[Entry]]) -> Proposal:
         return base.remembering(name, {path: base.entries[path].added(*entries) for path, entries in chosen.items()})
 
-    every = {path: (*pool.required, *pool.lessons(), *pool.notes) for path, pool in pools.items()}
-    frequent = {path: (*pool.required, *pool.lessons(2)) for path, pool in pools.items()}
+    def learned(least: int) -> dict[str, tuple[Entry, ...]]:
+        return {path: (*pool.lessons(least), *(pool.notes if least == 1 else ())) for path, pool in pools.items()}
+
+    required = {path: pool.required for path, pool in pools.items()}
     examples = {path: pool.demonstrations for path, pool in pools.items()}
+    every, frequent = learned(1), learned(2)
+    yield added("missing requirements", required)
     yield added("lessons", every)
-    yield added("frequent lessons", frequent)
-    yield added("lessons and demonstrations", {path: (*every[path], *examples[path]) for path in pools})
+    yield added("lessons learned twice", frequent)
+    yield added("lessons learned three times", learned(3))
     yield added("demonstrations", examples)
-    yield added("missing requirements", {path: pool.required for path, pool in pools.items()})
-    for path, pool in pools.items():
-        for lesson in pool.required if len(pool.required) > 1 else ():
+    yield added("lessons and demonstrations", {path: (*every[path], *examples[path]) for path in pools})
+    yield added("requirements and frequent lessons", {path: (*required[path], *frequent[path]) for path in pools})
+    for path, lessons in required.items():
+        for lesson in lessons if len(lessons) > 1 else ():
             yield added(f"one missing requirement ({lesson.id})", {path: (lesson,)})
-    yield added("merged lessons", {path: (*pool.required, *merged(pool.lessons())) for path, pool in pools.items()})
-    yield added("abstracted demonstrations", {path: (*every[path], *abstracted(examples[path])) for path in pools})
+    for path, pool in pools.items():
+        for lesson in pool.lessons()[:3]:
+            yield added(f"one lesson ({lesson.id})", {path: (lesson,)})
+    yield added("merged lessons", {path: merged(pool.lessons()) for path, pool in pools.items()})
+    yield added("abstracted demonstrations", {path: abstracted(examples[path]) for path in pools})
 
 
 def changes(base: Proposal, student: dspy.Module, thresholds: Mapping[str, float]) -> Iterator[Proposal]:
@@ -107,6 +115,9 @@ def changes(base: Proposal, student: dspy.Module, thresholds: Mapping[str, float
     yield base.remembering("abstracted demonstrations", examples)
     lessons = {path: held.model_copy(update={"lessons": merged(held.lessons)}) for path, held in base.entries.items()}
     yield base.remembering("merged lessons", lessons)
+    for path, value in thresholds.items():
+        if base.settings[path][THRESHOLD] != value:
+            yield base.set(f"{path}: {THRESHOLD}={value:.3g}", path, THRESHOLD, value)
     for path, refiner in refiners_of(student).items():
         told = base.settings[path]
         for name, tunable in tunables(type(refiner)).items():
@@ -117,9 +128,6 @@ def changes(base: Proposal, student: dspy.Module, thresholds: Mapping[str, float
             if getattr(base.entries[path], name, base.entries[path]):
                 yield from (base.set(f"{path}: {setting}={one}", path, setting, one)
                             for one in _near(_CHOICES[name], told[setting]))  # fmt: skip
-    for path, value in thresholds.items():
-        if base.settings[path][THRESHOLD] != value:
-            yield base.set(f"{path}: {THRESHOLD}={value:.3g}", path, THRESHOLD, value)
 
 
 def _weak(entries: Entries, least: float) -> list[str]:

@@ -40,8 +40,8 @@ class Effort(NamedTuple):
 
 
 EFFORTS: dict[str, Effort] = {
-    "light": Effort(seeds=1, generations=1, rounds=3, proposals=5, finalists=2),
-    "medium": Effort(seeds=2, generations=2, rounds=4, proposals=6, finalists=2),
+    "light": Effort(seeds=1, generations=1, rounds=4, proposals=5, finalists=2),
+    "medium": Effort(seeds=2, generations=2, rounds=5, proposals=6, finalists=2),
     "heavy": Effort(seeds=3, generations=3, rounds=6, proposals=8, finalists=3),
 }
 

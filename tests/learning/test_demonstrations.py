@@ -91,7 +91,7 @@ def test_words_of_the_tools_stay():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.one_of(IDS, NAMES, st.integers(2, 10**6)), min_size=1, max_size=4, unique_by=str))
+@given(st.lists(st.one_of(IDS, NAMES, st.integers(2, 10**400)), min_size=1, max_size=4, unique_by=str))
 def test_a_value_has_one_slot_wherever_it_stands(values):
     slots = Slots(task(f"Take {' and '.join(map(str, values))}."))
     first = [slots.literal("item", value, 0) for value in values]

@@ -79,3 +79,11 @@ def test_the_quickstart_tells_its_story() -> None:
     told = text_of(stored(ROOT / "notebooks" / "01_quickstart.ipynb"))
     for said in ("gradient  step o", "verified", "Blame: step o", "reused", "(0, ['f1', 'm1', 's1'])", "refined"):
         assert said in told
+
+
+def test_compiling_tells_its_story() -> None:
+    told = text_of(stored(ROOT / "notebooks" / "02_compile.ipynb"))
+    rows = {name: told.partition(f"\n{name} ")[2].split() for name in ("plain", "compiled", "loaded")}
+    plain, compiled, loaded = (float(row[row.index("score") + 1]) for row in rows.values())
+    assert plain < compiled == loaded
+    assert '["organic", "==", true]' in told and "Learned from what went wrong before:" in told and "Brier score" in told

@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import ConfigurationError, Pivot
@@ -35,6 +35,7 @@ def cases(levels: list[int]) -> list[Case]:
     return made
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from([1, 2, 3]), min_size=3, max_size=70), st.integers(0, 5), st.data())
 def test_parts_are_disjoint_and_have_the_levels_in_their_shares(
     levels: list[int], seed: int, data: st.DataObject

@@ -11,10 +11,11 @@ import pytest
 from dspy.utils.callback import BaseCallback
 
 from programs import compile_shopping
+from programs.compilation.split import split
 from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import load_cases
 
-SMALL = ("--train", "4", "--val", "3", "--test", "2", "--slip", "0.1")
+SMALL = ("--train", "3", "--val", "2", "--test", "2", "--slip", "0.1")
 
 
 def run(tmp_path: Path, *options: str, code: int = 0) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def run(tmp_path: Path, *options: str, code: int = 0) -> dict[str, Any]:
     return record
 
 
-class Prompts(BaseCallback):
+class Prompts(BaseCallback):  # type: ignore[misc]
     """Every prompt, as text."""
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ def test_before_and_after_and_again(tmp_path: Path, capsys: pytest.CaptureFixtur
     saved = tmp_path / "refiner.json"
     record = run(tmp_path, "--save", str(saved))
     ids = record["split"]
-    assert [len(ids[name]) for name in ("train", "val", "test")] == [4, 3, 2]
+    assert [len(ids[name]) for name in ("train", "val", "test")] == [3, 2, 2]
     assert not {*ids["train"], *ids["val"]} & {*ids["test"]}
     for name in ("before", "after", "random"):
         assert [row["id"] for row in record[name]["tasks"]] == ids["test"]
@@ -58,8 +59,8 @@ def test_before_and_after_and_again(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_no_gold_and_no_test_task_is_learned(tmp_path: Path) -> None:
     """Marks in the golds of training tasks and in the stores of test tasks are looked for everywhere."""
     folder = tmp_path / "store"
-    generate(folder, seed=0, tasks=9)
-    parts = compile_shopping.split(load_cases(folder), 4, 3, 2, 0)
+    generate(folder, seed=0, tasks=7)
+    parts = split(load_cases(folder), 3, 2, 2, 0)
     tested = {case.id for case in parts.test}
     for case in load_cases(folder):
         place = folder / f"database_level{case.level}" / f"case_{case.number}"
@@ -110,4 +111,4 @@ def test_bad_options(options: tuple[str, ...], told: str, capsys: pytest.Capture
 def test_more_tasks_than_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generate(tmp_path, tasks=6)
     assert compile_shopping.main([*SMALL, "--data", str(tmp_path)]) == 2
-    assert "need 9 tasks, and there are 6" in capsys.readouterr().err
+    assert "need 7 tasks, and there are 6" in capsys.readouterr().err

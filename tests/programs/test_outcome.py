@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import Pivot
@@ -49,6 +49,7 @@ def test_the_expected_cart_scores_one(shops: list[tuple[Case, Gold]]) -> None:
         assert scored(case, gold, cart(gold.products, gold.coupons)) == (1.0, "The cart is the expected one.")
 
 
+@settings(deadline=None, max_examples=50)
 @given(data=st.data())
 def test_the_score_is_the_strict_one_and_nothing_expected_is_named(
     shops: list[tuple[Case, Gold]], data: st.DataObject

@@ -1,0 +1,56 @@
+"""What memories are made of: counts, merged lessons, abstracted examples, and trajectories joined across tasks."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pivot_dspy import Demonstration, Entries, Lesson, Step, Trajectory
+from pivot_dspy.optimizer.crossing import Tried, crossed
+from pivot_dspy.optimizer.outcomes import Taught
+from pivot_dspy.optimizer.pool import abstracted, merged, recounted
+from pivot_dspy.recombination import Grade, Parent
+
+
+def lesson(avoid: str, tool: str = "find") -> Lesson:
+    return Lesson(environment="Shop", trigger="a size is given", mistake="it was wrong", avoid=avoid, tools=(tool,))
+
+
+def example(**args: object) -> Demonstration:
+    steps = ({"id": "a", "tool": "find", "args": args}, {"id": "b", "tool": "add", "args": {"id": "$a.ids[0]"}})
+    return Demonstration(environment="Shop", task="Buy it.", steps=steps)
+
+
+@given(runs=st.lists(st.tuples(st.sets(st.sampled_from("xyz")), st.booleans()), max_size=8))
+def test_each_run_counts_once_for_what_it_was_told(runs: list[tuple[set[str], bool]]) -> None:
+    made = {name: lesson(name).model_copy(update={"id": name, "retrieved": 2, "helped": 1}) for name in "xy"}
+    before = Entries(lessons=tuple(made.values()))
+    after = recounted(before, before, [(frozenset(ids), helped) for ids, helped in runs])
+    for one in after.lessons:
+        assert one.retrieved == 2 + sum(one.id in ids for ids, _ in runs)
+        assert one.helped == 1 + sum(one.id in ids and helped for ids, helped in runs)
+
+
+def test_lessons_that_say_much_the_same_of_one_tool_are_merged() -> None:
+    said = [lesson("write the size in capitals"), lesson("write the size in capitals always"), lesson("ask for red")]
+    assert merged(said) == (said[0], said[2])
+    assert len(merged([said[0], lesson("write the size in capitals", tool="add")])) == 2
+
+
+def test_examples_of_one_outline_become_one_with_slots() -> None:
+    (one,) = abstracted([example(size="L", color="red"), example(size="M", color="red")])
+    assert one.steps[0]["args"] == {"size": "<size>", "color": "red"} and one.steps[1] == example().steps[1]
+    assert len(abstracted([example(size="L"), example(color="red"), example(size="$a.x")])) == 3
+
+
+def tried(task: str, grades: dict[str, Grade], **args: str) -> Tried:
+    steps = (Step(id="a", tool="find", args=args), Step(id="b", tool="add", args={"id": "$a.ids[0]"}))
+    return Tried(task, Taught(parent=Parent(trajectory=Trajectory(steps=steps), grades=grades)))
+
+
+def test_a_failed_task_begins_anew_with_what_was_right_for_the_most_similar_one() -> None:
+    failed = tried("buy a red cap", {"a": Grade.BLAMED, "b": Grade.UNTRIED}, colour="red")
+    near, far = tried("buy a blue cap", {}, color="blue"), tried("cancel the order", {}, order="7")
+    (child,) = crossed(failed, [far, near])
+    assert child.steps[0].args == {"color": "blue"} and child.operator == "crossover"
+    assert crossed(failed, []) == [] and crossed(tried("buy a red cap", {}, color="red"), [near]) == []
