@@ -87,7 +87,7 @@ def said(lesson: Lesson) -> str:
 
 
 def advice(lesson: Lesson) -> str:
-    """A lesson as a planner is told it: what to do, and where that does not say of itself where it applies, the rest."""
+    """A lesson as a planner is told it: what to do, with the rest where that alone does not say where it applies."""
     if any(tool in lesson.avoid for tool in lesson.tools):
         told = _line(lesson.avoid)
         return f"{told[:1].upper()}{told[1:]}."

@@ -59,8 +59,9 @@ class OfflineEngine:
     - `systematic`: the share of pairs of a tool with one of its literal arguments, or with a field that its bindings
       compare, at which every plan errs in the same way, whatever the task. A text in the prompt's `lessons` that names
       both the tool and the argument or field averts it, in the whole plan, at the rate `heed`: a lesson, a note on a
-      tool, or a step of an example. A requirement in `lessons` under an id L1, L2, ... is written among the requirements at that rate, what
-      stands in <> evaluated over `known`; where `known` does not tell it, the requirement is left out.
+      tool, or a step of an example. A requirement in `lessons` under an id L1, L2, ... is written among the
+      requirements at that rate, what stands in <> evaluated over `known`; where `known` does not tell it, the
+      requirement is left out.
     - `heed`: EVOLVE puts a wrong step right at this rate if the feedback names it: in the blame, by its own line that
       says it failed or did not run, by a requirement that it serves and that is not met, or by what the reference's
       `revise` concludes. Otherwise the step stays as it is. A step that was left out is put back likewise, where the

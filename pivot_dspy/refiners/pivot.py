@@ -61,9 +61,9 @@ class Pivot(Refiner):
         environment: EnvironmentLike | None = None,
         *,
         candidates: int = 1,
-        max_iters: int = 8,
+        max_iters: int = 16,
         patience: int = 3,
-        restarts: int = 2,
+        restarts: int = 4,
         audit: Literal["never", "stuck", "always"] = "stuck",
         **shared: Any,
     ) -> None:
