@@ -26,6 +26,7 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.optimizer.parallel import Ran, run_all
 from pivot_dspy.optimizer.parcels import Parcels, run_there
 from tests.habits.tasks import DAYS, VARIED, examples, pivot, request, simulated
+from tests.optimizer.compiling import TRAIN, VAL, compiled, told
 from tests.optimizer.processes import CONTEXT, METHOD
 
 
@@ -90,6 +91,12 @@ def test_threads_processes_and_dask_give_the_same(elsewhere: Executor) -> None:
     threads = refined(None)
     assert refined(elsewhere) == threads
     assert not threads.errors and len({str(result["events"]) for result in threads.results if result}) > 2
+
+
+def test_compiling_elsewhere_gives_the_same_as_in_threads(elsewhere: Executor) -> None:
+    few = {"trainset": TRAIN[:2], "valset": VAL[:2], "max_tasks": 12}
+    threads = told(compiled(lm=simulated(**VARIED), **few))
+    assert told(compiled(lm=simulated(**VARIED), executor=elsewhere, **few)) == threads
 
 
 def test_what_a_process_asked_the_model_is_cached_for_all(elsewhere: Executor, disk_cache: None) -> None:
