@@ -1,5 +1,6 @@
 """PIVOT for DSPy: plan, inspect, evolve and verify an agent's trajectory before it becomes real."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pivot_dspy.acceptance import Acceptance, NonDecreasing, StrictImprovement, WithMargin
@@ -23,25 +24,25 @@ from pivot_dspy.memory import Demonstration, Entries, Lesson, ToolNote, Trajecto
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Refiner
-from pivot_dspy.refiners.best_of_n import BestOfN
-from pivot_dspy.refiners.confidence_gate import ConfidenceGate
-from pivot_dspy.refiners.dspy_refine import DspyRefine
-from pivot_dspy.refiners.majority_of_n import MajorityOfN
 from pivot_dspy.refiners.pivot import Pivot
-from pivot_dspy.refiners.plan_execute import PlanExecute
-from pivot_dspy.refiners.react import ReAct
-from pivot_dspy.refiners.reflexion import Reflexion
 from pivot_dspy.refiners.result import Refined
-from pivot_dspy.refiners.reward_rising import RewardRising
-from pivot_dspy.refiners.self_evolution import SelfEvolution
-from pivot_dspy.refiners.self_refine import SelfRefine
-from pivot_dspy.refiners.tree_search import TreeSearch
 from pivot_dspy.requirements import Amendment, Finding, Requirement, Requirements
-from pivot_dspy.synthesize import synthesize
 from pivot_dspy.trajectory import Discrepancy, Execution, Observation, Step, Trajectory
 
 if TYPE_CHECKING:
     from pivot_dspy.optimizer.optimizer import PivotOptimizer
+    from pivot_dspy.refiners.best_of_n import BestOfN
+    from pivot_dspy.refiners.confidence_gate import ConfidenceGate
+    from pivot_dspy.refiners.dspy_refine import DspyRefine
+    from pivot_dspy.refiners.majority_of_n import MajorityOfN
+    from pivot_dspy.refiners.plan_execute import PlanExecute
+    from pivot_dspy.refiners.react import ReAct
+    from pivot_dspy.refiners.reflexion import Reflexion
+    from pivot_dspy.refiners.reward_rising import RewardRising
+    from pivot_dspy.refiners.self_evolution import SelfEvolution
+    from pivot_dspy.refiners.self_refine import SelfRefine
+    from pivot_dspy.refiners.tree_search import TreeSearch
+    from pivot_dspy.synthesis import synthesize
 
 __version__ = "0.1.0"
 
@@ -108,10 +109,32 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """The optimizer, imported when it is first asked for: programs that only run refiners need not load it."""
-    if name == "PivotOptimizer":
-        from pivot_dspy.optimizer.optimizer import PivotOptimizer
+_LATER = {
+    "BestOfN": "refiners.best_of_n",
+    "ConfidenceGate": "refiners.confidence_gate",
+    "DspyRefine": "refiners.dspy_refine",
+    "MajorityOfN": "refiners.majority_of_n",
+    "PivotOptimizer": "optimizer.optimizer",
+    "PlanExecute": "refiners.plan_execute",
+    "ReAct": "refiners.react",
+    "Reflexion": "refiners.reflexion",
+    "RewardRising": "refiners.reward_rising",
+    "SelfEvolution": "refiners.self_evolution",
+    "SelfRefine": "refiners.self_refine",
+    "synthesize": "synthesis",
+    "TreeSearch": "refiners.tree_search",
+}
+"""Names that are imported when they are first asked for, with their modules: a program that runs nothing but Pivot need
+not load its rivals and the optimizer."""
 
-        return PivotOptimizer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

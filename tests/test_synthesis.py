@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pivot_dspy import Budget, ConfigurationError, Pivot, ReAct, synthesize, trajectory_metric
 from pivot_dspy.offline import Reference, offline_lm
-from pivot_dspy.synthesize import Coverage, Synthesis
+from pivot_dspy.synthesis import Coverage, Synthesis
 from tests.offline.rooms import DAY, REQUEST, REQUIREMENTS, STEPS, Book, Rooms, reference
 from tests.scripted import GARBAGE, Calls, Prompt, Scripted, Store, plan, scripted, step, submit
 
@@ -107,7 +107,7 @@ def test_it_ends_when_the_budget_is_spent() -> None:
     assert engine.count() == 1 and synthesis.report.left == 3
     synthesis, engine = made([*PLANS][:6], budget=Budget(lm_calls=3), num_threads=1)
     assert synthesis.report.stopped == "budget spent: lm_calls: 3 of 3"
-    assert engine.count() <= 4 and synthesis.report.left >= 3  # one goal may have been begun
+    assert synthesis.report.left >= 3 and engine.count("propose") == 1  # the goal that was begun is finished
     calls = Calls()
     synthesis, engine = made(
         NEW, budget=Budget(tool_calls=2), refiner=Pivot("request -> answer", lambda: Store(calls), timeout=None)
