@@ -82,11 +82,11 @@ def run_all(
             "client.get_executor()"
         )
     if executor is not None:
-        return _Run(executor, tasks, function, on_done, max_errors, stop, progress).run()
+        return _Run(executor, len(tasks), tasks, function, on_done, max_errors, stop, progress).run()
     workers = max(1, min(num_threads or dspy.settings.num_threads, len(tasks)))
     threads = ThreadPoolExecutor(workers, thread_name_prefix="pivot")
     try:
-        return _Run(threads, tasks, function, on_done, max_errors, stop, progress).run()
+        return _Run(threads, workers, tasks, function, on_done, max_errors, stop, progress).run()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
 
@@ -95,6 +95,7 @@ class _Run(Generic[Task, Result, Kept]):
     def __init__(
         self,
         executor: Executor,
+        window: int,
         tasks: Sequence[Task],
         function: Callable[[Task], Result],
         on_done: Callable[[int, Result], Kept],
@@ -103,8 +104,10 @@ class _Run(Generic[Task, Result, Kept]):
         progress: str,
     ) -> None:
         self.executor = executor
-        self.tasks = tasks
+        self.window = window  # tasks at once with the executor: no more of its own threads begin than are asked for
+        self.waiting = iter(enumerate(tasks))
         self.function = function
+        self.parcels = None if isinstance(executor, ThreadPoolExecutor) else Parcels(function)
         self.on_done = on_done
         self.max_errors = dspy.settings.max_errors if max_errors is None else max_errors
         self.stop = stop
@@ -125,7 +128,7 @@ class _Run(Generic[Task, Result, Kept]):
                     continue
                 self._take(future)
                 if not self.stopped:
-                    self._ask()
+                    self._submit()
         except BaseException:
             self._cancel()
             self._save()
@@ -136,12 +139,14 @@ class _Run(Generic[Task, Result, Kept]):
 
     def _submit(self) -> None:
         self._ask()
-        parcels = None if isinstance(self.executor, ThreadPoolExecutor) else Parcels(self.function)
-        for position, task in enumerate(self.tasks if not self.stopped else ()):
-            if parcels is None:
+        while not self.stopped and len(self.open) < self.window:
+            position, task = next(self.waiting, (-1, None))
+            if position < 0:
+                return
+            if self.parcels is None:
                 future = self.executor.submit(copy_context().run, run_here, self.function, task)
             else:
-                future = self.executor.submit(run_there, *parcels.arguments(position, task))
+                future = self.executor.submit(run_there, *self.parcels.arguments(position, task))
             self.open[future] = position
             future.add_done_callback(self.done.put)
 
