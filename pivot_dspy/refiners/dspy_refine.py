@@ -12,16 +12,15 @@ from pivot_dspy.environment.source import EnvironmentLike
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.history import Event
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.best_of_n import BestOfN
 from pivot_dspy.refiners.episode import Candidate, Episode
 from pivot_dspy.refiners.rollouts import Rollouts, refine_of
-from pivot_dspy.refiners.tunable import Tunable
 from pivot_dspy.trajectory import Trajectory
 
 _HINT = "hint_"
 
 
-class DspyRefine(Attempts):
+class DspyRefine(BestOfN):
     """Up to `N` whole plans, each sampled anew and run, with advice from the last run in the prompt of the next plan.
 
     Source: `dspy.Refine`, which does the work: it copies the planner for each attempt, samples it at temperature 1
@@ -52,29 +51,12 @@ class DspyRefine(Attempts):
     5
     """
 
-    N = Tunable(1, 2, 3, 5)
-
     def __init__(
-        self,
-        signature: str | type[dspy.Signature],
-        environment: EnvironmentLike | None = None,
-        *,
-        N: int = 3,
-        threshold: float = 1.0,
-        fail_count: int | None = None,
-        **shared: Any,
+        self, signature: str | type[dspy.Signature], environment: EnvironmentLike | None = None, **options: Any
     ) -> None:
-        if N < 1 or not 0 <= threshold <= 1 or (fail_count is not None and fail_count < 0):
-            raise ConfigurationError(
-                f"N is at least 1, threshold lies in [0, 1] and fail_count is at least 0; got {N}, {threshold} and "
-                f"{fail_count}"
-            )
-        super().__init__(signature, environment, **shared)
+        super().__init__(signature, environment, **options)
         if _HINT in self.signature.input_fields:
             raise ConfigurationError(f"the signature's field {_HINT!r} has the name of dspy.Refine's hint; rename it")
-        self.N = N
-        self.threshold = threshold
-        self.fail_count = N if fail_count is None else fail_count
 
     def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
         _refuse_settings(self.plan.predict.lm or dspy.settings.lm, dspy.settings.adapter or dspy.ChatAdapter())

@@ -12,7 +12,7 @@ import dspy
 
 from tests.habits.tasks import simulated
 from tests.optimizer.compiling import HABITS, compiled, told
-from tests.optimizer.processes import CONTEXT
+from tests.optimizer.processes import start
 from tests.optimizer.test_resume import Count, stored
 
 KILLS = 10
@@ -32,23 +32,15 @@ def ends(folder: Path) -> tuple[Any, int]:
     return end["told"], end["made"]
 
 
-def start(folder: Path) -> tuple[Any, Any]:
-    folder.mkdir(exist_ok=True)
-    begun = CONTEXT.RawValue("i", 0)
-    process = CONTEXT.Process(target=compile_in, args=(folder, begun))
-    process.start()
-    return process, begun
-
-
 def test_ten_kills_change_nothing_and_cost_nothing(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
-    start(whole)[0].join()
+    start(compile_in, whole)[0].join()
     expected, calls = ends(whole)
     assert calls == stored(whole) > 30
     rng = random.Random(11)
     folder = tmp_path / "killed"
     for kill in range(1, KILLS + 1):
-        process, begun = start(folder)
+        process, begun = start(compile_in, folder)
         later = rng.randint(1, 1 + calls // KILLS)  # what the cache answers is counted too
         while process.is_alive() and begun.value < later and stored(folder) < calls * kill // (KILLS + 1):
             time.sleep(0.002)
@@ -58,5 +50,5 @@ def test_ten_kills_change_nothing_and_cost_nothing(tmp_path: Path) -> None:
         assert process.exitcode != 0 and not (folder / "end.json").exists()
     before = stored(folder)
     assert 0 < before < calls
-    start(folder)[0].join()
+    start(compile_in, folder)[0].join()
     assert ends(folder) == (expected, calls - before) and stored(folder) == calls

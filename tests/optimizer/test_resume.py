@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from functools import partial
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from pivot_dspy import Pivot
 from pivot_dspy.journal import Journal
 from pivot_dspy.optimizer.parallel import run_all
 from tests.habits.tasks import VARIED, examples, pivot, simulated
-from tests.optimizer.processes import CONTEXT
+from tests.optimizer.processes import start
 
 THREADS = 4
 
@@ -69,23 +68,16 @@ def ends(folder: Path) -> tuple[dict[str, Any], int]:
     return dict(sorted(journal.items("task"))), last["made"]
 
 
-def start(folder: Path) -> tuple[BaseProcess, Any]:
-    begun = CONTEXT.RawValue("i", 0)
-    process = CONTEXT.Process(target=run, args=(folder, begun))
-    process.start()
-    return process, begun
-
-
 def test_killed_again_and_again_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
-    start(whole)[0].join()
+    start(run, whole)[0].join()
     expected, calls = ends(whole)
     assert len(expected) == len(examples()) and calls == stored(whole) > 20
     rng = random.Random(7)
     killed = tmp_path / "killed"
     finished = [0]
     while len(finished) <= 4:
-        process, begun = start(killed)
+        process, begun = start(run, killed)
         later = finished[-1] + rng.randint(0, 8)  # the cache answers those that had finished
         while process.is_alive() and begun.value < later:
             time.sleep(0.001)
@@ -98,5 +90,5 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(tmp_path: Path) ->
         else:
             finished.append(stored(killed))
             assert finished[-1] >= finished[-2]
-    start(killed)[0].join()
+    start(run, killed)[0].join()
     assert ends(killed) == (expected, calls - finished[-1]) and stored(killed) == calls
