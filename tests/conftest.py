@@ -1,4 +1,4 @@
-"""What all tests share: texts to compare with."""
+"""What all tests share: texts to compare with, and that no test is timed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # a loaded machine is no failure
+settings.load_profile("untimed")
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 

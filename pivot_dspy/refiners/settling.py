@@ -124,7 +124,7 @@ class Settling(Account):
 
     def affords_rewrite(self) -> bool:
         """Whether what is left of the budget pays for the part of a rewrite's prompt that is always there."""
-        if self.budget.tokens is None or self.spent():
+        if self.spent() or self.budget.tokens is None:
             return self.exhausted is None
         least = self._least(self.phases.evolve, self.catalogue.known)
         used = self.ledger.usage.total_tokens

@@ -8,7 +8,7 @@ import pytest
 from pivot_dspy import Budget, Pivot
 from pivot_dspy.errors import ConfigurationError
 from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG, run
-from tests.scripted import Calls, Store, plan, rewrite, scripted, step
+from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
 
 
 def test_a_budget_that_is_spent_gives_the_best_so_far():
@@ -60,3 +60,15 @@ def test_a_rewrite_that_the_rest_does_not_pay_for_is_not_begun():
     assert engine.count("evolve") == 0 and not result.verified
     assert result.ledger.usage.total_tokens == planned
     assert "and a rewrite takes more than" in result.exhausted
+
+
+def test_what_localising_has_spent_leaves_nothing_for_a_rewrite():
+    """Without a limit of tokens, too: the call that named the cause was the last that the budget paid for."""
+    steps = [step("a", "add", product_id="p9"), submit(answer="done")]
+    here = {"diagnosis": "p9 is no product.", "step": "a", "correction": "Add p2."}
+    result, engine, _ = run(
+        plan=plan(steps, [LARGE]), evolve=rewrite([{"keep": ["a", "submit"]}]), localise=here,
+        pivot={"budget": Budget(lm_calls=3)},
+    )  # fmt: skip
+    assert [prompt.phase for prompt in engine.prompts] == ["plan", "evolve", "localise"]
+    assert result.exhausted == "lm_calls: 3 of 3" and not result.verified
