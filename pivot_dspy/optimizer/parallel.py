@@ -165,7 +165,7 @@ class _Run(Generic[Task, Result, Kept]):
             try:
                 self._take(self.done.get())
             except Exception as error:
-                logger.debug("While a run was ended: %s: %s", type(error).__name__, error)
+                logger.warning("A result was lost while the run was ended: %s: %s", type(error).__name__, error)
 
     def _take(self, future: Future[Any]) -> None:
         position = self.open.pop(future, None)

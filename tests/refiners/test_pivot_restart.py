@@ -59,9 +59,8 @@ def test_a_verdict_that_the_model_does_not_share_is_asked_for_again_and_the_majo
         plan=plan(RIGHT, [NICE]), evolve=UNCHANGED, judge=[verdict(False), verdict(True), verdict(True)]
     )
     assert result.verified and phases(engine) == ["plan", "judge", "evolve", "judge", "judge"]
-    assert [prompt.temperature for prompt in engine.prompts if prompt.phase == "judge"] == [0.0, 1.0, 1.0] or (
-        engine.prompts[1].temperature in (None, 0.0)
-    )
+    asked = [prompt.temperature for prompt in engine.prompts if prompt.phase == "judge"]
+    assert not asked[0] and asked[1:] == [1.0, 1.0]  # the first as the model is set, the others sampled
 
 
 def test_a_verdict_that_is_confirmed_stands():
