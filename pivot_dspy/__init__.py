@@ -20,7 +20,7 @@ from pivot_dspy.errors import (
 from pivot_dspy.gradient import Gradient, Suspect
 from pivot_dspy.history import Event
 from pivot_dspy.loss import Loss, Weights
-from pivot_dspy.memory import Demonstration, Entries, Lesson, ToolNote, TrajectoryMemory
+from pivot_dspy.memory import Demonstration, Entries, Fix, Lesson, ToolNote, TrajectoryMemory
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Refiner
@@ -65,6 +65,7 @@ __all__ = [
     "Event",
     "Execution",
     "Finding",
+    "Fix",
     "Gradient",
     "Ledger",
     "LedgerReport",

@@ -11,7 +11,7 @@ from pivot_dspy.trajectory import Execution, Frozen, Trajectory
 
 EventKind = Literal[
     "plan", "settle", "amend", "inspect", "judge", "gradient", "evolve", "critique", "rewrite", "reflect", "compose",
-    "gate", "elect", "accept", "reject", "verify", "failure", "stop", "commit",
+    "fix", "gate", "elect", "accept", "reject", "verify", "failure", "stop", "commit",
 ]
 
 

@@ -1,7 +1,8 @@
 """Compiles a refiner on shopping tasks of DeepPlanning (arXiv 2601.18137) and tests it on tasks it never trained on.
 
 `python -m programs.compile_shopping` needs no key, no network and no data: it generates a store, and the offline model
-plans, a simulated learner that errs in the same ways on every task (`--systematic`) until its prompt warns it.
+plans, a simulated learner that errs in the same ways on every task (`--systematic`) until its prompt warns it, or what
+it writes is mended by what was learned; `--slip` adds errors that teach nothing, since they come at random.
 `--data DIR` (or `--data hub`) takes the published tasks, `--lm NAME` any model that DSPy reaches. The tests are run
 before and after, with the memory filled at random instead, and once more in a fresh process from the saved file.
 """
@@ -220,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-policy", action="store_true", help="do not tell that the buyer's profile binds: it has to be learned")
     add("--seed", type=int, default=0, help="of the split, the offline model, the optimizer and generated tasks")
     add("--threads", type=positive, default=2, help="tasks at a time")
-    add("--slip", type=float, default=0.2, help="offline model: slips per planned step (default: 0.2)")
+    add("--slip", type=float, default=0.0, help="offline model: random slips per planned step (default: 0)")
     add("--systematic", type=float, default=0.3, metavar="RATE", help="offline model: share of arguments and fields "
         "that it gets wrong in the same way in every plan (default: 0.3)")  # fmt: skip
     add("--heed", type=float, default=0.85, help="offline model: how often it goes by what it is told (default: 0.85)")

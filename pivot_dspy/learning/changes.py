@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from pivot_dspy import bindings
 from pivot_dspy.blame import reading
 from pivot_dspy.blame.facts import Fact
+from pivot_dspy.memory.fixes import STYLES, Fix, Style
 from pivot_dspy.trajectory import Step
 
 Kind = Literal[
@@ -18,6 +19,15 @@ Kind = Literal[
 
 _NAME = re.compile(r"\w+(?:\.\w+)*")
 _ALIKE = 0.6
+_CASES: tuple[tuple[str, Style], ...] = (("in lower case", "lower"), ("in capitals", "upper"), ("capitalised", "title"))
+
+
+class How(NamedTuple):
+    """How a value was wrong, how to write it right, and the style of writing that would have done it."""
+
+    wrong: str
+    right: str
+    style: Style | None = None
 
 
 class Change(NamedTuple):
@@ -27,6 +37,7 @@ class Change(NamedTuple):
         place: the argument or field that it is about; empty where the whole step is meant.
         mistake: what the step did; `avoid` what to do instead. Both without values of the task.
         wrong: the names of fields or tools that it tells not to use.
+        fix: the same in a form that is applied to a step, where there is one.
         position: of the step in the trajectory as it is now.
     """
 
@@ -36,6 +47,7 @@ class Change(NamedTuple):
     mistake: str
     avoid: str
     wrong: tuple[str, ...] = ()
+    fix: Fix | None = None
     position: int = 0
 
     @property
@@ -106,8 +118,9 @@ def _of_arguments(before: Step, after: Step, ids: Collection[str]) -> Iterator[C
             elif not was and not now:
                 how = _how(before.args[name], after.args[name])
                 if how is not None:
-                    said = f"the argument {name} of {tool} was {how[0]}"
-                    yield Change("value", tool, name, said, f"write the argument {name} of {tool} {how[1]}")
+                    said = f"the argument {name} of {tool} was {how.wrong}"
+                    fix = Fix(tool=tool, kind=how.style, place=name) if how.style else None
+                    yield Change("value", tool, name, said, f"write the argument {name} of {tool} {how.right}", fix=fix)
 
 
 def _of_expressions(before: Step, after: Step, ids: Collection[str], tools: Mapping[str, str]) -> Iterator[Change]:
@@ -130,7 +143,8 @@ def _of_expressions(before: Step, after: Step, ids: Collection[str], tools: Mapp
         elif wrong is not None and _NAME.fullmatch(wrong) and wrong not in given:
             said = f"a binding of {tool} used the field {wrong}"
             avoid = f"in bindings of {tool} the field is {right}, not {wrong}"
-            yield Change("field", tool, right, said, avoid, (wrong,))
+            fix = Fix(tool=tool, kind="field", place=right, wrong=wrong)
+            yield Change("field", tool, right, said, avoid, (wrong,), fix)
         else:
             said = f"a binding of {tool} did not look at the field {right}"
             yield Change("condition", tool, right, said, f"in bindings of {tool} compare the field {right} too")
@@ -162,8 +176,8 @@ def _of_facts(tool: str, was: tuple[Fact, ...], now: tuple[Fact, ...], given: Co
             avoid = f"in {tool} mind whether {name} is asked for as {fact.op} or {old[0].op}"
             yield Change("condition", tool, name, said, avoid)
         elif (how := _how(old[0].written, fact.written)) is not None:
-            said = f"a binding of {tool} compared {name} with a value that was {how[0]}"
-            yield Change("condition", tool, name, said, f"in bindings of {tool} write the value of {name} {how[1]}")
+            said = f"a binding of {tool} compared {name} with a value that was {how.wrong}"
+            yield Change("condition", tool, name, said, f"in bindings of {tool} write the value of {name} {how.right}")
 
 
 def _names(said: reading.Said) -> list[str]:
@@ -180,37 +194,33 @@ def _bound(value: Any, ids: Collection[str]) -> bool:
     return any(bindings.references(text) and bindings.is_binding(text, ids) for text in bindings.strings(value))
 
 
-def _how(before: Any, after: Any) -> tuple[str, str] | None:
+def _how(before: Any, after: Any) -> How | None:
     """How a value was wrong, and how to write it; None where nothing general can be said."""
     if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
         if len(before) != len(after):
-            more = len(before) < len(after)
-            return ("not all that was asked for", "in full") if more else ("more than was asked for", "without more")
+            if len(before) < len(after):
+                return How("not all that was asked for", "in full")
+            return How("more than was asked for", "without more")
         found = [_how(was, now) for was, now in zip(before, after, strict=True) if was != now]
         return found[0] if found else None
     if isinstance(before, (list, tuple)) != isinstance(after, (list, tuple)):
         wanted = "a list" if isinstance(after, (list, tuple)) else "a single value, not a list"
-        return f"not {wanted}", f"as {wanted}"
+        return How(f"not {wanted}", f"as {wanted}")
     if isinstance(before, bool) or isinstance(after, bool):
-        return ("the opposite of what was wanted", "the other way round") if isinstance(before, bool) else None
+        return How("the opposite of what was wanted", "the other way round") if isinstance(before, bool) else None
     if isinstance(before, (int, float)) and isinstance(after, (int, float)):
         if before and after and max(before / after, after / before) in (10, 100, 1000):
-            return f"{'too large' if before > after else 'too small'} by a factor", "with its digits as they are given"
-        return "another number than was asked for", "with the number exactly as it is given"
+            size = "large" if before > after else "small"
+            return How(f"too {size} by a factor", "with its digits as they are given")
+        return How("another number than was asked for", "with the number exactly as it is given")
     if not isinstance(before, str) or not isinstance(after, str):
         wanted = "a text" if isinstance(after, str) else "a number"
-        return f"not {wanted}", f"as {wanted}"
+        return How(f"not {wanted}", f"as {wanted}")
     if before.strip() == after.strip():
-        return "padded with spaces", "without spaces around it"
+        return How("padded with spaces", "without spaces around it", "strip" if after == before.strip() else None)
     if before.casefold() == after.casefold():
-        return "in the wrong case", f"{_case(after)}, exactly as the tool has it"
+        name, style = next((one for one in _CASES if after == STYLES[one[1]](after)), ("in its own case", None))
+        return How("in the wrong case", f"{name}, exactly as the tool has it", style)
     if difflib.SequenceMatcher(None, before, after).ratio() > _ALIKE:
-        return "misspelt", "letter by letter as it is given"
-    return "another than was asked for", "exactly as it is asked for"
-
-
-def _case(text: str) -> str:
-    for name, style in (("in lower case", text.lower()), ("in capitals", text.upper()), ("capitalised", text.title())):
-        if text == style:
-            return name
-    return "in its own case"
+        return How("misspelt", "letter by letter as it is given")
+    return How("another than was asked for", "exactly as it is asked for")

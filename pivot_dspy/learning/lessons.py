@@ -44,7 +44,7 @@ def lessons_of(
                 found.append(
                     Lesson(
                         environment=environment, trigger=change.trigger, mistake=change.mistake, avoid=change.avoid,
-                        tools=(change.tool,), by="rule",
+                        tools=(change.tool,), fix=change.fix, by="rule",
                     )  # fmt: skip
                 )
     if asked and learn is not None:

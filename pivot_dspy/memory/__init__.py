@@ -1,5 +1,6 @@
 """What a refiner has learned from earlier tasks: example trajectories, lessons, notes on tools; and its retrieval."""
 
+from pivot_dspy.memory.fixes import Fix, fixed
 from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.memory.records import (
     Demonstration,
@@ -16,11 +17,13 @@ __all__ = [
     "Demonstration",
     "Entries",
     "Entry",
+    "Fix",
     "Lesson",
     "Part",
     "Retrieved",
     "ToolNote",
     "TrajectoryMemory",
     "environment_name",
+    "fixed",
     "task_text",
 ]

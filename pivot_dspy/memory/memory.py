@@ -14,8 +14,10 @@ from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, Too
 from pivot_dspy.memory.rendering import Retrieved, Shown, retrieved, wordings
 from pivot_dspy.memory.similarity import Embedder, Index
 
-FORMAT = 1
+FORMAT = 2
 """Version of the saved form; it changes when a reader of the last one would misread it."""
+READS = (1, FORMAT)
+"""Versions that are read: in the first, lessons had no fix."""
 SETTINGS = ("demonstrations", "lessons", "notes", "max_tokens")
 
 Kind = TypeVar("Kind", bound=Entry)
@@ -23,6 +25,8 @@ Kind = TypeVar("Kind", bound=Entry)
 
 class TrajectoryMemory(Parameter):  # type: ignore[misc]
     """Demonstrations, lessons and notes on tools, of which each task is told what is nearest to it.
+
+    A lesson that has a fix is not told: it is applied to the steps that a model writes, which costs no tokens.
 
     Part of the state that a program saves and loads. What it holds is one immutable value, `entries`, which only an
     optimizer replaces: a run never changes it, and copies share nothing that could change.
@@ -72,7 +76,8 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         return {name: getattr(self, name) for name in SETTINGS}
 
     def retrieve(self, task: str, environment: str, tools: Collection[str] = ()) -> Retrieved:
-        """What is to be told of earlier tasks: those of the same environment first, then the most similar ones.
+        """What is to be told of earlier tasks: those of the same environment first, then the most similar ones; and
+        what is to be mended by the fixes of the same environment's lessons.
 
         Left out are entries that have faded, that name a tool which is not among `tools` (where any are given), and
         that say nearly what another one said; of other environments, those that have nothing in common with the task,
@@ -100,9 +105,12 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         def ranked(entries: Iterable[Kind]) -> list[Kind]:
             return sorted(filter(fits, entries), key=rank)
 
-        required = [lesson for lesson in ranked(entries.lessons) if lesson.requirement is not None]
-        others = [lesson for lesson in ranked(entries.lessons) if lesson.requirement is None]
-        return self._within([*required, *others], ranked(entries.notes), ranked(entries.demonstrations))
+        lessons = ranked(entries.lessons)
+        required = [lesson for lesson in lessons if lesson.requirement is not None]
+        others = [lesson for lesson in lessons if lesson.requirement is None and lesson.fix is None]
+        told = self._within([*required, *others], ranked(entries.notes), ranked(entries.demonstrations))
+        known = (lesson for lesson in lessons if lesson.fix is not None and lesson.environment == environment)
+        return told._replace(fixes=tuple(known))
 
     def _within(
         self, lessons: list[Lesson], notes: list[ToolNote], demonstrations: list[Demonstration]
@@ -224,7 +232,7 @@ def _readable(state: Any) -> None:
             f"the memory was saved in format {version} by a newer pivot_dspy, and this one reads format {FORMAT}; "
             "upgrade it (pip install -U pivot-dspy), or compile the refiner again"
         )
-    if version < FORMAT:
+    if version not in READS:
         raise ConfigurationError(
             f"the memory was saved in format {version} by an older pivot_dspy, and this one reads format {FORMAT}; "
             "compile the refiner again, or load it with the version that saved it"

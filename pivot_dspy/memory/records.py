@@ -16,6 +16,7 @@ from typing_extensions import Self
 from pivot_dspy._json import encodable, plain
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.functions import FunctionEnvironment
+from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.trajectory import SUBMIT, Frozen
 
 FADES_AFTER = 4
@@ -169,6 +170,7 @@ class Lesson(Entry):
         requirement: a draft, `{"check", "args"}` or `{"text"}`, that a planner is told to write among the requirements.
             `"<demographics.gender>"` in it is a JMESPath expression over what is known before planning.
         tools: names of the tools that it is about; with one that an environment lacks, it is not shown there.
+        fix: what it tells, in a form that is applied to the steps that a model writes: then the model is not told.
         by: what found it.
     """
 
@@ -177,6 +179,7 @@ class Lesson(Entry):
     avoid: Said
     requirement: Draft | None = None
     tools: tuple[Said, ...] = ()
+    fix: Fix | None = None
     by: Literal["rule", "model", "person"] = "rule"
 
     @property

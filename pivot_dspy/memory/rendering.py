@@ -17,6 +17,7 @@ SAID_CAP = 400
 REQUIRED = "Also required, though the request may not say it; write each among the requirements, under its id"
 GAPS = '; in place of each "<...>" write what that JMESPath expression over the results already read gives'
 LESSONS = "Learned from what went wrong before:"
+FIXES = "Often done wrong:"
 NOTES = "What errors of tools meant:"
 
 
@@ -34,11 +35,13 @@ class Retrieved(NamedTuple):
         requirements: what was learned to be required; for phases that write requirements.
         advice: lessons, notes and examples; for phases that write steps.
         learned: id under which a requirement is told, and why: the id of the lesson and what it says.
+        fixes: lessons that are applied to what a model writes, and so not told.
     """
 
     requirements: Part = Part()
     advice: Part = Part()
     learned: tuple[tuple[str, str], ...] = ()
+    fixes: tuple[Lesson, ...] = ()
 
     @property
     def text(self) -> str:
@@ -49,6 +52,12 @@ class Retrieved(NamedTuple):
     def ids(self) -> tuple[str, ...]:
         """The entries that it tells of."""
         return (*self.requirements.ids, *self.advice.ids)
+
+    @property
+    def in_words(self) -> Part:
+        """The fixes as advice, for what is not written as steps."""
+        lines = [f"- {advice(lesson)}" for lesson in self.fixes]
+        return Part(_block(FIXES, lines), tuple(lesson.id for lesson in self.fixes))
 
 
 class Shown(NamedTuple):

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from pivot_dspy import bindings
 from pivot_dspy.learning.lessons import counted
-from pivot_dspy.memory import Demonstration, Entries, Entry, Lesson, ToolNote
+from pivot_dspy.memory import Demonstration, Entries, Entry, Fix, Lesson, ToolNote, fixed
 from pivot_dspy.memory.records import words
 from pivot_dspy.optimizer.outcomes import Outcome
+from pivot_dspy.trajectory import Trajectory
 
 Kind = TypeVar("Kind", bound=Entry)
 
@@ -32,6 +33,7 @@ class Pool:
         self._lessons: list[Lesson] = []
         self._notes: list[ToolNote] = []
         self._best: dict[int, tuple[Outcome, Demonstration]] = {}
+        self._right: dict[str, Trajectory] = {}
 
     def take(self, task: int, outcome: Outcome, paths: Iterable[str]) -> None:
         """Learns from a run of a task what calls of the refiners at `paths` taught."""
@@ -41,6 +43,9 @@ class Pool:
             self._lessons += call.taught.lessons
             self._notes += call.taught.notes
             example = call.taught.demonstration
+            if example is not None:
+                right = call.taught.parent.trajectory
+                self._right[right.id] = right
             known = self._best.get(task)
             if example is not None and (known is None or outcome.better_than(known[0])):
                 self._best[task] = outcome, example
@@ -59,8 +64,20 @@ class Pool:
         return tuple(self._notes)
 
     def lessons(self, least: int = 1) -> tuple[Lesson, ...]:
-        """Those that were learned in at least so many runs, the most frequent first."""
-        return tuple(lesson for lesson, count in counted(self._lessons) if count >= least)
+        """Those that were learned in at least so many runs, the most frequent first.
+
+        One whose fix would change a trajectory that verified with a good score is no lesson.
+        """
+        learned = (lesson for lesson, count in counted(self._lessons) if count >= least)
+        return tuple(lesson for lesson in learned if lesson.fix is None or not self._contradicts(lesson.fix))
+
+    @property
+    def fixes(self) -> tuple[Lesson, ...]:
+        """The lessons that cost no tokens, since a model need not be told of them."""
+        return tuple(lesson for lesson in self.lessons() if lesson.fix is not None)
+
+    def _contradicts(self, fix: Fix) -> bool:
+        return any(fixed(right, [fix])[1] for right in self._right.values())
 
 
 def merged(lessons: Iterable[Lesson]) -> tuple[Lesson, ...]:

@@ -76,9 +76,12 @@ def contents(base: Proposal, pools: Mapping[str, Pool]) -> Iterator[Proposal]:
         return {path: (*pool.lessons(least), *(pool.notes if least == 1 else ())) for path, pool in pools.items()}
 
     required = {path: pool.required for path, pool in pools.items()}
+    fixes = {path: pool.fixes for path, pool in pools.items()}
     examples = {path: pool.demonstrations for path, pool in pools.items()}
     every, frequent = learned(1), learned(2)
     yield added("missing requirements", required)
+    yield added("fixes", fixes)
+    yield added("fixes and lessons learned twice", {path: (*fixes[path], *frequent[path]) for path in pools})
     yield added("lessons", every)
     yield added("lessons learned twice", frequent)
     yield added("lessons learned three times", learned(3))

@@ -109,7 +109,7 @@ class ReAct(Attempts):
         required = [item.to_prompt() for item in episode.requirements.items if item.origin in BINDING_ORIGINS]
         told = {
             "policy": episode.catalogue.policy,
-            "lessons": episode.remembering(episode.recalled.advice),
+            "lessons": episode.remembering(episode.recalled.advice, episode.recalled.in_words),
             "known": episode.catalogue.known,
             "user_requirements": "\n".join(required),
         }

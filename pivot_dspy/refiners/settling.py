@@ -19,11 +19,11 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import execute
 from pivot_dspy.history import Event
 from pivot_dspy.loss import Weights
-from pivot_dspy.memory import Part, Retrieved, environment_name, task_text
+from pivot_dspy.memory import Part, Retrieved, environment_name, fixed, task_text
 from pivot_dspy.refiners.account import Account, Gate
 from pivot_dspy.refiners.candidate import Candidate
 from pivot_dspy.requirements import BINDING_ORIGINS, Amendment, Requirement, Requirements, given
-from pivot_dspy.trajectory import Step, Trajectory
+from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 
 class ModelFailed(Exception):
@@ -222,9 +222,23 @@ class Settling(Account):
             except (LMError, AdapterParseError) as error:
                 self._failed(phase, error)
                 raise ModelFailed(f"{phase}: {_said(error)}") from error
-        if self.gate is not None and isinstance(said.get("trajectory"), Trajectory):
-            said.trajectory = self.gate(said.trajectory, self.tell)
+        if isinstance(said.get("trajectory"), Trajectory):
+            said.trajectory = self._fixed(said.trajectory, inputs.get("execution"))
+            if self.gate is not None:
+                said.trajectory = self.gate(said.trajectory, self.tell)
         return said
+
+    def _fixed(self, written: Trajectory, before: Execution | None) -> Trajectory:
+        """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""
+        known = () if before is None else before.trajectory.steps
+        lessons = {lesson.fix: lesson for lesson in self.recalled.fixes if lesson.fix is not None}
+        better, made = fixed(written, lessons, known)
+        if made:
+            used = [lessons[fix] for fix in made]
+            self.retrieved = tuple(dict.fromkeys((*self.retrieved, *(lesson.id for lesson in used))))
+            said = "; ".join(f"lesson {lesson.id}: {lesson.avoid}" for lesson in used)
+            self.tell(Event(kind="fix", trajectory=better, message=said))
+        return better
 
     def _failed(self, phase: str, error: Exception) -> None:
         if isinstance(error, (LMConfigurationError, LMAuthError)):

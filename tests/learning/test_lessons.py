@@ -55,6 +55,29 @@ def test_a_difference_names_tool_and_place_and_no_value(before, after, place, av
     assert not any(value in text for value in ("Bolt", "BOLT", "50", "17", "red"))
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "fix"),
+    [
+        ({"kind": "bolt"}, {"kind": "BOLT"}, ("upper", "kind", "")),
+        ({"kind": ["Bolt", "Nut"]}, {"kind": ["bolt", "nut"]}, ("lower", "kind", "")),
+        ({"kind": "bolt"}, {"kind": "Bolt"}, ("title", "kind", "")),
+        ({"kind": " Bolt"}, {"kind": "Bolt"}, ("strip", "kind", "")),
+        ({"kind": "$a[?colour=='red'].id"}, {"kind": "$a[?color=='red'].id"}, ("field", "color", "colour")),
+        ({"kind": "bolt m6"}, {"kind": "Bolt M6 x"}, None),
+        ({"kind": "boltM6"}, {"kind": "BoltM6"}, None),
+        ({"limit": 500}, {"limit": 50}, None),
+        ({"kind": "min_by($a, &cost).id"}, {"kind": "max_by($a, &cost).id"}, None),
+    ],
+)
+def test_what_can_be_mended_without_a_model_has_a_fix_that_mends_it(before, after, fix):
+    wrong, right = step("c", "find", **before), step("c", "find", **after)
+    found = [change.fix for change in one(wrong, right) if change.fix is not None]
+    assert [(made.kind, made.place, made.wrong) for made in found] == ([fix] if fix else [])
+    for made in found:
+        assert made.applied(Step(**wrong), ["a", "c"]) == Step(**right)
+        assert made.applied(Step(**right), ["a", "c"]) == Step(**right)
+
+
 def test_what_was_chosen_by_hand_teaches_nothing():
     assert one(step("c", "reserve", part_id="min_by($b, &price).id"), step("c", "reserve", part_id="AX-100")) == []
     assert one(step("c", "find", kind="Bolt"), step("c", "find", kind="Bolt")) == []

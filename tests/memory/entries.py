@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from pivot_dspy import Demonstration, Entries, Lesson, ToolNote
+from pivot_dspy.memory import Fix
 
 STEPS = (
     {"id": "a", "tool": "find", "args": {"color": "<color>", "size": "<size>"}},
@@ -70,6 +71,14 @@ demonstrations = _counted(
     requirements=st.lists(drafts, max_size=2),
     partial=st.booleans(),
 )
+names = st.sampled_from(["size", "cost", "rating.stars"])
+kinds = st.sampled_from(["lower", "upper", "title", "strip", "field"])
+fixes = st.builds(
+    lambda tool, kind, place: Fix(tool=tool, kind=kind, place=place, wrong="costs" if kind == "field" else ""),
+    st.sampled_from(TOOLS),
+    kinds,
+    names,
+)
 lessons = _counted(
     Lesson,
     trigger=texts,
@@ -77,6 +86,7 @@ lessons = _counted(
     avoid=texts,
     requirement=st.none() | drafts,
     tools=st.lists(st.sampled_from(TOOLS), unique=True, max_size=2),
+    fix=st.none() | fixes,
     by=st.sampled_from(["rule", "model", "person"]),
 )
 notes = _counted(ToolNote, tool=st.sampled_from(TOOLS), error=texts, meaning=texts)

@@ -43,12 +43,13 @@ def test_the_limits_hold_and_what_is_told_is_what_the_ids_say(entries, task, cap
 def test_the_same_environment_comes_first(entries, task):
     memory = TrajectoryMemory(entries, demonstrations=99, lessons=99, notes=99, max_tokens=10**6)
     every = {entry.id: entry for entry in entries}
-    told = [every[name] for name in memory.retrieve(task, "Store").ids]
+    found = memory.retrieve(task, "Store")
+    told = [every[name] for name in found.ids]
     for kind in (lambda e: e in entries.lessons, lambda e: e in entries.notes, lambda e: e in entries.demonstrations):
         places = [entry.environment != "Store" for entry in told if kind(entry)]
         assert places == sorted(places)
     home = {entry.id for entry in entries if entry.environment == "Store" and not entry.faded}
-    assert home <= {entry.id for entry in told}
+    assert home <= {entry.id for entry in (*told, *found.fixes)}
 
 
 def test_the_most_similar_example_comes_first():

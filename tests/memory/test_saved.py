@@ -43,7 +43,7 @@ def test_it_is_part_of_a_refiner_in_json_and_as_a_whole_program(tmp_path):
     made.memory.entries, made.memory.lessons = ENTRIES, 3
     made.save(tmp_path / "pivot.json")
     text = (tmp_path / "pivot.json").read_text()
-    assert json.loads(text)["memory"]["format"] == 1 and '"mistake": "it was written small"' in text
+    assert json.loads(text)["memory"]["format"] == 2 and '"mistake": "it was written small"' in text
     loaded = pivot()
     loaded.load(tmp_path / "pivot.json")
     made.save(tmp_path / "program", save_program=True)
@@ -79,10 +79,19 @@ def test_a_file_that_cannot_be_read_changes_nothing(tmp_path):
     assert loaded.memory.entries == Entries()
 
 
+def test_the_format_before_this_one_is_read():
+    state = TrajectoryMemory(ENTRIES).dump_state()
+    for lesson in state["entries"]["lessons"]:
+        assert lesson.pop("fix") is None
+    loaded = TrajectoryMemory()
+    loaded.load_state({**state, "format": 1})
+    assert loaded.entries == ENTRIES
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 2}, r"format 2 by a newer pivot_dspy, .*reads format 1; upgrade it \(pip install -U pivot-dspy\)"),
+        ({"format": 3}, r"format 3 by a newer pivot_dspy, .*reads format 2; upgrade it \(pip install -U pivot-dspy\)"),
         ({"format": 0}, "format 0 by an older pivot_dspy.*compile the refiner again"),
         ({"format": None}, "damaged at memory.format"),
         ({"format": True}, "damaged at memory.format"),

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy import Demonstration, Entries, Lesson, Step, Trajectory
+from pivot_dspy.memory import Fix
 from pivot_dspy.optimizer.crossing import Tried, crossed
-from pivot_dspy.optimizer.outcomes import Taught
-from pivot_dspy.optimizer.pool import abstracted, merged, recounted
+from pivot_dspy.optimizer.outcomes import Call, Outcome, Taught
+from pivot_dspy.optimizer.pool import Pool, abstracted, merged, recounted
 from pivot_dspy.recombination import Grade, Parent
 
 
@@ -35,6 +36,25 @@ def test_lessons_that_say_much_the_same_of_one_tool_are_merged() -> None:
     said = [lesson("write the size in capitals"), lesson("write the size in capitals always"), lesson("ask for red")]
     assert merged(said) == (said[0], said[2])
     assert len(merged([said[0], lesson("write the size in capitals", tool="add")])) == 2
+
+
+def test_a_lesson_that_would_change_what_verified_is_none() -> None:
+    capitals = lesson("write it in capitals").model_copy(update={"fix": Fix(tool="find", kind="upper", place="size")})
+    pool = Pool()
+
+    def learn(task: int, size: str, demonstration: Demonstration | None) -> None:
+        found = Taught(
+            lessons=(capitals,), demonstration=demonstration,
+            parent=Parent(trajectory=Trajectory(steps=(Step(id="a", tool="find", args={"size": size}),)), grades={}),
+        )  # fmt: skip
+        call = Call(refiner="self", verified=True, loss=0.0, first_loss=0.0, taught=found)
+        pool.take(task, Outcome(score=1.0, calls=(call,)), ("self",))
+
+    learn(0, "XL", example(size="<size>"))
+    learn(1, "one size", None)  # it did not verify, and says nothing
+    assert pool.lessons() == pool.fixes == (capitals,) and pool.lessons(3) == ()
+    learn(2, "one size", example(size="<size>"))
+    assert pool.lessons() == pool.fixes == ()
 
 
 def test_examples_of_one_outline_become_one_with_slots() -> None:
