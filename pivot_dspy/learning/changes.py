@@ -70,7 +70,8 @@ def changes(before: Step, after: Step, ids: Collection[str], tools: Mapping[str,
         tools: the tool of each step, by id.
     """
     if before.tool != after.tool:
-        return [_of_tool(before.tool, after.tool)]
+        renamed = before.model_copy(update={"tool": after.tool}).content() == after.content()
+        return [_of_tool(before.tool, after.tool, renamed)]
     found = [*_of_arguments(before, after, ids)]
     if all(change.kind != "made_up" for change in found):  # else nothing was selected before
         found += _of_expressions(before, after, ids, tools or {})
@@ -87,9 +88,10 @@ def added(step: Step, before: str | None) -> Change:
     )
 
 
-def _of_tool(wrong: str, right: str) -> Change:
+def _of_tool(wrong: str, right: str, renamed: bool) -> Change:
     said = f"the plan called {wrong} where {right} was needed"
-    return Change("tool", right, "", said, f"call {right}, not {wrong}", (wrong,))
+    fix = Fix(tool=right, kind="tool", wrong=wrong) if renamed else None
+    return Change("tool", right, "", said, f"call {right}, not {wrong}", (wrong,), fix)
 
 
 def _of_repeat(after: Step) -> Change:
@@ -102,14 +104,21 @@ def _of_repeat(after: Step) -> Change:
 
 def _of_arguments(before: Step, after: Step, ids: Collection[str]) -> Iterator[Change]:
     tool = after.tool
-    for name in [*after.args, *(name for name in before.args if name not in after.args)]:
-        if name not in before.args:
-            said = f"{tool} was called without {name}"
-            yield Change("argument", tool, name, said, f"give {tool} its argument {name}")
-        elif name not in after.args:
-            said = f"{tool} was called with an argument {name} that was not wanted"
-            yield Change("argument", tool, name, said, f"leave {name} out of {tool}")
-        elif before.args[name] != after.args[name]:
+    lost, gained = ([name for name in one.args if name not in other.args]
+                    for one, other in ((before, after), (after, before)))  # fmt: skip
+    if len(lost) == len(gained) == 1 and before.args[lost[0]] == after.args[gained[0]]:
+        (wrong,), (right,) = lost, gained
+        said = f"{tool} was called with an argument {wrong}"
+        renamed = Fix(tool=tool, kind="argument", place=right, wrong=wrong)
+        yield Change("argument", tool, right, said, f"the argument of {tool} is {right}, not {wrong}", (wrong,), renamed)
+        lost = gained = []
+    for name in gained:
+        yield Change("argument", tool, name, f"{tool} was called without {name}", f"give {tool} its argument {name}")
+    for name in lost:
+        said = f"{tool} was called with an argument {name} that was not wanted"
+        yield Change("argument", tool, name, said, f"leave {name} out of {tool}")
+    for name in after.args:
+        if name in before.args and before.args[name] != after.args[name]:
             was, now = (_bound(step.args[name], ids) for step in (before, after))
             if now and not was:
                 said = f"the argument {name} of {tool} was written out, and made up or wrong"

@@ -31,31 +31,35 @@ _CHAIN = re.compile(rf"(?:{_NAME.pattern})(?:\s*\.\s*(?:{_NAME.pattern}))*(?!\w|
 _AROUND = ("item", "result")
 """What `for_each` puts around a record."""
 
-Name = Annotated[str, Field(min_length=1), AfterValidator(encodable)]
+Text = Annotated[str, AfterValidator(encodable)]
 
 
 class Fix(Frozen):
     """One change to calls of a tool.
 
     Attributes:
-        kind: `field`: in the tool's bindings, the field `wrong` becomes `place`, both as paths with dots; or a style:
-            texts that are written out for the argument `place` are put in lower case, in capitals, capitalised, or
-            stripped of spaces.
+        kind: `tool`: a call of `wrong` becomes one of the tool; `argument`: its argument `wrong` becomes `place`;
+            `field`: in its bindings, the field `wrong` becomes `place`, both as paths with dots; or a style: texts that
+            are written out for the argument `place` are put in lower case, in capitals, capitalised, or stripped of
+            spaces.
 
     >>> fix = Fix(tool="buy", kind="field", place="price", wrong="cost")
     >>> fix.applied(Step(id="b", tool="buy", args={"id": "$a.items[?cost < `5`] | [0].id"}), ["a", "b"]).args
     {'id': '$a.items[?price < `5`] | [0].id'}
     """
 
-    tool: Name
-    kind: Literal["field"] | Style
-    place: Name
-    wrong: Annotated[str, AfterValidator(encodable)] = ""
+    tool: Annotated[Text, Field(min_length=1)]
+    kind: Literal["tool", "argument", "field"] | Style
+    place: Text = ""
+    wrong: Text = ""
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
-        if (self.kind == "field") != bool(self.wrong) or self.wrong == self.place:
-            raise ValueError("a fix of kind 'field' names another field as wrong, and no other kind does")
+        if bool(self.place) == (self.kind == "tool"):
+            raise ValueError(f"a fix of kind {self.kind!r} has {'no' if self.place else 'a'} place")
+        if bool(self.wrong) == (self.kind in STYLES) or self.wrong == (self.place or self.tool):
+            needs = "nothing" if self.kind in STYLES else "another name"
+            raise ValueError(f"a fix of kind {self.kind!r} has {needs} for wrong")
         return self
 
     def applied(self, step: Step, ids: Collection[str]) -> Step:
@@ -64,20 +68,25 @@ class Fix(Frozen):
         Args:
             ids: of all steps of its trajectory.
         """
-        if step.tool != self.tool or step.is_submit:
+        if step.is_submit or step.tool != (self.wrong if self.kind == "tool" else self.tool):
             return step
-        if self.kind != "field":
-            args = {name: self._styled(self.kind, value, ids) if name == self.place else value
-                    for name, value in step.args.items()}  # fmt: skip
-            return step if args == step.args else step.model_copy(update={"args": args})
-        args = {name: self._renamed(value, ids) for name, value in step.args.items()}
-        repeated = self._renamed(step.for_each, ids)
-        if args == step.args and repeated == step.for_each:
-            return step
-        return step.model_copy(update={"args": args, "for_each": repeated})
+        changed = {name: value for name, value in self._changes(step, ids).items() if value != getattr(step, name)}
+        return step.model_copy(update=changed) if changed else step
 
-    def _styled(self, style: Style, value: Any, ids: Collection[str]) -> Any:
-        return _mapped(value, lambda text: text if _binds(text, ids) else STYLES[style](text))
+    def _changes(self, step: Step, ids: Collection[str]) -> dict[str, Any]:
+        if self.kind == "tool":
+            return {"tool": self.tool}
+        if self.kind == "argument":
+            if self.place in step.args:
+                return {}
+            return {"args": {self.place if name == self.wrong else name: value for name, value in step.args.items()}}
+        if self.kind == "field":
+            return {"args": self._renamed(step.args, ids), "for_each": self._renamed(step.for_each, ids)}
+        styled = self._styled(STYLES[self.kind], step.args.get(self.place), ids)
+        return {"args": {name: styled if name == self.place else value for name, value in step.args.items()}}
+
+    def _styled(self, style: Callable[[str], str], value: Any, ids: Collection[str]) -> Any:
+        return _mapped(value, lambda text: text if _binds(text, ids) else style(text))
 
     def _renamed(self, value: Any, ids: Collection[str]) -> Any:
         return _mapped(value, lambda text: _with_field(text, self.wrong, self.place) if _binds(text, ids) else text)

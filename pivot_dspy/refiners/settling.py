@@ -19,7 +19,7 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import execute
 from pivot_dspy.history import Event
 from pivot_dspy.loss import Weights
-from pivot_dspy.memory import Part, Retrieved, environment_name, fixed, task_text
+from pivot_dspy.memory import Fix, Part, Retrieved, environment_name, fixed, task_text
 from pivot_dspy.refiners.account import Account, Gate
 from pivot_dspy.refiners.candidate import Candidate
 from pivot_dspy.requirements import BINDING_ORIGINS, Amendment, Requirement, Requirements, given
@@ -231,7 +231,7 @@ class Settling(Account):
     def _fixed(self, written: Trajectory, before: Execution | None) -> Trajectory:
         """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""
         known = () if before is None else before.trajectory.steps
-        lessons = {lesson.fix: lesson for lesson in self.recalled.fixes if lesson.fix is not None}
+        lessons = {one.fix: one for one in self.recalled.fixes if one.fix is not None and self._is_wrong(one.fix)}
         better, made = fixed(written, lessons, known)
         if made:
             used = [lessons[fix] for fix in made]
@@ -239,6 +239,15 @@ class Settling(Account):
             said = "; ".join(f"lesson {lesson.id}: {lesson.avoid}" for lesson in used)
             self.tell(Event(kind="fix", trajectory=better, message=said))
         return better
+
+    def _is_wrong(self, fix: Fix) -> bool:
+        """Whether what a fix replaces is nothing that could be right here."""
+        spec = self.toolbox.tools.get(fix.tool)
+        if spec is None:
+            return False
+        if fix.kind == "argument":
+            return not (spec.open_ended or fix.wrong in spec.parameters)
+        return fix.kind != "tool" or fix.wrong not in self.toolbox.tools
 
     def _failed(self, phase: str, error: Exception) -> None:
         if isinstance(error, (LMConfigurationError, LMAuthError)):

@@ -15,6 +15,7 @@ from pivot_dspy.learning.lessons import counted, lessons_of
 from pivot_dspy.learning.notes import tool_notes
 from pivot_dspy.learning.repairs import repairs
 from pivot_dspy.loss import Loss
+from pivot_dspy.memory import Fix
 from pivot_dspy.offline import Rates, offline_lm
 from pivot_dspy.offline.slips import Surroundings, habit, situations
 from pivot_dspy.phases.learn import Learn
@@ -42,6 +43,7 @@ def one(before, after, ids=("a", "b")):
         ({"open": True}, {"open": False}, "open", "the other way round"),
         ({}, {"kind": "Bolt"}, "kind", "give find its argument kind"),
         ({"kind": "Bolt", "x": 1}, {"kind": "Bolt"}, "x", "leave x out of find"),
+        ({"kinds": "Bolt"}, {"kind": "Bolt"}, "kind", "the argument of find is kind, not kinds"),
         ({"kind": "Bolt-17"}, {"kind": "$a.kind"}, "kind", "bind the argument kind of find"),
         ({"kind": "$a[?colour=='red'].id"}, {"kind": "$a[?color=='red'].id"}, "color", "color, not colour"),
         ({"kind": "min_by($a, &cost).id"}, {"kind": "max_by($a, &cost).id"}, "cost", "choose the max by cost"),
@@ -63,6 +65,8 @@ def test_a_difference_names_tool_and_place_and_no_value(before, after, place, av
         ({"kind": "bolt"}, {"kind": "Bolt"}, ("title", "kind", "")),
         ({"kind": " Bolt"}, {"kind": "Bolt"}, ("strip", "kind", "")),
         ({"kind": "$a[?colour=='red'].id"}, {"kind": "$a[?color=='red'].id"}, ("field", "color", "colour")),
+        ({"sort": "Bolt"}, {"kind": "Bolt"}, ("argument", "kind", "sort")),
+        ({"sort": "Bolt"}, {"kind": "Nut"}, None),
         ({"kind": "bolt m6"}, {"kind": "Bolt M6 x"}, None),
         ({"kind": "boltM6"}, {"kind": "BoltM6"}, None),
         ({"limit": 500}, {"limit": 50}, None),
@@ -76,6 +80,13 @@ def test_what_can_be_mended_without_a_model_has_a_fix_that_mends_it(before, afte
     for made in found:
         assert made.applied(Step(**wrong), ["a", "c"]) == Step(**right)
         assert made.applied(Step(**right), ["a", "c"]) == Step(**right)
+
+
+def test_a_tool_that_was_called_otherwise_has_a_fix_where_nothing_else_changed():
+    (change,) = one(step("c", "search", kind="Bolt"), step("c", "find", kind="Bolt"))
+    assert change.fix == Fix(tool="find", kind="tool", wrong="search")
+    (change,) = one(step("c", "search", kind="Bolt"), step("c", "find", kind="Nut"))
+    assert change.fix is None
 
 
 def test_what_was_chosen_by_hand_teaches_nothing():

@@ -72,13 +72,13 @@ demonstrations = _counted(
     partial=st.booleans(),
 )
 names = st.sampled_from(["size", "cost", "rating.stars"])
-kinds = st.sampled_from(["lower", "upper", "title", "strip", "field"])
-fixes = st.builds(
-    lambda tool, kind, place: Fix(tool=tool, kind=kind, place=place, wrong="costs" if kind == "field" else ""),
-    st.sampled_from(TOOLS),
-    kinds,
-    names,
+styles = st.builds(
+    Fix, tool=st.sampled_from(TOOLS), kind=st.sampled_from(["lower", "upper", "title", "strip"]), place=names
 )
+renames = st.builds(
+    Fix, tool=st.sampled_from(TOOLS), kind=st.sampled_from(["argument", "field"]), place=names, wrong=st.just("costs")
+)
+fixes = styles | renames | st.builds(Fix, tool=st.sampled_from(TOOLS), kind=st.just("tool"), wrong=st.just("look"))
 lessons = _counted(
     Lesson,
     trigger=texts,

@@ -73,7 +73,7 @@ def test_the_renamed_expression_gives_of_renamed_records_what_it_gave(records):
 
 
 @given(fixes, st.dictionaries(st.sampled_from(["size", "cost", "x"]), st.text(max_size=8) | st.integers(), max_size=3))
-def test_a_fix_changes_texts_of_its_own_tool_and_place_once(fix, args):
+def test_a_fix_changes_its_own_tool_and_place_once(fix, args):
     other = Step(id="a", tool="other", args=args)
     assert fix.applied(other, ["a"]) is other
     mine = Step(id="a", tool=fix.tool, args=args)
@@ -105,11 +105,34 @@ def test_steps_that_have_been_run_stay():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"kind": "field"}, {"kind": "lower", "wrong": "x"}, {"kind": "field", "wrong": "size"}, {"kind": "bold"}]
+    "wrong",
+    [
+        {"kind": "field", "place": "size"},
+        {"kind": "field", "place": "size", "wrong": "size"},
+        {"kind": "argument", "wrong": "size"},
+        {"kind": "lower", "place": "size", "wrong": "x"},
+        {"kind": "lower"},
+        {"kind": "tool", "place": "size", "wrong": "search"},
+        {"kind": "tool", "wrong": "find"},
+        {"kind": "bold", "place": "size"},
+    ],
 )
 def test_a_fix_that_says_nothing_is_refused(wrong):
     with pytest.raises(ValidationError):
-        Fix(tool="find", place="size", **wrong)
+        Fix(tool="find", **wrong)
+
+
+def test_names_that_no_tool_knows_are_replaced_and_those_that_one_knows_stay():
+    lesson = CAPITALS.model_copy(update={"id": "", "fix": Fix(tool="find", kind="tool", wrong="search_items")})
+    known = CAPITALS.model_copy(update={"id": "k", "fix": Fix(tool="find", kind="tool", wrong="details")})
+    renamed = CAPITALS.model_copy(update={"id": "r", "fix": Fix(tool="find", kind="argument", place="size", wrong="s")})
+    swapped = CAPITALS.model_copy(
+        update={"id": "s", "fix": Fix(tool="details", kind="argument", place="size", wrong="ids")}
+    )
+    steps = [step("a", "search_items", color="red", s="L"), *RIGHT[1:]]
+    result, _ = run(Pivot, Entries(lessons=(lesson, known, renamed, swapped)), steps=steps)
+    assert result.verified and list(result.trajectory.steps) == [Step(**one) for one in RIGHT]
+    assert set(result.retrieved) == {lesson.id, "r"}
 
 
 def test_what_is_mended_need_not_be_told():
