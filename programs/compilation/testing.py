@@ -10,6 +10,8 @@ import dspy
 from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMInvalidRequestError
 
 from pivot_dspy import PivotError, PlanningFailed, Refined
+from pivot_dspy.optimizer.metering import metered
+from pivot_dspy.reliability import brier
 from programs.deepplanning.outcome import cart_metric
 from programs.options import DataError
 
@@ -21,6 +23,8 @@ def run_all(
     refiner: dspy.Module, tasks: Sequence[dspy.Example], threads: int, progress: Any = None
 ) -> list[dict[str, Any]]:
     """A row for each of `training_task`s, in their order. The refiner asks the LM of `dspy.settings`.
+
+    Tokens count as if no call had been served from DSPy's cache: else whatever is tested second would look cheaper.
 
     Args:
         progress: called after each task.
@@ -53,18 +57,22 @@ def run_all(
 
 
 def _row(refiner: dspy.Module, task: dspy.Example) -> dict[str, Any]:
-    try:
-        result: Refined = refiner(**task.inputs())
-    except PlanningFailed as error:
-        cause = error.__cause__
-        if isinstance(cause, LMInvalidRequestError) and not isinstance(cause, ContextWindowExceededError):
-            raise  # a model that is not there plans no other task either
-        return _told(task, error.ledger) | {
+    with metered({}) as meter:
+        try:
+            result: Refined | None = refiner(**task.inputs())
+        except PlanningFailed as error:
+            cause = error.__cause__
+            if isinstance(cause, LMInvalidRequestError) and not isinstance(cause, ContextWindowExceededError):
+                raise  # a model that is not there plans no other task either
+            result = None
+    told = {"id": task.expected.case, "lm_calls": meter.lm_calls, "tokens": meter.tokens}
+    if result is None:
+        return told | {
             "strict_pass": cart_metric(task, None).score == 1.0, "verified": False, "first_loss": 1.0,
             "probability": None, "retrieved": 0,
         }  # fmt: skip
     first = next(event.loss.total for event in result.history if event.kind == "inspect" and event.loss is not None)
-    return _told(task, result.ledger) | {
+    return told | {
         "strict_pass": cart_metric(task, result).score == 1.0,
         "verified": result.verified,
         "first_loss": first,
@@ -73,22 +81,13 @@ def _row(refiner: dspy.Module, task: dspy.Example) -> dict[str, Any]:
     }
 
 
-def _told(task: dspy.Example, ledger: Any) -> dict[str, Any]:
-    usage = ledger.usage
-    return {
-        "id": task.expected.case,
-        "lm_calls": usage.lm_calls,
-        "cache_hits": usage.cache_hits,
-        "tokens": usage.total_tokens,
-    }
-
-
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Rates and means. Where no probability was fitted, the Brier score takes a verified result as certain."""
     count, solved = len(rows), sum(row["strict_pass"] for row in rows)
     tokens = sum(row["tokens"] for row in rows)
     fitted = all(row["probability"] is not None for row in rows)
-    said = [float(row["probability"]) if fitted else float(row["verified"]) for row in rows]
+    certain = [float(row["verified"]) for row in rows]
+    said = [float(row["probability"]) for row in rows] if fitted else certain
     return {
         "tasks": count,
         "strict_pass_rate": solved / count,
@@ -96,9 +95,9 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "tokens_per_task": tokens / count,
         "tokens_per_solved": tokens / solved if solved else None,
         "lm_calls_per_task": sum(row["lm_calls"] for row in rows) / count,
-        "cache_hits": sum(row["cache_hits"] for row in rows),
         "first_plan_loss": math.fsum(row["first_loss"] for row in rows) / count,
-        "brier": sum((said - row["strict_pass"]) ** 2 for said, row in zip(said, rows, strict=True)) / count,
+        "brier": brier(said, [row["strict_pass"] for row in rows]),
+        "brier_of_certainty": brier(certain, [row["strict_pass"] for row in rows]),
         "probabilities": "fitted" if fitted else "verified taken as certain",
     }
 

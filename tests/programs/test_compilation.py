@@ -73,7 +73,7 @@ def test_the_real_tasks_by_default() -> None:
 def row(strict: bool, verified: bool, probability: float | None = None, tokens: int = 100) -> dict[str, Any]:
     return {
         "id": "L1-1", "strict_pass": strict, "verified": verified, "probability": probability, "tokens": tokens,
-        "lm_calls": 1, "cache_hits": 0, "first_loss": 0.5, "retrieved": 0,
+        "lm_calls": 1, "first_loss": 0.5, "retrieved": 0,
     }  # fmt: skip
 
 

@@ -10,10 +10,13 @@ import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
 
+from pivot_dspy.offline import offline_lm
 from programs import compile_shopping
 from programs.compilation.split import split
 from programs.deepplanning.generate import generate
-from programs.deepplanning.loader import load_cases
+from programs.deepplanning.loader import load_annotation, load_cases
+from programs.deepplanning.reference import reference
+from tests.openai_server import OpenAIServer
 
 SMALL = ("--train", "3", "--val", "2", "--test", "2", "--slip", "0.1")
 
@@ -54,6 +57,26 @@ def test_before_and_after_and_again(tmp_path: Path, capsys: pytest.CaptureFixtur
     again = run(tmp_path, "--load", str(saved))
     assert [row["tokens"] for row in again["loaded"]["tasks"]] == [row["tokens"] for row in record["after"]["tasks"]]
     assert str(tmp_path) not in json.dumps([record, again])
+
+
+def test_on_a_model_behind_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--lm` goes through DSPy's own client: here to a server on the loopback, with the offline model behind it."""
+    folder = tmp_path / "store"
+    generate(folder, seed=0, tasks=7)
+    known = [reference(case, load_annotation(folder, case.id)) for case in load_cases(folder)]
+    engine = offline_lm(known, slip=0.0, systematic=0.3, cache=False).engine
+    with OpenAIServer(engine) as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "x")
+        monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it would wait for the network
+        record = run(tmp_path, "--data", str(folder), "--lm", "openai/loopback")
+        bodies = [json.dumps(body["messages"]) for body in server.requests]
+    assert record["reloaded"]["same"] is True and record["lm"] == {"name": "openai/loopback", "simulated": False}
+    # Every answer is in DSPy's cache, which the fresh process reads too; tokens count as if it were not.
+    assert bodies and len(bodies) == len(set(bodies))
+    assert "systematic" not in record["settings"] and "SIMULATED" not in capsys.readouterr().out
 
 
 def test_no_gold_and_no_test_task_is_learned(tmp_path: Path) -> None:
