@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,10 @@ def test_on_a_model_behind_http(
         monkeypatch.setenv("OPENAI_API_BASE", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", "x")
         monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it would wait for the network
-        record = run(tmp_path, "--data", str(folder), "--lm", "openai/loopback")
+        name = f"openai/loopback-{uuid.uuid4()}"  # of which no earlier run has left anything in DSPy's cache
+        record = run(tmp_path, "--data", str(folder), "--lm", name)
         bodies = [json.dumps(body["messages"]) for body in server.requests]
-    assert record["reloaded"]["same"] is True and record["lm"] == {"name": "openai/loopback", "simulated": False}
+    assert record["reloaded"]["same"] is True and record["lm"] == {"name": name, "simulated": False}
     # Every answer is in DSPy's cache, which the fresh process reads too; tokens count as if it were not.
     assert bodies and len(bodies) == len(set(bodies))
     assert "systematic" not in record["settings"] and "SIMULATED" not in capsys.readouterr().out
