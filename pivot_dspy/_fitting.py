@@ -1,7 +1,8 @@
 """Fits a probability to the features and outcomes of results.
 
-A logistic regression, and where there is enough data, an isotonic regression over its cross-validated score, as in
-scikit-learn's `CalibratedClassifierCV(ensemble=False)`. Only fitting needs scikit-learn.
+A share of right results; or a logistic regression, and where there is enough data, an isotonic regression over its
+cross-validated score, as in scikit-learn's `CalibratedClassifierCV(ensemble=False)`. Only regression needs
+scikit-learn.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -18,15 +19,43 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.trajectory import Frozen
 
 FOLDS = 5
+VERIFIED = "verified"
+"""The feature that shares of right results are told apart by."""
 
-Method = Literal["constant", "logistic", "isotonic"]
+Method = Literal["constant", "verified", "logistic", "isotonic"]
+
+
+class Sample(NamedTuple):
+    """Features and outcomes of results, the task of each, and how much it counts."""
+
+    rows: Sequence[Mapping[str, float]]
+    outcomes: Sequence[bool]
+    groups: Sequence[Hashable]
+    weights: Sequence[float]
+
+    @property
+    def size(self) -> float:
+        """As how many results all of them count."""
+        return math.fsum(self.weights)
+
+    @property
+    def right(self) -> float:
+        """As how many results those that are right count."""
+        return math.fsum(weight for weight, right in zip(self.weights, self.outcomes, strict=True) if right)
+
+    def at(self, places: Iterable[int]) -> Sample:
+        """Some of the results."""
+        parts = [(self.rows[n], self.outcomes[n], self.groups[n], self.weights[n]) for n in places]
+        return Sample(*(list(column) for column in zip(*parts, strict=True))) if parts else Sample([], [], [], [])
 
 
 class Fitted(Frozen):
     """The numbers that give a probability; readable, and enough without scikit-learn.
 
     Attributes:
-        weights: of each feature in the score, `intercept` added; `logistic` takes its logistic function.
+        method: `constant` is a share of right results, `verified` one for those with the feature `verified` and one
+            for the others.
+        weights: of each feature in the score, `intercept` added, whose logistic function is the probability.
         points: of `isotonic`, (score, probability) pairs between which it runs in straight lines.
         least: no probability is nearer than this to 0 or 1: what n outcomes can tell, 1 / (n + 2).
     """
@@ -56,91 +85,135 @@ class Fitted(Frozen):
         return min(1 - self.least, max(self.least, said))
 
 
-def fit(
-    rows: Sequence[Mapping[str, float]],
-    outcomes: Sequence[bool],
-    groups: Sequence[Hashable],
-    seed: int,
-    isotonic: bool,
-) -> Fitted:
-    """A logistic regression, `isotonic` over its score or not; a constant, by the rule of succession, of one outcome.
+def shares(sample: Sample) -> Fitted:
+    """The share of right results, by the rule of succession; of those that verified and of the others, where known.
+
+    Of a kind that never occurred that rule says 0.5. Results that did not verify are never right more often: where they
+    were, both kinds have the same share.
+    """
+    rows = [row.get(VERIFIED, 0.0) for row in sample.rows]
+    others, verified = (sample.at(n for n, row in enumerate(rows) if bool(row) is kind) for kind in (False, True))
+    least = 1 / (sample.size + 2)
+    low, high = _succession(others), _succession(verified)
+    if low >= high or any(VERIFIED not in row for row in sample.rows):
+        return Fitted(method="constant", intercept=_logit(_succession(sample)), least=least)
+    return Fitted(
+        method="verified", intercept=_logit(low), weights={VERIFIED: _logit(high) - _logit(low)}, least=least
+    )
+
+
+def constant(sample: Sample) -> Fitted:
+    """The share of right results, by the rule of succession, whatever their features."""
+    return shares(sample._replace(rows=[{}] * len(sample.rows)))
+
+
+def regression(sample: Sample, seed: int, isotonic: bool) -> Fitted:
+    """A logistic regression, `isotonic` over its score or not; `shares` where only one outcome is known, or no feature.
 
     Args:
-        groups: the task of each row; rows of one task are left out together.
         seed: of the folds.
 
     Raises:
         ConfigurationError: scikit-learn is missing.
     """
-    least = 1 / (len(rows) + 2)
-    if len(set(outcomes)) < 2 or not rows[0]:
-        share = (sum(outcomes) + 1) / (len(rows) + 2)
-        return Fitted(method="constant", intercept=math.log(share / (1 - share)), least=least)
-    fitted = _logistic_fit(rows, outcomes, least)
-    if not isotonic or len(set(groups)) < 2:
+    if len(set(sample.outcomes)) < 2 or not sample.rows[0]:
+        return shares(sample)
+    fitted = _logistic_fit(sample)
+    if not isotonic or len(set(sample.groups)) < 2:
         return fitted
-    scores = left_out(rows, outcomes, groups, seed, False, Fitted.score)
-    return fitted.model_copy(update={"method": "isotonic", "points": _isotonic_points(scores, outcomes)})
+    scores = left_out(sample, seed, lambda inside: regression(inside, seed, False), Fitted.score)
+    points = _isotonic_points(scores, sample)
+    return fitted.model_copy(update={"method": "isotonic", "points": points})
 
 
-def _logistic_fit(rows: Sequence[Mapping[str, float]], outcomes: Sequence[bool], least: float) -> Fitted:
+def _logistic_fit(sample: Sample) -> Fitted:
     """Regularised as scikit-learn does by default, over features of mean 0 and deviation 1."""
     try:
         from sklearn.linear_model import LogisticRegression
-        from sklearn.preprocessing import StandardScaler
     except ModuleNotFoundError as error:
         raise _not_installed() from error
-    names = list(rows[0])
-    table = [[row[name] for name in names] for row in rows]
-    scaler = StandardScaler()
-    model = LogisticRegression(max_iter=1000).fit(scaler.fit_transform(table), [int(right) for right in outcomes])
-    weights = [float(weight) / float(scale) for weight, scale in zip(model.coef_[0], scaler.scale_, strict=True)]
-    shift = math.fsum(weight * float(mean) for weight, mean in zip(weights, scaler.mean_, strict=True))
+    names = list(sample.rows[0])
+    scaled = [_scaled([row[name] for row in sample.rows], sample.weights) for name in names]
+    table = [list(row) for row in zip(*(values for values, _, _ in scaled), strict=True)]
+    model = LogisticRegression(max_iter=1000)
+    model.fit(table, [int(right) for right in sample.outcomes], sample_weight=list(sample.weights))
+    weights = [float(weight) / scale for weight, (_, _, scale) in zip(model.coef_[0], scaled, strict=True)]
+    shift = math.fsum(weight * mean for weight, (_, mean, _) in zip(weights, scaled, strict=True))
     return Fitted(
         method="logistic",
         intercept=float(model.intercept_[0]) - shift,
         weights=dict(zip(names, weights, strict=True)),
-        least=least,
+        least=1 / (sample.size + 2),
     )
 
 
-def _isotonic_points(scores: Sequence[float], outcomes: Sequence[bool]) -> tuple[tuple[float, float], ...]:
+def _scaled(values: Sequence[float], counts: Sequence[float]) -> tuple[list[float], float, float]:
+    """Values of weighted mean 0 and deviation 1, with the mean and the scale that they had; 0 where they are alike."""
+    size = math.fsum(counts)
+    mean = math.fsum(count * value for count, value in zip(counts, values, strict=True)) / size
+    spread = math.fsum(count * (value - mean) ** 2 for count, value in zip(counts, values, strict=True)) / size
+    scale = math.sqrt(spread)
+    if scale <= max(1e-12 * max(map(abs, values)), 1e-100):  # what rounding leaves of values that are all the same
+        return [0.0] * len(values), mean, 1.0
+    return [(value - mean) / scale for value in values], mean, scale
+
+
+def _isotonic_points(scores: Sequence[float], sample: Sample) -> tuple[tuple[float, float], ...]:
     try:
         from sklearn.isotonic import IsotonicRegression
     except ModuleNotFoundError as error:
         raise _not_installed() from error
     model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-    model.fit(list(scores), [float(right) for right in outcomes])
+    model.fit(list(scores), [float(right) for right in sample.outcomes], sample_weight=list(sample.weights))
     return tuple((float(x), float(y)) for x, y in zip(model.X_thresholds_, model.y_thresholds_, strict=True))
 
 
 def left_out(
-    rows: Sequence[Mapping[str, float]],
-    outcomes: Sequence[bool],
-    groups: Sequence[Hashable],
+    sample: Sample,
     seed: int,
-    isotonic: bool,
-    said: Callable[[Fitted, Mapping[str, float]], float],
+    made: Callable[[Sample], Fitted],
+    said: Callable[[Fitted, Mapping[str, float]], float] = Fitted.probability,
 ) -> list[float]:
     """What is said of each row by a fit to the folds that it is not in. Both outcomes are spread evenly over folds."""
-    order = list(dict.fromkeys(groups))
+    order = list(dict.fromkeys(sample.groups))
     random.Random(seed).shuffle(order)
     rights: dict[Hashable, list[bool]] = {group: [] for group in order}
-    for group, right in zip(groups, outcomes, strict=True):
+    for group, right in zip(sample.groups, sample.outcomes, strict=True):
         rights[group].append(right)
     order.sort(key=lambda group: sum(rights[group]) / len(rights[group]))
     fold = {group: place % FOLDS for place, group in enumerate(order)}
-    found = [0.0] * len(rows)
+    found = [0.0] * len(sample.rows)
     for number in range(min(FOLDS, len(order))):
-        inside = [place for place, group in enumerate(groups) if fold[group] != number]
-        fitted = fit(
-            [rows[place] for place in inside], [outcomes[place] for place in inside],
-            [groups[place] for place in inside], seed, isotonic,
-        )  # fmt: skip
-        for place, group in enumerate(groups):
+        fitted = made(sample.at(place for place, group in enumerate(sample.groups) if fold[group] != number))
+        for place, group in enumerate(sample.groups):
             if fold[group] == number:
-                found[place] = said(fitted, rows[place])
+                found[place] = said(fitted, sample.rows[place])
     return found
+
+
+def better(sample: Sample, said: Sequence[float], simpler: Sequence[float]) -> bool:
+    """Whether the Brier score of what is `said` is lower than that of something `simpler` by more than the standard
+    error of their difference over tasks (Breiman et al., Classification and Regression Trees, 1984: else the simpler
+    one is to be preferred)."""
+    gains: dict[Hashable, float] = dict.fromkeys(sample.groups, 0.0)
+    counts = dict(gains)
+    for one, other, right, group, weight in zip(
+        said, simpler, sample.outcomes, sample.groups, sample.weights, strict=True
+    ):
+        gains[group] += weight * ((other - right) ** 2 - (one - right) ** 2)
+        counts[group] += weight
+    mean = math.fsum(gains.values()) / sample.size
+    spread = math.fsum((gain - mean * counts[group]) ** 2 for group, gain in gains.items())
+    error = math.sqrt(spread * len(gains) / max(1, len(gains) - 1)) / sample.size
+    return mean > error
+
+
+def _succession(sample: Sample) -> float:
+    return (sample.right + 1) / (sample.size + 2)
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1 - share))
 
 
 def _between(points: Sequence[tuple[float, float]], score: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dspy.predict.parameter import Parameter
 
-from pivot_dspy._fitting import Fitted, fit, left_out
+from pivot_dspy._fitting import Fitted, Sample, better, constant, left_out, regression, shares
 from pivot_dspy.confidence import lowest
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.refiners.result import Refined
@@ -20,7 +20,7 @@ ISOTONIC_FROM = 1000
 Niculescu-Mizil and Caruana, ICML 2005)."""
 
 FEW = 30
-"""Outcomes below which the figures of a report are said to be uncertain."""
+"""Tasks below which the figures of a report are said to be uncertain."""
 
 FORMAT = 1
 """Of the saved state."""
@@ -54,9 +54,12 @@ def features(result: Refined) -> dict[str, float]:
 class CalibrationReport(Frozen):
     """How good the probabilities are: on outcomes that were left out when they were fitted.
 
+    Outcomes are counted one by one; shares and scores weigh them as `Calibration.fit` was told to.
+
     Attributes:
-        count: outcomes; `right` how many of them were right.
-        brier: cross-validated Brier score; `base` that of always saying the share that is right elsewhere.
+        count: outcomes; `right` how many of them were right; `tasks` how many tasks they are of.
+        brier: cross-validated Brier score; `base` that of always saying the share that is right elsewhere, `certain`
+            that of taking a verified result as certainly right, and any other as wrong.
         table: cross-validated reliability.
         target: the share of right results that the thresholds are to give.
         threshold: of the probability, from which on a result counts as right; None where none gives that share.
@@ -67,8 +70,10 @@ class CalibrationReport(Frozen):
 
     count: int
     right: int
+    tasks: int = 0
     brier: float | None = None
     base: float | None = None
+    certain: float | None = None
     table: tuple[ReliabilityRow, ...] = ()
     target: float = 0.9
     threshold: float | None = None
@@ -79,12 +84,15 @@ class CalibrationReport(Frozen):
 class Calibration(Parameter):  # type: ignore[misc]
     """From the features of a result to the probability that it is right; part of a refiner's saved state.
 
+    Fitted is a logistic regression where, cross-validated, it beats the share of right results by more than its
+    standard error; else that share itself, of results that verified and of those that did not.
+
     Optimizers of DSPy call `reset` on all that they are about to tune. They do not tune this, and so it stays; `clear`
     forgets it.
 
     Args:
         target: the share of right results that the suggested thresholds are to give.
-        isotonic_from: outcomes from which on `fit` ends with an isotonic instead of a logistic regression.
+        isotonic_from: outcomes from which on an isotonic regression ends the logistic one.
 
     >>> calibration = Calibration()
     >>> calibration.probability({"loss": 0.0}) is None
@@ -127,26 +135,32 @@ class Calibration(Parameter):  # type: ignore[misc]
         *,
         seed: int = 0,
         groups: Sequence[Hashable] | None = None,
+        weights: Sequence[float] | None = None,
     ) -> CalibrationReport:
         """Fits to the features of results and whether each was right.
 
-        With outcomes of one kind only, the probability is a constant, by the rule of succession; without any, nothing
-        is fitted. The report's note says so.
+        With outcomes of one kind only, the probability is a share by the rule of succession; without any, nothing is
+        fitted. The report's note says so.
 
         Args:
             seed: of the folds of cross-validation.
             groups: the task of each result, where several are of one: they are left out together.
+            weights: how much each result counts; 1, if None. The figures of the report are weighted alike.
 
         Raises:
-            ConfigurationError: lengths or features differ, an outcome is not true or false, or scikit-learn is missing.
+            ConfigurationError: lengths or features differ, an outcome is not true or false, a weight is not above 0, or
+                scikit-learn is missing.
         """
         outcomes = _truths(outcomes)
         groups = list(range(len(outcomes))) if groups is None else list(groups)
-        if not len(known) == len(outcomes) == len(groups):
+        weights = [1.0] * len(outcomes) if weights is None else [float(weight) for weight in weights]
+        if not len(known) == len(outcomes) == len(groups) == len(weights):
             raise ConfigurationError(
-                f"one outcome and one group for each result; got {len(known)} results, {len(outcomes)} outcomes and "
-                f"{len(groups)} groups"
+                f"one outcome, one group and one weight for each result; got {len(known)} results, {len(outcomes)} "
+                f"outcomes, {len(groups)} groups and {len(weights)} weights"
             )
+        if any(not 0 < weight < math.inf for weight in weights):
+            raise ConfigurationError("a weight is a number above 0; leave out results that are not to count")
         rows = [dict(one) for one in known]
         if any(row.keys() != rows[0].keys() for row in rows) or any(
             not math.isfinite(value) for row in rows for value in row.values()
@@ -156,39 +170,48 @@ class Calibration(Parameter):  # type: ignore[misc]
             report = CalibrationReport(count=0, right=0, target=self.target, note="no outcome: nothing was fitted")
             self.fitted, self.report = None, report
             return report
-        isotonic = len(rows) >= self.isotonic_from
-        fitted = fit(rows, outcomes, groups, seed, isotonic)
-        report = self._measured(rows, outcomes, groups, seed, isotonic)
-        self.fitted, self.report = fitted, report
-        return report
+        self.fitted, self.report = self._fit(Sample(rows, outcomes, groups, weights), seed)
+        return self.report
 
-    def _measured(
-        self, rows: list[dict[str, float]], outcomes: list[bool], groups: list[Hashable], seed: int, isotonic: bool
-    ) -> CalibrationReport:
-        right = sum(outcomes)
-        stated = [place for place, row in enumerate(rows) if row.get("stated")]
-        sure, came = [rows[place]["confidence"] for place in stated], [outcomes[place] for place in stated]
-        known: dict[str, Any] = {"count": len(rows), "right": right, "target": self.target}
-        known["confidence_threshold"] = threshold(sure, came, self.target)
-        if right in (0, len(rows)):
+    def _fit(self, sample: Sample, seed: int) -> tuple[Fitted, CalibrationReport]:
+        count, right, tasks = len(sample.rows), sum(sample.outcomes), len(set(sample.groups))
+        stated = sample.at(place for place, row in enumerate(sample.rows) if row.get("stated"))
+        sure = [row["confidence"] for row in stated.rows]
+        known: dict[str, Any] = {"count": count, "right": right, "tasks": tasks, "target": self.target}
+        known["confidence_threshold"] = threshold(sure, stated.outcomes, self.target, stated.weights)
+        fitted = shares(sample)
+        if right in (0, count):
             kind, other = ("right", "wrong") if right else ("wrong", "right")
-            note = f"all {len(rows)} outcomes were {kind}: the probability is a constant until some are {other}"
-            return CalibrationReport(**known, note=note)
-        if len(set(groups)) < 2:
-            return CalibrationReport(**known, note="outcomes of one task only: nothing to test the probabilities on")
-        probabilities = left_out(rows, outcomes, groups, seed, isotonic, Fitted.probability)
-        shares = left_out([{}] * len(rows), outcomes, groups, seed, False, Fitted.probability)
-        score, base = brier(probabilities, outcomes), brier(shares, outcomes)
+            note = f"all {count} outcomes were {kind}: the probability is a constant until some are {other}"
+            if fitted.method == "verified":
+                note = f"all {count} outcomes were {kind}: nothing tells yet which results are {other}"
+            return fitted, CalibrationReport(**known, note=note)
+        if tasks < 2:
+            return fitted, CalibrationReport(**known, note="outcomes of one task only: nothing to test on")
+        isotonic = sample.size >= self.isotonic_from
+        base = brier(left_out(sample, seed, constant), sample.outcomes, sample.weights)
+        said = left_out(sample, seed, shares)
+        regressed = left_out(sample, seed, lambda inside: regression(inside, seed, isotonic))
+        useful = better(sample, regressed, said)
+        if useful:
+            fitted, said = regression(sample, seed, isotonic), regressed
+        score = brier(said, sample.outcomes, sample.weights)
         notes = [
-            "the features tell no more than the share of right results does" if score >= base else "",
-            f"{len(rows)} outcomes are few: these figures may be far off" if len(rows) < FEW else "",
-        ]
-        return CalibrationReport(
+            "" if useful else
+            "the features tell no more than the share of right results does" if score >= base else
+            "the features tell no more than whether a result was verified",
+            f"outcomes of {tasks} tasks are few: these figures may be far off" if tasks < FEW else "",
+        ]  # fmt: skip
+        # A share differs from fold to fold, and that of one fold says nothing of another's outcomes.
+        told = said if useful else [fitted.probability(row) for row in sample.rows]
+        verified = [float(bool(row["verified"])) for row in sample.rows if "verified" in row]
+        return fitted, CalibrationReport(
             **known,
             brier=score,
             base=base,
-            table=reliability(probabilities, outcomes),
-            threshold=threshold(probabilities, outcomes, self.target),
+            certain=brier(verified, sample.outcomes, sample.weights) if verified else None,
+            table=reliability(said, sample.outcomes, weights=sample.weights),
+            threshold=threshold(told, sample.outcomes, self.target, sample.weights),
             note="; ".join(note for note in notes if note),
         )
 

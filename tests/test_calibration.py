@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 import pivot_dspy
 from pivot_dspy import ConfidenceGate, MajorityOfN
-from pivot_dspy._fitting import Fitted, fit
+from pivot_dspy._fitting import Fitted, Sample, regression, shares
 from pivot_dspy.calibration import Calibration, CalibrationReport, features
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.reliability import brier, reliability, threshold
@@ -75,7 +75,7 @@ def test_a_threshold_of_nothing_is_none() -> None:
 @pytest.mark.parametrize(("count", "method"), [(300, "logistic"), (1200, "isotonic")])
 def test_it_predicts_what_scikit_learn_predicts(count: int, method: str) -> None:
     rows, right = drawn(count)
-    fitted = fit(rows, right, list(range(count)), 0, method == "isotonic")
+    fitted = regression(Sample(rows, right, list(range(count)), [1.0] * count), 0, method == "isotonic")
     assert fitted.method == method and fitted.weights["amended"] == 0.0
     table = numpy.array([list(row.values()) for row in rows])
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(table, right)
@@ -117,8 +117,57 @@ def test_it_is_not_fooled_by_chance() -> None:
     report = Calibration().fit(rows, right, groups=[place for place in range(40) for _ in range(3)])
     leaking = Calibration().fit(rows, right)
     assert report.brier is not None and report.base is not None and leaking.brier is not None
-    assert report.brier > report.base and report.note.startswith("the features tell no more than the share")
+    assert report.brier == report.base and report.note.startswith("the features tell no more than the share")
     assert leaking.brier < 0.5 * report.brier
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(1, 3)), min_size=1, max_size=20))
+def test_a_share_is_that_of_results_that_verified_and_of_others(results: list[tuple[bool, bool, int]]) -> None:
+    verified, right, weights = zip(*results, strict=True)
+    fitted = shares(Sample([{"verified": float(one)} for one in verified], right, range(len(right)), weights))
+    counts = {kind: sum(weight for one, _, weight in results if one is kind) for kind in (True, False)}
+    rights = {kind: sum(weight for one, good, weight in results if one is kind and good) for kind in (True, False)}
+    expected = {kind: (rights[kind] + 1) / (counts[kind] + 2) for kind in (True, False)}
+    if expected[True] <= expected[False]:  # one that failed its checks is never likelier to be right
+        expected = dict.fromkeys(expected, (sum(right[n] * weights[n] for n in range(len(right))) + 1)
+                                 / (sum(weights) + 2))  # fmt: skip
+    said = {kind: fitted.probability({"verified": float(kind)}) for kind in (True, False)}
+    assert said == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_features_that_tell_nothing_more_leave_the_share_of_verified_and_of_other_results(seed: int) -> None:
+    chance = random.Random(seed)
+    rows = [{"verified": float(place % 4 > 0), "noise": chance.random(), "x": chance.random()} for place in range(40)]
+    right = [place % 4 > 0 and place % 12 != 1 for place in range(40)]
+    calibration = Calibration()
+    report = calibration.fit(rows, right)
+    assert calibration.fitted is not None and calibration.fitted.method == "verified"
+    assert report.note == "the features tell no more than whether a result was verified"
+    assert report.brier is not None and report.base is not None and report.certain == pytest.approx(4 / 40)
+    assert report.brier <= report.certain and report.brier < report.base
+    said = [calibration.probability({"verified": float(kind)}) for kind in (0, 1)]
+    assert said == pytest.approx([1 / 12, 27 / 32]) and report.threshold is None
+    assert 0.8 < Calibration(target=0.8).fit(rows, right).threshold < 0.9  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("count", [60, 400])
+def test_a_weight_of_two_is_a_result_that_came_twice(count: int) -> None:
+    rows, right = drawn(count)
+    rows = [{**row, "stated": 1.0, "confidence": 1 - row["loss"]} for row in rows]
+    tasks = list(range(count))
+    once, twice = Calibration(isotonic_from=500), Calibration(isotonic_from=500)
+    weighted = once.fit(rows, right, groups=tasks, weights=[1 + place % 2 for place in tasks])
+    copies = [place for place in tasks for _ in range(1 + place % 2)]
+    copied = twice.fit([rows[n] for n in copies], [right[n] for n in copies], groups=copies)
+    assert once.fitted is not None and twice.fitted is not None and once.fitted.method == twice.fitted.method
+    fresh, _ = drawn(50, seed=1)
+    for row in fresh:
+        known = {**row, "stated": 1.0, "confidence": 1 - row["loss"]}
+        assert once.probability(known) == pytest.approx(twice.probability(known), abs=1e-3)
+    assert weighted.brier == pytest.approx(copied.brier, abs=1e-3) and weighted.tasks == copied.tasks == count
+    assert weighted.confidence_threshold == copied.confidence_threshold is not None
+    assert [row.observed for row in weighted.table] == pytest.approx([row.observed for row in copied.table], abs=0.05)
 
 
 @settings(max_examples=20, deadline=None)
@@ -155,8 +204,8 @@ def test_the_same_seed_gives_the_same_and_a_new_fit_replaces_the_old() -> None:
 @pytest.mark.parametrize(
     ("rows", "right", "groups", "said"),
     [
-        ([{"a": 1.0}], [True, False], None, "one outcome and one group for each result"),
-        ([{"a": 1.0}], [True], [], "one outcome and one group for each result"),
+        ([{"a": 1.0}], [True, False], None, "one outcome, one group and one weight for each result"),
+        ([{"a": 1.0}], [True], [], "one outcome, one group and one weight for each result"),
         ([{"a": 1.0}, {"b": 1.0}], [True, False], None, "the same features"),
         ([{"a": math.nan}], [True], None, "all finite"),
         ([{"a": 1.0}], [0.7], None, "true or false, and not 0.7; say from which score"),
@@ -166,6 +215,12 @@ def test_the_same_seed_gives_the_same_and_a_new_fit_replaces_the_old() -> None:
 def test_bad_input(rows: Any, right: Any, groups: Any, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         Calibration().fit(rows, right, groups=groups)
+
+
+@pytest.mark.parametrize("weights", [[0.0, 1.0], [-1.0, 1.0], [math.inf, 1.0], [math.nan, 1.0]])
+def test_a_weight_that_is_none(weights: list[float]) -> None:
+    with pytest.raises(ConfigurationError, match="a weight is a number above 0"):
+        Calibration().fit([{"a": 1.0}] * 2, [True, False], weights=weights)
 
 
 def test_a_result_without_a_fitted_feature_is_refused() -> None:

@@ -108,9 +108,9 @@ def _of_arguments(before: Step, after: Step, ids: Collection[str]) -> Iterator[C
                     for one, other in ((before, after), (after, before)))  # fmt: skip
     if len(lost) == len(gained) == 1 and before.args[lost[0]] == after.args[gained[0]]:
         (wrong,), (right,) = lost, gained
-        said = f"{tool} was called with an argument {wrong}"
+        said, avoid = f"{tool} was called with an argument {wrong}", f"the argument of {tool} is {right}, not {wrong}"
         renamed = Fix(tool=tool, kind="argument", place=right, wrong=wrong)
-        yield Change("argument", tool, right, said, f"the argument of {tool} is {right}, not {wrong}", (wrong,), renamed)
+        yield Change("argument", tool, right, said, avoid, (wrong,), renamed)
         lost = gained = []
     for name in gained:
         yield Change("argument", tool, name, f"{tool} was called without {name}", f"give {tool} its argument {name}")

@@ -18,6 +18,7 @@ from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.execution import execute
 from pivot_dspy.learning import missing
 from pivot_dspy.memory import Entries, Lesson, task_text
+from pivot_dspy.optimizer.calibrating import calibrated
 from pivot_dspy.optimizer.crossing import Tried, crossed
 from pivot_dspy.optimizer.metering import metered
 from pivot_dspy.optimizer.outcomes import Job, Outcome, Taught
@@ -71,7 +72,7 @@ class Compilation:
         self.latest: dict[int, Outcome] = {}
         self.first: dict[int, Outcome] = {}
         self.taught_by: list[Outcome] = []
-        self.observed: list[tuple[int, Outcome]] = []
+        self.untaught: dict[int, list[Outcome]] = {}
         work.programs[first.key] = first.program(student)
         if teacher is not None:
             work.programs[TEACHER] = teacher
@@ -137,10 +138,10 @@ class Compilation:
         """Runs the tasks that are still to be learned from; False where there are none, or nothing pays for them."""
         base = self.selection.incumbent.proposal.key
         if generation == 0:
-            self._learn(self._jobs(base, self.training), "training")
+            self._begin(self._jobs(base, self.training), "training")
             self._teach()
             for seed in range(1, self.effort.seeds):
-                self._learn(self._jobs(base, self.training, seed), f"training, sample {seed}")
+                self._begin(self._jobs(base, self.training, seed), f"training, sample {seed}")
             return bool(self.latest)
         places = [place for place, outcome in self.latest.items() if not self._solved(outcome)]
         return bool(self._learn(self._jobs(base, places), f"training, generation {generation + 1}"))
@@ -148,7 +149,12 @@ class Compilation:
     def _jobs(self, program: str, places: Sequence[int], seed: int = 0) -> list[Job]:
         return [Job(program, place, seed, learns=True) for place in places]
 
-    def _learn(self, jobs: Sequence[Job], title: str) -> list[Outcome]:
+    def _begin(self, jobs: Sequence[Job], title: str) -> None:
+        """Makes training runs of the student as it was, which calibration may go by."""
+        for place, outcome in self._learn(jobs, title):
+            self.untaught.setdefault(place, []).append(outcome)
+
+    def _learn(self, jobs: Sequence[Job], title: str) -> list[tuple[int, Outcome]]:
         """Makes training runs, as many as leave room for validation, and takes in what they teach."""
         room = self.work.left()
         if room is not None:
@@ -158,7 +164,7 @@ class Compilation:
         for job, outcome in zip(jobs, self.work.run(jobs, title), strict=True):
             if outcome is None:
                 continue
-            found.append(outcome)
+            found.append((job.task, outcome))
             if job.task in self.first and not job.seed and not job.start:
                 self.selection.count(job.program, job.task, outcome, self.first[job.task])
             self._take(job.task, outcome)
@@ -166,7 +172,6 @@ class Compilation:
 
     def _take(self, place: int, outcome: Outcome) -> None:
         self.first.setdefault(place, outcome)
-        self.observed.append((place, outcome))
         known = self.latest.get(place)
         if known is None or outcome.better_than(known):
             self.latest[place] = outcome
@@ -226,7 +231,9 @@ class Compilation:
             if sum(case.result.verified and case.score < self.work.threshold for case in cases) < 2:
                 continue
 
-            def found(refiner: Refiner = refiner, cases: list[missing.Outcome] = cases) -> dict[str, Any]:
+            def found(
+                refiner: Refiner = refiner, cases: list[missing.Outcome] = cases
+            ) -> tuple[dict[str, Any], bool]:
                 return self._found(refiner, cases)
 
             shown = [(case.result.trajectory.id, case.score) for case in cases]
@@ -234,17 +241,18 @@ class Compilation:
             self.work.spend(said["tokens"])
             self.pools[path].require([Lesson.model_validate(one) for one in said["lessons"]])
 
-    def _found(self, refiner: Refiner, cases: list[missing.Outcome]) -> dict[str, Any]:
-        find = Find()
+    def _found(self, refiner: Refiner, cases: list[missing.Outcome]) -> tuple[dict[str, Any], bool]:
+        """Lessons and tokens, and whether the model answered: if not, whoever resumes asks it again."""
+        find, answered = Find(), True
         find.set_lm(refiner.plan.predict.lm)
         with metered({}) as meter:
             try:
                 said = missing.missing_requirements(cases, refiner, find, good=self.work.threshold)
             except (LMError, AdapterParseError) as error:
                 logger.warning("nothing was learned of missing requirements: %s: %s", type(error).__name__, error)
-                said = ()
+                said, answered = (), False
         kept = [one.lesson.model_dump(mode="json") for one in said if one.kept]
-        return {"lessons": kept, "tokens": meter.tokens}
+        return {"lessons": kept, "tokens": meter.tokens}, answered
 
     def _cases(self, path: str, refiner: Refiner) -> list[missing.Outcome]:
         cases = []
@@ -284,18 +292,8 @@ class Compilation:
 
     # -- calibration
 
-    def _calibrated(self, path: str, calibration: Calibration) -> CalibrationReport | None:
-        """Fits the probability that a result is right to the outcomes of training runs."""
-        rows = [(call.features, outcome.score >= self.work.threshold, place)
-                for place, outcome in self.observed for call in outcome.calls if call.refiner == path]  # fmt: skip
-        if not rows or importlib.util.find_spec("sklearn") is None:
-            return None
-        known, right, groups = zip(*rows, strict=True)
-        return calibration.fit(known, right, seed=self.seed, groups=groups)
-
     def _calibrations(self) -> dict[str, CalibrationReport]:
-        found = {path: self._calibrated(path, Calibration()) for path in self.pools}
-        return {path: report for path, report in found.items() if report is not None}
+        return calibrated({path: Calibration() for path in self.pools}, self.selection, self.untaught, self.seed)
 
     def _thresholds(self) -> dict[str, float]:
         """What calibration suggests for each confidence gate."""
@@ -310,8 +308,8 @@ class Compilation:
         program = self.selection.incumbent.proposal.program(self.student)
         if importlib.util.find_spec("sklearn") is None:
             logger.warning("results carry no probability: calibration takes scikit-learn, pip install scikit-learn")
-        for path, refiner in refiners_of(program).items():
-            self._calibrated(path, refiner.calibration)
+        fitted = {path: refiner.calibration for path, refiner in refiners_of(program).items()}
+        calibrated(fitted, self.selection, self.untaught, self.seed)
         program._compiled = True
         return program
 

@@ -35,11 +35,13 @@ class Meter(BaseCallback):  # type: ignore[misc]
         self.history: list[Mapping[str, Any]] = []
         self._refiners = refiners
         self._open: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._asked: dict[str, dict[str, Any]] = {}
+        self._alone = bool(settings.disable_history)
 
     @property
     def tokens(self) -> int:
         """Prompt and completion tokens, as if no call had been served from DSPy's cache: else whatever ran second would
-        look cheaper. Characters / 4 where neither provider nor cache tells."""
+        look cheaper. Where neither provider nor cache tells, they are counted as LiteLLM does for the model."""
         return sum(_tokens(entry) for entry in self.history)
 
     @property
@@ -55,6 +57,16 @@ class Meter(BaseCallback):  # type: ignore[misc]
         opened = self._open.pop(call_id, None)
         if opened is not None and isinstance(outputs, Refined):
             self.returned.append(Returned(*opened, outputs))
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        if self._alone:  # DSPy makes no entries: ours has what there is to count
+            asked = {name: inputs.get(name) for name in ("messages", "prompt")}
+            self._asked[call_id] = {**asked, "model": instance.model}
+
+    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+        asked = self._asked.pop(call_id, None)
+        if asked is not None and exception is None:
+            self.history.append({**asked, "outputs": outputs})
 
     def _path(self, instance: Any) -> str | None:
         if not isinstance(instance, Refiner):
@@ -89,5 +101,8 @@ def _tokens(entry: Mapping[str, Any]) -> int:
     found = sum(int(count) for count in counts if count)
     if found:
         return found
-    text = "".join(str(message.get("content") or "") for message in entry.get("messages") or ())
-    return -(-(len(text or str(entry.get("prompt") or "")) + sum(len(str(one)) for one in entry["outputs"])) // 4)
+    from litellm import token_counter  # slow to load, and hardly ever needed
+
+    asked = [str(message.get("content") or "") for message in entry.get("messages") or ()]
+    text = "\n".join([*(asked or [str(entry.get("prompt") or "")]), *map(str, entry["outputs"])])
+    return int(token_counter(model=str(entry.get("model") or ""), text=text))

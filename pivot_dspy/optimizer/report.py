@@ -72,7 +72,8 @@ class DetailedResults(Frozen):
         proposals: in the order in which they were tried.
         entries: numbers of demonstrations, lessons and notes, by refiner.
         settings: of the refiners and gates, where they are not as they were.
-        calibration: by refiner.
+        calibration: by refiner; on validation runs, which chose the program and so are a little too good, and training
+            runs of the student as it was. An outcome counts for less where the compiled program did otherwise.
         runs, tokens: spent by the whole compilation, learning included.
         stopped: why it ended before all was tried; empty if it did not.
     """

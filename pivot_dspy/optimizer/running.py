@@ -27,6 +27,7 @@ class Work:
 
     Attributes:
         programs: the programs that jobs name.
+        keys: of the tasks, alike for equal tasks.
         tokens, runs: what was spent, that of an earlier process included from which this one goes on.
         errors: of runs that left nothing.
     """
@@ -60,7 +61,7 @@ class Work:
         self.runs = 0
         self.errors: list[tuple[str, Exception]] = []
         self._done: dict[Job, Outcome] = {}
-        self._keys = [task_key(task) for task in tasks]
+        self.keys = [task_key(task) for task in tasks]
 
     def left(self) -> int | None:
         """How many runs the budget still pays for; None without a limit. By tokens, as many as the runs so far cost."""
@@ -92,13 +93,16 @@ class Work:
             self._made(now, title)
         return [self._done.get(job) for job in jobs]
 
-    def once(self, kind: str, key: str, made: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-        """What `made` gives, or gave before this process took over."""
+    def once(self, kind: str, key: str, made: Callable[[], tuple[Mapping[str, Any], bool]]) -> Mapping[str, Any]:
+        """What `made` gives, or gave before this process took over. It tells too whether that is what there is to
+        know; if not, it is not put on record, and the next process asks again."""
         known = self.journal.get(kind, key) if self.journal else None
-        if known is None:
-            known = dict(made())
-            self.note(kind, key, known)
-        return known
+        if known is not None:
+            return known
+        found, finished = made()
+        if finished:
+            self.note(kind, key, found)
+        return found
 
     def note(self, kind: str, key: str, data: Mapping[str, Any]) -> None:
         """Puts something on record, where a journal is kept."""
@@ -149,7 +153,7 @@ class Work:
         return found
 
     def _key(self, job: Job) -> str:
-        return digest([job.program, self._keys[job.task], job.task, job.seed, job.learns, job.start])
+        return digest([job.program, self.keys[job.task], job.task, job.seed, job.learns, job.start])
 
 
 def settled(journal: Journal, told: Mapping[str, Any]) -> None:

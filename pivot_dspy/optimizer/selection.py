@@ -72,6 +72,9 @@ class Selection:
     Args:
         places: positions of the validation tasks among those of `work`.
         finalists: proposals of a round that are scored on all of them.
+
+    Attributes:
+        incumbents: all that were validated, from the student as it was to the present one.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Selection:
         self.rounds = 0
         self._base: dict[int, Outcome] = {}
         self.incumbent = Standing(first, ())
+        self.incumbents: list[Standing] = []
 
     def begin(self) -> bool:
         """Scores the student as it is; False where the budget does not pay for that."""
@@ -95,13 +99,14 @@ class Selection:
         if found is None:
             return False
         self.incumbent = replace(self.incumbent, outcomes=found)
+        self.incumbents.append(self.incumbent)
         self._base = dict(zip(self.places, found, strict=True))
         return True
 
     @property
     def first(self) -> Standing:
         """The student as it was."""
-        return Standing(self.incumbent.proposal, tuple(self._base.values()))
+        return self.incumbents[0] if self.incumbents else self.incumbent
 
     @property
     def shown(self) -> tuple[tuple[frozenset[str], bool], ...]:
@@ -144,6 +149,7 @@ class Selection:
         if best is None or not takes:
             return False
         self.incumbent = best
+        self.incumbents.append(best)
         return True
 
     def _minibatch(self) -> list[int]:

@@ -27,6 +27,7 @@ from pivot_dspy.phases.verify import Verdict, Verify
 from pivot_dspy.refiners.account import Gate
 from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.refiners.result import RESERVED, Committer, Refined, refined
+from pivot_dspy.refiners.saved import completed
 from pivot_dspy.refiners.tunable import Tuned
 from pivot_dspy.requirements import Requirement, given
 from pivot_dspy.trajectory import Trajectory
@@ -177,6 +178,14 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         if commit and result.verified:
             yield from result._commit()
         return result
+
+    def load_state(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+        """As of any module; what an older state does not have yet, such as a memory, stays as it is.
+
+        Raises:
+            ConfigurationError: the state is that of another program, or damaged.
+        """
+        super().load_state(completed(self, state), allow_unsafe_lm_state=allow_unsafe_lm_state)
 
     def deepcopy(self) -> Refiner:
         """A copy with its own phases on the same environment."""

@@ -20,6 +20,7 @@ from pivot_dspy.refiners.account import Gate
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.episode import call
 from pivot_dspy.refiners.result import Refined
+from pivot_dspy.refiners.saved import completed
 from pivot_dspy.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -221,6 +222,10 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
         threshold = percentile([trace.value for trace in traces], self.percentile)
         self.calibrated.value, self.calibrated.source = threshold, traces[0].source
         return threshold
+
+    def load_state(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+        """As of the refiner that it wraps."""
+        super().load_state(completed(self, state), allow_unsafe_lm_state=allow_unsafe_lm_state)
 
     def _gate(self) -> Gate:
         if self.calibrated.value is None:

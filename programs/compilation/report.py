@@ -29,15 +29,14 @@ def show(record: dict[str, Any], console: Console) -> None:
         ("verified_rate", "verified", "{:.1%}"),
         ("lm_calls_per_task", "LM calls per task", "{:.2f}"),
         ("brier", "Brier score", "{:.3f}"),
+        ("brier_of_certainty", "if verified counts as certain", "{:.3f}"),
     ):
         values = [column[key] for column in columns.values()]
         table.add_row(told, *("-" if value is None else form.format(value) for value in values))
     console.print(table)
     unfitted = [COLUMNS[name] for name, column in columns.items() if column["probabilities"] != "fitted"]
     if unfitted:
-        _say(console, f"Brier score where none was fitted ({', '.join(unfitted)}): verified counts as certain.")
-    if cached := sum(column["cache_hits"] for column in columns.values()):
-        _say(console, f"{cached} answers came from DSPy's cache, and their tokens are not counted.")
+        _say(console, f"No probability was fitted for: {', '.join(unfitted)}. There, verified counts as certain.")
     _memory(record["memory"], console)
     if "compiling" in record:
         _compiling(record["compiling"], console)
@@ -65,9 +64,13 @@ def _compiling(details: dict[str, Any], console: Console) -> None:
     )
     for found in details["calibration"].values():
         if found["brier"] is not None:
-            told = f"Brier score {found['brier']:.3f}, {found['base']:.3f} for the mean alone"
-            left_out = f"Probabilities, cross-validated on {found['count']} outcomes"
-            _say(console, f"{left_out}: {told}. {found['note']}".rstrip())
+            told = (
+                f"Brier score {found['brier']:.3f}, {found['base']:.3f} for the mean alone, {found['certain']:.3f} if "
+                "verified counts as certain"
+            )
+            left_out = f"Probabilities, cross-validated on {found['count']} outcomes of {found['tasks']} tasks"
+            _say(console, f"{left_out}: {told}.")
+        _say(console, f"Of these probabilities: {found['note']}.")
         for row in found["table"]:
             _say(
                 console,

@@ -15,8 +15,8 @@ from pivot_dspy.reliability import brier
 from programs.deepplanning.outcome import cart_metric
 from programs.options import DataError
 
-OUTCOMES = ("id", "strict_pass", "verified", "first_loss", "probability", "lm_calls", "tokens")
-"""What is the same for two runs of the same refiner on the same model."""
+OUTCOMES = ("id", "strict_pass", "verified", "first_loss", "probability", "lm_calls")
+"""What is the same for two runs of the same refiner on the same model; tokens of cached answers are estimates."""
 
 
 def run_all(

@@ -99,7 +99,6 @@ def test_the_held_out_tasks(style: str) -> None:
     found = figures(list(measure(SHOPPING, each=1, seed=5, style=style, half="held-out")))
     assert found["all"]["detected"] >= 120
     assert found["all"]["exact"] >= 0.9 and found["all"]["in slice"] >= 0.97
-    assert found["all"]["median ms"] < 20  # a loaded machine; about 2 on a quiet one
 
 
 @real

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -61,18 +60,12 @@ def story() -> tuple[Outcome, list[str], str]:
 # ------------------------------------------------------------------------------------------------- as a user runs it
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    return subprocess.run(
-        [sys.executable, "-m", "programs.meeting_room", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, encoding="utf-8",
-    )  # fmt: skip
-
-
 def test_runs_in_the_terminal_and_writes_its_figures(tmp_path: Path) -> None:
-    began = time.perf_counter()
-    ran = command("--json", str(tmp_path / "figures.json"), "--seed", "3")
-    assert time.perf_counter() - began < 10
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    command = [sys.executable, "-m", "programs.meeting_room", "--json", str(tmp_path / "figures.json"), "--seed", "3"]
+    ran = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, encoding="utf-8"
+    )
     assert (ran.returncode, ran.stderr) == (0, "")
     phases = [line.split()[0] for line in ran.stdout.splitlines() if line.endswith("─")]
     assert phases == ["PLAN", "INSPECT", "GRADIENT", "EVOLVE", "INSPECT", "VERIFY", "COMMIT", "RESULT"]
@@ -89,26 +82,29 @@ def test_runs_in_the_terminal_and_writes_its_figures(tmp_path: Path) -> None:
     assert figures["ledger"]["phases"]["plan"]["lm_calls"] == 1
 
 
-def test_sends_nothing_without_commit() -> None:
-    ran = command("--no-commit")
-    assert ran.returncode == 0
-    assert "COMMIT" not in ran.stdout and "0 sent before commit, 0 after it" in ran.stdout
-
-
-def test_says_what_is_missing_for_a_real_model() -> None:
-    ran = command("--lm", "openai/gpt-4.1-mini")
-    assert (ran.returncode, ran.stderr) == (2, "")
-    assert "OPENAI_API_KEY" in ran.stdout
-
-
-def test_says_so_before_running_where_figures_cannot_be_written(tmp_path: Path) -> None:
-    ran = command("--json", str(tmp_path / "none" / "figures.json"))
-    assert ran.returncode == 2 and "there is no folder" in ran.stderr and not ran.stdout
-
-
-def test_runs_in_process(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sends_nothing_without_commit(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--no-commit"]) == 0
-    assert "every requirement holds" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "every requirement holds" in shown
+    assert "COMMIT" not in shown and "0 sent before commit, 0 after it" in shown
+
+
+def test_says_what_is_missing_for_a_real_model(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert main(["--lm", "openai/gpt-4.1-mini"]) == 2
+    shown = capsys.readouterr()
+    assert "OPENAI_API_KEY" in shown.out and not shown.err
+
+
+def test_says_so_before_running_where_figures_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--json", str(tmp_path / "none" / "figures.json")])
+    shown = capsys.readouterr()
+    assert ended.value.code == 2 and "there is no folder" in shown.err and not shown.out
 
 
 # ------------------------------------------------------------------------------------------------------- the story

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-import time
 from typing import Any
 
 import pytest
@@ -298,11 +297,9 @@ def test_quantities_are_cut_to_whole_numbers() -> None:
     ]
 
 
-def test_a_fork_is_quick() -> None:
+def test_a_fork_copies_nothing_but_the_cart() -> None:
     one = shop()
     for product_id in PRICES:
         one.add_product_to_cart(product_id)
-    started = time.perf_counter()
-    for _ in range(1000):
-        one.fork()
-    assert time.perf_counter() - started < 0.5  # well under a millisecond each, on a busy machine, too
+    other = one.fork()
+    assert other.store is one.store and other.user is one.user and other.cart == one.cart
