@@ -40,6 +40,8 @@ def lessons_of(
             asked.append(repair)
             continue
         for change in repair.changes():
+            if change.kind == "tool" and change.fix is None:
+                continue  # another call in its place: both tools have their use
             if not any(slots.owns(name) for name in (change.place, *change.wrong)):
                 found.append(
                     Lesson(
