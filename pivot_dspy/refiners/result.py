@@ -32,7 +32,7 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         requirements: the settled `Requirements` with their amendments; `findings` how each stands.
         history: the events of the run, a tuple of `Event`.
         ledger: the `LedgerReport` of what was spent; `exhausted` names the budget's limit that ended the run.
-        retrieved: ids of the memory's entries that the prompts told of.
+        retrieved: ids of the memory's entries that the prompts told of, and of those whose fixes were applied.
         probability: that it is right, by the refiner's `calibration`; None where nothing was fitted.
         committed: the `Execution` in the real environment, once committed.
     """
