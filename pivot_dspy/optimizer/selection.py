@@ -137,8 +137,8 @@ class Selection:
         found = self._scored(proposals, batch, f"round {self.rounds}")
         standing = [Standing(one, said) for one, said in zip(proposals, found, strict=True) if said is not None]
         passed = [one for one in standing if one.no_worse_than(bar) and (ties or one.rank != bar.rank)]
-        passed.sort(key=lambda one: one.rank, reverse=True)
-        chosen = [one.proposal for one in passed[: self.finalists]]
+        different = {one.rank: one for one in reversed(passed)}  # what did just the same so far is probably the same
+        chosen = [different[rank].proposal for rank in sorted(different, reverse=True)[: self.finalists]]
         measured = self._scored(chosen, self.places, f"round {self.rounds}, finalists")
         finals = {one.key: Standing(one, said) for one, said in zip(chosen, measured, strict=True) if said is not None}
         best = max(finals.values(), key=lambda one: one.rank, default=None)
