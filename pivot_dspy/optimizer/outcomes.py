@@ -20,6 +20,7 @@ from pivot_dspy.learning.notes import tool_notes
 from pivot_dspy.memory import Demonstration, Lesson, ToolNote, environment_name, task_text
 from pivot_dspy.optimizer.metering import Meter, Returned, metered
 from pivot_dspy.optimizer.settings import Metric, read_score
+from pivot_dspy.optimizer.sharing import OneAtATime
 from pivot_dspy.optimizer.students import ITSELF, refiners_of, sampled, seeded
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.learn import Learn
@@ -135,6 +136,7 @@ class Runner:
         self.arguments = arguments
         self.threshold = threshold
         self.seeds = seeds
+        self._turns = OneAtATime()
 
     def __call__(self, job: Job) -> dict[str, Any]:
         try:
@@ -149,7 +151,8 @@ class Runner:
         if job.start:
             inputs["trajectory"] = Trajectory.from_json(job.start)
         lm = dspy.settings.lm
-        with one_run(), dspy.context(lm=lm and sampled(lm, job.seed)):
+        listening = [*(dspy.settings.callbacks or ()), self._turns]
+        with one_run(), dspy.context(lm=lm and sampled(lm, job.seed), callbacks=listening):
             with metered(refiners) as meter:
                 try:
                     said = program(**inputs)
