@@ -13,10 +13,15 @@ Result = TypeVar("Result")
 
 
 class Effect(NamedTuple):
-    """Something that has to be waited for, in both ways of waiting."""
+    """Something that has to be waited for, in both ways of waiting.
+
+    Attributes:
+        job: where it is tool calls that a worker makes: what they are (see `environment.tour`).
+    """
 
     call: Callable[[], Any]
     acall: Callable[[], Awaitable[Any]]
+    job: Any = None
 
 
 Steps = Generator[Effect, Any, Result]

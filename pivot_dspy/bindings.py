@@ -8,7 +8,7 @@ repeats over a list. `$$` stands for a plain dollar sign.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -172,9 +172,14 @@ def strings(value: Any) -> Iterator[str]:
 
 def dependencies(value: Any, known: Collection[str]) -> tuple[str, ...]:
     """Names that the bindings inside `value` refer to, `$item` left out, in order, once each."""
+    return named((text for text in strings(value) if "$" in text), known)
+
+
+def named(texts: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+    """As `dependencies`, of strings."""
     found: dict[str, None] = {}
-    for text in strings(value):
-        if "$" in text and is_binding(text, known):
+    for text in texts:
+        if is_binding(text, known):
             found.update(dict.fromkeys(references(text)))
     found.pop(ITEM, None)
     return tuple(found)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -111,7 +112,8 @@ class Usage(BaseModel):
     def __add__(self, other: Usage) -> Usage:
         if not isinstance(other, Usage):
             return NotImplemented
-        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+        mine, theirs = self.__dict__, other.__dict__
+        return Usage(**{name: amount + theirs[name] for name, amount in mine.items()})
 
 
 class LedgerReport(BaseModel):
@@ -141,7 +143,11 @@ class Ledger:
     def __init__(self, start: LedgerReport | None = None) -> None:
         start = start or LedgerReport()
         self._lock = threading.Lock()
-        self._phases = dict(start.phases)
+        # Sums by field of `Usage`: every tool call is booked, and making a record for each would take longer than that.
+        self._phases: dict[str, dict[str, Any]] = {}
+        self._total: dict[str, Any] = defaultdict(int)
+        for name, usage in start.phases.items():
+            self._book(name, **dict(usage))
         self._began = time.monotonic() - start.seconds
 
     @contextmanager
@@ -170,18 +176,19 @@ class Ledger:
         phase = _innermost()
         while phase is not None and phase.ledger is not self:
             phase = phase.outer
-        self._book(OUTSIDE if phase is None else phase.name, Usage(tool_calls_reused=1) if reused else _TOOL_CALL)
+        self._book(OUTSIDE if phase is None else phase.name, **(_REUSED if reused else _MADE))
 
     @property
     def by_phase(self) -> dict[str, Usage]:
         """Usage per phase, in the order in which the phases first spent something."""
         with self._lock:
-            return dict(self._phases)
+            return {name: Usage(**used) for name, used in self._phases.items()}
 
     @property
     def usage(self) -> Usage:
         """The sum over all phases."""
-        return sum(self.by_phase.values(), Usage())
+        with self._lock:
+            return Usage(**self._total)
 
     @property
     def elapsed(self) -> float:
@@ -218,10 +225,14 @@ class Ledger:
                 return name, f"{name}: {_number(amount)} of {_number(limit)}"
         return None
 
-    def _book(self, phase: str, usage: Usage) -> None:
+    def _book(self, phase: str, **used: float) -> None:
         with self._lock:
-            known = self._phases.get(phase)
-            self._phases[phase] = usage if known is None else known + usage
+            if phase not in self._phases:
+                self._phases[phase] = defaultdict(int)
+            booked = self._phases[phase]
+            for name, amount in used.items():
+                booked[name] += amount
+                self._total[name] += amount
 
     def __copy__(self) -> Ledger:
         return self
@@ -233,7 +244,8 @@ class Ledger:
         return Ledger, (self.snapshot(),)
 
 
-_TOOL_CALL = Usage(tool_calls=1)
+_MADE = {"tool_calls": 1}
+_REUSED = {"tool_calls_reused": 1}
 
 
 class _Tracker(UsageTracker):  # type: ignore[misc]
@@ -306,13 +318,13 @@ class _Phase(BaseCallback):  # type: ignore[misc]
             return
         call, scope = self._calls.pop(call_id)
         try:
-            self.ledger._book(self.name, call.usage(failed=exception is not None))
+            self.ledger._book(self.name, **dict(call.usage(failed=exception is not None)))
         finally:
             scope.__exit__(None, None, None)
 
     def book_unseen(self, entry: Mapping[str, Any]) -> None:
         """Book usage that was reported outside of any call that the callback saw."""
-        self.ledger._book(self.name, _tokens(entry) + Usage(lm_calls=1))
+        self.ledger._book(self.name, **dict(_tokens(entry) + Usage(lm_calls=1)))
 
 
 def _innermost() -> _Phase | None:

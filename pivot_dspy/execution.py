@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -71,6 +71,7 @@ def execute(
     permit: Permit = allow,
     watch: Watch = _ignore,
     foreseen: Mapping[str, Observation] | None = None,
+    copies: bool = True,
 ) -> Steps[Run]:
     """Run `trajectory` in `session`.
 
@@ -83,8 +84,10 @@ def execute(
         permit: asked before every tool call; when it raises `BudgetExhausted`, the rest is blocked.
         watch: told each observation as it is made; what it raises ends the run there.
         foreseen: at commit, what each step gave before: a repeated step ends with the first call that differs.
+        copies: whether the environment is copied before each change, in the `fork` tier. Without these the run is no
+            base for another, and what comes after a call that hangs is blocked.
     """
-    return _Runner(trajectory, session, dict(outputs or {}), permit, watch, foreseen or {}).run(base)
+    return _Runner(trajectory, session, dict(outputs or {}), permit, watch, foreseen or {}, copies).run(base)
 
 
 class _Failed(Exception):
@@ -100,11 +103,12 @@ class _Failed(Exception):
 class _Runner:
     def __init__(
         self, trajectory: Trajectory, session: Session, outputs: dict[str, Any], permit: Permit, watch: Watch,
-        foreseen: Mapping[str, Observation],
+        foreseen: Mapping[str, Observation], copies: bool,
     ) -> None:
         self.trajectory, self.session, self.outputs = trajectory, session, outputs
         self.permit, self.watch, self.foreseen = permit, watch, foreseen
         self.forks = session.family.tier == "fork" and not session.committed
+        self.copies = copies
         self.results: dict[str, Any] = {}
         self.observed: dict[str, Observation] = {}
         self.discrepancies: list[Discrepancy] = []
@@ -115,6 +119,21 @@ class _Runner:
         self.stopped = False
 
     def run(self, base: Run | None) -> Steps[Run]:
+        # What is done for real is watched step by step, in the thread of who asked for it.
+        steps = self._steps(base)
+        yield from steps if self.session.committed else self.session.together(steps)
+        execution = Execution(
+            trajectory=self.trajectory,
+            observations=tuple(self.observed.values()),
+            tier=self.session.family.tier,
+            outputs=self.submitted,
+            missing_outputs=self.missing,
+            state=self.session.describe(),
+            discrepancies=tuple(self.discrepancies),
+        )
+        return Run(execution, self.session, self.before, self.reach)
+
+    def _steps(self, base: Run | None) -> Steps[None]:
         shared = 0
         if base is not None:
             shared = base.execution.trajectory.common_prefix(self.trajectory)
@@ -127,23 +146,13 @@ class _Runner:
             observation = yield from self._observe(position, step)
             self._record(step, observation)
             self.watch(observation)
-        execution = Execution(
-            trajectory=self.trajectory,
-            observations=tuple(self.observed.values()),
-            tier=self.session.family.tier,
-            outputs=self.submitted,
-            missing_outputs=self.missing,
-            state=self.session.describe(),
-            discrepancies=tuple(self.discrepancies),
-        )
-        return Run(execution, self.session, self.before, self.reach)
 
     def _takes_over(self, base: Run, position: int) -> bool:
         """Take the observation of an equal step over from `base`, if that is as good as running the step."""
         step, observation = self.trajectory.steps[position], base.execution.observations[position]
         if not self.forks:
             spec = self.session.toolbox.tools.get(step.tool)
-            stands = all(self._status(name) == "ok" for name in step.depends_on(frozenset(self.observed)))
+            stands = all(self._status(name) == "ok" for name in step.depends_on(self.observed))
             if spec is None or spec.effect != "read" or not observation.ok or not stands:
                 return False
         if self.reach is None:
@@ -185,7 +194,7 @@ class _Runner:
         args: dict[str, Any] | None = None
         try:
             # Only earlier steps count as known: what comes after a step must not change what the step does.
-            needs = step.depends_on(frozenset(self.observed))
+            needs = step.depends_on(self.observed)
             self._refuse_malformed(step, spec, needs)
             states = {self._status(name) for name in needs}
             if states & {"error", "blocked"}:
@@ -223,7 +232,7 @@ class _Runner:
         args: dict[str, Any] | None,
     ) -> Steps[Observation]:
         changes = self.forks and spec.effect != "read"
-        if changes:
+        if changes and self.copies:
             self.before[position] = self.session.fork()
         made = 0
 
@@ -239,7 +248,7 @@ class _Runner:
                 outcomes = yield from self.session.call(spec, kwargs, permit)
         except BudgetExhausted:
             self.reach = position
-            if changes:  # what part of the batch did must not stay, for the step counts as not run
+            if changes and self.copies:  # what part of the batch did must not stay, for the step counts as not run
                 self.session = self.before[position].fork()
             return Observation(step=step.id, status="blocked", args=args, calls=made)
         observation = _observation(step, items, outcomes, args)
@@ -263,6 +272,9 @@ class _Runner:
 
     def _left_behind(self, position: int, observation: Observation, fault: Fault) -> Observation:
         """Go on from a copy that the call that hangs cannot reach, for it may still change this one."""
+        if not self.copies:
+            self.stopped = True
+            return observation
         try:
             self.session = self.before[position].fork()
         except Exception as error:  # what only its own thread may touch went with the thread
@@ -309,9 +321,10 @@ class _Runner:
         return found
 
     def _arguments(self, step: Step, item: Any) -> dict[str, Any]:
-        results, known = self.results, frozenset(self.observed)
+        results: Mapping[str, Any] = self.results
+        known: Collection[str] = self.observed
         if step.for_each is not None:
-            results, known = {**results, bindings.ITEM: item}, known | {bindings.ITEM}
+            results, known = {**results, bindings.ITEM: item}, {*known, bindings.ITEM}
         # A tool may read an empty list as "no restriction" and silently widen its scope.
         resolved: dict[str, Any] = bindings.resolve(step.args, results, known, allow_empty=False)
         return resolved

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -35,8 +35,10 @@ class Frozen(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with some fields replaced, unchecked. What was computed of the old fields is not taken along."""
         copied = super().model_copy(update=update, deep=deep)
-        for name in copied.__dict__.keys() - type(self).model_fields.keys():
-            del copied.__dict__[name]
+        fields = type(self).__pydantic_fields__
+        if len(copied.__dict__) > len(fields):
+            for name in copied.__dict__.keys() - fields.keys():
+                del copied.__dict__[name]
         return copied
 
 
@@ -87,9 +89,14 @@ class Step(Frozen):
     def is_submit(self) -> bool:
         return self.tool == SUBMIT
 
-    def depends_on(self, known: frozenset[str]) -> tuple[str, ...]:
+    def depends_on(self, known: Collection[str]) -> tuple[str, ...]:
         """Ids of the steps whose results this step's bindings read."""
-        return bindings.dependencies([self.for_each, self.args], known)
+        return bindings.named(self._texts, known)
+
+    @cached_property
+    def _texts(self) -> tuple[str, ...]:
+        """The strings that may be bindings."""
+        return tuple(text for text in bindings.strings([self.for_each, self.args]) if "$" in text)
 
     def content(self) -> dict[str, Any]:
         """The part that decides what the step does: `why` and `confidence` are left out, and whatever is empty."""
@@ -158,7 +165,7 @@ class Trajectory(Frozen):
     def ids(self) -> tuple[str, ...]:
         return tuple(step.id for step in self.steps)
 
-    @property
+    @cached_property
     def submit(self) -> Step | None:
         """The submitting step, if there is one."""
         return next((step for step in self.steps if step.is_submit), None)
@@ -181,7 +188,7 @@ class Trajectory(Frozen):
         """Number of steps, from the start, that do the same in both."""
         count = 0
         for mine, theirs in zip(self.steps, other.steps, strict=False):
-            if mine.content() != theirs.content():
+            if mine is not theirs and mine.content() != theirs.content():
                 break
             count += 1
         return count

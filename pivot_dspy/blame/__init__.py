@@ -36,7 +36,10 @@ def rank(
         task: the task's inputs as text.
         known: other text that the planner saw. Without both, values that stand nowhere else are not suspected.
     """
-    inquiry = Inquiry(execution, requirements, findings, toolbox, task, known)
+    return _suspects(Inquiry(execution, requirements, findings, toolbox, task, known))
+
+
+def _suspects(inquiry: Inquiry) -> tuple[Suspect, ...]:
     if not inquiry.wrong:
         return ()
     found = list(faults.clues(inquiry))
@@ -47,7 +50,7 @@ def rank(
     suspects = _ranked(found)
     # Several things may be wrong at once. What comes after a step that failed has not shown yet what it is worth, so
     # that a rewrite begins no later than there.
-    failed = [n for n, seen in enumerate(execution.observations) if seen.status == "error"]
+    failed = [n for n, seen in enumerate(inquiry.execution.observations) if seen.status == "error"]
     return tuple(sorted(suspects, key=lambda suspect: bool(failed) and suspect.position > failed[0]))
 
 
@@ -60,7 +63,8 @@ def gradient(
     Args:
         refuted: keys of suspects that were tried in vain, see `Suspect.key`.
     """
-    suspects = rank(execution, requirements, findings, toolbox, task=task, known=known)
+    inquiry = Inquiry(execution, requirements, findings, toolbox, task, known)
+    suspects = _suspects(inquiry)
     left = [suspect for suspect in _without_symptoms(suspects, refuted) if suspect.key not in refuted]
     if not left:
         return None
@@ -78,7 +82,7 @@ def gradient(
     # Where nothing tells the suspects apart, the cause is sought among all of them.
     places = [first] if first.kind != "unexplained" else left
     ids = [suspect.step for suspect in places if suspect.step is not None]
-    return Gradient.of(first, slice_of(execution, ids, toolbox), questioned)
+    return Gradient.of(first, inquiry.graph.slice(ids), questioned)
 
 
 def _without_symptoms(

@@ -57,7 +57,8 @@ def of_step(step: Step, known: Collection[str]) -> Said:
     literals: dict[str, Any] = {}
     for key, value in step.args.items():
         _of_argument((key,), value, known, parts, literals)
-    parts.append(_of_literals(literals))
+    if literals:
+        parts.append(_of_literals(literals))
     merged: Any = ((item for part in parts for item in part[place]) for place in range(len(Said._fields)))
     return Said(*(tuple(dict.fromkeys(items)) for items in merged))
 

@@ -40,7 +40,7 @@ class Graph:
         self.reads: dict[str, tuple[str, ...]] = {}
         self.readers: dict[str, list[str]] = {step_id: [] for step_id in self.ids}
         for position, step in enumerate(self.steps):
-            named = bindings.dependencies([step.for_each, step.args], self.position)
+            named = step.depends_on(self.position)
             self.reads[step.id] = tuple(name for name in named if self.position.get(name, position) < position)
             for name in self.reads[step.id]:
                 self.readers[name].append(step.id)

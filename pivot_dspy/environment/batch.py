@@ -79,6 +79,10 @@ class Batch:
         elapsed = 0.0 if self._started is None else time.perf_counter() - self._started
         return max(0.0, self.timeout + grace - elapsed)
 
+    def cancel(self) -> None:
+        """Make no further call."""
+        self.cancelled = True
+
     @property
     def running(self) -> bool:
         return self._started is not None

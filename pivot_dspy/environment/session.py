@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from pivot_dspy._drive import Effect as Wait
@@ -18,6 +19,7 @@ from pivot_dspy.environment.callbacks import listened, told
 from pivot_dspy.environment.guard import granting
 from pivot_dspy.environment.marked import own_shared_state, toolbox_of
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
+from pivot_dspy.environment.tour import Ended, Tour, advanced
 from pivot_dspy.environment.worker import Worker
 from pivot_dspy.errors import ConfigurationError
 
@@ -166,22 +168,48 @@ class Session:
                 break
         return outcomes
 
+    def together(self, steps: Steps[Result]) -> Steps[Result]:
+        """`steps` that make calls here, in which what lies between two calls is done in the worker too.
+
+        They may not depend on their thread, nor wait for this family by themselves.
+        """
+        came = advanced(partial(next, steps))
+        while not isinstance(came, Ended):
+            if came.job is None or self.family.timeout is None:
+                try:
+                    answer = partial(steps.send, (yield came))
+                except Exception as error:
+                    answer = partial(steps.throw, error)
+                came = advanced(answer)
+            else:
+                tour = Tour(steps, came.job)
+                came = yield self._watched(tour)
+                if tour.given_up:
+                    came = advanced(partial(steps.send, tour.outcomes))
+        result: Result = came.value
+        return result
+
     def _waiting(self, job: Batch) -> Wait:
         if job.spec.is_async:
             return Wait(lambda: self._in_worker(job), job.arun)
         if job.timeout is None:
             return Wait(job.run, lambda: _ready(job.run))
+        return self._watched(job)._replace(job=job)
+
+    def _watched(self, job: Batch | Tour) -> Wait:
         return Wait(lambda: self._wait(job, self._submit(job)), lambda: self._await(job))
 
-    def _submit(self, job: Batch) -> Future[list[Outcome]]:
+    def _submit(self, job: Batch | Tour) -> Future[Any]:
         return self.family.worker.submit(job.run)
 
     def _in_worker(self, job: Batch) -> list[Outcome]:
         """Run async calls from sync code: in the worker's own event loop, never in one that waits for us."""
         _refuse_own_loop(job.spec)
-        return self._wait(job, self.family.worker.submit(lambda: self.family.worker.finish(job.arun)), GRACE)
+        future = self.family.worker.submit(lambda: self.family.worker.finish(job.arun))
+        made: list[Outcome] = self._wait(job, future, GRACE)
+        return made
 
-    def _wait(self, job: Batch, future: Future[list[Outcome]], grace: float = 0.0) -> list[Outcome]:
+    def _wait(self, job: Batch | Tour, future: Future[Any], grace: float = 0.0) -> Any:
         try:
             while True:
                 try:
@@ -196,13 +224,13 @@ class Session:
             self._cancel(job)
             raise
 
-    def _cancel(self, job: Batch) -> None:
+    def _cancel(self, job: Batch | Tour) -> None:
         """Leave a call that nobody waits for any more to its thread, so that closing need not wait for it."""
-        job.cancelled = True
+        job.cancel()
         if job.running:
             self.family.worker.replace()
 
-    async def _await(self, job: Batch) -> list[Outcome]:
+    async def _await(self, job: Batch | Tour) -> Any:
         waiting = asyncio.wrap_future(self._submit(job))
         try:
             while True:

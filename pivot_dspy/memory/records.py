@@ -80,7 +80,8 @@ class Entry(Frozen):
     Attributes:
         id: a digest of the content, made where none is given; of no meaning but to tell entries apart.
         environment: the `environment_name` of where it was learned.
-        retrieved: in how many runs it was shown or applied; `helped` in how many of them it did good, as an optimizer counts.
+        retrieved: in how many runs it was shown or applied; `helped` in how many of them it did good, as an optimizer
+            counts.
     """
 
     id: Text = ""

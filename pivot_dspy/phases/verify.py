@@ -80,7 +80,7 @@ class Verify(Phase):
         execution = inspection.execution
         departed = None
         if session is not None and not reasons:
-            again = yield from execute(execution.trajectory, session, outputs=outputs, permit=permit)
+            again = yield from execute(execution.trajectory, session, outputs=outputs, permit=permit, copies=False)
             if again.reach is not None:
                 reasons.append("the budget ended before it could be run again from the start")
                 return dspy.Prediction(verdict=Verdict(verified=False, reasons=tuple(reasons)))

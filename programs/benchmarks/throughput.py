@@ -3,7 +3,8 @@
 `python -m programs.benchmarks.throughput [--tasks 200] [--threads 32] [--latency 0.05] [--processes N] [--json PATH]`.
 Possible is what the model's latency alone allows: its sum over all calls, divided by the tasks at once. The answers
 are those of the offline model, taken down beforehand, so that its own computing is not measured. A Python process
-computes on one core: what that allows, by the processor time that goes with one call of the model, stands beside it.
+computes on one core: what that allows, by the processor time that goes with one call of the model, stands beside it;
+and so does what the same calls reach in the same run when `dspy.Predict` makes them with nothing around it ("bare").
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
@@ -28,7 +29,7 @@ from rich.table import Table
 from pivot_dspy import Pivot
 from pivot_dspy.offline import OfflineEngine, offline_lm
 from pivot_dspy.optimizer.parallel import run_all
-from programs.benchmarks.overhead import NoOp, reference
+from programs.benchmarks.overhead import NoOp, Recorder, reference
 from programs.options import positive, writable
 
 LIMITS = {"share_of_possible": 0.8, "grown_mb": 10.0}
@@ -75,6 +76,35 @@ def refine(program: Pivot, request: str) -> Outcome:
     return Outcome(result.verified, result.ledger.usage.lm_calls, os.getpid(), time.process_time())
 
 
+BareCalls = tuple[tuple[int, dict[str, Any]], ...]
+"""The model calls of one task: which predictor made each, by its number, and with what."""
+
+
+def predict(predictors: Sequence[dspy.Predict], calls: BareCalls) -> Outcome:
+    for number, inputs in calls:
+        predictors[number](**inputs)
+    return Outcome(True, len(calls), os.getpid(), time.process_time())
+
+
+def bare(made: Sequence[tuple[dspy.Predict, Mapping[str, Any]]]) -> tuple[list[dspy.Predict], list[BareCalls]]:
+    """A predictor for each signature that was asked with, and the calls of each task, in their order."""
+    numbers: dict[type[dspy.Signature], int] = {}
+    calls: dict[str, BareCalls] = {}
+    for predictor, inputs in made:
+        given = dict(inputs)
+        number = numbers.setdefault(given.pop("signature", predictor.signature), len(numbers))
+        calls[given["request"]] = (*calls.get(given["request"], ()), (number, given))
+    return [dspy.Predict(signature) for signature in numbers], list(calls.values())
+
+
+class Timed(NamedTuple):
+    """Of one run over all tasks."""
+
+    seconds: float
+    calls: int
+    cpu: float
+
+
 def measure(tasks: int, threads: int, latency: float, processes: int = 0, *, progress: bool = True) -> dict[str, float]:
     """All figures, by name.
 
@@ -88,43 +118,61 @@ def measure(tasks: int, threads: int, latency: float, processes: int = 0, *, pro
     engine = offline_lm(map(reference, requests), slip=0.0, heed=1.0, relapse=0.0).engine
     program = Pivot("request -> sum: int", NoOp)
     recorded = Recorded(engine)
+    recorder = Recorder()
     memory: list[float] = []
+    cpu: dict[int, float] = {}
 
     def on_done(position: int, outcome: Outcome) -> Outcome:
         memory.append(resident())
         return outcome
 
-    def run(executor: Executor | None, engine: Recorded, shown: str = "") -> tuple[Outcome, ...]:
-        program.set_lm(dspy.LM("recorded", engine=engine, cache=False))
-        work = partial(refine, program)
-        ran = run_all(executor, requests, work, on_done=on_done, num_threads=threads, progress=shown)
-        if ran.errors or not all(outcome and outcome.solved for outcome in ran.results):
+    def run(executor: Executor | None, work: Callable[[Any], Outcome], given: Sequence[Any], shown: str = "") -> Timed:
+        memory.clear()
+        before = dict(cpu) if executor is not None else {os.getpid(): time.process_time()}
+        started = time.perf_counter()
+        ran = run_all(executor, given, work, on_done=on_done, num_threads=threads, progress=shown)
+        seconds = time.perf_counter() - started
+        outcomes = tuple(outcome for outcome in ran.results if outcome)
+        if ran.errors or not all(outcome.solved for outcome in outcomes):
             raise RuntimeError(ran.summary() or "a task was not solved")
-        return tuple(outcome for outcome in ran.results if outcome)
+        cpu.update(_cpu(outcomes) if executor is not None else {os.getpid(): time.process_time()})
+        spent = sum(cpu[process] - before.get(process, 0.0) for process in cpu)
+        return Timed(seconds, sum(outcome.calls for outcome in outcomes), spent)
 
     with dspy.context(disable_history=True):  # DSPy keeps the last 10,000 calls, whoever makes them
-        run(None, recorded)
+        program.set_lm(_lm(recorded))
+        with dspy.context(callbacks=[recorder]):
+            run(None, partial(refine, program), requests)
+        predictors, calls = bare(recorder.calls)
         with _executor(processes, threads) as executor:
-            warmed = run(executor, Recorded(engine, 0.0, recorded.answers)) if processes else ()
-            before = _cpu(warmed) if processes else {os.getpid(): time.process_time()}
-            memory.clear()
-            started = time.perf_counter()
-            outcomes = run(executor, Recorded(engine, latency, recorded.answers), "Tasks" if progress else "")
-            seconds = time.perf_counter() - started
-            after = _cpu(outcomes) if processes else {os.getpid(): time.process_time()}
-    calls = sum(outcome.calls for outcome in outcomes)
-    cpu = sum(after[process] - before.get(process, 0.0) for process in after) / calls
-    possible = calls * latency / threads
-    reachable = max(possible, calls * cpu / max(1, min(processes, os.cpu_count() or 1)))
+            if processes:
+                run(executor, partial(refine, program), requests)
+            lm = _lm(Recorded(engine, latency, recorded.answers))
+            program.set_lm(lm)
+            for predictor in predictors:
+                predictor.lm = lm
+            alone = run(executor, partial(predict, predictors), calls)
+            ours = run(executor, partial(refine, program), requests, "Tasks" if progress else "")
+    if alone.calls != ours.calls:
+        raise RuntimeError(f"{ours.calls} calls of the model were to be made again, and {alone.calls} were")
+    possible = ours.calls * latency / threads
+    reachable = max(possible, ours.cpu / max(1, min(processes, os.cpu_count() or 1)))
     half = len(memory) // 2
     return {
-        "seconds": seconds,
-        "share_of_possible": possible / seconds,
+        "seconds": ours.seconds,
+        "share_of_possible": possible / ours.seconds,
         "share_the_processor_allows": possible / reachable,
-        "model_calls": calls,
-        "cpu_ms_per_model_call": cpu * 1000,
+        "bare_share_of_possible": possible / alone.seconds,
+        "share_of_bare": alone.seconds / ours.seconds,
+        "model_calls": ours.calls,
+        "cpu_ms_per_model_call": ours.cpu / ours.calls * 1000,
+        "bare_cpu_ms_per_model_call": alone.cpu / alone.calls * 1000,
         "grown_mb": max(memory[half:]) - max(memory[:half]),
     }
+
+
+def _lm(engine: Recorded) -> dspy.LM:
+    return dspy.LM("recorded", engine=engine, cache=False)
 
 
 @contextmanager

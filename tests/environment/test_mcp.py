@@ -86,7 +86,7 @@ def test_a_server_is_an_environment_in_which_reads_run_and_writes_wait() -> None
             "  # Burn it all down.",
             "- paint(room: str, colour?: str) -> {result}  [write]  # Says nothing of its effect.",
         ]
-        source = Source(environment, timeout=0.5)
+        source = Source(environment, timeout=1.5)
         opened = source.open(None)
         assert opened.family.tier == "live"
         assert told((await adrive(execute(plan(*CALLS), opened))).execution) == ANSWERS
@@ -194,4 +194,4 @@ async def test_what_a_server_lists_wrongly_is_named(tools: list[Any], message: s
 
 def test_mcp_is_imported_only_when_it_is_used() -> None:
     code = "import sys, pivot_dspy.environment.mcp; sys.exit('mcp' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0

@@ -60,7 +60,7 @@ def test_async_tools_of_async_code_run_in_its_own_loop() -> None:
 
 
 def test_cancelling_async_code_ends_its_calls() -> None:
-    started, ended = threading.Event(), threading.Event()
+    started, ended, release = threading.Event(), threading.Event(), threading.Event()
 
     async def wait(n: int) -> int:
         started.set()
@@ -74,8 +74,9 @@ def test_cancelling_async_code_ends_its_calls() -> None:
 
     def slow(n: int) -> int:
         calls.append(n)
-        started.set()
-        time.sleep(0.1)
+        if len(calls) == 2:
+            started.set()
+            release.wait(10)
         return n
 
     async def cancelled(name: str) -> None:
@@ -83,16 +84,17 @@ def test_cancelling_async_code_ends_its_calls() -> None:
         step = Step(id="b", tool=name, args={"n": "$item"}, for_each="[`1`, `2`, $a, `4`]")
         plan = Trajectory(steps=(Step(id="a", tool="slow", args={"n": 3}), step))
         task = asyncio.create_task(adrive(execute(plan, session)))
-        await asyncio.sleep(0.15)
         await asyncio.to_thread(started.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        release.set()
         session.family.close()
 
     asyncio.run(cancelled("wait"))
     assert ended.is_set()
-    calls.clear()
+    for one in (calls, started, release):
+        one.clear()
     asyncio.run(cancelled("slow"))
     time.sleep(0.3)
     assert calls == [3, 1]  # the call that ran was waited for by nobody, and no other began
@@ -100,22 +102,23 @@ def test_cancelling_async_code_ends_its_calls() -> None:
 
 def test_cancelling_does_not_wait_for_a_call_that_hangs() -> None:
     started, ends = threading.Event(), threading.Event()
+    ended: list[bool] = []
 
-    def hang() -> bool:
+    def hang() -> None:
         started.set()
-        return ends.wait(10)
+        ends.wait(10)
+        ended.append(True)
 
-    async def cancelled() -> float:
-        session = Source(from_functions([hang], effects="read"), timeout=5).open(None)
+    async def cancelled() -> None:
+        session = Source(from_functions([hang], effects="read"), timeout=60).open(None)
         task = asyncio.create_task(adrive(execute(Trajectory(steps=(Step(id="a", tool="hang"),)), session)))
         await asyncio.to_thread(started.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        began = time.perf_counter()
         session.family.inside(lambda: None, 5)
         session.family.close()
-        return time.perf_counter() - began
 
-    assert asyncio.run(cancelled()) < 2
+    asyncio.run(cancelled())
+    assert not ended  # it still hangs
     ends.set()

@@ -149,7 +149,7 @@ class Judge(Environment):
 
 
 def test_what_a_check_may_answer() -> None:
-    session = Source(Judge, timeout=0.1).open(None)
+    session = Source(Judge, timeout=0.5).open(None)
 
     def asked(name: str, **args: Any) -> CheckResult:
         return session.check(session.toolbox.checks[name], args)
@@ -165,7 +165,7 @@ def test_what_a_check_may_answer() -> None:
     assert "cannot be checked: " in asked("says", what="no json").evidence
     assert "KeyError" in asked("says", what="unheard of").evidence
     assert "says: why: not a parameter" in asked("says", what="plain", why=1).evidence
-    assert asked("hangs") == (False, "cannot be checked: TimeoutError: took longer than 0.1 s", "", ())
+    assert asked("hangs") == (False, "cannot be checked: TimeoutError: took longer than 0.5 s", "", ())
     assert asked("ends").evidence == "cannot be checked: SystemExit: no more"
     assert asked("says", what="plain").holds  # the check that hung is left behind
     session.family.close()
@@ -230,7 +230,7 @@ def test_sessions_of_one_family_serve_several_threads() -> None:
 
 def test_a_call_that_hangs_in_one_thread_does_not_stop_another() -> None:
     class Hangs(Environment):
-        @tool(effect="read")
+        @tool(effect="read", timeout=0.2)
         def hang(self) -> int:
             time.sleep(0.6)
             return 1
@@ -239,7 +239,7 @@ def test_a_call_that_hangs_in_one_thread_does_not_stop_another() -> None:
         def quick(self) -> int:
             return 2
 
-    session = Source(Hangs, timeout=0.2).open(None)
+    session = Source(Hangs).open(None)
     other = session.fork()
     found: dict[str, Any] = {}
     threads = [

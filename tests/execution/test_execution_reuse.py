@@ -95,6 +95,16 @@ def test_sync_and_async_give_the_same(timeout: float | None, trajectory: Traject
     assert essence(awaited.execution) == essence(run(trajectory, source).execution)
 
 
+@settings(max_examples=60, deadline=None)
+@given(trajectory=trajectories(), calls=st.integers(0, 6))
+def test_without_copies_the_observations_are_the_same(trajectory: Trajectory, calls: int) -> None:
+    source = Source(Shelf)
+    made = run(trajectory, source, copies=False, permit=rationed(calls))
+    assert not made.before
+    whole = run(trajectory, source, permit=rationed(calls))
+    assert essence(made.execution)["observations"] == essence(whole.execution)["observations"]
+
+
 def rationed(count: int) -> Any:
     left = iter(range(count))
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Annotated, Any
 
 import pytest
 from pydantic import BeforeValidator
 
 from pivot_dspy._drive import drive
-from pivot_dspy.environment.base import Environment, tool
 from pivot_dspy.environment.source import Source
 from pivot_dspy.execution import execute
 from pivot_dspy.trajectory import Observation, Step, Trajectory
@@ -131,37 +129,3 @@ def test_what_a_watcher_raises_ends_the_run() -> None:
     with pytest.raises(KeyError, match="stop here"):
         run(steps(("a", "look", {}), ("b", "look", {}), ("c", "look", {})), Source(Shelf), watch=watch)
     assert seen == ["a", "b"]
-
-
-@pytest.mark.parametrize("timeout", [None, 30.0])
-def test_a_step_costs_well_under_a_millisecond(timeout: float | None) -> None:
-    class Idle(Environment):
-        @tool(effect="read")
-        def noop(self, n: int) -> int:
-            return n
-
-        @tool(effect="read")
-        def hundred(self) -> list[int]:
-            return list(range(100))
-
-    source = Source(Idle, timeout=timeout)
-    many = steps(*((f"s{n}", "noop", {"n": n}) for n in range(200)))
-    repeated = Trajectory(
-        steps=(
-            Step(id="a", tool="hundred"),
-            Step(id="b", tool="noop", args={"n": "$item"}, for_each="$a"),
-        )
-    )
-
-    def fastest(trajectory: Trajectory) -> float:
-        times = []
-        for _ in range(5):
-            session = source.open(None)
-            started = time.perf_counter()
-            drive(execute(trajectory, session))
-            times.append(time.perf_counter() - started)
-            session.family.close()
-        return min(times) * 1000
-
-    assert fastest(many) / 200 < 0.8  # milliseconds
-    assert fastest(repeated) < 8.0

@@ -188,9 +188,7 @@ def test_a_call_that_hangs_is_left_behind(awaited: bool) -> None:
     )
     source = Source(Odd)
     body = execute(trajectory, source.open(None), outputs=OUTPUTS)
-    started = time.perf_counter()
     made = asyncio.run(adrive(body)) if awaited else drive(body)
-    assert time.perf_counter() - started < 4.0
     assert kinds(made.execution) == ["ok", "timeout", "timeout", "timeout", "timeout", "ok", "blocked"]
     assert made.execution.by_step["b"].fault.message == "hang took longer than 0.05 s"  # type: ignore[union-attr]
     time.sleep(0.3)  # now the late write happens, on an instance that nobody looks at any more
@@ -200,6 +198,13 @@ def test_a_call_that_hangs_is_left_behind(awaited: bool) -> None:
     again = run(trajectory, source)
     assert essence(again.execution) == essence(made.execution)
     again.session.family.close()
+    made.session.family.close()
+
+
+def test_without_copies_nothing_runs_after_a_call_that_hangs() -> None:
+    trajectory = steps(("a", "grow", {"by": []}), ("b", "hang_late", {}), ("c", "grow", {"by": []}))
+    made = run(trajectory, Source(Odd), copies=False)
+    assert kinds(made.execution) == ["ok", "timeout", "blocked"] and made.reach is None
     made.session.family.close()
 
 

@@ -14,12 +14,14 @@ from programs.benchmarks.throughput import LIMITS, main, measure
 def test_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
     figures = measure(6, 3, 0.01)
     assert figures.keys() == {
-        "seconds", "share_of_possible", "share_the_processor_allows", "model_calls", "cpu_ms_per_model_call",
-        "grown_mb",
+        "seconds", "share_of_possible", "share_the_processor_allows", "bare_share_of_possible", "share_of_bare",
+        "model_calls", "cpu_ms_per_model_call", "bare_cpu_ms_per_model_call", "grown_mb",
     }  # fmt: skip
     assert figures["model_calls"] == 12  # a plan and a repair each
     assert figures["seconds"] > 0.01 * 12 / 3 and 0 < figures["share_of_possible"] < 1
     assert 0 < figures["share_the_processor_allows"] <= 1 and figures["cpu_ms_per_model_call"] > 0
+    assert 0 < figures["bare_share_of_possible"] < 1 and figures["bare_cpu_ms_per_model_call"] > 0
+    assert figures["share_of_bare"] > 0
     assert "Tasks: 100%" in capsys.readouterr().err
 
 
