@@ -1,18 +1,28 @@
-"""What all tests share: texts to compare with, and that no test is timed."""
+"""What all tests share: texts to compare with, a cache for each, and that no test is timed."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.caching import own_cache
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else LiteLLM waits for a network
 settings.register_profile("untimed", deadline=None)  # a loaded machine is no failure
 settings.load_profile("untimed")
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache() -> Iterator[None]:
+    """No test finds what another, or an earlier run, has asked a model."""
+    with own_cache():
+        yield
 
 
 @pytest.fixture

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,7 +119,6 @@ def test_any_data_can_be_looked_through_and_supports_itself(answer, other):
 
 
 @pytest.mark.parametrize("piece", ["a", "a.b-", "1,", "ab1 ", "@", "http:"])
-def test_megabytes_of_text_take_seconds_at_most(piece):
-    started = time.perf_counter()
-    unsupported("It costs 7.", piece * (2_000_000 // len(piece)))
-    assert time.perf_counter() - started < 5
+def test_megabytes_of_text_are_looked_through(piece):
+    """What takes the square of their length would not end."""
+    assert unsupported("It costs 7.", piece * (2_000_000 // len(piece))) == ["7"]

@@ -115,10 +115,9 @@ def test_steps_keep_the_order_of_their_parents_and_no_change_is_made_by_both(fir
 
 
 @BIG
-@given(first=parents(), second=parents())
+@given(first=parents(), second=parents(prefix="s"))
 def test_names_do_not_matter(first, second):
-    assume(not set(first.trajectory.ids[:-1]) & set(second.trajectory.ids[:-1]))
-    assume("5" not in {*first.trajectory.ids, *second.trajectory.ids})  # there text may read like a binding
+    assume("5" not in first.trajectory.ids)  # there text may read like a binding
     names = {name: f"other{place}" for place, name in enumerate(second.trajectory.ids)}
 
     def renamed(mapping):

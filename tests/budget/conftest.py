@@ -1,27 +1,21 @@
-"""A cache of its own for each test, and a model whose engine counts."""
+"""A cache on disk for each test, and a model whose engine counts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import dspy
 import pytest
 
 from tests.budget.counting import AsyncCountingEngine, CountingEngine
+from tests.caching import own_cache
 
 
 @pytest.fixture(autouse=True)
-def local_cache_and_prices(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "true")  # no download of model prices
-    before = vars(dspy).get("cache")
-    dspy.configure_cache(enable_disk_cache=True, enable_memory_cache=True, disk_cache_dir=str(tmp_path / "cache"))
-    yield
-    dspy.cache.disk_cache.close()
-    if before is None:
-        del dspy.cache
-    else:
-        dspy.cache = before
+def disk_cache(tmp_path: Path) -> Iterator[None]:
+    with own_cache(tmp_path / "cache"):
+        yield
 
 
 @pytest.fixture

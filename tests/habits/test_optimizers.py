@@ -154,7 +154,7 @@ def test_a_compiled_memory_and_calibration_survive_other_optimizers(
         before = len(lm.history)
         result = compiled(request=REQUEST)
         assert WARNING in str(lm.history[before]["messages"])  # and is still told
-        assert set(result.retrieved) == {entry.id for entry in LEARNED}
+        assert set(result.retrieved) == {entry.id for entry in LEARNED} and result.verified
         assert 0 < result.probability < 1
         compiled.save(tmp_path / "compiled.json")
         fresh = Concierge(pivot(max_iters=1, audit="never"))
@@ -162,3 +162,24 @@ def test_a_compiled_memory_and_calibration_survive_other_optimizers(
         assert fresh.refiner.memory.entries == LEARNED
         assert fresh(request=REQUEST).probability == result.probability
     assert student.memory.entries == LEARNED
+
+
+def test_a_memory_survives_everything_else_that_dspy_does_to_a_program() -> None:
+    lm, tasks = simulated(), examples()[:4]
+    student = pivot()
+    student.memory.entries = LEARNED
+    student.set_lm(lm)
+    assert student.get_lm() is lm
+    student.set_lm(None)
+    state = student.dump_state()
+    assert state["memory"]["entries"]["demonstrations"][0]["task"] == LEARNED.demonstrations[0].task
+    loaded = pivot()
+    loaded.load_state(state)
+    with dspy.context(lm=lm):
+        for program in (loaded, student.deepcopy(), student.reset_copy()):
+            assert program.memory.entries == LEARNED
+            result = program(request=tasks[0].request)
+            assert set(result.retrieved) == {entry.id for entry in LEARNED} and result.verified
+        evaluate = dspy.Evaluate(devset=tasks, metric=trajectory_metric, num_threads=2, display_progress=False)
+        assert evaluate(student).score == 100.0
+        assert [result.verified for result in student.batch(tasks, num_threads=2)] == [True] * 4

@@ -47,7 +47,8 @@ def test_where_the_prompt_shows_nothing_wrong_nothing_is_criticised() -> None:
 
 def test_each_fault_is_named_at_the_rate_of_heed() -> None:
     shown = {"open_steps": lines([A, B, C, SUBMIT], {"b": "FAILED tool_error: no"}), "report": UNMET}
-    got = [said(CRITIQUE, model(heed=0.6), task, **shown).faults for task in TASKS]
+    lm = model(heed=0.6)
+    got = [said(CRITIQUE, lm, task, **shown).faults for task in TASKS]
     for start in ("Step b:", "R1:"):
         assert within(sum(any(fault.startswith(start) for fault in faults) for faults in got), len(TASKS), 0.6)
 
@@ -62,7 +63,8 @@ def test_a_whole_rewrite_mends_what_the_critique_names_and_may_break_the_rest() 
     told = {**shown, "critique": "- Step b does not do what is asked; write it again."}
     assert said(WHOLE, model(), TASKS[0], **told).steps == STEPS
     assert said(WHOLE, model(), TASKS[0], **shown, critique="- It is too long.").steps == [A, WRONG_B, C, SUBMIT]
-    broken = [changed(said(WHOLE, model(relapse=0.2), task, **told).steps) for task in TASKS]
+    lm = model(relapse=0.2)
+    broken = [changed(said(WHOLE, lm, task, **told).steps) for task in TASKS]
     assert within(sum(len(ids) for ids in broken), 2 * len(TASKS), 0.2) and not any("b" in ids for ids in broken)
 
 
@@ -77,14 +79,16 @@ def test_of_earlier_versions_the_critiques_count_and_the_steps_do_not() -> None:
 def test_a_plan_heeds_reflections_on_the_steps_that_they_name() -> None:
     told = "- Trial 1:\nStep b: FAILED tool_error: no\nR1: NOT MET: booked: []"
     for heed in (1.0, 0.5):
-        got = [changed(said(PLAN, model(slip=0.5, heed=heed), task, lessons=told).steps) for task in TASKS]
+        lm = model(slip=0.5, heed=heed)
+        got = [changed(said(PLAN, lm, task, lessons=told).steps) for task in TASKS]
         for name, rate in (("a", 0.5), ("b", 0.5 * (1 - heed)), ("c", 0.5 * (1 - heed))):
             assert within(sum(name in ids for ids in got), len(TASKS), rate), (heed, name)
 
 
 def test_lessons_of_other_tasks_are_no_reflections() -> None:
     told = "- Step b: quote the rooms that fit"
-    got = [changed(said(PLAN, model(slip=0.5), task, lessons=told).steps) for task in TASKS]
+    lm = model(slip=0.5)
+    got = [changed(said(PLAN, lm, task, lessons=told).steps) for task in TASKS]
     assert within(sum("b" in ids for ids in got), len(TASKS), 0.5)
 
 

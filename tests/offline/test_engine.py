@@ -6,8 +6,8 @@ import asyncio
 import copy
 import pickle
 import threading
-import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dspy
@@ -157,14 +157,22 @@ def test_counting_is_right_under_threads_and_tokens_are_characters() -> None:
     assert lm.engine.calls.lm_calls == 161 and lm.engine.calls.prompt_tokens == 161 * 3
 
 
-async def test_waiting_overlaps_when_awaited() -> None:
+async def test_waiting_overlaps_when_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     lm = model(latency=0.2)
-    began = time.perf_counter()
-    await asyncio.gather(*(asaid(PLAN, lm, REQUEST) for _ in range(5)))
-    assert 0.2 <= time.perf_counter() - began < 0.9
-    began = time.perf_counter()
+    waits: list[float] = []
+    together = asyncio.Event()
+
+    async def until_five_wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 5:
+            together.set()
+        await together.wait()
+
+    monkeypatch.setattr("pivot_dspy.offline.engine.asyncio", SimpleNamespace(sleep=until_five_wait))
+    monkeypatch.setattr("pivot_dspy.offline.engine.time", SimpleNamespace(sleep=waits.append))
+    await asyncio.wait_for(asyncio.gather(*(asaid(PLAN, lm, REQUEST) for _ in range(5))), 20)
     said(PLAN, lm, REQUEST)
-    assert time.perf_counter() - began >= 0.2
+    assert waits == [0.2] * 6
 
 
 def test_an_answer_over_max_tokens_is_cut_off() -> None:

@@ -42,9 +42,11 @@ def test_a_step_that_the_first_lacks_goes_to_its_place() -> None:
 
 
 def test_each_is_taken_at_the_rate_of_heed_and_broken_at_that_of_relapse() -> None:
-    got = [changed(joined(model(heed=0.6), task).steps) for task in TASKS]
+    lm = model(heed=0.6)
+    got = [changed(joined(lm, task).steps) for task in TASKS]
     assert within(sum("b" not in ids for ids in got), len(TASKS), 0.6) and not any(ids - {"b"} for ids in got)
-    got = [changed(joined(model(relapse=0.3), task).steps) for task in TASKS]
+    lm = model(relapse=0.3)
+    got = [changed(joined(lm, task).steps) for task in TASKS]
     assert within(sum(map(len, got)), 3 * len(TASKS), 0.3)
 
 

@@ -175,7 +175,8 @@ def test_an_unknown_task_is_left_as_it_is() -> None:
 
 def test_the_first_wrong_suspect_is_blamed_at_the_rate_of_heed() -> None:
     suspects = lines([A, WRONG_B, WRONG_C, SUBMIT])
-    picked = [said(LOCALISE, model(TASKS, heed=0.6), task, suspects=suspects, report=UNMET).step for task in TASKS]
+    lm = model(TASKS, heed=0.6)
+    picked = [said(LOCALISE, lm, task, suspects=suspects, report=UNMET).step for task in TASKS]
     assert within(picked.count("b"), len(TASKS), 0.6 + 0.4 / 4)
     # What is missing belongs before the first suspect that comes after it.
     assert said(LOCALISE, model(), REQUEST, suspects=lines([SUBMIT]), report=UNMET).step == "submit"

@@ -41,7 +41,8 @@ def test_without_slips_the_reference_is_written_step_by_step() -> None:
 
 
 def test_a_step_slips_at_the_rate_of_a_plan_and_one_left_out_comes_later() -> None:
-    got = [step_after([A], model(slip=0.3), task) for task in TASKS]
+    lm = model(slip=0.3)
+    got = [step_after([A], lm, task) for task in TASKS]
     assert within(sum(step != B for step in got), len(TASKS), 0.3)
     skipped = [step for step in got if step["id"] != "b"]
     assert skipped and all(step["id"] in ("c", "submit") for step in skipped)
@@ -75,7 +76,8 @@ def test_what_the_prompt_does_not_show_to_be_wrong_stays() -> None:
 
 def test_mending_happens_at_the_rate_of_heed() -> None:
     failed = {"b": "FAILED unresolved_binding: it gives an empty list"}
-    got = [step_after([WRONG_A, B], model(heed=0.6), task, outcomes=failed)["id"] for task in TASKS]
+    lm = model(heed=0.6)
+    got = [step_after([WRONG_A, B], lm, task, outcomes=failed)["id"] for task in TASKS]
     assert within(got.count("a_2"), len(TASKS), 0.6)
 
 

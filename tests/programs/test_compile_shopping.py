@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from programs.compilation.split import split
 from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import load_annotation, load_cases
 from programs.deepplanning.reference import reference
+from tests.caching import own_cache
 from tests.openai_server import OpenAIServer
 
 SMALL = ("--train", "3", "--val", "2", "--test", "2", "--slip", "0.1")
@@ -71,11 +71,12 @@ def test_on_a_model_behind_http(
     with OpenAIServer(engine) as server:
         monkeypatch.setenv("OPENAI_API_BASE", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", "x")
-        name = f"openai/loopback-{uuid.uuid4()}"  # of which no earlier run has left anything in DSPy's cache
-        record = run(tmp_path, "--data", str(folder), "--lm", name)
+        monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "cache"))  # where the fresh process looks
+        with own_cache(tmp_path / "cache"):
+            record = run(tmp_path, "--data", str(folder), "--lm", "openai/loopback")
         asked = [body for body in server.requests if body.get("temperature") != 1.0]  # no other samples of a prompt
     prompts = [json.dumps(body["messages"]) for body in asked]
-    assert record["reloaded"]["same"] is True and record["lm"] == {"name": name, "simulated": False}
+    assert record["reloaded"]["same"] is True and record["lm"] == {"name": "openai/loopback", "simulated": False}
     assert prompts and len(prompts) == len(set(prompts))  # DSPy's cache has them, for the fresh process too
     assert "systematic" not in record["settings"] and "SIMULATED" not in capsys.readouterr().out
 

@@ -64,7 +64,7 @@ def test_runs_in_the_terminal_and_writes_its_figures(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     command = [sys.executable, "-m", "programs.meeting_room", "--json", str(tmp_path / "figures.json"), "--seed", "3"]
     ran = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, encoding="utf-8"
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, encoding="utf-8"
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     phases = [line.split()[0] for line in ran.stdout.splitlines() if line.endswith("─")]

@@ -19,7 +19,6 @@ from programs.deepplanning.environment import Market
 from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import load_annotation, load_cases
 from programs.deepplanning.reference import reference
-from tests.caching import own_cache
 from tests.openai_server import OpenAIServer
 
 DATA = Path(os.environ.get("PIVOT_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
@@ -148,9 +147,7 @@ def test_another_model(
     with OpenAIServer(OfflineEngine([known], Rates(slip=0.0))) as server:
         monkeypatch.setenv("OPENAI_API_KEY", "x")
         monkeypatch.setenv("OPENAI_API_BASE", server.url)
-        monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "true")
-        with own_cache():
-            record = run(tmp_path, "--data", str(data), "--tasks", "L1-1", "--lm", "openai/loopback")
+        record = run(tmp_path, "--data", str(data), "--tasks", "L1-1", "--lm", "openai/loopback")
         assert len(server.requests) == record["tasks"][0]["lm_calls"]
     assert record["lm"] == {"name": "openai/loopback", "simulated": False}
     assert record["tasks"][0]["verified"]

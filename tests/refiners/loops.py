@@ -1,11 +1,15 @@
 """A small shopping task for Pivot's loop: plans that are right and wrong, and one call on them."""
 
+import itertools
 from typing import Any
 
 import dspy
 
-from pivot_dspy import Pivot
-from tests.scripted import Calls, Store, rewrite, scripted, step, submit
+from pivot_dspy import Pivot, Trajectory
+from pivot_dspy._drive import drive
+from pivot_dspy.environment.source import Source
+from pivot_dspy.execution import Run, execute
+from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
 
 REQUEST = "Buy the cheapest red thing of size L."
 LARGE = {"id": "R1", "check": "item", "args": {"color": "red", "size": "L"}}
@@ -31,6 +35,21 @@ def run(
     made = Pivot("request -> answer", environment or (lambda: Store(calls)), timeout=None, **(pivot or {}))
     with dspy.context(lm=lm):
         return made(request=request, **(call or {})), lm.engine, calls
+
+
+def getting_worse(**options: Any):
+    """`run` with a wrong plan, whose every rewrite adds one more step that calls no tool."""
+    worse = itertools.count()
+    return run(
+        plan=plan(WRONG, [LARGE, ONE]),
+        evolve=lambda prompt: rewrite([step(f"x{next(worse)}", "fly"), {"keep": ["a", "b", "c", "submit"]}]),
+        pivot=options,
+    )
+
+
+def from_scratch(trajectory: Trajectory) -> Run:
+    """The trajectory, run in a fresh store."""
+    return drive(execute(trajectory, Source(Store, timeout=None).open(None), outputs={"answer": str}))
 
 
 def kinds(result) -> list[str]:

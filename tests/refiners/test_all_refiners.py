@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -30,10 +31,7 @@ from pivot_dspy import (
     Trajectory,
     TreeSearch,
 )
-from pivot_dspy._drive import drive
-from pivot_dspy.environment.source import Source
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.execution import execute
 from pivot_dspy.history import accepted_losses
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.offline import offline_lm
@@ -41,7 +39,7 @@ from tests.acting import acted
 from tests.offline.rooms import REQUEST as ROOM
 from tests.offline.rooms import Book, Rooms
 from tests.offline.rooms import reference as room_reference
-from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG
+from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG, from_scratch
 from tests.refiners.stepping import stepwise
 from tests.refiners.test_base import answers, state_of
 from tests.refiners.test_pivot_properties import BROKEN, conversations, told
@@ -105,9 +103,23 @@ budgets = st.none() | st.builds(
 )
 
 
-def attempt(kind, said, calls, budget=None, **options):
-    made = kind("request -> answer", lambda: Store(calls), timeout=None, budget=budget, **options)
-    return made, speaking(kind, **said)
+@functools.cache
+def refiner(kind):
+    """One for all examples, since a call leaves nothing on it, and the tool calls that were really made."""
+    calls = Calls()
+    return kind("request -> answer", lambda: Store(calls), timeout=None), calls
+
+
+@functools.cache
+def booking(kind):
+    return kind(Book, Rooms, timeout=None)
+
+
+def attempt(kind, said):
+    """The refiner as if none had called its tools, a model that says that, and the tool calls from now on."""
+    made, calls = refiner(kind)
+    calls.clear()
+    return made, speaking(kind, **said), calls
 
 
 def speaking(kind, **said):
@@ -120,8 +132,7 @@ def speaking(kind, **said):
 @OFTEN
 @given(said=scripts)
 def test_accepted_losses_never_rise_and_the_result_is_what_a_run_from_scratch_gives(kind, said):
-    calls = Calls()
-    made, lm = attempt(kind, said, calls)
+    made, lm, calls = attempt(kind, said)
     try:
         with dspy.context(lm=lm):
             result = made(request=REQUEST)
@@ -131,8 +142,7 @@ def test_accepted_losses_never_rise_and_the_result_is_what_a_run_from_scratch_gi
     losses = accepted_losses(result.history)
     assert all(later <= earlier + EPSILON for earlier, later in itertools.pairwise(losses))
     assert losses[-1:] in ([], [result.loss.total]) and isinstance(result, Refined)
-    session = Source(Store, timeout=None).open(None)
-    again = drive(execute(result.trajectory, session, outputs={"answer": str})).execution
+    again = from_scratch(result.trajectory).execution
     assert [(o.status, o.value) for o in again.observations] == [
         (o.status, o.value) for o in result.execution.observations
     ]
@@ -146,11 +156,10 @@ def test_accepted_losses_never_rise_and_the_result_is_what_a_run_from_scratch_gi
 @OFTEN
 @given(said=scripts, budget=budgets)
 def test_the_budget_is_never_exceeded_by_more_than_the_call_in_flight(kind, said, budget):
-    calls = Calls()
-    made, lm = attempt(kind, said, calls, budget)
+    made, lm, _ = attempt(kind, said)
     try:
         with dspy.context(lm=lm):
-            usage = made(request=REQUEST).ledger.usage
+            usage = made(request=REQUEST, budget=budget).ledger.usage
     except PlanningFailed as failure:
         usage = failure.ledger.usage
     except ConfigurationError as error:
@@ -174,7 +183,7 @@ def test_the_budget_is_never_exceeded_by_more_than_the_call_in_flight(kind, said
 async def test_sync_and_async_are_the_same_and_so_is_a_second_call(kind, said):
     outcomes = []
     for way in ("sync", "again", "async"):
-        made, lm = attempt(kind, said, Calls())
+        made, lm, _ = attempt(kind, said)
         with dspy.context(lm=lm):
             try:
                 outcomes.append(told(await made.acall(request=REQUEST) if way == "async" else made(request=REQUEST)))
@@ -187,9 +196,10 @@ async def test_sync_and_async_are_the_same_and_so_is_a_second_call(kind, said):
 @SELDOM
 @given(seed=st.integers(0, 10**6))
 def test_the_same_seed_gives_the_same_result_on_the_offline_model(kind, seed):
+    made = booking(kind)
+
     def once():
         lm = offline_lm([room_reference()], slip=0.4, seed=seed, cache=False)
-        made = kind(Book, Rooms, timeout=None)
         with dspy.context(lm=lm):
             result = made(request=ROOM)
         assert result.ledger.usage.lm_calls == lm.engine.calls.lm_calls
@@ -214,7 +224,8 @@ def test_threads_share_a_module_and_a_call_leaves_nothing_on_it(kind):
 @every
 def test_one_plan_is_enough_where_it_is_right_and_a_budget_below_it_is_refused(kind):
     seen: list[Event] = []
-    made, lm = attempt(kind, {"plan": lambda _: plan(RIGHT, [LARGE, ONE])}, Calls(), on_event=seen.append)
+    made = kind("request -> answer", Store, timeout=None, on_event=seen.append)
+    lm = speaking(kind, plan=lambda _: plan(RIGHT, [LARGE, ONE]))
     with dspy.context(lm=lm):
         result = made(request=REQUEST)
         assert result.verified and result.answer == "p2" and seen == list(result.history)
@@ -225,7 +236,7 @@ def test_one_plan_is_enough_where_it_is_right_and_a_budget_below_it_is_refused(k
 
 @every
 def test_a_trajectory_that_is_given_is_run_first(kind):
-    made, lm = attempt(kind, {"plan": lambda _: plan(RIGHT, []), "settle": {"requirements": [LARGE]}}, Calls())
+    made, lm, _ = attempt(kind, {"plan": lambda _: plan(RIGHT, []), "settle": {"requirements": [LARGE]}})
     given = Trajectory.model_validate({"steps": RIGHT})
     with dspy.context(lm=lm):
         result = made(request=REQUEST, trajectory=given)
@@ -238,7 +249,7 @@ def test_outputs_that_are_left_open_are_composed(kind):
     steps = [*RIGHT[:3], {"id": "submit", "tool": "submit", "args": {}}]
     said = {"plan": lambda _: plan(steps, [LARGE]), "compose": lambda _: {"considerations": "x", "answer": "It is p2."},
             "judge": lambda _: {"verdicts": [], "unsupported": []}}  # fmt: skip
-    made, lm = attempt(kind, said, Calls())
+    made, lm, _ = attempt(kind, said)
     with dspy.context(lm=lm):
         result = made(request=REQUEST)
     assert result.verified and result.answer == "It is p2."

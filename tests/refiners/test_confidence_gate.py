@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 
@@ -20,15 +21,12 @@ from pivot_dspy import (
     SelfRefine,
     Trajectory,
 )
-from pivot_dspy._drive import drive
-from pivot_dspy.environment.source import Source
-from pivot_dspy.execution import execute
 from pivot_dspy.history import accepted_losses
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.phases.base import STEP_BASICS, STEP_FORM
 from pivot_dspy.refiners.confidence_gate import STATED_FORM
-from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
-from tests.refiners.test_all_refiners import OFTEN, REFINERS, gated, scripts, speaking
+from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG, from_scratch
+from tests.refiners.test_all_refiners import OFTEN, REFINERS, attempt, gated, refiner, scripts
 from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
 
 WRAPPED = {name: kind for name, kind in REFINERS.items() if kind is not gated}
@@ -135,17 +133,20 @@ def test_a_given_trajectory_is_not_doubted():
 # --------------------------------------------------------------------------------------------------- any refiner at all
 
 
+@functools.cache
+def gate(kind):
+    return ConfidenceGate(refiner(kind)[0], 0.5)
+
+
 @pytest.mark.parametrize("kind", WRAPPED.values(), ids=list(WRAPPED))
 @OFTEN
 @given(said=scripts, confidences=st.lists(st.floats(0, 1) | st.none(), min_size=1, max_size=5))
 def test_nothing_runs_from_the_stop_on_and_what_holds_of_the_refiner_holds(kind, said, confidences):
     said = {phase: [_with(answer, confidences) for answer in answers] for phase, answers in said.items()}
-    calls = Calls()
-    made = ConfidenceGate(kind("request -> answer", lambda: Store(calls), timeout=None), 0.5)
-    lm = speaking(kind, **said)
+    _, lm, calls = attempt(kind, said)
     try:
         with dspy.context(lm=lm):
-            result = made(request=REQUEST)
+            result = gate(kind)(request=REQUEST)
     except PlanningFailed as failure:
         assert failure.ledger.usage.lm_calls == lm.engine.count()
         return
@@ -155,8 +156,7 @@ def test_nothing_runs_from_the_stop_on_and_what_holds_of_the_refiner_holds(kind,
         assert all(o.status in ("error", "blocked") and o.calls == 0 for o in after)
     losses = accepted_losses(result.history)
     assert all(later <= earlier + EPSILON for earlier, later in itertools.pairwise(losses))
-    session = Source(Store, timeout=None).open(None)
-    again = drive(execute(result.trajectory, session, outputs={"answer": str})).execution
+    again = from_scratch(result.trajectory).execution
     assert [o.status for o in again.observations] == [o.status for o in result.execution.observations]
     usage = result.ledger.usage
     assert usage.lm_calls == lm.engine.count() and usage.tool_calls == len(calls) and "order" not in calls

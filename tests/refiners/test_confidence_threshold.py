@@ -110,8 +110,7 @@ def test_a_call_leaves_nothing_on_the_module():
 
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "true")
+def server():
     with OpenAIServer(OfflineEngine([room_reference()], Rates(slip=0.0))) as running:
         yield running
 

@@ -10,13 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import Pivot, PlanningFailed, Trajectory
-from pivot_dspy._drive import drive
-from pivot_dspy.environment.source import Source
-from pivot_dspy.execution import execute
 from pivot_dspy.history import accepted_losses
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.requirements import evaluate
-from tests.refiners.loops import LARGE, MENDED, NICE, ONE, REQUEST, RIGHT, WRONG
+from tests.refiners.loops import LARGE, MENDED, NICE, ONE, REQUEST, RIGHT, WRONG, from_scratch
 from tests.scripted import GARBAGE, Calls, Store, plan, rewrite, scripted, step, submit
 
 PIECES = [
@@ -125,8 +122,8 @@ def test_whatever_the_model_says(scripts, options):
     assert accepted_losses(result.history)[-1:] == ([result.loss.total] if series[-1] else [])
 
     # The result is what running its trajectory from scratch gives.
-    session = Source(Store, timeout=None).open(None)
-    again = drive(execute(result.trajectory, session, outputs={"answer": str})).execution
+    ran = from_scratch(result.trajectory)
+    again = ran.execution
     assert [(o.status, o.value) for o in again.observations] == [
         (o.status, o.value) for o in result.execution.observations
     ]
@@ -163,7 +160,7 @@ def test_whatever_the_model_says(scripts, options):
 
     # A success has nothing against it.
     by_id = {finding.requirement: finding for finding in result.findings}
-    checked = {f.requirement: f for f in evaluate(result.requirements, again, session)}
+    checked = {f.requirement: f for f in evaluate(result.requirements, again, ran.session)}
     if result.verified:
         assert result.loss.perfect and not result.verdict.reasons and again.discrepancies == ()
         assert again.missing_outputs == () and again.trajectory.submit is not None
