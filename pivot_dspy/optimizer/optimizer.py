@@ -30,6 +30,8 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
     there is no lower, and at equal score only if it costs fewer tokens. The compiled copy remembers what was accepted,
     and tells how likely its results are right; `save` and `load` keep it all as JSON.
 
+    Memory is flat but for DSPy's history of calls, which `dspy.configure(disable_history=True)` turns off.
+
     The order of runs, threads and the executor change nothing: the same seed gives the same result, where the language
     model gives the same answer to the same call (with DSPy's cache, that is all it has answered before).
 
