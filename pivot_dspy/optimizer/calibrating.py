@@ -92,7 +92,7 @@ def _runs(selection: Selection, training: Mapping[int, Sequence[Outcome]]) -> li
     validated = [
         Run(standing.proposal.key, keys[place], outcome)
         for standing in selection.incumbents
-        for (place, _), outcome in zip(selection.cells, standing.outcomes, strict=True)
+        for place, outcome in zip(selection.places, standing.outcomes, strict=True)
     ]
     first = selection.incumbents[0].proposal.key
     return validated + [Run(first, keys[place], outcome) for place, found in training.items() for outcome in found]

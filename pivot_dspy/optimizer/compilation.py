@@ -66,9 +66,8 @@ class Compilation:
         self.effort = work.limits.effort
         first = Proposal.of(student)
         self.selection = Selection(
-            work, student, validation, finalists=self.effort.finalists, seed=seed, first=first,
-            samples=self.effort.samples,
-        )  # fmt: skip
+            work, student, validation, finalists=self.effort.finalists, seed=seed, first=first
+        )
         self.pools = {path: Pool() for path in first.entries}
         self.latest: dict[int, Outcome] = {}
         self.first: dict[int, Outcome] = {}
@@ -116,7 +115,7 @@ class Compilation:
     def _run(self) -> None:
         base = self.selection.incumbent.proposal.key
         if self.work.left() is None:  # all at once: no thread waits for the last validation
-            every = [*(Job(base, *cell) for cell in self.selection.cells), *self._jobs(base, self.training)]
+            every = [*(Job(base, place) for place in self.selection.places), *self._jobs(base, self.training)]
             self.work.run(every, "running the student")
         if not self.selection.begin():
             logger.warning("the budget was spent before the student was validated: it is returned as it was")
@@ -159,7 +158,7 @@ class Compilation:
         """Makes training runs, as many as leave room for validation, and takes in what they teach."""
         room = self.work.left()
         if room is not None:
-            reserve = RESERVE * len(self.selection.cells)
+            reserve = RESERVE * len(self.selection.places)
             jobs = jobs[: max(room - reserve, min(len(jobs), room // 2) if not self.latest else 0)]
         found = []
         for job, outcome in zip(jobs, self.work.run(jobs, title), strict=True):
@@ -167,7 +166,7 @@ class Compilation:
                 continue
             found.append((job.task, outcome))
             if job.task in self.first and not job.seed and not job.start:
-                self.selection.count(job.program, (job.task, job.seed), outcome, self.first[job.task])
+                self.selection.count(job.program, job.task, outcome, self.first[job.task])
             self._take(job.task, outcome)
         return found
 

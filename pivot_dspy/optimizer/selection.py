@@ -13,9 +13,6 @@ from pivot_dspy.optimizer.outcomes import Job, Outcome
 from pivot_dspy.optimizer.proposals import Proposal
 from pivot_dspy.optimizer.running import Work
 
-Cell = tuple[int, int]
-"""A run of a validation: the position of its task, and which sample of the model's answers it is."""
-
 
 @dataclass(frozen=True)
 class Standing:
@@ -75,45 +72,35 @@ class Selection:
     Args:
         places: positions of the validation tasks among those of `work`.
         finalists: proposals of a round that are scored on all of them.
-        samples: runs of each validation task, all but the first sampled.
 
     Attributes:
-        cells: every run of a whole validation.
         incumbents: all that were validated, from the student as it was to the present one.
     """
 
     def __init__(
-        self,
-        work: Work,
-        student: dspy.Module,
-        places: Sequence[int],
-        *,
-        finalists: int,
-        seed: int,
-        first: Proposal,
-        samples: int = 1,
+        self, work: Work, student: dspy.Module, places: Sequence[int], *, finalists: int, seed: int, first: Proposal
     ) -> None:
         self.work = work
         self.student = student
-        self.cells: tuple[Cell, ...] = tuple((place, sample) for sample in range(samples) for place in places)
+        self.places = tuple(places)
         self.finalists = finalists
         self.seed = seed
         self.decisions: list[Decision] = []
-        self._shown: dict[tuple[str, Cell], tuple[frozenset[str], bool]] = {}
+        self._shown: dict[tuple[str, int], tuple[frozenset[str], bool]] = {}
         self.tried = {first.content}
         self.rounds = 0
-        self._base: dict[Cell, Outcome] = {}
+        self._base: dict[int, Outcome] = {}
         self.incumbent = Standing(first, ())
         self.incumbents: list[Standing] = []
 
     def begin(self) -> bool:
         """Scores the student as it is; False where the budget does not pay for that."""
-        found = self._scored([self.incumbent.proposal], self.cells, "validating as it is")[0]
+        found = self._scored([self.incumbent.proposal], self.places, "validating as it is")[0]
         if found is None:
             return False
         self.incumbent = replace(self.incumbent, outcomes=found)
         self.incumbents.append(self.incumbent)
-        self._base = dict(zip(self.cells, found, strict=True))
+        self._base = dict(zip(self.places, found, strict=True))
         return True
 
     @property
@@ -145,14 +132,14 @@ class Selection:
         self.rounds += 1
         self.tried |= {proposal.content for proposal in proposals}
         batch = self._minibatch()
-        few = [*map(self.incumbent.outcomes.__getitem__, map(self.cells.index, batch))]
+        few = [*map(self.incumbent.outcomes.__getitem__, map(self.places.index, batch))]
         bar = replace(self.incumbent, outcomes=tuple(few))
         found = self._scored(proposals, batch, f"round {self.rounds}")
         standing = [Standing(one, said) for one, said in zip(proposals, found, strict=True) if said is not None]
         passed = [one for one in standing if one.no_worse_than(bar) and (ties or one.rank != bar.rank)]
         different = {one.rank: one for one in reversed(passed)}  # what did just the same so far is probably the same
         chosen = [different[rank].proposal for rank in sorted(different, reverse=True)[: self.finalists]]
-        measured = self._scored(chosen, self.cells, f"round {self.rounds}, finalists")
+        measured = self._scored(chosen, self.places, f"round {self.rounds}, finalists")
         finals = {one.key: Standing(one, said) for one, said in zip(chosen, measured, strict=True) if said is not None}
         best = max(finals.values(), key=lambda one: one.rank, default=None)
         takes = best is not None and (
@@ -165,37 +152,36 @@ class Selection:
         self.incumbents.append(best)
         return True
 
-    def _minibatch(self) -> list[Cell]:
-        """A few validation tasks, others in each round; of each the first sample."""
-        first = [cell for cell in self.cells if not cell[1]]
-        size = min(len(first), max(4, -(-len(first) // 3)))
-        return sorted(random.Random(f"{self.seed}/{self.rounds}").sample(first, size))
+    def _minibatch(self) -> list[int]:
+        """A few validation tasks, others in each round."""
+        size = min(len(self.places), max(4, -(-len(self.places) // 3)))
+        return sorted(random.Random(f"{self.seed}/{self.rounds}").sample(self.places, size))
 
     def _scored(
-        self, proposals: Sequence[Proposal], cells: Sequence[Cell], title: str
+        self, proposals: Sequence[Proposal], places: Sequence[int], title: str
     ) -> list[tuple[Outcome, ...] | None]:
-        """Outcomes of the runs of each proposal; None where the budget did not pay for all of them."""
+        """Outcomes of each proposal on the tasks at `places`; None where the budget did not pay for all of them."""
         jobs = []
         for proposal in proposals:
             if proposal.key not in self.work.programs:
                 self.work.programs[proposal.key] = proposal.program(self.student)
-            jobs += [Job(proposal.key, place, sample) for place, sample in cells]
+            jobs += [Job(proposal.key, place) for place in places]
         outcomes = self.work.run(jobs, title)
-        rows = [outcomes[start : start + len(cells)] for start in range(0, len(outcomes), len(cells))]
+        rows = [outcomes[start : start + len(places)] for start in range(0, len(outcomes), len(places))]
         if self._base:
             for proposal, row in zip(proposals, rows, strict=True):
-                self._count(proposal, row, cells)
+                self._count(proposal, row, places)
         return [None if None in row else tuple(one for one in row if one is not None) for row in rows]
 
-    def _count(self, proposal: Proposal, row: Sequence[Outcome | None], cells: Sequence[Cell]) -> None:
-        for outcome, cell in zip(row, cells, strict=True):
+    def _count(self, proposal: Proposal, row: Sequence[Outcome | None], places: Sequence[int]) -> None:
+        for outcome, place in zip(row, places, strict=True):
             if outcome is not None:
-                self.count(proposal.key, cell, outcome, self._base[cell])
+                self.count(proposal.key, place, outcome, self._base[place])
 
-    def count(self, program: str, cell: Cell, outcome: Outcome, without: Outcome) -> None:
+    def count(self, program: str, place: int, outcome: Outcome, without: Outcome) -> None:
         """Notes which entries a run was told, and whether it went better than the one `without` them."""
         if outcome.retrieved:
-            self._shown[program, cell] = outcome.retrieved, outcome.better_than(without)
+            self._shown[program, place] = outcome.retrieved, outcome.better_than(without)
 
     def _record(
         self,

@@ -29,8 +29,7 @@ class Effort(NamedTuple):
         seeds: runs of each training task; all but the first are sampled.
         generations: how often unsolved training tasks are run again with what was learned from the others.
         rounds: of proposals in each generation; `proposals` in each round.
-        finalists: proposals of a round that are scored on all validation tasks, with so many `samples` of the model's
-            answers: luck decides the less.
+        finalists: proposals of a round that are scored on all validation tasks.
     """
 
     seeds: int
@@ -38,13 +37,12 @@ class Effort(NamedTuple):
     rounds: int
     proposals: int
     finalists: int
-    samples: int = 1
 
 
 EFFORTS: dict[str, Effort] = {
     "light": Effort(seeds=1, generations=1, rounds=4, proposals=5, finalists=2),
-    "medium": Effort(seeds=2, generations=2, rounds=5, proposals=6, finalists=2, samples=2),
-    "heavy": Effort(seeds=3, generations=3, rounds=6, proposals=8, finalists=3, samples=3),
+    "medium": Effort(seeds=2, generations=2, rounds=5, proposals=6, finalists=2),
+    "heavy": Effort(seeds=3, generations=3, rounds=6, proposals=8, finalists=3),
 }
 
 
@@ -67,7 +65,7 @@ def limits(auto: str | None, max_tokens: int | None, max_tasks: int | None) -> L
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigurationError(f"{name} is a whole number of at least 1; got {value!r}")
     if max_tokens is not None or max_tasks is not None:
-        return Limits(EFFORTS["heavy"]._replace(samples=1), max_tasks, max_tokens)
+        return Limits(EFFORTS["heavy"], max_tasks, max_tokens)
     name = "light" if auto is None else auto
     if name not in EFFORTS:
         raise ConfigurationError(f"auto is one of {', '.join(EFFORTS)}; got {auto!r}")
