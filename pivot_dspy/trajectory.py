@@ -286,7 +286,12 @@ FaultKind = Literal[
 
 
 class Fault(Frozen):
-    """Why a call gave no value: its kind, what happened, and what was expected instead."""
+    """Why a call gave no value.
+
+    Attributes:
+        message: what happened; `expected` what would have been right, such as a schema.
+        reference: id of the step whose result could not be read, of an unresolved binding.
+    """
 
     kind: FaultKind
     message: str
@@ -295,7 +300,13 @@ class Fault(Frozen):
 
 
 class Discrepancy(Frozen):
-    """One difference between plan and execution. `step` is None where the whole trajectory is meant."""
+    """One difference between plan and execution.
+
+    Attributes:
+        message, expected, reference: as of a `Fault`.
+        step: id of the step; None where the whole trajectory is meant.
+        requirement: id of the requirement that is violated, if one is.
+    """
 
     kind: FaultKind
     message: str
