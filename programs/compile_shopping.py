@@ -86,10 +86,8 @@ class Compilation:
                 except ValueError as error:  # a sentence, or a buyer's record, that no rule reads
                     raise DataError(f"the offline model cannot read task {case.id}: {error}") from error
         market = Market(cases, policy=PURCHASE if options.no_policy else POLICY)
-        student = REFINERS[options.refiner](Shopping, market.open)
-        if not isinstance(student, Refiner):
-            raise DataError(f"--refiner {options.refiner} has no memory to compile; take one of the others")
-        self.student = student
+        self.student = _refiner("refiner", options.refiner, market)
+        self.teacher = _refiner("teacher", options.teacher, market) if options.teacher else None
 
     def run(self) -> dict[str, Any]:
         """The record that `--json` writes: either of a saved refiner, or of one that is compiled."""
@@ -135,7 +133,7 @@ class Compilation:
         )
         with dspy.context(lm=self._model()):
             compiled: Refiner = optimizer.compile(
-                self.student, trainset=self.tasks["train"], valset=self.tasks["val"]
+                self.student, trainset=self.tasks["train"], valset=self.tasks["val"], teacher=self.teacher
             )
         return compiled
 
@@ -196,6 +194,13 @@ class Compilation:
         return settings
 
 
+def _refiner(option: str, name: str, market: Market) -> Refiner:
+    made = REFINERS[name](Shopping, market.open)
+    if not isinstance(made, Refiner):
+        raise DataError(f"--{option} {name} has no memory to compile; take one of the others")
+    return made
+
+
 def _memory(refiner: Refiner) -> dict[str, Any]:
     entries = refiner.memory.entries
     return {
@@ -217,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--test", type=positive, default=24, metavar="N", help="tasks that only the tests see (default: 24)")
     add("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
     add("--refiner", choices=sorted(REFINERS), default="pivot")
+    add("--teacher", choices=sorted(REFINERS), help="a refiner that shows what --refiner does not do right at first")
     add("--auto", choices=("light", "medium", "heavy"), default="light", help="what compiling may cost")
     add("--no-policy", action="store_true", help="do not tell that the buyer's profile binds: it has to be learned")
     add("--seed", type=int, default=0, help="of the split, the offline model, the optimizer and generated tasks")

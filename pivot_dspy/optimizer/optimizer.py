@@ -27,8 +27,8 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
     Training tasks are refined; verified trajectories become demonstrations, failures that were repaired become lessons,
     and what wrong but verified outcomes have in common, requirements. Selections of these, and a few settings, are
     proposed and scored on validation tasks, first on some, then on all. A proposal is accepted only if its mean score
-    there is no lower, and at equal score only if it costs fewer tokens. The compiled copy remembers what was accepted,
-    and tells how likely its results are right; `save` and `load` keep it all as JSON.
+    there is no lower, and at equal score only if it costs fewer tokens, or as many at a lower loss. The compiled copy
+    remembers what was accepted, and tells how likely its results are right; `save` and `load` keep it all as JSON.
 
     Memory is flat but for DSPy's history of calls, which `dspy.configure(disable_history=True)` turns off.
 

@@ -89,6 +89,11 @@ class Outcome(Frozen):
         return sum(call.first_loss for call in self.calls) / len(self.calls) if self.calls else None
 
     @property
+    def loss(self) -> float:
+        """The mean loss of what the refiners returned; 1 where there was no plan."""
+        return sum(call.loss for call in self.calls) / len(self.calls) if self.calls else 1.0
+
+    @property
     def retrieved(self) -> frozenset[str]:
         """Ids of all entries that were shown."""
         return frozenset(name for call in self.calls for name in call.retrieved)

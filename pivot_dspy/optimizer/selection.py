@@ -32,19 +32,25 @@ class Standing:
         return sum(outcome.tokens for outcome in self.outcomes) / max(1, len(self.outcomes))
 
     @property
-    def rank(self) -> tuple[float, float]:
-        """Larger is better: by score, then by what it costs."""
-        return round(self.score / EPSILON) * EPSILON, -self.tokens
+    def loss(self) -> float:
+        """The mean loss of what was returned, by the requirements."""
+        return sum(outcome.loss for outcome in self.outcomes) / max(1, len(self.outcomes))
+
+    @property
+    def rank(self) -> tuple[float, float, float]:
+        """Larger is better: by score, then by what it costs, then by how near it came."""
+        return round(self.score / EPSILON) * EPSILON, -self.tokens, -round(self.loss / EPSILON) * EPSILON
 
     def no_worse_than(self, other: Standing) -> bool:
         """Whether the score is no lower, but for rounding."""
         return self.score >= other.score - EPSILON
 
     def better_than(self, other: Standing) -> bool:
-        """Whether the score is higher, or as high for fewer tokens."""
+        """Whether the score is higher, or as high for fewer tokens, or as high for as many and nearer to what is
+        required: a score that is hardly ever above 0 tells little by itself."""
         if abs(self.score - other.score) > EPSILON:
             return self.score > other.score
-        return self.tokens < other.tokens
+        return self.rank[1:] > other.rank[1:]
 
 
 @dataclass(frozen=True)

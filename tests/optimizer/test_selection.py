@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy import Pivot
-from pivot_dspy.optimizer.outcomes import Job, Outcome
+from pivot_dspy.optimizer.outcomes import Call, Job, Outcome
 from pivot_dspy.optimizer.proposals import Proposal
 from pivot_dspy.optimizer.selection import Selection
 from tests.scripted import Store
@@ -18,8 +18,8 @@ from tests.scripted import Store
 PLACES = tuple(range(12))
 FIRST = Proposal.of(Pivot("request -> answer", Store))
 
-Row = tuple[tuple[float, ...], int]
-"""Of a proposal: its score on each task, and what each run costs."""
+Row = tuple[tuple[float, ...], int, float]
+"""Of a proposal: its score on each task, what each run costs, and with which loss it ends."""
 
 
 class Told:
@@ -32,7 +32,11 @@ class Told:
         self.programs: dict[str, dspy.Module] = {}
 
     def run(self, jobs: Sequence[Job], title: str) -> list[Outcome | None]:
-        return [Outcome(score=self.rows[job.program][0][job.task], tokens=self.rows[job.program][1]) for job in jobs]
+        return [self._outcome(*self.rows[job.program], job.task) for job in jobs]
+
+    def _outcome(self, scores: tuple[float, ...], tokens: int, loss: float, task: int) -> Outcome:
+        call = Call(refiner="self", verified=not loss, loss=loss, first_loss=1.0)
+        return Outcome(score=scores[task], tokens=tokens, calls=(call,))
 
     def note(self, kind: str, key: str, data: Mapping[str, Any]) -> None:
         """Nothing is kept."""
@@ -50,7 +54,7 @@ def selected(first: Row, rows: Sequence[Row]) -> Selection:
 
 
 scores = st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=len(PLACES), max_size=len(PLACES)).map(tuple)
-rows = st.tuples(scores, st.integers(1, 3))
+rows = st.tuples(scores, st.integers(1, 3), st.sampled_from([0.0, 0.5]))
 
 
 @given(rows, st.lists(rows, min_size=1, max_size=4))
@@ -60,15 +64,15 @@ def test_what_is_accepted_is_no_worse_on_all_tasks_and_not_dearer_for_nothing(fi
     assert len(taken) <= 1 and len(selection.decisions) == len(others)
     after = others[int(taken[0].proposal)] if taken else first
     assert sum(after[0]) >= sum(first[0])
-    assert after == first or sum(after[0]) > sum(first[0]) or after[1] < first[1]
+    assert after == first or sum(after[0]) > sum(first[0]) or after[1:] < first[1:]
     assert selection.incumbent.score == sum(after[0]) / len(PLACES)
 
 
 def test_finalists_differ() -> None:
     """What did just what another did on the first tasks does not take its place among those that are scored on all."""
     half, none, whole = (0.5,) * len(PLACES), (0.0,) * len(PLACES), (1.0,) * len(PLACES)
-    batch = selected((half, 10), [(half, 9)])._minibatch()
+    batch = selected((half, 10, 0.0), [(half, 9, 0.0)])._minibatch()
     seen = [tuple(half[n] if n in batch else row[n] for n in PLACES) for row in (none, none, whole)]
-    selection = selected((half, 10), [(seen[0], 1), (seen[1], 1), (seen[2], 2)])
+    selection = selected((half, 10, 0.0), [(seen[0], 1, 0.0), (seen[1], 1, 0.0), (seen[2], 2, 0.0)])
     full = {decision.proposal for decision in selection.decisions if decision.full is not None}
     assert full == {"0", "2"} and selection.incumbent.proposal.name == "2"

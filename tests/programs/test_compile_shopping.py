@@ -60,6 +60,15 @@ def test_before_and_after_and_again(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert str(tmp_path) not in json.dumps([record, again])
 
 
+def test_a_teacher_shows_what_the_refiner_cannot_find_out_by_itself(tmp_path: Path) -> None:
+    """A refiner of one plan repairs nothing, and so learns nothing of its own runs."""
+    alone = run(tmp_path, "--refiner", "plan-execute", "--slip", "0")
+    taught = run(tmp_path, "--refiner", "plan-execute", "--slip", "0", "--teacher", "pivot")
+    assert not alone["memory"]["lessons"] and taught["memory"]["lessons"] and taught["reloaded"]["same"]
+    before, after = (taught[name]["summary"] for name in ("before", "after"))
+    assert after["first_plan_loss"] < before["first_plan_loss"] == alone["after"]["summary"]["first_plan_loss"]
+
+
 def test_on_a_model_behind_http(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,7 +130,8 @@ def test_no_gold_and_no_test_task_is_learned(tmp_path: Path) -> None:
         (("--data", "nowhere"), "nowhere: no such folder"),
         (("--systematic", "2"), "systematic=2.0"),
         (("--load", "nowhere.json"), "--load nowhere.json"),
-        (("--refiner", "confidence-gate"), "no memory to compile"),
+        (("--refiner", "confidence-gate"), "--refiner confidence-gate has no memory to compile"),
+        (("--teacher", "confidence-gate"), "--teacher confidence-gate has no memory to compile"),
     ],
 )
 def test_bad_options(options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:
