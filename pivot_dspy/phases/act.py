@@ -7,13 +7,10 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import digest
 from pivot_dspy._drive import Steps
-from pivot_dspy.catalogue import Catalogue
-from pivot_dspy.environment.base import Environment
 from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps, with_task
-from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Execution, Step
+from pivot_dspy.phases.shown import Shown
+from pivot_dspy.trajectory import Step
 
 
 class NextStep(dspy.Signature):  # type: ignore[misc]
@@ -43,9 +40,9 @@ used."""
 class Act(Phase):
     """Proposes the next step; the acting of ReAct and LATS (arXiv 2310.04406), with bindings instead of copied values.
 
-    Called with `inputs`, `catalogue`, `execution` (of the steps so far), `environment`, `requirements`, `findings`, and
-    optionally `lessons` and `siblings` (executions that end with next steps tried in vain); returns a Prediction with
-    `trajectory`, the steps so far and the new one, whose `why` is the model's thought.
+    Called with `shown` (of the steps so far) and optionally `lessons` and `siblings` (what was shown of runs that end
+    with next steps tried in vain); returns a Prediction with `trajectory`, the steps so far and the new one, whose
+    `why` is the model's thought.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
@@ -55,30 +52,25 @@ class Act(Phase):
     def run(  # type: ignore[override]
         self,
         *,
-        inputs: Mapping[str, Any],
-        catalogue: Catalogue,
-        execution: Execution,
-        environment: Environment,
-        requirements: Requirements,
-        findings: tuple[Finding, ...],
+        shown: Shown,
         lessons: str = "",
-        siblings: Sequence[Execution] = (),
+        siblings: Sequence[Shown] = (),
         config: Mapping[str, Any] | None = None,
     ) -> Steps[dspy.Prediction]:
-        prefix = execution.trajectory
-        met = {finding.requirement for finding in findings if finding.status not in ("violated", "unjudged")}
+        prefix = shown.execution.trajectory
+        met = {finding.requirement for finding in shown.findings if finding.status not in ("violated", "unjudged")}
         written = yield from ask(
             self.predict,
             config,
-            tools=catalogue.tools_brief,
-            policy=catalogue.policy,
-            known=catalogue.known,
+            tools=shown.catalogue.tools_brief,
+            policy=shown.catalogue.policy,
+            known=shown.catalogue.known,
             lessons=lessons,
-            steps_so_far=digest.open_steps(execution, 0, environment) or "none yet",
-            holding="\n".join(item.to_prompt() for item in requirements.items if item.id in met),
-            report=digest.report(execution, requirements, findings),
-            siblings="\n".join(digest.open_steps(tried, len(prefix), environment) for tried in siblings),
-            **inputs,
+            steps_so_far=shown.steps() or "none yet",
+            holding="\n".join(item.to_prompt() for item in shown.requirements.items if item.id in met),
+            report=shown.report(),
+            siblings="\n".join(tried.steps(len(prefix)) for tried in siblings),
+            **shown.inputs,
         )
         step = _one(written.step, prefix.ids, str(written.thought or "").strip())
         return dspy.Prediction(trajectory=prefix.replace_from(len(prefix), [step], operator="extend"))

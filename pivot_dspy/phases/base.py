@@ -56,18 +56,24 @@ def ask(
     **inputs: Any,
 ) -> Steps[dspy.Prediction]:
     """One call of the model; inputs that are empty are left out of the prompt, and the fields in `leave_out`."""
-    empty = frozenset(name for name, value in inputs.items() if value is None or (isinstance(value, str) and not value))
-    call = {name: value for name, value in inputs.items() if name not in empty}
-    if empty or leave_out:
-        call["signature"] = _without(predict.signature, empty.union(leave_out))
+    left_out = empty(inputs)
+    call = {name: value for name, value in inputs.items() if name not in left_out}
+    if left_out or leave_out:
+        call["signature"] = without(predict.signature, left_out.union(leave_out))
     if config:
         call["config"] = dict(config)
     prediction: dspy.Prediction = yield Effect(lambda: predict(**call), lambda: predict.acall(**call))
     return prediction
 
 
+def empty(inputs: Mapping[str, Any]) -> frozenset[str]:
+    """The names of the inputs that a prompt says nothing of."""
+    return frozenset(name for name, value in inputs.items() if value is None or (isinstance(value, str) and not value))
+
+
 @lru_cache(maxsize=128)
-def _without(signature: Any, names: frozenset[str]) -> Any:
+def without(signature: Any, names: frozenset[str]) -> Any:
+    """The signature without the fields of these names, those of them that it has."""
     for name in names:
         if name in signature.fields:
             signature = signature.delete(name)

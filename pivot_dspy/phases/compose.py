@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import dspy
 
 from pivot_dspy import bindings, digest
 from pivot_dspy._drive import Steps
 from pivot_dspy._json import plain
 from pivot_dspy.phases.base import Phase, ask, unused, with_task
-from pivot_dspy.trajectory import SUBMIT, Execution, Step, Trajectory
+from pivot_dspy.phases.shown import Shown
+from pivot_dspy.trajectory import SUBMIT, Step, Trajectory
 
 
 class ComposeOutputs(dspy.Signature):  # type: ignore[misc]
@@ -24,16 +22,17 @@ class ComposeOutputs(dspy.Signature):  # type: ignore[misc]
 class Compose(Phase):
     """Fills in the missing outputs of a trajectory.
 
-    Called with `inputs` and `execution`; returns a Prediction with `trajectory`, whose submit step has every field.
+    Called with what is `shown` of a run; returns a Prediction with `trajectory`, whose submit step has every field.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
         self.predict = dspy.Predict(with_task(ComposeOutputs, signature, outputs=True))
 
-    def run(self, *, inputs: Mapping[str, Any], execution: Execution) -> Steps[dspy.Prediction]:  # type: ignore[override]
+    def run(self, *, shown: Shown) -> Steps[dspy.Prediction]:  # type: ignore[override]
+        execution = shown.execution
         given = [name for name in execution.outputs if name in self.predict.signature.output_fields]
-        said = yield from ask(self.predict, None, given, observations=digest.observations(execution), **inputs)
+        said = yield from ask(self.predict, None, given, observations=digest.observations(execution), **shown.inputs)
         parent = execution.trajectory
         old = parent.submit or Step(id=unused(SUBMIT, parent.ids), tool=SUBMIT)
         values = {name: bindings.literal(plain(said[name])) for name in execution.missing_outputs if name in said}

@@ -7,13 +7,9 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import digest
 from pivot_dspy._drive import Steps
-from pivot_dspy.catalogue import Catalogue
-from pivot_dspy.environment.base import Environment
 from pivot_dspy.phases.base import Phase, ask, with_task
-from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Execution
+from pivot_dspy.phases.shown import Shown
 
 
 class CritiqueTrajectory(dspy.Signature):  # type: ignore[misc]
@@ -33,8 +29,7 @@ class CritiqueTrajectory(dspy.Signature):  # type: ignore[misc]
 class Critique(Phase):
     """The feedback step of Self-Refine (arXiv 2303.17651).
 
-    Called with `inputs`, `catalogue`, `execution`, `environment`, `requirements` and `findings`; returns a Prediction
-    with `faults`, a tuple of texts.
+    Called with what is `shown` of a run; returns a Prediction with `faults`, a tuple of texts.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
@@ -42,24 +37,16 @@ class Critique(Phase):
         self.predict = dspy.Predict(with_task(CritiqueTrajectory, signature, after="known"))
 
     def run(  # type: ignore[override]
-        self,
-        *,
-        inputs: Mapping[str, Any],
-        catalogue: Catalogue,
-        execution: Execution,
-        environment: Environment,
-        requirements: Requirements,
-        findings: tuple[Finding, ...],
-        config: Mapping[str, Any] | None = None,
+        self, *, shown: Shown, config: Mapping[str, Any] | None = None
     ) -> Steps[dspy.Prediction]:
         said = yield from ask(
             self.predict,
             config,
-            tools=catalogue.tools_brief,
-            known=catalogue.known,
-            open_steps=digest.open_steps(execution, 0, environment) or "none",
-            report=digest.report(execution, requirements, findings),
-            **inputs,
+            tools=shown.catalogue.tools_brief,
+            known=shown.catalogue.known,
+            open_steps=shown.steps() or "none",
+            report=shown.report(),
+            **shown.inputs,
         )
         faults = said.faults if isinstance(said.faults, list) else [said.faults]
         return dspy.Prediction(faults=tuple(text for fault in faults if (text := str(fault or "").strip())))

@@ -9,12 +9,10 @@ import dspy
 
 from pivot_dspy import digest
 from pivot_dspy._drive import Steps
-from pivot_dspy.catalogue import Catalogue
-from pivot_dspy.environment.base import Environment
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.phases.base import STEP_BASICS, Phase, ask, read_steps, with_task
-from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Execution, Trajectory
+from pivot_dspy.phases.shown import Shown
+from pivot_dspy.trajectory import Trajectory
 
 NOTHING = "none: add what is missing"
 
@@ -42,8 +40,8 @@ two, what went wrong and what will mend it; then write `steps`, all that follow 
 class Evolve(Phase):
     """Rewrites the suffix of a trajectory. PIVOT, arXiv 2605.11225, EVOLVE phase.
 
-    Called with `inputs`, `catalogue`, `execution`, `environment` (for its own words about results), `requirements`,
-    `findings` and `gradient`; returns a Prediction with `trajectory` (the child) and `diagnosis`.
+    Called with what is `shown` of a run and the `gradient`; returns a Prediction with `trajectory` (the child) and
+    `diagnosis`.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
@@ -51,30 +49,21 @@ class Evolve(Phase):
         self.predict = dspy.Predict(with_task(RewriteSuffix, signature, after="known"))
 
     def run(  # type: ignore[override]
-        self,
-        *,
-        inputs: Mapping[str, Any],
-        catalogue: Catalogue,
-        execution: Execution,
-        environment: Environment,
-        requirements: Requirements,
-        findings: tuple[Finding, ...],
-        gradient: Gradient,
-        config: Mapping[str, Any] | None = None,
+        self, *, shown: Shown, gradient: Gradient, config: Mapping[str, Any] | None = None
     ) -> Steps[dspy.Prediction]:
-        parent = execution.trajectory
+        parent = shown.execution.trajectory
         locus = gradient.locus
-        report = digest.report(execution, requirements, findings)
+        report = shown.report()
         written = yield from ask(
             self.predict,
             config,
-            tools=catalogue.tools_brief,
-            known=catalogue.known,
-            kept=digest.kept_steps(execution, locus, environment),
-            open_steps=digest.open_steps(execution, locus, environment, gradient.questioned) or NOTHING,
+            tools=shown.catalogue.tools_brief,
+            known=shown.catalogue.known,
+            kept=digest.kept_steps(shown.execution, locus, shown.environment),
+            open_steps=shown.steps(locus, gradient.questioned) or NOTHING,
             report=report,
             blame=digest.blame(gradient, told=report),
-            **inputs,
+            **shown.inputs,
         )
         prefix = parent.steps[:locus]
         base = {step.id: step for step in parent.steps[locus:]}

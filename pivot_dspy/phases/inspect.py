@@ -15,6 +15,7 @@ from pivot_dspy.execution import Permit, Run, allow, execute
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss, Weights
 from pivot_dspy.phases.base import Phase, ask, with_task
+from pivot_dspy.phases.shown import Shown
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution, Frozen, Trajectory
 
@@ -89,22 +90,20 @@ class Inspect(Phase):
         return dspy.Prediction(run=run, inspection=inspect(run, requirements, inputs, weights=weights))
 
     def localise(
-        self, inspection: Inspection, requirements: Requirements, inputs: Mapping[str, Any], session: Session,
-        gradient: Gradient, refuted: Collection[tuple[str | None, str]] = (),
+        self, shown: Shown, gradient: Gradient, refuted: Collection[tuple[str | None, str]] = ()
     ) -> Steps[Gradient]:
         """`gradient` with its place, diagnosis and correction chosen by the model among the suspects.
 
         These are the steps of the slice that are not refuted. Where the model names none of them, nor the end, the
         place stays as the rule has it.
         """
-        execution = inspection.execution
-        trajectory = execution.trajectory
+        trajectory = shown.execution.trajectory
         suspects = {name for name in gradient.slice or trajectory.ids if (name, gradient.kind) not in refuted}
         said = yield from ask(
             self.predict,
-            suspects=digest.steps(execution, suspects, session.environment),
-            report=digest.report(execution, requirements, inspection.findings),
-            **inputs,
+            suspects=digest.steps(shown.execution, suspects, shown.environment),
+            report=shown.report(),
+            **shown.inputs,
         )
         named = str(said.step).strip().strip("$`'\"")
         end = trajectory.submit.id if trajectory.submit is not None else None

@@ -8,10 +8,8 @@ from typing import Any
 import dspy
 
 from pivot_dspy._drive import Steps
-from pivot_dspy.catalogue import Catalogue
-from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps, with_task
-from pivot_dspy.requirements import Requirement, compile_drafts
+from pivot_dspy.phases.briefing import Briefing
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -41,8 +39,7 @@ results."""
 class Plan(Phase):
     """Proposes a trajectory and the requirements for it. PIVOT, arXiv 2605.11225, PLAN phase.
 
-    Called with `inputs` (the task's input fields), `catalogue`, `toolbox`, `given` (requirements of the user), and
-    `lessons`; returns a Prediction with `trajectory` and `requirements` (those of the model, compiled).
+    Called with a `briefing`; returns a Prediction with `trajectory` and `requirements` (those of the model, compiled).
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
@@ -50,27 +47,10 @@ class Plan(Phase):
         self.predict = dspy.Predict(with_task(PlanTrajectory, signature, after="user_requirements"))
 
     def run(  # type: ignore[override]
-        self,
-        *,
-        inputs: Mapping[str, Any],
-        catalogue: Catalogue,
-        toolbox: Toolbox,
-        given: tuple[Requirement, ...] = (),
-        lessons: str = "",
-        config: Mapping[str, Any] | None = None,
+        self, *, briefing: Briefing, config: Mapping[str, Any] | None = None
     ) -> Steps[dspy.Prediction]:
-        written = yield from ask(
-            self.predict,
-            config,
-            tools=catalogue.tools,
-            checks=catalogue.checks,
-            policy=catalogue.policy,
-            lessons=lessons,
-            known=catalogue.known,
-            user_requirements="\n".join(item.to_prompt() for item in given),
-            **inputs,
-        )
+        written = yield from ask(self.predict, config, tools=briefing.catalogue.tools, **briefing.fields())
         return dspy.Prediction(
             trajectory=Trajectory(steps=tuple(read_steps(written.steps)), operator="plan"),
-            requirements=compile_drafts(written.requirements, toolbox, taken=given),
+            requirements=briefing.compiled(written.requirements),
         )

@@ -7,20 +7,28 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import digest
 from pivot_dspy._drive import Steps
-from pivot_dspy.catalogue import Catalogue
-from pivot_dspy.environment.base import Environment
 from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps, with_task
-from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Execution, Trajectory
+from pivot_dspy.phases.shown import Shown
+from pivot_dspy.trajectory import Trajectory
 
 _SHOWN = f"""`trajectories` shows them, the best first, each step with what came of it; ids are each trajectory's own. \
 `reports` says of each where it ended and what is unmet. {STEP_FORM}
 An id that stands in a result or in `reports` may be written as it is."""
 
 
-class TransferStrategy(dspy.Signature):  # type: ignore[misc]
+class WriteFromRuns(dspy.Signature):  # type: ignore[misc]
+    """What both recombinations are shown, and what they write."""
+
+    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    known: str = dspy.InputField(desc="already read; no need to call it again")
+    trajectories: str = dspy.InputField(desc="one step a line: step -> what came of it")
+    reports: str = dspy.InputField()
+    summary: str = dspy.OutputField()
+    steps: list[Any] = dspy.OutputField()
+
+
+class TransferStrategy(WriteFromRuns):
     __doc__ = f"""Two trajectories of tool calls were planned for the task and run in a safe copy of the environment. \
 The first did better. Write the second again with what makes the first succeed, and keep what only the second does \
 right.
@@ -28,34 +36,20 @@ right.
 {_SHOWN} First say in `summary`, in two or three sentences, what the first does right that the second lacks, and what \
 both do wrong; then write `steps`: the whole of the second as it should be, from the first call up to submit."""
 
-    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
-    known: str = dspy.InputField(desc="already read; no need to call it again")
-    trajectories: str = dspy.InputField(desc="one step a line: step -> what came of it")
-    reports: str = dspy.InputField()
-    summary: str = dspy.OutputField()
-    steps: list[Any] = dspy.OutputField()
 
-
-class RestructurePool(dspy.Signature):  # type: ignore[misc]
+class RestructurePool(WriteFromRuns):
     __doc__ = f"""Several trajectories of tool calls were planned for the task and run in a safe copy of the \
 environment; none of them is right yet. Write a new one from what they show together.
 
 {_SHOWN} First say in `summary`, in two or three sentences, what worked, what failed and why, and what none of them \
 has tried; then write `steps`: the whole of the new trajectory, from the first call up to submit."""
 
-    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
-    known: str = dspy.InputField(desc="already read; no need to call it again")
-    trajectories: str = dspy.InputField(desc="one step a line: step -> what came of it")
-    reports: str = dspy.InputField()
-    summary: str = dspy.OutputField()
-    steps: list[Any] = dspy.OutputField()
-
 
 class Recombine(Phase):
     """A recombination of SE-Agent (arXiv 2508.02085) that a model writes.
 
-    Called with `inputs`, `catalogue`, `runs` (executions with their findings, the best first), `environment` and
-    `requirements`; returns a Prediction with `summary` and `trajectory`, whose parent is the last of the runs.
+    Called with what is shown of several `runs` of one task, the best first; returns a Prediction with `summary` and
+    `trajectory`, whose parent is the last of the runs.
     """
 
     asks: type[dspy.Signature]
@@ -66,27 +60,19 @@ class Recombine(Phase):
         self.predict = dspy.Predict(with_task(self.asks, signature, after="known"))
 
     def run(  # type: ignore[override]
-        self,
-        *,
-        inputs: Mapping[str, Any],
-        catalogue: Catalogue,
-        runs: Sequence[tuple[Execution, tuple[Finding, ...]]],
-        environment: Environment,
-        requirements: Requirements,
-        config: Mapping[str, Any] | None = None,
+        self, *, runs: Sequence[Shown], config: Mapping[str, Any] | None = None
     ) -> Steps[dspy.Prediction]:
-        shown = [digest.open_steps(execution, 0, environment) or "none" for execution, _ in runs]
-        reports = [digest.report(execution, requirements, findings) for execution, findings in runs]
+        first, last = runs[0], runs[-1]
         said = yield from ask(
             self.predict,
             config,
-            tools=catalogue.tools_brief,
-            known=catalogue.known,
-            trajectories=_numbered(shown),
-            reports=_numbered(reports),
-            **inputs,
+            tools=first.catalogue.tools_brief,
+            known=first.catalogue.known,
+            trajectories=_numbered([shown.steps() or "none" for shown in runs]),
+            reports=_numbered([shown.report() for shown in runs]),
+            **first.inputs,
         )
-        parent = runs[-1][0].trajectory.id
+        parent = last.execution.trajectory.id
         child = Trajectory(steps=tuple(read_steps(said.steps)), parent=parent, operator=self.operator)
         return dspy.Prediction(summary=str(said.summary or "").strip(), trajectory=child)
 

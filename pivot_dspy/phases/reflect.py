@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import dspy
 
-from pivot_dspy import digest
 from pivot_dspy._drive import Steps
-from pivot_dspy.environment.base import Environment
 from pivot_dspy.phases.base import Phase, ask, with_task
-from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Execution
+from pivot_dspy.phases.shown import Shown
 
 
 class ReflectOnTrial(dspy.Signature):  # type: ignore[misc]
@@ -30,27 +24,13 @@ class ReflectOnTrial(dspy.Signature):  # type: ignore[misc]
 class Reflect(Phase):
     """The self-reflection of Reflexion (arXiv 2303.11366).
 
-    Called with `inputs`, `execution`, `environment`, `requirements` and `findings`; returns a Prediction with
-    `reflection`.
+    Called with what is `shown` of the trial; returns a Prediction with `reflection`.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
         self.predict = dspy.Predict(with_task(ReflectOnTrial, signature))
 
-    def run(  # type: ignore[override]
-        self,
-        *,
-        inputs: Mapping[str, Any],
-        execution: Execution,
-        environment: Environment,
-        requirements: Requirements,
-        findings: tuple[Finding, ...],
-    ) -> Steps[dspy.Prediction]:
-        said = yield from ask(
-            self.predict,
-            open_steps=digest.open_steps(execution, 0, environment) or "none",
-            report=digest.report(execution, requirements, findings),
-            **inputs,
-        )
+    def run(self, *, shown: Shown) -> Steps[dspy.Prediction]:  # type: ignore[override]
+        said = yield from ask(self.predict, open_steps=shown.steps() or "none", report=shown.report(), **shown.inputs)
         return dspy.Prediction(reflection=str(said.reflection or "").strip())

@@ -7,13 +7,10 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import digest
 from pivot_dspy._drive import Steps
-from pivot_dspy.catalogue import Catalogue
-from pivot_dspy.environment.base import Environment
 from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps, with_task
-from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Execution, Trajectory
+from pivot_dspy.phases.shown import Shown
+from pivot_dspy.trajectory import Trajectory
 
 
 class RewriteWhole(dspy.Signature):  # type: ignore[misc]
@@ -37,8 +34,8 @@ call up to submit."""
 class Rewrite(Phase):
     """The refine step of Self-Refine (arXiv 2303.17651).
 
-    Called with `inputs`, `catalogue`, `execution`, `environment`, `requirements`, `findings`, `faults` and
-    `earlier_versions` (a text of `version` for each); returns a Prediction with `trajectory`.
+    Called with what is `shown` of a run, its `faults` and `earlier_versions` (a text of `version` for each); returns a
+    Prediction with `trajectory`.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
@@ -48,12 +45,7 @@ class Rewrite(Phase):
     def run(  # type: ignore[override]
         self,
         *,
-        inputs: Mapping[str, Any],
-        catalogue: Catalogue,
-        execution: Execution,
-        environment: Environment,
-        requirements: Requirements,
-        findings: tuple[Finding, ...],
+        shown: Shown,
         faults: Sequence[str],
         earlier_versions: Sequence[str] = (),
         config: Mapping[str, Any] | None = None,
@@ -61,22 +53,22 @@ class Rewrite(Phase):
         written = yield from ask(
             self.predict,
             config,
-            tools=catalogue.tools_brief,
-            known=catalogue.known,
+            tools=shown.catalogue.tools_brief,
+            known=shown.catalogue.known,
             earlier_versions="\n\n".join(earlier_versions),
-            open_steps=digest.open_steps(execution, 0, environment) or "none",
-            report=digest.report(execution, requirements, findings),
+            open_steps=shown.steps() or "none",
+            report=shown.report(),
             critique=_listed(faults),
-            **inputs,
+            **shown.inputs,
         )
         steps = tuple(read_steps(written.steps))
-        parent = execution.trajectory.id
+        parent = shown.execution.trajectory.id
         return dspy.Prediction(trajectory=Trajectory(steps=steps, parent=parent, operator="rewrite"))
 
 
-def version(number: int, execution: Execution, environment: Environment, faults: Sequence[str]) -> str:
+def version(number: int, shown: Shown, faults: Sequence[str]) -> str:
     """One version and its critique, as later prompts show them."""
-    return f"Version {number}:\n{digest.open_steps(execution, 0, environment)}\nCritique:\n{_listed(faults)}"
+    return f"Version {number}:\n{shown.steps()}\nCritique:\n{_listed(faults)}"
 
 
 def _listed(faults: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from pivot_dspy._drive import Steps
 from pivot_dspy.catalogue import Catalogue
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.phases.base import Phase, ask, with_task
+from pivot_dspy.phases.briefing import Briefing
 from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements, compile_drafts
 
 
@@ -45,38 +46,26 @@ class AuditRequirements(dspy.Signature):  # type: ignore[misc]
 
 
 class Settle(Phase):
-    """Requirements for a trajectory that the caller brings; returns a Prediction with `requirements`."""
+    """Requirements for a trajectory that the caller brings.
+
+    Called with a `briefing`; returns a Prediction with `requirements`, compiled.
+    """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
         self.predict = dspy.Predict(with_task(SettleRequirements, signature, after="user_requirements"))
 
-    def run(  # type: ignore[override]
-        self,
-        *,
-        inputs: Mapping[str, Any],
-        catalogue: Catalogue,
-        toolbox: Toolbox,
-        given: tuple[Requirement, ...] = (),
-        lessons: str = "",
-    ) -> Steps[dspy.Prediction]:
-        said = yield from ask(
-            self.predict,
-            checks=catalogue.checks,
-            policy=catalogue.policy,
-            lessons=lessons,
-            known=catalogue.known,
-            user_requirements="\n".join(item.to_prompt() for item in given),
-            **inputs,
-        )
-        return dspy.Prediction(requirements=compile_drafts(said.requirements, toolbox, taken=given))
+    def run(self, *, briefing: Briefing) -> Steps[dspy.Prediction]:  # type: ignore[override]
+        said = yield from ask(self.predict, **briefing.fields())
+        return dspy.Prediction(requirements=briefing.compiled(said.requirements))
 
 
 class Audit(Phase):
-    """One call that looks for missing or misread requirements; returns a Prediction with amended `requirements`.
+    """One call that looks for missing or misread requirements.
 
-    Given the `findings` of a run, it is told which requirements cannot be checked as they are written. What a user or a
-    reviewer asked for is never altered.
+    Called with `inputs`, `catalogue`, `toolbox`, the settled `requirements` and optionally the `findings` of a run,
+    which tell which of them cannot be checked as they are written; returns a Prediction with amended `requirements`.
+    What a user or a reviewer asked for is never altered.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:

@@ -55,7 +55,7 @@ class PivotWithoutEvolve(Pivot):
         said = yield from episode.ask(
             "evolve",
             self.rewrite,
-            **episode.shown(incumbent),
+            shown=episode.shown(incumbent),
             faults=(gradient.to_text(),),
             config=sampled(tried.rollout(gradient)),
         )

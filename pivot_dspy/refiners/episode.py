@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from dspy.utils.exceptions import AdapterParseError, LMError
 
@@ -16,6 +15,7 @@ from pivot_dspy.execution import Run
 from pivot_dspy.gradient import NEW_TOOL, Gradient
 from pivot_dspy.history import Event
 from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, inspect
+from pivot_dspy.phases.shown import Shown
 from pivot_dspy.phases.verify import Judgement, Verdict
 from pivot_dspy.recombination import Parent
 from pivot_dspy.refiners.candidate import Candidate
@@ -80,9 +80,7 @@ class Episode(Settling):
         if found is not None and found.kind == "unexplained" and refuted and not self.spent():
             with self.ledger.phase("inspect"):
                 try:
-                    found = yield from self.phases.inspect.localise(
-                        incumbent.inspection, self.requirements, self.inputs, self.root, found, refuted
-                    )
+                    found = yield from self.phases.inspect.localise(self.shown(incumbent), found, refuted)
                 except (LMError, AdapterParseError) as error:
                     self._failed("inspect", error)
         if found is not None:
@@ -95,24 +93,24 @@ class Episode(Settling):
         Raises:
             ModelFailed: the model gave nothing usable.
         """
-        shown = {**self.shown(incumbent), "catalogue": self._needed(incumbent, gradient)}
+        shown = self.shown(incumbent)._replace(catalogue=self._needed(incumbent, gradient))
         said = yield from self.ask(
-            "evolve", self.phases.evolve, **shown, gradient=gradient, config=sampled(rollout)
+            "evolve", self.phases.evolve, shown=shown, gradient=gradient, config=sampled(rollout)
         )
         self.tell(Event(kind="evolve", trajectory=said.trajectory, diagnosis=said.diagnosis))
         child: Trajectory = said.trajectory
         return child
 
-    def shown(self, candidate: Candidate) -> dict[str, Any]:
-        """What the phases that improve a candidate are told of it."""
-        return {
-            "inputs": self.inputs,
-            "catalogue": self.catalogue,
-            "execution": candidate.inspection.execution,
-            "environment": self.root.environment,
-            "requirements": self.requirements,
-            "findings": candidate.inspection.findings,
-        }
+    def shown(self, candidate: Candidate) -> Shown:
+        """What the phases that improve a candidate are shown of it."""
+        return Shown(
+            inputs=self.inputs,
+            catalogue=self.catalogue,
+            execution=candidate.inspection.execution,
+            environment=self.root.environment,
+            requirements=self.requirements,
+            findings=candidate.inspection.findings,
+        )
 
     def parent(self, candidate: Candidate) -> Parent:
         """The candidate as a parent of a crossover, its steps graded by what its run showed."""
@@ -141,9 +139,7 @@ class Episode(Settling):
 
     def compose(self, incumbent: Candidate) -> Steps[Trajectory]:
         """The incumbent with its missing outputs worded from the observations."""
-        said = yield from self.ask(
-            "compose", self.phases.compose, inputs=self.inputs, execution=incumbent.inspection.execution
-        )
+        said = yield from self.ask("compose", self.phases.compose, shown=self.shown(incumbent))
         self.tell(Event(kind="compose", trajectory=said.trajectory))
         composed: Trajectory = said.trajectory
         return composed

@@ -94,15 +94,7 @@ class Reflexion(Attempts):
     def _reflected(self, episode: Episode, latest: Candidate) -> Steps[str]:
         """What the trial teaches; empty where the model gave nothing usable."""
         try:
-            said = yield from episode.ask(
-                "reflect",
-                self.reflect,
-                inputs=episode.inputs,
-                execution=latest.inspection.execution,
-                environment=episode.root.environment,
-                requirements=episode.requirements,
-                findings=latest.inspection.findings,
-            )
+            said = yield from episode.ask("reflect", self.reflect, shown=episode.shown(latest))
         except ModelFailed:
             return ""
         reflection: str = said.reflection

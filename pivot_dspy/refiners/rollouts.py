@@ -22,6 +22,7 @@ from pivot_dspy.environment.batch import said
 from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.history import Event
 from pivot_dspy.loss import EPSILON
+from pivot_dspy.phases.base import empty, without
 from pivot_dspy.phases.plan import Plan
 from pivot_dspy.refiners.episode import Candidate, Episode
 from pivot_dspy.trajectory import Trajectory
@@ -205,14 +206,9 @@ class Rollouts:
 
     def _show(self) -> None:
         """Give the next copy's PLAN the signature that it will ask with: `dspy.Refine` knows whom it advises by it."""
-        catalogue, inputs = self.episode.catalogue, self.episode.inputs
-        told = {"lessons": self.episode.recalled.text, "user_requirements": self.episode.requirements.items}
-        told |= {**catalogue.model_dump(), **inputs}
-        signature = self._full
-        for name, value in told.items():
-            if name in signature.fields and (value is None or (isinstance(value, (str, tuple)) and not value)):
-                signature = signature.delete(name)
-        self.program.plan.predict.signature = signature
+        briefing = self.episode.briefing(self.episode.recalled.text)
+        told = {"tools": briefing.catalogue.tools, **briefing.fields()}
+        self.program.plan.predict.signature = without(self._full, empty(told))
 
 
 class _Hinted:

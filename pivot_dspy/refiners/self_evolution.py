@@ -151,20 +151,11 @@ class _Evolution:
     def _revised(self) -> Steps[None]:
         """Of the members revised least often, the best one criticised and written again."""
         member = min(self.pool.members, key=lambda one: self._asked["revise", one.trajectory.id])
-        config = self._sample("revise", member)
-        shown = {
-            "inputs": self.episode.inputs,
-            "catalogue": self.episode.catalogue,
-            "execution": member.inspection.execution,
-            "environment": self.episode.root.environment,
-            "requirements": self.episode.requirements,
-            "findings": member.inspection.findings,
-            "config": config,
-        }
-        said = yield from self.episode.ask("critique", self.refiner.critique, **shown)
+        told = {"shown": self.episode.shown(member), "config": self._sample("revise", member)}
+        said = yield from self.episode.ask("critique", self.refiner.critique, **told)
         self.episode.tell(Event(kind="critique", trajectory=member.trajectory, diagnosis="\n".join(said.faults)))
         if said.faults and not self.episode.spent():
-            said = yield from self.episode.ask("rewrite", self.refiner.rewrite, faults=said.faults, **shown)
+            said = yield from self.episode.ask("rewrite", self.refiner.rewrite, faults=said.faults, **told)
             yield from self._written(said.trajectory, member)
 
     def _transferred(self) -> Steps[None]:
@@ -179,11 +170,7 @@ class _Evolution:
         said = yield from self.episode.ask(
             phase.operator,
             phase,
-            inputs=self.episode.inputs,
-            catalogue=self.episode.catalogue,
-            runs=[(one.inspection.execution, one.inspection.findings) for one in members],
-            environment=self.episode.root.environment,
-            requirements=self.episode.requirements,
+            runs=[self.episode.shown(one) for one in members],
             config=self._sample(phase.operator, *members),
         )
         yield from self._written(said.trajectory, members[-1], said.summary)

@@ -79,8 +79,7 @@ class SelfRefine(Attempts):
                 child = yield from self._rewritten(episode, current, faults, versions, rollout)
             except ModelFailed:
                 continue  # it is on record, and cost one of the iterations
-            execution = current.inspection.execution
-            versions.append(version(len(versions) + 1, execution, episode.root.environment, faults))
+            versions.append(version(len(versions) + 1, episode.shown(current), faults))
             if child.id == current.trajectory.id:
                 episode.tell(Event(kind="reject", trajectory=child, message="nothing was changed"))
                 continue
@@ -90,7 +89,7 @@ class SelfRefine(Attempts):
         return best, verdict
 
     def _criticised(self, episode: Episode, current: Candidate, rollout: int) -> Steps[tuple[str, ...]]:
-        said = yield from episode.ask("critique", self.critique, **episode.shown(current), config=sampled(rollout))
+        said = yield from episode.ask("critique", self.critique, shown=episode.shown(current), config=sampled(rollout))
         faults: tuple[str, ...] = said.faults
         episode.tell(Event(kind="critique", trajectory=current.trajectory, diagnosis="\n".join(faults)))
         return faults
@@ -101,7 +100,7 @@ class SelfRefine(Attempts):
         said = yield from episode.ask(
             "rewrite",
             self.rewrite,
-            **episode.shown(current),
+            shown=episode.shown(current),
             faults=faults,
             earlier_versions=tuple(versions),
             config=sampled(rollout),

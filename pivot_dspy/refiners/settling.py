@@ -20,10 +20,12 @@ from pivot_dspy.execution import execute
 from pivot_dspy.history import Event
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory import Fix, Part, Retrieved, environment_name, fixed, task_text
+from pivot_dspy.phases.briefing import Briefing
+from pivot_dspy.phases.shown import Shown
 from pivot_dspy.refiners.account import Account, Gate
 from pivot_dspy.refiners.candidate import Candidate
 from pivot_dspy.requirements import BINDING_ORIGINS, Amendment, Requirement, Requirements, given
-from pivot_dspy.trajectory import Execution, Step, Trajectory
+from pivot_dspy.trajectory import Step, Trajectory
 
 
 class ModelFailed(Exception):
@@ -143,19 +145,10 @@ class Settling(Account):
         Raises:
             PlanningFailed: the model gave nothing usable.
         """
-        lessons = self.remembering(self.recalled.requirements, self.recalled.advice, lessons=lessons)
+        briefing = self.briefing(self.remembering(self.recalled.requirements, self.recalled.advice, lessons=lessons))
         for attempt in (rollout, rollout + 1000):
             try:
-                said = yield from self.ask(
-                    "plan",
-                    self.phases.plan,
-                    inputs=self.inputs,
-                    catalogue=self.catalogue,
-                    toolbox=self.toolbox,
-                    given=self.requirements.items,
-                    lessons=lessons,
-                    config=sampled(attempt),
-                )
+                said = yield from self.ask("plan", self.phases.plan, briefing=briefing, config=sampled(attempt))
             except ModelFailed as failure:
                 if attempt != rollout or not isinstance(failure.__cause__, AdapterParseError) or self.spent():
                     raise PlanningFailed(f"no plan: {failure}", self.ledger.snapshot()) from failure.__cause__
@@ -167,17 +160,14 @@ class Settling(Account):
             return trajectory
         raise PlanningFailed("no plan", self.ledger.snapshot())
 
+    def briefing(self, lessons: str) -> Briefing:
+        """What PLAN and SETTLE are told, with the requirements as they now are."""
+        return Briefing(self.inputs, self.catalogue, self.toolbox, given=self.requirements.items, lessons=lessons)
+
     def settle(self) -> Steps[None]:
         """Requirements for a trajectory that was given, beside those that the caller passed."""
-        said = yield from self.ask(
-            "plan",
-            self.phases.settle,
-            inputs=self.inputs,
-            catalogue=self.catalogue,
-            toolbox=self.toolbox,
-            given=self.requirements.items,
-            lessons=self.remembering(self.recalled.requirements),
-        )
+        briefing = self.briefing(self.remembering(self.recalled.requirements))
+        said = yield from self.ask("plan", self.phases.settle, briefing=briefing)
         learned = self._settle(said.requirements)
         self.tell(Event(kind="settle", requirements=self.requirements))
         self._tell_amendments(learned)
@@ -211,7 +201,7 @@ class Settling(Account):
         )
 
     def ask(self, phase: str, module: dspy.Module, **inputs: Any) -> Steps[dspy.Prediction]:
-        """One phase that calls its model, booked to the ledger.
+        """One phase that calls its model, booked to the ledger. Steps of a run that it is `shown` are left as they are.
 
         Raises:
             ModelFailed: the model or the adapter failed after DSPy's own retries.
@@ -223,14 +213,14 @@ class Settling(Account):
                 self._failed(phase, error)
                 raise ModelFailed(f"{phase}: {_said(error)}") from error
         if isinstance(said.get("trajectory"), Trajectory):
-            said.trajectory = self._fixed(said.trajectory, inputs.get("execution"))
+            said.trajectory = self._fixed(said.trajectory, inputs.get("shown"))
             if self.gate is not None:
                 said.trajectory = self.gate(said.trajectory, self.tell)
         return said
 
-    def _fixed(self, written: Trajectory, before: Execution | None) -> Trajectory:
+    def _fixed(self, written: Trajectory, shown: Shown | None) -> Trajectory:
         """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""
-        known = () if before is None else before.trajectory.steps
+        known = () if shown is None else shown.execution.trajectory.steps
         lessons = {one.fix: one for one in self.recalled.fixes if one.fix is not None and self._is_wrong(one.fix)}
         better, made = fixed(written, lessons, known)
         if made:

@@ -72,14 +72,9 @@ class Stepwise(Attempts):
             said = yield from episode.ask(
                 "act",
                 self.act,
-                inputs=episode.inputs,
-                catalogue=episode.catalogue,
-                execution=current.inspection.execution,
-                environment=episode.root.environment,
-                requirements=episode.requirements,
-                findings=current.inspection.findings,
+                shown=episode.shown(current),
                 lessons=episode.remembering(episode.recalled.advice, lessons=lessons),
-                siblings=[sibling.inspection.execution for sibling in siblings],
+                siblings=[episode.shown(sibling) for sibling in siblings],
                 config=sampled(rollout),
             )
         except ModelFailed:

@@ -222,15 +222,7 @@ class _Search:
     def _reflected(self, candidate: Candidate) -> Steps[None]:
         episode = self.episode
         try:
-            said = yield from episode.ask(
-                "reflect",
-                self.refiner.reflect,
-                inputs=episode.inputs,
-                execution=candidate.inspection.execution,
-                environment=episode.root.environment,
-                requirements=episode.requirements,
-                findings=candidate.inspection.findings,
-            )
+            said = yield from episode.ask("reflect", self.refiner.reflect, shown=episode.shown(candidate))
         except ModelFailed:
             return
         if said.reflection:

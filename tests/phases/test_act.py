@@ -1,36 +1,23 @@
 """What ACT is shown, and how the one step that it writes is read."""
 
-import dspy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pivot_dspy import requirements as module
 from pivot_dspy.phases.act import Act
-from tests.phases.test_evolve import CATALOGUE, SETTLED, STEPS, TASK
-from tests.scripted import executed, scripted, step, submit
+from tests.phases.showing import STEPS, TASK, asked, shown_of
+from tests.scripted import executed, step, submit
 
 NEXT = {"thought": "It goes in the cart.", "step": step("c", "add", product_id="min_by($b, &price).id")}
 
 
 def acted(answer=NEXT, steps=STEPS[:2], **options):
-    run = executed(steps)
-    lm = scripted(act=answer)
-    with dspy.context(lm=lm):
-        said = Act(TASK)(
-            inputs={"request": "Buy the cheapest red thing."},
-            catalogue=CATALOGUE,
-            execution=run.execution,
-            environment=run.session.environment,
-            requirements=SETTLED,
-            findings=module.evaluate(SETTLED, run.execution, run.session),
-            **options,
-        )
-    return said.trajectory, lm.engine
+    said, engine = asked(Act(TASK), {"act": answer}, shown=shown_of(steps), **options)
+    return said.trajectory, engine
 
 
 def test_the_prompt(snapshot):
-    siblings = [executed([*STEPS[:2], step("c", "add", product_id=bad)]).execution for bad in ("p9", "p3")]
+    siblings = [shown_of([*STEPS[:2], step("c", "add", product_id=bad)]) for bad in ("p9", "p3")]
     _, engine = acted(lessons="- Trial 1:\nTake the cheapest.", siblings=siblings)
     prompt = engine.prompts[0]
     snapshot("phases/act.txt", prompt.text)

@@ -9,8 +9,10 @@ from pydantic import BaseModel
 from pivot_dspy._drive import drive
 from pivot_dspy.execution import execute
 from pivot_dspy.phases.compose import Compose
+from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Step, Trajectory
-from tests.scripted import executed, scripted, step, submit
+from tests.phases.showing import asked, shown
+from tests.scripted import executed, step, submit
 
 TASK = dspy.Signature("request -> answer, price: int", "Buy what is asked for.")
 OUTPUTS = {"answer": str, "price": int}
@@ -19,10 +21,10 @@ STEPS = [step("a", "find", color="red", size="L"), step("b", "add", product_id="
 
 def composed(said, steps=STEPS, task=TASK, outputs=OUTPUTS):
     run = executed(steps, outputs=outputs)
-    lm = scripted(compose={"considerations": "The cart holds p2.", **said})
-    with dspy.context(lm=lm):
-        child = Compose(task)(inputs={"request": "Buy something red."}, execution=run.execution).trajectory
-    return child, run, lm.engine
+    answer = {"considerations": "The cart holds p2.", **said}
+    told = shown(run, Requirements(), {"request": "Buy something red."})
+    composed, engine = asked(Compose(task), {"compose": answer}, shown=told)
+    return composed.trajectory, run, engine
 
 
 def test_what_is_missing_is_filled_in_and_what_is_bound_stays():
@@ -94,8 +96,5 @@ def test_outputs_of_any_type_survive_the_way_through_the_plan(annotation, said, 
 
 
 def test_all_fields_may_be_missing():
-    run = executed([Step(id="submit", tool="submit").model_dump()], outputs=OUTPUTS)
-    lm = scripted(compose={"considerations": "x", "answer": "y", "price": 4})
-    with dspy.context(lm=lm):
-        child = Compose(TASK)(inputs={"request": "x"}, execution=run.execution).trajectory
+    child, _, _ = composed({"answer": "y", "price": 4}, [Step(id="submit", tool="submit").model_dump()])
     assert child.submit.args == {"answer": "y", "price": 4}

@@ -3,52 +3,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pivot_dspy import requirements as module
-from pivot_dspy._drive import drive
 from pivot_dspy.catalogue import render
 from pivot_dspy.environment.marked import toolbox_of
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.phases.evolve import Evolve
+from pivot_dspy.phases.shown import Shown
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Execution, Fault, Observation, Step, Trajectory
-from tests.scripted import Calendar, Store, executed, rewrite, scripted, step, submit
+from tests.phases.showing import CATALOGUE, INPUTS, STEPS, TASK, asked, shown
+from tests.scripted import Calendar, Store, executed, rewrite, step, submit
 
-TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
-TOOLBOX = toolbox_of(Store)
-CATALOGUE = render(TOOLBOX, TASK, policy=Store.policy, vocabulary=Store.vocabulary, known='colors() -> ["blue", "red"]')
-STEPS = [
-    step("a", "find", color="red"),
-    step("b", "details", ids="$a.ids"),
-    step("c", "add", product_id="max_by($b, &price).id"),
-    submit(answer="$c.items[0]"),
-]
-SETTLED = Requirements(
-    items=(
-        Requirement(id="R1", check="item", args={"color": "red"}),
-        Requirement(id="R2", check="total", args={"max": 50}),
-        Requirement(id="R3", text="It is nice."),
-    )
-)
 BLAME = Gradient(
     locus=2, step="c", kind="wrong_selection", diagnosis="It takes the dearest.", correction="Take the cheapest.",
     evidence=("total 90",),
 )  # fmt: skip
 
 
-def evolved(answer, gradient=BLAME, run=None, catalogue=CATALOGUE):
-    run = run or executed(STEPS)
-    lm = scripted(evolve=answer)
-    with dspy.context(lm=lm):
-        said = Evolve(TASK)(
-            inputs={"request": "Buy the cheapest red thing."},
-            catalogue=catalogue,
-            execution=run.execution,
-            environment=run.session.environment,
-            requirements=SETTLED,
-            findings=module.evaluate(SETTLED, run.execution, run.session),
-            gradient=gradient,
-        )
-    return said, lm.engine
+def evolved(answer, gradient=BLAME, run=None):
+    return asked(Evolve(TASK), {"evolve": answer}, shown=shown(run or executed(STEPS)), gradient=gradient)
 
 
 def test_the_child_keeps_the_prefix_and_knows_its_parent():
@@ -72,13 +44,9 @@ def test_the_prompt_after_a_refusal(snapshot):
     gradient = Gradient(locus=0, step="a", kind="tool_error", diagnosis="It needs a scope.")
     task = dspy.Signature("request -> answer", "Book what is asked for.")
     catalogue = render(toolbox_of(Calendar), task, policy="", vocabulary="", known="")
-    lm = scripted(evolve=rewrite([]))
-    with dspy.context(lm=lm):
-        Evolve(task)(
-            inputs={"request": "Book an hour on Monday."}, catalogue=catalogue, execution=run.execution,
-            environment=run.session.environment, requirements=Requirements(), findings=(), gradient=gradient,
-        )  # fmt: skip
-    prompt = lm.engine.prompts[0]
+    told = shown(run, Requirements(), {"request": "Book an hour on Monday."}, catalogue)
+    _, engine = asked(Evolve(task), {"evolve": rewrite([])}, shown=told, gradient=gradient)
+    prompt = engine.prompts[0]
     assert "kept" not in prompt.sections and "FAILED tool_error: PermissionError: 403" in prompt.section("open_steps")
     snapshot("phases/evolve_refused.txt", prompt.text)
 
@@ -137,25 +105,15 @@ def test_what_the_prompt_shows_is_capped_however_large_the_run():
     gradient = Gradient(
         locus=30, step="s30", kind="tool_error", diagnosis="d" * 9000, correction="c" * 9000, evidence=("e" * 9000,) * 9
     )
-    lm = scripted(evolve=rewrite([]))
-    with dspy.context(lm=lm):
-        for locus in (0, 30):
-            drive(
-                Evolve(TASK).run(
-                    inputs={"request": "Buy."},
-                    catalogue=CATALOGUE,
-                    execution=run,
-                    environment=Store(),
-                    requirements=settled,
-                    findings=findings,
-                    gradient=gradient.model_copy(update={"locus": locus}),
-                )  # fmt: skip
-            )
-    for prompt in lm.engine.prompts:
+    told = Shown(INPUTS, CATALOGUE, run, Store(), settled, findings)
+    for locus in (0, 30):
+        placed = gradient.model_copy(update={"locus": locus})
+        _, engine = asked(Evolve(TASK), {"evolve": rewrite([])}, shown=told, gradient=placed)
+        [prompt] = engine.prompts
         tokens = {name: len(prompt.section(name)) / 4 for name in ("kept", "open_steps", "report", "blame")}
         assert tokens["report"] < 1200 and tokens["kept"] < 320 and tokens["blame"] < 420
         assert tokens["open_steps"] < 2200 and sum(tokens.values()) < 4000
-    assert all(f"R{n}: " in prompt.section("report") for n in range(40))
+        assert all(f"R{n}: " in prompt.section("report") for n in range(40))
 
 
 written = st.lists(

@@ -8,6 +8,7 @@ from pivot_dspy.gradient import Gradient
 from pivot_dspy.phases.inspect import Inspect, Inspection, gradient_by_rule, inspect
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Trajectory
+from tests.phases.showing import shown
 from tests.scripted import Calls, Store, executed, scripted, step, submit
 
 TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
@@ -128,12 +129,11 @@ def test_an_answer_without_support_is_for_its_submit_to_mend():
     assert by_rule(inspection, session, Requirements(), {found.key}) is None
 
 
-def localised(answer, refuted=(), gradient=GRADIENT):
-    inspection, session = inspected()
+def localised(answer, refuted=(), steps=STEPS):
+    told = shown(executed(steps), SETTLED, INPUTS)
     lm = scripted(localise=answer)
     with dspy.context(lm=lm):
-        found = drive(Inspect(TASK).localise(inspection, SETTLED, INPUTS, session, gradient, refuted))
-    return found, lm.engine
+        return drive(Inspect(TASK).localise(told, GRADIENT, refuted)), lm.engine
 
 
 def said(step):
@@ -144,8 +144,8 @@ def test_the_model_chooses_within_the_slice():
     found, engine = localised(said("b"))
     assert (found.locus, found.step, found.by) == (1, "b", "model")
     assert (found.diagnosis, found.correction, found.evidence) == ("It asks for red.", "Ask for blue.", ("p2 is red",))
-    shown = engine.prompts[0].section("suspects")
-    assert [line.split('"')[3] for line in shown.splitlines()] == ["a", "b", "c"]
+    suspects = engine.prompts[0].section("suspects")
+    assert [line.split('"')[3] for line in suspects.splitlines()] == ["a", "b", "c"]
 
 
 def test_the_prompt(snapshot):
@@ -164,10 +164,7 @@ def test_what_it_may_name(answer, step, locus):
 
 
 def test_without_a_submit_the_end_is_after_all_steps():
-    run = executed(STEPS[:3])
-    inspection = inspect(run, SETTLED, INPUTS)
-    with dspy.context(lm=scripted(localise=said("end"))):
-        found = drive(Inspect(TASK).localise(inspection, SETTLED, INPUTS, run.session, GRADIENT))
+    found, _ = localised(said("end"), steps=STEPS[:3])
     assert (found.step, found.locus) == (None, 3)
 
 

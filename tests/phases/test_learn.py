@@ -5,7 +5,7 @@ import pytest
 
 from pivot_dspy.learning.lessons import lessons_of
 from pivot_dspy.phases.learn import Find, Learn
-from tests.phases.test_evolve import TASK
+from tests.phases.showing import TASK
 from tests.scripted import scripted, step, submit
 
 REPAIRS = ["Blame: step a.\nBefore:\n{...} -> FAILED\nAfter:\n{...} -> 2 found", "Another."]
@@ -48,5 +48,3 @@ async def test_awaited():
     with dspy.context(lm=lm):
         assert (await Learn(TASK).acall(inputs={"request": "x"}, repairs=REPAIRS)).lessons == [{"trigger": "t"}]
         assert (await Find().acall(checks="", policy="", cases=["x"])).proposals == [{"text": "x"}]
-
-

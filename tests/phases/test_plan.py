@@ -2,15 +2,13 @@ import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 
-from pivot_dspy._drive import drive
 from pivot_dspy.catalogue import render
-from pivot_dspy.environment.marked import toolbox_of
+from pivot_dspy.phases.briefing import Briefing
 from pivot_dspy.phases.plan import Plan
 from pivot_dspy.requirements import Requirement
+from tests.phases.showing import TASK, TOOLBOX, asked
 from tests.scripted import GARBAGE, Store, plan, scripted, step, submit
 
-TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
-TOOLBOX = toolbox_of(Store)
 REQUEST = "Buy the cheapest red thing of size L."
 STEPS = [
     step("a", "find", color="red", size="L"),
@@ -29,11 +27,11 @@ def catalogue(**changes):
     return render(TOOLBOX, TASK, **known)
 
 
-def planned(answer, **inputs):
-    lm = scripted(plan=answer)
-    with dspy.context(lm=lm):
-        said = Plan(TASK)(**{"inputs": {"request": REQUEST}, "catalogue": catalogue(), "toolbox": TOOLBOX, **inputs})
-    return said, lm.engine
+BRIEFING = Briefing({"request": REQUEST}, catalogue(), TOOLBOX)
+
+
+def planned(answer, **told):
+    return asked(Plan(TASK), {"plan": answer}, briefing=BRIEFING._replace(**told))
 
 
 def test_a_plan_is_a_trajectory_and_its_requirements():
@@ -82,7 +80,7 @@ def test_an_answer_that_cannot_be_read_is_an_error_of_the_adapter():
 async def test_it_can_be_awaited():
     lm = scripted(plan=plan(STEPS))
     with dspy.context(lm=lm):
-        said = await Plan(TASK).acall(inputs={"request": REQUEST}, catalogue=catalogue(), toolbox=TOOLBOX)
+        said = await Plan(TASK).acall(briefing=BRIEFING)
     assert len(said.trajectory) == 4
 
 
@@ -94,14 +92,8 @@ def test_a_task_with_several_inputs_of_any_type_is_shown():
         words: list[str] = dspy.InputField()
         same: bool = dspy.OutputField()
 
-    lm = scripted(plan=plan([submit(same=True)]))
-    with dspy.context(lm=lm):
-        said = drive(
-            Plan(Two).run(
-                inputs={"picture": dspy.Image(url="https://example.org/a.png"), "words": ["x", "y"]},
-                catalogue=render(TOOLBOX, Two, policy="", vocabulary="", known=""),
-                toolbox=TOOLBOX,
-            )
-        )
+    inputs = {"picture": dspy.Image(url="https://example.org/a.png"), "words": ["x", "y"]}
+    briefing = Briefing(inputs, render(TOOLBOX, Two, policy="", vocabulary="", known=""), TOOLBOX)
+    said, engine = asked(Plan(Two), {"plan": plan([submit(same=True)])}, briefing=briefing)
     assert said.trajectory.submit.args == {"same": True}
-    assert '["x", "y"]' in lm.engine.prompts[0].text
+    assert '["x", "y"]' in engine.prompts[0].text

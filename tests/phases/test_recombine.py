@@ -1,35 +1,24 @@
 """Transfer and restructure: what they are shown and how their answers are read."""
 
-import dspy
 import pytest
 
-from pivot_dspy import requirements as module
 from pivot_dspy.phases.recombine import Restructure, Transfer
-from tests.phases.test_evolve import CATALOGUE, SETTLED, STEPS, TASK
-from tests.scripted import executed, scripted, step, submit
+from tests.phases.showing import STEPS, TASK, asked, shown_of
+from tests.scripted import step, submit
 
 WORSE = [step("a", "find", color="blue"), step("b", "details", ids="$z.ids"), submit(answer="none")]
 ANSWER = {"summary": " The first finds red things. ", "steps": STEPS}
 
 
-def asked(phase, *every, answer=ANSWER):
-    """The prediction of a phase that is shown runs of `every` trajectory, and its engine."""
-    runs = [executed(steps) for steps in every]
-    lm = scripted(recombine=answer)
-    with dspy.context(lm=lm):
-        said = phase(TASK)(
-            inputs={"request": "Buy the cheapest red thing."},
-            catalogue=CATALOGUE,
-            runs=[(run.execution, module.evaluate(SETTLED, run.execution, run.session)) for run in runs],
-            environment=runs[0].session.environment,
-            requirements=SETTLED,
-        )
-    return said, lm.engine, runs
+def recombined(phase, *every, answer=ANSWER):
+    """The prediction of a phase that is shown runs of `every` trajectory, its engine, and the runs."""
+    runs = [shown_of(steps) for steps in every]
+    return *asked(phase(TASK), {"recombine": answer}, runs=runs), runs
 
 
 @pytest.mark.parametrize(("phase", "name"), [(Transfer, "transfer"), (Restructure, "restructure")])
 def test_the_prompt(snapshot, phase, name):
-    said, engine, runs = asked(phase, STEPS, WORSE)
+    said, engine, runs = recombined(phase, STEPS, WORSE)
     snapshot(f"phases/{name}.txt", engine.prompts[0].text)
     assert engine.count() == 1 and said.summary == "The first finds red things."
     assert said.trajectory.operator == name and said.trajectory.parent == runs[1].execution.trajectory.id
@@ -37,7 +26,7 @@ def test_the_prompt(snapshot, phase, name):
 
 
 def test_each_trajectory_stands_beside_its_report():
-    _, engine, _ = asked(Restructure, STEPS, WORSE, [])
+    _, engine, _ = recombined(Restructure, STEPS, WORSE, [])
     shown, reports = (engine.prompts[0].section(name) for name in ("trajectories", "reports"))
     for number in (1, 2, 3):
         assert shown.count(f"Trajectory {number}:") == reports.count(f"Trajectory {number}:") == 1
@@ -45,5 +34,6 @@ def test_each_trajectory_stands_beside_its_report():
 
 
 def test_steps_that_cannot_be_read_are_told():
-    said, _, _ = asked(Transfer, STEPS, WORSE, answer={"summary": "", "steps": [{"keep": "a"}, submit(answer="x")]})
+    written = {"summary": "", "steps": [{"keep": "a"}, submit(answer="x")]}
+    said, _, _ = recombined(Transfer, STEPS, WORSE, answer=written)
     assert said.trajectory.steps[0].problem and said.trajectory.submit is not None

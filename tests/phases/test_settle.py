@@ -1,16 +1,9 @@
-import dspy
 import pytest
 
-from pivot_dspy.catalogue import render
-from pivot_dspy.environment.marked import toolbox_of
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.requirements import Requirement, Requirements
-from tests.scripted import Store, scripted
+from tests.phases.showing import BRIEFING, CATALOGUE, INPUTS, TASK, TOOLBOX, asked
 
-TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
-TOOLBOX = toolbox_of(Store)
-CATALOGUE = render(TOOLBOX, TASK, policy=Store.policy, vocabulary=Store.vocabulary, known='colors() -> ["blue", "red"]')
-ASKED = {"inputs": {"request": "Buy the cheapest red thing."}, "catalogue": CATALOGUE, "toolbox": TOOLBOX}
 SETTLED = Requirements(
     items=(
         Requirement(id="U1", text="Spend at most 50.", origin="user"),
@@ -20,16 +13,15 @@ SETTLED = Requirements(
 )
 
 
-def settled(drafts, **inputs):
-    lm = scripted(settle={"requirements": drafts})
-    with dspy.context(lm=lm):
-        return Settle(TASK)(**ASKED, **inputs).requirements, lm.engine
+def settled(drafts, **told):
+    said, engine = asked(Settle(TASK), {"settle": {"requirements": drafts}}, briefing=BRIEFING._replace(**told))
+    return said.requirements, engine
 
 
 def audited(changes, requirements=SETTLED):
-    lm = scripted(audit={"changes": changes})
-    with dspy.context(lm=lm):
-        return Audit(TASK)(**ASKED, requirements=requirements).requirements, lm.engine
+    told = {"inputs": INPUTS, "catalogue": CATALOGUE, "toolbox": TOOLBOX, "requirements": requirements}
+    said, engine = asked(Audit(TASK), {"audit": {"changes": changes}}, **told)
+    return said.requirements, engine
 
 
 def test_requirements_for_a_trajectory_that_is_given():
