@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from dspy.predict.parameter import Parameter
 from pydantic import ValidationError
 
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote
 from pivot_dspy.memory.rendering import Retrieved, Shown, retrieved, wordings
 from pivot_dspy.memory.similarity import Embedder, Index
@@ -75,7 +76,13 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         """How much a task is told."""
         return {name: getattr(self, name) for name in SETTINGS}
 
-    def retrieve(self, task: str, environment: str, tools: Collection[str] = ()) -> Retrieved:
+    def retrieve(
+        self,
+        task: str,
+        environment: str,
+        tools: Collection[str] = (),
+        applies: Callable[[Fix], bool] = lambda fix: True,
+    ) -> Retrieved:
         """What is to be told of earlier tasks: those of the same environment first, then the most similar ones; and
         what is to be mended by the fixes of the same environment's lessons.
 
@@ -86,6 +93,7 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         Args:
             task: the task in words, as `task_text` gives it.
             environment: the name of its environment, as `environment_name` gives it.
+            applies: whether a fix may be applied there; if not, its lesson is told.
         """
         entries = self.entries
         if not len(entries):
@@ -105,12 +113,14 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         def ranked(entries: Iterable[Kind]) -> list[Kind]:
             return sorted(filter(fits, entries), key=rank)
 
+        def mends(lesson: Lesson) -> bool:
+            return lesson.fix is not None and lesson.environment == environment and applies(lesson.fix)
+
         lessons = ranked(entries.lessons)
         required = [lesson for lesson in lessons if lesson.requirement is not None]
-        others = [lesson for lesson in lessons if lesson.requirement is None and lesson.fix is None]
+        others = [lesson for lesson in lessons if lesson.requirement is None and not mends(lesson)]
         told = self._within([*required, *others], ranked(entries.notes), ranked(entries.demonstrations))
-        known = (lesson for lesson in lessons if lesson.fix is not None and lesson.environment == environment)
-        return told._replace(fixes=tuple(known))
+        return told._replace(fixes=tuple(filter(mends, lessons)))
 
     def _within(
         self, lessons: list[Lesson], notes: list[ToolNote], demonstrations: list[Demonstration]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pivot_dspy import bindings
 from pivot_dspy.learning.lessons import counted
 from pivot_dspy.memory import Demonstration, Entries, Entry, Fix, Lesson, ToolNote, fixed
+from pivot_dspy.memory.fixes import STYLES
 from pivot_dspy.memory.records import words
 from pivot_dspy.optimizer.outcomes import Outcome
 from pivot_dspy.trajectory import Trajectory
@@ -19,6 +20,10 @@ Kind = TypeVar("Kind", bound=Entry)
 
 ALIKE = 0.6
 """Share of common words from which on two lessons about the same tools are merged."""
+
+
+EXAMPLES = 2
+"""Texts of right trajectories that have to be written in a style before others are put into it."""
 
 
 class Pool:
@@ -66,10 +71,13 @@ class Pool:
     def lessons(self, least: int = 1) -> tuple[Lesson, ...]:
         """Those that were learned in at least so many runs, the most frequent first.
 
-        One whose fix would change a trajectory that verified with a good score is no lesson.
+        One whose fix would change a trajectory that verified with a good score is no lesson. One that tells how to
+        write a text, and is not borne out by several texts of such trajectories, is for the model to weigh: it has no
+        fix.
         """
         learned = (lesson for lesson, count in counted(self._lessons) if count >= least)
-        return tuple(lesson for lesson in learned if lesson.fix is None or not self._contradicts(lesson.fix))
+        kept = (lesson for lesson in learned if lesson.fix is None or not self._contradicts(lesson.fix))
+        return tuple(lesson if self._sure(lesson.fix) else _told(lesson) for lesson in kept)
 
     @property
     def fixes(self) -> tuple[Lesson, ...]:
@@ -78,6 +86,16 @@ class Pool:
 
     def _contradicts(self, fix: Fix) -> bool:
         return any(fixed(right, [fix])[1] for right in self._right.values())
+
+    def _sure(self, fix: Fix | None) -> bool:
+        if fix is None or fix.kind not in STYLES:
+            return True
+        found = (fix.examples(step, right.ids) for right in self._right.values() for step in right.steps)
+        return len(frozenset().union(*found)) >= EXAMPLES
+
+
+def _told(lesson: Lesson) -> Lesson:
+    return Lesson(**{**dict(lesson), "id": "", "fix": None})
 
 
 def merged(lessons: Iterable[Lesson]) -> tuple[Lesson, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -106,7 +107,8 @@ class Settling(Account):
         """Look up in the refiner's memory what earlier tasks have taught, for the prompts of this one."""
         if len(self.phases.memory.entries):
             name = environment_name(self.root.environment)
-            look_up = partial(self.phases.memory.retrieve, task_text(self.inputs), name, self.toolbox.tools)
+            told = task_text(self.inputs), name, self.toolbox.tools, self._is_wrong
+            look_up = partial(self.phases.memory.retrieve, *told)
             self.recalled = yield Effect(look_up, lambda: asyncio.to_thread(look_up))
 
     def remembering(self, *parts: Part, lessons: str = "") -> str:
@@ -221,7 +223,7 @@ class Settling(Account):
     def _fixed(self, written: Trajectory, shown: Shown | None) -> Trajectory:
         """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""
         known = () if shown is None else shown.execution.trajectory.steps
-        lessons = {one.fix: one for one in self.recalled.fixes if one.fix is not None and self._is_wrong(one.fix)}
+        lessons = {lesson.fix: lesson for lesson in self.recalled.fixes if lesson.fix is not None}
         better, made = fixed(written, lessons, known)
         if made:
             used = [lessons[fix] for fix in made]
@@ -237,6 +239,8 @@ class Settling(Account):
             return False
         if fix.kind == "argument":
             return not (spec.open_ended or fix.wrong in spec.parameters)
+        if fix.kind == "field":  # the catalogue names the fields of every type of result
+            return re.search(rf"\b{re.escape(fix.wrong.rpartition('.')[2])}\b", self.catalogue.tools) is None
         return fix.kind != "tool" or fix.wrong not in self.toolbox.tools
 
     def _failed(self, phase: str, error: Exception) -> None:

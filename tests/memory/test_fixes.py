@@ -130,9 +130,11 @@ def test_names_that_no_tool_knows_are_replaced_and_those_that_one_knows_stay():
         update={"id": "s", "fix": Fix(tool="details", kind="argument", place="size", wrong="ids")}
     )
     steps = [step("a", "search_items", color="red", s="L"), *RIGHT[1:]]
-    result, _ = run(Pivot, Entries(lessons=(lesson, known, renamed, swapped)), steps=steps)
+    result, engine = run(Pivot, Entries(lessons=(lesson, known, renamed, swapped)), steps=steps)
     assert result.verified and list(result.trajectory.steps) == [Step(**one) for one in RIGHT]
-    assert set(result.retrieved) == {lesson.id, "r"}
+    (mended,) = [event.message for event in result.history if event.kind == "fix"]
+    assert mended.count("lesson ") == 2 and f"lesson {lesson.id}" in mended and "lesson r" in mended
+    assert engine.last("plan").section("lessons").count("\n- ") == 1  # what cannot be applied is told, once
 
 
 def test_what_is_mended_need_not_be_told():
@@ -142,6 +144,15 @@ def test_what_is_mended_need_not_be_told():
     assert {lesson.id for lesson in found.fixes} == {CAPITALS.id, PRICE.id} and found.ids == ("told",)
     assert not TrajectoryMemory(MEMORY).retrieve(REQUEST, "Another").fixes
     assert TrajectoryMemory(MEMORY).retrieve(REQUEST, "Store", ["find"]).fixes == (CAPITALS,)
+
+
+def test_a_field_that_some_result_has_is_not_renamed():
+    """The catalogue names the fields of all results: what stands there may be meant."""
+    field = PRICE.model_copy(update={"id": "", "fix": Fix(tool="add", kind="field", place="price", wrong="size")})
+    steps = [*RIGHT[:2], step("c", "add", product_id="min_by($b[?size=='L'], &price).id"), RIGHT[3]]
+    result, engine = run(Pivot, Entries().added(field), steps=steps)
+    assert result.verified and "size=='L'" in result.trajectory.steps[2].args["product_id"]
+    assert "price, not cost" in engine.last("plan").section("lessons") and result.retrieved == (field.id,)
 
 
 @every
