@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -16,14 +15,13 @@ from typing import Any
 
 import dspy
 from dspy.utils.callback import BaseCallback
-from rich.console import Console
-from rich.table import Table
 
 from pivot_dspy import Environment, Execution, Pivot, Refined, Step, Trajectory, check, tool
 from pivot_dspy._drive import drive
 from pivot_dspy.environment.source import Source
 from pivot_dspy.execution import execute
 from pivot_dspy.offline import Reference, offline_lm
+from programs.benchmarks.figures import show
 from programs.options import positive, writable
 
 ToolCall = tuple[str, dict[str, Any]]
@@ -192,14 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=writable, metavar="PATH")
     options = parser.parse_args(arguments)
     figures = measure(options.runs)
-    table = Table(title="Overhead", title_justify="left")
-    for name in ("figure", "value", "limit"):
-        table.add_column(name, justify="left" if name == "figure" else "right")
-    for name, value in figures.items():
-        table.add_row(name, f"{value:.3f}", f"{LIMITS[name]:g}" if name in LIMITS else "")
-    Console().print(table)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+    show("Overhead", figures, LIMITS, options.json)
     return 0 if all(figures[name] <= limit for name, limit in LIMITS.items()) else 1
 
 

@@ -10,7 +10,6 @@ and so does what the same calls reach in the same run when `dspy.Predict` makes 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import sys
@@ -23,12 +22,11 @@ from typing import Any, NamedTuple
 
 import dspy
 from dspy.lm15 import Request, Response
-from rich.console import Console
-from rich.table import Table
 
 from pivot_dspy import Pivot
 from pivot_dspy.offline import OfflineEngine, offline_lm
 from pivot_dspy.optimizer.parallel import run_all
+from programs.benchmarks.figures import show
 from programs.benchmarks.overhead import NoOp, Recorder, reference
 from programs.options import positive, writable
 
@@ -215,14 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.latency > 0:
         parser.error("--latency is above 0")
     figures = measure(options.tasks, options.threads, options.latency, options.processes)
-    table = Table(title=f"{options.tasks} tasks, {options.threads} at once", title_justify="left")
-    for name in ("figure", "value", "limit"):
-        table.add_column(name, justify="left" if name == "figure" else "right")
-    for name, value in figures.items():
-        table.add_row(name, f"{value:.3f}", f"{LIMITS[name]:g}" if name in LIMITS else "")
-    Console().print(table)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+    show(f"{options.tasks} tasks, {options.threads} at once", figures, LIMITS, options.json)
     reached = figures["share_of_possible"] >= LIMITS["share_of_possible"]
     return 0 if reached and figures["grown_mb"] <= LIMITS["grown_mb"] else 1
 
