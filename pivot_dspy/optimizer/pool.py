@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -69,29 +69,31 @@ class Pool:
         return tuple(self._notes)
 
     def lessons(self, least: int = 1) -> tuple[Lesson, ...]:
-        """Those that were learned in at least so many runs, the most frequent first.
-
-        One whose fix would change a trajectory that verified with a good score is no lesson. One that tells how to
-        write a text, and is not borne out by several texts of such trajectories, is for the model to weigh: it has no
-        fix.
-        """
+        """Those that were learned in at least so many runs and are `borne_out`, the most frequent first."""
         learned = (lesson for lesson, count in counted(self._lessons) if count >= least)
-        kept = (lesson for lesson in learned if lesson.fix is None or not self._contradicts(lesson.fix))
-        return tuple(lesson if self._sure(lesson.fix) else _told(lesson) for lesson in kept)
+        return borne_out(learned, self._right.values())
 
     @property
     def fixes(self) -> tuple[Lesson, ...]:
         """The lessons that cost no tokens, since a model need not be told of them."""
         return tuple(lesson for lesson in self.lessons() if lesson.fix is not None)
 
-    def _contradicts(self, fix: Fix) -> bool:
-        return any(fixed(right, [fix])[1] for right in self._right.values())
 
-    def _sure(self, fix: Fix | None) -> bool:
-        if fix is None or fix.kind not in STYLES:
-            return True
-        found = (fix.examples(step, right.ids) for right in self._right.values() for step in right.steps)
-        return len(frozenset().union(*found)) >= EXAMPLES
+def borne_out(lessons: Iterable[Lesson], right: Collection[Trajectory]) -> tuple[Lesson, ...]:
+    """The lessons that trajectories which were `right` leave standing.
+
+    One whose fix would change such a trajectory is no lesson. One that tells how to write a text, and is not shown by
+    several texts of them, is for the model to weigh: it has no fix.
+    """
+    kept = (lesson for lesson in lessons if lesson.fix is None or not any(fixed(one, [lesson.fix])[1] for one in right))
+    return tuple(lesson if _shown(lesson.fix, right) else _told(lesson) for lesson in kept)
+
+
+def _shown(fix: Fix | None, right: Collection[Trajectory]) -> bool:
+    if fix is None or fix.kind not in STYLES:
+        return True
+    texts = {text for one in right for step in one.steps for text in fix.examples(step, one.ids)}
+    return len(texts) >= EXAMPLES
 
 
 def _told(lesson: Lesson) -> Lesson:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,10 @@ import pytest
 
 from pivot_dspy import ConfigurationError, Pivot, PivotOptimizer, TooManyErrors
 from pivot_dspy.journal import Journal
-from tests.caching import own_cache
 from tests.habits.tasks import examples, pivot, simulated
 from tests.offline.rooms import Book, Rooms
 from tests.optimizer.compiling import HABITS, TRAIN, VAL, compiled, told
 from tests.scripted import scripted
-
-
-@pytest.fixture(autouse=True)
-def cache() -> Iterator[None]:
-    with own_cache():
-        yield
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,12 +15,6 @@ from tests.caching import own_cache
 from tests.habits.tasks import examples, pivot, simulated
 from tests.offline.rooms import Book, Rooms
 from tests.optimizer.compiling import HABITS, TRAIN, VAL, compiled, told
-
-
-@pytest.fixture(autouse=True)
-def cache() -> Iterator[None]:
-    with own_cache():
-        yield
 
 
 def test_a_compiled_refiner_is_no_worse_and_cheaper_and_starts_better(tmp_path: Path) -> None:
