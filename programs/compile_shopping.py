@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +108,17 @@ class Compilation:
         before = self._tested("before", self.student)
         compiled = self._compiled()
         after = self._tested("compiled", compiled)
-        control = self._tested("memory at random", self._at_random(compiled.memory.entries))
+        controls = {
+            name: self._tested(report.COLUMNS[name], refiner)
+            for name, refiner in self._at_random(compiled.memory.entries).items()
+        }
         saved = self.options.save or self.scratch / "refiner.json"
         compiled.save(str(saved))
         again = self._in_a_fresh_process(saved)
         return record | {
             "before": before,
             "after": after,
-            "random": control,
+            **controls,
             "memory": _memory(compiled),
             "compiling": compiled.detailed_results.model_dump(mode="json"),
             "reloaded": {"same": again == outcomes(after["tasks"]), "bytes": saved.stat().st_size},
@@ -137,13 +141,15 @@ class Compilation:
             )
         return compiled
 
-    def _at_random(self, like: Entries) -> Refiner:
-        """The student with as much in its memory, drawn from what its own runs of the training tasks teach."""
+    def _at_random(self, like: Entries) -> dict[str, Refiner]:
+        """The student with as much in its memory, drawn from what its own runs of the training tasks teach: from all of
+        it, and from what those that verified bear out."""
         found: list[tuple[dspy.Example, Refined]] = []
         with dspy.context(lm=self._model()):
             for task in self.tasks["train"]:
                 found.append((task, self.student(**task.inputs())))
-        return at_random(self.student, like, found, ShoppingEnvironment.__name__, self.options.seed)
+        drawn = partial(at_random, self.student, like, found, ShoppingEnvironment.__name__, self.options.seed)
+        return {"random": drawn(), "random_borne_out": drawn(judged=True)}
 
     def _tested(self, name: str, refiner: Refiner) -> dict[str, Any]:
         tasks = self.tasks["test"]

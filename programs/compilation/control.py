@@ -11,24 +11,32 @@ from pivot_dspy import Refined, Refiner
 from pivot_dspy.learning.demonstrations import demonstrate
 from pivot_dspy.learning.lessons import lessons_of
 from pivot_dspy.learning.notes import tool_notes
-from pivot_dspy.memory import Entries, Entry
+from pivot_dspy.memory import Entries, Entry, Lesson
 from pivot_dspy.optimizer.pool import borne_out
 
 
 def at_random(
-    student: Refiner, like: Entries, outcomes: Sequence[tuple[dspy.Example, Refined]], environment: str, seed: int
+    student: Refiner,
+    like: Entries,
+    outcomes: Sequence[tuple[dspy.Example, Refined]],
+    environment: str,
+    seed: int,
+    *,
+    judged: bool = False,
 ) -> Refiner:
     """A copy of `student` with as many entries of each kind as `like` has, drawn from all that results of training
-    tasks teach by rule, as far as those that verified bear it out; fewer where there are not as many.
+    tasks teach by rule; fewer where there are not as many.
 
     Args:
         outcomes: training tasks with what `student` returned for them.
         environment: the `environment_name`.
+        judged: whether only lessons are drawn that the results which verified bear out.
     """
     rng = random.Random(seed)
     examples = [one for task, result in outcomes if (one := demonstrate(result, task, environment)) is not None]
-    learned = [one for task, result in outcomes for one in lessons_of(result, task, environment)]
-    lessons = borne_out(learned, [result.trajectory for _, result in outcomes if result.verified])
+    lessons: Sequence[Lesson] = [one for task, result in outcomes for one in lessons_of(result, task, environment)]
+    if judged:
+        lessons = borne_out(lessons, [result.trajectory for _, result in outcomes if result.verified])
     notes = [one for task, result in outcomes for one in tool_notes(result, environment, task)]
     counted = ((examples, like.demonstrations), (lessons, like.lessons), (notes, like.notes))
     drawn = [one for pool, wanted in counted for one in _some(pool, len(wanted), rng)]

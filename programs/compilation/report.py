@@ -8,7 +8,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-COLUMNS = {"before": "before", "after": "compiled", "random": "memory at random", "loaded": "loaded"}
+COLUMNS = {
+    "before": "before",
+    "after": "compiled",
+    "random": "memory at random",
+    "random_borne_out": "at random, borne out",
+    "loaded": "loaded",
+}
 _LESSONS = 12
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import ConfigurationError, Pivot
-from pivot_dspy.memory import Entries
+from pivot_dspy.memory import Entries, fixed
 from pivot_dspy.offline import offline_lm
 from programs.compilation.control import at_random
 from programs.compilation.split import split
@@ -123,6 +123,11 @@ def test_a_memory_filled_at_random_has_as_many_entries(shop: tuple[Pivot, list[d
         found = [(task, pivot(**task.inputs())) for task in tasks]
     everything = at_random(pivot, _like(99, 99), found, "ShoppingEnvironment", 0).memory.entries
     assert len(everything.demonstrations) >= 2 and len(everything.lessons) >= 3
+    judged = at_random(pivot, _like(99, 99), found, "ShoppingEnvironment", 0, judged=True).memory.entries
+    verified = [result.trajectory for _, result in found if result.verified]
+    fixes = [lesson.fix for lesson in judged.lessons if lesson.fix is not None]
+    assert {lesson.avoid for lesson in judged.lessons} <= {lesson.avoid for lesson in everything.lessons}
+    assert verified and not any(fixed(right, fixes)[1] for right in verified)
     some = at_random(pivot, _like(1, 2), found, "ShoppingEnvironment", 0).memory.entries
     assert (len(some.demonstrations), len(some.lessons)) == (1, 2)
     assert some == at_random(pivot, _like(1, 2), found, "ShoppingEnvironment", 0).memory.entries

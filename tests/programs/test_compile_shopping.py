@@ -46,7 +46,7 @@ def test_before_and_after_and_again(tmp_path: Path, capsys: pytest.CaptureFixtur
     ids = record["split"]
     assert [len(ids[name]) for name in ("train", "val", "test")] == [3, 2, 2]
     assert not {*ids["train"], *ids["val"]} & {*ids["test"]}
-    for name in ("before", "after", "random"):
+    for name in ("before", "after", "random", "random_borne_out"):
         assert [row["id"] for row in record[name]["tasks"]] == ids["test"]
         assert record[name]["summary"]["tasks"] == 2
     assert all(row["retrieved"] == 0 and row["probability"] is None for row in record["before"]["tasks"])
