@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from pivot_dspy.acceptance import Acceptance, NonDecreasing, StrictImprovement, WithMargin
 from pivot_dspy.budget import Budget, BudgetExhausted, Ledger, LedgerReport, Usage
-from pivot_dspy.calibration import Calibration
+from pivot_dspy.calibration.calibration import Calibration
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.functions import from_functions
+from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.environment.mcp import from_mcp
+from pivot_dspy.episode.events import Event
+from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import (
     CommitError,
     ConfigurationError,
@@ -18,14 +20,12 @@ from pivot_dspy.errors import (
     TrajectoryError,
 )
 from pivot_dspy.gradient import Gradient, Suspect
-from pivot_dspy.history import Event
 from pivot_dspy.loss import Loss, Weights
 from pivot_dspy.memory import Demonstration, Entries, Fix, Lesson, ToolNote, TrajectoryMemory
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.pivot import Pivot
-from pivot_dspy.refiners.result import Refined
 from pivot_dspy.requirements import Amendment, Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Discrepancy, Execution, Observation, Step, Trajectory
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pivot_dspy.refiners.self_evolution import SelfEvolution
     from pivot_dspy.refiners.self_refine import SelfRefine
     from pivot_dspy.refiners.tree_search import TreeSearch
-    from pivot_dspy.synthesis import synthesize
+    from pivot_dspy.synthesis.synthesize import synthesize
 
 __version__ = "0.1.0"
 
@@ -122,7 +122,7 @@ _LATER = {
     "RewardRising": "refiners.reward_rising",
     "SelfEvolution": "refiners.self_evolution",
     "SelfRefine": "refiners.self_refine",
-    "synthesize": "synthesis",
+    "synthesize": "synthesis.synthesize",
     "TreeSearch": "refiners.tree_search",
 }
 """Names that are imported when they are first asked for, with their modules: a program that runs nothing but Pivot need

@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pivot_dspy import bindings
-from pivot_dspy._drive import Steps
 from pivot_dspy.budget import BudgetExhausted
-from pivot_dspy.environment.batch import Outcome, said
+from pivot_dspy.environment.calls import Outcome, said
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
+from pivot_dspy.flow import Steps
 from pivot_dspy.trajectory import (
     SUBMIT,
     Discrepancy,

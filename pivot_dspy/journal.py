@@ -11,8 +11,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pivot_dspy._json import plain
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.plain_json import plain
 
 FORMAT = 1
 """Version of the form of the lines; it stands in the first line of every file."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pivot_dspy.environment.base import UNCHECKABLE, CheckResult
-from pivot_dspy.environment.batch import said
+from pivot_dspy.environment.calls import said
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox
 from pivot_dspy.errors import ConfigurationError

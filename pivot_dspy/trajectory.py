@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from typing_extensions import Self
 
 from pivot_dspy import bindings, messages
-from pivot_dspy._json import encodable, plain
 from pivot_dspy.confidence import Confidence
 from pivot_dspy.errors import TrajectoryError
+from pivot_dspy.plain_json import encodable, plain
 
 SUBMIT = "submit"
 """Name of the step that ends a trajectory; its arguments are the output fields of the signature."""

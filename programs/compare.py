@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pivot_dspy import Budget, ConfigurationError
-from pivot_dspy.offline import Rates, offline_lm
+from pivot_dspy.simulator import Rates, offline_lm
 from programs.comparison import report
 from programs.comparison.benchmarks import PROGRAMS, Benchmark, Task, load
 from programs.comparison.page import page

@@ -26,8 +26,8 @@ from rich.progress import Progress
 
 from pivot_dspy import PivotError, PivotOptimizer, Refined, Refiner
 from pivot_dspy.memory import Entries
-from pivot_dspy.memory.rendering import said
-from pivot_dspy.offline import is_simulated, offline_lm
+from pivot_dspy.memory.wording import said
+from pivot_dspy.simulator import is_simulated, offline_lm
 from programs.compilation import report
 from programs.compilation.control import at_random
 from programs.compilation.split import Split, split

@@ -18,8 +18,8 @@ import dspy
 from dspy.utils.exceptions import LMError
 
 from pivot_dspy import CheckResult, Environment, Pivot, PivotError, Refined, check, tool
-from pivot_dspy.history import accepted_losses
-from pivot_dspy.offline import Reference, is_simulated
+from pivot_dspy.episode.events import accepted_losses
+from pivot_dspy.simulator import Reference, is_simulated
 from programs.terminal import Narrator, choose_lm, model_line, spending
 
 REQUEST = (

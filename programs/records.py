@@ -15,8 +15,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from pivot_dspy import Execution, PivotError, PlanningFailed, Refined
-from pivot_dspy.history import accepted_losses, first_suspect_right
-from pivot_dspy.offline import is_simulated
+from pivot_dspy.episode.events import accepted_losses, first_suspect_right
+from pivot_dspy.simulator import is_simulated
 
 Case = TypeVar("Case")
 

@@ -21,7 +21,7 @@ from pivot_dspy import (
     SelfRefine,
     TreeSearch,
 )
-from pivot_dspy.refiners.ablations import PivotWithoutEvolve, PivotWithoutInspect, PivotWithoutVerify
+from programs.comparison.ablations import PivotWithoutEvolve, PivotWithoutInspect, PivotWithoutVerify
 
 
 def confidence_gate(*args: Any, **options: Any) -> ConfidenceGate:

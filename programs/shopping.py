@@ -19,7 +19,7 @@ from dspy.utils.exceptions import LMError
 from rich.console import Console
 
 from pivot_dspy import Budget, Execution, PivotError
-from pivot_dspy.offline import offline_lm
+from pivot_dspy.simulator import offline_lm
 from programs import records
 from programs.deepplanning.environment import POLICY, PURCHASE, Market, Shopping, final_cart
 from programs.deepplanning.generate import generate

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from pivot_dspy import Environment, Event, Execution, LedgerReport, Loss, Step, Trajectory, digest
-from pivot_dspy.environment.marked import toolbox_of
-from pivot_dspy.offline import Reference, is_simulated, offline_lm
+from pivot_dspy import Environment, Event, Execution, LedgerReport, Loss, Step, Trajectory
+from pivot_dspy.environment.from_class import toolbox_of
+from pivot_dspy.prompts.report import render_outcome
+from pivot_dspy.prompts.truncation import compact_json
+from pivot_dspy.simulator import Reference, is_simulated, offline_lm
 
 WIDTH = 100
 """Columns that the output takes, fewer in a narrower terminal."""
@@ -217,7 +219,7 @@ class Narrator:
             start = columns(step)
             before = "preview: " if step.tool in self._irreversible and observation.ok and not real else ""
             before = "reused: " if observation.reused else before
-            text = digest.outcome(step, observation, self._environment)
+            text = render_outcome(step, observation, self._environment)
             colour = "red" if observation.status == "error" else "dim" if observation.status == "blocked" else ""
             indent = 5 + len(start) + len(before)
             failed = observation.status == "error"
@@ -245,7 +247,7 @@ def _arguments(step: Step) -> Iterator[Part]:
     if step.for_each:
         yield from (("for each ", "dim"), (_plain(step.for_each), "cyan"), "  ")
     for name, value in step.args.items():
-        text = _plain(value if isinstance(value, str) else digest.compact(value))
+        text = _plain(value if isinstance(value, str) else compact_json(value))
         yield from ((f"{_plain(name)}=", "dim"), (text, "cyan" if "$" in text else ""), "  ")
 
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from dspy.lm15 import Response, request_from_openai_chat
 
-from pivot_dspy.offline import OfflineEngine
-from pivot_dspy.offline.engine import tokens
+from pivot_dspy.simulator import OfflineEngine
+from pivot_dspy.simulator.engine import tokens
 
 Failure = Literal["429", "500", "garbage", "timeout"]
 GARBAGE = "I would rather not say. {[<"

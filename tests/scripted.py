@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import dspy
 from dspy.lm15 import Message, Request, Response, Usage, response_to_events
 
-from pivot_dspy._drive import drive
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.source import EnvironmentLike, Source
+from pivot_dspy.environment.factory import EnvironmentLike, Source
 from pivot_dspy.execution import Run, execute
+from pivot_dspy.flow import drive
 from pivot_dspy.phases.base import read_steps
 from pivot_dspy.trajectory import Trajectory
 

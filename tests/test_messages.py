@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import messages
-from pivot_dspy._drive import drive
-from pivot_dspy.environment.functions import from_functions
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import drive
 from pivot_dspy.trajectory import Trajectory
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

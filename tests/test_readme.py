@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import pivot_dspy
-from pivot_dspy.offline import OfflineEngine, Rates, Reference
-from pivot_dspy.refiners.result import RESERVED, Refined
+from pivot_dspy.episode.result import RESERVED, Refined
+from pivot_dspy.simulator import OfflineEngine, Rates, Reference
 from tests.openai_server import OpenAIServer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,9 +11,9 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError, LMRateLimitError, LMServerError, LMTransportError
 
 from pivot_dspy import LedgerReport, Pivot, PlanningFailed, Refined, Usage
-from pivot_dspy.offline import OfflineEngine, Rates, is_simulated
-from tests.offline.rooms import REQUEST, Book, Rooms, reference
+from pivot_dspy.simulator import OfflineEngine, Rates, is_simulated
 from tests.openai_server import GARBAGE, OpenAIServer
+from tests.simulator.rooms import REQUEST, Book, Rooms, reference
 
 ADAPTERS = [dspy.ChatAdapter, dspy.JSONAdapter, dspy.XMLAdapter]
 RATES = Rates(slip=0.0, systematic=1.0, heed=1.0)  # every first plan is wrong in the same way, and one rewrite mends it

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from pivot_dspy import requirements as module
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.marked import toolbox_of
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.requirements import Finding, Requirement, Requirements, compile_drafts, evaluate
 from pivot_dspy.trajectory import Execution, Trajectory

@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from pivot_dspy._json import plain
-from pivot_dspy.environment.guard import guarded
+from pivot_dspy.environment.permission import guarded
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.plain_json import plain
 
 Effect = Literal["read", "write", "irreversible"]
 """What a tool does: `read` nothing changes, `write` undone by dropping the fork, `irreversible` never undone."""

@@ -12,7 +12,7 @@ import dspy
 import jsonschema
 
 from pivot_dspy.environment.base import Effect
-from pivot_dspy.environment.functions import Effects, FunctionEnvironment, effect_of
+from pivot_dspy.environment.from_functions import Effects, FunctionEnvironment, effect_of
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec, describe, inline
 from pivot_dspy.errors import ConfigurationError
 

@@ -11,17 +11,59 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from pivot_dspy._drive import Effect as Wait
-from pivot_dspy._drive import Steps
+import dspy
+from dspy.utils.callback import BaseCallback, with_callbacks
+
 from pivot_dspy.environment.base import EFFECTS, UNCHECKABLE, CheckResult, Environment
-from pivot_dspy.environment.batch import Batch, Outcome, Permit, said
-from pivot_dspy.environment.callbacks import listened, told
-from pivot_dspy.environment.guard import granting
-from pivot_dspy.environment.marked import own_shared_state, toolbox_of
+from pivot_dspy.environment.calls import Batch, Ended, Outcome, Permit, Tour, advanced, said
+from pivot_dspy.environment.from_class import own_shared_state, toolbox_of
+from pivot_dspy.environment.permission import granting
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
-from pivot_dspy.environment.tour import Ended, Tour, advanced
 from pivot_dspy.environment.worker import Worker
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.flow import Effect, Steps
+from pivot_dspy.flow import Effect as Wait
+
+
+def listened(spec: ToolSpec) -> bool:
+    """Whether a callback in force wants to hear of this tool."""
+    callbacks = [*(dspy.settings.get("callbacks") or ()), *(getattr(spec.tool, "callbacks", None) or ())]
+    return any(
+        getattr(getattr(callback, name, None), "__func__", None) is not getattr(BaseCallback, name)
+        for callback in callbacks
+        for name in ("on_tool_start", "on_tool_end")
+    )
+
+
+def told(job: Batch, kwargs: dict[str, Any], wait: Effect) -> Effect:
+    """`wait` for the one call of `job`, with `on_tool_start` before it and `on_tool_end` after it."""
+
+    def call(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
+        wait.call()
+        return job.result()
+
+    async def acall(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
+        await wait.acall()
+        return job.result()
+
+    def outcomes() -> list[Outcome]:
+        try:
+            with_callbacks(call)(job.spec.as_tool, kwargs)
+        except Exception as error:
+            if error is not job.error:
+                raise
+        return job.outcomes
+
+    async def aoutcomes() -> list[Outcome]:
+        try:
+            await with_callbacks(acall)(job.spec.as_tool, kwargs)
+        except Exception as error:
+            if error is not job.error:
+                raise
+        return job.outcomes
+
+    return Effect(outcomes, aoutcomes)
+
 
 logger = logging.getLogger(__name__)
 

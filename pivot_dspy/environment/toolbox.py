@@ -17,10 +17,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from typing_extensions import NotRequired, Required, TypedDict
 
-from pivot_dspy._json import plain
 from pivot_dspy.environment.base import EFFECTS, Effect
 from pivot_dspy.environment.render import Named, schema_text, type_text
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import SUBMIT
 
 EMPTY: Any = inspect.Parameter.empty

@@ -8,9 +8,9 @@ from typing import Any
 import dspy
 
 from pivot_dspy import bindings
-from pivot_dspy.learning.slots import Slots
+from pivot_dspy.episode.result import Refined
+from pivot_dspy.learning.delexicalize import Slots
 from pivot_dspy.memory.records import Demonstration, task_text
-from pivot_dspy.refiners.result import Refined
 from pivot_dspy.requirements import Requirement
 
 LEAST = 2

@@ -7,13 +7,14 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import digest
 from pivot_dspy.environment.base import Environment
+from pivot_dspy.episode.result import Refined
+from pivot_dspy.learning.delexicalize import Slots
 from pivot_dspy.learning.repairs import Repair, repairs
-from pivot_dspy.learning.slots import Slots
 from pivot_dspy.memory.records import Lesson
 from pivot_dspy.phases.learn import Learn
-from pivot_dspy.refiners.result import Refined
+from pivot_dspy.prompts.report import render_steps
+from pivot_dspy.prompts.truncation import truncate
 
 SHOWN = 3
 """Repairs of one run that a model is shown, those that lowered the loss most."""
@@ -93,10 +94,10 @@ def _shown(repair: Repair) -> str:
     nobody = Environment()  # observations in plain words: no environment is open any more
     return "\n".join(
         [
-            digest.cut("\n".join(part for part in (blame, repair.said) if part), _SAID_CAP),
+            truncate("\n".join(part for part in (blame, repair.said) if part), _SAID_CAP),
             "Before:",
-            digest.cut(digest.steps(repair.before, before, nobody) or "nothing in its place", _STEPS_CAP),
+            truncate(render_steps(repair.before, before, nobody) or "nothing in its place", _STEPS_CAP),
             "After:",
-            digest.cut(digest.steps(repair.after, after, nobody) or "left out", _STEPS_CAP),
+            truncate(render_steps(repair.after, after, nobody) or "left out", _STEPS_CAP),
         ]
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pivot_dspy.episode.events import Event
 from pivot_dspy.gradient import Gradient
-from pivot_dspy.history import Event
-from pivot_dspy.learning.changes import Change, added, changes
+from pivot_dspy.learning.edits import Change, added, changes
 from pivot_dspy.loss import Loss
 from pivot_dspy.trajectory import Execution, Trajectory
 

@@ -11,7 +11,7 @@ from pivot_dspy.memory.records import (
     environment_name,
     task_text,
 )
-from pivot_dspy.memory.rendering import Part, Retrieved
+from pivot_dspy.memory.wording import Part, Retrieved
 
 __all__ = [
     "Demonstration",

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
 from pivot_dspy import bindings
-from pivot_dspy._json import encodable
+from pivot_dspy.plain_json import encodable
 from pivot_dspy.trajectory import Frozen, Step, Trajectory
 
 Style = Literal["lower", "upper", "title", "strip"]

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote
-from pivot_dspy.memory.rendering import Retrieved, Shown, retrieved, wordings
 from pivot_dspy.memory.similarity import Embedder, Index
+from pivot_dspy.memory.wording import Retrieved, Shown, retrieved, wordings
 
 FORMAT = 2
 """Version of the saved form; it changes when a reader of the last one would misread it."""

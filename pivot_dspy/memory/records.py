@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
-from pivot_dspy._json import encodable, plain
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.environment.functions import FunctionEnvironment
+from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.memory.fixes import Fix
+from pivot_dspy.plain_json import encodable, plain
 from pivot_dspy.trajectory import SUBMIT, Frozen
 
 FADES_AFTER = 4

@@ -12,22 +12,20 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError, LMError
 
-from pivot_dspy._drive import drive
-from pivot_dspy.calibration import Calibration, CalibrationReport
+from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.execution import execute
-from pivot_dspy.learning import missing
+from pivot_dspy.flow import drive
+from pivot_dspy.learning import requirement_mining
 from pivot_dspy.memory import Entries, Lesson, task_text
-from pivot_dspy.optimizer.calibrating import calibrated
-from pivot_dspy.optimizer.crossing import Tried, crossed
+from pivot_dspy.optimizer.candidates import Proposal, changes, contents
+from pivot_dspy.optimizer.material import Pool, Tried, crossed, recounted
 from pivot_dspy.optimizer.metering import metered
-from pivot_dspy.optimizer.outcomes import Job, Outcome, Taught
-from pivot_dspy.optimizer.pool import Pool, recounted
-from pivot_dspy.optimizer.proposals import Proposal, changes, contents
-from pivot_dspy.optimizer.report import DetailedResults, held, measured, tried
-from pivot_dspy.optimizer.running import Work
+from pivot_dspy.optimizer.report import DetailedResults, calibrated, held, measured, tried
+from pivot_dspy.optimizer.rollout import Job, Outcome, Taught
+from pivot_dspy.optimizer.scheduler import Work
 from pivot_dspy.optimizer.selection import Selection
-from pivot_dspy.optimizer.students import ITSELF, digest, gates_of, refiners_of
+from pivot_dspy.optimizer.targets import ITSELF, digest, gates_of, refiners_of
 from pivot_dspy.phases.learn import Find
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.trajectory import Execution, Trajectory
@@ -232,7 +230,7 @@ class Compilation:
                 continue
 
             def found(
-                refiner: Refiner = refiner, cases: list[missing.Outcome] = cases
+                refiner: Refiner = refiner, cases: list[requirement_mining.Outcome] = cases
             ) -> tuple[dict[str, Any], bool]:
                 return self._found(refiner, cases)
 
@@ -241,20 +239,20 @@ class Compilation:
             self.work.spend(said["tokens"])
             self.pools[path].require([Lesson.model_validate(one) for one in said["lessons"]])
 
-    def _found(self, refiner: Refiner, cases: list[missing.Outcome]) -> tuple[dict[str, Any], bool]:
+    def _found(self, refiner: Refiner, cases: list[requirement_mining.Outcome]) -> tuple[dict[str, Any], bool]:
         """Lessons and tokens, and whether the model answered: if not, whoever resumes asks it again."""
         find, answered = Find(), True
         find.set_lm(refiner.plan.predict.lm)
         with metered({}) as meter:
             try:
-                said = missing.missing_requirements(cases, refiner, find, good=self.work.threshold)
+                said = requirement_mining.missing_requirements(cases, refiner, find, good=self.work.threshold)
             except (LMError, AdapterParseError) as error:
                 logger.warning("nothing was learned of missing requirements: %s: %s", type(error).__name__, error)
                 said, answered = (), False
         kept = [one.lesson.model_dump(mode="json") for one in said if one.kept]
         return {"lessons": kept, "tokens": meter.tokens}, answered
 
-    def _cases(self, path: str, refiner: Refiner) -> list[missing.Outcome]:
+    def _cases(self, path: str, refiner: Refiner) -> list[requirement_mining.Outcome]:
         cases = []
         for place, taught in self._taught(path).items():
             outcome, example = self.latest[place], self.work.tasks[place]
@@ -268,7 +266,7 @@ class Compilation:
                 requirements=taught.requirements,
                 execution=_again(refiner, example, trajectory),
             )
-            cases.append(missing.Outcome(example, result, outcome.score, outcome.feedback))
+            cases.append(requirement_mining.Outcome(example, result, outcome.score, outcome.feedback))
         return cases
 
     # -- proposals

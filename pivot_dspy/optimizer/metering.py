@@ -10,8 +10,8 @@ import dspy
 from dspy.dsp.utils.settings import settings
 from dspy.utils.callback import BaseCallback
 
+from pivot_dspy.episode.result import Refined
 from pivot_dspy.refiners.base import Refiner
-from pivot_dspy.refiners.result import Refined
 
 
 class Returned(NamedTuple):

@@ -16,9 +16,9 @@ from pivot_dspy.journal import Journal
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.optimizer import settings
 from pivot_dspy.optimizer.compilation import Compilation, teaching
-from pivot_dspy.optimizer.running import Work, settled
+from pivot_dspy.optimizer.scheduler import Work, settled
 from pivot_dspy.optimizer.settings import Auto, Metric
-from pivot_dspy.optimizer.students import ITSELF, fingerprint, refiners_of
+from pivot_dspy.optimizer.targets import ITSELF, fingerprint, refiners_of
 
 
 class PivotOptimizer(Teleprompter):  # type: ignore[misc]

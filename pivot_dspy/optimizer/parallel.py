@@ -15,7 +15,7 @@ import dspy
 import tqdm
 
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.optimizer.parcels import Failed, Parcel, Parcels, run_here, run_there
+from pivot_dspy.optimizer.serialization import Failed, Parcel, Parcels, run_here, run_there
 
 logger = logging.getLogger(__name__)
 

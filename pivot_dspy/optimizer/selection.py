@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import dspy
 
 from pivot_dspy.loss import EPSILON
-from pivot_dspy.optimizer.outcomes import Job, Outcome
-from pivot_dspy.optimizer.proposals import Proposal
-from pivot_dspy.optimizer.running import Work
+from pivot_dspy.optimizer.candidates import Proposal
+from pivot_dspy.optimizer.rollout import Job, Outcome
+from pivot_dspy.optimizer.scheduler import Work
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import dspy
 
-from pivot_dspy._json import plain
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.plain_json import plain
 from pivot_dspy.refiners.base import CALL_OPTIONS, Refiner
 
 Auto = Literal["light", "medium", "heavy"]

@@ -4,16 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 from pydantic import ValidationError
 
-from pivot_dspy._drive import Effect, Steps, adrive, drive
 from pivot_dspy.bindings import ITEM
 from pivot_dspy.confidence import Confidence
+from pivot_dspy.environment.base import Environment
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.trajectory import SUBMIT, Step
+from pivot_dspy.flow import Effect, Steps, adrive, drive
+from pivot_dspy.prompts.catalogue import Catalogue
+from pivot_dspy.prompts.report import render_open_steps, render_report
+from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.trajectory import SUBMIT, Execution, Step
+
+
+class Shown(NamedTuple):
+    """One run of a trajectory, with the task and what it is measured by.
+
+    Attributes:
+        inputs: the task's input fields.
+        environment: for its own words about results; nothing is called on it.
+    """
+
+    inputs: Mapping[str, Any]
+    catalogue: Catalogue
+    execution: Execution
+    environment: Environment
+    requirements: Requirements
+    findings: tuple[Finding, ...] = ()
+
+    def steps(self, start: int = 0, in_full: Collection[str] = ()) -> str:
+        """The steps from position `start` on, as `digest.open_steps` gives them; empty where there are none."""
+        return render_open_steps(self.execution, start, self.environment, in_full)
+
+    def report(self) -> str:
+        """Where the run ended and what is unmet, as `digest.report` gives it."""
+        return render_report(self.execution, self.requirements, self.findings)
+
 
 STEP_BASICS = """\
 A step is {"id": "a", "tool": NAME, "args": {...}}, with a short id of its own. A string with $ID in args is a \

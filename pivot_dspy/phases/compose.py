@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dspy
 
-from pivot_dspy import bindings, digest
-from pivot_dspy._drive import Steps
-from pivot_dspy._json import plain
-from pivot_dspy.phases.base import Phase, ask, unused, with_task
-from pivot_dspy.phases.shown import Shown
+from pivot_dspy import bindings
+from pivot_dspy.flow import Steps
+from pivot_dspy.phases.base import Phase, Shown, ask, unused, with_task
+from pivot_dspy.plain_json import plain
+from pivot_dspy.prompts.report import render_observations
 from pivot_dspy.trajectory import SUBMIT, Step, Trajectory
 
 
@@ -32,7 +32,7 @@ class Compose(Phase):
     def run(self, *, shown: Shown) -> Steps[dspy.Prediction]:  # type: ignore[override]
         execution = shown.execution
         given = [name for name in execution.outputs if name in self.predict.signature.output_fields]
-        said = yield from ask(self.predict, None, given, observations=digest.observations(execution), **shown.inputs)
+        said = yield from ask(self.predict, None, given, observations=render_observations(execution), **shown.inputs)
         parent = execution.trajectory
         old = parent.submit or Step(id=unused(SUBMIT, parent.ids), tool=SUBMIT)
         values = {name: bindings.literal(plain(said[name])) for name in execution.missing_outputs if name in said}

@@ -7,11 +7,10 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import digest
-from pivot_dspy._drive import Steps
+from pivot_dspy.flow import Steps
 from pivot_dspy.gradient import Gradient
-from pivot_dspy.phases.base import STEP_BASICS, Phase, ask, read_steps, with_task
-from pivot_dspy.phases.shown import Shown
+from pivot_dspy.phases.base import STEP_BASICS, Phase, Shown, ask, read_steps, with_task
+from pivot_dspy.prompts.report import render_gradient, render_kept_steps
 from pivot_dspy.trajectory import Trajectory
 
 NOTHING = "none: add what is missing"
@@ -59,10 +58,10 @@ class Evolve(Phase):
             config,
             tools=shown.catalogue.tools_brief,
             known=shown.catalogue.known,
-            kept=digest.kept_steps(shown.execution, locus, shown.environment),
+            kept=render_kept_steps(shown.execution, locus, shown.environment),
             open_steps=shown.steps(locus, gradient.questioned) or NOTHING,
             report=report,
-            blame=digest.blame(gradient, told=report),
+            blame=render_gradient(gradient, told=report),
             **shown.inputs,
         )
         prefix = parent.steps[:locus]

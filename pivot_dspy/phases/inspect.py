@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import dspy
 
-from pivot_dspy import blame, claims, digest, loss, requirements
-from pivot_dspy._drive import Steps
+from pivot_dspy import claims, loss, requirements
+from pivot_dspy.blame import ranking
+from pivot_dspy.blame.assignment import Matching
+from pivot_dspy.blame.dependence import Graph
 from pivot_dspy.claims import Claims
+from pivot_dspy.crossover import Grade, Parent
 from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.execution import Permit, Run, allow, execute
+from pivot_dspy.flow import Steps
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss, Weights
-from pivot_dspy.phases.base import Phase, ask, with_task
-from pivot_dspy.phases.shown import Shown
+from pivot_dspy.phases.base import Phase, Shown, ask, with_task
+from pivot_dspy.prompts.report import render_steps
 from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Execution, Frozen, Trajectory
+from pivot_dspy.trajectory import Execution, Frozen, Observation, Step, Trajectory
 
 
 class LocaliseCause(dspy.Signature):  # type: ignore[misc]
@@ -101,7 +107,7 @@ class Inspect(Phase):
         suspects = {name for name in gradient.slice or trajectory.ids if (name, gradient.kind) not in refuted}
         said = yield from ask(
             self.predict,
-            suspects=digest.steps(shown.execution, suspects, shown.environment),
+            suspects=render_steps(shown.execution, suspects, shown.environment),
             report=shown.report(),
             **shown.inputs,
         )
@@ -171,7 +177,7 @@ def gradient_by_rule(
     refuted: frozenset[tuple[str | None, str]],
 ) -> Gradient | None:
     """The gradient that rules give, or None where every suspect has been refuted."""
-    found = blame.gradient(
+    found = ranking.gradient(
         inspection.execution,
         settled,
         inspection.findings,
@@ -197,5 +203,53 @@ def _of_claims(
         diagnosis="The answer says what nothing that was observed supports.",
         correction="Bind its fields to results, or say only what the observations show.",
         evidence=tuple(claim.message for claim in inspection.claims.unsupported[:4]),
-        slice=blame.slice_of(inspection.execution, [submit.id], session.toolbox),
+        slice=ranking.slice_of(inspection.execution, [submit.id], session.toolbox),
     )
+
+
+def parent(
+    inspection: Inspection, requirements: Requirements, toolbox: Toolbox, *, task: str = "", known: str = ""
+) -> Parent:
+    """A trajectory for crossover, its steps graded by rule from what its run showed.
+
+    Args:
+        task: the task's inputs as text, and `known` what else the planner saw, as for `blame.rank`.
+    """
+    execution, findings = inspection.execution, inspection.findings
+    graph = Graph(execution, toolbox)
+    purposes = Matching(graph, requirements).serves
+    met = {finding.requirement for finding in findings if finding.holds}
+    suspects = ranking.rank(execution, requirements, findings, toolbox, task=task, known=known)
+    named = [one for one in suspects if one.kind not in ("missing_step", "unexplained")]
+    blamed = {one.step for one in named if one.certain or one is suspects[0]}
+    blamed |= {found.step for found in execution.discrepancies if found.kind == "unmet_expectation"}
+    useful = {name for one, purpose in purposes.items() if purpose in met for name in graph.chain(one)}
+
+    def grade(step: Step, seen: Observation) -> Grade:
+        if step.id in blamed:
+            return Grade.BLAMED
+        misled = any(name in blamed for name in graph.chain(step.id))
+        if seen.status == "blocked" or (seen.status == "error" and misled):
+            return Grade.UNTRIED
+        if seen.status == "error" or purposes.get(step.id, "") not in {*met, ""}:
+            return Grade.BLAMED
+        return Grade.SERVES if step.id in useful else Grade.RAN
+
+    steps = execution.trajectory.steps
+    return Parent(
+        trajectory=execution.trajectory,
+        grades={step.id: grade(step, seen) for step, seen in zip(steps, execution.observations, strict=True)},
+        purposes=purposes,
+        writes={name: _change(graph.steps[graph.position[name]], graph.observed[name]) for name in graph.writes},
+        needs={step.id: _needs(graph, step) for step in steps},
+    )
+
+
+def _change(step: Step, seen: Observation) -> str:
+    """What a write did, where one call with known arguments did it."""
+    return f"{step.tool} {json.dumps(seen.args, sort_keys=True)}" if seen.ok and seen.args is not None else ""
+
+
+def _needs(graph: Graph, step: Step) -> tuple[str, ...]:
+    """The writes that a step depends on otherwise than by its bindings."""
+    return tuple(name for name in graph.parents(step.id) if name in graph.writes and name not in graph.reads[step.id])

@@ -7,7 +7,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy._drive import Steps
+from pivot_dspy.flow import Steps
 from pivot_dspy.phases.base import Phase, ask, with_task
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy._drive import Steps
-from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps, with_task
-from pivot_dspy.phases.shown import Shown
+from pivot_dspy.flow import Steps
+from pivot_dspy.phases.base import STEP_FORM, Phase, Shown, ask, read_steps, with_task
 from pivot_dspy.trajectory import Trajectory
 
 _SHOWN = f"""`trajectories` shows them, the best first, each step with what came of it; ids are each trajectory's own. \

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dspy
 
-from pivot_dspy._drive import Steps
-from pivot_dspy.phases.base import Phase, ask, with_task
-from pivot_dspy.phases.shown import Shown
+from pivot_dspy.flow import Steps
+from pivot_dspy.phases.base import Phase, Shown, ask, with_task
 
 
 class ReflectOnTrial(dspy.Signature):  # type: ignore[misc]

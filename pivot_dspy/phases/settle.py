@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 
-from pivot_dspy._drive import Steps
-from pivot_dspy.catalogue import Catalogue
 from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.flow import Steps
 from pivot_dspy.phases.base import Phase, ask, with_task
-from pivot_dspy.phases.briefing import Briefing
+from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements, compile_drafts
+
+
+class Briefing(NamedTuple):
+    """A task before anything of it is planned.
+
+    Attributes:
+        inputs: the task's input fields.
+        given: requirements that stand already.
+        lessons: from earlier tasks and attempts, as a prompt tells them.
+    """
+
+    inputs: Mapping[str, Any]
+    catalogue: Catalogue
+    toolbox: Toolbox
+    given: tuple[Requirement, ...] = ()
+    lessons: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        """The input fields that the prompts of PLAN and SETTLE share."""
+        return {
+            "checks": self.catalogue.checks,
+            "policy": self.catalogue.policy,
+            "lessons": self.lessons,
+            "known": self.catalogue.known,
+            "user_requirements": "\n".join(item.to_prompt() for item in self.given),
+            **self.inputs,
+        }
+
+    def compiled(self, drafts: Any) -> tuple[Requirement, ...]:
+        """The requirements that a model wrote, with names that none of the given ones has."""
+        compiled: tuple[Requirement, ...] = compile_drafts(drafts, self.toolbox, taken=self.given)
+        return compiled
 
 
 class SettleRequirements(dspy.Signature):  # type: ignore[misc]

@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 import dspy
 
-from pivot_dspy import digest
-from pivot_dspy._drive import Steps
-from pivot_dspy._json import plain
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import Permit, allow, execute
+from pivot_dspy.flow import Steps
 from pivot_dspy.phases.base import Phase, ask, with_task
 from pivot_dspy.phases.inspect import Inspection
+from pivot_dspy.plain_json import plain
+from pivot_dspy.prompts.report import render_observations, summarise
+from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Frozen, Observation
 
@@ -110,8 +111,8 @@ class Verify(Phase):
             self.predict,
             config,
             requirements="\n".join(f"{item.id}: {item.text}" for item in textual) or "none",
-            observations=digest.observations(execution),
-            submitted=digest.compact(plain(execution.outputs)),
+            observations=render_observations(execution),
+            submitted=compact_json(plain(execution.outputs)),
             **inputs,
         )
         verdicts = said.verdicts if isinstance(said.verdicts, list) else []
@@ -153,6 +154,6 @@ def departure(expected: Observation, actual: Observation) -> str | None:
     if expected.status != actual.status:
         return f"step {expected.step} was {expected.status} and is now {actual.status}"
     if expected.value != actual.value:
-        before, after = digest.summarise(expected.value), digest.summarise(actual.value)
+        before, after = summarise(expected.value), summarise(actual.value)
         return f"step {expected.step} gave {before} and now {after}"
     return None

@@ -8,14 +8,17 @@ from typing import Any, get_args
 import dspy
 from dspy.signatures.signature import ensure_signature
 
-from pivot_dspy._drive import Steps, adrive, drive
 from pivot_dspy.acceptance import Acceptance, NonDecreasing
 from pivot_dspy.budget import Budget
-from pivot_dspy.calibration import Calibration
-from pivot_dspy.environment.functions import Effects, from_functions
-from pivot_dspy.environment.source import DEFAULT_TIMEOUT, EnvironmentLike, Source
+from pivot_dspy.calibration.calibration import Calibration
+from pivot_dspy.environment.factory import DEFAULT_TIMEOUT, EnvironmentLike, Source
+from pivot_dspy.environment.from_functions import Effects, from_functions
+from pivot_dspy.episode.accounting import Gate
+from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed
+from pivot_dspy.episode.events import Event
+from pivot_dspy.episode.result import RESERVED, Committer, Refined, refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.history import Event
+from pivot_dspy.flow import Steps, adrive, drive
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory import TrajectoryMemory
 from pivot_dspy.phases.compose import Compose
@@ -24,11 +27,7 @@ from pivot_dspy.phases.inspect import Inspect
 from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.phases.verify import Verdict, Verify
-from pivot_dspy.refiners.account import Gate
-from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed
-from pivot_dspy.refiners.result import RESERVED, Committer, Refined, refined
-from pivot_dspy.refiners.saved import completed
-from pivot_dspy.refiners.tunable import Tuned
+from pivot_dspy.refiners.state import Tuned, completed
 from pivot_dspy.requirements import Requirement, given
 from pivot_dspy.trajectory import Trajectory
 
@@ -266,3 +265,46 @@ def _environment(
             'effects="read" if all only read, or effects={"NAME": "read", ...}'
         )
     return made
+
+
+class Attempts(Refiner):
+    """A refiner whose candidates are whole trajectories. Subclasses implement `search`."""
+
+    def ran(self, episode: Episode, trajectory: Trajectory, base: Candidate | None = None) -> Steps[Candidate]:
+        """The trajectory run and measured; where only the wording of its outputs is left to do, they are composed.
+
+        The prefix that it shares with `base` is not run again where the environment forks.
+        """
+        repeats = self._acceptance.repeats
+        candidate = yield from episode.inspect(trajectory, base, repeats=repeats)
+        if not candidate.inspection.needs_only_outputs or episode.spent():
+            return candidate
+        try:
+            child = yield from episode.compose(candidate)
+        except ModelFailed:
+            return candidate  # the failure is on record
+        composed = yield from episode.inspect(child, candidate, repeats=repeats)
+        return composed if composed.loss.no_worse_than(candidate.loss) else candidate
+
+    def kept(self, episode: Episode, best: Candidate | None, candidate: Candidate) -> Candidate:
+        """Whichever of the two is kept by the refiner's acceptance; tells what became of the candidate."""
+        takes = best is None or self._acceptance.accepts(
+            candidate.loss,
+            best.loss,
+            candidate_steps=len(candidate.trajectory),
+            incumbent_steps=len(best.trajectory),
+        )
+        episode.tell(
+            Event(kind="accept" if takes else "reject", trajectory=candidate.trajectory, loss=candidate.loss)
+        )
+        return candidate if best is None or takes else best
+
+    def sampled(self, episode: Episode, given: Trajectory | None, number: int) -> Steps[Trajectory]:
+        """Plan `number`, from 1 on, at temperature 1; a trajectory that is given stands for the first.
+
+        Raises:
+            PlanningFailed: the model gave nothing usable.
+        """
+        if number == 1 and given is not None:
+            return (yield from self.opening(episode, given))
+        return (yield from episode.plan(number))

@@ -6,14 +6,14 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy._drive import Steps
-from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.environment.factory import EnvironmentLike
+from pivot_dspy.episode.episode import Candidate, Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.flow import Steps
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.attempts import Attempts
-from pivot_dspy.refiners.episode import Candidate, Episode
-from pivot_dspy.refiners.tunable import Tunable
+from pivot_dspy.refiners.base import Attempts
+from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
 

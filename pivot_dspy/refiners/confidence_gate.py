@@ -11,16 +11,16 @@ from typing import Any
 import dspy
 from dspy.predict.parameter import Parameter
 
-from pivot_dspy._drive import Steps, adrive, drive
 from pivot_dspy.confidence import Confidence, Source, lowest, percentile, read_stated, step_confidences
+from pivot_dspy.episode.accounting import Gate
+from pivot_dspy.episode.episode import call
+from pivot_dspy.episode.events import Event
+from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.history import Event
+from pivot_dspy.flow import Steps, adrive, drive
 from pivot_dspy.phases.base import STEP_BASICS, STEP_FORM
-from pivot_dspy.refiners.account import Gate
 from pivot_dspy.refiners.base import Refiner
-from pivot_dspy.refiners.episode import call
-from pivot_dspy.refiners.result import Refined
-from pivot_dspy.refiners.saved import completed
+from pivot_dspy.refiners.state import completed
 from pivot_dspy.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)

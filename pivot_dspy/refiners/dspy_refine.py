@@ -2,20 +2,266 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import copy
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import dspy
+from dspy.predict.refine import OfferFeedback, Refine
+from dspy.utils.callback import BaseCallback
+from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 
-from pivot_dspy._drive import Effect, Steps
-from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.environment.calls import said
+from pivot_dspy.environment.factory import EnvironmentLike
+from pivot_dspy.episode.episode import Candidate, Episode
+from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.history import Event
+from pivot_dspy.flow import Effect, Steps, adrive, drive
+from pivot_dspy.loss import EPSILON
+from pivot_dspy.phases.base import empty, without
+from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.prompts.report import OPEN_CAP, render_outcome, render_report
+from pivot_dspy.prompts.truncation import fair_cap, truncate
 from pivot_dspy.refiners.best_of_n import BestOfN
-from pivot_dspy.refiners.episode import Candidate, Episode
-from pivot_dspy.refiners.rollouts import Rollouts, refine_of
 from pivot_dspy.trajectory import Trajectory
+
+
+class PlanAndRun(dspy.Module):  # type: ignore[misc]
+    """Plans all tool calls of a task at once, then runs them and tells what came of each, and what is not met."""
+
+    def __init__(self, plan: dspy.Module, run: Callable[[dspy.Module], dspy.Prediction]) -> None:
+        super().__init__()
+        self.plan = plan
+        self.run = run
+
+    def forward(self, **inputs: Any) -> dspy.Prediction:
+        # The requirements are those that the first plan wrote; `loss` is 0 where every step ran and all are met.
+        return self.run(self.plan)
+
+
+def reward(inputs: Mapping[str, Any], prediction: dspy.Prediction) -> float:
+    return 1.0 - float(prediction.loss)
+
+
+_made = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _template() -> Refine:
+    return Refine(PlanAndRun(dspy.Module(), lambda plan: dspy.Prediction()), 1, reward, 1.0)
+
+
+def refine_of(program: PlanAndRun, N: int, threshold: float) -> Refine:
+    """A `dspy.Refine` of `program`, which never raises for failures: those are counted by `Rollouts`.
+
+    It is copied from one that was made before, since it reads the program's source, which some versions of Python
+    cannot do in two threads at once.
+    """
+    with _made:
+        refine = copy.copy(_template())
+    refine.module, refine.N, refine.threshold, refine.fail_count = program, N, threshold, 2 * N
+    return refine
+
+
+class Ended(BaseException):
+    """The attempts are over. No `Exception`, since `dspy.Refine` prints those and goes on.
+
+    Attributes:
+        error: what ended them; None for the budget, or where the call was cancelled.
+    """
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Rollouts:
+    """The attempts of one call: each plans with the module that `dspy.Refine` made for it, and runs the plan.
+
+    `dspy.Refine` copies its module, which holds this: a copy is the same object.
+    """
+
+    def __init__(self, refiner: Any, episode: Episode, given: Trajectory | None) -> None:
+        self.refiner = refiner
+        self.episode = episode
+        self.given = given
+        self.best: Candidate | None = None
+        self.failure: PlanningFailed | None = None
+        self.failures = 0
+        self.attempts = 0
+        self.ended = False
+        self.cancelled = False
+        self.heard = _Heard()
+        plan: Plan = refiner.plan.deepcopy()
+        self._full = plan.predict.signature
+        self.program = PlanAndRun(plan, self)
+        self._show()
+        self._wait: Callable[[Steps[dspy.Prediction]], dspy.Prediction] = drive
+        # What an attempt asks beside its plan is not hinted or traced, and has the caller's model: dspy.Refine knows
+        # only its own predictors.
+        self._outside = {name: getattr(dspy.settings, name) for name in ("adapter", "trace", "lm")}
+        self._warns = dspy.settings.warn_on_type_mismatch
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Rollouts:
+        return self
+
+    def __call__(self, plan: dspy.Module) -> dspy.Prediction:
+        return self._wait(self._attempt(plan))
+
+    def drive(self, refine: Refine) -> Exception | None:
+        """Let `refine` make its attempts, in this thread; the error that ended them, if one did."""
+        lm = self.program.plan.predict.lm or dspy.settings.lm  # OfferFeedback asks the LM of the settings
+        callbacks = [*(dspy.settings.callbacks or ()), self.heard]
+        trace = [] if dspy.settings.trace is None else dspy.settings.trace
+        # dspy.Refine hands numbers and lists over as text, and would be warned of it each time.
+        changed = dspy.context(lm=lm, callbacks=callbacks, trace=trace, warn_on_type_mismatch=False)
+        with changed, self.episode.ledger.phase("feedback"):
+            try:
+                refine(**self.episode.inputs)
+            except Ended as end:
+                self.ended = True
+                return end.error
+        return None
+
+    async def adrive(self, refine: Refine) -> Exception | None:
+        """As `drive`, for an event loop: `dspy.Refine` has no async form, so it works in a thread of its own.
+
+        Only it and its calls of the model do: attempts are run in the loop, where async tools belong.
+        """
+        loop = asyncio.get_running_loop()
+        waiting: list[Future[dspy.Prediction]] = []
+
+        def wait(steps: Steps[dspy.Prediction]) -> dspy.Prediction:
+            if self.cancelled:
+                raise Ended()
+            waiting[:] = [asyncio.run_coroutine_threadsafe(adrive(steps), loop)]
+            return waiting[0].result()
+
+        self._wait = wait
+        executor = ThreadPoolExecutor(1, thread_name_prefix="dspy-refine")
+        try:
+            return await asyncio.wrap_future(executor.submit(contextvars.copy_context().run, self.drive, refine))
+        except asyncio.CancelledError:
+            self.cancelled = True
+            for future in waiting:
+                future.cancel()
+            raise
+        finally:
+            executor.shutdown(wait=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every attempt was made that was due."""
+        good = self.best is not None and 1 - self.best.loss.total >= self.refiner.threshold - EPSILON
+        return self.ended or good or self.attempts >= self.refiner.N
+
+    def tell_advice(self) -> None:
+        """Put on record what `OfferFeedback` said since the last time; raises its error if nothing would mend that."""
+        while self.heard.said:
+            heard = self.heard.said.pop(0)
+            if not isinstance(heard, Exception):
+                advice = "\n".join(str(text) for text in heard.advice.values())
+                self.episode.tell(Event(kind="reflect", diagnosis=f"{heard.discussion}\n{advice}"))
+            elif isinstance(heard, (LMConfigurationError, LMAuthError)) or not isinstance(
+                heard, (LMError, AdapterParseError)
+            ):
+                raise heard
+            else:
+                self.episode.tell(Event(kind="failure", message=f"feedback: {said(heard)}"))
+
+    def _attempt(self, plan: dspy.Module) -> Steps[dspy.Prediction]:
+        try:
+            with dspy.context(warn_on_type_mismatch=self._warns):
+                return (yield from self._attempted(plan))
+        except PlanningFailed as failure:
+            self.failure = failure
+            self.failures += 1
+            if self.failures > self.refiner.fail_count or self.episode.spent():
+                raise Ended(failure if self.best is None or self.failures > self.refiner.fail_count else None) from None
+            raise  # dspy.Refine goes on to the next attempt
+        except Exception as error:
+            raise Ended(error) from None
+
+    def _attempted(self, plan: dspy.Module) -> Steps[dspy.Prediction]:
+        episode = self.episode
+        self.tell_advice()
+        if self.best is not None and episode.spent():
+            raise Ended()
+        self.attempts += 1
+        given, self.given = self.given, None
+        if given is not None:
+            trajectory = given
+        else:
+            episode.phases.plan = _Hinted(plan)
+            trajectory = yield from episode.plan(plan.predict.lm.kwargs["rollout_id"])
+        with dspy.context(**self._outside):
+            candidate = yield from self.refiner.ran(episode, trajectory)
+        self.best = self.refiner.kept(episode, self.best, candidate)
+        if episode.spent():
+            raise Ended()
+        self._show()
+        return _told(episode, candidate, given)
+
+    def _show(self) -> None:
+        """Give the next copy's PLAN the signature that it will ask with: `dspy.Refine` knows whom it advises by it."""
+        briefing = self.episode.briefing(self.episode.recalled.text)
+        told = {"tools": briefing.catalogue.tools, **briefing.fields()}
+        self.program.plan.predict.signature = without(self._full, empty(told))
+
+
+class _Hinted:
+    """PLAN as `dspy.Refine` made it for an attempt; its hint is handed over in sync calls only."""
+
+    def __init__(self, plan: dspy.Module) -> None:
+        self._plan = plan
+
+    def __call__(self, **inputs: Any) -> dspy.Prediction:
+        return self._plan(**inputs)
+
+    async def acall(self, **inputs: Any) -> dspy.Prediction:
+        return await dspy.asyncify(self._plan)(**inputs)
+
+
+class _Heard(BaseCallback):  # type: ignore[misc]
+    """What `OfferFeedback` said, or how it failed: `dspy.Refine` keeps the advice only, and prints the failure."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self._open: set[str] = set()
+
+    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        if getattr(instance, "signature", None) is OfferFeedback:
+            self._open.add(call_id)
+
+    def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+        if call_id in self._open:
+            self._open.discard(call_id)
+            self.said.append(outputs if exception is None else exception)
+
+
+def _told(episode: Episode, candidate: Candidate, given: Trajectory | None) -> dspy.Prediction:
+    """What `OfferFeedback` is shown of an attempt, beside the plan as the model wrote it: lists, one line an entry."""
+    execution = candidate.inspection.execution
+    outcomes = [
+        f"{step.id} {step.tool} -> {render_outcome(step, seen, episode.root.environment)}"
+        for step, seen in zip(execution.trajectory.steps, execution.observations, strict=True)
+    ]
+    level = fair_cap([*map(len, outcomes)], OPEN_CAP)
+    report = render_report(execution, episode.requirements, candidate.inspection.findings)
+    written = {} if given is None else {"steps": [step.content() for step in given.steps]}
+    return dspy.Prediction(
+        **written,
+        outcomes=[truncate(text, level) for text in outcomes],
+        report=report.splitlines(),
+        loss=round(candidate.loss.total, 6),
+    )
+
 
 _HINT = "hint_"
 

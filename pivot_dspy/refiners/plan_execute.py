@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pivot_dspy._drive import Steps
+from pivot_dspy.episode.episode import Candidate, Episode
+from pivot_dspy.flow import Steps
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.attempts import Attempts
-from pivot_dspy.refiners.episode import Candidate, Episode
+from pivot_dspy.refiners.base import Attempts
 from pivot_dspy.trajectory import Trajectory
 
 

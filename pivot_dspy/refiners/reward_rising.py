@@ -6,12 +6,12 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy._drive import Steps
-from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.environment.factory import EnvironmentLike
+from pivot_dspy.episode.episode import Candidate, Episode
+from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.history import Event
+from pivot_dspy.flow import Steps
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.episode import Candidate, Episode
 from pivot_dspy.refiners.stepwise import Stepwise, cleared, deed
 from pivot_dspy.trajectory import Trajectory
 

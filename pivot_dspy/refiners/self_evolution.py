@@ -7,20 +7,64 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy._drive import Steps
-from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.crossover import Parent, contents, crossover, distance
+from pivot_dspy.environment.factory import EnvironmentLike
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode, ModelFailed, sampled
+from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.history import Event
+from pivot_dspy.flow import Steps
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.recombine import Recombine, Restructure, Transfer
 from pivot_dspy.phases.rewrite import Rewrite
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.recombination import Parent, crossover
-from pivot_dspy.refiners.attempts import Attempts
-from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed, sampled
-from pivot_dspy.refiners.pool import Pool
-from pivot_dspy.refiners.tunable import Tunable
+from pivot_dspy.refiners.base import Attempts
+from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
+
+
+class Pool:
+    """Trajectories with their runs, no two of which do the same.
+
+    Args:
+        size: how many of them `refine` leaves.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.members: list[Candidate] = []
+        self._known: set[tuple[str, ...]] = set()
+
+    def knows(self, trajectory: Trajectory) -> bool:
+        """Whether one that does the same has ever been in the pool."""
+        return tuple(contents(trajectory).values()) in self._known
+
+    def add(self, candidate: Candidate, proposed: Trajectory) -> None:
+        """Puts in what became of a trajectory that was proposed, unless one that does the same has been there."""
+        known = self.knows(candidate.trajectory)
+        self._known |= {tuple(contents(one).values()) for one in (proposed, candidate.trajectory)}
+        if not known:
+            self.members.append(candidate)
+            self.members.sort(key=lambda one: (one.loss.total, len(one.trajectory)))
+
+    @property
+    def best(self) -> Candidate:
+        return self.members[0]
+
+    def farthest(self) -> Candidate:
+        """The member that differs most from the best one."""
+        return max(self.members[1:], key=lambda one: distance(self.best.trajectory, one.trajectory))
+
+    def refine(self) -> None:
+        """Leaves `size` members: half of them the best, the others those that differ most from all that are left."""
+        kept = self.members[: -(-self.size // 2)]
+        others = self.members[len(kept) :]
+        while others and len(kept) < self.size:
+            chosen = max(others, key=lambda one: min(distance(one.trajectory, other.trajectory) for other in kept))
+            others.remove(chosen)
+            kept.append(chosen)
+        self.members = [one for one in self.members if one in kept]
+
 
 SHOWN = 4
 """Trajectories that one prompt shows at most: more would cost many tokens and say little that is new."""
@@ -34,7 +78,7 @@ class SelfEvolution(Attempts):
     strategy of the best, restructure writes a new one from what the pool shows together. *Refinement*: the pool keeps
     the best, and of the others those that differ most. Ours departs from the source in that trajectories are plans that
     are run, so that the loss measures completion and quality, and length is the efficiency; that crossover is by rule,
-    on the steps themselves (`pivot_dspy.recombination`), costs no model call, and so is tried at once whenever a
+    on the steps themselves (`pivot_dspy.crossover`), costs no model call, and so is tried at once whenever a
     trajectory joins the pool; and that the search ends at the first trajectory with a perfect loss. Events `accept` and
     `reject` speak of the best so far.
 

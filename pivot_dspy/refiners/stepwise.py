@@ -8,14 +8,14 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy._drive import Steps
-from pivot_dspy.environment.source import EnvironmentLike
+from pivot_dspy.environment.factory import EnvironmentLike
+from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed, sampled
+from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import PlanningFailed
-from pivot_dspy.history import Event
+from pivot_dspy.flow import Steps
 from pivot_dspy.phases.act import Act
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.attempts import Attempts
-from pivot_dspy.refiners.episode import Candidate, Episode, ModelFailed, sampled
+from pivot_dspy.refiners.base import Attempts
 from pivot_dspy.trajectory import Step, Trajectory
 
 

@@ -28,11 +28,13 @@ import dspy
 from rich.console import Console
 from rich.table import Table
 
-from pivot_dspy import Requirements, Step, Suspect, Trajectory, blame, digest, loss
-from pivot_dspy._drive import drive
+from pivot_dspy import Requirements, Step, Suspect, Trajectory, loss
+from pivot_dspy.blame import ranking
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.environment.session import Session
-from pivot_dspy.environment.source import Source
 from pivot_dspy.execution import Run, execute
+from pivot_dspy.flow import drive
+from pivot_dspy.prompts.report import render_open_steps, render_report
 from pivot_dspy.requirements import Finding, compile_drafts, evaluate
 from programs.benchmarks.mutants import KINDS, Mutant, Mutator
 from programs.benchmarks.styles import STYLES, chained
@@ -105,8 +107,8 @@ class Bench:
             if total <= loss.EPSILON or written.revise is None:
                 break
             sections = {
-                "report": digest.report(run.execution, requirements, findings),
-                "open_steps": digest.open_steps(run.execution, 0, run.session.environment),
+                "report": render_report(run.execution, requirements, findings),
+                "open_steps": render_open_steps(run.execution, 0, run.session.environment),
             }
             # A revision says anew which coupons to use.
             steps = written.revise(sections, [step for step in steps if step["tool"] != "add_coupon_to_cart"])
@@ -169,7 +171,7 @@ def _half(data: Path, half: str) -> list[Case]:
 
 
 def _suspects(run: Run, findings: Sequence[Finding], subject: Subject, session: Session) -> tuple[Suspect, ...]:
-    return blame.rank(
+    return ranking.rank(
         run.execution, subject.requirements, findings, session.toolbox, task=subject.case.query, known=subject.known
     )
 
@@ -185,7 +187,7 @@ def _outcome(bench: Bench, subject: Subject, mutant: Mutant, session: Session) -
     exact = first is not None and is_exact(mutant, first)
     near = first is not None and is_near(mutant, first, subject.serves)
     if not exact and not near and first is not None and first.step is not None and mutant.kind != "dropped step":
-        near = mutant.step in blame.slice_of(run.execution, [first.step], session.toolbox)
+        near = mutant.step in ranking.slice_of(run.execution, [first.step], session.toolbox)
     violated = tuple(finding.requirement for finding in findings if finding.status == "violated")
     return Outcome(subject.case.id, mutant, exact, exact or near, first, violated, milliseconds)
 

@@ -17,10 +17,10 @@ import dspy
 from dspy.utils.callback import BaseCallback
 
 from pivot_dspy import Environment, Execution, Pivot, Refined, Step, Trajectory, check, tool
-from pivot_dspy._drive import drive
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.execution import execute
-from pivot_dspy.offline import Reference, offline_lm
+from pivot_dspy.flow import drive
+from pivot_dspy.simulator import Reference, offline_lm
 from programs.benchmarks.figures import show
 from programs.options import positive, writable
 

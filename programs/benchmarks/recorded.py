@@ -20,8 +20,8 @@ from rich.progress import track
 from rich.table import Table
 
 from pivot_dspy import Pivot, Trajectory
-from pivot_dspy.history import accepted_losses
-from pivot_dspy.offline import Reference, offline_lm
+from pivot_dspy.episode.events import accepted_losses
+from pivot_dspy.simulator import Reference, offline_lm
 from programs.benchmarks.replay import read_runs
 from programs.deepplanning.environment import Market, Shopping, final_cart
 from programs.deepplanning.loader import Case, load_annotation, load_cases, load_gold

@@ -24,8 +24,8 @@ import dspy
 from dspy.lm15 import Request, Response
 
 from pivot_dspy import Pivot
-from pivot_dspy.offline import OfflineEngine, offline_lm
 from pivot_dspy.optimizer.parallel import run_all
+from pivot_dspy.simulator import OfflineEngine, offline_lm
 from programs.benchmarks.figures import show
 from programs.benchmarks.overhead import NoOp, Recorder, reference
 from programs.options import positive, writable

@@ -14,11 +14,11 @@ from typing import Any
 import dspy
 
 from pivot_dspy import Execution
-from pivot_dspy._drive import drive
-from pivot_dspy.environment.source import EnvironmentLike, Source
+from pivot_dspy.environment.factory import EnvironmentLike, Source
 from pivot_dspy.execution import Run, execute
-from pivot_dspy.offline import Reference
+from pivot_dspy.flow import drive
 from pivot_dspy.requirements import Requirements, compile_drafts, evaluate
+from pivot_dspy.simulator import Reference
 from programs import meeting_room
 from programs.deepplanning.environment import Market, Shopping, final_cart
 from programs.deepplanning.generate import generate

@@ -10,9 +10,9 @@ import dspy
 from pivot_dspy import Refined, Refiner
 from pivot_dspy.learning.demonstrations import demonstrate
 from pivot_dspy.learning.lessons import lessons_of
-from pivot_dspy.learning.notes import tool_notes
+from pivot_dspy.learning.tool_notes import tool_notes
 from pivot_dspy.memory import Entries, Entry, Lesson
-from pivot_dspy.optimizer.pool import borne_out
+from pivot_dspy.optimizer.material import borne_out
 
 
 def at_random(

@@ -10,8 +10,8 @@ import dspy
 from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMInvalidRequestError
 
 from pivot_dspy import PivotError, PlanningFailed, Refined
+from pivot_dspy.calibration.fitting import brier
 from pivot_dspy.optimizer.metering import metered
-from pivot_dspy.reliability import brier
 from programs.deepplanning.outcome import cart_metric
 from programs.options import DataError
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from pivot_dspy.offline import Reference
+from pivot_dspy.simulator import Reference
 from programs.deepplanning.conditions import DELIVERY, Condition, profile_conditions
 from programs.deepplanning.loader import Annotation, Case
 from programs.deepplanning.reading import Reading, read

@@ -13,11 +13,12 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import Execution, Step, Trajectory, bindings, digest
-from pivot_dspy._drive import drive
-from pivot_dspy.environment.source import Source
+from pivot_dspy import Execution, Step, Trajectory, bindings
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.execution import execute
-from pivot_dspy.offline import Reference, offline_lm
+from pivot_dspy.flow import drive
+from pivot_dspy.prompts.report import render_observations
+from pivot_dspy.simulator import Reference, offline_lm
 from pivot_dspy.trajectory import SUBMIT
 from programs.multi_turn.data import Case, Gold
 from programs.multi_turn.environment import Conversation, Conversations
@@ -30,7 +31,7 @@ REPORT = "Every turn is served."
 
 
 def model(cases: Iterable[Case], gold: Mapping[str, Gold], **options: Any) -> dspy.LM:
-    """The offline model that knows `cases`; `options` are those of `pivot_dspy.offline.offline_lm`."""
+    """The offline model that knows `cases`; `options` are those of `pivot_dspy.simulator.offline_lm`."""
     return offline_lm([reference(case, gold[case.id]) for case in cases], **options)
 
 
@@ -117,7 +118,7 @@ def _wanted(turn: int, case: Case, gold: Gold) -> str:
 def _truths(execution: Execution) -> dict[str, str]:
     """For each turn the lines of its calls, as a judge is shown them, up to its end_turn; for one without calls, from
     the end_turn before."""
-    shown = f"\n{digest.observations(execution)}"
+    shown = f"\n{render_observations(execution)}"
     steps = [step for step in execution.trajectory.steps if not step.is_submit]
     begins: list[int] = []
     for step in steps:

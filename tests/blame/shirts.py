@@ -7,11 +7,11 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from pivot_dspy import CheckResult, Environment, Requirement, Requirements, Step, Suspect, Trajectory, check, tool
-from pivot_dspy._drive import drive
-from pivot_dspy.blame import rank
-from pivot_dspy.environment.source import Source
+from pivot_dspy.blame.ranking import rank
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import drive
 from pivot_dspy.requirements import Finding, evaluate
 from pivot_dspy.trajectory import Execution
 

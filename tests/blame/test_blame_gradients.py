@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import CheckResult, Environment, Requirement, Requirements, Step, check, tool
-from pivot_dspy.blame import gradient, rank, slice_of
-from pivot_dspy.blame.facts import Fact, Relation, of_requirement, relation
-from pivot_dspy.environment.source import Source
+from pivot_dspy.blame.predicates import Fact, Relation, of_requirement, relation
+from pivot_dspy.blame.ranking import gradient, rank, slice_of
+from pivot_dspy.environment.factory import Source
 from tests.blame.shirts import PLAN, TASK, Shop, choose, first, run, with_step, without
 
 # -- calendar

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pivot_dspy import Requirement, Requirements, Step
-from pivot_dspy.blame import gradient, rank
-from pivot_dspy.blame.reading import of_step
+from pivot_dspy.blame.extraction import of_step
+from pivot_dspy.blame.ranking import gradient, rank
 from tests.blame.shirts import (
     ASKED,
     CHAINS,

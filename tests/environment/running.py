@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pivot_dspy._drive import adrive, drive
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import adrive, drive
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 

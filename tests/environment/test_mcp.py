@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from pivot_dspy._drive import adrive, drive
-from pivot_dspy.environment.functions import FunctionEnvironment
+from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.environment.mcp import from_mcp
-from pivot_dspy.environment.source import Source
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import adrive, drive
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 mcp = pytest.importorskip("mcp")

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from pivot_dspy._drive import adrive, drive
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.functions import from_functions
-from pivot_dspy.environment.marked import of_class
+from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.from_class import of_class
+from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.environment.session import Session
-from pivot_dspy.environment.source import Source
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import adrive, drive
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 DONE: list[str] = []

@@ -11,12 +11,12 @@ import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
 
-from pivot_dspy._drive import adrive, drive
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.callbacks import listened
-from pivot_dspy.environment.functions import from_functions
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.from_functions import from_functions
+from pivot_dspy.environment.session import listened
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import adrive, drive
 from pivot_dspy.trajectory import Step, Trajectory
 from tests.environment.running import run, values
 

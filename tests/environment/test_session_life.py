@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.batch import Batch
-from pivot_dspy.environment.functions import from_functions
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.calls import Batch
+from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.errors import PivotError
 from tests.environment.running import run, values
 

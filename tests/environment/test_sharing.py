@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pivot_dspy._drive import adrive, drive
 from pivot_dspy.environment.base import Environment, check, tool
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.environment.session import Session
-from pivot_dspy.environment.source import Source
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import adrive, drive
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 

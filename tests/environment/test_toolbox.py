@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import NotRequired, TypedDict
 
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.marked import of_class
+from pivot_dspy.environment.from_class import of_class
 from pivot_dspy.environment.render import schema_text, type_text
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox, ToolSpec, describe
 from pivot_dspy.errors import ConfigurationError

@@ -11,12 +11,12 @@ import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
 
-from pivot_dspy._drive import adrive, drive
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Environment, tool
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.environment.session import Session
-from pivot_dspy.environment.source import Source
 from pivot_dspy.execution import Run, execute
+from pivot_dspy.flow import adrive, drive
 from pivot_dspy.trajectory import Step, Trajectory
 
 

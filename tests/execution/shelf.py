@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pivot_dspy._drive import drive
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.execution import Run, execute
+from pivot_dspy.flow import drive
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 CALLS: list[str] = []

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pivot_dspy._drive import adrive, drive
 from pivot_dspy.budget import BudgetExhausted
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import adrive, drive
 from pivot_dspy.trajectory import Step, Trajectory
 from tests.execution.shelf import CALLS, OUTPUTS, Shelf, essence, run, steps
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BeforeValidator
 
-from pivot_dspy._drive import drive
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import drive
 from pivot_dspy.trajectory import Observation, Step, Trajectory
 from tests.execution.shelf import Shelf, kinds, run, steps
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from pivot_dspy._drive import adrive, drive
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import adrive, drive
 from pivot_dspy.trajectory import Observation, Step, Trajectory
 from tests.execution.shelf import OUTPUTS, essence, kinds, run, steps
 

@@ -1,4 +1,4 @@
-"""Tasks in the rooms of `tests.offline.rooms`, one for each day, and a model that needs one repair for each."""
+"""Tasks in the rooms of `tests.simulator.rooms`, one for each day, and a model that needs one repair for each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import dspy
 
 from pivot_dspy import Pivot
-from pivot_dspy.offline import Reference, offline_lm
-from tests.offline.rooms import DAY, REQUEST, REQUIREMENTS, STEPS, Book, Rooms, reference
+from pivot_dspy.simulator import Reference, offline_lm
+from tests.simulator.rooms import DAY, REQUEST, REQUIREMENTS, STEPS, Book, Rooms, reference
 
 ONE_REPAIR: dict[str, Any] = {"slip": 0.0, "systematic": 1.0, "heed": 1.0, "relapse": 0.0}
 """Every plan errs in the same way, and one rewrite mends it: a run is plan, evolve, compose."""

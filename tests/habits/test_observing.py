@@ -11,7 +11,7 @@ from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 
 from pivot_dspy import Refined, Step, Trajectory
 from tests.habits.tasks import DAYS, VARIED, pivot, request, simulated
-from tests.offline.rooms import REQUEST
+from tests.simulator.rooms import REQUEST
 
 
 class Witness(BaseCallback):

@@ -11,7 +11,7 @@ import pytest
 
 from pivot_dspy import Demonstration, Entries, Lesson, Pivot, ToolNote, trajectory_metric
 from tests.habits.tasks import ONE_REPAIR, examples, pivot, simulated
-from tests.offline.rooms import REQUEST, STEPS
+from tests.simulator.rooms import REQUEST, STEPS
 
 
 def test_bootstrap_keeps_the_calls_of_verified_runs_as_demonstrations(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import dspy
 import pytest
 
 from pivot_dspy import CommitError, ConfidenceGate, ConfigurationError, Entries, Lesson, Pivot, Refined
-from pivot_dspy.refiners.saved import completed
+from pivot_dspy.refiners.state import completed
 from tests.habits.tasks import pivot, simulated
-from tests.offline.rooms import REQUEST, Book, Rooms
+from tests.simulator.rooms import REQUEST, Book, Rooms
 
 
 def test_state_goes_to_json_and_into_a_fresh_program(tmp_path: Path) -> None:

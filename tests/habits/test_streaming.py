@@ -11,7 +11,7 @@ from dspy.streaming import StatusMessage, StatusMessageProvider, StreamListener,
 
 from pivot_dspy import Refined
 from tests.habits.tasks import pivot, simulated
-from tests.offline.rooms import REQUEST
+from tests.simulator.rooms import REQUEST
 
 
 class Told(StatusMessageProvider):

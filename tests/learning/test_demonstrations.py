@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pivot_dspy.learning.delexicalize import Slots
 from pivot_dspy.learning.demonstrations import demonstrate
-from pivot_dspy.learning.slots import Slots
 from tests.learning.depot import Depot, bound, part, refined, said, task
-from tests.offline.rooms import REQUEST, Book, Rooms, reference
 from tests.scripted import step, submit
+from tests.simulator.rooms import REQUEST, Book, Rooms, reference
 
 IDS = st.from_regex(r"\A[A-Z]{2,4}-?[0-9]{3,5}\Z")
 NAMES = st.from_regex(r"\A[A-Z][a-z]{4,8}(?: [A-Z][a-z]{3,6})?\Z")
@@ -107,7 +107,7 @@ def test_an_example_must_say_what_its_inputs_are():
 
 def test_a_run_of_the_offline_model_in_rooms():
     from pivot_dspy import Pivot
-    from pivot_dspy.offline import offline_lm
+    from pivot_dspy.simulator import offline_lm
 
     pivot = Pivot(Book, Rooms)
     pivot.set_lm(offline_lm([reference()], slip=0.0, cache=False))

@@ -8,21 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import Pivot
+from pivot_dspy.episode.events import Event
 from pivot_dspy.gradient import Gradient
-from pivot_dspy.history import Event
-from pivot_dspy.learning.changes import changes
+from pivot_dspy.learning.edits import changes
 from pivot_dspy.learning.lessons import counted, lessons_of
-from pivot_dspy.learning.notes import tool_notes
 from pivot_dspy.learning.repairs import repairs
+from pivot_dspy.learning.tool_notes import tool_notes
 from pivot_dspy.loss import Loss
 from pivot_dspy.memory import Fix
-from pivot_dspy.offline import Rates, offline_lm
-from pivot_dspy.offline.slips import Surroundings, habit, situations
 from pivot_dspy.phases.learn import Learn
+from pivot_dspy.simulator import Rates, offline_lm
+from pivot_dspy.simulator.slips import Surroundings, habit, situations
 from pivot_dspy.trajectory import Execution, Observation, Step, Trajectory
 from tests.learning.depot import SIGNATURE, Depot, bound, part, refined, said, task
-from tests.offline.rooms import REQUEST, STEPS, Book, Rooms, reference
 from tests.scripted import Calendar, plan, rewrite, scripted, step, submit
+from tests.simulator.rooms import REQUEST, STEPS, Book, Rooms, reference
 
 PARTS = [part("AX-100", "Bolt"), part("BQ-200", "Bolt")]
 SAID = "Reserve a Bolt."

@@ -10,9 +10,9 @@ import pytest
 from pivot_dspy import Pivot
 from pivot_dspy.learning.demonstrations import demonstrate
 from pivot_dspy.learning.lessons import counted, lessons_of
-from pivot_dspy.learning.missing import Outcome, missing_requirements
-from pivot_dspy.learning.notes import tool_notes
-from pivot_dspy.offline import offline_lm
+from pivot_dspy.learning.requirement_mining import Outcome, missing_requirements
+from pivot_dspy.learning.tool_notes import tool_notes
+from pivot_dspy.simulator import offline_lm
 from programs.deepplanning.environment import PURCHASE, Market, Shopping
 from programs.deepplanning.loader import load_annotation, load_cases, load_gold
 from programs.deepplanning.outcome import cart_metric, training_task

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pivot_dspy import Entries, Lesson, Pivot, ReAct, Step, Trajectory, TrajectoryMemory
-from pivot_dspy.learning.changes import changes
+from pivot_dspy.learning.edits import changes
 from pivot_dspy.memory import Fix, fixed
-from pivot_dspy.offline import Rates
-from pivot_dspy.offline.slips import Surroundings, habit, situations
+from pivot_dspy.simulator import Rates
+from pivot_dspy.simulator.slips import Surroundings, habit, situations
 from tests.memory.entries import SIZES, fixes
 from tests.memory.test_refiners import every, made, run
-from tests.offline.rooms import STEPS
 from tests.refiners.loops import LARGE, REQUEST, RIGHT, WRONG
 from tests.refiners.test_all_refiners import speaking
 from tests.scripted import plan, rewrite, step
+from tests.simulator.rooms import STEPS
 
 CAPITALS = Lesson(
     environment="Store", trigger="find takes a size", mistake="it was written small", avoid="write it in capitals",

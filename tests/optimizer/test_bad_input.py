@@ -13,9 +13,9 @@ import pytest
 from pivot_dspy import ConfigurationError, Pivot, PivotOptimizer, TooManyErrors
 from pivot_dspy.journal import Journal
 from tests.habits.tasks import examples, pivot, simulated
-from tests.offline.rooms import Book, Rooms
 from tests.optimizer.compiling import HABITS, TRAIN, VAL, compiled, told
 from tests.scripted import scripted
+from tests.simulator.rooms import Book, Rooms
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 from pivot_dspy import BestOfN, ConfidenceGate, MajorityOfN, Pivot, Reflexion, SelfRefine
 from tests.caching import own_cache
 from tests.habits.tasks import examples, pivot, simulated
-from tests.offline.rooms import Book, Rooms
 from tests.optimizer.compiling import HABITS, TRAIN, VAL, compiled, told
+from tests.simulator.rooms import Book, Rooms
 
 
 def test_a_compiled_refiner_is_no_worse_and_cheaper_and_starts_better(tmp_path: Path) -> None:

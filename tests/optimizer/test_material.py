@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy import Demonstration, Entries, Lesson, Step, Trajectory
+from pivot_dspy.crossover import Grade, Parent
 from pivot_dspy.memory import Fix
-from pivot_dspy.optimizer.crossing import Tried, crossed
-from pivot_dspy.optimizer.outcomes import Call, Outcome, Taught
-from pivot_dspy.optimizer.pool import Pool, abstracted, merged, recounted
-from pivot_dspy.recombination import Grade, Parent
+from pivot_dspy.optimizer.material import Pool, Tried, abstracted, crossed, merged, recounted
+from pivot_dspy.optimizer.rollout import Call, Outcome, Taught
 
 
 def lesson(avoid: str, tool: str = "find") -> Lesson:

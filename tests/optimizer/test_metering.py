@@ -8,10 +8,10 @@ import dspy
 import pytest
 
 from pivot_dspy import Pivot
-from pivot_dspy.offline import offline_lm
 from pivot_dspy.optimizer.metering import metered
-from tests.offline.rooms import REQUEST, Rooms, reference
+from pivot_dspy.simulator import offline_lm
 from tests.openai_server import OpenAIServer
+from tests.simulator.rooms import REQUEST, Rooms, reference
 
 
 def spent(program: Pivot) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from pivot_dspy import Environment, Ledger, Pivot, from_functions
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.optimizer.parallel import Ran, run_all
-from pivot_dspy.optimizer.parcels import Parcels, run_there
+from pivot_dspy.optimizer.serialization import Parcels, run_there
 from tests.caching import own_cache
 from tests.habits.tasks import DAYS, VARIED, examples, pivot, request, simulated
 from tests.optimizer.compiling import TRAIN, VAL, compiled, told

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy import Pivot
-from pivot_dspy.optimizer.outcomes import Call, Job, Outcome
-from pivot_dspy.optimizer.proposals import Proposal
+from pivot_dspy.optimizer.candidates import Proposal
+from pivot_dspy.optimizer.rollout import Call, Job, Outcome
 from pivot_dspy.optimizer.selection import Selection
 from tests.scripted import Store
 

@@ -3,10 +3,10 @@
 import dspy
 
 from pivot_dspy import requirements as module
-from pivot_dspy.catalogue import render
-from pivot_dspy.environment.marked import toolbox_of
-from pivot_dspy.phases.briefing import Briefing
-from pivot_dspy.phases.shown import Shown
+from pivot_dspy.environment.from_class import toolbox_of
+from pivot_dspy.phases.base import Shown
+from pivot_dspy.phases.settle import Briefing
+from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Requirement, Requirements
 from tests.scripted import Store, executed, scripted, step, submit
 

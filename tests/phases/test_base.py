@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pivot_dspy._drive import drive
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.flow import drive
 from pivot_dspy.phases.base import Phase, ask, read_steps, unused, with_task
 from pivot_dspy.trajectory import Step, Trajectory
 from tests.scripted import scripted

@@ -6,8 +6,8 @@ import dspy
 import pytest
 from pydantic import BaseModel
 
-from pivot_dspy._drive import drive
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import drive
 from pivot_dspy.phases.compose import Compose
 from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Step, Trajectory

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pivot_dspy.catalogue import render
-from pivot_dspy.environment.marked import toolbox_of
+from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.gradient import Gradient
+from pivot_dspy.phases.base import Shown
 from pivot_dspy.phases.evolve import Evolve
-from pivot_dspy.phases.shown import Shown
+from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Execution, Fault, Observation, Step, Trajectory
 from tests.phases.showing import CATALOGUE, INPUTS, STEPS, TASK, asked, shown

@@ -1,9 +1,9 @@
 import dspy
 import pytest
 
-from pivot_dspy._drive import drive
 from pivot_dspy.claims import Claims
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
+from pivot_dspy.flow import drive
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.phases.inspect import Inspect, Inspection, gradient_by_rule, inspect
 from pivot_dspy.requirements import Finding, Requirement, Requirements

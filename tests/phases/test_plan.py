@@ -2,9 +2,9 @@ import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 
-from pivot_dspy.catalogue import render
-from pivot_dspy.phases.briefing import Briefing
 from pivot_dspy.phases.plan import Plan
+from pivot_dspy.phases.settle import Briefing
+from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Requirement
 from tests.phases.showing import TASK, TOOLBOX, asked
 from tests.scripted import GARBAGE, Store, plan, scripted, step, submit

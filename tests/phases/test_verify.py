@@ -6,7 +6,7 @@ import pytest
 
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.execution import allow
 from pivot_dspy.phases.inspect import inspect
 from pivot_dspy.phases.verify import Judgement, Verdict, Verify, departure, shortcomings

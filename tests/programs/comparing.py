@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pivot_dspy import PlanExecute
-from pivot_dspy._drive import Steps
+from pivot_dspy.flow import Steps
 from programs.comparison.runs import Record
 
 

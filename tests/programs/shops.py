@@ -11,10 +11,10 @@ import dspy
 import pytest
 
 from pivot_dspy import Finding, Requirements, Step, Trajectory
-from pivot_dspy._drive import drive
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.environment.session import Session
-from pivot_dspy.environment.source import Source
 from pivot_dspy.execution import Run, execute
+from pivot_dspy.flow import drive
 from pivot_dspy.requirements import compile_drafts, evaluate
 from programs.deepplanning.environment import Market, Shopping
 from programs.deepplanning.generate import generate

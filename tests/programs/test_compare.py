@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pivot_dspy import PlanningFailed
-from pivot_dspy.offline import OfflineEngine, Rates
+from pivot_dspy.simulator import OfflineEngine, Rates
 from programs import compare
 from programs.comparison.benchmarks import load
 from programs.comparison.results import Results

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pivot_dspy import Budget, Pivot, Refiner, Step, Trajectory
-from pivot_dspy._drive import Steps
-from pivot_dspy.offline import Reference, offline_lm
+from pivot_dspy.flow import Steps
+from pivot_dspy.simulator import Reference, offline_lm
 from programs.comparison import benchmarks
 from programs.comparison.benchmarks import Benchmark, Task, load
 from programs.comparison.runs import Record, Runner, Unit
@@ -88,9 +88,9 @@ def test_the_meeting_is_scored_by_the_task_and_not_by_what_the_model_made_of_it(
     wanted = [{"id": "p", "tool": "request_scope", "args": {"scope": "calendar.read"}}, *steps]
 
     def score(written: list[dict[str, Any]]) -> tuple[bool, bool]:
-        from pivot_dspy._drive import drive
-        from pivot_dspy.environment.source import Source
+        from pivot_dspy.environment.factory import Source
         from pivot_dspy.execution import execute
+        from pivot_dspy.flow import drive
 
         trajectory = Trajectory(steps=tuple(Step(**step) for step in written))
         session = Source(task.environment).open(None)

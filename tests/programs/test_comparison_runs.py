@@ -12,7 +12,7 @@ import pytest
 from dspy.utils.exceptions import LMAuthError, LMRateLimitError
 
 from pivot_dspy import Budget, Event, Execution, Pivot, PivotError, PlanningFailed, Refiner, Trajectory
-from pivot_dspy.offline import offline_lm
+from pivot_dspy.simulator import offline_lm
 from programs.comparison.benchmarks import Benchmark, Task, load
 from programs.comparison.runs import Hopeless, Record, Runner, Unit, anytime
 from programs.refiners import REFINERS

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pivot_dspy import ConfigurationError, Pivot
 from pivot_dspy.memory import Entries, fixed
-from pivot_dspy.offline import offline_lm
+from pivot_dspy.simulator import offline_lm
 from programs.compilation.control import at_random
 from programs.compilation.split import split
 from programs.compilation.testing import outcomes, run_all, summary

@@ -10,7 +10,7 @@ import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
 
-from pivot_dspy.offline import offline_lm
+from pivot_dspy.simulator import offline_lm
 from programs import compile_shopping
 from programs.compilation.split import split
 from programs.deepplanning.generate import generate

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import Pivot
-from pivot_dspy.offline import offline_lm
+from pivot_dspy.simulator import offline_lm
 from programs.deepplanning.conditions import holds, profile_conditions
 from programs.deepplanning.environment import POLICY, PROFILE, PURCHASE, Market, Shopping
 from programs.deepplanning.generate import generate

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from pivot_dspy import Trajectory
-from pivot_dspy._drive import drive
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.execution import execute
+from pivot_dspy.flow import drive
 from programs.benchmarks.recorded import failed_runs, main, refine, summary
 from programs.benchmarks.replay import read_runs
 from programs.deepplanning.environment import Market, final_cart

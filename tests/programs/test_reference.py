@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pivot_dspy import Pivot
-from pivot_dspy.offline import Reference, offline_lm
 from pivot_dspy.phases.base import read_steps
+from pivot_dspy.simulator import Reference, offline_lm
 from programs.deepplanning.environment import Market, Shopping, final_cart
 from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import Annotation, Case, load_annotation, load_cases, load_gold

@@ -13,7 +13,7 @@ import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
 
-from pivot_dspy.offline import OfflineEngine, Rates
+from pivot_dspy.simulator import OfflineEngine, Rates
 from programs import shopping
 from programs.deepplanning.environment import Market
 from programs.deepplanning.generate import generate

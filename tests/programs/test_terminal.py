@@ -28,7 +28,7 @@ from pivot_dspy import (
     check,
     tool,
 )
-from pivot_dspy.offline import Reference, is_simulated
+from pivot_dspy.simulator import Reference, is_simulated
 from pivot_dspy.trajectory import Fault
 from programs.terminal import Narrator, choose_lm, console, model_line, spending
 

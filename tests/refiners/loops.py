@@ -6,9 +6,9 @@ from typing import Any
 import dspy
 
 from pivot_dspy import Pivot, Trajectory
-from pivot_dspy._drive import drive
-from pivot_dspy.environment.source import Source
+from pivot_dspy.environment.factory import Source
 from pivot_dspy.execution import Run, execute
+from pivot_dspy.flow import drive
 from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
 
 REQUEST = "Buy the cheapest red thing of size L."

@@ -31,19 +31,19 @@ from pivot_dspy import (
     Trajectory,
     TreeSearch,
 )
+from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.history import accepted_losses
 from pivot_dspy.loss import EPSILON
-from pivot_dspy.offline import offline_lm
+from pivot_dspy.simulator import offline_lm
 from tests.acting import acted
-from tests.offline.rooms import REQUEST as ROOM
-from tests.offline.rooms import Book, Rooms
-from tests.offline.rooms import reference as room_reference
 from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG, from_scratch
 from tests.refiners.stepping import stepwise
 from tests.refiners.test_base import answers, state_of
 from tests.refiners.test_pivot_properties import BROKEN, conversations, told
 from tests.scripted import Calls, Store, plan, scripted
+from tests.simulator.rooms import REQUEST as ROOM
+from tests.simulator.rooms import Book, Rooms
+from tests.simulator.rooms import reference as room_reference
 
 
 def gated(*args, **options):

@@ -21,7 +21,7 @@ from pivot_dspy import (
     SelfRefine,
     Trajectory,
 )
-from pivot_dspy.history import accepted_losses
+from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.phases.base import STEP_BASICS, STEP_FORM
 from pivot_dspy.refiners.confidence_gate import STATED_FORM

@@ -9,17 +9,17 @@ import pytest
 
 from pivot_dspy import ConfidenceGate, ConfigurationError, MajorityOfN, Pivot, PlanExecute
 from pivot_dspy.confidence import percentile
-from pivot_dspy.offline import OfflineEngine, Rates
 from pivot_dspy.refiners.confidence_gate import STATED_FORM
+from pivot_dspy.simulator import OfflineEngine, Rates
 from tests.habits.tasks import examples, request, simulated
-from tests.offline.rooms import REQUEST as ROOM
-from tests.offline.rooms import Book, Rooms
-from tests.offline.rooms import reference as room_reference
 from tests.openai_server import OpenAIServer
 from tests.refiners.loops import REQUEST, RIGHT, WRONG
 from tests.refiners.test_base import state_of
 from tests.refiners.test_confidence_gate import SURE, planned, rated
 from tests.scripted import GARBAGE, Store, plan, rewrite, scripted
+from tests.simulator.rooms import REQUEST as ROOM
+from tests.simulator.rooms import Book, Rooms
+from tests.simulator.rooms import reference as room_reference
 
 # ---------------------------------------------------------------------------------------------------------- calibration
 

@@ -5,7 +5,7 @@ import pytest
 from dspy.lm15 import ServerError
 
 from pivot_dspy.environment.base import Environment, check, tool
-from pivot_dspy.history import accepted_losses
+from pivot_dspy.episode.events import accepted_losses
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, RIGHT, UNCHANGED, WRONG, getting_worse, kinds, run
 from tests.scripted import Calendar, plan, rewrite, step, submit
 

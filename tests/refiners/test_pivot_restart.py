@@ -1,6 +1,6 @@
 """Where Pivot turns when nothing is left to try on the incumbent: other verdicts, earlier causes, new plans."""
 
-from pivot_dspy.history import accepted_losses
+from pivot_dspy.episode.events import accepted_losses
 from tests.refiners.loops import LARGE, NICE, ONE, RIGHT, UNCHANGED, WRONG, kinds, run
 from tests.scripted import plan, rewrite, step, submit
 

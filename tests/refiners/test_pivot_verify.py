@@ -7,7 +7,7 @@ from dspy.lm15 import ServerError
 
 from pivot_dspy import PlanningFailed, Trajectory, WithMargin
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.history import accepted_losses
+from pivot_dspy.episode.events import accepted_losses
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, RIGHT, UNCHANGED, WRONG, kinds, run
 from tests.scripted import GARBAGE, plan, rewrite, step, submit
 

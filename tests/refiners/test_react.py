@@ -11,7 +11,7 @@ from dspy.utils.exceptions import LMAuthError
 
 from pivot_dspy import Budget, PlanningFailed, ReAct, Trajectory
 from pivot_dspy.environment.base import Environment, check, tool
-from pivot_dspy.environment.functions import from_functions
+from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.errors import ConfigurationError
 from tests.acting import call
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG

@@ -4,12 +4,12 @@ import dspy
 import pytest
 
 from pivot_dspy import Budget, SelfEvolution, Step, Trajectory
+from pivot_dspy.crossover import distance
+from pivot_dspy.episode.episode import Candidate
+from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.history import accepted_losses
 from pivot_dspy.phases.inspect import inspect
-from pivot_dspy.recombination import distance
-from pivot_dspy.refiners.episode import Candidate
-from pivot_dspy.refiners.pool import Pool
+from pivot_dspy.refiners.self_evolution import Pool
 from pivot_dspy.requirements import Requirements
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
 from tests.scripted import GARBAGE, Calls, Store, executed, plan, scripted, step, submit

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pivot_dspy.refiners.tree import Node, select
+from pivot_dspy.refiners.tree_search import Node, select
 
 
 def grown(*children, parent=None):

@@ -1,0 +1,128 @@
+"""Blame by rule: from an execution and its findings to ranked suspects, without a language model.
+
+Rules look for clues: faults of steps and bindings that gave nothing (`fault_rules`), steps that say something else
+than requirements ask (`mismatch_rules`), steps that read another than they should, and steps that are odd or brought
+in what a failed check is about (`provenance_rules`). A clue has a weight; the place with the weightiest is the first
+suspect, the earlier of two equal ones.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from pivot_dspy.blame import fault_rules, mismatch_rules, provenance_rules
+from pivot_dspy.blame.context import Clue, Inquiry, Weight
+from pivot_dspy.blame.dependence import slice_of
+from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.gradient import Gradient, Suspect
+from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.trajectory import Execution
+
+__all__ = ["gradient", "rank", "slice_of"]
+
+_EVIDENCE = 4
+_TEXT = 300
+
+
+def rank(
+    execution: Execution, requirements: Requirements, findings: Sequence[Finding], toolbox: Toolbox, *,
+    task: str = "", known: str = "",
+) -> tuple[Suspect, ...]:
+    """The places that may have caused what went wrong, likeliest first; empty where nothing did.
+
+    Args:
+        findings: one for each requirement; those that are not judged count for nothing.
+        task: the task's inputs as text.
+        known: other text that the planner saw. Without both, values that stand nowhere else are not suspected.
+    """
+    return _suspects(Inquiry(execution, requirements, findings, toolbox, task, known))
+
+
+def _suspects(inquiry: Inquiry) -> tuple[Suspect, ...]:
+    if not inquiry.wrong:
+        return ()
+    found = list(fault_rules.clues(inquiry))
+    if inquiry.violated or inquiry.execution.discrepancies:
+        for rules in (mismatch_rules.clues, provenance_rules.link_clues, provenance_rules.origin_clues):
+            found += rules(inquiry)
+        found += [*provenance_rules.unrelated(inquiry, found), *provenance_rules.unexplained(inquiry)]
+    suspects = _ranked(found)
+    # Several things may be wrong at once. What comes after a step that failed has not shown yet what it is worth, so
+    # that a rewrite begins no later than there.
+    failed = [n for n, seen in enumerate(inquiry.execution.observations) if seen.status == "error"]
+    return tuple(sorted(suspects, key=lambda suspect: bool(failed) and suspect.position > failed[0]))
+
+
+def gradient(
+    execution: Execution, requirements: Requirements, findings: Sequence[Finding], toolbox: Toolbox, *,
+    task: str = "", known: str = "", refuted: Collection[tuple[str | None, str]] = frozenset(),
+) -> Gradient | None:
+    """The gradient of the first suspect that is not refuted, with what its step depends on; None where none is left.
+
+    Args:
+        refuted: keys of suspects that were tried in vain, see `Suspect.key`.
+    """
+    inquiry = Inquiry(execution, requirements, findings, toolbox, task, known)
+    suspects = _suspects(inquiry)
+    left = [suspect for suspect in _without_symptoms(suspects, refuted) if suspect.key not in refuted]
+    if not left:
+        return None
+    first = left[0]
+    # What else is known to be wrong is told along with it, to be mended in the same rewrite.
+    others = [other for other in left[1:] if other.certain or other.kind == "missing_step"]
+    told = [f"{other.step or 'at the end'}: {other.diagnosis}" for other in others]
+    position = min([first.position, *(other.position for other in others)])
+    first = first.model_copy(update={"position": position, "evidence": (*first.evidence, *told)[:_EVIDENCE]})
+    questioned: tuple[str, ...] = ()
+    if first.kind != "unexplained":
+        doubted = {suspect.step for suspect in suspects if suspect.kind != "unexplained"}
+        doubted.update(seen.step for seen in execution.observations if seen.status in ("error", "blocked"))
+        questioned = tuple(step.id for step in execution.trajectory.steps if step.id in doubted)
+    # Where nothing tells the suspects apart, the cause is sought among all of them.
+    places = [first] if first.kind != "unexplained" else left
+    ids = [suspect.step for suspect in places if suspect.step is not None]
+    return Gradient.of(first, inquiry.graph.slice(ids), questioned)
+
+
+def _without_symptoms(
+    suspects: Sequence[Suspect], refuted: Collection[tuple[str | None, str]]
+) -> Sequence[Suspect]:
+    """Where a step that a tool refused was blamed in vain, such steps only show what is wrong or wanting before them:
+    then nothing but a certain fault comes before the search for the cause."""
+    refused = [suspect for suspect in suspects if suspect.kind == "tool_error"]
+    if not any(suspect.key in refuted for suspect in refused):
+        return suspects
+    symptoms = [suspect.model_copy(update={"kind": "unexplained"}) for suspect in refused]
+    others = [suspect for suspect in suspects if suspect.kind != "tool_error"]
+    return sorted([*symptoms, *others], key=lambda suspect: not suspect.certain)
+
+
+def _ranked(clues: Sequence[Clue]) -> tuple[Suspect, ...]:
+    places: dict[tuple[int, bool], list[Clue]] = defaultdict(list)
+    for clue in clues:
+        places[clue.position, clue.kind == "missing_step"].append(clue)
+    for found in places.values():
+        found.sort(key=lambda clue: -clue.weight)
+    order = sorted(places.values(), key=lambda found: (-found[0].weight, found[0].position))
+    return tuple(_suspect(found) for found in order)
+
+
+def _suspect(clues: Sequence[Clue]) -> Suspect:
+    first = clues[0]
+    others = (clue for clue in clues[1:] if clue.text != first.text and clue.weight > Weight.UNEXPLAINED)
+    evidence = dict.fromkeys(clue.text[:_TEXT] for clue in others)
+    return Suspect(
+        position=first.position,
+        step=first.step,
+        kind=first.kind,
+        diagnosis=_sentence(first.text),
+        correction=_sentence(next((clue.correction for clue in clues if clue.correction), "")),
+        evidence=tuple(evidence)[:_EVIDENCE],
+        certain=first.weight == Weight.CERTAIN or first.kind == "missing_submit",
+        requirements=tuple(dict.fromkeys(name for clue in clues for name in clue.requirements)),
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." if text and not text.endswith(".") else text

@@ -1,0 +1,135 @@
+"""What a refiner returns: a `dspy.Prediction` that can also be made real."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+
+from pivot_dspy.environment.factory import Source
+from pivot_dspy.errors import CommitError
+from pivot_dspy.execution import execute
+from pivot_dspy.flow import Steps, adrive, drive
+from pivot_dspy.phases.verify import Verdict, departure
+from pivot_dspy.trajectory import Execution, Observation, Trajectory
+
+RESERVED = (
+    "trajectory", "execution", "loss", "verdict", "verified", "tier", "requirements", "findings", "history", "ledger",
+    "exhausted", "retrieved", "probability", "committed", "commit", "acommit",
+)
+"""Fields and methods that a refiner adds to the signature's outputs."""
+
+
+class Refined(dspy.Prediction):  # type: ignore[misc]
+    """The signature's outputs with what is known of how they were reached; an output that was not reached is None.
+
+    Attributes:
+        trajectory: the best `Trajectory`, and `execution` its `Execution` in the safe copy.
+        loss: its `Loss`; `verdict` and `verified` say whether it may be called a success.
+        tier: how the environment was kept safe.
+        requirements: the settled `Requirements` with their amendments; `findings` how each stands.
+        history: the events of the run, a tuple of `Event`.
+        ledger: the `LedgerReport` of what was spent; `exhausted` names the budget's limit that ended the run.
+        retrieved: ids of the memory's entries that the prompts told of, and of those whose fixes were applied.
+        probability: that it is right, by the refiner's `calibration`; None where nothing was fitted.
+        committed: the `Execution` in the real environment, once committed.
+    """
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={value!r}" for name, value in self.items() if name not in RESERVED)
+        state = "verified" if self.verified else "not verified"
+        return f"Refined({said}; {state}, loss {self.loss.total:.3f}, {len(self.trajectory)} steps)"
+
+    __str__ = __repr__
+
+    def commit(self) -> Execution:
+        """Run the verified trajectory once in the real environment, irreversible steps included.
+
+        Raises:
+            CommitError: it was not verified, was committed before, or a step departed from what was verified; the
+                error's message names the step, and steps after it were not run.
+        """
+        return drive(self._commit())
+
+    async def acommit(self) -> Execution:
+        """`commit`, awaited."""
+        return await adrive(self._commit())
+
+    def _commit(self) -> Steps[Execution]:
+        if not self.verified:
+            raise CommitError(f"not verified, so not committed: {'; '.join(self.verdict.reasons) or 'no verdict'}")
+        committer: Committer | None = getattr(self, "_committer", None)
+        if committer is None:
+            raise CommitError("a copy of a result cannot be committed; commit what the refiner returned")
+        if not committer.claim():
+            raise CommitError("already committed, or tried to; run the refiner again to act again")
+        try:
+            execution = yield from committer.run(self.trajectory, self.execution)
+        except CommitError as error:
+            error.result = self
+            raise
+        self["committed"] = execution
+        return execution
+
+
+class Committer:
+    """Knows the real environment; runs a trajectory there step by step and stops at the first departure."""
+
+    def __init__(self, source: Source, task: Any, outputs: Mapping[str, Any]) -> None:
+        self.source, self.task, self.outputs = source, task, outputs
+        self._unused = threading.Lock()
+
+    def claim(self) -> bool:
+        """Whether the caller may go on: true once."""
+        return self._unused.acquire(blocking=False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Committer:
+        return self
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()  # what is pickled is a record of a run: it cannot be committed
+
+    def run(self, trajectory: Trajectory, verified: Execution) -> Steps[Execution]:
+        session = self.source.open_real(self.task)
+        ran: list[str] = []
+
+        def watch(actual: Observation) -> None:
+            ran.append(actual.step)
+            expected = verified.by_step[actual.step]
+            if expected.status == "withheld":  # it could not be run before; now it must succeed
+                problem = None if actual.ok else f"step {actual.step} failed: {_why(actual)}"
+            else:
+                problem = departure(expected, actual)
+            if problem:
+                raise CommitError(f"{problem}; steps run for real: {', '.join(ran)}; nothing after that was run")
+
+        try:
+            run = yield from execute(
+                trajectory, session, outputs=self.outputs, watch=watch, foreseen=verified.by_step
+            )
+        finally:
+            session.family.close()
+        return run.execution
+
+
+def _why(observation: Observation) -> str:
+    return observation.fault.message if observation.fault else observation.status
+
+
+def refined(
+    outputs: Mapping[str, Any],
+    *,
+    trajectory: Trajectory,
+    verdict: Verdict,
+    committer: Committer,
+    **known: Any,
+) -> Refined:
+    """A `Refined` with every reserved field set."""
+    result = Refined(
+        **outputs, trajectory=trajectory, verdict=verdict, verified=verdict.verified, probability=None, committed=None,
+        **known,
+    )  # fmt: skip
+    result._committer = committer
+    return result

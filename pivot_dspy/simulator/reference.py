@@ -1,0 +1,146 @@
+"""What the offline model knows of a task: the plan that a capable model would write for it, and nothing of its gold."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.trajectory import Frozen
+
+Revise = Callable[[Mapping[str, str], list[dict[str, Any]]], list[dict[str, Any]]]
+"""From the prompt's sections and the reference's steps to the steps as they should be, given what the prompt shows."""
+
+
+class Reference(Frozen):
+    """One known task.
+
+    Attributes:
+        match: text that stands in the prompts of this task and in no other's, such as the request; of several that
+            match, the longest counts.
+        requirements: as a capable model writes them: `{"id", "check", "args"}` or `{"id", "text"}`.
+        steps: as a capable model writes them: `{"id", "tool", "args", "for_each"}`, up to submit.
+        serves: id of a step to the id, or ids, of the requirements that it is there for.
+        outputs: values of the output fields that are composed at the end; a string may be a binding over what the
+            prompt shows of the observations, `"$a.total"`.
+        truths: id or text of a requirement to the text, or all the texts, that observations show where it holds, for
+            judging.
+        revise: a domain's reasoning over a prompt that shows how a run went ("the evidence names a selection that
+            meets the total: take it"). It sees the prompt's sections and nothing else; for a plan after failed trials,
+            the plan in mind as `open_steps` and the reflections as `report`.
+        told: a domain's understanding of what a prompt states beside the task (in its lessons, say), which changes what
+            a capable model would plan: from the prompt's sections and this reference to the one to go by.
+
+    Raises:
+        ValueError: it is no plan that could be written; the message names what is wrong.
+
+    >>> Reference(match="Which day?", steps=[{"id": "submit", "tool": "submit", "args": {"day": "Monday"}}]).match
+    'Which day?'
+    """
+
+    match: str
+    requirements: Sequence[dict[str, Any]] = ()
+    steps: Sequence[dict[str, Any]]
+    serves: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
+    outputs: Mapping[str, Any] = Field(default_factory=dict)
+    truths: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
+    revise: Revise | None = Field(default=None, exclude=True, repr=False)
+    told: Callable[[Mapping[str, str], Reference], Reference] | None = Field(default=None, exclude=True, repr=False)
+
+    @model_validator(mode="after")
+    def _plausible(self) -> Reference:
+        if not self.match.strip():
+            raise ValueError("match is empty; give text that stands in the task's prompts, such as the request")
+        ids = [step.get("id") for step in self.steps]
+        for step in self.steps:
+            if not isinstance(step.get("id"), str) or not isinstance(step.get("tool"), str):
+                raise ValueError(f'a step needs "id" and "tool", both text: {step!r:.200}')
+        for step_id in self.serves:
+            if step_id not in ids:
+                raise ValueError(f"serves names {step_id!r}; the steps are {', '.join(map(str, ids)) or 'none'}")
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"two steps have one id; the ids are {', '.join(map(str, ids))}")
+        if any(not isinstance(item.get("id"), str) for item in self.requirements):
+            raise ValueError('every requirement needs an "id" of its own')
+        try:
+            json.dumps(self.model_dump())
+        except TypeError as error:
+            raise ValueError(f"a reference is plain JSON data, but for revise: {error}") from error
+        return self
+
+    def tool_of(self, step_id: str) -> str:
+        """The tool that a step of the plan calls; empty where the plan has no such step."""
+        return next((str(step["tool"]) for step in self.steps if step["id"] == step_id), "")
+
+    def requirements_of(self, step_id: str) -> tuple[str, ...]:
+        """Ids of the requirements that a step serves."""
+        served = self.serves.get(step_id, ())
+        return (served,) if isinstance(served, str) else tuple(served)
+
+    def revised(self, sections: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The steps, after `revise` where there is one; they are the caller's to change."""
+        steps = copy.deepcopy(list(self.steps))
+        return steps if self.revise is None else self.revise(dict(sections), steps)
+
+    def as_told(self, sections: Mapping[str, str]) -> Reference:
+        """The reference in the light of what a prompt states; itself where there is no `told`."""
+        return self if self.told is None else self.told(dict(sections), self)
+
+    def to_state(self) -> dict[str, Any]:
+        """The JSON form.
+
+        Raises:
+            ConfigurationError: it holds code.
+        """
+        for name in ("revise", "told"):
+            if getattr(self, name) is not None:
+                raise ConfigurationError(
+                    f"the reference for {self.match[:60]!r} has a {name} function, which JSON cannot hold; save the "
+                    "program without this LM and set it again after loading"
+                )
+        return self.model_dump(mode="json")
+
+    @property
+    def fingerprint(self) -> str:
+        """Its content as text; of code only the name and the instructions."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        return text + _code_of(self.revise) + _code_of(self.told)
+
+
+def find(references: Iterable[Reference], places: Sequence[str]) -> Reference | None:
+    """The reference with the longest `match` in the first of `places` where any matches; None if none does."""
+    references = tuple(references)
+    for text in places:
+        found = [reference for reference in references if reference.match in text]
+        if found:
+            return max(found, key=lambda reference: len(reference.match))
+    return None
+
+
+def digest(references: Iterable[Reference]) -> str:
+    """Eight hexadecimal digits that change with any of the references and with the code of the offline model."""
+    text = "\n".join([_own_code(), *(reference.fingerprint for reference in references)])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@lru_cache(maxsize=1)
+def _own_code() -> str:
+    """The source of this package: answers that DSPy has cached must not outlive it."""
+    files = [file for file in resources.files("pivot_dspy.simulator").iterdir() if file.name.endswith(".py")]
+    return "\n".join(file.read_text(encoding="utf-8") for file in sorted(files, key=lambda file: file.name))
+
+
+def _code_of(function: Any) -> str:
+    if function is None:
+        return ""
+    function = getattr(function, "func", function)  # a partial
+    code = getattr(function, "__code__", None)
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{getattr(function, '__module__', '')}:{name}:{code.co_code.hex() if code else ''}"

@@ -1,0 +1,348 @@
+"""The ways in which a written step can go wrong."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import Field
+
+from pivot_dspy import bindings
+from pivot_dspy.trajectory import SUBMIT, Frozen
+
+Item = TypeVar("Item")
+
+
+class Rates(Frozen):
+    """How often the offline model errs; what each rate means stands at `pivot_dspy.simulator.engine.OfflineEngine`."""
+
+    slip: float = Field(default=0.2, ge=0, le=1)
+    systematic: float = Field(default=0.0, ge=0, le=1)
+    heed: float = Field(default=0.85, ge=0, le=1)
+    relapse: float = Field(default=0.05, ge=0, le=1)
+    judge_error: float = Field(default=0.0, ge=0, le=1)
+    latency: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """All of them in one line, for the name of the model."""
+        return ",".join(f"{name}={getattr(self, name):g}" for name in type(self).model_fields)
+
+    def habits(self) -> Dice:
+        """Dice for systematic errors, the same for every prompt; the rates do not matter, so that a larger
+        `systematic` errs wherever a smaller one does."""
+        return Dice("habits", str(self.seed))
+
+
+class Dice:
+    """Chance without state: the same key and the same labels always fall the same way.
+
+    >>> Dice("x").fraction("a") == Dice("x").fraction("a") != Dice("x").fraction("b")
+    True
+    """
+
+    def __init__(self, *key: str) -> None:
+        self._key = hashlib.sha256("\x1f".join(key).encode()).digest()
+
+    def fraction(self, *labels: object) -> float:
+        """A number in [0, 1)."""
+        digest = hashlib.sha256(self._key + "\x1f".join(map(str, labels)).encode()).digest()
+        return int.from_bytes(digest[:7], "big") / 2**56
+
+    def falls(self, chance: float, *labels: object) -> bool:
+        """True with probability `chance`."""
+        return self.fraction(*labels) < chance
+
+    def number(self, below: int, *labels: object) -> int:
+        """A whole number from 0 to `below` - 1."""
+        return int(self.fraction(*labels) * below)
+
+    def pick(self, options: Sequence[Item], *labels: object) -> Item:
+        """One of `options`, each as likely as the others."""
+        return options[self.number(len(options), *labels)]
+
+
+WrittenStep = dict[str, Any]
+Path = tuple[str | int, ...]
+
+_LITERAL = re.compile(r"'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`")
+_QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:\\.|[^`\\])*`")
+_SORTED_BY = re.compile(r"&(?:\w+\.)*([A-Za-z_]\w*)")
+_FIELD = re.compile(r"(?<![\w$])(?:\w+\.)*([A-Za-z_]\w*)(?![\w(.])")
+_TOOL = re.compile(r"^- (\w+)\(", re.MULTILINE)
+_RECORD = re.compile(r"\{([^{}]*)\}")
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+class Span(NamedTuple):
+    """A piece of the text at `path` of a step: a literal or the name of a field."""
+
+    path: Path
+    start: int
+    end: int
+    text: str
+
+
+class Surroundings:
+    """What the choice of a wrong value draws on: the reference's steps and the tools that the prompt names."""
+
+    def __init__(self, steps: Sequence[Mapping[str, Any]], tools: str) -> None:
+        self.ids = [str(step["id"]) for step in steps]
+        self.tools = [name for name in _TOOL.findall(tools) if name != SUBMIT]
+        self._steps = steps
+        self._catalogue = tools
+
+    def earlier(self, step_id: str) -> list[str]:
+        """Ids of the steps before `step_id`."""
+        return self.ids[: self.ids.index(step_id)] if step_id in self.ids else self.ids
+
+    @cached_property
+    def literals(self) -> list[Any]:
+        """Every text and number written in the reference's arguments and conditions, once each."""
+        found: list[Any] = []
+        for step in self._steps:
+            found += [value for _, value in literal_arguments(step, self.ids)]
+            found += [value_of(span.text) for span in literal_spans(step, self.ids)]
+        return _once(found)
+
+    def fields_beside(self, name: str) -> list[str]:
+        """Fields of the records that have a field `name`, and all that conditions compare."""
+        found = [span.text for step in self._steps for span in field_spans(step, self.ids)]
+        for record in _RECORD.findall(self._catalogue):
+            fields = _WORD.findall(re.sub(r":[^,]*", "", record))
+            if name in fields:
+                found += fields
+        return [field for field in _once(found) if field != name]
+
+
+def spoil(step: WrittenStep, around: Surroundings, dice: Dice, *labels: object) -> WrittenStep | None:
+    """The step with one slip, of a kind drawn evenly from those that fit it; None where it is left out altogether."""
+    options = dict(_options(step, around))
+    kind = dice.pick([*options, "dropped"], *labels, "kind")
+    if kind == "dropped":
+        return None
+    place = dice.pick(options[kind], *labels, "place")
+    broken = _SLIPS[kind](step, place, around, dice, (*labels, "value"))
+    return broken if broken != step else None
+
+
+def habit(step: WrittenStep, name: str, around: Surroundings, habits: Dice) -> WrittenStep:
+    """The step with the mistake that this model always makes with the argument or field `name` of its tool."""
+    for path, value in literal_arguments(step, around.ids):
+        if path[1] == name:
+            return _put(step, path, _bent(value, habits, step["tool"], name))
+    spans = [span for span in field_spans(step, around.ids) if span.text == name]
+    style = habits.number(2, "style", step["tool"], name)
+    first, *rest = name.split("_")
+    camel = first + "".join(map(str.capitalize, rest)) if rest else f"{name}s"
+    wrong = (camel, f"{name}_value")[style]
+    for span in sorted(spans, key=lambda span: -span.start):
+        step = _splice(step, span, wrong)
+    return step
+
+
+def situations(step: Mapping[str, Any], ids: Iterable[str]) -> list[str]:
+    """The arguments with a literal value and the fields in conditions, by name: where a habit can show."""
+    ids = list(ids)
+    named = [str(path[1]) for path, _ in literal_arguments(step, ids)]
+    return _once([*named, *(span.text for span in field_spans(step, ids))])
+
+
+def literal_arguments(step: Mapping[str, Any], ids: Iterable[str]) -> list[tuple[Path, Any]]:
+    """Paths and values of the texts, numbers and truth values in `args` that are no bindings."""
+    known = {*ids, bindings.ITEM}
+    return [
+        (path, value)
+        for path, value in _leaves(step.get("args") or {}, ("args",))
+        if isinstance(value, (bool, int, float)) or (isinstance(value, str) and value and not _binds(value, known))
+    ]
+
+
+def literal_spans(step: Mapping[str, Any], ids: Iterable[str]) -> list[Span]:
+    """The literals in a step's bindings."""
+    found = _expressions(step, ids)
+    return [Span(path, m.start(), m.end(), m[0]) for path, text in found for m in _LITERAL.finditer(text)]
+
+
+def field_spans(step: Mapping[str, Any], ids: Iterable[str]) -> list[Span]:
+    """The fields that a step's bindings compare or sort by."""
+    spans = []
+    for path, text in _expressions(step, ids):
+        masked = _QUOTED.sub(lambda m: " " * len(m[0]), text)
+        spans += [Span(path, m.start(1), m.end(1), m[1]) for m in _SORTED_BY.finditer(masked)]
+        for start, end in _conditions(masked):
+            spans += [Span(path, m.start(1), m.end(1), m[1]) for m in _FIELD.finditer(masked, start, end)]
+    return list(dict.fromkeys(spans))
+
+
+def value_of(literal: str) -> Any:
+    """The value of a JMESPath literal as written: `'text'`, or JSON between backticks."""
+    if literal.startswith("'"):
+        return literal[1:-1].replace("\\'", "'")
+    try:
+        return json.loads(literal[1:-1])
+    except ValueError:
+        return literal[1:-1]
+
+
+# ------------------------------------------------------------------------------------------------ kinds of slips
+
+
+def _options(step: WrittenStep, around: Surroundings) -> Iterator[tuple[str, list[Any]]]:
+    """Kinds of slips that fit the step, each with the places where it can happen."""
+    bound = _expressions(step, around.ids)
+    earlier = around.earlier(step["id"])
+    places: dict[str, list[Any]] = {
+        "wrong_tool": [name for name in around.tools if name != step["tool"]],
+        "wrong_value": [*literal_arguments(step, around.ids), *literal_spans(step, around.ids)],
+        "wrong_field": field_spans(step, around.ids),
+        "swapped_binding": [
+            (path, name, other)
+            for path, text in bound
+            for name in bindings.references(text)
+            for other in earlier
+            if name != bindings.ITEM and other != name
+        ],
+        "invented_value": [path for path, _ in bound if path[0] == "args"],
+    }
+    yield from ((kind, found) for kind, found in places.items() if found)
+
+
+def _wrong_tool(step: WrittenStep, name: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
+    return {**step, "tool": name}
+
+
+def _wrong_value(step: WrittenStep, place: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
+    if isinstance(place, Span):
+        value = _other(value_of(place.text), around, dice, labels)
+        escaped = str(value).replace("'", "\\'")
+        return _splice(step, place, f"'{escaped}'" if place.text.startswith("'") else f"`{json.dumps(value)}`")
+    path, value = place
+    return _put(step, path, _other(value, around, dice, labels))
+
+
+def _wrong_field(step: WrittenStep, span: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
+    return _splice(step, span, dice.pick(around.fields_beside(span.text) or [f"{span.text}s"], *labels))
+
+
+def _swapped_binding(step: WrittenStep, place: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
+    path, name, other = place
+    return _put(step, path, re.sub(rf"\${name}\b", f"${other}", _get(step, path), count=1))
+
+
+def _invented_value(step: WrittenStep, path: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
+    return _put(step, path, f"{path[1]}-{1000 + dice.number(9000, *labels)}")
+
+
+_SLIPS = {
+    "wrong_tool": _wrong_tool,
+    "wrong_value": _wrong_value,
+    "wrong_field": _wrong_field,
+    "swapped_binding": _swapped_binding,
+    "invented_value": _invented_value,
+}
+
+
+def _other(value: Any, around: Surroundings, dice: Dice, labels: Any) -> Any:
+    """Another value of the same kind."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        near = [value + 1, value - 1, value * 2, value * 10]
+        written = [other for other in around.literals if type(other) in (int, float)]
+        return dice.pick([other for other in (*near, *written) if other != value], *labels)
+    if not isinstance(value, str):
+        return "none"
+    others = [other for other in around.literals if isinstance(other, str) and other != value]
+    if others and dice.falls(0.5, *labels, "other"):
+        return dice.pick(others, *labels)
+    return _misspelt(value, dice, labels)
+
+
+def _misspelt(text: str, dice: Dice, labels: Any) -> str:
+    """`text` with one digit changed if it has any, else with a letter left out."""
+    digits = [place for place, sign in enumerate(text) if sign.isdecimal()]
+    if digits:
+        place = dice.pick(digits, *labels, "digit")
+        return f"{text[:place]}{(int(text[place]) + 1 + dice.number(9, *labels)) % 10}{text[place + 1 :]}"
+    if len(text) < 2:
+        return text * 2 or "x"
+    place = dice.number(len(text), *labels, "letter")
+    return text[:place] + text[place + 1 :]
+
+
+def _bent(value: Any, habits: Dice, tool: str, name: str) -> Any:
+    """A literal as this model always miswrites it: in another case, ten times as large, or the opposite."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value * 10 if value and habits.falls(0.5, "number", tool, name) else value + 1
+    swapped = str(value).swapcase()
+    return swapped if swapped != value else f"{value} "
+
+
+# ------------------------------------------------------------------------------------------------ places in a step
+
+
+def _binds(text: str, known: Iterable[str]) -> bool:
+    return "$" in text and bindings.is_binding(text, {*known})
+
+
+def _expressions(step: Mapping[str, Any], ids: Iterable[str]) -> list[tuple[Path, str]]:
+    """Paths and texts of the bindings of a step."""
+    known = {*ids, bindings.ITEM}
+    leaves = [*_leaves(step.get("args") or {}, ("args",)), (("for_each",), step.get("for_each"))]
+    return [(path, text) for path, text in leaves if isinstance(text, str) and _binds(text, known)]
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for place, item in enumerate(value):
+            yield from _leaves(item, (*path, place))
+    else:
+        yield path, value
+
+
+def _conditions(masked: str) -> Iterator[tuple[int, int]]:
+    """Where the conditions `[? ... ]` of an expression stand."""
+    start = masked.find("[?")
+    while start >= 0:
+        depth, end = 0, start
+        for end in range(start, len(masked)):
+            depth += {"[": 1, "]": -1}.get(masked[end], 0)
+            if depth == 0:
+                break
+        yield start + 2, end
+        start = masked.find("[?", end)
+
+
+def _get(step: Mapping[str, Any], path: Path) -> Any:
+    value: Any = step
+    for key in path:
+        value = value[key]
+    return value
+
+
+def _put(step: Mapping[str, Any], path: Path, value: Any) -> WrittenStep:
+    changed = copy.deepcopy(dict(step))
+    _get(changed, path[:-1])[path[-1]] = value
+    return changed
+
+
+def _splice(step: Mapping[str, Any], span: Span, text: str) -> WrittenStep:
+    whole = _get(step, span.path)
+    return _put(step, span.path, whole[: span.start] + text + whole[span.end :])
+
+
+def _once(values: Iterable[Any]) -> list[Any]:
+    """`values` without repetitions; 1 and True are two."""
+    return list({(type(value), value): value for value in values if not isinstance(value, (dict, list))}.values())

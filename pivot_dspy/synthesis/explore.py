@@ -1,0 +1,215 @@
+"""Explores an environment without a model: calls what only reads, with values that were seen so far."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+from pivot_dspy import bindings
+from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.toolbox import ToolSpec
+from pivot_dspy.execution import Permit, allow, execute
+from pivot_dspy.flow import Steps
+from pivot_dspy.prompts.truncation import compact_json, fair_cap, truncate
+from pivot_dspy.trajectory import Frozen, Step, Trajectory
+
+CALLS = 40
+"""Tool calls at most."""
+EACH = 3
+"""Calls of one tool that gave something, and elements of a list that are shown."""
+TRIES = 8
+"""Calls of one tool at most."""
+OPTIONS = 6
+"""Values that are tried for one parameter."""
+LINE_CAP = 600
+REPORT_CAP = 8000
+"""Characters; about 2,000 tokens."""
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,), "null": (),
+}  # fmt: skip
+
+
+_NOTHING = object()
+
+
+class Sight(Frozen):
+    """A call that gave something."""
+
+    tool: str
+    args: dict[str, Any]
+    value: Any
+
+
+def report(sights: tuple[Sight, ...]) -> str:
+    """The calls and what they gave, one a line, long lists by their first elements."""
+    lines = [f"{one.tool}({_arguments(one.args)}) -> {compact_json(_sample(one.value))}" for one in sights]
+    cap = min(LINE_CAP, fair_cap([len(line) for line in lines], REPORT_CAP))
+    return "\n".join(truncate(line, cap) for line in lines)
+
+
+def explore(
+    session: Session, known: Mapping[str, Any] | None = None, *, calls: int = CALLS, permit: Permit = allow
+) -> Steps[tuple[Sight, ...]]:
+    """Calls the read tools of a session: without arguments, then with values that earlier calls gave.
+
+    A parameter is given what it lists itself (an enumeration), else what stood under the most similar name. The same
+    environment gives the same calls. Tools take turns, so that each is seen; what failed is left out.
+
+    Args:
+        known: values by name that are known beforehand, such as the task's inputs.
+        calls: how many calls are made at most.
+        permit: asked before every call.
+    """
+    values = _Values()
+    for name, value in (known or {}).items():
+        values.note((name,), value)
+    found: list[Sight] = []
+    tried: dict[str, set[str]] = {spec.name: set() for spec in session.toolbox.tools.values() if spec.effect == "read"}
+    useful = dict.fromkeys(tried, 0)
+    progress = True
+    while progress:
+        progress = False
+        for name, before in tried.items():
+            spec = session.toolbox.tools[name]
+            for args in _candidates(spec, values):
+                key = _arguments(args)
+                if useful[name] >= EACH or len(before) >= TRIES or sum(map(len, tried.values())) >= calls:
+                    break
+                if key in before:
+                    continue
+                before.add(key)
+                step = Step(id="s", tool=name, args=bindings.literal(args))
+                run = yield from execute(Trajectory(steps=(step,)), session, permit=permit)
+                observation = run.execution.observations[0]
+                if observation.ok and not _empty(observation.value):
+                    found.append(Sight(tool=name, args=args, value=observation.value))
+                    values.note((name,), observation.value)
+                    useful[name] += 1
+                    progress = True
+                    break
+    return tuple(found)
+
+
+class _Named(NamedTuple):
+    name: frozenset[str]
+    above: frozenset[str]
+    value: Any
+
+
+class _Values:
+    """Values with the names that they stood under, in the order in which they were seen."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Named] = {}
+
+    def note(self, path: tuple[str, ...], value: Any) -> None:
+        """Remember a value and all that is inside it; `path` holds the names on the way to it."""
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                self.note((*path, str(key)), inner)
+            return
+        if isinstance(value, list):
+            for inner in value:
+                self.note(path, inner)
+            value = [inner for inner in value if not isinstance(inner, (Mapping, list))][:EACH]
+        if value not in (None, "", []):
+            above = _words(path[-2]) if len(path) > 1 else frozenset()
+            named = _Named(_words(path[-1]), above, value)
+            self._seen.setdefault(repr((sorted(named.name), sorted(above), value)), named)
+
+    def like(self, parameter: str, schema: Mapping[str, Any]) -> list[Any]:
+        """Values that fit the schema: of the most similar names first; of any name, where none is similar."""
+        wanted = _words(parameter)
+        by_name: dict[tuple[frozenset[str], frozenset[str]], list[Any]] = {}
+        for named in self._seen.values():
+            by_name.setdefault((named.name, named.above), []).extend(_fitted(named.value, schema))
+        by_likeness: dict[int, list[list[Any]]] = {}
+        for (name, above), fitting in by_name.items():
+            by_likeness.setdefault(2 * len(wanted & name) + len(wanted & above), []).append(fitting)
+        options: list[Any] = []
+        for likeness in sorted(by_likeness, reverse=True):
+            if likeness or not options:
+                # One of each name in turn, so that no name with many values hides another.
+                turns = (value for turn in zip_longest(*by_likeness[likeness], fillvalue=_NOTHING) for value in turn)
+                options += [value for value in turns if value is not _NOTHING]
+        return options[:OPTIONS]
+
+
+def _candidates(spec: ToolSpec, values: _Values) -> Iterator[dict[str, Any]]:
+    """Arguments to call a tool with: the required ones, then each optional one beside them."""
+    options = {name: _listed(schema)[:OPTIONS] or values.like(name, schema)
+               for name, schema in spec.parameters.items()}  # fmt: skip
+    if any(not options[name] for name in spec.required):
+        return
+    most = max((len(options[name]) for name in spec.required), default=1)
+    plain = [{name: options[name][place % len(options[name])] for name in spec.required} for place in range(most)]
+    yield plain[0]
+    for name in spec.parameters:
+        if name not in spec.required and options[name]:
+            yield {**plain[0], name: options[name][0]}
+    yield from plain[1:]
+
+
+def _listed(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None) -> list[Any]:
+    """The values that a schema itself names."""
+    definitions = schema.get("$defs") or definitions or {}
+    if "$ref" in schema:
+        return _listed(definitions.get(str(schema["$ref"]).rsplit("/", 1)[-1], {}), definitions)
+    if "const" in schema:
+        return [schema["const"]]
+    if schema.get("enum"):
+        return list(schema["enum"])
+    if schema.get("type") == "boolean":
+        return [True, False]
+    if schema.get("type") == "array":
+        return [[value] for value in _listed(schema.get("items") or {}, definitions)]
+    every = [_listed(inner, definitions) for inner in schema.get("anyOf", ())]
+    return [value for inner in every for value in inner]
+
+
+def _fitted(value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+    """The value as the schema takes it, a list around it where a list is asked for; nothing where it does not fit."""
+    for inner in schema.get("anyOf", ()):
+        yield from _fitted(value, inner)
+    kind = schema.get("type")
+    if kind == "array" and not isinstance(value, list):
+        yield from ([inner] for inner in _fitted(value, schema.get("items") or {}))
+    elif kind == "array":
+        if all(any(True for _ in _fitted(inner, schema.get("items") or {})) for inner in value):
+            yield value
+    elif isinstance(kind, str):
+        if type(value) in _TYPES.get(kind, ()):
+            yield value
+    elif "anyOf" not in schema and "$ref" not in schema:
+        yield value
+
+
+def _words(name: str) -> frozenset[str]:
+    """The words of a name, so that singular and plural are one."""
+    parts = re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    return frozenset(part.rstrip("es") or part for part in parts)
+
+
+def _empty(value: Any) -> bool:
+    """Whether there is nothing in it, however deep."""
+    if isinstance(value, (Mapping, list)):
+        return all(map(_empty, value.values() if isinstance(value, Mapping) else value))
+    return value is None or value == ""
+
+
+def _arguments(args: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in args.items())
+
+
+def _sample(value: Any) -> Any:
+    """`value` with no more than the first elements of each list."""
+    if isinstance(value, Mapping):
+        return {key: _sample(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        shown = [_sample(inner) for inner in value[:EACH]]
+        return shown if len(value) <= EACH else [*shown, f"… {len(value)} in all"]
+    return value

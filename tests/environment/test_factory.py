@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from typing import Any
+
+import dspy
+import pytest
+
+from pivot_dspy.environment.base import Environment, tool
+from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.from_functions import FunctionEnvironment, from_functions
+from pivot_dspy.environment.session import Session
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.execution import execute
+from pivot_dspy.flow import drive
+from pivot_dspy.trajectory import Step, Trajectory
+
+
+class Counter(Environment):
+    def __init__(self, start: int = 0) -> None:
+        self.count = start
+
+    @tool(effect="write")
+    def add(self) -> int:
+        self.count += 1
+        return self.count
+
+
+class Locked(Counter):
+    """Cannot be copied: a lock has no copy."""
+
+    reopenable = True
+
+    def __init__(self, start: int = 0) -> None:
+        super().__init__(start)
+        self.lock = threading.Lock()
+
+
+class ForTask(Counter):
+    def __init__(self, task: dspy.Example) -> None:
+        super().__init__(task.start)
+
+
+class Falsy(Counter):
+    def __len__(self) -> int:
+        return 0
+
+
+def add(session: Session) -> Any:
+    run = drive(execute(Trajectory(steps=(Step(id="a", tool="add"),)), session))
+    return run.execution.observations[0].value
+
+
+def counter_for(task: dspy.Example) -> Counter:
+    return Counter(task.start)
+
+
+def any_counter() -> Any:
+    return Counter()
+
+
+def untyped():  # type: ignore[no-untyped-def]
+    return Counter(7)
+
+
+TASK = dspy.Example(start=7)
+
+
+@pytest.mark.parametrize(
+    ("environment", "first", "tier"),
+    [
+        (Counter, 1, "fork"),
+        (ForTask, 8, "fork"),
+        (counter_for, 8, "fork"),
+        (untyped, 8, "fork"),
+        (lambda: Counter(2), 3, "fork"),
+        (Counter(5), 6, "fork"),
+        (Falsy(5), 6, "fork"),
+        (Locked, 1, "replay"),
+        (Locked(5), None, "live"),
+    ],
+)
+def test_whatever_opens_an_environment_gives_fresh_sessions(environment: Any, first: Any, tier: str) -> None:
+    source = Source(environment)
+    session = source.open(TASK)
+    assert session.family.tier == tier
+    assert [add(session), add(source.reopen(session, TASK)), add(source.open(TASK))] == [first] * 3
+    if isinstance(environment, Counter):
+        assert environment.count == 5
+        real = source.open_real(TASK)
+        assert add(real) == environment.count == 6  # commit acts on the thing itself
+    else:
+        assert add(source.open_real(TASK)) == 8 if first == 8 else True
+
+
+def test_the_toolbox_is_known_before_opening_where_the_class_is() -> None:
+    for environment in (Counter, Counter(), counter_for):
+        known = Source(environment).toolbox
+        assert known is not None and list(known.tools) == ["add"]
+    assert Source(any_counter).toolbox is None
+
+
+def test_each_session_calls_the_tools_of_its_own_environment() -> None:
+    def made() -> FunctionEnvironment:
+        count: list[int] = []
+
+        def add() -> int:
+            count.append(1)
+            return len(count)
+
+        return from_functions([add], isolated=True)
+
+    source = Source(made)
+    session = source.open(None)
+    assert session.family.tier == "replay"
+    assert [add(session), add(session), add(source.reopen(session, None))] == [1, 2, 1]
+
+
+def test_a_tier_lost_to_an_error_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        Source(Locked).open(None)
+    assert "Locked cannot be forked (TypeError: cannot pickle" in caplog.text
+    assert "so the tier is replay; override fork, or set reopenable = True" in caplog.text
+
+
+def test_a_factory_that_returns_the_same_instance_twice_is_refused() -> None:
+    shared = Counter()
+    source = Source(lambda: shared)
+    session = source.open(None)
+    with pytest.raises(ConfigurationError, match="returned the instance that it returned before; pass the instance"):
+        source.reopen(session, None)
+    reading = from_functions([lambda_free], effects="read")
+    source = Source(lambda: reading)
+    assert source.open(None).family.tier == source.open(None).family.tier == "fork"
+
+
+def lambda_free() -> int:
+    return 1
+
+
+def plain_tool(amount: int) -> int:
+    raise AssertionError("a tool given in place of an environment must not be called")
+
+
+async def coroutine() -> Counter:
+    return Counter()
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (dict, "dict is no subclass of pivot_dspy.Environment"),
+        (7, "must be an Environment class, an instance of one, or a plain function.* got 7"),
+        ([plain_tool], "make one of tools with pivot_dspy.from_functions"),
+        (dspy.Tool(plain_tool), "make one of tools with pivot_dspy.from_functions"),
+        (plain_tool, "says that it returns <class 'int'>; .*must return an Environment"),
+        (coroutine, "must be an Environment class.* a plain function"),
+    ],
+)
+def test_what_is_no_environment_is_refused_at_once(environment: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Source(environment)
+
+
+def test_other_mistakes_are_named() -> None:
+    for timeout in (0, -1, float("nan")):
+        with pytest.raises(ConfigurationError, match="timeout is in seconds and above 0, or None"):
+            Source(Counter, timeout=timeout)
+    with pytest.raises(ConfigurationError, match="returned int; it must return an Environment"):
+        Source(lambda: 1).open(None)  # type: ignore[arg-type,return-value]
+
+    def broken() -> Counter:
+        raise OSError("no database")
+
+    with pytest.raises(OSError, match="no database"):
+        Source(broken).open(None)
+
+
+def test_a_copy_of_a_refiner_shares_its_source() -> None:
+    source = Source(Counter)
+    assert copy.deepcopy([source])[0] is source
+
+
+def test_a_fork_that_is_no_copy_is_refused_where_something_writes() -> None:
+    class Same(Counter):
+        def fork(self) -> Environment:
+            return self
+
+    with pytest.raises(ConfigurationError, match="fork of Same returned the instance itself"):
+        Source(Same).open(None)

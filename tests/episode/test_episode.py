@@ -1,0 +1,360 @@
+import logging
+import sqlite3
+import time
+from contextlib import contextmanager
+
+import dspy
+import pytest
+from dspy.lm15 import AuthError, NotConfiguredError, ServerError
+from dspy.utils.exceptions import LMAuthError, LMConfigurationError
+
+from pivot_dspy import Budget, Event, Pivot, PlanningFailed, Requirement, Step, Trajectory, Weights
+from pivot_dspy.budget import BudgetExhausted
+from pivot_dspy.environment.base import Environment, check, tool
+from pivot_dspy.episode.episode import Episode, ModelFailed
+from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.flow import drive
+from pivot_dspy.gradient import Gradient
+from tests.scripted import GARBAGE, Calls, Store, plan, rewrite, scripted, step, submit
+
+STEPS = [
+    step("a", "find", color="red", size="L"),
+    step("b", "details", ids="$a.ids"),
+    step("c", "add", product_id="min_by($b, &price).id"),
+    submit(answer="$c.items[0]"),
+]
+NICE = {"id": "R9", "text": "It is nice."}
+
+
+@contextmanager
+def opened(environment=None, required=(), budget=None, told=False, request="Buy something red.", **scripts):
+    """An episode of its own, with the model that it asks."""
+    calls = Calls()
+    pivot = Pivot("request -> answer", environment or (lambda: Store(calls)), timeout=None)
+    episode = Episode(
+        pivot, pivot._source, pivot.signature, {"request": request}, required=tuple(required), told=told,
+        budget=budget or Budget(), weights=Weights(),
+    )  # fmt: skip
+    episode.calls = calls
+    with dspy.context(lm=scripted(**scripts)):
+        try:
+            yield episode, dspy.settings.lm.engine
+        finally:
+            episode.close()
+
+
+def planned(steps=STEPS, *requirements):
+    return plan(steps, requirements)
+
+
+# ------------------------------------------------------------------------------------------------- before a plan
+
+
+def test_orientation_reads_are_shown_to_the_planner():
+    with opened(plan=planned()) as (episode, engine):
+        drive(episode.orient())
+        assert episode.catalogue.known == 'colors() -> ["blue", "red"]'
+        assert episode.calls == ["colors"] and episode.ledger.usage.tool_calls == 1
+        drive(episode.plan())
+        assert engine.prompts[0].section("known") == 'colors() -> ["blue", "red"]'
+
+
+def test_an_orientation_read_that_fails_or_is_huge_does_no_harm():
+    class Loud(Environment):
+        orientation = ("shout", "fail")
+
+        @tool(effect="read")
+        def shout(self) -> str:
+            """Everything."""
+            return "x" * 50_000
+
+        @tool(effect="read")
+        def fail(self) -> str:
+            """Nothing."""
+            raise RuntimeError("no")
+
+        def summarise(self, tool, value):
+            raise RuntimeError("no words")
+
+    with opened(Loud) as (episode, _):
+        drive(episode.orient())
+        assert len(episode.catalogue.known) < 1600 and "fail()" not in episode.catalogue.known
+
+
+def test_a_budget_must_pay_for_one_plan():
+    with opened(budget=Budget(tokens=100)) as (episode, engine):
+        drive(episode.orient())
+        with pytest.raises(ConfigurationError, match="prompt alone takes about"):
+            episode.require_room_for_a_plan()
+        assert engine.count() == 0
+    with opened(budget=Budget(tokens=100_000)) as (episode, _):
+        drive(episode.orient())
+        episode.require_room_for_a_plan()
+
+
+def test_what_is_said_to_be_needed_is_no_more_than_a_plan_takes():
+    with opened(plan=planned()) as (episode, engine):
+        drive(episode.orient())
+        drive(episode.plan())
+        used = episode.ledger.usage.prompt_tokens
+    with opened(budget=Budget(tokens=used)) as (episode, _):
+        drive(episode.orient())
+        episode.require_room_for_a_plan()
+
+
+def test_bad_requirements_close_the_session_again():
+    closed = []
+
+    class Closing(Store):
+        def close(self):
+            closed.append(1)
+
+    with pytest.raises(ConfigurationError), opened(Closing, required=[{"check": "colour"}]):
+        pass
+    assert closed
+
+
+# -------------------------------------------------------------------------------------------------------- plans
+
+
+def test_the_first_plan_settles_the_requirements():
+    plans = [planned(STEPS, {"id": "R1", "check": "only", "args": {"count": 1}}), planned(STEPS, NICE)]
+    with opened(required=["Be quick."], plan=plans) as (episode, _):
+        drive(episode.plan())
+        drive(episode.plan(1))
+        assert [item.id for item in episode.requirements.items] == ["U1", "R1"]
+
+
+def test_none_is_a_settlement_too():
+    with opened(plan=[planned(), planned(STEPS, NICE)]) as (episode, _):
+        drive(episode.plan())
+        drive(episode.plan(1))
+        assert episode.requirements.items == ()
+
+
+def test_a_plan_that_cannot_be_read_is_sampled_once_more():
+    with opened(plan=[GARBAGE, GARBAGE, planned()]) as (episode, engine):
+        assert len(drive(episode.plan())) == 4
+        assert [prompt.temperature for prompt in engine.prompts] == [None, None, 1.0]
+        assert [event.kind for event in episode.history] == ["failure", "plan"]
+
+
+def test_a_server_that_fails_is_not_asked_again():
+    with opened(plan=ServerError("500")) as (episode, engine):
+        with pytest.raises(PlanningFailed, match="no plan: plan: LMServerError"):
+            drive(episode.plan())
+        assert engine.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(AuthError("no key"), LMAuthError), (NotConfiguredError("no key"), LMConfigurationError)]
+)
+def test_what_no_retry_would_help_is_raised_as_it_is(error, raised):
+    with opened(plan=error) as (episode, _), pytest.raises(raised):
+        drive(episode.plan())
+
+
+# ------------------------------------------------------------------------------------------- tool calls, budget
+
+
+def test_tool_calls_are_booked_to_the_phase_that_made_them():
+    with opened(plan=planned()) as (episode, _):
+        drive(episode.orient())
+        best = drive(episode.inspect(drive(episode.plan())))
+        drive(episode.verify(best))
+        assert {name: usage.tool_calls for name, usage in episode.ledger.by_phase.items()} == {
+            "plan": 1, "inspect": 3, "verify": 3,
+        }  # fmt: skip
+
+
+def test_a_plan_that_used_up_the_calls_of_the_model_may_still_run():
+    with opened(budget=Budget(lm_calls=1, tool_calls=9), plan=planned()) as (episode, _):
+        best = drive(episode.inspect(drive(episode.plan())))
+        assert episode.spent() and best.inspection.execution.tool_calls == 3
+
+
+def test_a_tool_call_over_the_budget_is_refused():
+    with opened(budget=Budget(tool_calls=2)) as (episode, _):
+        episode.permit(False)
+        episode.permit(False)
+        episode.permit(True)
+        with pytest.raises(BudgetExhausted):
+            episode.permit(False)
+        assert episode.ledger.usage.tool_calls == 2 and episode.ledger.usage.tool_calls_reused == 1
+
+
+def test_what_was_reached_is_said_once():
+    with opened(budget=Budget(tool_calls=1)) as (episode, _):
+        assert not episode.spent()
+        episode.permit(False)
+        assert episode.spent() and episode.spent() and episode.exhausted == "tool_calls: 1 of 1"
+        assert [event.message for event in episode.history] == ["budget spent: tool_calls: 1 of 1"]
+
+
+# --------------------------------------------------------------------------------------------------- inspections
+
+
+def trajectory(steps=STEPS) -> Trajectory:
+    return Trajectory(steps=tuple(Step(**one) for one in steps))
+
+
+def test_repeated_inspections_give_the_worst():
+    outcomes = iter([0, 1, 0])
+
+    class Noisy(Environment):
+        @tool(effect="read")
+        def look(self) -> int:
+            """Luck."""
+            return next(outcomes)
+
+    lucky = Requirement(id="L", test=lambda run: run.outputs.get("answer") == "0")
+    with opened(Noisy, required=[lucky]) as (episode, _):
+        found = drive(episode.inspect(trajectory([step("a", "look"), submit(answer="$a")]), repeats=3))
+        assert not found.loss.perfect
+        assert [event.kind for event in episode.history] == ["inspect"]
+
+
+def test_in_the_replay_tier_a_prefix_of_reads_is_taken_over_and_writes_run_again():
+    class Unforkable(Store):
+        forkable = False
+
+    calls = Calls()
+    with opened(lambda: Unforkable(calls)) as (episode, _):
+        assert episode.root.family.tier == "replay"
+        base = drive(episode.inspect(trajectory()))
+        child = base.trajectory.replace_from(
+            3, [Step(id="submit", tool="submit", args={"answer": "x"})], operator="evolve"
+        )
+        found = drive(episode.inspect(child, base))
+        assert calls == ["find", "details", "add p2", "add p2"]
+        assert found.inspection.execution.outputs == {"answer": "x"}
+
+
+class Database(Environment):
+    """Its connection may only be used by the thread that made it."""
+
+    def __init__(self) -> None:
+        self.base = sqlite3.connect(":memory:", isolation_level=None)
+        self.base.execute("create table things (name text)")
+
+    @tool(effect="write")
+    def put(self, name: str) -> int:
+        """Put a thing in."""
+        self.base.execute("insert into things values (?)", (name,))
+        return int(self.base.execute("select count(*) from things").fetchone()[0])
+
+    @tool(effect="write", timeout=0.2)
+    def hang(self) -> str:
+        """Take long."""
+        time.sleep(1)
+        return "done"
+
+    @check
+    def there(self, name: str) -> bool:
+        """It is there."""
+        return self.base.execute("select 1 from things where name = ?", (name,)).fetchone() is not None
+
+    def fork(self) -> "Database":
+        twin = Database()
+        self.base.backup(twin.base)
+        return twin
+
+    def close(self) -> None:
+        self.base.close()
+
+
+def test_a_session_that_cannot_be_forked_after_a_hang_is_opened_afresh(caplog):
+    pivot = Pivot("request -> answer", Database, timeout=5.0, audit="never")
+    steps = [step("a", "put", name="x"), step("h", "hang"), step("b", "put", name="y"), submit(answer="$b")]
+    mended = rewrite([{"keep": "a"}, {"keep": "b"}, {"keep": "submit"}])
+    lm = scripted(plan=plan(steps, [{"id": "R1", "check": "there", "args": {"name": "y"}}]), evolve=mended)
+    with dspy.context(lm=lm), caplog.at_level(logging.WARNING):
+        result = pivot(request="Put x and y in.")
+    assert result.verified and result.answer == "2"
+    assert result.history[1].execution.by_step["h"].fault.kind == "timeout"
+    assert "opening a fresh one" in caplog.text
+
+
+# --------------------------------------------------------------------------------------------- blame and rewrite
+
+
+def test_rules_come_first_and_the_model_is_asked_where_they_are_out_of_their_depth():
+    odd = Requirement(id="L", test=lambda run: False)
+    said = {"diagnosis": "x", "step": "b", "correction": "y"}
+    with opened(required=[odd], localise=said) as (episode, engine):
+        best = drive(episode.inspect(trajectory()))
+        refuted: set[tuple[str | None, str]] = set()
+        authors = []
+        while (found := drive(episode.gradient(best, frozenset(refuted)))) is not None:
+            assert found.key not in refuted
+            refuted.add(found.key)
+            authors.append(found.by)
+        assert authors[0] == "rule" and "model" in authors
+        assert engine.count("localise") == len([1 for event in episode.history if event.kind == "gradient"]) - 1
+
+
+def test_where_the_model_fails_to_localise_the_rule_stands():
+    odd = Requirement(id="L", test=lambda run: False)
+    with opened(required=[odd], localise=ServerError("500")) as (episode, _):
+        best = drive(episode.inspect(trajectory()))
+        first = drive(episode.gradient(best, frozenset()))
+        second = drive(episode.gradient(best, frozenset({first.key})))
+        assert second.by == "rule" and second.key != first.key
+        assert "failure" in [event.kind for event in episode.history]
+
+
+def test_a_rewrite_that_cannot_be_had_is_a_failure_on_record():
+    with opened(evolve=GARBAGE) as (episode, _):
+        best = drive(episode.inspect(trajectory()))
+        gradient = Gradient(locus=0, step="a", kind="wrong_value", diagnosis="x")
+        with pytest.raises(ModelFailed, match="evolve: AdapterParseError"):
+            drive(episode.evolve(best, gradient))
+        assert episode.history[-1].kind == "failure" and "\n" not in episode.history[-1].message
+
+
+# ---------------------------------------------------------------------------------------------------- the judge
+
+CONTENT = {"verdicts": [{"id": "R9", "evidence": "p2", "holds": True}], "unsupported": []}
+
+
+@pytest.mark.parametrize(
+    ("steps", "required", "asked"),
+    [
+        (STEPS, [NICE], 1),
+        (STEPS, [], 0),  # all of the answer is bound to results
+        ([*STEPS[:3], submit(answer="p2 it is")], [], 1),  # nothing else has looked at what it says
+        ([*STEPS[:3], submit(answer="p2 it is")], [{"check": "only", "args": {"count": 1}}], 0),
+        ([*STEPS[:3], submit(answer="It weighs 7 kg.")], [{"check": "only", "args": {"count": 1}}], 1),
+        (STEPS, [NICE, {"check": "only", "args": {"count": 3}}], 0),
+        (STEPS[:3], [NICE], 0),
+        ([*STEPS[:3], submit()], [NICE], 0),
+        ([step("x", "fly"), *STEPS], [NICE], 0),
+    ],
+)
+def test_the_judge_is_asked_only_where_its_word_alone_is_missing(steps, required, asked):
+    with opened(required=required, judge=CONTENT) as (episode, engine):
+        drive(episode.inspect(trajectory(steps)))
+        assert engine.count("judge") == engine.count() == asked
+
+
+def test_the_judge_is_not_asked_when_the_budget_is_spent():
+    with opened(required=[NICE], judge=CONTENT, budget=Budget(lm_calls=1), plan=planned()) as (episode, engine):
+        drive(episode.plan())
+        found = drive(episode.inspect(trajectory()))
+        assert engine.count("judge") == 0 and found.inspection.unjudged == ("R9",)
+
+
+# ------------------------------------------------------------------------------------------------------- events
+
+
+def test_events_are_recorded_and_told():
+    seen = []
+    pivot = Pivot("request -> answer", Store, timeout=None)
+    episode = Episode(
+        pivot, pivot._source, pivot.signature, {"request": "x"}, required=(), told=False, budget=Budget(),
+        weights=Weights(), on_event=seen.append,
+    )  # fmt: skip
+    event = Event(kind="stop", message="x")
+    episode.tell(event)
+    episode.close()
+    assert episode.history == seen == [event]

@@ -1,0 +1,235 @@
+"""Rewrites mend what the feedback names and nothing else; judging and composing read only what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pivot_dspy.phases.base import read_steps
+from pivot_dspy.simulator import offline_lm
+from pivot_dspy.simulator.prompt import kept_in, names, results_in, steps_in
+from pivot_dspy.simulator.slips import Dice, Surroundings, spoil
+from pivot_dspy.trajectory import Step
+from tests.simulator.asking import (
+    ADAPTERS,
+    COMPOSE,
+    EVOLVE,
+    JUDGE,
+    LOCALISE,
+    REWRITE,
+    TOOLS,
+    changed,
+    lines,
+    said,
+    within,
+)
+from tests.simulator.rooms import REQUEST, STEPS, reference
+
+A, B, C, SUBMIT = STEPS
+WRONG_B = {**B, "tool": "list_floors"}
+WRONG_C = {**C, "args": {**C["args"], "day": "2026-03-13"}}
+REPORT = "2 of 4 steps ran.\nBooked: nothing.\n0 of 2 requirements hold.\n"
+UNMET = REPORT + 'R1: booked {"seats": 8} - NOT MET: booked: []'
+TASKS = [f"Task {number:04d}: {REQUEST}" for number in range(150)]
+
+
+def model(tasks: list[str] | None = None, **options: Any) -> dspy.LM:
+    changes = options.pop("changes", {})
+    rates = {"slip": 0.0, "heed": 1.0, "relapse": 0.0, **options}
+    return offline_lm([reference(task, **changes) for task in tasks or [REQUEST]], cache=False, **rates)
+
+
+def evolved(lm: dspy.LM, open_steps: list[dict[str, Any]], *, task: str = REQUEST, **shown: Any) -> list[Any]:
+    outcomes = shown.pop("outcomes", {})
+    told = lines(open_steps, outcomes) or "none: add what is missing"
+    found: list[Any] = said(
+        EVOLVE, lm, task, **{"open_steps": told, "report": REPORT, "blame": "Blame.", **shown}
+    ).steps
+    return found
+
+
+def carried_out(written: list[Any], open_steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The steps as the EVOLVE phase reads them."""
+    base = {step["id"]: Step.model_validate(step) for step in open_steps}
+    return [step.content() for step in read_steps(written, base=base)]
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), broken=st.sets(st.sampled_from("abc")))
+def test_all_that_failed_is_mended_and_the_rest_is_kept(adapter: Any, seed: int, broken: set[str]) -> None:
+    around = Surroundings(STEPS, TOOLS)
+    slipped = [spoil(step, around, Dice(str(seed)), step["id"]) if step["id"] in broken else step for step in STEPS]
+    shown = [step for step in slipped if step is not None]
+    missing = [step["id"] for step, found in zip(STEPS, slipped, strict=True) if found is None]
+    with dspy.context(adapter=adapter()):
+        written = evolved(
+            model(relapse=1.0, seed=seed),
+            shown,
+            outcomes={step["id"]: "FAILED tool_error: no" for step in shown if step["id"] in broken},
+            blame="Blame: step submit (missing_step). " + "; ".join(f"no step is called {name!r}" for name in missing),
+        )
+    assert carried_out(written, shown) == carried_out(STEPS, [])
+    assert not any(step.get("id") in {"a", "b", "c", "submit"} - broken for step in written)
+
+
+def test_what_nothing_names_stays_as_it_is() -> None:
+    assert evolved(model(), [A, WRONG_B, C, SUBMIT]) == [{"keep": ["a", "b", "c", "submit"]}]
+    assert evolved(model(), [A, C, SUBMIT]) == [{"keep": ["a", "c", "submit"]}]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"blame": "Blame: step b (wrong_value). It selects by something else."},
+        {"blame": "Blame: step a (narrow_result). Its result is empty, and b needs it."},
+        {"outcomes": {"b": "not run: it needs a step that failed"}},
+        {"outcomes": {"c": "FAILED unresolved_binding: min_by($b, &price) gives nothing"}},
+        {"report": UNMET},
+        {"report": UNMET.replace("R1:", "R1_:")},
+    ],
+)
+def test_ways_of_naming_a_step(shown: dict[str, Any]) -> None:
+    assert B in evolved(model(), [A, WRONG_B, C, SUBMIT], **shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "blame", "step_id", "found"),
+    [
+        ("", "a step is missing", "a", False),
+        ("", "Blame: step a (unexplained).", "a", True),
+        ("", "what steps b, c and d took", "d", True),
+        ("$s.rooms gives nothing", "", "s", True),
+        ("no step is called 'rooms'", "", "rooms", True),
+        ("", "3 rooms are free", "rooms", False),
+        ("", "which c7 reads", "c7", True),
+        ("which c7 reads", "", "c7", False),
+    ],
+)
+def test_names_are_told_from_words(text: str, blame: str, step_id: str, found: bool) -> None:
+    assert names(text, step_id, blame) is found
+
+
+def test_a_dropped_step_goes_where_the_reference_has_it_or_as_early_as_possible() -> None:
+    blame = "Blame: step c (missing_step). $b is read, and no step is called b."
+    assert evolved(model(), [A, C, SUBMIT], blame=blame) == [{"keep": ["a"]}, B, {"keep": ["c", "submit"]}]
+    assert evolved(model(), [SUBMIT], kept="a list_rooms -> 4\nc book_room -> r1", blame=blame)[0] == B
+    assert evolved(model(), [A, C], report=UNMET) == [{"keep": ["a"]}, B, {"keep": ["c"]}, SUBMIT]
+
+
+def test_a_plan_that_stopped_short_is_gone_on_with() -> None:
+    assert evolved(model(), [], kept="a list_rooms -> 4") == [B, C, SUBMIT]
+    assert changed(evolved(model(slip=1.0), [], kept="a list_rooms -> 4")) == {"a", "b", "c"}
+
+
+def test_steps_that_the_reference_does_not_know() -> None:
+    extra = {"id": "x9", "tool": "list_floors", "args": {}}
+    assert evolved(model(), [A, extra, B, C, SUBMIT]) == [{"keep": ["a", "x9", "b", "c", "submit"]}]
+    dropped = evolved(model(), [A, extra, B, C, SUBMIT], outcomes={"x9": "FAILED bad_arguments: day: missing"})
+    assert dropped == [{"keep": ["a", "b", "c", "submit"]}]
+
+
+def test_heed_and_relapse_come_at_their_rates() -> None:
+    lm = model(TASKS, heed=0.7, relapse=0.2)
+    shown: dict[str, Any] = {"tools": TOOLS, "report": UNMET}
+    kept = [evolved(lm, [WRONG_B, C, SUBMIT], task=task, kept="a list_rooms -> 4", report=UNMET) for task in TASKS]
+    again = [said(REWRITE, lm, task, attempt=lines([A, B, WRONG_C, SUBMIT]), **shown).steps for task in TASKS]
+    assert within(sum(step == B for steps in kept for step in steps), len(TASKS), 0.7)
+    assert {frozenset(changed(steps) & {"c"}) for steps in kept} == {frozenset("c")}  # kept, and so never broken
+    assert not any("keep" in step for steps in again for step in steps)
+    assert within(sum(len(changed(steps) & {"a", "b"}) for steps in again), 2 * len(TASKS), 0.2)
+    assert within(sum(C in steps for steps in again), len(TASKS), 0.7)
+    assert all(steps[-1] == SUBMIT for steps in again)
+
+
+def test_of_two_trajectories_the_right_version_of_a_step_is_taken() -> None:
+    both = f"First:\n{lines([A, WRONG_B, C, SUBMIT])}\nSecond:\n{lines([A, B, WRONG_C, SUBMIT])}"
+    assert said(REWRITE, model(), REQUEST, attempt=both, report=REPORT).steps == STEPS
+
+
+def test_a_domains_own_reasoning_sees_the_sections_and_names_what_it_changes() -> None:
+    seen: list[Mapping[str, str]] = []
+
+    def take_r4(sections: Mapping[str, str], steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        seen.append(sections)
+        if "r4 would do" in sections.get("report", ""):
+            steps[2]["args"]["room_id"] = "r4"
+        return steps
+
+    lm = model(changes={"revise": take_r4})
+    assert evolved(lm, [C, SUBMIT], kept="a list_rooms -> 4\nb quote -> 2") == [{"keep": ["c", "submit"]}]
+    written = evolved(lm, [C, SUBMIT], kept="a list_rooms -> 4\nb quote -> 2", report=f"{REPORT}r4 would do")
+    assert written == [{**C, "args": {**C["args"], "room_id": "r4"}}, {"keep": ["submit"]}]
+    assert reference().steps == STEPS and set(seen[0]) == {"tools", "request", "kept", "open_steps", "report", "blame"}
+
+
+def test_an_unknown_task_is_left_as_it_is() -> None:
+    assert evolved(model(), [A, B], task="Something else.", report=UNMET)[0] == {"keep": ["a", "b"]}
+
+
+def test_the_first_wrong_suspect_is_blamed_at_the_rate_of_heed() -> None:
+    suspects = lines([A, WRONG_B, WRONG_C, SUBMIT])
+    lm = model(TASKS, heed=0.6)
+    picked = [said(LOCALISE, lm, task, suspects=suspects, report=UNMET).step for task in TASKS]
+    assert within(picked.count("b"), len(TASKS), 0.6 + 0.4 / 4)
+    # What is missing belongs before the first suspect that comes after it.
+    assert said(LOCALISE, model(), REQUEST, suspects=lines([SUBMIT]), report=UNMET).step == "submit"
+    assert said(LOCALISE, model(), REQUEST, suspects=lines([A]), report=REPORT).step == "a"
+
+
+OBSERVED = """\
+a list_rooms {"day": "2026-03-12"} -> [{"id": "r3", "seats": 10, "projector": "yes"}]
+b quote  -> [{"item": {"id": "r3"}, "result": {"price": 100.0}}]
+c book_room {"room_id": "r3", "day": "2026-03-12"} -> {"room_id": "r3", "day": "2026-03-12"}"""
+
+
+def test_a_requirement_holds_where_the_observations_show_its_truth() -> None:
+    asked = "R9: The room has a projector.\nR8: The room has a view."
+    got = said(JUDGE, model(), REQUEST, requirements=asked, observations=OBSERVED, submitted='{"room": "r3"}')
+    assert [(one["id"], one["holds"]) for one in got.verdicts] == [("R9", True), ("R8", False)]
+    assert got.verdicts[0]["evidence"] in OBSERVED and got.unsupported == []
+    by_text = model(changes={"truths": {"The room has a view.": '"r3"'}})
+    got = said(JUDGE, by_text, REQUEST, requirements=asked, observations=OBSERVED, submitted="{}")
+    assert [one["holds"] for one in got.verdicts] == [False, True]
+
+
+def test_claims_are_judged_by_what_is_shown() -> None:
+    submitted = '{"message": "Room r3 costs 100 for 10 people on 2026-03-12, call 555-1234."}'
+    got = said(JUDGE, model(), REQUEST, requirements="none", observations=OBSERVED, submitted=submitted)
+    assert got.verdicts == [] and len(got.unsupported) == 2  # 555 and 1234
+    cut = OBSERVED + "… (+40 characters)"
+    assert said(JUDGE, model(), REQUEST, requirements="none", observations=cut, submitted=submitted).unsupported == []
+
+
+def test_the_judge_errs_at_its_rate() -> None:
+    asked = "R9: The room has a projector.\nR8: The room has a view."
+    lm = model(TASKS, judge_error=0.3)
+    shown: dict[str, Any] = {"requirements": asked, "observations": OBSERVED, "submitted": "{}"}
+    verdicts = [one for task in TASKS for one in said(JUDGE, lm, task, **shown).verdicts]
+    assert within(sum(one["holds"] != (one["id"] == "R9") for one in verdicts), len(verdicts), 0.3)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_answers_are_composed_from_what_is_shown(adapter: Any) -> None:
+    with dspy.context(adapter=adapter()):
+        assert said(COMPOSE, model(), REQUEST, observations=OBSERVED).message == "Booked r3."
+        blind = said(COMPOSE, model(), REQUEST, observations="c book_room -> error")
+    assert "r3" not in blind.message and blind.considerations
+
+
+def test_what_is_shown_is_parsed() -> None:
+    told = {"a": "FAILED tool_error: first\nsecond"}
+    text = f"{lines([A], told)}\n{lines([SUBMIT])}"
+    first, second = steps_in(text)
+    assert (first.outcome, first.failed, second.written) == ("FAILED tool_error: first\nsecond", True, SUBMIT)
+    assert steps_in("none: add what is missing") == [] and steps_in('{"id": 3}\n[1] -> x') == []
+    assert kept_in("… 2 earlier steps\nc book_room -> r3", "abc") == {"a", "b", "c"}
+    assert kept_in("a list_rooms -> 4 x -> y", "abc") == {"a"}
+    more = "\nd note {} -> plain words\ne look {} -> blocked\nf look {} -> [1, 2… (+9 characters)"
+    shown = results_in(OBSERVED + more)
+    assert shown["c"]["room_id"] == "r3" and shown["d"] == "plain words" and set(shown) == set("abcd")
