@@ -115,7 +115,7 @@ def distance(one: Trajectory, other: Trajectory) -> float:
     return row[-1] / max(len(mine), len(theirs), 1)
 
 
-class _Part(NamedTuple):
+class _Segment(NamedTuple):
     """A step of one of the parents, 0 or 1."""
 
     side: int
@@ -126,15 +126,19 @@ class _Crossing:
     def __init__(self, first: Parent, second: Parent) -> None:
         self.parents = (first, second)
         self.steps = {
-            _Part(side, step.id): step for side, parent in enumerate(self.parents) for step in parent.trajectory.steps
+            _Segment(side, step.id): step
+            for side, parent in enumerate(self.parents)
+            for step in parent.trajectory.steps
         }
-        self.slots = [tuple(_Part(n, i) for n, i in enumerate(pair) if i is not None) for pair in _pairs(first, second)]
-        self.twins: dict[_Part, _Part] = {}
+        self.slots = [
+            tuple(_Segment(n, i) for n, i in enumerate(pair) if i is not None) for pair in _pairs(first, second)
+        ]
+        self.twins: dict[_Segment, _Segment] = {}
         for slot in self.slots:
             if len(slot) == 2:
                 self.twins |= {slot[0]: slot[1], slot[1]: slot[0]}
-        self.taken: set[_Part] = set()
-        self.target: dict[tuple[_Part, str], _Part] = {}
+        self.taken: set[_Segment] = set()
+        self.target: dict[tuple[_Segment, str], _Segment] = {}
 
     def child(self) -> Trajectory:
         first, second = self.parents
@@ -159,10 +163,10 @@ class _Crossing:
                 self.taken.add(part)
                 met.add(purpose)
 
-    def _better(self, one: _Part, other: _Part) -> _Part:
+    def _better(self, one: _Segment, other: _Segment) -> _Segment:
         return other if self._grade(other) > self._grade(one) and self._does(one) != self._does(other) else one
 
-    def _does(self, part: _Part) -> tuple[str, frozenset[str]]:
+    def _does(self, part: _Segment) -> tuple[str, frozenset[str]]:
         """What a step does, and after which writes."""
         parent = self.parents[part.side]
         return self._content(part), frozenset(parent.contents[name] for name in parent.needs.get(part.id, ()))
@@ -174,18 +178,18 @@ class _Crossing:
             part = todo.popleft()
             parent = self.parents[part.side]
             for name in parent.reads[part.id]:
-                self.target[part, name] = needed = self._source(part, _Part(part.side, name))
+                self.target[part, name] = needed = self._source(part, _Segment(part.side, name))
                 if needed not in self.taken:
                     self.taken.add(needed)
                     todo.append(needed)
             for name in parent.needs.get(part.id, ()):
-                needed = _Part(part.side, name)
+                needed = _Segment(part.side, name)
                 present = needed in self.taken or self.twins.get(needed) in self.taken
                 if not present and self._grade(needed) > Grade.BLAMED:
                     self.taken.add(needed)
                     todo.append(needed)
 
-    def _source(self, reader: _Part, read: _Part) -> _Part:
+    def _source(self, reader: _Segment, read: _Segment) -> _Segment:
         """The step whose result stands for that of `read`: itself, or the one that was taken in its place."""
         twin = self.twins.get(read)
         if read in self.taken or twin is None or twin not in self.taken:
@@ -199,8 +203,8 @@ class _Crossing:
         """The taken steps in order, under names of their own."""
         used = set(self.parents[0].trajectory.ids)
         known = used | set(self.parents[1].trajectory.ids)
-        names: dict[_Part, str] = {}
-        done: dict[str, _Part] = {}
+        names: dict[_Segment, str] = {}
+        done: dict[str, _Segment] = {}
         for part in (part for slot in self.slots for part in slot if part in self.taken):
             parent, twin = self.parents[part.side], self.twins.get(part)
             sources = {name: names[self.target[part, name]] for name in parent.reads[part.id]}
@@ -224,19 +228,19 @@ class _Crossing:
             done |= {key: part for key in (does, change) if key}
             yield step.model_copy(update={"id": name})
 
-    def _grade(self, part: _Part) -> Grade:
+    def _grade(self, part: _Segment) -> Grade:
         return self.parents[part.side].grade(part.id)
 
-    def _purpose(self, part: _Part) -> str | None:
+    def _purpose(self, part: _Segment) -> str | None:
         return self.parents[part.side].purposes.get(part.id)
 
-    def _content(self, part: _Part) -> str:
+    def _content(self, part: _Segment) -> str:
         return self.parents[part.side].contents[part.id]
 
 
 def _pairs(first: Parent, second: Parent) -> list[tuple[str | None, str | None]]:
     """Ids of the steps of both in one order, those of versions of one step side by side; `submit` comes last."""
-    rows, columns = ([_Said.of(parent, step) for step in parent.trajectory.steps if not step.is_submit]
+    rows, columns = ([_StepSummary.of(parent, step) for step in parent.trajectory.steps if not step.is_submit]
                      for parent in (first, second))  # fmt: skip
     likeness = [[_likeness(one, other) for other in columns] for one in rows]
     best = [[0.0] * (len(columns) + 1) for _ in range(len(rows) + 1)]
@@ -263,7 +267,7 @@ def _pairs(first: Parent, second: Parent) -> list[tuple[str | None, str | None]]
     return found
 
 
-class _Said(NamedTuple):
+class _StepSummary(NamedTuple):
     """What is compared of a step."""
 
     id: str
@@ -275,14 +279,14 @@ class _Said(NamedTuple):
     change: str
 
     @classmethod
-    def of(cls, parent: Parent, step: Step) -> _Said:
+    def of(cls, parent: Parent, step: Step) -> _StepSummary:
         same = _renamed(step, parent.contents, parent.before[step.id], ())  # what is read counts, not its name
         words = frozenset(_WORD.findall(json.dumps([same.args, same.for_each], ensure_ascii=False)))
         purpose, writes = parent.purposes.get(step.id), step.id in parent.writes
         return cls(step.id, step.tool, words, parent.contents[step.id], purpose, writes, parent.writes.get(step.id, ""))
 
 
-def _likeness(one: _Said, other: _Said) -> float:
+def _likeness(one: _StepSummary, other: _StepSummary) -> float:
     """How surely two steps are versions of one; 0 where they are not."""
     if one.content == other.content:
         return 5.0

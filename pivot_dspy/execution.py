@@ -12,10 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from pivot_dspy import bindings
 from pivot_dspy.budget import BudgetExhausted
-from pivot_dspy.environment.calls import Outcome, said
+from pivot_dspy.environment.calls import CallResult, said
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.trajectory import (
     SUBMIT,
     Discrepancy,
@@ -42,7 +42,7 @@ def _ignore(observation: Observation) -> None:
 
 
 @dataclass(frozen=True)
-class Run:
+class ExecutedRun:
     """An execution with the sessions it left behind.
 
     Attributes:
@@ -67,12 +67,12 @@ def execute(
     session: Session,
     *,
     outputs: Mapping[str, Any] | None = None,
-    base: Run | None = None,
+    base: ExecutedRun | None = None,
     permit: Permit = allow,
     watch: Watch = _ignore,
     foreseen: Mapping[str, Observation] | None = None,
     copies: bool = True,
-) -> Steps[Run]:
+) -> Flow[ExecutedRun]:
     """Run `trajectory` in `session`.
 
     A step that fails stops only the steps that depend on it. Nothing that a tool does escapes as an exception.
@@ -90,7 +90,7 @@ def execute(
     return _Runner(trajectory, session, dict(outputs or {}), permit, watch, foreseen or {}, copies).run(base)
 
 
-class _Failed(Exception):
+class _StepFailed(Exception):
     """A step that gives a fault instead of a value."""
 
     def __init__(
@@ -118,7 +118,7 @@ class _Runner:
         self.reach: int | None = None
         self.stopped = False
 
-    def run(self, base: Run | None) -> Steps[Run]:
+    def run(self, base: ExecutedRun | None) -> Flow[ExecutedRun]:
         # What is done for real is watched step by step, in the thread of who asked for it.
         steps = self._steps(base)
         yield from steps if self.session.committed else self.session.together(steps)
@@ -131,9 +131,9 @@ class _Runner:
             state=self.session.describe(),
             discrepancies=tuple(self.discrepancies),
         )
-        return Run(execution, self.session, self.before, self.reach)
+        return ExecutedRun(execution, self.session, self.before, self.reach)
 
-    def _steps(self, base: Run | None) -> Steps[None]:
+    def _steps(self, base: ExecutedRun | None) -> Flow[None]:
         shared = 0
         if base is not None:
             shared = base.execution.trajectory.common_prefix(self.trajectory)
@@ -147,7 +147,7 @@ class _Runner:
             self._record(step, observation)
             self.watch(observation)
 
-    def _takes_over(self, base: Run, position: int) -> bool:
+    def _takes_over(self, base: ExecutedRun, position: int) -> bool:
         """Take the observation of an equal step over from `base`, if that is as good as running the step."""
         step, observation = self.trajectory.steps[position], base.execution.observations[position]
         if not self.forks:
@@ -187,7 +187,7 @@ class _Runner:
                 Discrepancy(kind="unmet_expectation", step=step.id, message=problem, expected=step.expects)
             )
 
-    def _observe(self, position: int, step: Step) -> Steps[Observation]:
+    def _observe(self, position: int, step: Step) -> Flow[Observation]:
         if self.reach is not None or (self.stopped and not step.stopped):
             return Observation(step=step.id, status="blocked")
         spec = self.session.toolbox.tools.get(step.tool)
@@ -216,7 +216,7 @@ class _Runner:
         except ArgumentError as error:
             fault = Fault(kind="bad_arguments", message=str(error), expected=error.expected)
             return Observation(step=step.id, status="error", fault=fault, args=args)
-        except _Failed as error:
+        except _StepFailed as error:
             return Observation(step=step.id, status="error", fault=error.fault, args=args)
         if self.session.runner(spec) is None:
             return Observation(step=step.id, status="withheld", args=args)
@@ -230,7 +230,7 @@ class _Runner:
         items: list[Any],
         kwargs: list[dict[str, Any]],
         args: dict[str, Any] | None,
-    ) -> Steps[Observation]:
+    ) -> Flow[Observation]:
         changes = self.forks and spec.effect != "read"
         if changes and self.copies:
             self.before[position] = self.session.fork()
@@ -258,11 +258,11 @@ class _Runner:
 
     def _one_by_one(
         self, step: Step, spec: ToolSpec, kwargs: list[dict[str, Any]], permit: Callable[[], None]
-    ) -> Steps[list[Outcome]]:
+    ) -> Flow[list[CallResult]]:
         """The calls of a repeated step in the real world: none after the first that departs from what was foreseen."""
         foreseen = self.foreseen.get(step.id)
         expected = foreseen.value if foreseen is not None and foreseen.ok and isinstance(foreseen.value, list) else []
-        outcomes: list[Outcome] = []
+        outcomes: list[CallResult] = []
         for place, one in enumerate(kwargs):
             outcomes += yield from self.session.call(spec, [one], permit)
             last = outcomes[-1]
@@ -286,19 +286,19 @@ class _Runner:
     def _refuse_malformed(self, step: Step, spec: ToolSpec | None, needs: tuple[str, ...]) -> None:
         """What can be said against a step without running anything before it."""
         if step.stopped:
-            raise _Failed("low_confidence", step.stopped)
+            raise _StepFailed("low_confidence", step.stopped)
         if step.problem:
-            raise _Failed("malformed_step", step.problem)
+            raise _StepFailed("malformed_step", step.problem)
         submit = self.trajectory.submit
         if step.is_submit and (step.for_each or submit is not step):
-            raise _Failed("malformed_step", "a trajectory submits once, at its end, and without for_each")
+            raise _StepFailed("malformed_step", "a trajectory submits once, at its end, and without for_each")
         if submit is not None and submit.id in self.observed:
-            raise _Failed("malformed_step", "it stands after submit, which ends the trajectory; put it before")
+            raise _StepFailed("malformed_step", "it stands after submit, which ends the trajectory; put it before")
         if spec is None and not step.is_submit:
             names = [*self.session.toolbox.tools, SUBMIT]
             close = difflib.get_close_matches(step.tool, names, n=1)
             meant = f"; did you mean {close[0]}?" if close else ""
-            raise _Failed("unknown_tool", f"no tool is called {step.tool!r}{meant}", expected=", ".join(names))
+            raise _StepFailed("unknown_tool", f"no tool is called {step.tool!r}{meant}", expected=", ".join(names))
         for name in needs:
             if name not in self.observed:
                 raise bindings.BindingError(f"${name}: no earlier step is called {name!r}", name)
@@ -345,12 +345,12 @@ class _Runner:
             except Exception as error:  # a validator of the user's
                 problems.append(f"{name}: cannot be validated: {said(error)}")
         if problems:
-            raise _Failed("bad_arguments", f"submit: {'; '.join(problems)}", f"submit({', '.join(self.outputs)})")
+            raise _StepFailed("bad_arguments", f"submit: {'; '.join(problems)}", f"submit({', '.join(self.outputs)})")
         self.submitted = values
         self.missing = tuple(name for name in self.outputs if name not in values)
 
 
-def _observation(step: Step, items: list[Any], outcomes: list[Outcome], args: dict[str, Any] | None) -> Observation:
+def _observation(step: Step, items: list[Any], outcomes: list[CallResult], args: dict[str, Any] | None) -> Observation:
     seconds = sum(outcome.seconds for outcome in outcomes)
     faults = [outcome.fault for outcome in outcomes if outcome.fault is not None]
     if step.for_each is None:

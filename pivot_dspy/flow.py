@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 Result = TypeVar("Result")
 
 
-class Effect(NamedTuple):
+class Await(NamedTuple):
     """Something that has to be waited for, in both ways of waiting.
 
     Attributes:
@@ -24,10 +24,10 @@ class Effect(NamedTuple):
     job: Any = None
 
 
-Steps = Generator[Effect, Any, Result]
+Flow = Generator[Await, Any, Result]
 
 
-def drive(steps: Steps[Result]) -> Result:
+def run_sync(steps: Flow[Result]) -> Result:
     """Run `steps` to its end in this thread."""
     try:
         effect = next(steps)
@@ -44,7 +44,7 @@ def drive(steps: Steps[Result]) -> Result:
         steps.close()
 
 
-async def adrive(steps: Steps[Result]) -> Result:
+async def run_async(steps: Flow[Result]) -> Result:
     """Run `steps` to its end in this event loop."""
     try:
         effect = next(steps)

@@ -129,7 +129,9 @@ class Requirements(Frozen):
         return Requirements(items=kept, amendments=(*self.amendments, amendment))
 
 
-def given(requirements: Iterable[Requirement | str | Mapping[str, Any]], toolbox: Toolbox) -> tuple[Requirement, ...]:
+def normalize_requirements(
+    requirements: Iterable[Requirement | str | Mapping[str, Any]], toolbox: Toolbox
+) -> tuple[Requirement, ...]:
     """The requirements that a caller passes: texts, records or `Requirement`s.
 
     Raises:

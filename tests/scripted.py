@@ -13,9 +13,9 @@ import dspy
 from dspy.lm15 import Message, Request, Response, Usage, response_to_events
 
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.factory import EnvironmentLike, Source
-from pivot_dspy.execution import Run, execute
-from pivot_dspy.flow import drive
+from pivot_dspy.environment.factory import EnvironmentLike, SessionFactory
+from pivot_dspy.execution import ExecutedRun, execute
+from pivot_dspy.flow import run_sync
 from pivot_dspy.phases.base import read_steps
 from pivot_dspy.trajectory import Trajectory
 
@@ -190,11 +190,11 @@ def _written(answer: Mapping[str, Any], prompt: Prompt) -> str:
 
 def executed(
     steps: Sequence[Any], environment: EnvironmentLike = lambda: Store(), outputs: Mapping[str, Any] = {"answer": str}
-) -> Run:
+) -> ExecutedRun:
     """A trajectory, written as a model writes it, run in a fresh session."""
-    session = Source(environment, timeout=None).open(None)
+    session = SessionFactory(environment, timeout=None).open(None)
     trajectory = Trajectory(steps=tuple(read_steps(list(steps))), operator="plan")
-    return drive(execute(trajectory, session, outputs=outputs))
+    return run_sync(execute(trajectory, session, outputs=outputs))
 
 
 # ---------------------------------------------------------------------------------------------------- the environments

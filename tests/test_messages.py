@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import messages
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.trajectory import Trajectory
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -50,8 +50,8 @@ def test_arguments_of_a_log_run_literally(values: list[Any], words: str) -> None
 
     log = [called("take", {"value": value}) for value in values]
     trajectory = Trajectory.from_messages([*log, {"role": "assistant", "content": words}], output="answer")
-    session = Source(from_functions([take], effects="read"), timeout=None).open(None)
-    execution = drive(execute(trajectory, session, outputs={"answer": str})).execution
+    session = SessionFactory(from_functions([take], effects="read"), timeout=None).open(None)
+    execution = run_sync(execute(trajectory, session, outputs={"answer": str})).execution
     assert got == values
     assert execution.outputs == {"answer": words.strip()}
 
@@ -76,8 +76,8 @@ def test_the_history_of_a_react_v2_run_becomes_its_trajectory() -> None:
         ("c2", "nope", None),
         ("submit", "submit", "I forgot the answer."),
     ]
-    session = Source(from_functions([search], effects="read")).open(None)
-    execution = drive(execute(trajectory, session, outputs={"answer": str})).execution
+    session = SessionFactory(from_functions([search], effects="read")).open(None)
+    execution = run_sync(execute(trajectory, session, outputs={"answer": str})).execution
     assert execution.by_step["c1"].args == {"query": "costs $c1"}
     assert execution.outputs == {"answer": "$5"}
     reloaded = dspy.History.model_validate_json(history.model_dump_json())

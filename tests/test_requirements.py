@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pivot_dspy import requirements as module
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.requirements import Finding, Requirement, Requirements, compile_drafts, evaluate
@@ -19,7 +19,7 @@ RED = {"id": "R1", "check": "item", "args": {"color": "red"}}
 
 
 def given_by_user(*entries):
-    return module.given(entries, TOOLBOX)
+    return module.normalize_requirements(entries, TOOLBOX)
 
 
 # ------------------------------------------------------------------------------------------------------ what users pass
@@ -145,7 +145,7 @@ def test_a_missing_requirement_is_a_key_error():
 
 
 def open_session(environment=Store):
-    return Source(environment, timeout=None).open(None)
+    return SessionFactory(environment, timeout=None).open(None)
 
 
 def settled(*items):

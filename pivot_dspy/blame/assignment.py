@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pivot_dspy.blame.dependence import Graph, record_with
-from pivot_dspy.blame.extraction import Said, of_step
-from pivot_dspy.blame.predicates import Fact, Relation, canonical, of_requirement, relation, same_field, words
+from pivot_dspy.blame.dependence import DependenceGraph, record_with
+from pivot_dspy.blame.extraction import StepPredicates, predicates_of
+from pivot_dspy.blame.predicates import Predicate, Relation, canonical, of_requirement, relation, same_field, words
 from pivot_dspy.requirements import Requirement, Requirements
 
 _CREDIT = {Relation.SAME: 1.0, Relation.TIGHTER: 0.8, Relation.LOOSER: 0.5, Relation.DIFFERS: 0.1}
@@ -29,11 +29,11 @@ class Wanted(NamedTuple):
     """A fact that a requirement asks for."""
 
     requirement: str
-    fact: Fact
+    fact: Predicate
 
 
 @lru_cache(maxsize=16384)
-def compare(mine: Fact, wanted: Fact) -> Relation | None:
+def compare(mine: Predicate, wanted: Predicate) -> Relation | None:
     """How two facts stand to each other, None where they are about different fields."""
     if not same_field(mine, wanted):
         return None
@@ -59,7 +59,7 @@ class Known:
         return value in self.numbers if isinstance(value, float) else str(value) in self.text
 
 
-class Matching:
+class Assignment:
     """Pairs the steps that make a choice with the requirements that they mean to serve.
 
     Requirements of one check that says different things (one for each item, say) need a step each: they are a family.
@@ -78,12 +78,12 @@ class Matching:
         unused: ids of the reads that select something and that nothing reads, though other steps act.
     """
 
-    def __init__(self, graph: Graph, requirements: Requirements) -> None:
+    def __init__(self, graph: DependenceGraph, requirements: Requirements) -> None:
         self._graph = graph
-        self._facts: dict[str, list[tuple[str, Fact]]] = {}
+        self._facts: dict[str, list[tuple[str, Predicate]]] = {}
         self._asked: dict[str, list[Wanted]] = {}
         self._records: dict[str, Mapping[str, Any] | None] = {}
-        self.said: dict[str, Said] = {step.id: of_step(step, graph.position) for step in graph.steps}
+        self.said: dict[str, StepPredicates] = {step.id: predicates_of(step, graph.position) for step in graph.steps}
         self.wanted = {item.id: of_requirement(item) for item in requirements.items}
         self.families = self._families(requirements)
         in_family = {name for family in self.families for name in family}
@@ -103,7 +103,7 @@ class Matching:
         """The chooser that means to serve a requirement."""
         return self._server.get(requirement_id)
 
-    def facts(self, step_id: str) -> list[tuple[str, Fact]]:
+    def facts(self, step_id: str) -> list[tuple[str, Predicate]]:
         """What a step and all that it reads select by, with the step that says it."""
         if step_id not in self._facts:
             chain = self._graph.chain(step_id)
@@ -187,12 +187,12 @@ class Matching:
         self.lacking += [name for name in family if name in open_]
         self.idle += [name for name in free if name not in taken and self._tool(name) in tools]
 
-    def _weights(self, family: list[str]) -> dict[Fact, float]:
+    def _weights(self, family: list[str]) -> dict[Predicate, float]:
         """What few requirements of a family ask tells more than what all of them ask."""
         asked = Counter(fact[:3] for name in family for fact in set(self.wanted[name]))
         return {fact: 1.0 / asked[fact[:3]] for name in family for fact in self.wanted[name]}
 
-    def _about(self, fact: Fact, family: list[str]) -> bool:
+    def _about(self, fact: Predicate, family: list[str]) -> bool:
         return any(same_field(fact, wanted) for name in family for wanted in self.wanted[name])
 
     def record(self, step_id: str) -> Mapping[str, Any] | None:
@@ -216,13 +216,13 @@ class Matching:
         return self._graph.steps[self._graph.position[step_id]].tool
 
 
-def fits(record: Mapping[str, Any], wanted: Iterable[Fact]) -> bool:
+def fits(record: Mapping[str, Any], wanted: Iterable[Predicate]) -> bool:
     """Whether a record meets all of the facts about fields that it has, and has some of them."""
     held = [held for fact in wanted if (held := _holds_in(record, fact)) is not None]
     return bool(held) and all(held)
 
 
-def _holds_in(record: Mapping[str, Any], wanted: Fact) -> bool | None:
+def _holds_in(record: Mapping[str, Any], wanted: Predicate) -> bool | None:
     value: Any = record
     for part in wanted.path:
         value = value.get(part) if isinstance(value, Mapping) else None
@@ -230,16 +230,16 @@ def _holds_in(record: Mapping[str, Any], wanted: Fact) -> bool | None:
         return any(canonical(item) == wanted.value for item in value)
     if value is None or isinstance(value, (bool, Mapping)):
         return None
-    return relation(Fact(wanted.path, "==", canonical(value), value), wanted) in (Relation.SAME, Relation.TIGHTER)
+    return relation(Predicate(wanted.path, "==", canonical(value), value), wanted) in (Relation.SAME, Relation.TIGHTER)
 
 
-def _share(facts: Collection[Fact], wanted: Collection[Fact], weights: Mapping[Fact, float]) -> float:
+def _share(facts: Collection[Predicate], wanted: Collection[Predicate], weights: Mapping[Predicate, float]) -> float:
     """How much of what is wanted the facts select by, in [0, 1]."""
     whole = sum(weights[fact] for fact in wanted)
     return sum(weights[fact] * _credit(facts, fact) for fact in wanted) / whole if whole else 0.0
 
 
-def _credit(facts: Iterable[Fact], wanted: Fact) -> float:
+def _credit(facts: Iterable[Predicate], wanted: Predicate) -> float:
     best = 0.0
     for fact in facts:
         stands = compare(fact, wanted)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from pivot_dspy.blame.assignment import Known, Matching
-from pivot_dspy.blame.dependence import Graph, scalars
+from pivot_dspy.blame.assignment import Assignment, Known
+from pivot_dspy.blame.dependence import DependenceGraph, scalars
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution, Step
@@ -80,7 +80,7 @@ class Clue(NamedTuple):
     requirements: tuple[str, ...] = ()
 
 
-class Inquiry:
+class BlameContext:
     """One execution with everything that the rules compare it with."""
 
     def __init__(
@@ -95,12 +95,12 @@ class Inquiry:
         self.faulty = {
             o.step: o.fault for o in execution.observations if o.fault is not None and o.status in ("ok", "error")
         }
-        self.graph = Graph(execution, toolbox)
+        self.graph = DependenceGraph(execution, toolbox)
         self._texts = (task, known)
 
     @cached_property
-    def matching(self) -> Matching:
-        return Matching(self.graph, self.requirements)
+    def matching(self) -> Assignment:
+        return Assignment(self.graph, self.requirements)
 
     @cached_property
     def known(self) -> Known:

@@ -22,10 +22,10 @@ def slice_of(execution: Execution, step_ids: Iterable[str], toolbox: Toolbox | N
     Args:
         toolbox: tells which tools write; without it, any earlier step that no other reads may have.
     """
-    return Graph(execution, toolbox).slice(step_ids)
+    return DependenceGraph(execution, toolbox).slice(step_ids)
 
 
-class Graph:
+class DependenceGraph:
     """The dependences of one execution."""
 
     def __init__(self, execution: Execution, toolbox: Toolbox | None = None) -> None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
-from pivot_dspy.blame.predicates import OPERATORS, WORD, Fact, Order, make, singular, triple
+from pivot_dspy.blame.predicates import OPERATORS, WORD, Order, Predicate, make, singular, triple
 from pivot_dspy.trajectory import Step
 
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -23,7 +23,7 @@ _MANY_WORDS = 4
 Node = Mapping[str, Any]
 
 
-class Said(NamedTuple):
+class StepPredicates(NamedTuple):
     """What an expression or a whole step says.
 
     Attributes:
@@ -36,22 +36,22 @@ class Said(NamedTuple):
         given: those of the facts that are plain arguments, `name=value`.
     """
 
-    facts: tuple[Fact, ...] = ()
+    facts: tuple[Predicate, ...] = ()
     orders: tuple[Order, ...] = ()
     fields: tuple[tuple[str, ...], ...] = ()
     reads: tuple[tuple[str, ...], ...] = ()
     picks: tuple[tuple[str, ...], ...] = ()
     texts: tuple[str, ...] = ()
-    given: tuple[Fact, ...] = ()
+    given: tuple[Predicate, ...] = ()
 
 
-def of_step(step: Step, known: Collection[str]) -> Said:
+def predicates_of(step: Step, known: Collection[str]) -> StepPredicates:
     """What a step selects by: the literals in its arguments and the expressions of its bindings.
 
     Args:
         known: ids of the trajectory's steps.
     """
-    parts: list[Said] = []
+    parts: list[StepPredicates] = []
     if step.for_each and bindings.is_binding(step.for_each, known):
         parts.append(of_expression(step.for_each))
     literals: dict[str, Any] = {}
@@ -59,12 +59,12 @@ def of_step(step: Step, known: Collection[str]) -> Said:
         _of_argument((key,), value, known, parts, literals)
     if literals:
         parts.append(_of_literals(literals))
-    merged: Any = ((item for part in parts for item in part[place]) for place in range(len(Said._fields)))
-    return Said(*(tuple(dict.fromkeys(items)) for items in merged))
+    merged: Any = ((item for part in parts for item in part[place]) for place in range(len(StepPredicates._fields)))
+    return StepPredicates(*(tuple(dict.fromkeys(items)) for items in merged))
 
 
 def _of_argument(
-    path: tuple[str, ...], value: Any, known: Collection[str], parts: list[Said], literals: dict[str, Any]
+    path: tuple[str, ...], value: Any, known: Collection[str], parts: list[StepPredicates], literals: dict[str, Any]
 ) -> None:
     if isinstance(value, str):
         names = bindings.references(value)
@@ -80,7 +80,7 @@ def _of_argument(
     elif isinstance(value, (list, tuple)):
         if any(isinstance(item, (list, tuple, Mapping)) or "$" in str(item) for item in value):
             triples = [fact for fact in map(triple, value) if fact is not None]
-            parts.append(Said(facts=tuple(triples), fields=tuple(fact.path for fact in triples)))
+            parts.append(StepPredicates(facts=tuple(triples), fields=tuple(fact.path for fact in triples)))
             for item in value:
                 if triple(item) is None:
                     _of_argument(path, item, known, parts, literals)
@@ -90,10 +90,10 @@ def _of_argument(
         literals[".".join(path)] = value
 
 
-def _of_literals(literals: Mapping[str, Any]) -> Said:
+def _of_literals(literals: Mapping[str, Any]) -> StepPredicates:
     """Facts in literal arguments: `name=value`, or one fact for a field, an operator and a value given apart."""
     rest = dict(literals)
-    facts: list[Fact | None] = []
+    facts: list[Predicate | None] = []
     orders: list[Order] = []
     names = [key for key, v in rest.items() if isinstance(v, str) and _has_word(key, _FIELD_ARGUMENT)]
     sorting = next((key for key in names if _has_word(key, _SORTING)), None)
@@ -120,7 +120,7 @@ def _of_literals(literals: Mapping[str, Any]) -> Said:
     given = tuple(fact for fact in plain if fact is not None)
     kept = (*(fact for fact in facts if fact is not None), *given)
     fields = tuple(fact.path for fact in kept)
-    return Said(facts=kept, orders=tuple(orders), fields=fields, texts=tuple(texts), given=given)
+    return StepPredicates(facts=kept, orders=tuple(orders), fields=fields, texts=tuple(texts), given=given)
 
 
 def _bound(key: str, value: Any) -> tuple[tuple[str, ...], str]:
@@ -139,7 +139,7 @@ def _has_word(key: str, words: frozenset[str]) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def of_expression(text: str) -> Said:
+def of_expression(text: str) -> StepPredicates:
     """The facts, orders and reads of a JMESPath expression with `$id` references; nothing where it is not valid.
 
     >>> of_expression("min_by($a[?stars >= `4`], &price).id").orders
@@ -147,14 +147,14 @@ def of_expression(text: str) -> Said:
     """
     tree = _parsed(text)
     if tree is None:
-        return Said()
+        return StepPredicates()
     reader = _Reader(frozenset(bindings.references(text)))
     try:
         reader.visit(tree, inside=False)
         picks = _picked(tree)
     except RecursionError:  # nested too deep to be evaluated, too
-        return Said()
-    return Said(
+        return StepPredicates()
+    return StepPredicates(
         facts=tuple(reader.facts), orders=tuple(reader.orders), fields=tuple(reader.fields),
         reads=tuple(reader.reads), picks=(picks,) if picks else (),
     )  # fmt: skip
@@ -225,7 +225,7 @@ class _Reader:
 
     def __init__(self, names: frozenset[str]) -> None:
         self.names = names
-        self.facts: list[Fact] = []
+        self.facts: list[Predicate] = []
         self.orders: list[Order] = []
         self.fields: list[tuple[str, ...]] = []
         self.reads: list[tuple[str, ...]] = []

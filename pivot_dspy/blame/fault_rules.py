@@ -8,16 +8,16 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pivot_dspy import bindings
 from pivot_dspy.blame.assignment import compare
-from pivot_dspy.blame.context import Clue, Inquiry, Weight
+from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.extraction import is_expression
-from pivot_dspy.blame.predicates import Fact, Relation, relation
+from pivot_dspy.blame.predicates import Predicate, Relation, relation
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.trajectory import SUBMIT, Fault, Step
 
 _STATIC = frozenset({"unknown_tool", "malformed_step", "timeout"})
 
 
-def clues(inquiry: Inquiry) -> Iterator[Clue]:
+def clues(inquiry: BlameContext) -> Iterator[Clue]:
     """One clue or more for every fault, for steps that repeat one call, and where there is no submit."""
     named: set[str] = set()
     empty_handed: list[str] = []
@@ -52,7 +52,7 @@ def _uses_item(step: Step) -> bool:
     return any(bindings.ITEM in bindings.references(text) for text in bindings.strings(step.args))
 
 
-def _missing_source(inquiry: Inquiry, step: Step, name: str) -> Clue:
+def _missing_source(inquiry: BlameContext, step: Step, name: str) -> Clue:
     position = inquiry.graph.position[step.id]
     return Clue(
         position, step.id, "missing_step", Weight.CERTAIN, f"${name} is read, and no step is called {name}",
@@ -60,7 +60,7 @@ def _missing_source(inquiry: Inquiry, step: Step, name: str) -> Clue:
     )  # fmt: skip
 
 
-def _own(inquiry: Inquiry, step: Step, fault: Fault) -> Iterator[Clue]:
+def _own(inquiry: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]:
     certain = fault.kind in _STATIC or (fault.kind == "bad_arguments" and _as_written(inquiry, step))
     failed = step.id in inquiry.failed
     weight = Weight.CERTAIN if certain else Weight.FAILURE if failed else Weight.DEVIATION
@@ -72,7 +72,7 @@ def _own(inquiry: Inquiry, step: Step, fault: Fault) -> Iterator[Clue]:
     yield inquiry.clue(step.id, fault.kind, weight, fault.message, correction)
 
 
-def _ill_fitting(inquiry: Inquiry, step: Step, fault: Fault) -> Iterator[Clue]:
+def _ill_fitting(inquiry: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]:
     """An argument that is the whole result of a step, and does not fit: that step may have used the wrong tool."""
     position = inquiry.graph.position
     for name, text in step.args.items():
@@ -89,7 +89,7 @@ def _ill_fitting(inquiry: Inquiry, step: Step, fault: Fault) -> Iterator[Clue]:
             yield inquiry.clue(source, "wrong_tool", Weight.SHARED, text, "use another tool")
 
 
-def _as_written(inquiry: Inquiry, step: Step) -> bool:
+def _as_written(inquiry: BlameContext, step: Step) -> bool:
     """Whether bad arguments are bad whatever the bindings give."""
     if not any("$" in text for text in bindings.strings(step.args)):
         return True
@@ -103,7 +103,7 @@ def _as_written(inquiry: Inquiry, step: Step) -> bool:
     )  # fmt: skip
 
 
-def _of_bindings(inquiry: Inquiry, failing: list[str]) -> Iterator[Clue]:
+def _of_bindings(inquiry: BlameContext, failing: list[str]) -> Iterator[Clue]:
     starved: dict[str, list[str]] = defaultdict(list)
     absent: dict[tuple[str, str], list[str]] = defaultdict(list)
     for step_id in failing:
@@ -128,12 +128,12 @@ def _of_bindings(inquiry: Inquiry, failing: list[str]) -> Iterator[Clue]:
         yield from _nothing_selected(inquiry, source, readers)
 
 
-def _bindings(inquiry: Inquiry, step_id: str) -> list[str]:
+def _bindings(inquiry: BlameContext, step_id: str) -> list[str]:
     step = inquiry.step(step_id)
     return [text for text in bindings.strings([step.for_each, step.args]) if bindings.references(text)]
 
 
-def _state(inquiry: Inquiry, read: tuple[str, ...]) -> tuple[str, Any]:
+def _state(inquiry: BlameContext, read: tuple[str, ...]) -> tuple[str, Any]:
     """Whether what a binding starts from is `absent`, `empty` or `present`."""
     observation = inquiry.graph.observed.get(read[0])
     value: Any = None if observation is None else observation.value
@@ -144,7 +144,7 @@ def _state(inquiry: Inquiry, read: tuple[str, ...]) -> tuple[str, Any]:
     return ("empty" if value in (None, [], {}, "") else "present"), value
 
 
-def _turned_empty(inquiry: Inquiry, step_id: str, source: str) -> Iterator[Clue]:
+def _turned_empty(inquiry: BlameContext, step_id: str, source: str) -> Iterator[Clue]:
     """Step back from an empty result to the first that turned empty."""
     seen = {source}
     while True:
@@ -165,7 +165,7 @@ def _turned_empty(inquiry: Inquiry, step_id: str, source: str) -> Iterator[Clue]
     yield inquiry.clue(source, "narrow_result", weight, text, "select by less, or look elsewhere")
 
 
-def _wrong_field(inquiry: Inquiry, source: str, field: str, readers: list[str]) -> Iterator[Clue]:
+def _wrong_field(inquiry: BlameContext, source: str, field: str, readers: list[str]) -> Iterator[Clue]:
     producer = inquiry.step(source)
     others = [
         spec.name
@@ -184,7 +184,7 @@ def _wrong_field(inquiry: Inquiry, source: str, field: str, readers: list[str]) 
         yield inquiry.clue(reader, "unresolved_binding", Weight.FAILURE, text, correction)
 
 
-def _nothing_selected(inquiry: Inquiry, source: str, readers: list[str]) -> Iterator[Clue]:
+def _nothing_selected(inquiry: BlameContext, source: str, readers: list[str]) -> Iterator[Clue]:
     thriving = [
         name for name in inquiry.graph.readers.get(source, ()) if name not in inquiry.failed and name not in readers
     ]
@@ -199,7 +199,7 @@ def _nothing_selected(inquiry: Inquiry, source: str, readers: list[str]) -> Iter
         yield inquiry.clue(reader, "unresolved_binding", weight, f"{fault.message}{also}")
 
 
-def _only_starved(inquiry: Inquiry, step_id: str) -> bool:
+def _only_starved(inquiry: BlameContext, step_id: str) -> bool:
     """Whether the step selects from a list just what is asked, so that the list may be what is wrong."""
     said = inquiry.matching.said[step_id]
     if "gives nothing" not in inquiry.faulty[step_id].message and not inquiry.step(step_id).for_each:
@@ -210,7 +210,7 @@ def _only_starved(inquiry: Inquiry, step_id: str) -> bool:
     return selects_as_asked(inquiry, step_id)
 
 
-def selects_as_asked(inquiry: Inquiry, step_id: str) -> bool:
+def selects_as_asked(inquiry: BlameContext, step_id: str) -> bool:
     """Whether a step selects by something, and all of it is asked."""
     facts = inquiry.matching.said[step_id].facts
     asked = [wanted.fact for wanted in inquiry.matching.asked_of(step_id)]
@@ -226,7 +226,7 @@ def has(record: Any, path: tuple[str, ...]) -> bool:
     return True
 
 
-def unmatched(inquiry: Inquiry, step_id: str) -> list[Fact]:
+def unmatched(inquiry: BlameContext, step_id: str) -> list[Predicate]:
     """The facts of a step that no element of what it reads satisfies by itself."""
     said = inquiry.matching.said[step_id]
     found = []
@@ -238,7 +238,7 @@ def unmatched(inquiry: Inquiry, step_id: str) -> list[Fact]:
     return found
 
 
-def _satisfies(element: Any, fact: Fact) -> bool:
+def _satisfies(element: Any, fact: Predicate) -> bool:
     value = element
     for part in fact.path:
         value = value.get(part) if isinstance(value, Mapping) else None
@@ -251,7 +251,7 @@ def _satisfies(element: Any, fact: Fact) -> bool:
     if isinstance(value, str) and fact.op == "==":
         return bool(value == fact.written)
     number = float(value) if isinstance(value, (int, float)) else value
-    return relation(Fact(fact.path, "==", number, value), fact) in (Relation.SAME, Relation.TIGHTER)
+    return relation(Predicate(fact.path, "==", number, value), fact) in (Relation.SAME, Relation.TIGHTER)
 
 
 def _fits(step: Step, spec: ToolSpec) -> bool:

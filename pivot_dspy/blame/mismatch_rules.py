@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pivot_dspy.blame.assignment import Wanted, compare, fits
-from pivot_dspy.blame.context import Clue, Inquiry, Weight
-from pivot_dspy.blame.predicates import Fact, Relation, canonical, overlap, same_field, show, words
+from pivot_dspy.blame.context import BlameContext, Clue, Weight
+from pivot_dspy.blame.predicates import Predicate, Relation, canonical, overlap, same_field, show, words
 from pivot_dspy.gradient import UNASKED
 from pivot_dspy.trajectory import Step
 
 
-def clues(inquiry: Inquiry) -> Iterator[Clue]:
+def clues(inquiry: BlameContext) -> Iterator[Clue]:
     """Steps that select by something else than is asked, omit what is asked, or use a value out of nowhere."""
     for step in inquiry.steps:
         asked = inquiry.matching.asked_of(step.id)
@@ -26,7 +26,7 @@ def clues(inquiry: Inquiry) -> Iterator[Clue]:
 # ------------------------------------------------------------------------------------------------------ contradictions
 
 
-def _of_fact(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]) -> Iterator[Clue]:
+def _of_fact(inquiry: BlameContext, step: Step, fact: Predicate, asked: Sequence[Wanted]) -> Iterator[Clue]:
     stands = [(found, wanted) for wanted in asked if (found := compare(fact, wanted.fact)) is not None]
     if len({wanted.requirement for wanted in asked} - inquiry.matching.general) == 1:
         # What the one requirement says of a field goes before what is asked of everything.
@@ -54,7 +54,7 @@ def _of_fact(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]) 
 
 
 def _letters(
-    inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[tuple[Relation, Wanted]]
+    inquiry: BlameContext, step: Step, fact: Predicate, stands: Sequence[tuple[Relation, Wanted]]
 ) -> Iterator[Clue]:
     """Expressions compare exactly: a text in other letters than asked for finds nothing."""
     if step.id in inquiry.failed and isinstance(fact.written, str) and fact not in inquiry.matching.said[step.id].given:
@@ -63,15 +63,15 @@ def _letters(
             yield _deviation(inquiry, step, fact, same)
 
 
-def _elements(inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[Wanted]) -> Iterator[Clue]:
+def _elements(inquiry: BlameContext, step: Step, fact: Predicate, stands: Sequence[Wanted]) -> Iterator[Clue]:
     """A list is looser than each requirement where it serves several; each of its elements must serve one."""
     for written in fact.written:
-        single = Fact(fact.path, "==", canonical(written), written)
+        single = Predicate(fact.path, "==", canonical(written), written)
         if all(compare(single, wanted.fact) is Relation.CONTRADICTS for wanted in stands):
             yield _deviation(inquiry, step, single, stands)
 
 
-def _deviation(inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[Wanted]) -> Clue:
+def _deviation(inquiry: BlameContext, step: Step, fact: Predicate, stands: Sequence[Wanted]) -> Clue:
     names = [wanted.requirement for wanted in stands]
     own = inquiry.matching.serves.get(step.id)
     # The requirement that the step serves, else a violated one, says best what was meant.
@@ -82,14 +82,14 @@ def _deviation(inquiry: Inquiry, step: Step, fact: Fact, stands: Sequence[Wanted
     return inquiry.clue(step.id, "wrong_value", weight, text, _instead(fact, meant), names)
 
 
-def _instead(fact: Fact, meant: Wanted) -> str:
+def _instead(fact: Predicate, meant: Wanted) -> str:
     field = ".".join(fact.path)
     if fact.op == meant.fact.op or meant.fact.op == "in":
         return f"use {show(meant.fact.written)} instead of {show(fact.written)} for {field} ({meant.requirement})"
     return f"select by {meant.fact} instead of {fact} ({meant.requirement})"
 
 
-def _elsewhere(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]) -> Clue | None:
+def _elsewhere(inquiry: BlameContext, step: Step, fact: Predicate, asked: Sequence[Wanted]) -> Clue | None:
     """What is asked of one field is asked of another."""
     if fact in inquiry.matching.said[step.id].given:
         return None
@@ -105,12 +105,12 @@ def _elsewhere(inquiry: Inquiry, step: Step, fact: Fact, asked: Sequence[Wanted]
     return inquiry.clue(step.id, "wrong_field", weight, text, correction, names)
 
 
-def _implicated(inquiry: Inquiry, step_id: str) -> bool:
+def _implicated(inquiry: BlameContext, step_id: str) -> bool:
     """Whether the step or one below it failed, or brought in what a violated requirement is about."""
     return inquiry.troubled(step_id) or any(one in inquiry.involved for one in (step_id, *inquiry.graph.below(step_id)))
 
 
-def _foreign(inquiry: Inquiry, step: Step, fact: Fact) -> bool:
+def _foreign(inquiry: BlameContext, step: Step, fact: Predicate) -> bool:
     if not inquiry.known.complete or inquiry.known.has(fact.value):
         return False
     if fact not in inquiry.matching.said[step.id].given:
@@ -125,7 +125,7 @@ def _foreign(inquiry: Inquiry, step: Step, fact: Fact) -> bool:
 # ----------------------------------------------------------------------------------------------------------- omissions
 
 
-def _omissions(inquiry: Inquiry, step_id: str, name: str) -> Iterator[Clue]:
+def _omissions(inquiry: BlameContext, step_id: str, name: str) -> Iterator[Clue]:
     matching = inquiry.matching
     if name not in inquiry.violated and step_id not in inquiry.failed:
         return
@@ -139,7 +139,7 @@ def _omissions(inquiry: Inquiry, step_id: str, name: str) -> Iterator[Clue]:
             yield inquiry.clue(step_id, "wrong_selection", Weight.OMISSION, text, correction, [name])
         return
     for wanted in matching.wanted[name]:
-        covered = any(same_field(Fact(path, "", None), wanted) for path in fields) or any(
+        covered = any(same_field(Predicate(path, "", None), wanted) for path in fields) or any(
             str(wanted.value) in text for text in texts
         )
         if not covered:
@@ -147,14 +147,14 @@ def _omissions(inquiry: Inquiry, step_id: str, name: str) -> Iterator[Clue]:
             yield inquiry.clue(step_id, "wrong_value", Weight.OMISSION, text, f"also select by {wanted}", [name])
 
 
-def _select(facts: Sequence[Fact]) -> str:
+def _select(facts: Sequence[Predicate]) -> str:
     return f"select by {' and '.join(map(str, facts))}"
 
 
 # -------------------------------------------------------------------------------------------------------- missing steps
 
 
-def _lacking(inquiry: Inquiry) -> Iterator[Clue]:
+def _lacking(inquiry: BlameContext) -> Iterator[Clue]:
     matching = inquiry.matching
     idle = list(matching.idle)
     for name in matching.lacking:
@@ -178,7 +178,7 @@ def _lacking(inquiry: Inquiry) -> Iterator[Clue]:
             yield from _unattempted(inquiry, name)
 
 
-def _unasked(inquiry: Inquiry) -> Iterator[Clue]:
+def _unasked(inquiry: BlameContext) -> Iterator[Clue]:
     """Steps that take something though every requirement like theirs has its step: plan and requirements disagree."""
     if not inquiry.matching.lacking:
         for step_id in inquiry.matching.idle:
@@ -187,7 +187,7 @@ def _unasked(inquiry: Inquiry) -> Iterator[Clue]:
             yield inquiry.clue(step_id, UNASKED, Weight.UNASKED, text, correction)
 
 
-def _place(inquiry: Inquiry, name: str) -> int:
+def _place(inquiry: BlameContext, name: str) -> int:
     """Where a step for a requirement belongs: after a read for it that nothing uses, else in their own order."""
     matching, graph = inquiry.matching, inquiry.graph
     unused = next((one for one in matching.unused if matching.meant_by(one) == name), None)
@@ -206,7 +206,7 @@ def _place(inquiry: Inquiry, name: str) -> int:
     return inquiry.end
 
 
-def _after_loose_ends(inquiry: Inquiry, position: int) -> int:
+def _after_loose_ends(inquiry: BlameContext, position: int) -> int:
     """The position after the steps from `position` on that only lead to results that nothing uses."""
     matching, graph = inquiry.matching, inquiry.graph
     loose = {one for unused in matching.unused for one in graph.chain(unused)}
@@ -216,7 +216,7 @@ def _after_loose_ends(inquiry: Inquiry, position: int) -> int:
     return position
 
 
-def _unattempted(inquiry: Inquiry, name: str) -> Iterator[Clue]:
+def _unattempted(inquiry: BlameContext, name: str) -> Iterator[Clue]:
     """A requirement on its own for which a tool exists that takes what it asks, and which no call serves."""
     facts = inquiry.matching.wanted.get(name, ())
     for spec in inquiry.toolbox.tools.values():

@@ -36,7 +36,7 @@ class Relation(IntEnum):
     CONTRADICTS = 4
 
 
-class Fact(NamedTuple):
+class Predicate(NamedTuple):
     """A comparison of a field with a value that is written out.
 
     Attributes:
@@ -94,7 +94,7 @@ def overlap(a: frozenset[str], b: frozenset[str]) -> bool:
     return bool(a and b) and (a <= b or b <= a)
 
 
-def same_field(mine: Fact | Order, wanted: Fact | Order) -> bool:
+def same_field(mine: Predicate | Order, wanted: Predicate | Order) -> bool:
     """Whether both are about one field: the words of one path are among the words of the other."""
     return overlap(words(mine.path), words(wanted.path))
 
@@ -106,26 +106,26 @@ def canonical(value: Any) -> Any:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-def make(path: tuple[str, ...], op: str, value: Any) -> Fact | None:
+def make(path: tuple[str, ...], op: str, value: Any) -> Predicate | None:
     """The fact, or None where the value is none that can be compared."""
     if isinstance(value, (bool, Mapping)) or value is None:
         return None
     if not isinstance(value, (list, tuple)):
-        return Fact(path, "==" if op == "in" else op, canonical(value), value)
+        return Predicate(path, "==" if op == "in" else op, canonical(value), value)
     kept = tuple(item for item in value if isinstance(item, (str, int, float)) and not isinstance(item, bool))
     if not kept:
         return None
     op = "in" if op == "==" else op
     if op == "in" and len(kept) == 1:
-        return Fact(path, "==", canonical(kept[0]), kept[0])
-    return Fact(path, op, frozenset(canonical(item) for item in kept), kept)
+        return Predicate(path, "==", canonical(kept[0]), kept[0])
+    return Predicate(path, op, frozenset(canonical(item) for item in kept), kept)
 
 
 @lru_cache(maxsize=16384)
-def relation(mine: Fact, wanted: Fact) -> Relation:
+def relation(mine: Predicate, wanted: Predicate) -> Relation:
     """How `mine`, what a step selects by, stands to `wanted`, on the same field.
 
-    >>> relation(Fact(("price",), "<", 10.0), Fact(("price",), "<=", 20.0)).name
+    >>> relation(Predicate(("price",), "<", 10.0), Predicate(("price",), "<=", 20.0)).name
     'TIGHTER'
     """
     if mine[1:3] == wanted[1:3]:
@@ -149,7 +149,7 @@ def relation(mine: Fact, wanted: Fact) -> Relation:
     return _by_interval(first, second)
 
 
-def _by_mention(mine: Fact, wanted: Fact) -> Relation:
+def _by_mention(mine: Predicate, wanted: Predicate) -> Relation:
     mine_values = mine.value if isinstance(mine.value, frozenset) else frozenset({mine.value})
     wanted_values = wanted.value if isinstance(wanted.value, frozenset) else frozenset({wanted.value})
     if mine_values == wanted_values:
@@ -157,13 +157,13 @@ def _by_mention(mine: Fact, wanted: Fact) -> Relation:
     return Relation.LOOSER if mine_values & wanted_values else Relation.DIFFERS
 
 
-def _members(fact: Fact) -> frozenset[Any] | None:
+def _members(fact: Predicate) -> frozenset[Any] | None:
     if fact.op == "==":
         return frozenset({fact.value})
     return fact.value if fact.op == "in" and isinstance(fact.value, frozenset) else None
 
 
-def _by_text(mine: Fact, wanted: Fact) -> Relation:
+def _by_text(mine: Predicate, wanted: Predicate) -> Relation:
     mine_texts, wanted_texts = _texts(mine), _texts(wanted)
     if not mine_texts or not wanted_texts:
         return Relation.DIFFERS
@@ -178,12 +178,12 @@ def _by_text(mine: Fact, wanted: Fact) -> Relation:
     return Relation.DIFFERS if mine.op == wanted.op else Relation.CONTRADICTS
 
 
-def _texts(fact: Fact) -> list[str]:
+def _texts(fact: Predicate) -> list[str]:
     values = fact.value if isinstance(fact.value, frozenset) else (fact.value,)
     return [value for value in values if isinstance(value, str)]
 
 
-def _by_exclusion(mine: Fact, wanted: Fact, a: frozenset[Any] | None, b: frozenset[Any] | None) -> Relation:
+def _by_exclusion(mine: Predicate, wanted: Predicate, a: frozenset[Any] | None, b: frozenset[Any] | None) -> Relation:
     if mine.op == wanted.op or (a is None and b is None):
         return Relation.DIFFERS
     if a is not None:
@@ -198,7 +198,7 @@ def _by_exclusion(mine: Fact, wanted: Fact, a: frozenset[Any] | None, b: frozens
 Interval = tuple[tuple[float, int], tuple[float, int]]
 
 
-def _interval(fact: Fact) -> Interval | None:
+def _interval(fact: Predicate) -> Interval | None:
     """Ends of the allowed numbers; the second part of an end moves it by less than any number, where it is open."""
     value = fact.value
     if not isinstance(value, float):
@@ -221,12 +221,12 @@ def _by_interval(mine: Interval, wanted: Interval) -> Relation:
     return Relation.DIFFERS
 
 
-def of_requirement(requirement: Requirement) -> tuple[Fact, ...]:
+def of_requirement(requirement: Requirement) -> tuple[Predicate, ...]:
     """The facts in a requirement's arguments: `[field, op, value]` triples, and `key: value`."""
     return tuple(_of_data(requirement.args, ()))
 
 
-def _of_data(value: Any, path: tuple[str, ...]) -> Iterator[Fact]:
+def _of_data(value: Any, path: tuple[str, ...]) -> Iterator[Predicate]:
     found = triple(value)
     if found is not None:
         yield found
@@ -242,7 +242,7 @@ def _of_data(value: Any, path: tuple[str, ...]) -> Iterator[Fact]:
             yield fact if isinstance(value, str) else fact._replace(op=ANYHOW)
 
 
-def triple(value: Any) -> Fact | None:
+def triple(value: Any) -> Predicate | None:
     """The fact in a list `[field, op, value]`, if it is one."""
     if isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str):
         op = OPERATORS.get(value[1]) if isinstance(value[1], str) else None

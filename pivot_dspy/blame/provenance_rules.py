@@ -8,14 +8,14 @@ from collections.abc import Collection, Iterator
 
 from pivot_dspy import bindings
 from pivot_dspy.blame.assignment import compare
-from pivot_dspy.blame.context import BULK, Clue, Inquiry, Weight
+from pivot_dspy.blame.context import BULK, BlameContext, Clue, Weight
 from pivot_dspy.blame.dependence import scalars
 from pivot_dspy.blame.predicates import Relation
 from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import Step
 
 
-def link_clues(inquiry: Inquiry) -> Iterator[Clue]:
+def link_clues(inquiry: BlameContext) -> Iterator[Clue]:
     """Steps that should read a result that goes unused, and steps that read what contradicts their requirement."""
     trajectory = inquiry.execution.trajectory
     ends = {step.id for step in trajectory.steps if step.is_submit}
@@ -28,7 +28,7 @@ def link_clues(inquiry: Inquiry) -> Iterator[Clue]:
             yield from _strangers(inquiry, step_id, name)
 
 
-def _unused(inquiry: Inquiry, unused: str) -> Iterator[Clue]:
+def _unused(inquiry: BlameContext, unused: str) -> Iterator[Clue]:
     matching, position = inquiry.matching, inquiry.graph.position
     facts = [fact for _, fact in matching.facts(unused)]
     for name, chooser in _candidates(inquiry, unused):
@@ -46,7 +46,7 @@ def _unused(inquiry: Inquiry, unused: str) -> Iterator[Clue]:
             return
 
 
-def _candidates(inquiry: Inquiry, unused: str) -> Iterator[tuple[str, str]]:
+def _candidates(inquiry: BlameContext, unused: str) -> Iterator[tuple[str, str]]:
     """Requirements that an unused read may be meant for, the likeliest first, each with the step that serves it."""
     matching, position = inquiry.matching, inquiry.graph.position
     later = [one for one in matching.choosers if position[one] > position[unused]]
@@ -65,7 +65,7 @@ def _candidates(inquiry: Inquiry, unused: str) -> Iterator[tuple[str, str]]:
             yield name, chooser
 
 
-def _strangers(inquiry: Inquiry, step_id: str, name: str) -> Iterator[Clue]:
+def _strangers(inquiry: BlameContext, step_id: str, name: str) -> Iterator[Clue]:
     """The step by which a chooser comes to read what was selected for another requirement."""
     matching, graph = inquiry.matching, inquiry.graph
     own = matching.exclusive(step_id)
@@ -98,7 +98,7 @@ _WORD = re.compile(r"\w+")
 _QUOTED = re.compile(r'"([^"]+)"')
 
 
-def origin_clues(inquiry: Inquiry) -> Iterator[Clue]:
+def origin_clues(inquiry: BlameContext) -> Iterator[Clue]:
     """Steps that brought in what a violated requirement is about or mean to serve it, and odd steps."""
     found: list[Clue] = []
     for name, finding in inquiry.violated.items():
@@ -112,7 +112,7 @@ def origin_clues(inquiry: Inquiry) -> Iterator[Clue]:
     yield from _odd(inquiry, {*involved, *inquiry.failed})
 
 
-def unrelated(inquiry: Inquiry, clues: Collection[Clue]) -> Iterator[Clue]:
+def unrelated(inquiry: BlameContext, clues: Collection[Clue]) -> Iterator[Clue]:
     """Where every step ran, no clue speaks of a violated requirement, and its check has more requirements than there
     are steps that act, a step is missing: as many requirements of the check before it as steps that act."""
     explained = {name for clue in clues for name in clue.requirements}
@@ -126,7 +126,7 @@ def unrelated(inquiry: Inquiry, clues: Collection[Clue]) -> Iterator[Clue]:
         yield inquiry.missing(at, Weight.UNRELATED, text, finding.hint, [name])
 
 
-def unexplained(inquiry: Inquiry) -> Iterator[Clue]:
+def unexplained(inquiry: BlameContext) -> Iterator[Clue]:
     """The earliest step that any symptom depends on, and the others after it.
 
     What a judge found unmet in words may show in any result.
@@ -147,7 +147,7 @@ def unexplained(inquiry: Inquiry) -> Iterator[Clue]:
 # ------------------------------------------------------------------------------------------------------------ odd ones
 
 
-def _odd(inquiry: Inquiry, involved: Collection[str | None]) -> Iterator[Clue]:
+def _odd(inquiry: BlameContext, involved: Collection[str | None]) -> Iterator[Clue]:
     groups: dict[str, list[Step]] = defaultdict(list)
     for step in inquiry.steps:
         groups[step.tool].append(step)
@@ -166,7 +166,7 @@ def _odd(inquiry: Inquiry, involved: Collection[str | None]) -> Iterator[Clue]:
             yield inquiry.clue(step_id, "wrong_selection", weight, text, "", names)
 
 
-def _traits(inquiry: Inquiry, steps: list[Step]) -> dict[str, dict[str, tuple[str, ...]]]:
+def _traits(inquiry: BlameContext, steps: list[Step]) -> dict[str, dict[str, tuple[str, ...]]]:
     """How each step selects, in ways in which like steps tend to agree."""
     said = {step.id: one for step in steps if (one := inquiry.matching.said[step.id]).reads}
     return {
@@ -187,7 +187,7 @@ def _said(trait: tuple[str, ...]) -> str:
 # ------------------------------------------------------------------------------------------------------------- origins
 
 
-def _origins(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
+def _origins(inquiry: BlameContext, name: str, finding: Finding) -> Iterator[Clue]:
     """The steps that brought in the values that a finding is about; without any, those that its evidence mentions."""
     for value in finding.about:
         step_id = inquiry.bringer(value) if isinstance(value, (str, int, float)) else None
@@ -205,7 +205,7 @@ def _origins(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
                 yield inquiry.clue(step.id, "wrong_selection", Weight.MENTION, text, finding.hint, [name])
 
 
-def _proposed(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
+def _proposed(inquiry: BlameContext, name: str, finding: Finding) -> Iterator[Clue]:
     """What a check proposes in quotes, or is about, and no step brings in: a step is missing.
 
     Its place is next to the steps for what is proposed beside it, in that order; else after the last step that acts.
@@ -231,7 +231,7 @@ def _proposed(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
     yield inquiry.missing(at, Weight.ABSENT, text, finding.hint, [name])
 
 
-def _replaced(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
+def _replaced(inquiry: BlameContext, name: str, finding: Finding) -> Iterator[Clue]:
     """Steps whose choice a check does not propose, where it proposes the choices of others.
 
     Only of a check that stands alone: where several requirements share one, each proposes for itself only.
@@ -253,7 +253,7 @@ def _replaced(inquiry: Inquiry, name: str, finding: Finding) -> Iterator[Clue]:
             yield inquiry.clue(step_id, "wrong_selection", Weight.UNPROPOSED, text, finding.hint, [name])
 
 
-def _words(inquiry: Inquiry, step: Step) -> list[str]:
+def _words(inquiry: BlameContext, step: Step) -> list[str]:
     given = inquiry.brought[inquiry.graph.position[step.id]][0] or scalars(step.args, BULK)
     return [
         value for value in given

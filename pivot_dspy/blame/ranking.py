@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from pivot_dspy.blame import fault_rules, mismatch_rules, provenance_rules
-from pivot_dspy.blame.context import Clue, Inquiry, Weight
+from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.dependence import slice_of
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.gradient import Gradient, Suspect
@@ -36,10 +36,10 @@ def rank(
         task: the task's inputs as text.
         known: other text that the planner saw. Without both, values that stand nowhere else are not suspected.
     """
-    return _suspects(Inquiry(execution, requirements, findings, toolbox, task, known))
+    return _suspects(BlameContext(execution, requirements, findings, toolbox, task, known))
 
 
-def _suspects(inquiry: Inquiry) -> tuple[Suspect, ...]:
+def _suspects(inquiry: BlameContext) -> tuple[Suspect, ...]:
     if not inquiry.wrong:
         return ()
     found = list(fault_rules.clues(inquiry))
@@ -63,7 +63,7 @@ def gradient(
     Args:
         refuted: keys of suspects that were tried in vain, see `Suspect.key`.
     """
-    inquiry = Inquiry(execution, requirements, findings, toolbox, task, known)
+    inquiry = BlameContext(execution, requirements, findings, toolbox, task, known)
     suspects = _suspects(inquiry)
     left = [suspect for suspect in _without_symptoms(suspects, refuted) if suspect.key not in refuted]
     if not left:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from pivot_dspy.environment.permission import guarded
+from pivot_dspy.environment.permission import enforced
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.plain_json import plain
 
@@ -89,7 +89,7 @@ def tool(
 
     def mark(function: Function) -> Function:
         changes = effect != "read" and inspect.isfunction(function)
-        kept = cast(Function, guarded(function, effect)) if changes else function
+        kept = cast(Function, enforced(function, effect)) if changes else function
         setattr(kept, TOOL_MARK, ToolMark(effect, preview, timeout, returns))
         return kept
 

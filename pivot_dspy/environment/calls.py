@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.environment.permission import granting
+from pivot_dspy.environment.permission import allowing
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.environment.worker import Worker
-from pivot_dspy.flow import Effect, Steps
+from pivot_dspy.flow import Await, Flow
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import Fault
 
@@ -28,7 +28,7 @@ MESSAGE_CAP = 1000
 """Characters of an error's message that are kept."""
 
 
-class Outcome(NamedTuple):
+class CallResult(NamedTuple):
     """What one call gave: a value as plain JSON data, or a fault; and the seconds it took."""
 
     value: Any
@@ -40,7 +40,7 @@ class Overdue(Exception):
     """An awaited call took longer than its timeout."""
 
 
-class Batch:
+class ToolCalls:
     """Calls that run one after another, here or in a worker, watched from outside.
 
     Args:
@@ -67,7 +67,7 @@ class Batch:
     ) -> None:
         self._granted = granted
         self.environment, self.spec, self.timeout = environment, spec, timeout
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[CallResult] = []
         self.error: BaseException | None = None
         self.cancelled = False
         self._run, self._batch, self._permit, self._worker, self._careful = run, batch, permit, worker, careful
@@ -105,7 +105,7 @@ class Batch:
         timeout = self.timeout or 0.0
         message = f"{self.spec.name} took longer than {timeout:g} s"
         self.error = TimeoutError(message)
-        self.outcomes.append(Outcome(None, Fault(kind="timeout", message=message), timeout))
+        self.outcomes.append(CallResult(None, Fault(kind="timeout", message=message), timeout))
 
     def result(self) -> Any:
         """The value of the last call, or what it raised."""
@@ -113,7 +113,7 @@ class Batch:
             raise self.error
         return self.outcomes[-1].value
 
-    def run(self) -> list[Outcome]:
+    def run(self) -> list[CallResult]:
         """Make the calls in this thread."""
         for kwargs in self._batch:
             if self.ended:
@@ -126,7 +126,7 @@ class Batch:
                 self._failed(error)
         return self.outcomes
 
-    async def arun(self) -> list[Outcome]:
+    async def arun(self) -> list[CallResult]:
         """Make the calls in this event loop."""
         for kwargs in self._batch:
             if self.ended:
@@ -144,7 +144,7 @@ class Batch:
         return self.outcomes
 
     def _called(self, kwargs: dict[str, Any]) -> Any:
-        with granting(self._granted):
+        with allowing(self._granted):
             value = self._run(self.environment, **kwargs)
             if not inspect.iscoroutine(value):
                 return value
@@ -154,7 +154,7 @@ class Batch:
             return self._worker.finish(lambda: value)
 
     async def _acalled(self, kwargs: dict[str, Any]) -> Any:
-        with granting(self._granted):
+        with allowing(self._granted):
             value = self._run(self.environment, **kwargs)
             return await value if inspect.isawaitable(value) else value
 
@@ -187,7 +187,7 @@ class Batch:
     def _add(self, value: Any, fault: Fault | None, error: BaseException | None) -> None:
         with self._lock:
             if not self.cancelled:  # else the call was given up, and comes back after all
-                self.outcomes.append(Outcome(value, fault, time.perf_counter() - (self._started or 0.0)))
+                self.outcomes.append(CallResult(value, fault, time.perf_counter() - (self._started or 0.0)))
                 self.error = error
                 self._started = None
 
@@ -239,7 +239,7 @@ class Ended(NamedTuple):
     value: Any
 
 
-def advanced(answer: Callable[[], Effect]) -> Effect | Ended:
+def advanced(answer: Callable[[], Await]) -> Await | Ended:
     """What steps wait for next, once they have got an answer."""
     try:
         return answer()
@@ -257,13 +257,13 @@ class Tour:
         given_up: whether that happened; `outcomes` are then the answer.
     """
 
-    def __init__(self, steps: Steps[Any], job: Batch) -> None:
+    def __init__(self, steps: Flow[Any], job: ToolCalls) -> None:
         self._steps = steps
         self._job = job
         self._cancelled = False
         self.given_up = False
 
-    def run(self) -> Effect | Ended:
+    def run(self) -> Await | Ended:
         """Go on in this thread. Raises what the steps raise."""
         while True:
             try:
@@ -281,7 +281,7 @@ class Tour:
                 return Ended(None)
 
     @property
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[CallResult]:
         return self._job.outcomes
 
     @property

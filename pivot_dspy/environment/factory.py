@@ -13,7 +13,7 @@ import dspy
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.environment.from_functions import FunctionEnvironment
-from pivot_dspy.environment.session import Family, Session, Tier
+from pivot_dspy.environment.session import Session, SessionGroup, Tier
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.errors import ConfigurationError
 
@@ -25,7 +25,7 @@ DEFAULT_TIMEOUT = 30.0
 """Seconds that one tool call may take."""
 
 
-class Source:
+class SessionFactory:
     """Where sessions come from.
 
     A class, or a function that makes an instance (with the task as its argument, if it takes one), is opened afresh
@@ -55,7 +55,7 @@ class Source:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}  # a weak reference cannot be pickled
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Source:
+    def __deepcopy__(self, memo: dict[int, Any]) -> SessionFactory:
         return self  # a copy of a refiner acts on the same environment
 
     @property
@@ -69,7 +69,7 @@ class Source:
         Raises:
             ConfigurationError: the factory gave no `Environment`, or one that it gave before.
         """
-        family = Family(self._timeout)
+        family = SessionGroup(self._timeout)
         environment = self._environment(task, family)
         family.tier = self._tier_of(environment, family)
         return self._session(environment, family)
@@ -80,17 +80,17 @@ class Source:
 
     def open_real(self, task: Any) -> Session:
         """A session in which everything may run: the instance itself, or a new one from the factory."""
-        family = Family(self._timeout)
+        family = SessionGroup(self._timeout)
         return Session(self._environment(task, family), family, committed=True, owned=self._instance is None)
 
-    def _session(self, environment: Environment, family: Family) -> Session:
+    def _session(self, environment: Environment, family: SessionGroup) -> Session:
         if self._instance is None:
             return Session(environment, family)
         if family.tier == "fork":
             return Session(family.inside(environment.fork), family)
         return Session(environment, family, owned=False)
 
-    def _environment(self, task: Any, family: Family) -> Environment:
+    def _environment(self, task: Any, family: SessionGroup) -> Environment:
         return self._instance if self._instance is not None else family.inside(lambda: self._made(task))
 
     def _made(self, task: Any) -> Environment:
@@ -108,13 +108,13 @@ class Source:
             self._last = weakref.ref(made)
         return made
 
-    def _tier_of(self, environment: Environment, family: Family) -> Tier:
+    def _tier_of(self, environment: Environment, family: SessionGroup) -> Tier:
         kind = (type(environment), environment.forkable, environment.reopenable)
         if kind not in self._tiers:
             self._tiers[kind] = self._tried(environment, family)
         return self._tiers[kind]
 
-    def _tried(self, environment: Environment, family: Family) -> Tier:
+    def _tried(self, environment: Environment, family: SessionGroup) -> Tier:
         without: Tier = "replay" if self._instance is None and environment.reopenable else "live"
         if not environment.forkable:
             return without

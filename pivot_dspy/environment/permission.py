@@ -17,7 +17,7 @@ _granted: ContextVar[frozenset[str] | None] = ContextVar("pivot_dspy_granted", d
 
 
 @contextmanager
-def granting(effects: frozenset[str] | None) -> Iterator[None]:
+def allowing(effects: frozenset[str] | None) -> Iterator[None]:
     """Let only tools of these effects run inside; None lets all run, as outside of any session."""
     token = _granted.set(effects)
     try:
@@ -26,7 +26,7 @@ def granting(effects: frozenset[str] | None) -> Iterator[None]:
         _granted.reset(token)
 
 
-def guarded(function: Callable[..., Any], effect: str) -> Callable[..., Any]:
+def enforced(function: Callable[..., Any], effect: str) -> Callable[..., Any]:
     """`function`, which raises PermissionError where a tool of `effect` may not run."""
 
     def require() -> None:

@@ -15,14 +15,13 @@ import dspy
 from dspy.utils.callback import BaseCallback, with_callbacks
 
 from pivot_dspy.environment.base import EFFECTS, UNCHECKABLE, CheckResult, Environment
-from pivot_dspy.environment.calls import Batch, Ended, Outcome, Permit, Tour, advanced, said
+from pivot_dspy.environment.calls import CallResult, Ended, Permit, ToolCalls, Tour, advanced, said
 from pivot_dspy.environment.from_class import own_shared_state, toolbox_of
-from pivot_dspy.environment.permission import granting
+from pivot_dspy.environment.permission import allowing
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.environment.worker import Worker
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.flow import Effect, Steps
-from pivot_dspy.flow import Effect as Wait
+from pivot_dspy.flow import Await, Flow
 
 
 def listened(spec: ToolSpec) -> bool:
@@ -35,7 +34,7 @@ def listened(spec: ToolSpec) -> bool:
     )
 
 
-def told(job: Batch, kwargs: dict[str, Any], wait: Effect) -> Effect:
+def with_tool_callbacks(job: ToolCalls, kwargs: dict[str, Any], wait: Await) -> Await:
     """`wait` for the one call of `job`, with `on_tool_start` before it and `on_tool_end` after it."""
 
     def call(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
@@ -46,7 +45,7 @@ def told(job: Batch, kwargs: dict[str, Any], wait: Effect) -> Effect:
         await wait.acall()
         return job.result()
 
-    def outcomes() -> list[Outcome]:
+    def outcomes() -> list[CallResult]:
         try:
             with_callbacks(call)(job.spec.as_tool, kwargs)
         except Exception as error:
@@ -54,7 +53,7 @@ def told(job: Batch, kwargs: dict[str, Any], wait: Effect) -> Effect:
                 raise
         return job.outcomes
 
-    async def aoutcomes() -> list[Outcome]:
+    async def aoutcomes() -> list[CallResult]:
         try:
             await with_callbacks(acall)(job.spec.as_tool, kwargs)
         except Exception as error:
@@ -62,7 +61,7 @@ def told(job: Batch, kwargs: dict[str, Any], wait: Effect) -> Effect:
                 raise
         return job.outcomes
 
-    return Effect(outcomes, aoutcomes)
+    return Await(outcomes, aoutcomes)
 
 
 logger = logging.getLogger(__name__)
@@ -74,7 +73,7 @@ GRACE = 1.0
 """Seconds beyond its timeout that an async tool gets to end when it is cancelled, before its thread is given up."""
 
 
-class Family:
+class SessionGroup:
     """The sessions of one run of a refiner: they share a worker thread and are closed together."""
 
     def __init__(self, timeout: float | None) -> None:
@@ -117,7 +116,7 @@ class Session:
     """
 
     def __init__(
-        self, environment: Environment, family: Family, *, committed: bool = False, owned: bool = True
+        self, environment: Environment, family: SessionGroup, *, committed: bool = False, owned: bool = True
     ) -> None:
         self.environment = environment
         self.toolbox: Toolbox = toolbox_of(environment)
@@ -168,14 +167,14 @@ class Session:
             kwargs = spec.validate(args)
 
             def asked() -> CheckResult:
-                with granting(frozenset({"read"})):
+                with allowing(frozenset({"read"})):
                     return CheckResult.of(spec.invoke(self.environment, **kwargs))
 
             return self.family.inside(asked, self.family.timeout)
         except (Exception, SystemExit) as error:
             return CheckResult(False, f"{UNCHECKABLE}{said(error)}")
 
-    def call(self, spec: ToolSpec, batch: Sequence[dict[str, Any]], permit: Permit) -> Steps[list[Outcome]]:
+    def call(self, spec: ToolSpec, batch: Sequence[dict[str, Any]], permit: Permit) -> Flow[list[CallResult]]:
         """Call the tool once for each set of validated arguments in `batch`, in order.
 
         A call that takes longer than its timeout gives a `timeout` fault, and the rest of the batch is not run. Once
@@ -193,24 +192,24 @@ class Session:
         own = spec.effect if run is spec.invoke else "read"  # a preview only reads
         granted = None if self.committed else frozenset(EFFECTS[: EFFECTS.index(own) + 1])
 
-        def job(part: Sequence[dict[str, Any]], permit: Permit) -> Batch:
-            return Batch(
+        def job(part: Sequence[dict[str, Any]], permit: Permit) -> ToolCalls:
+            return ToolCalls(
                 self.environment, spec, run, part, permit, timeout, self.family.worker, careful=careful, granted=granted
             )
 
         if not listened(spec):
-            made: list[Outcome] = yield self._waiting(job(batch, permit))
+            made: list[CallResult] = yield self._waiting(job(batch, permit))
             return made
-        outcomes: list[Outcome] = []
+        outcomes: list[CallResult] = []
         for kwargs in batch:
             permit()
             single = job([kwargs], _allow)
-            outcomes += yield told(single, kwargs, self._waiting(single))
+            outcomes += yield with_tool_callbacks(single, kwargs, self._waiting(single))
             if single.ended:
                 break
         return outcomes
 
-    def together(self, steps: Steps[Result]) -> Steps[Result]:
+    def together(self, steps: Flow[Result]) -> Flow[Result]:
         """`steps` that make calls here, in which what lies between two calls is done in the worker too.
 
         They may not depend on their thread, nor wait for this family by themselves.
@@ -231,27 +230,27 @@ class Session:
         result: Result = came.value
         return result
 
-    def _waiting(self, job: Batch) -> Wait:
+    def _waiting(self, job: ToolCalls) -> Await:
         if job.spec.is_async:
-            return Wait(lambda: self._in_worker(job), job.arun)
+            return Await(lambda: self._in_worker(job), job.arun)
         if job.timeout is None:
-            return Wait(job.run, lambda: _ready(job.run))
+            return Await(job.run, lambda: _ready(job.run))
         return self._watched(job)._replace(job=job)
 
-    def _watched(self, job: Batch | Tour) -> Wait:
-        return Wait(lambda: self._wait(job, self._submit(job)), lambda: self._await(job))
+    def _watched(self, job: ToolCalls | Tour) -> Await:
+        return Await(lambda: self._wait(job, self._submit(job)), lambda: self._await(job))
 
-    def _submit(self, job: Batch | Tour) -> Future[Any]:
+    def _submit(self, job: ToolCalls | Tour) -> Future[Any]:
         return self.family.worker.submit(job.run)
 
-    def _in_worker(self, job: Batch) -> list[Outcome]:
+    def _in_worker(self, job: ToolCalls) -> list[CallResult]:
         """Run async calls from sync code: in the worker's own event loop, never in one that waits for us."""
         _refuse_own_loop(job.spec)
         future = self.family.worker.submit(lambda: self.family.worker.finish(job.arun))
-        made: list[Outcome] = self._wait(job, future, GRACE)
+        made: list[CallResult] = self._wait(job, future, GRACE)
         return made
 
-    def _wait(self, job: Batch | Tour, future: Future[Any], grace: float = 0.0) -> Any:
+    def _wait(self, job: ToolCalls | Tour, future: Future[Any], grace: float = 0.0) -> Any:
         try:
             while True:
                 try:
@@ -266,13 +265,13 @@ class Session:
             self._cancel(job)
             raise
 
-    def _cancel(self, job: Batch | Tour) -> None:
+    def _cancel(self, job: ToolCalls | Tour) -> None:
         """Leave a call that nobody waits for any more to its thread, so that closing need not wait for it."""
         job.cancel()
         if job.running:
             self.family.worker.replace()
 
-    async def _await(self, job: Batch | Tour) -> Any:
+    async def _await(self, job: ToolCalls | Tour) -> Any:
         waiting = asyncio.wrap_future(self._submit(job))
         try:
             while True:
@@ -307,7 +306,7 @@ def _close(environment: Environment) -> None:
         logger.warning("close of %s failed: %s", type(environment).__name__, said(error))
 
 
-def _close_later(environment: Environment, family: Family) -> None:
+def _close_later(environment: Environment, family: SessionGroup) -> None:
     """Close without waiting for it, for this runs wherever a session happens to be garbage collected."""
     if family.timeout is None:
         _close(environment)

@@ -12,7 +12,7 @@ Gate = Callable[[Trajectory, Callable[[Event], None]], Trajectory]
 """Looks at what a model proposes before it is run, and gives it back with what may not run marked; may tell events."""
 
 
-class Account:
+class RunRecord:
     """The ledger and the history of one call of a refiner.
 
     Args:
@@ -29,7 +29,7 @@ class Account:
         self.exhausted: str | None = None
         self._on_event = on_event
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Put an event on record, with the tokens that are spent by now."""
         event = event.model_copy(update={"tokens": self.ledger.usage.total_tokens})
         self.history.append(event)
@@ -45,7 +45,7 @@ class Account:
     def stop(self, limit: str) -> None:
         """The budget counts as used up from here on; `limit` says why, with its numbers."""
         self.exhausted = limit
-        self.tell(Event(kind="stop", message=f"budget spent: {limit}"))
+        self.emit(Event(kind="stop", message=f"budget spent: {limit}"))
 
     def permit(self, reused: bool) -> None:
         """Books a tool call; refuses one over the budget."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pivot_dspy.execution import Run
+from pivot_dspy.execution import ExecutedRun
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.verify import Judgement
 from pivot_dspy.trajectory import Trajectory
@@ -13,7 +13,7 @@ from pivot_dspy.trajectory import Trajectory
 class Candidate:
     """An inspected trajectory with the run it came from."""
 
-    def __init__(self, run: Run, inspection: Inspection, judgement: Judgement | None = None) -> None:
+    def __init__(self, run: ExecutedRun, inspection: Inspection, judgement: Judgement | None = None) -> None:
         self.run = run
         self.inspection = inspection
         self.judgement = judgement

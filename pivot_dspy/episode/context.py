@@ -12,22 +12,22 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 
 from pivot_dspy.budget import Budget
-from pivot_dspy.environment.factory import Source
-from pivot_dspy.episode.accounting import Account, Gate
+from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.episode.accounting import Gate, RunRecord
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import Effect, Steps
+from pivot_dspy.flow import Await, Flow
 from pivot_dspy.loss import Weights
-from pivot_dspy.memory import Fix, Part, Retrieved, environment_name, fixed, task_text
-from pivot_dspy.phases.base import Shown
-from pivot_dspy.phases.settle import Briefing
+from pivot_dspy.memory import Fix, PromptSection, Retrieved, environment_name, fixed, task_text
+from pivot_dspy.phases.base import RunView
+from pivot_dspy.phases.settle import PlanningInput
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.report import environment_summary
 from pivot_dspy.prompts.truncation import compact_json, truncate
-from pivot_dspy.requirements import BINDING_ORIGINS, Amendment, Requirement, Requirements, given
+from pivot_dspy.requirements import BINDING_ORIGINS, Amendment, Requirement, Requirements, normalize_requirements
 from pivot_dspy.trajectory import Step, Trajectory
 
 
@@ -35,7 +35,7 @@ class ModelFailed(Exception):
     """A phase got nothing usable from its model; the cause is the model's or the adapter's error."""
 
 
-class Settling(Account):
+class Settling(RunRecord):
     """The first half of an episode: what a call of a refiner works on, its plans, and what they are measured by.
 
     Args:
@@ -46,7 +46,7 @@ class Settling(Account):
     def __init__(
         self,
         phases: Any,
-        source: Source,
+        source: SessionFactory,
         signature: type[dspy.Signature],
         inputs: Mapping[str, Any],
         *,
@@ -70,7 +70,7 @@ class Settling(Account):
         self.root = source.open(self.task)
         self.toolbox = self.root.toolbox
         try:
-            self.requirements = Requirements(items=given(required, self.toolbox))
+            self.requirements = Requirements(items=normalize_requirements(required, self.toolbox))
         except ConfigurationError:
             self.close()
             raise
@@ -82,7 +82,7 @@ class Settling(Account):
     def close(self) -> None:
         self.root.family.close()
 
-    def orient(self) -> Steps[None]:
+    def orient(self) -> Flow[None]:
         """Run the environment's orientation reads and write the catalogue."""
         environment = self.root.environment
         names = [name for name in environment.orientation if name in self.toolbox.tools]
@@ -105,15 +105,15 @@ class Settling(Account):
             read=read,
         )
 
-    def recall(self) -> Steps[None]:
+    def recall(self) -> Flow[None]:
         """Look up in the refiner's memory what earlier tasks have taught, for the prompts of this one."""
         if len(self.phases.memory.entries):
             name = environment_name(self.root.environment)
             told = task_text(self.inputs), name, self.toolbox.tools, self._is_wrong
             look_up = partial(self.phases.memory.retrieve, *told)
-            self.recalled = yield Effect(look_up, lambda: asyncio.to_thread(look_up))
+            self.recalled = yield Await(look_up, lambda: asyncio.to_thread(look_up))
 
-    def remembering(self, *parts: Part, lessons: str = "") -> str:
+    def remembering(self, *parts: PromptSection, lessons: str = "") -> str:
         """The parts of what was recalled, then a refiner's own lessons, as a prompt tells them; notes what is told."""
         self.retrieved = tuple(dict.fromkeys((*self.retrieved, *(name for part in parts for name in part.ids))))
         return "\n\n".join(text for text in (*(part.text for part in parts), lessons) if text)
@@ -143,7 +143,7 @@ class Settling(Account):
         told = (phase.predict.signature.instructions, *texts, *map(str, self.inputs.values()))
         return sum(len(text) for text in told) // 4
 
-    def plan(self, rollout: int = 0, lessons: str = "") -> Steps[Trajectory]:
+    def plan(self, rollout: int = 0, lessons: str = "") -> Flow[Trajectory]:
         """A new trajectory; the first one settles the requirements. One retry where the answer cannot be read.
 
         Raises:
@@ -158,25 +158,25 @@ class Settling(Account):
                     raise PlanningFailed(f"no plan: {failure}", self.ledger.snapshot()) from failure.__cause__
                 continue
             learned = self._settle(said.requirements)
-            self.tell(Event(kind="plan", trajectory=said.trajectory, requirements=self.requirements))
+            self.emit(Event(kind="plan", trajectory=said.trajectory, requirements=self.requirements))
             self._tell_amendments(learned)
             trajectory: Trajectory = said.trajectory
             return trajectory
         raise PlanningFailed("no plan", self.ledger.snapshot())
 
-    def briefing(self, lessons: str) -> Briefing:
+    def briefing(self, lessons: str) -> PlanningInput:
         """What PLAN and SETTLE are told, with the requirements as they now are."""
-        return Briefing(self.inputs, self.catalogue, self.toolbox, given=self.requirements.items, lessons=lessons)
+        return PlanningInput(self.inputs, self.catalogue, self.toolbox, given=self.requirements.items, lessons=lessons)
 
-    def settle(self) -> Steps[None]:
+    def settle(self) -> Flow[None]:
         """Requirements for a trajectory that was given, beside those that the caller passed."""
         briefing = self.briefing(self.remembering(self.recalled.requirements))
         said = yield from self.ask("plan", self.phases.settle, briefing=briefing)
         learned = self._settle(said.requirements)
-        self.tell(Event(kind="settle", requirements=self.requirements))
+        self.emit(Event(kind="settle", requirements=self.requirements))
         self._tell_amendments(learned)
 
-    def audit(self, incumbent: Candidate | None = None, rollout: int = 0) -> Steps[bool]:
+    def audit(self, incumbent: Candidate | None = None, rollout: int = 0) -> Flow[bool]:
         """One look at the settled requirements for what is missing or misread; each change is a recorded amendment.
 
         Returns whether anything was amended.
@@ -194,7 +194,7 @@ class Settling(Account):
     def _tell_amendments(self, amendments: tuple[Amendment, ...]) -> None:
         for amendment in amendments:
             why = f"{amendment.requirement}: {amendment.reason}"
-            self.tell(Event(kind="amend", message=why, requirements=self.requirements))
+            self.emit(Event(kind="amend", message=why, requirements=self.requirements))
 
     def misread(self, candidate: Candidate) -> bool:
         """Whether a requirement that the model wrote cannot be checked as it is written."""
@@ -204,7 +204,7 @@ class Settling(Account):
             for finding in candidate.inspection.findings
         )
 
-    def ask(self, phase: str, module: dspy.Module, **inputs: Any) -> Steps[dspy.Prediction]:
+    def ask(self, phase: str, module: dspy.Module, **inputs: Any) -> Flow[dspy.Prediction]:
         """One phase that calls its model, booked to the ledger. Steps of a run that it is `shown` are left as they are.
 
         Raises:
@@ -219,10 +219,10 @@ class Settling(Account):
         if isinstance(said.get("trajectory"), Trajectory):
             said.trajectory = self._fixed(said.trajectory, inputs.get("shown"))
             if self.gate is not None:
-                said.trajectory = self.gate(said.trajectory, self.tell)
+                said.trajectory = self.gate(said.trajectory, self.emit)
         return said
 
-    def _fixed(self, written: Trajectory, shown: Shown | None) -> Trajectory:
+    def _fixed(self, written: Trajectory, shown: RunView | None) -> Trajectory:
         """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""
         known = () if shown is None else shown.execution.trajectory.steps
         lessons = {lesson.fix: lesson for lesson in self.recalled.fixes if lesson.fix is not None}
@@ -231,7 +231,7 @@ class Settling(Account):
             used = [lessons[fix] for fix in made]
             self.retrieved = tuple(dict.fromkeys((*self.retrieved, *(lesson.id for lesson in used))))
             said = "; ".join(f"lesson {lesson.id}: {lesson.avoid}" for lesson in used)
-            self.tell(Event(kind="fix", trajectory=better, message=said))
+            self.emit(Event(kind="fix", trajectory=better, message=said))
         return better
 
     def _is_wrong(self, fix: Fix) -> bool:
@@ -248,7 +248,7 @@ class Settling(Account):
     def _failed(self, phase: str, error: Exception) -> None:
         if isinstance(error, (LMConfigurationError, LMAuthError)):
             raise error  # nothing that is tried again would help
-        self.tell(Event(kind="failure", message=f"{phase}: {_said(error)}"))
+        self.emit(Event(kind="failure", message=f"{phase}: {_said(error)}"))
 
     def _settle(self, drafts: tuple[Requirement, ...]) -> tuple[Amendment, ...]:
         """The first drafts are the settled requirements, even if there are none; later plans do not change them.
@@ -269,9 +269,9 @@ class Settling(Account):
         return settled.amendments
 
 
-def call(module: dspy.Module, **inputs: Any) -> Steps[dspy.Prediction]:
+def call(module: dspy.Module, **inputs: Any) -> Flow[dspy.Prediction]:
     """A call of a phase as a DSPy module, which callbacks and tracers are told of."""
-    said: dspy.Prediction = yield Effect(lambda: module(**inputs), lambda: module.acall(**inputs))
+    said: dspy.Prediction = yield Await(lambda: module(**inputs), lambda: module.acall(**inputs))
     return said
 
 

@@ -12,10 +12,10 @@ from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import ModelFailed, Settling, call, sampled
 from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.execution import Run
-from pivot_dspy.flow import Steps
+from pivot_dspy.execution import ExecutedRun
+from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import NEW_TOOL, Gradient
-from pivot_dspy.phases.base import Shown
+from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, inspect, parent
 from pivot_dspy.phases.verify import Judgement, Verdict
 from pivot_dspy.prompts import catalogue
@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 class Episode(Settling):
     """Everything that belongs to one call of a refiner; nothing of it is kept on the refiner."""
 
-    def measure_again(self, candidate: Candidate) -> Steps[Candidate]:
+    def measure_again(self, candidate: Candidate) -> Flow[Candidate]:
         """The same run measured by the requirements as they now are."""
         inspection = inspect(candidate.run, self.requirements, self.inputs, weights=self.weights)
         measured = yield from self._judged(Candidate(candidate.run, inspection))
-        self.tell(Event(kind="accept", trajectory=measured.trajectory, loss=measured.loss, message="measured again"))
+        self.emit(Event(kind="accept", trajectory=measured.trajectory, loss=measured.loss, message="measured again"))
         return measured
 
-    def inspect(self, trajectory: Trajectory, base: Candidate | None = None, *, repeats: int = 1) -> Steps[Candidate]:
+    def inspect(self, trajectory: Trajectory, base: Candidate | None = None, *, repeats: int = 1) -> Flow[Candidate]:
         """Execute and measure; the shared prefix with `base` is not run again where the environment forks."""
         worst: Candidate | None = None
         for _ in range(repeats):
@@ -61,12 +61,12 @@ class Episode(Settling):
         if worst is None:
             raise ConfigurationError("repeats must be at least 1")
         inspection = worst.inspection
-        self.tell(
+        self.emit(
             Event(kind="inspect", trajectory=trajectory, execution=inspection.execution, loss=inspection.loss)
         )
         return worst
 
-    def gradient(self, incumbent: Candidate, refuted: frozenset[tuple[str | None, str]]) -> Steps[Gradient | None]:
+    def gradient(self, incumbent: Candidate, refuted: frozenset[tuple[str | None, str]]) -> Flow[Gradient | None]:
         """The next thing to blame: by rule first; by the model where rules are out of their depth."""
         found = gradient_by_rule(
             incumbent.inspection,
@@ -83,10 +83,10 @@ class Episode(Settling):
                 except (LMError, AdapterParseError) as error:
                     self._failed("inspect", error)
         if found is not None:
-            self.tell(Event(kind="gradient", gradient=found, trajectory=incumbent.trajectory))
+            self.emit(Event(kind="gradient", gradient=found, trajectory=incumbent.trajectory))
         return found
 
-    def evolve(self, incumbent: Candidate, gradient: Gradient, rollout: int = 0) -> Steps[Trajectory]:
+    def evolve(self, incumbent: Candidate, gradient: Gradient, rollout: int = 0) -> Flow[Trajectory]:
         """A child of the incumbent with a new suffix; a `rollout` above 0 asks for another sample of the same prompt.
 
         Raises:
@@ -96,13 +96,13 @@ class Episode(Settling):
         said = yield from self.ask(
             "evolve", self.phases.evolve, shown=shown, gradient=gradient, config=sampled(rollout)
         )
-        self.tell(Event(kind="evolve", trajectory=said.trajectory, diagnosis=said.diagnosis))
+        self.emit(Event(kind="evolve", trajectory=said.trajectory, diagnosis=said.diagnosis))
         child: Trajectory = said.trajectory
         return child
 
-    def shown(self, candidate: Candidate) -> Shown:
+    def shown(self, candidate: Candidate) -> RunView:
         """What the phases that improve a candidate are shown of it."""
-        return Shown(
+        return RunView(
             inputs=self.inputs,
             catalogue=self.catalogue,
             execution=candidate.inspection.execution,
@@ -136,14 +136,14 @@ class Episode(Settling):
         tools = catalogue.brief(self.toolbox, self.signature, read=read, typed=typed | bound)
         return self.catalogue.model_copy(update={"tools_brief": tools})
 
-    def compose(self, incumbent: Candidate) -> Steps[Trajectory]:
+    def compose(self, incumbent: Candidate) -> Flow[Trajectory]:
         """The incumbent with its missing outputs worded from the observations."""
         said = yield from self.ask("compose", self.phases.compose, shown=self.shown(incumbent))
-        self.tell(Event(kind="compose", trajectory=said.trajectory))
+        self.emit(Event(kind="compose", trajectory=said.trajectory))
         composed: Trajectory = said.trajectory
         return composed
 
-    def verify(self, incumbent: Candidate) -> Steps[Verdict]:
+    def verify(self, incumbent: Candidate) -> Flow[Verdict]:
         """The verdict on the incumbent, run again from the start in a fresh session."""
         session = None
         if incumbent.loss.perfect:
@@ -158,12 +158,12 @@ class Episode(Settling):
                 permit=self.permit,
             )
         verdict: Verdict = said.verdict
-        self.tell(
+        self.emit(
             Event(kind="verify", trajectory=incumbent.trajectory, message="; ".join(verdict.reasons) or "verified")
         )
         return verdict
 
-    def _place_for(self, trajectory: Trajectory, base: Candidate | None) -> tuple[Session, Run | None]:
+    def _place_for(self, trajectory: Trajectory, base: Candidate | None) -> tuple[Session, ExecutedRun | None]:
         """Where to run `trajectory`, and the run that it may take its first steps over from."""
         start = base.run if base is not None else None
         if self.root.family.tier == "fork":
@@ -175,7 +175,7 @@ class Episode(Settling):
                 start = None
         return self.source.reopen(self.root, self.task), start
 
-    def _judged(self, candidate: Candidate) -> Steps[Candidate]:
+    def _judged(self, candidate: Candidate) -> Flow[Candidate]:
         """Ask the judge where nothing but its word is missing, so that no verdict is paid for in vain."""
         inspection = candidate.inspection
         if not self._needs_judge(inspection) or self.spent():
@@ -198,10 +198,10 @@ class Episode(Settling):
             unsupported=judgement.unsupported,
             weights=self.weights,
         )
-        self.tell(Event(kind="judge", trajectory=judged.trajectory, loss=judged.loss))
+        self.emit(Event(kind="judge", trajectory=judged.trajectory, loss=judged.loss))
         return Candidate(candidate.run, judged, judgement)
 
-    def judge_again(self, candidate: Candidate) -> Steps[Candidate]:
+    def judge_again(self, candidate: Candidate) -> Flow[Candidate]:
         """Further opinions on the requirements that the judge found unmet: a third where the second is another.
 
         The majority decides on each of them; what was found met is not asked again.

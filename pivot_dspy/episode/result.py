@@ -8,10 +8,10 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.errors import CommitError
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import Steps, adrive, drive
+from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.phases.verify import Verdict, departure
 from pivot_dspy.trajectory import Execution, Observation, Trajectory
 
@@ -51,13 +51,13 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
             CommitError: it was not verified, was committed before, or a step departed from what was verified; the
                 error's message names the step, and steps after it were not run.
         """
-        return drive(self._commit())
+        return run_sync(self._commit())
 
     async def acommit(self) -> Execution:
         """`commit`, awaited."""
-        return await adrive(self._commit())
+        return await run_async(self._commit())
 
-    def _commit(self) -> Steps[Execution]:
+    def _commit(self) -> Flow[Execution]:
         if not self.verified:
             raise CommitError(f"not verified, so not committed: {'; '.join(self.verdict.reasons) or 'no verdict'}")
         committer: Committer | None = getattr(self, "_committer", None)
@@ -77,7 +77,7 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
 class Committer:
     """Knows the real environment; runs a trajectory there step by step and stops at the first departure."""
 
-    def __init__(self, source: Source, task: Any, outputs: Mapping[str, Any]) -> None:
+    def __init__(self, source: SessionFactory, task: Any, outputs: Mapping[str, Any]) -> None:
         self.source, self.task, self.outputs = source, task, outputs
         self._unused = threading.Lock()
 
@@ -91,7 +91,7 @@ class Committer:
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()  # what is pickled is a record of a run: it cannot be committed
 
-    def run(self, trajectory: Trajectory, verified: Execution) -> Steps[Execution]:
+    def run(self, trajectory: Trajectory, verified: Execution) -> Flow[Execution]:
         session = self.source.open_real(self.task)
         ran: list[str] = []
 

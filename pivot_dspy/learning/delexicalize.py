@@ -35,7 +35,7 @@ class _Origin(NamedTuple):
     path: str
 
 
-class Slots:
+class Delexicalizer:
     """Tells the values of one task from what holds for any task, and gives each of them a slot such as `<size>`.
 
     A value is the task's own where it stands in the task's inputs, in an observation or in its gold (labels), or where

@@ -9,7 +9,7 @@ import dspy
 
 from pivot_dspy import bindings
 from pivot_dspy.episode.result import Refined
-from pivot_dspy.learning.delexicalize import Slots
+from pivot_dspy.learning.delexicalize import Delexicalizer
 from pivot_dspy.memory.records import Demonstration, task_text
 from pivot_dspy.requirements import Requirement
 
@@ -28,7 +28,7 @@ def demonstrate(result: Refined, task: dspy.Example, environment: str) -> Demons
     """
     if not result.verified:
         return None
-    slots = Slots(task, result.execution)
+    slots = Delexicalizer(task, result.execution)
     trajectory = result.trajectory
     steps = [slots.step(step, position) for position, step in enumerate(trajectory.steps)]
     acting = [step for step in steps if step["tool"] != "submit"]
@@ -54,11 +54,11 @@ def _written_choice(step: dict[str, Any]) -> bool:
     return any(re.fullmatch(r"<\$[^<>]*\[\][^<>]*>", text) for text in bindings.strings(step["args"]))
 
 
-def _arguments(item: Requirement, slots: Slots) -> dict[str, Any]:
+def _arguments(item: Requirement, slots: Delexicalizer) -> dict[str, Any]:
     return {name: slots.value(name, value, 0) for name, value in item.args.items()}
 
 
-def _draft(item: Requirement, args: dict[str, Any], slots: Slots) -> dict[str, Any]:
+def _draft(item: Requirement, args: dict[str, Any], slots: Delexicalizer) -> dict[str, Any]:
     """A requirement in the form in which a model writes it."""
     draft: dict[str, Any] = {"id": "R" if slots.owns(item.id) else item.id}
     if item.check is not None:
@@ -68,7 +68,7 @@ def _draft(item: Requirement, args: dict[str, Any], slots: Slots) -> dict[str, A
     return draft
 
 
-def _renamed(steps: list[dict[str, Any]], slots: Slots) -> list[dict[str, Any]]:
+def _renamed(steps: list[dict[str, Any]], slots: Delexicalizer) -> list[dict[str, Any]]:
     """The steps with other ids for those that hold a value of the task."""
     names = {
         step["id"]: f"s{number}"

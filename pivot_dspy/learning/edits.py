@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pivot_dspy import bindings
 from pivot_dspy.blame import extraction
-from pivot_dspy.blame.predicates import Fact
+from pivot_dspy.blame.predicates import Predicate
 from pivot_dspy.memory.fixes import STYLES, Fix, Style
 from pivot_dspy.trajectory import Step
 
@@ -30,7 +30,7 @@ class How(NamedTuple):
     style: Style | None = None
 
 
-class Change(NamedTuple):
+class StepEdit(NamedTuple):
     """One difference between a step before and after, about a tool and a place in its call.
 
     Attributes:
@@ -60,7 +60,7 @@ class Change(NamedTuple):
         return f"a call of {self.tool}" + (f" with {self.place}" if self.place else "")
 
 
-def changes(before: Step, after: Step, ids: Collection[str], tools: Mapping[str, str] | None = None) -> list[Change]:
+def edits(before: Step, after: Step, ids: Collection[str], tools: Mapping[str, str] | None = None) -> list[StepEdit]:
     """The differences between two versions of a step that can be put into words for any task.
 
     Choices that were written out (a binding that became an id) are the task's own, and left out.
@@ -80,29 +80,29 @@ def changes(before: Step, after: Step, ids: Collection[str], tools: Mapping[str,
     return list(dict.fromkeys(found))
 
 
-def added(step: Step, before: str | None) -> Change:
+def added(step: Step, before: str | None) -> StepEdit:
     """A step that was missing; `before` names the tool of the step that it was put before."""
     place = f" before {before}" if before else ""
-    return Change(
+    return StepEdit(
         "added", step.tool, "", f"the plan did not call {step.tool}{place}", f"call {step.tool}{place} where it serves"
     )
 
 
-def _of_tool(wrong: str, right: str, renamed: bool) -> Change:
+def _of_tool(wrong: str, right: str, renamed: bool) -> StepEdit:
     said = f"the plan called {wrong} where {right} was needed"
     fix = Fix(tool=right, kind="tool", wrong=wrong) if renamed else None
-    return Change("tool", right, "", said, f"call {right}, not {wrong}", (wrong,), fix)
+    return StepEdit("tool", right, "", said, f"call {right}, not {wrong}", (wrong,), fix)
 
 
-def _of_repeat(after: Step) -> Change:
+def _of_repeat(after: Step) -> StepEdit:
     if after.for_each:
         said = ("it was called once, where it was needed for each element of a list", "repeat it with for_each")
     else:
         said = ("it was repeated over a list, where one call was needed", "call it once, without for_each")
-    return Change("repeat", after.tool, "for_each", f"{after.tool}: {said[0]}", f"in {after.tool}: {said[1]}")
+    return StepEdit("repeat", after.tool, "for_each", f"{after.tool}: {said[0]}", f"in {after.tool}: {said[1]}")
 
 
-def _of_arguments(before: Step, after: Step, ids: Collection[str]) -> Iterator[Change]:
+def _of_arguments(before: Step, after: Step, ids: Collection[str]) -> Iterator[StepEdit]:
     tool = after.tool
     lost, gained = ([name for name in one.args if name not in other.args]
                     for one, other in ((before, after), (after, before)))  # fmt: skip
@@ -110,30 +110,31 @@ def _of_arguments(before: Step, after: Step, ids: Collection[str]) -> Iterator[C
         (wrong,), (right,) = lost, gained
         said, avoid = f"{tool} was called with an argument {wrong}", f"the argument of {tool} is {right}, not {wrong}"
         renamed = Fix(tool=tool, kind="argument", place=right, wrong=wrong)
-        yield Change("argument", tool, right, said, avoid, (wrong,), renamed)
+        yield StepEdit("argument", tool, right, said, avoid, (wrong,), renamed)
         lost = gained = []
     for name in gained:
-        yield Change("argument", tool, name, f"{tool} was called without {name}", f"give {tool} its argument {name}")
+        yield StepEdit("argument", tool, name, f"{tool} was called without {name}", f"give {tool} its argument {name}")
     for name in lost:
         said = f"{tool} was called with an argument {name} that was not wanted"
-        yield Change("argument", tool, name, said, f"leave {name} out of {tool}")
+        yield StepEdit("argument", tool, name, said, f"leave {name} out of {tool}")
     for name in after.args:
         if name in before.args and before.args[name] != after.args[name]:
             was, now = (_bound(step.args[name], ids) for step in (before, after))
             if now and not was:
                 said = f"the argument {name} of {tool} was written out, and made up or wrong"
                 avoid = f"bind the argument {name} of {tool} to the result that holds it"
-                yield Change("made_up", tool, name, said, avoid)
+                yield StepEdit("made_up", tool, name, said, avoid)
             elif not was and not now:
                 how = _how(before.args[name], after.args[name])
                 if how is not None:
                     said = f"the argument {name} of {tool} was {how.wrong}"
                     fix = Fix(tool=tool, kind=how.style, place=name) if how.style else None
-                    yield Change("value", tool, name, said, f"write the argument {name} of {tool} {how.right}", fix=fix)
+                    advice = f"write the argument {name} of {tool} {how.right}"
+                    yield StepEdit("value", tool, name, said, advice, fix=fix)
 
 
-def _of_expressions(before: Step, after: Step, ids: Collection[str], tools: Mapping[str, str]) -> Iterator[Change]:
-    was, now = (extraction.of_step(step, ids) for step in (before, after))
+def _of_expressions(before: Step, after: Step, ids: Collection[str], tools: Mapping[str, str]) -> Iterator[StepEdit]:
+    was, now = (extraction.predicates_of(step, ids) for step in (before, after))
     if not was.fields and not was.reads and not was.orders:
         return
     tool = after.tool
@@ -148,30 +149,32 @@ def _of_expressions(before: Step, after: Step, ids: Collection[str], tools: Mapp
         ordered = [_name(order.path) for order in now.orders]
         if right in ordered and wrong is None:
             said = f"a binding of {tool} did not choose by {right}"
-            yield Change("condition", tool, right, said, f"for {tool} choose by {right}")
+            yield StepEdit("condition", tool, right, said, f"for {tool} choose by {right}")
         elif wrong is not None and _NAME.fullmatch(wrong) and wrong not in given:
             said = f"a binding of {tool} used the field {wrong}"
             avoid = f"in bindings of {tool} the field is {right}, not {wrong}"
             fix = Fix(tool=tool, kind="field", place=right, wrong=wrong)
-            yield Change("field", tool, right, said, avoid, (wrong,), fix)
+            yield StepEdit("field", tool, right, said, avoid, (wrong,), fix)
         else:
             said = f"a binding of {tool} did not look at the field {right}"
-            yield Change("condition", tool, right, said, f"in bindings of {tool} compare the field {right} too")
+            yield StepEdit("condition", tool, right, said, f"in bindings of {tool} compare the field {right} too")
     yield from _of_facts(tool, was.facts, now.facts, given)
     for order in now.orders:
         turned = next((one for one in was.orders if one.path == order.path and one.direction != order.direction), None)
         if turned is not None and order.path:
             name = _name(order.path)
             said = f"a binding of {tool} took the wrong end of {name}"
-            yield Change("condition", tool, name, said, f"for {tool} choose the {order.direction} by {name}")
+            yield StepEdit("condition", tool, name, said, f"for {tool} choose the {order.direction} by {name}")
     sources = [{tools.get(read[0], "") for read in side.reads} - {""} for side in (was, now)]
     if sources[0] and sources[1] and not sources[0] & sources[1]:
         wrong, right = (", ".join(sorted(side)) for side in sources)
         avoid = f"bind {tool} to the result of {right}, not of {wrong}"
-        yield Change("source", tool, "", f"{tool} read the result of {wrong}", avoid)
+        yield StepEdit("source", tool, "", f"{tool} read the result of {wrong}", avoid)
 
 
-def _of_facts(tool: str, was: tuple[Fact, ...], now: tuple[Fact, ...], given: Collection[str]) -> Iterator[Change]:
+def _of_facts(
+    tool: str, was: tuple[Predicate, ...], now: tuple[Predicate, ...], given: Collection[str]
+) -> Iterator[StepEdit]:
     """Comparisons on one field whose operator or value is another now."""
     for fact in now:
         name = _name(fact.path)
@@ -183,13 +186,14 @@ def _of_facts(tool: str, was: tuple[Fact, ...], now: tuple[Fact, ...], given: Co
         if old[0].op != fact.op and old[0].value == fact.value:
             said = f"a binding of {tool} compared {name} by {old[0].op}"
             avoid = f"in {tool} mind whether {name} is asked for as {fact.op} or {old[0].op}"
-            yield Change("condition", tool, name, said, avoid)
+            yield StepEdit("condition", tool, name, said, avoid)
         elif (how := _how(old[0].written, fact.written)) is not None:
             said = f"a binding of {tool} compared {name} with a value that was {how.wrong}"
-            yield Change("condition", tool, name, said, f"in bindings of {tool} write the value of {name} {how.right}")
+            advice = f"in bindings of {tool} write the value of {name} {how.right}"
+            yield StepEdit("condition", tool, name, said, advice)
 
 
-def _names(said: extraction.Said) -> list[str]:
+def _names(said: extraction.StepPredicates) -> list[str]:
     paths = [*said.fields, *(order.path for order in said.orders)]
     return list(dict.fromkeys(_name(path) for path in paths if path))
 

@@ -9,7 +9,7 @@ import dspy
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.episode.result import Refined
-from pivot_dspy.learning.delexicalize import Slots
+from pivot_dspy.learning.delexicalize import Delexicalizer
 from pivot_dspy.learning.repairs import Repair, repairs
 from pivot_dspy.memory.records import Lesson
 from pivot_dspy.phases.learn import Learn
@@ -33,7 +33,7 @@ def lessons_of(
     Raises:
         LMError, AdapterParseError: the model gave nothing usable.
     """
-    slots = Slots(task, result.execution)
+    slots = Delexicalizer(task, result.execution)
     found: list[Lesson] = []
     asked: list[Repair] = []
     for repair in repairs(result.history):
@@ -71,7 +71,7 @@ def counted(lessons: Iterable[Lesson]) -> tuple[tuple[Lesson, int], ...]:
     return tuple(sorted(((one, counts[one.id]) for one in kept), key=lambda pair: (-pair[1], pair[0].id)))
 
 
-def _of_model(draft: Mapping[str, Any], environment: str, slots: Slots, known: Sequence[str]) -> Lesson | None:
+def _of_model(draft: Mapping[str, Any], environment: str, slots: Delexicalizer, known: Sequence[str]) -> Lesson | None:
     """A lesson that a model wrote, without values of the task; None where a part of it is wanting."""
     parts = [slots.text(str(draft.get(name) or "")).strip() for name in ("trigger", "mistake", "avoid")]
     if not all(parts):

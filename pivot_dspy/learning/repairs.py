@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pivot_dspy.episode.events import Event
 from pivot_dspy.gradient import Gradient
-from pivot_dspy.learning.edits import Change, added, changes
+from pivot_dspy.learning.edits import StepEdit, added, edits
 from pivot_dspy.loss import Loss
 from pivot_dspy.trajectory import Execution, Trajectory
 
@@ -34,16 +34,16 @@ class Repair(NamedTuple):
         """Whether a rule told what was to blame."""
         return self.gradient is not None and self.gradient.by != "model" and self.gradient.kind != "unexplained"
 
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[StepEdit, ...]:
         """What was changed, as far as it can be put into words for any task; each once."""
         before, after = self.before.trajectory, self.after.trajectory
         ids = {*before.ids, *after.ids}
         tools = {step.id: step.tool for step in (*before.steps, *after.steps)}
         difference = after.diff(before)
-        found: list[Change] = []
+        found: list[StepEdit] = []
         for change in difference.changed:
             position = after.index(change.after.id)
-            found += [one._replace(position=position) for one in changes(change.before, change.after, ids, tools)]
+            found += [one._replace(position=position) for one in edits(change.before, change.after, ids, tools)]
         known = {step.tool for step in before.steps}
         for step in difference.added:
             if step.tool not in known and not step.is_submit:

@@ -11,7 +11,7 @@ import dspy
 import jmespath
 
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.memory.records import environment_name
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
@@ -25,7 +25,7 @@ _SLOT = re.compile(r"<([^<>\n]+)>")
 _KNOWN_CAP = 1500
 
 
-class Bench:
+class Replay:
     """A session of a refiner's environment on one task, for as long as it is entered with `with`.
 
     Attributes:
@@ -40,7 +40,7 @@ class Bench:
         self.known: dict[str, Any] = {}
         self.told = ""
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Replay:
         try:
             self._orient()
         except BaseException:
@@ -76,7 +76,7 @@ class Bench:
         does not fit, or steps of the trajectory wait for commit.
         """
         outputs = {name: field.annotation for name, field in self._refiner.signature.output_fields.items()}
-        run = drive(execute(trajectory, self._session, outputs=outputs))
+        run = run_sync(execute(trajectory, self._session, outputs=outputs))
 
         def holds(draft: Mapping[str, Any]) -> bool | None:
             written = self.filled(draft)
@@ -106,7 +106,7 @@ class Bench:
         if not names:
             return
         reads = Trajectory(steps=tuple(Step(id=f"o{n}", tool=name) for n, name in enumerate(names)))
-        run = drive(execute(reads, self._session))
+        run = run_sync(execute(reads, self._session))
         lines = []
         for step, seen in zip(reads.steps, run.execution.observations, strict=True):
             if seen.ok:

@@ -12,8 +12,8 @@ import dspy
 
 from pivot_dspy.blame.predicates import triple
 from pivot_dspy.episode.result import Refined
-from pivot_dspy.learning.delexicalize import Slots, leaves
-from pivot_dspy.learning.replay import Bench
+from pivot_dspy.learning.delexicalize import Delexicalizer, leaves
+from pivot_dspy.learning.replay import Replay
 from pivot_dspy.memory.records import Lesson, task_text
 from pivot_dspy.phases.learn import Find
 from pivot_dspy.prompts.catalogue import Catalogue
@@ -25,7 +25,7 @@ _LEAST = 240
 _CODE = re.compile(r"(?<![\w$.])(?=[a-z-]*\d[\w-]*[a-z]|[\w-]*[a-z][\w-]*\d\d)[\w-]{5,}(?![\w.])", re.IGNORECASE)
 
 
-class Outcome(NamedTuple):
+class TrainingOutcome(NamedTuple):
     """How a training task went: the example, what the refiner returned, and what the metric said of it."""
 
     task: dspy.Example
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     feedback: str = ""
 
 
-class Proposal(NamedTuple):
+class MinedRequirement(NamedTuple):
     """A requirement that a model proposed, and how it stands on the training tasks.
 
     Attributes:
@@ -55,7 +55,7 @@ class Proposal(NamedTuple):
 
 
 def missing_requirements(
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[TrainingOutcome],
     refiner: Refiner,
     find: Callable[..., Any] | None = None,
     *,
@@ -63,7 +63,7 @@ def missing_requirements(
     least: int = 2,
     cases: int = 8,
     max_tokens: int = 4000,
-) -> tuple[Proposal, ...]:
+) -> tuple[MinedRequirement, ...]:
     """What the expected outcomes of training tasks have in common and verified, yet wrong, results lack.
 
     One call of a model sees the feedback that the metric gave on up to `cases` failures (verified, with a score below
@@ -87,7 +87,7 @@ def missing_requirements(
     common = _common(outcomes)
     texts, told, environment = _cases(shown, refiner, common, 4 * max_tokens)
     said = (find or Find())(checks=told.checks, policy=told.policy, cases=texts)
-    slots = [Slots(one.task, one.result.execution) for one in shown]
+    slots = [Delexicalizer(one.task, one.result.execution) for one in shown]
     drafts = [draft for one in said.proposals if (draft := _draft(one, outcomes, common, slots)) is not None]
     unique = [*{json.dumps(draft[0], sort_keys=True, default=str): draft for draft in drafts}.values()]
     if not unique:
@@ -102,14 +102,14 @@ def missing_requirements(
 
 
 def _cases(
-    failures: Sequence[Outcome], refiner: Refiner, common: frozenset[str], cap: int
+    failures: Sequence[TrainingOutcome], refiner: Refiner, common: frozenset[str], cap: int
 ) -> tuple[list[str], Catalogue, str]:
     """The failures as a model is shown them, what it is told of the environment, and the environment's name."""
     texts: list[str] = []
     told: Catalogue | None = None
     name = ""
     for one in failures:
-        with Bench(refiner, one.task) as bench:
+        with Replay(refiner, one.task) as bench:
             told, name = told or bench.catalogue, bench.environment
             texts.append(_case(one, bench.told, common, cap // len(failures)))
     if told is None:
@@ -117,7 +117,7 @@ def _cases(
     return texts, told, name
 
 
-def _case(one: Outcome, known: str, common: frozenset[str], cap: int) -> str:
+def _case(one: TrainingOutcome, known: str, common: frozenset[str], cap: int) -> str:
     """One failure in about `cap` characters; what its outcome lacks is cut last."""
     request = _plain(task_text(one.task.inputs()), one.task, common)
     required = _plain("\n".join(item.to_prompt() for item in one.result.requirements.items), one.task, common)
@@ -132,7 +132,7 @@ def _case(one: Outcome, known: str, common: frozenset[str], cap: int) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _common(outcomes: Sequence[Outcome]) -> frozenset[str]:
+def _common(outcomes: Sequence[TrainingOutcome]) -> frozenset[str]:
     """Values that stand in the gold of at least half of the tasks, and which their runs saw too: no task's secret."""
     counts: Counter[str] = Counter()
     for one in outcomes:
@@ -157,7 +157,10 @@ def _plain(text: str, task: dspy.Example, common: frozenset[str]) -> str:
 
 
 def _draft(
-    written: Mapping[str, Any], outcomes: Sequence[Outcome], common: frozenset[str], slots: Sequence[Slots]
+    written: Mapping[str, Any],
+    outcomes: Sequence[TrainingOutcome],
+    common: frozenset[str],
+    slots: Sequence[Delexicalizer],
 ) -> tuple[dict[str, Any], str] | None:
     """A proposal as a draft and the reason for it; None where it says nothing or holds a value of one task."""
     check, args = str(written.get("check") or "").strip(), written.get("args")
@@ -190,12 +193,12 @@ def _compared(value: Any) -> Iterator[str]:
 
 
 def _tests(
-    drafts: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome], refiner: Refiner
+    drafts: Sequence[Mapping[str, Any]], outcomes: Sequence[TrainingOutcome], refiner: Refiner
 ) -> list[list[bool | None]]:
     """For each outcome, whether each draft holds of it; None where no check can tell."""
     found = []
     for one in outcomes:
-        with Bench(refiner, one.task) as bench:
+        with Replay(refiner, one.task) as bench:
             holds = bench.judge(one.result.trajectory, one.result.requirements)
             found.append([holds(draft) for draft in drafts])
     return found
@@ -208,7 +211,7 @@ def _proposal(
     good: Sequence[bool | None],
     bad: Sequence[bool | None],
     least: int,
-) -> Proposal:
+) -> MinedRequirement:
     tested = any(one is not None for one in (*good, *bad))
     explained = sum(one is False for one in bad)
     lesson = Lesson(
@@ -222,4 +225,4 @@ def _proposal(
     contradicted = any(one is False for one in good)
     kept = explained >= least and not contradicted if tested else bool(draft.get("text")) and "check" not in draft
     held, told = sum(one is True for one in good), sum(one is not None for one in good)
-    return Proposal(lesson, held, told, explained, len(bad), tested, kept)
+    return MinedRequirement(lesson, held, told, explained, len(bad), tested, kept)

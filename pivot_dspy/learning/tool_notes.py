@@ -5,7 +5,7 @@ from __future__ import annotations
 import dspy
 
 from pivot_dspy.episode.result import Refined
-from pivot_dspy.learning.delexicalize import Slots
+from pivot_dspy.learning.delexicalize import Delexicalizer
 from pivot_dspy.learning.repairs import Repair, repairs
 from pivot_dspy.memory.records import ToolNote
 from pivot_dspy.prompts.truncation import truncate
@@ -30,13 +30,13 @@ def tool_notes(result: Refined, environment: str, task: dspy.Example | None = No
             now = repair.after.by_step.get(step.id)
             meaning = _meaning(repair, step) if now is not None and now.ok and now.fault is None else None
             if meaning is not None:
-                slots = Slots(task or dspy.Example().with_inputs(), repair.after)
+                slots = Delexicalizer(task or dspy.Example().with_inputs(), repair.after)
                 error = _error(step, seen, seen.fault, slots)
                 found.append(ToolNote(environment=environment, tool=step.tool, error=error, meaning=meaning))
     return tuple({note.id: note for note in found}.values())
 
 
-def _error(step: Step, seen: Observation, fault: Fault, slots: Slots) -> str:
+def _error(step: Step, seen: Observation, fault: Fault, slots: Delexicalizer) -> str:
     """The message with the values of the call, and all that looks like one, taken out."""
     slots.call(seen.args if seen.args is not None else step.args)
     return truncate(" ".join(slots.text(fault.message).split()), ERROR_CAP) or fault.kind

@@ -11,7 +11,7 @@ from pivot_dspy.memory.records import (
     environment_name,
     task_text,
 )
-from pivot_dspy.memory.wording import Part, Retrieved
+from pivot_dspy.memory.wording import PromptSection, Retrieved
 
 __all__ = [
     "Demonstration",
@@ -19,7 +19,7 @@ __all__ = [
     "Entry",
     "Fix",
     "Lesson",
-    "Part",
+    "PromptSection",
     "Retrieved",
     "ToolNote",
     "TrajectoryMemory",

@@ -13,7 +13,7 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote
 from pivot_dspy.memory.similarity import Embedder, Index
-from pivot_dspy.memory.wording import Retrieved, Shown, retrieved, wordings
+from pivot_dspy.memory.wording import Retrieved, SelectedEntries, retrieved, wordings
 
 FORMAT = 2
 """Version of the saved form; it changes when a reader of the last one would misread it."""
@@ -126,8 +126,8 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         self, lessons: list[Lesson], notes: list[ToolNote], demonstrations: list[Demonstration]
     ) -> Retrieved:
         """As many of each, in order, as the settings allow."""
-        best = retrieved(Shown())
-        shown = Shown()
+        best = retrieved(SelectedEntries())
+        shown = SelectedEntries()
         told: list[Entry] = []
 
         def tried(entry: Entry, **change: Any) -> bool:

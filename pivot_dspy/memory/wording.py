@@ -21,7 +21,7 @@ FIXES = "Often done wrong:"
 NOTES = "What errors of tools meant:"
 
 
-class Part(NamedTuple):
+class PromptSection(NamedTuple):
     """A text for a prompt, and the ids of the entries that it tells of."""
 
     text: str = ""
@@ -38,8 +38,8 @@ class Retrieved(NamedTuple):
         fixes: lessons that are applied to what a model writes, and so not told.
     """
 
-    requirements: Part = Part()
-    advice: Part = Part()
+    requirements: PromptSection = PromptSection()
+    advice: PromptSection = PromptSection()
     learned: tuple[tuple[str, str], ...] = ()
     fixes: tuple[Lesson, ...] = ()
 
@@ -54,13 +54,13 @@ class Retrieved(NamedTuple):
         return (*self.requirements.ids, *self.advice.ids)
 
     @property
-    def in_words(self) -> Part:
+    def in_words(self) -> PromptSection:
         """The fixes as advice, for what is not written as steps."""
         lines = [f"- {advice(lesson)}" for lesson in self.fixes]
-        return Part(_block(FIXES, lines), tuple(lesson.id for lesson in self.fixes))
+        return PromptSection(_block(FIXES, lines), tuple(lesson.id for lesson in self.fixes))
 
 
-class Shown(NamedTuple):
+class SelectedEntries(NamedTuple):
     """The entries that are shown, each kind in its order; an example as it is worded."""
 
     required: tuple[Lesson, ...] = ()
@@ -69,7 +69,7 @@ class Shown(NamedTuple):
     examples: tuple[tuple[Demonstration, str], ...] = ()
 
 
-def retrieved(shown: Shown) -> Retrieved:
+def retrieved(shown: SelectedEntries) -> Retrieved:
     """The text that tells of `shown`: what is the same for every task of an environment first."""
     named = [(f"L{number}", lesson) for number, lesson in enumerate(shown.required, start=1)]
     drafts = [_required(name, lesson) for name, lesson in named]
@@ -82,8 +82,8 @@ def retrieved(shown: Shown) -> Retrieved:
     ]
     told = (*shown.lessons, *shown.notes, *(example for example, _ in shown.examples))
     return Retrieved(
-        Part(required, tuple(lesson.id for lesson in shown.required)),
-        Part("\n\n".join(block for block in blocks if block), tuple(entry.id for entry in told)),
+        PromptSection(required, tuple(lesson.id for lesson in shown.required)),
+        PromptSection("\n\n".join(block for block in blocks if block), tuple(entry.id for entry in told)),
         tuple((name, f"lesson {lesson.id}: {said(lesson)}") for name, lesson in named),
     )
 

@@ -10,8 +10,8 @@ from typing import Any
 import dspy
 
 from pivot_dspy.memory import Entries, Entry
-from pivot_dspy.optimizer.material import Pool, abstracted, merged
-from pivot_dspy.optimizer.targets import MEMORY, THRESHOLD, digest, refiners_of, settings_of, taught
+from pivot_dspy.optimizer.material import LearnedMaterial, abstracted, merged
+from pivot_dspy.optimizer.targets import MEMORY, THRESHOLD, digest, refiners_of, settings_of, with_memory
 from pivot_dspy.refiners.state import tunables
 
 _CHOICES: Mapping[str, tuple[int, ...]] = {
@@ -21,7 +21,7 @@ _CHOICES: Mapping[str, tuple[int, ...]] = {
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ProgramCandidate:
     """A state of a program.
 
     Attributes:
@@ -35,7 +35,7 @@ class Proposal:
     settings: Mapping[str, Mapping[str, Any]]
 
     @classmethod
-    def of(cls, program: dspy.Module) -> Proposal:
+    def of(cls, program: dspy.Module) -> ProgramCandidate:
         """The program as it is."""
         entries = {path: refiner.memory.entries for path, refiner in refiners_of(program).items()}
         return cls("as it was", entries, settings_of(program))
@@ -54,22 +54,22 @@ class Proposal:
 
     def program(self, student: dspy.Module) -> dspy.Module:
         """A copy of the student in this state."""
-        return taught(student, self.entries, self.settings)
+        return with_memory(student, self.entries, self.settings)
 
-    def set(self, name: str, path: str, setting: str, value: Any) -> Proposal:
+    def set(self, name: str, path: str, setting: str, value: Any) -> ProgramCandidate:
         """With one setting changed."""
         changed = {**self.settings, path: {**self.settings[path], setting: value}}
-        return Proposal(name, self.entries, changed)
+        return ProgramCandidate(name, self.entries, changed)
 
-    def remembering(self, name: str, entries: Mapping[str, Entries]) -> Proposal:
+    def remembering(self, name: str, entries: Mapping[str, Entries]) -> ProgramCandidate:
         """With other entries."""
-        return Proposal(name, {**self.entries, **entries}, self.settings)
+        return ProgramCandidate(name, {**self.entries, **entries}, self.settings)
 
 
-def contents(base: Proposal, pools: Mapping[str, Pool]) -> Iterator[Proposal]:
+def contents(base: ProgramCandidate, pools: Mapping[str, LearnedMaterial]) -> Iterator[ProgramCandidate]:
     """What the pools have to add to the base, in several selections: what is accepted is the base of the next round."""
 
-    def added(name: str, chosen: Mapping[str, Iterable[Entry]]) -> Proposal:
+    def added(name: str, chosen: Mapping[str, Iterable[Entry]]) -> ProgramCandidate:
         return base.remembering(name, {path: base.entries[path].added(*entries) for path, entries in chosen.items()})
 
     def learned(least: int) -> dict[str, tuple[Entry, ...]]:
@@ -98,7 +98,9 @@ def contents(base: Proposal, pools: Mapping[str, Pool]) -> Iterator[Proposal]:
     yield added("abstracted demonstrations", {path: abstracted(examples[path]) for path in pools})
 
 
-def changes(base: Proposal, student: dspy.Module, thresholds: Mapping[str, float]) -> Iterator[Proposal]:
+def changes(
+    base: ProgramCandidate, student: dspy.Module, thresholds: Mapping[str, float]
+) -> Iterator[ProgramCandidate]:
     """The base with something left out, or one of its settings changed.
 
     Args:

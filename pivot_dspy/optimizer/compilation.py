@@ -15,17 +15,17 @@ from dspy.utils.exceptions import AdapterParseError, LMError
 from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.learning import requirement_mining
 from pivot_dspy.memory import Entries, Lesson, task_text
-from pivot_dspy.optimizer.candidates import Proposal, changes, contents
-from pivot_dspy.optimizer.material import Pool, Tried, crossed, recounted
+from pivot_dspy.optimizer.candidates import ProgramCandidate, changes, contents
+from pivot_dspy.optimizer.material import LearnedMaterial, TrainingRun, crossed, recounted
 from pivot_dspy.optimizer.metering import metered
 from pivot_dspy.optimizer.report import DetailedResults, calibrated, held, measured, tried
-from pivot_dspy.optimizer.rollout import Job, Outcome, Taught
-from pivot_dspy.optimizer.scheduler import Work
+from pivot_dspy.optimizer.rollout import Job, RolloutResult, TrainingSignal
+from pivot_dspy.optimizer.scheduler import RunScheduler
 from pivot_dspy.optimizer.selection import Selection
-from pivot_dspy.optimizer.targets import ITSELF, digest, gates_of, refiners_of
+from pivot_dspy.optimizer.targets import ROOT, digest, gates_of, refiners_of
 from pivot_dspy.phases.learn import Find
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.trajectory import Execution, Trajectory
@@ -48,7 +48,7 @@ class Compilation:
 
     def __init__(
         self,
-        work: Work,
+        work: RunScheduler,
         student: dspy.Module,
         teacher: dspy.Module | None,
         teaches: Mapping[str, str],
@@ -62,15 +62,15 @@ class Compilation:
         self.training = list(training)
         self.seed = seed
         self.effort = work.limits.effort
-        first = Proposal.of(student)
+        first = ProgramCandidate.of(student)
         self.selection = Selection(
             work, student, validation, finalists=self.effort.finalists, seed=seed, first=first
         )
-        self.pools = {path: Pool() for path in first.entries}
-        self.latest: dict[int, Outcome] = {}
-        self.first: dict[int, Outcome] = {}
-        self.taught_by: list[Outcome] = []
-        self.untaught: dict[int, list[Outcome]] = {}
+        self.pools = {path: LearnedMaterial() for path in first.entries}
+        self.latest: dict[int, RolloutResult] = {}
+        self.first: dict[int, RolloutResult] = {}
+        self.taught_by: list[RolloutResult] = []
+        self.untaught: dict[int, list[RolloutResult]] = {}
         work.programs[first.key] = first.program(student)
         if teacher is not None:
             work.programs[TEACHER] = teacher
@@ -91,7 +91,7 @@ class Compilation:
     def results(self) -> DetailedResults:
         """What was done, and what it brought."""
         after, before = self.selection.incumbent, self.selection.first
-        was = Proposal.of(self.student).settings
+        was = ProgramCandidate.of(self.student).settings
         return DetailedResults(
             before=measured(before.outcomes, self.work.threshold),
             after=measured(after.outcomes, self.work.threshold),
@@ -152,7 +152,7 @@ class Compilation:
         for place, outcome in self._learn(jobs, title):
             self.untaught.setdefault(place, []).append(outcome)
 
-    def _learn(self, jobs: Sequence[Job], title: str) -> list[tuple[int, Outcome]]:
+    def _learn(self, jobs: Sequence[Job], title: str) -> list[tuple[int, RolloutResult]]:
         """Makes training runs, as many as leave room for validation, and takes in what they teach."""
         room = self.work.left()
         if room is not None:
@@ -168,7 +168,7 @@ class Compilation:
             self._take(job.task, outcome)
         return found
 
-    def _take(self, place: int, outcome: Outcome) -> None:
+    def _take(self, place: int, outcome: RolloutResult) -> None:
         self.first.setdefault(place, outcome)
         known = self.latest.get(place)
         if known is None or outcome.better_than(known):
@@ -191,14 +191,14 @@ class Compilation:
             for path, pool in self.pools.items():
                 pool.take(job.task, outcome, (path,))
 
-    def _solved(self, outcome: Outcome) -> bool:
+    def _solved(self, outcome: RolloutResult) -> bool:
         return outcome.verified and outcome.score >= self.work.threshold
 
     def _cross(self) -> None:
         """Begins unsolved tasks anew, each with a trajectory joined with that of a task that was solved."""
         if not isinstance(self.student, Refiner):
             return  # the refiners inside a program cannot be told where to begin
-        known = {place: self._tried(place, taught) for place, taught in self._taught(ITSELF).items()}
+        known = {place: self._tried(place, taught) for place, taught in self._taught(ROOT).items()}
         donors = {place: one for place, one in known.items() if self._solved(self.latest[place])}
         base = self.selection.incumbent.proposal.key
         jobs = [
@@ -209,7 +209,7 @@ class Compilation:
         ]
         self._learn(jobs, "recombining")
 
-    def _taught(self, path: str) -> dict[int, Taught]:
+    def _taught(self, path: str) -> dict[int, TrainingSignal]:
         """What the best run of each task taught of the refiner at `path`, of its last call."""
         found = {}
         for place, outcome in sorted(self.latest.items()):
@@ -218,8 +218,8 @@ class Compilation:
                     found[place] = call.taught
         return found
 
-    def _tried(self, place: int, taught: Taught) -> Tried:
-        return Tried(task_text(taught.inputs or self.work.tasks[place].inputs()), taught)
+    def _tried(self, place: int, taught: TrainingSignal) -> TrainingRun:
+        return TrainingRun(task_text(taught.inputs or self.work.tasks[place].inputs()), taught)
 
     # -- requirements that nobody stated
 
@@ -230,7 +230,7 @@ class Compilation:
                 continue
 
             def found(
-                refiner: Refiner = refiner, cases: list[requirement_mining.Outcome] = cases
+                refiner: Refiner = refiner, cases: list[requirement_mining.TrainingOutcome] = cases
             ) -> tuple[dict[str, Any], bool]:
                 return self._found(refiner, cases)
 
@@ -239,7 +239,7 @@ class Compilation:
             self.work.spend(said["tokens"])
             self.pools[path].require([Lesson.model_validate(one) for one in said["lessons"]])
 
-    def _found(self, refiner: Refiner, cases: list[requirement_mining.Outcome]) -> tuple[dict[str, Any], bool]:
+    def _found(self, refiner: Refiner, cases: list[requirement_mining.TrainingOutcome]) -> tuple[dict[str, Any], bool]:
         """Lessons and tokens, and whether the model answered: if not, whoever resumes asks it again."""
         find, answered = Find(), True
         find.set_lm(refiner.plan.predict.lm)
@@ -252,7 +252,7 @@ class Compilation:
         kept = [one.lesson.model_dump(mode="json") for one in said if one.kept]
         return {"lessons": kept, "tokens": meter.tokens}, answered
 
-    def _cases(self, path: str, refiner: Refiner) -> list[requirement_mining.Outcome]:
+    def _cases(self, path: str, refiner: Refiner) -> list[requirement_mining.TrainingOutcome]:
         cases = []
         for place, taught in self._taught(path).items():
             outcome, example = self.latest[place], self.work.tasks[place]
@@ -266,7 +266,7 @@ class Compilation:
                 requirements=taught.requirements,
                 execution=_again(refiner, example, trajectory),
             )
-            cases.append(requirement_mining.Outcome(example, result, outcome.score, outcome.feedback))
+            cases.append(requirement_mining.TrainingOutcome(example, result, outcome.score, outcome.feedback))
         return cases
 
     # -- proposals
@@ -284,7 +284,7 @@ class Compilation:
 
     def _counted(self) -> dict[str, Entries]:
         """The incumbent's entries with all runs counted that showed them."""
-        before = Proposal.of(self.student).entries
+        before = ProgramCandidate.of(self.student).entries
         entries = self.selection.incumbent.proposal.entries
         return {path: recounted(one, before[path], self.selection.shown) for path, one in entries.items()}
 
@@ -317,7 +317,7 @@ def _again(refiner: Refiner, task: dspy.Example, trajectory: Trajectory) -> Exec
     session = refiner._source.open(dspy.Example(base=dict(task.inputs().items())).with_inputs(*task.inputs().keys()))
     outputs = {name: field.annotation for name, field in refiner.signature.output_fields.items()}
     try:
-        return drive(execute(trajectory, session, outputs=outputs)).execution
+        return run_sync(execute(trajectory, session, outputs=outputs)).execution
     finally:
         session.family.close()
 

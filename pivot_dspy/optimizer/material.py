@@ -14,18 +14,18 @@ from pivot_dspy.learning.lessons import counted
 from pivot_dspy.memory import Demonstration, Entries, Entry, Fix, Lesson, ToolNote, fixed
 from pivot_dspy.memory.fixes import STYLES
 from pivot_dspy.memory.records import words
-from pivot_dspy.optimizer.rollout import Outcome, Taught
+from pivot_dspy.optimizer.rollout import RolloutResult, TrainingSignal
 from pivot_dspy.trajectory import Trajectory
 
 
-class Tried(NamedTuple):
+class TrainingRun(NamedTuple):
     """The trajectory of a training task, in words, and what its run taught."""
 
     task: str
-    taught: Taught
+    taught: TrainingSignal
 
 
-def crossed(failed: Tried, donors: Sequence[Tried], most: int = 1) -> list[Trajectory]:
+def crossed(failed: TrainingRun, donors: Sequence[TrainingRun], most: int = 1) -> list[Trajectory]:
     """Trajectories to begin the failed task anew with, from the most similar tasks that were solved.
 
     Requirements of two tasks are told apart by what they check, not by their ids, which mean nothing across tasks.
@@ -33,7 +33,7 @@ def crossed(failed: Tried, donors: Sequence[Tried], most: int = 1) -> list[Traje
     own = _comparable(failed.taught)
     mine = set(words(failed.task))
 
-    def likeness(donor: Tried) -> float:
+    def likeness(donor: TrainingRun) -> float:
         theirs = set(words(donor.task))
         return len(mine & theirs) / max(1, len(mine | theirs))
 
@@ -47,7 +47,7 @@ def crossed(failed: Tried, donors: Sequence[Tried], most: int = 1) -> list[Traje
     return list(found.values())
 
 
-def _comparable(taught: Taught) -> Parent:
+def _comparable(taught: TrainingSignal) -> Parent:
     checks = {item.id: item.check or item.text for item in taught.requirements.items}
     purposes = {step: checks[name] for step, name in taught.parent.purposes.items() if name in checks}
     return taught.parent.model_copy(update={"purposes": purposes})
@@ -63,7 +63,7 @@ EXAMPLES = 2
 """Texts of right trajectories that have to be written in a style before others are put into it."""
 
 
-class Pool:
+class LearnedMaterial:
     """Entries for one refiner, from runs of many tasks.
 
     Attributes:
@@ -74,10 +74,10 @@ class Pool:
         self.required: tuple[Lesson, ...] = ()
         self._lessons: list[Lesson] = []
         self._notes: list[ToolNote] = []
-        self._best: dict[int, tuple[Outcome, Demonstration]] = {}
+        self._best: dict[int, tuple[RolloutResult, Demonstration]] = {}
         self._right: dict[str, Trajectory] = {}
 
-    def take(self, task: int, outcome: Outcome, paths: Iterable[str]) -> None:
+    def take(self, task: int, outcome: RolloutResult, paths: Iterable[str]) -> None:
         """Learns from a run of a task what calls of the refiners at `paths` taught."""
         for call in outcome.calls:
             if call.refiner not in paths or call.taught is None:

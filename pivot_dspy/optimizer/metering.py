@@ -14,7 +14,7 @@ from pivot_dspy.episode.result import Refined
 from pivot_dspy.refiners.base import Refiner
 
 
-class Returned(NamedTuple):
+class RefinerCall(NamedTuple):
     """One call of a refiner: its path in the program, what it was given, and what it returned."""
 
     path: str
@@ -31,7 +31,7 @@ class Meter(BaseCallback):  # type: ignore[misc]
     """
 
     def __init__(self, refiners: Mapping[str, Refiner]) -> None:
-        self.returned: list[Returned] = []
+        self.returned: list[RefinerCall] = []
         self.history: list[Mapping[str, Any]] = []
         self._refiners = refiners
         self._open: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -56,7 +56,7 @@ class Meter(BaseCallback):  # type: ignore[misc]
     def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         opened = self._open.pop(call_id, None)
         if opened is not None and isinstance(outputs, Refined):
-            self.returned.append(Returned(*opened, outputs))
+            self.returned.append(RefinerCall(*opened, outputs))
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         if self._alone:  # DSPy makes no entries: ours has what there is to count

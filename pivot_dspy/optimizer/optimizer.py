@@ -16,9 +16,9 @@ from pivot_dspy.journal import Journal
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.optimizer import settings
 from pivot_dspy.optimizer.compilation import Compilation, teaching
-from pivot_dspy.optimizer.scheduler import Work, settled
+from pivot_dspy.optimizer.scheduler import RunScheduler, settled
 from pivot_dspy.optimizer.settings import Auto, Metric
-from pivot_dspy.optimizer.targets import ITSELF, fingerprint, refiners_of
+from pivot_dspy.optimizer.targets import ROOT, fingerprint, refiners_of
 
 
 class PivotOptimizer(Teleprompter):  # type: ignore[misc]
@@ -120,14 +120,14 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
         """
         refiners = refiners_of(student)
         teaches = {} if teacher is None else teaching(refiners, refiners_of(teacher, "teacher"))
-        training = settings.tasks("trainset", trainset, refiners.get(ITSELF))
-        validation = None if valset is None else settings.tasks("valset", valset, refiners.get(ITSELF))
+        training = settings.tasks("trainset", trainset, refiners.get(ROOT))
+        validation = None if valset is None else settings.tasks("valset", valset, refiners.get(ROOT))
         training, validation = settings.divided(training, validation, self.seed)
         self._pays_for(len(validation))
         tasks = [*training, *validation]
         journal = self._journal(student, teacher, training, validation)
         with journal or nullcontext():
-            work = Work(
+            work = RunScheduler(
                 tasks,
                 self.metric,
                 self.arguments,

@@ -15,7 +15,7 @@ import dspy
 import tqdm
 
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.optimizer.serialization import Failed, Parcel, Parcels, run_here, run_there
+from pivot_dspy.optimizer.serialization import RemoteFailure, SerializedResult, TaskSerializer, run_local, run_remote
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class _Run(Generic[Task, Result, Kept]):
         self.window = window  # tasks at once with the executor: no more of its own threads begin than are asked for
         self.waiting = iter(enumerate(tasks))
         self.function = function
-        self.parcels = None if isinstance(executor, ThreadPoolExecutor) else Parcels(function)
+        self.parcels = None if isinstance(executor, ThreadPoolExecutor) else TaskSerializer(function)
         self.on_done = on_done
         self.max_errors = dspy.settings.max_errors if max_errors is None else max_errors
         self.stop = stop
@@ -144,9 +144,9 @@ class _Run(Generic[Task, Result, Kept]):
             if position < 0:
                 return
             if self.parcels is None:
-                future = self.executor.submit(copy_context().run, run_here, self.function, task)
+                future = self.executor.submit(copy_context().run, run_local, self.function, task)
             else:
-                future = self.executor.submit(run_there, *self.parcels.arguments(position, task))
+                future = self.executor.submit(run_remote, *self.parcels.arguments(position, task))
             self.open[future] = position
             future.add_done_callback(self.done.put)
 
@@ -173,7 +173,7 @@ class _Run(Generic[Task, Result, Kept]):
             return
         outcome = self._outcome(future)
         self.bar.update()
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, RemoteFailure):
             self.errors[position] = outcome.error
             logger.warning("Task %d failed: %s: %s", position, type(outcome.error).__name__, outcome.error)
         else:
@@ -183,5 +183,5 @@ class _Run(Generic[Task, Result, Kept]):
         try:
             outcome = future.result()
         except (Exception, CancelledError) as error:  # the executor's own: a worker was lost, say
-            return Failed(error)
-        return outcome.opened() if isinstance(outcome, Parcel) else outcome
+            return RemoteFailure(error)
+        return outcome.opened() if isinstance(outcome, SerializedResult) else outcome

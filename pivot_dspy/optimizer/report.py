@@ -8,26 +8,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
-from pivot_dspy.optimizer.rollout import Outcome
-from pivot_dspy.optimizer.selection import Decision, Selection, Standing
+from pivot_dspy.optimizer.rollout import RolloutResult
+from pivot_dspy.optimizer.selection import Decision, ScoredCandidate, Selection
 from pivot_dspy.trajectory import Frozen
 
 NOTE = "some of these outcomes chose the program, and so are a little too good"
 """Of every fit: what was accepted is what did best on the validation tasks."""
 
 
-class Run(NamedTuple):
+class CalibrationRow(NamedTuple):
     """A run that counts: the key of its program, the key of its task, and what came of it."""
 
     program: str
     task: str
-    outcome: Outcome
+    outcome: RolloutResult
 
 
 def calibrated(
     calibrations: Mapping[str, Calibration],
     selection: Selection,
-    training: Mapping[int, Sequence[Outcome]],
+    training: Mapping[int, Sequence[RolloutResult]],
     seed: int,
 ) -> dict[str, CalibrationReport]:
     """Fits the probability that a result is right, of the refiner at each path; none without a result or scikit-learn.
@@ -59,7 +59,9 @@ def calibrated(
     return found
 
 
-def relevance(incumbents: Sequence[Standing], runs: Sequence[Run], threshold: float) -> dict[str, float]:
+def relevance(
+    incumbents: Sequence[ScoredCandidate], runs: Sequence[CalibrationRow], threshold: float
+) -> dict[str, float]:
     """How much a run of each incumbent tells of the last one, the accepted program, where a run of that counts 1.
 
     n tasks of another program tell its share of right results up to a variance of v / n, and that of the accepted one
@@ -88,15 +90,17 @@ def shared(tasks: Sequence[str], worth: Sequence[float]) -> list[float]:
     return [one * max(of_task[task]) / sum(of_task[task]) for task, one in zip(tasks, worth, strict=True)]
 
 
-def _runs(selection: Selection, training: Mapping[int, Sequence[Outcome]]) -> list[Run]:
+def _runs(selection: Selection, training: Mapping[int, Sequence[RolloutResult]]) -> list[CalibrationRow]:
     keys = selection.work.keys
     validated = [
-        Run(standing.proposal.key, keys[place], outcome)
+        CalibrationRow(standing.proposal.key, keys[place], outcome)
         for standing in selection.incumbents
         for place, outcome in zip(selection.places, standing.outcomes, strict=True)
     ]
     first = selection.incumbents[0].proposal.key
-    return validated + [Run(first, keys[place], outcome) for place, found in training.items() for outcome in found]
+    return validated + [
+        CalibrationRow(first, keys[place], outcome) for place, found in training.items() for outcome in found
+    ]
 
 
 class Measured(Frozen):
@@ -120,7 +124,7 @@ class Measured(Frozen):
     errors: int
 
 
-def measured(outcomes: Sequence[Outcome], threshold: float) -> Measured:
+def measured(outcomes: Sequence[RolloutResult], threshold: float) -> Measured:
     """The means of outcomes."""
     count = max(1, len(outcomes))
     right = sum(outcome.score >= threshold for outcome in outcomes)
@@ -138,7 +142,7 @@ def measured(outcomes: Sequence[Outcome], threshold: float) -> Measured:
     )
 
 
-class Tried(Frozen):
+class CandidateRecord(Frozen):
     """A proposal and what became of it; scores and tokens are (its own, the incumbent's)."""
 
     round: int
@@ -170,7 +174,7 @@ class DetailedResults(Frozen):
     after: Measured
     training: Measured
     teacher: Measured | None = None
-    proposals: tuple[Tried, ...] = ()
+    proposals: tuple[CandidateRecord, ...] = ()
     entries: Mapping[str, Mapping[str, int]]
     settings: Mapping[str, Mapping[str, Any]]
     calibration: Mapping[str, CalibrationReport] = {}
@@ -188,10 +192,10 @@ class DetailedResults(Frozen):
     __str__ = __repr__
 
 
-def tried(decisions: Sequence[Decision]) -> tuple[Tried, ...]:
+def tried(decisions: Sequence[Decision]) -> tuple[CandidateRecord, ...]:
     """The decisions as they are reported."""
     return tuple(
-        Tried(
+        CandidateRecord(
             round=one.round,
             proposal=one.proposal,
             minibatch_scores=one.minibatch and one.minibatch[:2],
@@ -205,7 +209,7 @@ def tried(decisions: Sequence[Decision]) -> tuple[Tried, ...]:
     )
 
 
-def held(standing: Standing) -> dict[str, dict[str, int]]:
+def held(standing: ScoredCandidate) -> dict[str, dict[str, int]]:
     """Numbers of entries, by refiner."""
     return {
         path: {

@@ -18,10 +18,10 @@ from pivot_dspy.learning.demonstrations import demonstrate
 from pivot_dspy.learning.lessons import lessons_of
 from pivot_dspy.learning.tool_notes import tool_notes
 from pivot_dspy.memory import Demonstration, Lesson, ToolNote, environment_name, task_text
-from pivot_dspy.optimizer.metering import Meter, Returned, metered
+from pivot_dspy.optimizer.metering import Meter, RefinerCall, metered
 from pivot_dspy.optimizer.settings import Metric, read_score
-from pivot_dspy.optimizer.single_flight import OneAtATime
-from pivot_dspy.optimizer.targets import ITSELF, refiners_of, sampled, seeded
+from pivot_dspy.optimizer.single_flight import SingleFlight
+from pivot_dspy.optimizer.targets import ROOT, refiners_of, sampled, seeded
 from pivot_dspy.phases.inspect import Inspection, parent
 from pivot_dspy.phases.learn import Learn
 from pivot_dspy.plain_json import plain
@@ -31,7 +31,7 @@ from pivot_dspy.simulator.engine import one_run
 from pivot_dspy.trajectory import Frozen, Trajectory
 
 
-class Taught(Frozen):
+class TrainingSignal(Frozen):
     """What one call of a refiner in a training run teaches.
 
     Attributes:
@@ -47,7 +47,7 @@ class Taught(Frozen):
     requirements: Requirements = Requirements()
 
 
-class Call(Frozen):
+class CallRecord(Frozen):
     """What came of one call of a refiner: `refiner` is its path in the program, `first_loss` that of its first plan."""
 
     refiner: str
@@ -56,10 +56,10 @@ class Call(Frozen):
     first_loss: float
     features: dict[str, float] = Field(default_factory=dict)
     retrieved: tuple[str, ...] = ()
-    taught: Taught | None = None
+    taught: TrainingSignal | None = None
 
 
-class Outcome(Frozen):
+class RolloutResult(Frozen):
     """What came of one run.
 
     Attributes:
@@ -75,7 +75,7 @@ class Outcome(Frozen):
     lm_calls: int = 0
     learning_tokens: int = 0
     error: str = ""
-    calls: tuple[Call, ...] = ()
+    calls: tuple[CallRecord, ...] = ()
 
     @property
     def verified(self) -> bool:
@@ -97,7 +97,7 @@ class Outcome(Frozen):
         """Ids of all entries that were shown."""
         return frozenset(name for call in self.calls for name in call.retrieved)
 
-    def better_than(self, other: Outcome) -> bool:
+    def better_than(self, other: RolloutResult) -> bool:
         """Whether it scored higher, or as high for fewer tokens."""
         return (self.score, -self.tokens) > (other.score, -other.tokens)
 
@@ -119,7 +119,7 @@ class Job(NamedTuple):
     start: str = ""
 
 
-class Runner:
+class RolloutRunner:
     """Runs jobs: everything that they need, sent to another process as a whole.
 
     A run gives `{"outcome": ...}`, the JSON form of an `Outcome`, or `{"broken": why}` for what is wrong in any run.
@@ -140,7 +140,7 @@ class Runner:
         self.arguments = arguments
         self.threshold = threshold
         self.seeds = seeds
-        self._turns = OneAtATime()
+        self._turns = SingleFlight()
 
     def __call__(self, job: Job) -> dict[str, Any]:
         try:
@@ -148,7 +148,7 @@ class Runner:
         except ConfigurationError as error:
             return {"broken": str(error)}
 
-    def _outcome(self, job: Job) -> Outcome:
+    def _outcome(self, job: Job) -> RolloutResult:
         program, task = self.seeds.get((job.program, job.seed)) or self.programs[job.program], self.tasks[job.task]
         refiners = refiners_of(program)
         inputs = dict(task.inputs().items())
@@ -163,10 +163,10 @@ class Runner:
                 except PlanningFailed as failure:
                     if not _unreadable(failure):
                         raise
-                    return Outcome(score=0.0, error=str(failure), tokens=meter.tokens, lm_calls=meter.lm_calls)
+                    return RolloutResult(score=0.0, error=str(failure), tokens=meter.tokens, lm_calls=meter.lm_calls)
             score, feedback = self._scored(task, said)
             calls, spent, error = self._calls(job, refiners, task, meter, score)
-        return Outcome(
+        return RolloutResult(
             score=score, feedback=feedback, tokens=meter.tokens, lm_calls=meter.lm_calls, learning_tokens=spent,
             error=error, calls=calls,
         )  # fmt: skip
@@ -182,7 +182,7 @@ class Runner:
 
     def _calls(
         self, job: Job, refiners: Mapping[str, Refiner], task: dspy.Example, meter: Meter, score: float
-    ) -> tuple[tuple[Call, ...], int, str]:
+    ) -> tuple[tuple[CallRecord, ...], int, str]:
         calls, spent, errors = [], 0, []
         for returned in meter.returned:
             taught = None
@@ -206,17 +206,17 @@ def _unreadable(failure: PlanningFailed) -> bool:
     return cause is None or isinstance(cause, (AdapterParseError, ContextWindowExceededError))
 
 
-def _task(task: dspy.Example, returned: Returned, refiner: Refiner) -> dspy.Example:
+def _task(task: dspy.Example, returned: RefinerCall, refiner: Refiner) -> dspy.Example:
     """The task of a call, with the labels of the whole program's task, which must not be learned by heart."""
     inputs = {name: value for name, value in returned.inputs.items() if name in refiner.signature.input_fields}
     labels = {name: value for name, value in task.labels().items() if name not in inputs}
     return dspy.Example(**inputs, **labels).with_inputs(*inputs)
 
 
-def _call(returned: Returned, taught: Taught | None) -> Call:
+def _call(returned: RefinerCall, taught: TrainingSignal | None) -> CallRecord:
     result = returned.result
     first = next((event.loss for event in result.history if event.kind == "inspect" and event.loss), result.loss)
-    return Call(
+    return CallRecord(
         refiner=returned.path,
         verified=result.verified,
         loss=result.loss.total,
@@ -227,7 +227,7 @@ def _call(returned: Returned, taught: Taught | None) -> Call:
     )
 
 
-def _taught(refiner: Refiner, task: dspy.Example, returned: Returned, good: bool, asks: bool) -> Taught:
+def _taught(refiner: Refiner, task: dspy.Example, returned: RefinerCall, good: bool, asks: bool) -> TrainingSignal:
     """What a call teaches: an example where it verified with a good score, lessons and notes of what was repaired."""
     result = returned.result
     session = refiner._source.open(dspy.Example(base=dict(task.inputs().items())).with_inputs(*task.inputs().keys()))
@@ -239,8 +239,8 @@ def _taught(refiner: Refiner, task: dspy.Example, returned: Returned, good: bool
     learn = Learn(refiner.signature) if asks else None
     if learn is not None:
         learn.set_lm(refiner.plan.predict.lm)
-    return Taught(
-        inputs={} if returned.path == ITSELF else _plain(task),
+    return TrainingSignal(
+        inputs={} if returned.path == ROOT else _plain(task),
         demonstration=demonstrate(result, task, name) if good and result.verified else None,
         lessons=lessons_of(result, task, name, learn),
         notes=tool_notes(result, name, task),

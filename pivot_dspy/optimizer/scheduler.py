@@ -12,7 +12,7 @@ import dspy
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.journal import Journal
 from pivot_dspy.optimizer import parallel, rollout
-from pivot_dspy.optimizer.rollout import Job, Outcome, Runner
+from pivot_dspy.optimizer.rollout import Job, RolloutResult, RolloutRunner
 from pivot_dspy.optimizer.settings import Limits, Metric, task_key
 from pivot_dspy.optimizer.targets import digest
 
@@ -22,7 +22,7 @@ FIRST = 8
 """Runs after which what a run costs is first looked at, where tokens are limited."""
 
 
-class Work:
+class RunScheduler:
     """Makes runs, each once.
 
     Attributes:
@@ -60,7 +60,7 @@ class Work:
         self.tokens = 0
         self.runs = 0
         self.errors: list[tuple[str, Exception]] = []
-        self._done: dict[Job, Outcome] = {}
+        self._done: dict[Job, RolloutResult] = {}
         self.keys = [task_key(task) for task in tasks]
 
     def left(self) -> int | None:
@@ -76,7 +76,7 @@ class Work:
         """Books tokens that were spent otherwise than by a run."""
         self.tokens += tokens
 
-    def run(self, jobs: Sequence[Job], title: str) -> list[Outcome | None]:
+    def run(self, jobs: Sequence[Job], title: str) -> list[RolloutResult | None]:
         """What came of each job; None for one that the budget did not pay for.
 
         Raises:
@@ -110,14 +110,14 @@ class Work:
             self.journal.append(kind, key, data)
 
     def _made(self, jobs: Sequence[Job], title: str) -> None:
-        found: dict[Job, Outcome] = {}
+        found: dict[Job, RolloutResult] = {}
         missing = []
         for job in jobs:
             known = self.journal.get("run", self._key(job)) if self.journal else None
             if known is None:
                 missing.append(job)
             else:
-                found[job] = Outcome.model_validate(known)
+                found[job] = RolloutResult.model_validate(known)
         if missing:
             found |= self._ran(missing, title)
         for job in jobs:  # in the order of the jobs, so that what is spent adds up alike however they ran
@@ -126,15 +126,16 @@ class Work:
             self.tokens += outcome.tokens + outcome.learning_tokens
             self.runs += 1
 
-    def _ran(self, jobs: Sequence[Job], title: str) -> dict[Job, Outcome]:
+    def _ran(self, jobs: Sequence[Job], title: str) -> dict[Job, RolloutResult]:
         named = {job.program: self.programs[job.program] for job in jobs}
-        runner = Runner(named, self.tasks, self.metric, self.arguments, self.threshold, rollout.seeds(named, jobs))
+        seeds = rollout.seeds(named, jobs)
+        runner = RolloutRunner(named, self.tasks, self.metric, self.arguments, self.threshold, seeds)
 
-        def done(position: int, said: Mapping[str, Any]) -> Outcome:
+        def done(position: int, said: Mapping[str, Any]) -> RolloutResult:
             if "broken" in said:
                 raise ConfigurationError(said["broken"])
             self.note("run", self._key(jobs[position]), said["outcome"])
-            return Outcome.model_validate(said["outcome"])
+            return RolloutResult.model_validate(said["outcome"])
 
         ran = parallel.run_all(
             self.executor, jobs, runner, on_done=done, max_errors=max(1, self.max_errors - len(self.errors)),
@@ -149,7 +150,7 @@ class Work:
             )
         found = {job: outcome for job, outcome in zip(jobs, ran.results, strict=True) if outcome is not None}
         for place, error in ran.errors.items():  # not journalled: the next process tries again
-            found[jobs[place]] = Outcome(score=0.0, error=f"{type(error).__name__}: {error}")
+            found[jobs[place]] = RolloutResult(score=0.0, error=f"{type(error).__name__}: {error}")
         return found
 
     def _key(self, job: Job) -> str:

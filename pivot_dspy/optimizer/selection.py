@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 import dspy
 
 from pivot_dspy.loss import EPSILON
-from pivot_dspy.optimizer.candidates import Proposal
-from pivot_dspy.optimizer.rollout import Job, Outcome
-from pivot_dspy.optimizer.scheduler import Work
+from pivot_dspy.optimizer.candidates import ProgramCandidate
+from pivot_dspy.optimizer.rollout import Job, RolloutResult
+from pivot_dspy.optimizer.scheduler import RunScheduler
 
 
 @dataclass(frozen=True)
-class Standing:
+class ScoredCandidate:
     """A proposal with what came of it on validation tasks."""
 
-    proposal: Proposal
-    outcomes: tuple[Outcome, ...]
+    proposal: ProgramCandidate
+    outcomes: tuple[RolloutResult, ...]
 
     @property
     def score(self) -> float:
@@ -41,11 +41,11 @@ class Standing:
         """Larger is better: by score, then by what it costs, then by how near it came."""
         return round(self.score / EPSILON) * EPSILON, -self.tokens, -round(self.loss / EPSILON) * EPSILON
 
-    def no_worse_than(self, other: Standing) -> bool:
+    def no_worse_than(self, other: ScoredCandidate) -> bool:
         """Whether the score is no lower, but for rounding."""
         return self.score >= other.score - EPSILON
 
-    def better_than(self, other: Standing) -> bool:
+    def better_than(self, other: ScoredCandidate) -> bool:
         """Whether the score is higher, or as high for fewer tokens, or as high for as many and nearer to what is
         required: a score that is hardly ever above 0 tells little by itself."""
         if abs(self.score - other.score) > EPSILON:
@@ -84,7 +84,14 @@ class Selection:
     """
 
     def __init__(
-        self, work: Work, student: dspy.Module, places: Sequence[int], *, finalists: int, seed: int, first: Proposal
+        self,
+        work: RunScheduler,
+        student: dspy.Module,
+        places: Sequence[int],
+        *,
+        finalists: int,
+        seed: int,
+        first: ProgramCandidate,
     ) -> None:
         self.work = work
         self.student = student
@@ -95,9 +102,9 @@ class Selection:
         self._shown: dict[tuple[str, int], tuple[frozenset[str], bool]] = {}
         self.tried = {first.content}
         self.rounds = 0
-        self._base: dict[int, Outcome] = {}
-        self.incumbent = Standing(first, ())
-        self.incumbents: list[Standing] = []
+        self._base: dict[int, RolloutResult] = {}
+        self.incumbent = ScoredCandidate(first, ())
+        self.incumbents: list[ScoredCandidate] = []
 
     def begin(self) -> bool:
         """Scores the student as it is; False where the budget does not pay for that."""
@@ -110,7 +117,7 @@ class Selection:
         return True
 
     @property
-    def first(self) -> Standing:
+    def first(self) -> ScoredCandidate:
         """The student as it was."""
         return self.incumbents[0] if self.incumbents else self.incumbent
 
@@ -119,15 +126,15 @@ class Selection:
         """Of each run that was told of entries: their ids, and whether it went better than without."""
         return tuple(self._shown.values())
 
-    def untried(self, proposals: Iterator[Proposal], most: int) -> list[Proposal]:
+    def untried(self, proposals: Iterator[ProgramCandidate], most: int) -> list[ProgramCandidate]:
         """The first few of the proposals that were never tried."""
-        found: dict[str, Proposal] = {}
+        found: dict[str, ProgramCandidate] = {}
         for proposal in proposals:
             if proposal.content not in self.tried and len(found) < most:
                 found.setdefault(proposal.content, proposal)
         return list(found.values())
 
-    def round(self, proposals: Sequence[Proposal], *, ties: bool = False) -> bool:
+    def round(self, proposals: Sequence[ProgramCandidate], *, ties: bool = False) -> bool:
         """Scores the proposals on a minibatch, the best of those that are no worse on all tasks, and takes the best.
 
         Args:
@@ -141,12 +148,13 @@ class Selection:
         few = [*map(self.incumbent.outcomes.__getitem__, map(self.places.index, batch))]
         bar = replace(self.incumbent, outcomes=tuple(few))
         found = self._scored(proposals, batch, f"round {self.rounds}")
-        standing = [Standing(one, said) for one, said in zip(proposals, found, strict=True) if said is not None]
+        standing = [ScoredCandidate(one, said) for one, said in zip(proposals, found, strict=True) if said is not None]
         passed = [one for one in standing if one.no_worse_than(bar) and (ties or one.rank != bar.rank)]
         different = {one.rank: one for one in reversed(passed)}  # what did just the same so far is probably the same
         chosen = [different[rank].proposal for rank in sorted(different, reverse=True)[: self.finalists]]
         measured = self._scored(chosen, self.places, f"round {self.rounds}, finalists")
-        finals = {one.key: Standing(one, said) for one, said in zip(chosen, measured, strict=True) if said is not None}
+        scored = zip(chosen, measured, strict=True)
+        finals = {one.key: ScoredCandidate(one, said) for one, said in scored if said is not None}
         best = max(finals.values(), key=lambda one: one.rank, default=None)
         takes = best is not None and (
             best.better_than(self.incumbent) or (ties and best.rank == self.incumbent.rank)
@@ -164,8 +172,8 @@ class Selection:
         return sorted(random.Random(f"{self.seed}/{self.rounds}").sample(self.places, size))
 
     def _scored(
-        self, proposals: Sequence[Proposal], places: Sequence[int], title: str
-    ) -> list[tuple[Outcome, ...] | None]:
+        self, proposals: Sequence[ProgramCandidate], places: Sequence[int], title: str
+    ) -> list[tuple[RolloutResult, ...] | None]:
         """Outcomes of each proposal on the tasks at `places`; None where the budget did not pay for all of them."""
         jobs = []
         for proposal in proposals:
@@ -179,23 +187,23 @@ class Selection:
                 self._count(proposal, row, places)
         return [None if None in row else tuple(one for one in row if one is not None) for row in rows]
 
-    def _count(self, proposal: Proposal, row: Sequence[Outcome | None], places: Sequence[int]) -> None:
+    def _count(self, proposal: ProgramCandidate, row: Sequence[RolloutResult | None], places: Sequence[int]) -> None:
         for outcome, place in zip(row, places, strict=True):
             if outcome is not None:
                 self.count(proposal.key, place, outcome, self._base[place])
 
-    def count(self, program: str, place: int, outcome: Outcome, without: Outcome) -> None:
+    def count(self, program: str, place: int, outcome: RolloutResult, without: RolloutResult) -> None:
         """Notes which entries a run was told, and whether it went better than the one `without` them."""
         if outcome.retrieved:
             self._shown[program, place] = outcome.retrieved, outcome.better_than(without)
 
     def _record(
         self,
-        proposals: Sequence[Proposal],
-        standing: dict[str, Standing],
-        bar: Standing,
-        finals: dict[str, Standing],
-        taken: Standing | None,
+        proposals: Sequence[ProgramCandidate],
+        standing: dict[str, ScoredCandidate],
+        bar: ScoredCandidate,
+        finals: dict[str, ScoredCandidate],
+        taken: ScoredCandidate | None,
     ) -> None:
         for proposal in proposals:
             few, full = standing.get(proposal.key), finals.get(proposal.key)
@@ -215,7 +223,9 @@ class Selection:
             if taken is None or proposal.key != taken.proposal.key:
                 self.work.programs.pop(proposal.key, None)
 
-    def _reason(self, few: Standing | None, bar: Standing, full: Standing | None, accepted: bool) -> str:
+    def _reason(
+        self, few: ScoredCandidate | None, bar: ScoredCandidate, full: ScoredCandidate | None, accepted: bool
+    ) -> str:
         if few is None:
             return "the budget was spent"
         if not few.no_worse_than(bar):

@@ -23,13 +23,13 @@ _OF_THIS_PROCESS = frozenset(
 """DSPy settings that tell something to the caller's process, and mean nothing in another one."""
 
 
-class Failed(NamedTuple):
+class RemoteFailure(NamedTuple):
     """What a task raised, without the frames of its traceback, which would keep all that it worked on in memory."""
 
     error: Exception
 
 
-class Parcels:
+class TaskSerializer:
     """`function`, ready to be sent to another process with one task after another.
 
     With it go the DSPy settings that have a meaning elsewhere and how DSPy's cache is configured; histories of language
@@ -57,16 +57,16 @@ class Parcels:
         return self._shared, position, _packed(f"task {position}", task)
 
 
-def run_here(function: Callable[[Any], Any], task: Any) -> Any:
+def run_local(function: Callable[[Any], Any], task: Any) -> Any:
     """What `function` gives for `task`, or `Failed`."""
     with dspy.context(trace=[]):  # the caller's would grow by all that is predicted
         try:
             return function(task)
         except Exception as error:
-            return Failed(_bare(error))
+            return RemoteFailure(_bare(error))
 
 
-def run_there(shared: bytes, position: int, task: bytes) -> Parcel:
+def run_remote(shared: bytes, position: int, task: bytes) -> SerializedResult:
     """What `run_here` gives, in another process; as bytes, since these every executor can carry back.
 
     Args:
@@ -77,12 +77,12 @@ def run_there(shared: bytes, position: int, task: bytes) -> Parcel:
             function, values = _unpacked(shared)
             known = pickle.loads(zlib.decompress(task))
         except Exception as error:
-            return Parcel(cloudpickle.dumps(Failed(_missing_there(error))))
+            return SerializedResult(cloudpickle.dumps(RemoteFailure(_missing_there(error))))
     with dspy.context(**values):
-        return _posted(run_here(function, known))
+        return _posted(run_local(function, known))
 
 
-class Parcel(NamedTuple):
+class SerializedResult(NamedTuple):
     """An outcome on its way back."""
 
     content: bytes
@@ -110,21 +110,21 @@ def _bare(error: Exception) -> Exception:
     return error
 
 
-def _posted(outcome: Any) -> Parcel:
+def _posted(outcome: Any) -> SerializedResult:
     try:
         content = cloudpickle.dumps(outcome)
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, RemoteFailure):
             pickle.loads(content)  # an exception with arguments of its own may refuse only then
     except Exception as error:
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, RemoteFailure):
             told: Exception = RuntimeError(f"{type(outcome.error).__name__}: {outcome.error}")
         else:
             told = ConfigurationError(
                 f"the result of a task cannot be sent back from its process ({type(error).__name__}: {error}); pass "
                 "executor=None for threads"
             )
-        content = cloudpickle.dumps(Failed(told))
-    return Parcel(content)
+        content = cloudpickle.dumps(RemoteFailure(told))
+    return SerializedResult(content)
 
 
 def _missing_there(error: Exception) -> ConfigurationError:

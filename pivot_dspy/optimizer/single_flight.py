@@ -12,7 +12,7 @@ from dspy.utils.callback import BaseCallback
 from pivot_dspy.optimizer.targets import digest
 
 
-class OneAtATime(BaseCallback):  # type: ignore[misc]
+class SingleFlight(BaseCallback):  # type: ignore[misc]
     """Lets a call wait for an equal one of another thread, if DSPy's cache will then have the answer.
 
     Proposals that differ in nothing that a prompt tells ask the same, and DSPy's cache knows only what was answered.
@@ -46,7 +46,7 @@ class OneAtATime(BaseCallback):  # type: ignore[misc]
         turn.release()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OneAtATime, ()  # another process has calls of its own
+        return SingleFlight, ()  # another process has calls of its own
 
 
 def _in_a_loop() -> bool:

@@ -16,7 +16,7 @@ from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.confidence_gate import ConfidenceGate
 from pivot_dspy.refiners.state import tunables
 
-ITSELF = "self"
+ROOT = "self"
 """The path of a program in itself."""
 MEMORY = ("demonstrations", "lessons", "max_tokens")
 """Settings of a memory that are tuned: how much a task is shown."""
@@ -63,7 +63,7 @@ def settings_of(program: dspy.Module) -> dict[str, dict[str, Any]]:
     return found
 
 
-def taught(
+def with_memory(
     program: dspy.Module, entries: Mapping[str, Entries], settings: Mapping[str, Mapping[str, Any]]
 ) -> dspy.Module:
     """A copy of the program whose refiners remember `entries` and are set as `settings` say."""

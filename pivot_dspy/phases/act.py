@@ -7,8 +7,8 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.flow import Steps
-from pivot_dspy.phases.base import STEP_FORM, Phase, Shown, ask, read_steps, with_task
+from pivot_dspy.flow import Flow
+from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask, read_steps, with_task
 from pivot_dspy.trajectory import Step
 
 
@@ -51,11 +51,11 @@ class Act(Phase):
     def run(  # type: ignore[override]
         self,
         *,
-        shown: Shown,
+        shown: RunView,
         lessons: str = "",
-        siblings: Sequence[Shown] = (),
+        siblings: Sequence[RunView] = (),
         config: Mapping[str, Any] | None = None,
-    ) -> Steps[dspy.Prediction]:
+    ) -> Flow[dspy.Prediction]:
         prefix = shown.execution.trajectory
         met = {finding.requirement for finding in shown.findings if finding.status not in ("violated", "unjudged")}
         written = yield from ask(

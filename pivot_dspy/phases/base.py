@@ -13,14 +13,14 @@ from pivot_dspy.bindings import ITEM
 from pivot_dspy.confidence import Confidence
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.flow import Effect, Steps, adrive, drive
+from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.report import render_open_steps, render_report
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import SUBMIT, Execution, Step
 
 
-class Shown(NamedTuple):
+class RunView(NamedTuple):
     """One run of a trajectory, with the task and what it is measured by.
 
     Attributes:
@@ -67,14 +67,14 @@ _PREDICT_OPTIONS = ("config", "demos", "lm")
 class Phase(dspy.Module):  # type: ignore[misc]
     """One phase of PIVOT. `forward` and `aforward` run the same generator, `run`."""
 
-    def run(self, **inputs: Any) -> Steps[dspy.Prediction]:
+    def run(self, **inputs: Any) -> Flow[dspy.Prediction]:
         raise NotImplementedError
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
-        return drive(self.run(**inputs))
+        return run_sync(self.run(**inputs))
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
-        return await adrive(self.run(**inputs))
+        return await run_async(self.run(**inputs))
 
 
 def ask(
@@ -83,7 +83,7 @@ def ask(
     leave_out: Collection[str] = (),
     /,
     **inputs: Any,
-) -> Steps[dspy.Prediction]:
+) -> Flow[dspy.Prediction]:
     """One call of the model; inputs that are empty are left out of the prompt, and the fields in `leave_out`."""
     left_out = empty(inputs)
     call = {name: value for name, value in inputs.items() if name not in left_out}
@@ -91,7 +91,7 @@ def ask(
         call["signature"] = without(predict.signature, left_out.union(leave_out))
     if config:
         call["config"] = dict(config)
-    prediction: dspy.Prediction = yield Effect(lambda: predict(**call), lambda: predict.acall(**call))
+    prediction: dspy.Prediction = yield Await(lambda: predict(**call), lambda: predict.acall(**call))
     return prediction
 
 

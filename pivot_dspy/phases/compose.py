@@ -5,8 +5,8 @@ from __future__ import annotations
 import dspy
 
 from pivot_dspy import bindings
-from pivot_dspy.flow import Steps
-from pivot_dspy.phases.base import Phase, Shown, ask, unused, with_task
+from pivot_dspy.flow import Flow
+from pivot_dspy.phases.base import Phase, RunView, ask, unused, with_task
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.report import render_observations
 from pivot_dspy.trajectory import SUBMIT, Step, Trajectory
@@ -29,7 +29,7 @@ class Compose(Phase):
         super().__init__()
         self.predict = dspy.Predict(with_task(ComposeOutputs, signature, outputs=True))
 
-    def run(self, *, shown: Shown) -> Steps[dspy.Prediction]:  # type: ignore[override]
+    def run(self, *, shown: RunView) -> Flow[dspy.Prediction]:  # type: ignore[override]
         execution = shown.execution
         given = [name for name in execution.outputs if name in self.predict.signature.output_fields]
         said = yield from ask(self.predict, None, given, observations=render_observations(execution), **shown.inputs)

@@ -7,8 +7,8 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.flow import Steps
-from pivot_dspy.phases.base import Phase, Shown, ask, with_task
+from pivot_dspy.flow import Flow
+from pivot_dspy.phases.base import Phase, RunView, ask, with_task
 
 
 class CritiqueTrajectory(dspy.Signature):  # type: ignore[misc]
@@ -36,8 +36,8 @@ class Critique(Phase):
         self.predict = dspy.Predict(with_task(CritiqueTrajectory, signature, after="known"))
 
     def run(  # type: ignore[override]
-        self, *, shown: Shown, config: Mapping[str, Any] | None = None
-    ) -> Steps[dspy.Prediction]:
+        self, *, shown: RunView, config: Mapping[str, Any] | None = None
+    ) -> Flow[dspy.Prediction]:
         said = yield from ask(
             self.predict,
             config,

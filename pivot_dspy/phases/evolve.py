@@ -7,9 +7,9 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import Gradient
-from pivot_dspy.phases.base import STEP_BASICS, Phase, Shown, ask, read_steps, with_task
+from pivot_dspy.phases.base import STEP_BASICS, Phase, RunView, ask, read_steps, with_task
 from pivot_dspy.prompts.report import render_gradient, render_kept_steps
 from pivot_dspy.trajectory import Trajectory
 
@@ -48,8 +48,8 @@ class Evolve(Phase):
         self.predict = dspy.Predict(with_task(RewriteSuffix, signature, after="known"))
 
     def run(  # type: ignore[override]
-        self, *, shown: Shown, gradient: Gradient, config: Mapping[str, Any] | None = None
-    ) -> Steps[dspy.Prediction]:
+        self, *, shown: RunView, gradient: Gradient, config: Mapping[str, Any] | None = None
+    ) -> Flow[dspy.Prediction]:
         parent = shown.execution.trajectory
         locus = gradient.locus
         report = shown.report()

@@ -10,17 +10,17 @@ import dspy
 
 from pivot_dspy import claims, loss, requirements
 from pivot_dspy.blame import ranking
-from pivot_dspy.blame.assignment import Matching
-from pivot_dspy.blame.dependence import Graph
+from pivot_dspy.blame.assignment import Assignment
+from pivot_dspy.blame.dependence import DependenceGraph
 from pivot_dspy.claims import Claims
 from pivot_dspy.crossover import Grade, Parent
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
-from pivot_dspy.execution import Permit, Run, allow, execute
-from pivot_dspy.flow import Steps
+from pivot_dspy.execution import ExecutedRun, Permit, allow, execute
+from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss, Weights
-from pivot_dspy.phases.base import Phase, Shown, ask, with_task
+from pivot_dspy.phases.base import Phase, RunView, ask, with_task
 from pivot_dspy.prompts.report import render_steps
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution, Frozen, Observation, Step, Trajectory
@@ -88,16 +88,16 @@ class Inspect(Phase):
         requirements: Requirements,
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Any],
-        base: Run | None = None,
+        base: ExecutedRun | None = None,
         permit: Permit = allow,
         weights: Weights | None = None,
-    ) -> Steps[dspy.Prediction]:
+    ) -> Flow[dspy.Prediction]:
         run = yield from execute(trajectory, session, outputs=outputs, base=base, permit=permit)
         return dspy.Prediction(run=run, inspection=inspect(run, requirements, inputs, weights=weights))
 
     def localise(
-        self, shown: Shown, gradient: Gradient, refuted: Collection[tuple[str | None, str]] = ()
-    ) -> Steps[Gradient]:
+        self, shown: RunView, gradient: Gradient, refuted: Collection[tuple[str | None, str]] = ()
+    ) -> Flow[Gradient]:
         """`gradient` with its place, diagnosis and correction chosen by the model among the suspects.
 
         These are the steps of the slice that are not refuted. Where the model names none of them, nor the end, the
@@ -129,7 +129,7 @@ class Inspect(Phase):
 
 
 def inspect(
-    run: Run,
+    run: ExecutedRun,
     settled: Requirements,
     inputs: Mapping[str, Any],
     *,
@@ -216,8 +216,8 @@ def parent(
         task: the task's inputs as text, and `known` what else the planner saw, as for `blame.rank`.
     """
     execution, findings = inspection.execution, inspection.findings
-    graph = Graph(execution, toolbox)
-    purposes = Matching(graph, requirements).serves
+    graph = DependenceGraph(execution, toolbox)
+    purposes = Assignment(graph, requirements).serves
     met = {finding.requirement for finding in findings if finding.holds}
     suspects = ranking.rank(execution, requirements, findings, toolbox, task=task, known=known)
     named = [one for one in suspects if one.kind not in ("missing_step", "unexplained")]
@@ -250,6 +250,6 @@ def _change(step: Step, seen: Observation) -> str:
     return f"{step.tool} {json.dumps(seen.args, sort_keys=True)}" if seen.ok and seen.args is not None else ""
 
 
-def _needs(graph: Graph, step: Step) -> tuple[str, ...]:
+def _needs(graph: DependenceGraph, step: Step) -> tuple[str, ...]:
     """The writes that a step depends on otherwise than by its bindings."""
     return tuple(name for name in graph.parents(step.id) if name in graph.writes and name not in graph.reads[step.id])

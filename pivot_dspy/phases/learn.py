@@ -7,7 +7,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import Phase, ask, with_task
 
 
@@ -58,7 +58,7 @@ class Learn(Phase):
         super().__init__()
         self.predict = dspy.Predict(with_task(LearnFromRepairs, signature))
 
-    def run(self, *, inputs: Mapping[str, Any], repairs: Sequence[str]) -> Steps[dspy.Prediction]:  # type: ignore[override]
+    def run(self, *, inputs: Mapping[str, Any], repairs: Sequence[str]) -> Flow[dspy.Prediction]:  # type: ignore[override]
         shown = "\n\n".join(f"Repair {number}:\n{text}" for number, text in enumerate(repairs, start=1))
         said = yield from ask(self.predict, repairs=shown, **inputs)
         return dspy.Prediction(lessons=_drafts(said.lessons))
@@ -75,7 +75,7 @@ class Find(Phase):
 
     def run(  # type: ignore[override]
         self, *, checks: str, policy: str, cases: Sequence[str]
-    ) -> Steps[dspy.Prediction]:
+    ) -> Flow[dspy.Prediction]:
         shown = "\n\n".join(f"Case {number}:\n{text}" for number, text in enumerate(cases, start=1))
         said = yield from ask(self.predict, checks=checks, policy=policy, cases=shown)
         return dspy.Prediction(proposals=_drafts(said.proposals))

@@ -7,9 +7,9 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps, with_task
-from pivot_dspy.phases.settle import Briefing
+from pivot_dspy.phases.settle import PlanningInput
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -47,8 +47,8 @@ class Plan(Phase):
         self.predict = dspy.Predict(with_task(PlanTrajectory, signature, after="user_requirements"))
 
     def run(  # type: ignore[override]
-        self, *, briefing: Briefing, config: Mapping[str, Any] | None = None
-    ) -> Steps[dspy.Prediction]:
+        self, *, briefing: PlanningInput, config: Mapping[str, Any] | None = None
+    ) -> Flow[dspy.Prediction]:
         written = yield from ask(self.predict, config, tools=briefing.catalogue.tools, **briefing.fields())
         return dspy.Prediction(
             trajectory=Trajectory(steps=tuple(read_steps(written.steps)), operator="plan"),

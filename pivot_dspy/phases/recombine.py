@@ -7,8 +7,8 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.flow import Steps
-from pivot_dspy.phases.base import STEP_FORM, Phase, Shown, ask, read_steps, with_task
+from pivot_dspy.flow import Flow
+from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask, read_steps, with_task
 from pivot_dspy.trajectory import Trajectory
 
 _SHOWN = f"""`trajectories` shows them, the best first, each step with what came of it; ids are each trajectory's own. \
@@ -59,8 +59,8 @@ class Recombine(Phase):
         self.predict = dspy.Predict(with_task(self.asks, signature, after="known"))
 
     def run(  # type: ignore[override]
-        self, *, runs: Sequence[Shown], config: Mapping[str, Any] | None = None
-    ) -> Steps[dspy.Prediction]:
+        self, *, runs: Sequence[RunView], config: Mapping[str, Any] | None = None
+    ) -> Flow[dspy.Prediction]:
         first, last = runs[0], runs[-1]
         said = yield from ask(
             self.predict,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dspy
 
-from pivot_dspy.flow import Steps
-from pivot_dspy.phases.base import Phase, Shown, ask, with_task
+from pivot_dspy.flow import Flow
+from pivot_dspy.phases.base import Phase, RunView, ask, with_task
 
 
 class ReflectOnTrial(dspy.Signature):  # type: ignore[misc]
@@ -30,6 +30,6 @@ class Reflect(Phase):
         super().__init__()
         self.predict = dspy.Predict(with_task(ReflectOnTrial, signature))
 
-    def run(self, *, shown: Shown) -> Steps[dspy.Prediction]:  # type: ignore[override]
+    def run(self, *, shown: RunView) -> Flow[dspy.Prediction]:  # type: ignore[override]
         said = yield from ask(self.predict, open_steps=shown.steps() or "none", report=shown.report(), **shown.inputs)
         return dspy.Prediction(reflection=str(said.reflection or "").strip())

@@ -7,8 +7,8 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.flow import Steps
-from pivot_dspy.phases.base import STEP_FORM, Phase, Shown, ask, read_steps, with_task
+from pivot_dspy.flow import Flow
+from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask, read_steps, with_task
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -44,11 +44,11 @@ class Rewrite(Phase):
     def run(  # type: ignore[override]
         self,
         *,
-        shown: Shown,
+        shown: RunView,
         faults: Sequence[str],
         earlier_versions: Sequence[str] = (),
         config: Mapping[str, Any] | None = None,
-    ) -> Steps[dspy.Prediction]:
+    ) -> Flow[dspy.Prediction]:
         written = yield from ask(
             self.predict,
             config,
@@ -65,7 +65,7 @@ class Rewrite(Phase):
         return dspy.Prediction(trajectory=Trajectory(steps=steps, parent=parent, operator="rewrite"))
 
 
-def version(number: int, shown: Shown, faults: Sequence[str]) -> str:
+def version(number: int, shown: RunView, faults: Sequence[str]) -> str:
     """One version and its critique, as later prompts show them."""
     return f"Version {number}:\n{shown.steps()}\nCritique:\n{_listed(faults)}"
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import dspy
 
 from pivot_dspy.environment.toolbox import Toolbox
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import Phase, ask, with_task
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements, compile_drafts
 
 
-class Briefing(NamedTuple):
+class PlanningInput(NamedTuple):
     """A task before anything of it is planned.
 
     Attributes:
@@ -86,7 +86,7 @@ class Settle(Phase):
         super().__init__()
         self.predict = dspy.Predict(with_task(SettleRequirements, signature, after="user_requirements"))
 
-    def run(self, *, briefing: Briefing) -> Steps[dspy.Prediction]:  # type: ignore[override]
+    def run(self, *, briefing: PlanningInput) -> Flow[dspy.Prediction]:  # type: ignore[override]
         said = yield from ask(self.predict, **briefing.fields())
         return dspy.Prediction(requirements=briefing.compiled(said.requirements))
 
@@ -112,7 +112,7 @@ class Audit(Phase):
         requirements: Requirements,
         findings: Sequence[Finding] = (),
         config: Mapping[str, Any] | None = None,
-    ) -> Steps[dspy.Prediction]:
+    ) -> Flow[dspy.Prediction]:
         broken = {finding.requirement: finding.evidence for finding in findings if finding.uncheckable}
         lines = [" - ".join(filter(None, (_line(item), broken.get(item.id)))) for item in requirements.items]
         said = yield from ask(

@@ -9,7 +9,7 @@ import dspy
 
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import Permit, allow, execute
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import Phase, ask, with_task
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.plain_json import plain
@@ -76,7 +76,7 @@ class Verify(Phase):
         session: Session | None,
         outputs: Mapping[str, Any],
         permit: Permit = allow,
-    ) -> Steps[dspy.Prediction]:
+    ) -> Flow[dspy.Prediction]:
         reasons = shortcomings(inspection, requirements)
         execution = inspection.execution
         departed = None
@@ -103,7 +103,7 @@ class Verify(Phase):
         inputs: Mapping[str, Any],
         only: Collection[str] | None = None,
         config: Mapping[str, Any] | None = None,
-    ) -> Steps[Judgement]:
+    ) -> Flow[Judgement]:
         """One call that judges all textual requirements, or `only` some, and the claims of the answer together."""
         textual = [item for item in requirements.items if not item.executable and (only is None or item.id in only)]
         execution = inspection.execution

@@ -11,14 +11,14 @@ from dspy.signatures.signature import ensure_signature
 from pivot_dspy.acceptance import Acceptance, NonDecreasing
 from pivot_dspy.budget import Budget
 from pivot_dspy.calibration.calibration import Calibration
-from pivot_dspy.environment.factory import DEFAULT_TIMEOUT, EnvironmentLike, Source
+from pivot_dspy.environment.factory import DEFAULT_TIMEOUT, EnvironmentLike, SessionFactory
 from pivot_dspy.environment.from_functions import Effects, from_functions
 from pivot_dspy.episode.accounting import Gate
 from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.episode.events import Event
 from pivot_dspy.episode.result import RESERVED, Committer, Refined, refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Steps, adrive, drive
+from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory import TrajectoryMemory
 from pivot_dspy.phases.compose import Compose
@@ -28,7 +28,7 @@ from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.phases.verify import Verdict, Verify
 from pivot_dspy.refiners.state import Tuned, completed
-from pivot_dspy.requirements import Requirement, given
+from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.trajectory import Trajectory
 
 CALL_OPTIONS = ("trajectory", "requirements", "commit", "budget")
@@ -75,10 +75,10 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         super().__init__()
         self.tuned = Tuned()
         self.signature = _usable(signature)
-        self._source = Source(_environment(environment, tools, effects), timeout=timeout)
+        self._source = SessionFactory(_environment(environment, tools, effects), timeout=timeout)
         self._required = _listed(requirements)
         if self._source.toolbox is not None:
-            given(self._required, self._source.toolbox)
+            normalize_requirements(self._required, self._source.toolbox)
         self._budget = _budget(budget) or Budget()
         self._acceptance = acceptance or NonDecreasing()
         self._weights = weights or Weights()
@@ -93,11 +93,11 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self.compose = Compose(self.signature)
         self.memory = TrajectoryMemory()
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         """The strategy: the best candidate that was accepted, and the verdict on it."""
         raise NotImplementedError
 
-    def opening(self, episode: Episode, given: Trajectory | None) -> Steps[Trajectory]:
+    def opening(self, episode: Episode, given: Trajectory | None) -> Flow[Trajectory]:
         """The trajectory to begin with, its requirements settled: the given one, or a plan.
 
         Raises:
@@ -120,11 +120,11 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             PlanningFailed: the model gave no plan at all.
             CommitError: `commit=True`, and what was verified could not be made real.
         """
-        return drive(self._refine(**inputs))
+        return run_sync(self._refine(**inputs))
 
     async def aforward(self, **inputs: Any) -> Refined:
         """As `forward`, awaited."""
-        return await adrive(self._refine(**inputs))
+        return await run_async(self._refine(**inputs))
 
     def _refine(
         self,
@@ -135,7 +135,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         budget: Budget | None = None,
         _gate: Gate | None = None,
         **inputs: Any,
-    ) -> Steps[Refined]:
+    ) -> Flow[Refined]:
         if trajectory is not None and not isinstance(trajectory, Trajectory):
             raise ConfigurationError(
                 f"trajectory= takes a Trajectory, not {type(trajectory).__name__}; a chat log is read by "
@@ -205,7 +205,7 @@ def _listed(requirements: Any) -> tuple[Any, ...]:
     return tuple(requirements)
 
 
-def _result(episode: Episode, best: Candidate, verdict: Verdict, source: Source) -> Refined:
+def _result(episode: Episode, best: Candidate, verdict: Verdict, source: SessionFactory) -> Refined:
     execution = best.inspection.execution
     if not verdict.verified:
         episode.spent()
@@ -270,7 +270,7 @@ def _environment(
 class Attempts(Refiner):
     """A refiner whose candidates are whole trajectories. Subclasses implement `search`."""
 
-    def ran(self, episode: Episode, trajectory: Trajectory, base: Candidate | None = None) -> Steps[Candidate]:
+    def run(self, episode: Episode, trajectory: Trajectory, base: Candidate | None = None) -> Flow[Candidate]:
         """The trajectory run and measured; where only the wording of its outputs is left to do, they are composed.
 
         The prefix that it shares with `base` is not run again where the environment forks.
@@ -294,12 +294,12 @@ class Attempts(Refiner):
             candidate_steps=len(candidate.trajectory),
             incumbent_steps=len(best.trajectory),
         )
-        episode.tell(
+        episode.emit(
             Event(kind="accept" if takes else "reject", trajectory=candidate.trajectory, loss=candidate.loss)
         )
         return candidate if best is None or takes else best
 
-    def sampled(self, episode: Episode, given: Trajectory | None, number: int) -> Steps[Trajectory]:
+    def sample_plan(self, episode: Episode, given: Trajectory | None, number: int) -> Flow[Trajectory]:
         """Plan `number`, from 1 on, at temperature 1; a trajectory that is given stands for the first.
 
         Raises:

@@ -9,7 +9,7 @@ import dspy
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Attempts
@@ -63,18 +63,18 @@ class BestOfN(Attempts):
         self.threshold = threshold
         self.fail_count = N if fail_count is None else fail_count
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         best: Candidate | None = None
         failures: list[PlanningFailed] = []
         for number in range(1, self.N + 1):
             try:
-                trajectory = yield from self.sampled(episode, given, number)
+                trajectory = yield from self.sample_plan(episode, given, number)
             except PlanningFailed as failure:
                 failures.append(failure)
                 if len(failures) > self.fail_count or episode.spent():
                     break
                 continue
-            candidate = yield from self.ran(episode, trajectory)
+            candidate = yield from self.run(episode, trajectory)
             best = self.kept(episode, best, candidate)
             if 1 - best.loss.total >= self.threshold - EPSILON or episode.spent():
                 break

@@ -17,7 +17,7 @@ from pivot_dspy.episode.episode import call
 from pivot_dspy.episode.events import Event
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Steps, adrive, drive
+from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.phases.base import STEP_BASICS, STEP_FORM
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.state import completed
@@ -188,13 +188,13 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
         Raises:
             ConfigurationError: the tasks gave fewer traces with a confidence.
         """
-        return drive(self._calibrate(tasks))
+        return run_sync(self._calibrate(tasks))
 
     async def acalibrate(self, tasks: Iterable[dspy.Example | Mapping[str, Any]]) -> float:
         """As `calibrate`, awaited."""
-        return await adrive(self._calibrate(tasks))
+        return await run_async(self._calibrate(tasks))
 
-    def _calibrate(self, tasks: Iterable[dspy.Example | Mapping[str, Any]]) -> Steps[float]:
+    def _calibrate(self, tasks: Iterable[dspy.Example | Mapping[str, Any]]) -> Flow[float]:
         traces: list[Confidence] = []
 
         def listen(trajectory: Trajectory, tell: Callable[[Event], None]) -> Trajectory:

@@ -21,7 +21,7 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode
 from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Effect, Steps, adrive, drive
+from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.phases.base import empty, without
 from pivot_dspy.phases.plan import Plan
@@ -69,7 +69,7 @@ def refine_of(program: PlanAndRun, N: int, threshold: float) -> Refine:
     return refine
 
 
-class Ended(BaseException):
+class RolloutEnded(BaseException):
     """The attempts are over. No `Exception`, since `dspy.Refine` prints those and goes on.
 
     Attributes:
@@ -102,7 +102,7 @@ class Rollouts:
         self._full = plan.predict.signature
         self.program = PlanAndRun(plan, self)
         self._show()
-        self._wait: Callable[[Steps[dspy.Prediction]], dspy.Prediction] = drive
+        self._wait: Callable[[Flow[dspy.Prediction]], dspy.Prediction] = run_sync
         # What an attempt asks beside its plan is not hinted or traced, and has the caller's model: dspy.Refine knows
         # only its own predictors.
         self._outside = {name: getattr(dspy.settings, name) for name in ("adapter", "trace", "lm")}
@@ -124,7 +124,7 @@ class Rollouts:
         with changed, self.episode.ledger.phase("feedback"):
             try:
                 refine(**self.episode.inputs)
-            except Ended as end:
+            except RolloutEnded as end:
                 self.ended = True
                 return end.error
         return None
@@ -137,10 +137,10 @@ class Rollouts:
         loop = asyncio.get_running_loop()
         waiting: list[Future[dspy.Prediction]] = []
 
-        def wait(steps: Steps[dspy.Prediction]) -> dspy.Prediction:
+        def wait(steps: Flow[dspy.Prediction]) -> dspy.Prediction:
             if self.cancelled:
-                raise Ended()
-            waiting[:] = [asyncio.run_coroutine_threadsafe(adrive(steps), loop)]
+                raise RolloutEnded()
+            waiting[:] = [asyncio.run_coroutine_threadsafe(run_async(steps), loop)]
             return waiting[0].result()
 
         self._wait = wait
@@ -167,15 +167,15 @@ class Rollouts:
             heard = self.heard.said.pop(0)
             if not isinstance(heard, Exception):
                 advice = "\n".join(str(text) for text in heard.advice.values())
-                self.episode.tell(Event(kind="reflect", diagnosis=f"{heard.discussion}\n{advice}"))
+                self.episode.emit(Event(kind="reflect", diagnosis=f"{heard.discussion}\n{advice}"))
             elif isinstance(heard, (LMConfigurationError, LMAuthError)) or not isinstance(
                 heard, (LMError, AdapterParseError)
             ):
                 raise heard
             else:
-                self.episode.tell(Event(kind="failure", message=f"feedback: {said(heard)}"))
+                self.episode.emit(Event(kind="failure", message=f"feedback: {said(heard)}"))
 
-    def _attempt(self, plan: dspy.Module) -> Steps[dspy.Prediction]:
+    def _attempt(self, plan: dspy.Module) -> Flow[dspy.Prediction]:
         try:
             with dspy.context(warn_on_type_mismatch=self._warns):
                 return (yield from self._attempted(plan))
@@ -183,16 +183,17 @@ class Rollouts:
             self.failure = failure
             self.failures += 1
             if self.failures > self.refiner.fail_count or self.episode.spent():
-                raise Ended(failure if self.best is None or self.failures > self.refiner.fail_count else None) from None
+                hopeless = self.best is None or self.failures > self.refiner.fail_count
+                raise RolloutEnded(failure if hopeless else None) from None
             raise  # dspy.Refine goes on to the next attempt
         except Exception as error:
-            raise Ended(error) from None
+            raise RolloutEnded(error) from None
 
-    def _attempted(self, plan: dspy.Module) -> Steps[dspy.Prediction]:
+    def _attempted(self, plan: dspy.Module) -> Flow[dspy.Prediction]:
         episode = self.episode
         self.tell_advice()
         if self.best is not None and episode.spent():
-            raise Ended()
+            raise RolloutEnded()
         self.attempts += 1
         given, self.given = self.given, None
         if given is not None:
@@ -201,10 +202,10 @@ class Rollouts:
             episode.phases.plan = _Hinted(plan)
             trajectory = yield from episode.plan(plan.predict.lm.kwargs["rollout_id"])
         with dspy.context(**self._outside):
-            candidate = yield from self.refiner.ran(episode, trajectory)
+            candidate = yield from self.refiner.run(episode, trajectory)
         self.best = self.refiner.kept(episode, self.best, candidate)
         if episode.spent():
-            raise Ended()
+            raise RolloutEnded()
         self._show()
         return _told(episode, candidate, given)
 
@@ -304,7 +305,7 @@ class DspyRefine(BestOfN):
         if _HINT in self.signature.input_fields:
             raise ConfigurationError(f"the signature's field {_HINT!r} has the name of dspy.Refine's hint; rename it")
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         _refuse_settings(self.plan.predict.lm or dspy.settings.lm, dspy.settings.adapter or dspy.ChatAdapter())
         first = None if given is None else (yield from self.opening(episode, given))
         # A copy, whose PLAN is exchanged for the one that dspy.Refine copies for an attempt.
@@ -312,7 +313,7 @@ class DspyRefine(BestOfN):
         rollouts = Rollouts(self, episode, first)
         refine = refine_of(rollouts.program, self.N, self.threshold)
         try:
-            error: Exception | None = yield Effect(lambda: rollouts.drive(refine), lambda: rollouts.adrive(refine))
+            error: Exception | None = yield Await(lambda: rollouts.drive(refine), lambda: rollouts.adrive(refine))
         finally:
             episode.phases = self
         rollouts.tell_advice()
@@ -320,7 +321,7 @@ class DspyRefine(BestOfN):
             raise error from error.__cause__
         if not rollouts.complete:
             message = "dspy.Refine gave up an attempt for a reason of its own, which it printed"
-            episode.tell(Event(kind="failure", message=message))
+            episode.emit(Event(kind="failure", message=message))
         if rollouts.best is None:
             raise rollouts.failure or PlanningFailed("no attempt came to its end", episode.ledger.snapshot())
         verdict = yield from episode.verify(rollouts.best)

@@ -12,7 +12,7 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode
 from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.plain_json import plain
 from pivot_dspy.refiners.base import Attempts
@@ -66,22 +66,22 @@ class MajorityOfN(Attempts):
         self.N = N
         self.weighted = weighted
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         votes: dict[str | None, list[Candidate]] = {}
         failed: PlanningFailed | None = None
         leader: Candidate | None = None
         for number in range(1, self.N + 1):
             try:
-                trajectory = yield from self.sampled(episode, given, number)
+                trajectory = yield from self.sample_plan(episode, given, number)
             except PlanningFailed as failure:
                 failed = failure
             else:
-                candidate = yield from self.ran(episode, trajectory)
+                candidate = yield from self.run(episode, trajectory)
                 votes.setdefault(_ballot(candidate), []).append(candidate)
                 ahead, _ = self._elected(votes)
                 if ahead is not leader:
                     leader = ahead
-                    episode.tell(Event(kind="elect", trajectory=leader.trajectory, loss=leader.loss))
+                    episode.emit(Event(kind="elect", trajectory=leader.trajectory, loss=leader.loss))
             if self._decided(votes, self.N - number) or episode.spent():
                 break
         if failed is not None and not votes:
@@ -91,9 +91,9 @@ class MajorityOfN(Attempts):
         for group in votes.values():
             for candidate in group:
                 if candidate is not winner:
-                    episode.tell(Event(kind="reject", trajectory=candidate.trajectory, loss=candidate.loss))
+                    episode.emit(Event(kind="reject", trajectory=candidate.trajectory, loss=candidate.loss))
         said = f"{count} of {cast} agree"
-        episode.tell(Event(kind="accept", trajectory=winner.trajectory, loss=winner.loss, message=said))
+        episode.emit(Event(kind="accept", trajectory=winner.trajectory, loss=winner.loss, message=said))
         verdict = yield from episode.verify(winner)
         return winner, verdict
 

@@ -13,7 +13,7 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import UNASKED, Gradient
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Refiner
@@ -21,7 +21,7 @@ from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
 
-class Tried:
+class RefutedSuspects:
     """What was tried on one incumbent in vain."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Tried:
         return self._ignored.get(gradient.key, 0)
 
 
-class Doubts:
+class SecondOpinions:
     """What may still be asked about the requirements and the verdicts on them.
 
     Attributes:
@@ -131,10 +131,10 @@ class Pivot(Refiner):
         self.restarts = restarts
         self.audit_when = audit
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         incumbent = yield from self._start(episode, given)
-        tried = Tried()
-        doubts = Doubts(audits=2 if self.audit_when == "stuck" else 0)
+        tried = RefutedSuspects()
+        doubts = SecondOpinions(audits=2 if self.audit_when == "stuck" else 0)
         composed: set[str] = set()
         restarts = 0
         verdict: Verdict | None = None
@@ -156,17 +156,17 @@ class Pivot(Refiner):
             if doubtful and doubts.left(incumbent) and not incumbent.loss.perfect and not episode.spent():
                 measured = yield from self._measured_otherwise(episode, incumbent, doubts)
                 if measured is not None:
-                    incumbent, tried, verdict = measured, Tried(), None
+                    incumbent, tried, verdict = measured, RefutedSuspects(), None
                 if measured is not None or gradient is None:
                     continue
             if gradient is None and restarts < self.restarts and not episode.spent():
                 restarts += 1
                 started = yield from self._joined(episode, incumbent, rollout=self.candidates + restarts - 1)
                 if started is not None and started.loss.better_than(incumbent.loss):
-                    incumbent, tried, verdict = started, Tried(), None
+                    incumbent, tried, verdict = started, RefutedSuspects(), None
                 continue
             if gradient is None:
-                episode.tell(Event(kind="stop", message="no suspect is left"))
+                episode.emit(Event(kind="stop", message="no suspect is left"))
                 break
             if not episode.affords_rewrite():
                 break
@@ -174,7 +174,7 @@ class Pivot(Refiner):
             if better is not None:
                 # A plan that goes on after seeing results is progress even before it has changed the loss.
                 if better.loss.better_than(incumbent.loss) or better.trajectory.operator == "extend":
-                    tried = Tried()
+                    tried = RefutedSuspects()
                     if _kept_failing(gradient, incumbent, better):
                         tried.refuted.add(gradient.key)
                 else:
@@ -185,18 +185,18 @@ class Pivot(Refiner):
         return incumbent, verdict
 
     def _blamed(
-        self, episode: Episode, incumbent: Candidate, tried: Tried, verdict: Verdict | None
-    ) -> Steps[Gradient | None]:
+        self, episode: Episode, incumbent: Candidate, tried: RefutedSuspects, verdict: Verdict | None
+    ) -> Flow[Gradient | None]:
         """The next gradient: of a verification that went another way, else of what is wrong with the incumbent."""
         gradient = _departure(verdict, incumbent, tried) if verdict is not None else None
         gradient, tried.pending = gradient or tried.pending, None
         if gradient is None:
             return (yield from episode.gradient(incumbent, frozenset(tried.refuted)))
-        episode.tell(Event(kind="gradient", gradient=gradient, trajectory=incumbent.trajectory))
+        episode.emit(Event(kind="gradient", gradient=gradient, trajectory=incumbent.trajectory))
         return gradient
 
     def _in_doubt(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried, doubts: Doubts
+        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: RefutedSuspects, doubts: SecondOpinions
     ) -> bool:
         """Whether the requirements, or the verdicts on them, may be at fault rather than the steps: a check cannot be
         made as it is written, the plan does what nothing asks for, or every step ran and the model, shown the blame,
@@ -206,20 +206,20 @@ class Pivot(Refiner):
         return doubts.audits > 1 and (gradient.kind == UNASKED or episode.misread(incumbent))
 
     def _measured_otherwise(
-        self, episode: Episode, incumbent: Candidate, doubts: Doubts
-    ) -> Steps[Candidate | None]:
+        self, episode: Episode, incumbent: Candidate, doubts: SecondOpinions
+    ) -> Flow[Candidate | None]:
         """The incumbent by other verdicts of the judge, or else by audited requirements; None where nothing changed."""
         if doubts.of_verdicts(incumbent):
             doubts.judged.add(incumbent.trajectory.id)
             judged = yield from episode.judge_again(incumbent)
             if judged is incumbent:
                 return None
-            episode.tell(Event(kind="accept", trajectory=judged.trajectory, loss=judged.loss, message="judged again"))
+            episode.emit(Event(kind="accept", trajectory=judged.trajectory, loss=judged.loss, message="judged again"))
             return judged
         doubts.audits -= 1
         return (yield from self._amended(episode, incumbent, rollout=1 - doubts.audits))
 
-    def _amended(self, episode: Episode, incumbent: Candidate, rollout: int) -> Steps[Candidate | None]:
+    def _amended(self, episode: Episode, incumbent: Candidate, rollout: int) -> Flow[Candidate | None]:
         """The incumbent measured by audited requirements; None where the audit changed nothing."""
         try:
             changed = yield from episode.audit(incumbent, rollout)
@@ -227,21 +227,21 @@ class Pivot(Refiner):
             return None
         return (yield from episode.measure_again(incumbent)) if changed else None
 
-    def _start(self, episode: Episode, given: Trajectory | None) -> Steps[Candidate]:
+    def _start(self, episode: Episode, given: Trajectory | None) -> Flow[Candidate]:
         """The first incumbent: the given trajectory, or the best of the planned ones."""
         first = yield from self.opening(episode, given)
         if self.audit_when == "always" and not episode.spent():
             with suppress(ModelFailed):  # it is on record; the requirements stand as they were settled
                 yield from episode.audit()
         best = yield from episode.inspect(first, repeats=self._acceptance.repeats)
-        episode.tell(Event(kind="accept", trajectory=best.trajectory, loss=best.loss))
+        episode.emit(Event(kind="accept", trajectory=best.trajectory, loss=best.loss))
         for rollout in range(1, self.candidates if given is None else 1):
             if best.loss.perfect or episode.spent():
                 break
             best = (yield from self._joined(episode, best, rollout)) or best
         return best
 
-    def _joined(self, episode: Episode, incumbent: Candidate, rollout: int) -> Steps[Candidate | None]:
+    def _joined(self, episode: Episode, incumbent: Candidate, rollout: int) -> Flow[Candidate | None]:
         """A new plan, or the incumbent with what the plan does better; None where neither was accepted."""
         try:
             planned = yield from episode.plan(rollout)
@@ -258,8 +258,8 @@ class Pivot(Refiner):
         return (yield from self._accepted(episode, best or incumbent, crossed, base)) or best
 
     def _step(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried, doubts: Doubts
-    ) -> Steps[Candidate | None]:
+        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: RefutedSuspects, doubts: SecondOpinions
+    ) -> Flow[Candidate | None]:
         """One rewrite from the gradient's locus; None where it was not accepted."""
         try:
             child = yield from self._rewritten(episode, incumbent, gradient, tried)
@@ -267,7 +267,7 @@ class Pivot(Refiner):
             tried.ignored(gradient)
             return None
         if child.id == incumbent.trajectory.id:
-            episode.tell(Event(kind="reject", trajectory=child, message="nothing was changed"))
+            episode.emit(Event(kind="reject", trajectory=child, message="nothing was changed"))
             tried.ignored(gradient)
             return None
         candidate = yield from episode.inspect(child, incumbent, repeats=self._acceptance.repeats)
@@ -281,17 +281,17 @@ class Pivot(Refiner):
         return accepted
 
     def _rewritten(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried
-    ) -> Steps[Trajectory]:
+        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: RefutedSuspects
+    ) -> Flow[Trajectory]:
         return (yield from episode.evolve(incumbent, gradient, rollout=tried.rollout(gradient)))
 
-    def _composable(self, incumbent: Candidate, tried: Tried, composed: Collection[str], stuck: bool) -> bool:
+    def _composable(self, incumbent: Candidate, tried: RefutedSuspects, composed: Collection[str], stuck: bool) -> bool:
         """Whether to word the outputs now; a plan that stopped without submit is first given the chance to go on."""
         if not incumbent.inspection.needs_only_outputs or incumbent.trajectory.id in composed:
             return False
         return incumbent.trajectory.submit is not None or stuck or (None, "missing_submit") in tried.refuted
 
-    def _composed(self, episode: Episode, incumbent: Candidate) -> Steps[Candidate]:
+    def _composed(self, episode: Episode, incumbent: Candidate) -> Flow[Candidate]:
         """The incumbent with its outputs worded, if that can be had."""
         try:
             child = yield from episode.compose(incumbent)
@@ -301,7 +301,7 @@ class Pivot(Refiner):
 
     def _accepted(
         self, episode: Episode, incumbent: Candidate, child: Trajectory, base: Candidate | None
-    ) -> Steps[Candidate | None]:
+    ) -> Flow[Candidate | None]:
         candidate = yield from episode.inspect(child, base, repeats=self._acceptance.repeats)
         return self._kept(episode, incumbent, candidate)
 
@@ -318,11 +318,11 @@ class Pivot(Refiner):
         kind: Literal["accept", "reject"] = (
             "accept" if takes or (extended and candidate.loss.no_worse_than(incumbent.loss)) else "reject"
         )
-        episode.tell(Event(kind=kind, trajectory=child, loss=candidate.loss))
+        episode.emit(Event(kind=kind, trajectory=child, loss=candidate.loss))
         return candidate if kind == "accept" else None
 
 
-def _departure(verdict: Verdict, incumbent: Candidate, tried: Tried) -> Gradient | None:
+def _departure(verdict: Verdict, incumbent: Candidate, tried: RefutedSuspects) -> Gradient | None:
     """A verification that went another way, as a gradient like any other."""
     step = verdict.departed
     if step is None or (step, "not_reproducible") in tried.refuted:

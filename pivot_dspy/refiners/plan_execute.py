@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pivot_dspy.episode.episode import Candidate, Episode
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Attempts
 from pivot_dspy.trajectory import Trajectory
@@ -29,9 +29,9 @@ class PlanExecute(Attempts):
     dict_keys(['answer'])
     """
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         trajectory = yield from self.opening(episode, given)
-        candidate = yield from self.ran(episode, trajectory)
+        candidate = yield from self.run(episode, trajectory)
         only = self.kept(episode, None, candidate)
         verdict = yield from episode.verify(only)
         return only, verdict

@@ -14,8 +14,8 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed, sampled
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.execution import Run, execute
-from pivot_dspy.flow import Effect, Steps, adrive, drive
+from pivot_dspy.execution import ExecutedRun, execute
+from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.loss import Loss
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.verify import Verdict
@@ -32,7 +32,7 @@ class Stopped(Exception):
     """The loop may ask no more: the budget is spent, or the environment cannot go on."""
 
 
-class Calls:
+class RecordedAgent:
     """The calls that one agent's loop makes, as steps with literal arguments, each made once, in one session.
 
     Attributes:
@@ -64,7 +64,7 @@ class Calls:
 
     def asked(self, phase: str, predict: dspy.Module, signature: Any) -> Callable[..., Any]:
         """What stands for a predictor in the loop: `predict`, asked with `signature`."""
-        return _Asked(self, phase, predict, signature)
+        return _RecordedPredict(self, phase, predict, signature)
 
     def candidate(self) -> Candidate | None:
         """The calls as a run that one with more steps can start from; None where there are none."""
@@ -76,15 +76,15 @@ class Calls:
             tier=self._session.family.tier,
             missing_outputs=tuple(self.episode.outputs),
         )
-        run = Run(execution, self._session, self._before)
+        run = ExecutedRun(execution, self._session, self._before)
         return Candidate(run, Inspection(execution=execution, loss=Loss(total=1.0)))  # it is never compared
 
-    def made(self, spec: ToolSpec, args: Mapping[str, Any]) -> Any:
+    def call_tool(self, spec: ToolSpec, args: Mapping[str, Any]) -> Any:
         """What the model is told of a call, or in an event loop, what gives it when awaited."""
         steps = self._kept(self._make(spec, args))
-        return adrive(steps) if self._awaiting else drive(steps)
+        return run_async(steps) if self._awaiting else run_sync(steps)
 
-    def ask(self, phase: str, predict: dspy.Module, inputs: Mapping[str, Any]) -> Steps[dspy.Prediction]:
+    def ask(self, phase: str, predict: dspy.Module, inputs: Mapping[str, Any]) -> Flow[dspy.Prediction]:
         """One call of the model; a second one where the answer cannot be read.
 
         Raises:
@@ -110,7 +110,7 @@ class Calls:
             return said
         raise Stopped
 
-    def _kept(self, steps: Steps[Any]) -> Steps[Any]:
+    def _kept(self, steps: Flow[Any]) -> Flow[Any]:
         """`steps`, whose error is kept: the loop takes what a tool raises for an observation."""
         try:
             return (yield from steps)
@@ -118,7 +118,7 @@ class Calls:
             self.error = error
             raise
 
-    def _make(self, spec: ToolSpec, args: Mapping[str, Any]) -> Steps[Any]:
+    def _make(self, spec: ToolSpec, args: Mapping[str, Any]) -> Flow[Any]:
         position = len(self.steps)
         try:
             given = literal(plain(dict(args)))
@@ -147,25 +147,25 @@ class Calls:
 
 
 class _Call:
-    def __init__(self, calls: Calls, spec: ToolSpec) -> None:
+    def __init__(self, calls: RecordedAgent, spec: ToolSpec) -> None:
         self._calls, self._spec = calls, spec
 
     def __call__(self, /, **args: Any) -> Any:
-        return self._calls.made(self._spec, args)
+        return self._calls.call_tool(self._spec, args)
 
     async def acall(self, /, **args: Any) -> Any:
-        return await self._calls.made(self._spec, args)
+        return await self._calls.call_tool(self._spec, args)
 
 
-class _Asked:
-    def __init__(self, calls: Calls, phase: str, predict: dspy.Module, signature: Any) -> None:
+class _RecordedPredict:
+    def __init__(self, calls: RecordedAgent, phase: str, predict: dspy.Module, signature: Any) -> None:
         self._calls, self._phase, self._predict, self._signature = calls, phase, predict, signature
 
     def __call__(self, /, **inputs: Any) -> Any:
-        return drive(self._calls.ask(self._phase, self._predict, {**inputs, "signature": self._signature}))
+        return run_sync(self._calls.ask(self._phase, self._predict, {**inputs, "signature": self._signature}))
 
     async def acall(self, /, **inputs: Any) -> Any:
-        return await adrive(self._calls.ask(self._phase, self._predict, {**inputs, "signature": self._signature}))
+        return await run_async(self._calls.ask(self._phase, self._predict, {**inputs, "signature": self._signature}))
 
 
 class _Question:
@@ -265,11 +265,11 @@ class ReAct(Attempts):
         self.extract = agent.extract
         self._written = self.react.signature.instructions, self.extract.predict.signature.instructions
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         best: Candidate | None = None
         if given is not None:
             first = yield from self.opening(episode, given)
-            best = self.kept(episode, None, (yield from self.ran(episode, first)))
+            best = self.kept(episode, None, (yield from self.run(episode, first)))
         elif not episode.told:
             try:
                 yield from episode.settle()
@@ -286,13 +286,13 @@ class ReAct(Attempts):
         verdict = yield from episode.verify(best)
         return best, verdict
 
-    def _acted(self, episode: Episode) -> Steps[Candidate]:
+    def _acted(self, episode: Episode) -> Flow[Candidate]:
         """What the loop came to, run and measured.
 
         Raises:
             ModelFailed: the model gave nothing usable before anything was done.
         """
-        calls = Calls(episode)
+        calls = RecordedAgent(episode)
         required = [item.to_prompt() for item in episode.requirements.items if item.origin in BINDING_ORIGINS]
         told = {
             "policy": episode.catalogue.policy,
@@ -309,7 +309,7 @@ class ReAct(Attempts):
         outputs: dict[str, Any] = {}
         submits: list[Step] = []
         try:
-            said = yield Effect(lambda: agent(**inputs), lambda: calls.awaited(agent, inputs))
+            said = yield Await(lambda: agent(**inputs), lambda: calls.awaited(agent, inputs))
             outputs = {name: literal(plain(said[name])) for name in episode.outputs if said.get(name) is not None}
             submits = [Step(id=SUBMIT, tool=SUBMIT, args=outputs)]
         except Stopped:
@@ -320,7 +320,7 @@ class ReAct(Attempts):
         if calls.error is not None:
             raise calls.error
         trajectory = Trajectory(steps=(*calls.steps, *submits), operator="react")
-        return (yield from self.ran(episode, trajectory, calls.candidate()))
+        return (yield from self.run(episode, trajectory, calls.candidate()))
 
     def _agent(self, toolbox: Toolbox, told: dict[str, str]) -> dspy.ReAct:
         """The loop over `toolbox`, whose prompts begin with the inputs in `told`."""

@@ -11,7 +11,7 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Attempts
@@ -62,9 +62,9 @@ class Reflexion(Attempts):
         self.remembered = memory
         self.reflect = Reflect(self.signature)
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         first = yield from self.opening(episode, given)
-        latest = yield from self.ran(episode, first)
+        latest = yield from self.run(episode, first)
         best = self.kept(episode, None, latest)
         reflections: list[str] = []
         reflected: Candidate | None = None
@@ -86,17 +86,17 @@ class Reflexion(Attempts):
                 trajectory = yield from episode.plan(rollout, lessons)
             except PlanningFailed:
                 continue  # it is on record, and cost one of the trials
-            latest = yield from self.ran(episode, trajectory)
+            latest = yield from self.run(episode, trajectory)
             best = self.kept(episode, best, latest)
         verdict = yield from episode.verify(best)
         return best, verdict
 
-    def _reflected(self, episode: Episode, latest: Candidate) -> Steps[str]:
+    def _reflected(self, episode: Episode, latest: Candidate) -> Flow[str]:
         """What the trial teaches; empty where the model gave nothing usable."""
         try:
             said = yield from episode.ask("reflect", self.reflect, shown=episode.shown(latest))
         except ModelFailed:
             return ""
         reflection: str = said.reflection
-        episode.tell(Event(kind="reflect", trajectory=latest.trajectory, diagnosis=reflection))
+        episode.emit(Event(kind="reflect", trajectory=latest.trajectory, diagnosis=reflection))
         return reflection

@@ -10,9 +10,9 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode
 from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.stepwise import Stepwise, cleared, deed
+from pivot_dspy.refiners.stepwise import Stepwise, action_key, cleared
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -65,8 +65,8 @@ class RewardRising(Stepwise):
         self.ties = ties
         self.show_siblings = show_siblings
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
-        root, whole = yield from self.begun(episode, given)
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+        root, whole = yield from self.start(episode, given)
         best, current = whole, root
         for _ in range(self.max_steps):
             if (best is not None and best.loss.perfect) or current.trajectory.submit is not None or episode.spent():
@@ -79,14 +79,14 @@ class RewardRising(Stepwise):
             chosen = samples[-1] if rose else min(samples, key=lambda sample: sample.loss.total)
             for sample in samples:
                 if sample is not chosen:
-                    episode.tell(Event(kind="reject", trajectory=sample.trajectory, loss=sample.loss))
+                    episode.emit(Event(kind="reject", trajectory=sample.trajectory, loss=sample.loss))
             if best is None or chosen.loss.no_worse_than(best.loss):
-                best = self.noted(episode, best, chosen)
+                best = self.keep_best(episode, best, chosen)
             current = chosen
         clear = None if current is root or current.loss.perfect else cleared(current)
         if clear is not None:
-            best = self.noted(episode, best, (yield from self.ran(episode, clear, current)))
-        return (yield from self.concluded(episode, root, best))
+            best = self.keep_best(episode, best, (yield from self.run(episode, clear, current)))
+        return (yield from self.finish(episode, root, best))
 
     def rises(self, episode: Episode, sample: Candidate, before: Candidate) -> bool:
         """Whether the last step of `sample` raises the reward above that of the steps before it."""
@@ -97,7 +97,7 @@ class RewardRising(Stepwise):
         read = spec is not None and spec.effect == "read" and observation.ok
         return self.ties and (read or observation.status == "withheld") and sample.loss.no_worse_than(before.loss)
 
-    def _sampled(self, episode: Episode, current: Candidate, whole: Candidate | None) -> Steps[list[Candidate]]:
+    def _sampled(self, episode: Episode, current: Candidate, whole: Candidate | None) -> Flow[list[Candidate]]:
         """Different next steps after `current`, each run, up to the first that rises."""
         samples: list[Candidate] = []
         done: set[str] = set()
@@ -112,11 +112,11 @@ class RewardRising(Stepwise):
                 break
             else:
                 siblings = samples if self.show_siblings else []
-                trajectory = yield from self.proposed(episode, current, number, siblings=siblings)
-            if trajectory is None or deed(trajectory.steps[-1]) in done:
+                trajectory = yield from self.propose(episode, current, number, siblings=siblings)
+            if trajectory is None or action_key(trajectory.steps[-1]) in done:
                 continue
-            done.add(deed(trajectory.steps[-1]))
-            samples.append((yield from self.stepped(episode, trajectory, base)))
+            done.add(action_key(trajectory.steps[-1]))
+            samples.append((yield from self.run_step(episode, trajectory, base)))
             if self.rises(episode, samples[-1], current):
                 break
         return samples

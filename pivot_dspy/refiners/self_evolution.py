@@ -13,7 +13,7 @@ from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode, ModelFailed, sampled
 from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.recombine import Recombine, Restructure, Transfer
 from pivot_dspy.phases.rewrite import Rewrite
@@ -23,7 +23,7 @@ from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
 
-class Pool:
+class Population:
     """Trajectories with their runs, no two of which do the same.
 
     Args:
@@ -127,7 +127,7 @@ class SelfEvolution(Attempts):
         self.transfer = Transfer(self.signature)
         self.restructure = Restructure(self.signature)
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         evolution = _Evolution(self, episode)
         yield from evolution.begin(given)
         stale = 0
@@ -147,7 +147,7 @@ class _Evolution:
     def __init__(self, refiner: SelfEvolution, episode: Episode) -> None:
         self.refiner = refiner
         self.episode = episode
-        self.pool = Pool(refiner.pool_size)
+        self.pool = Population(refiner.pool_size)
         self._best: Candidate | None = None
         self._asked: Counter[tuple[str, ...]] = Counter()
         self._crossed: set[tuple[str, str]] = set()
@@ -162,7 +162,7 @@ class _Evolution:
     def done(self) -> bool:
         return self.best.loss.perfect or self.episode.spent()
 
-    def begin(self, given: Trajectory | None) -> Steps[None]:
+    def begin(self, given: Trajectory | None) -> Flow[None]:
         """Fills the pool with plans, each crossed with the best of those before it.
 
         Raises:
@@ -171,7 +171,7 @@ class _Evolution:
         failure: PlanningFailed | None = None
         for number in range(1, self.refiner.pool_size + 1):
             try:
-                trajectory = yield from self.refiner.sampled(self.episode, given, number)
+                trajectory = yield from self.refiner.sample_plan(self.episode, given, number)
             except PlanningFailed as failed:
                 failure = failed
             else:
@@ -181,7 +181,7 @@ class _Evolution:
         if failure is not None and not self.pool.members:
             raise failure
 
-    def generation(self) -> Steps[None]:
+    def generation(self) -> Flow[None]:
         """One child by each operator, then selection."""
         for operator in (self._revised, self._transferred, self._restructured):
             if self.done:
@@ -192,25 +192,25 @@ class _Evolution:
                 continue  # it is on record
         self.pool.refine()
 
-    def _revised(self) -> Steps[None]:
+    def _revised(self) -> Flow[None]:
         """Of the members revised least often, the best one criticised and written again."""
         member = min(self.pool.members, key=lambda one: self._asked["revise", one.trajectory.id])
         told = {"shown": self.episode.shown(member), "config": self._sample("revise", member)}
         said = yield from self.episode.ask("critique", self.refiner.critique, **told)
-        self.episode.tell(Event(kind="critique", trajectory=member.trajectory, diagnosis="\n".join(said.faults)))
+        self.episode.emit(Event(kind="critique", trajectory=member.trajectory, diagnosis="\n".join(said.faults)))
         if said.faults and not self.episode.spent():
             said = yield from self.episode.ask("rewrite", self.refiner.rewrite, faults=said.faults, **told)
             yield from self._written(said.trajectory, member)
 
-    def _transferred(self) -> Steps[None]:
+    def _transferred(self) -> Flow[None]:
         if len(self.pool.members) > 1:
             yield from self._recombined(self.refiner.transfer, [self.pool.best, self.pool.farthest()])
 
-    def _restructured(self) -> Steps[None]:
+    def _restructured(self) -> Flow[None]:
         if len(self.pool.members) > 1:
             yield from self._recombined(self.refiner.restructure, self.pool.members[:SHOWN])
 
-    def _recombined(self, phase: Recombine, members: list[Candidate]) -> Steps[None]:
+    def _recombined(self, phase: Recombine, members: list[Candidate]) -> Flow[None]:
         said = yield from self.episode.ask(
             phase.operator,
             phase,
@@ -225,15 +225,15 @@ class _Evolution:
         self._asked[key] += 1
         return sampled(self._asked[key] - 1)
 
-    def _written(self, child: Trajectory, base: Candidate, said: str = "") -> Steps[None]:
+    def _written(self, child: Trajectory, base: Candidate, said: str = "") -> Flow[None]:
         """A child that a model wrote; what does the same as one before is not run again."""
-        self.episode.tell(Event(kind="rewrite", trajectory=child, message=child.operator, diagnosis=said))
+        self.episode.emit(Event(kind="rewrite", trajectory=child, message=child.operator, diagnosis=said))
         if self.pool.knows(child):
-            self.episode.tell(Event(kind="reject", trajectory=child, message="it was there before"))
+            self.episode.emit(Event(kind="reject", trajectory=child, message="it was there before"))
         else:
             yield from self._join(child, base)
 
-    def _join(self, trajectory: Trajectory, base: Candidate | None) -> Steps[None]:
+    def _join(self, trajectory: Trajectory, base: Candidate | None) -> Flow[None]:
         """Runs a trajectory, puts it in the pool and crosses it with the best, and so on while that brings more."""
         if self.pool.knows(trajectory):
             return
@@ -245,11 +245,11 @@ class _Evolution:
             if crossed is None:
                 break
             child, receiver = crossed
-            self.episode.tell(Event(kind="rewrite", trajectory=child, message=child.operator))
+            self.episode.emit(Event(kind="rewrite", trajectory=child, message=child.operator))
             yield from self._run(child, receiver)
 
-    def _run(self, trajectory: Trajectory, base: Candidate | None) -> Steps[None]:
-        candidate = yield from self.refiner.ran(self.episode, trajectory, base)
+    def _run(self, trajectory: Trajectory, base: Candidate | None) -> Flow[None]:
+        candidate = yield from self.refiner.run(self.episode, trajectory, base)
         self._best = self.refiner.kept(self.episode, self._best, candidate)
         self.pool.add(candidate, trajectory)
 

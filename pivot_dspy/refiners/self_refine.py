@@ -11,7 +11,7 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed, sampled
 from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.rewrite import Rewrite, version
 from pivot_dspy.phases.verify import Verdict
@@ -61,9 +61,9 @@ class SelfRefine(Attempts):
         self.critique = Critique(self.signature)
         self.rewrite = Rewrite(self.signature)
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         first = yield from self.opening(episode, given)
-        current = yield from self.ran(episode, first)
+        current = yield from self.run(episode, first)
         best = self.kept(episode, None, current)
         versions: list[str] = []
         criticised: Counter[str] = Counter()
@@ -81,22 +81,22 @@ class SelfRefine(Attempts):
                 continue  # it is on record, and cost one of the iterations
             versions.append(version(len(versions) + 1, episode.shown(current), faults))
             if child.id == current.trajectory.id:
-                episode.tell(Event(kind="reject", trajectory=child, message="nothing was changed"))
+                episode.emit(Event(kind="reject", trajectory=child, message="nothing was changed"))
                 continue
-            current = yield from self.ran(episode, child, current)
+            current = yield from self.run(episode, child, current)
             best = self.kept(episode, best, current)
         verdict = yield from episode.verify(best)
         return best, verdict
 
-    def _criticised(self, episode: Episode, current: Candidate, rollout: int) -> Steps[tuple[str, ...]]:
+    def _criticised(self, episode: Episode, current: Candidate, rollout: int) -> Flow[tuple[str, ...]]:
         said = yield from episode.ask("critique", self.critique, shown=episode.shown(current), config=sampled(rollout))
         faults: tuple[str, ...] = said.faults
-        episode.tell(Event(kind="critique", trajectory=current.trajectory, diagnosis="\n".join(faults)))
+        episode.emit(Event(kind="critique", trajectory=current.trajectory, diagnosis="\n".join(faults)))
         return faults
 
     def _rewritten(
         self, episode: Episode, current: Candidate, faults: tuple[str, ...], versions: list[str], rollout: int
-    ) -> Steps[Trajectory]:
+    ) -> Flow[Trajectory]:
         said = yield from episode.ask(
             "rewrite",
             self.rewrite,
@@ -106,5 +106,5 @@ class SelfRefine(Attempts):
             config=sampled(rollout),
         )
         child: Trajectory = said.trajectory
-        episode.tell(Event(kind="rewrite", trajectory=child))
+        episode.emit(Event(kind="rewrite", trajectory=child))
         return child

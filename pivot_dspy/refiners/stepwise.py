@@ -12,14 +12,14 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed, sampled
 from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import PlanningFailed
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.act import Act
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Attempts
 from pivot_dspy.trajectory import Step, Trajectory
 
 
-def deed(step: Step) -> str:
+def action_key(step: Step) -> str:
     """What a step does, whatever it is called."""
     return json.dumps({name: value for name, value in step.content().items() if name != "id"}, sort_keys=True)
 
@@ -44,7 +44,7 @@ class Stepwise(Attempts):
         super().__init__(signature, environment, **shared)
         self.act = Act(self.signature)
 
-    def begun(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Candidate | None]]:
+    def start(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Candidate | None]]:
         """The run of no step at all, requirements settled, and the run of the trajectory that is given, if one is.
 
         Raises:
@@ -53,12 +53,12 @@ class Stepwise(Attempts):
         yield from self.opening(episode, given or Trajectory())
         whole = None
         if given is not None:
-            whole = yield from self.ran(episode, given)
-            self.noted(episode, None, whole)
+            whole = yield from self.run(episode, given)
+            self.keep_best(episode, None, whole)
         root = yield from episode.inspect(Trajectory(), whole)
         return root, whole
 
-    def proposed(
+    def propose(
         self,
         episode: Episode,
         current: Candidate,
@@ -66,7 +66,7 @@ class Stepwise(Attempts):
         *,
         lessons: str = "",
         siblings: Sequence[Candidate] = (),
-    ) -> Steps[Trajectory | None]:
+    ) -> Flow[Trajectory | None]:
         """The steps of `current` and a next one, sampled; None where the model gave nothing usable."""
         try:
             said = yield from episode.ask(
@@ -82,13 +82,13 @@ class Stepwise(Attempts):
         trajectory: Trajectory = said.trajectory
         return trajectory
 
-    def stepped(self, episode: Episode, trajectory: Trajectory, base: Candidate) -> Steps[Candidate]:
+    def run_step(self, episode: Episode, trajectory: Trajectory, base: Candidate) -> Flow[Candidate]:
         """`trajectory` run from where `base` stands, and its outputs composed where it submits and lacks only them."""
         if trajectory.submit is not None:
-            return (yield from self.ran(episode, trajectory, base))
+            return (yield from self.run(episode, trajectory, base))
         return (yield from episode.inspect(trajectory, base, repeats=self._acceptance.repeats))
 
-    def noted(self, episode: Episode, best: Candidate | None, candidate: Candidate) -> Candidate:
+    def keep_best(self, episode: Episode, best: Candidate | None, candidate: Candidate) -> Candidate:
         """Whichever of the two is the best so far; tells what became of the candidate.
 
         Of equals it is the one that goes on from the other, or is shorter.
@@ -103,10 +103,10 @@ class Stepwise(Attempts):
             takes = len(best.trajectory) < len(candidate.trajectory) and best.trajectory.common_prefix(
                 candidate.trajectory
             ) == len(best.trajectory)
-        episode.tell(Event(kind="accept" if takes else "reject", trajectory=candidate.trajectory, loss=candidate.loss))
+        episode.emit(Event(kind="accept" if takes else "reject", trajectory=candidate.trajectory, loss=candidate.loss))
         return candidate if best is None or takes else best
 
-    def concluded(self, episode: Episode, root: Candidate, best: Candidate | None) -> Steps[tuple[Candidate, Verdict]]:
+    def finish(self, episode: Episode, root: Candidate, best: Candidate | None) -> Flow[tuple[Candidate, Verdict]]:
         """The best candidate and the verdict on it.
 
         Raises:
@@ -115,8 +115,8 @@ class Stepwise(Attempts):
         if best is None:
             if episode.exhausted is None:
                 raise PlanningFailed("the model gave no step", episode.ledger.snapshot())
-            best = self.noted(episode, None, root)
+            best = self.keep_best(episode, None, root)
         elif best.trajectory.submit is None and best.inspection.needs_only_outputs and not episode.spent():
-            best = self.noted(episode, best, (yield from self.ran(episode, best.trajectory, best)))
+            best = self.keep_best(episode, best, (yield from self.run(episode, best.trajectory, best)))
         verdict = yield from episode.verify(best)
         return best, verdict

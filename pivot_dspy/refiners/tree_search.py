@@ -15,10 +15,10 @@ from pivot_dspy.environment.session import Tier
 from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.episode.events import Event
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.stepwise import Stepwise, cleared, deed
+from pivot_dspy.refiners.stepwise import Stepwise, action_key, cleared
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -153,7 +153,7 @@ class TreeSearch(Stepwise):
         self.remembered = memory
         self.reflect = Reflect(self.signature)
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         self._refuse(episode.root.family.tier)
         return (yield from _Search(self, episode).run(given))
 
@@ -190,9 +190,9 @@ class _Search:
         self.reflected: set[float] = set()
         self.best: Candidate | None = None
 
-    def run(self, given: Trajectory | None) -> Steps[tuple[Candidate, Verdict]]:
+    def run(self, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         refiner, episode = self.refiner, self.episode
-        start, self.best = yield from refiner.begun(episode, given)
+        start, self.best = yield from refiner.start(episode, given)
         root = Node(start)
         if self.best is not None and not self._over():
             yield from self._planted(root, self.best)
@@ -209,12 +209,12 @@ class _Search:
                 continue
             end = yield from self._rolled_out(max(node.children, key=lambda child: child.prior))
             yield from self._ended(end)
-        return (yield from refiner.concluded(episode, start, self.best))
+        return (yield from refiner.finish(episode, start, self.best))
 
     def _over(self) -> bool:
         return (self.best is not None and self.best.loss.perfect) or self.episode.spent()
 
-    def _planted(self, root: Node, whole: Candidate) -> Steps[None]:
+    def _planted(self, root: Node, whole: Candidate) -> Flow[None]:
         """The given trajectory as the first path."""
         node, trajectory = root, whole.trajectory
         self.ran[trajectory.id] = whole
@@ -226,27 +226,27 @@ class _Search:
             node = child
         yield from self._ended(node)
 
-    def _expanded(self, node: Node) -> Steps[None]:
+    def _expanded(self, node: Node) -> Flow[None]:
         """Different next steps, each run, as children of `node`."""
         lessons = self._lessons()
         place: Candidate = node.content
         key = (place.trajectory.id, lessons)
         counts: Counter[str] = Counter()
-        found = {deed(child.content.trajectory.steps[-1]): child.content for child in node.children}
+        found = {action_key(child.content.trajectory.steps[-1]): child.content for child in node.children}
         for _ in range(self.refiner.n_generate_sample):
             if self._over():
                 break
             self.drawn[key] += 1
-            trajectory = yield from self.refiner.proposed(self.episode, place, self.drawn[key], lessons=lessons)
+            trajectory = yield from self.refiner.propose(self.episode, place, self.drawn[key], lessons=lessons)
             if trajectory is not None:
-                does = deed(trajectory.steps[-1])
+                does = action_key(trajectory.steps[-1])
                 counts[does] += 1
                 if does not in found:
                     found[does] = yield from self._run(trajectory, place)
         there = len(node.children)
         node.children += [self._node(found[does], node, counts[does]) for does in list(found)[there:]]
 
-    def _rolled_out(self, node: Node) -> Steps[Node]:
+    def _rolled_out(self, node: Node) -> Flow[Node]:
         """The end that is reached by always taking the best next step; nodes below `node` do not join the tree."""
         while not node.closed and not self._over():
             scratch = Node(node.content, node)
@@ -258,11 +258,11 @@ class _Search:
             node = best
         return node
 
-    def _run(self, trajectory: Trajectory, base: Candidate) -> Steps[Candidate]:
+    def _run(self, trajectory: Trajectory, base: Candidate) -> Flow[Candidate]:
         """The trajectory run from where `base` stands, unless it was run before."""
         if trajectory.id not in self.ran:
-            self.ran[trajectory.id] = yield from self.refiner.stepped(self.episode, trajectory, base)
-            self.best = self.refiner.noted(self.episode, self.best, self.ran[trajectory.id])
+            self.ran[trajectory.id] = yield from self.refiner.run_step(self.episode, trajectory, base)
+            self.best = self.refiner.keep_best(self.episode, self.best, self.ran[trajectory.id])
         return self.ran[trajectory.id]
 
     def _node(self, candidate: Candidate, parent: Node, count: int) -> Node:
@@ -271,7 +271,7 @@ class _Search:
         failed = candidate.inspection.execution.observations[-1].status in ("error", "blocked")
         return Node(candidate, parent, prior=(1 - candidate.loss.total, count), failed=failed, closed=ended)
 
-    def _ended(self, end: Node) -> Steps[None]:
+    def _ended(self, end: Node) -> Flow[None]:
         """Back the reward of an end up, and reflect on it, unless one with the same reward was reflected on."""
         candidate: Candidate = end.content
         clear = None if candidate.loss.perfect else cleared(candidate)
@@ -291,7 +291,7 @@ class _Search:
     def _lessons(self) -> str:
         return "\n".join(self.reflections[-self.refiner.remembered :] if self.refiner.remembered else [])
 
-    def _reflected(self, candidate: Candidate) -> Steps[None]:
+    def _reflected(self, candidate: Candidate) -> Flow[None]:
         episode = self.episode
         try:
             said = yield from episode.ask("reflect", self.refiner.reflect, shown=episode.shown(candidate))
@@ -299,4 +299,4 @@ class _Search:
             return
         if said.reflection:
             self.reflections.append(f"- Trial {len(self.reflections) + 1}:\n{said.reflection}")
-            episode.tell(Event(kind="reflect", trajectory=candidate.trajectory, diagnosis=said.reflection))
+            episode.emit(Event(kind="reflect", trajectory=candidate.trajectory, diagnosis=said.reflection))

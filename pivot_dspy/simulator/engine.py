@@ -55,7 +55,7 @@ def calls_of_run() -> dict[str, int] | None:
 _ASKED: ContextVar[int | None] = ContextVar("pivot_dspy_offline_rollout", default=None)
 
 
-class Rollouts(BaseCallback):  # type: ignore[misc]
+class RolloutCounters(BaseCallback):  # type: ignore[misc]
     """A callback of a `dspy.LM` that keeps the `rollout_id` of the call that is under way."""
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
@@ -317,7 +317,7 @@ def offline_lm(
         wrong = error.errors(include_url=False)[0]
         raise ConfigurationError(f"offline_lm: {wrong['loc'][0]}={wrong['input']!r}: {wrong['msg']}") from error
     engine = OfflineEngine(known, rates)
-    callbacks = [Rollouts(), *(lm_options.pop("callbacks", None) or ())]
+    callbacks = [RolloutCounters(), *(lm_options.pop("callbacks", None) or ())]
     return dspy.LM(
         engine.name, engine=engine, async_engine=AsyncOfflineEngine(engine), callbacks=callbacks, **lm_options
     )

@@ -11,7 +11,7 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from pivot_dspy.learning.edits import changes
+from pivot_dspy.learning.edits import edits
 from pivot_dspy.simulator.prompt import Prompt, steps_in
 from pivot_dspy.simulator.reference import Reference
 from pivot_dspy.simulator.slips import Dice, Rates
@@ -163,7 +163,7 @@ def lessons(prompt: Prompt, rates: Rates, dice: Dice) -> dict[str, Any]:
         before, after = sides
         tools = {step.id: step.tool for step in (*before.values(), *after.values())}
         for name in [name for name in before if name in after]:
-            for change in changes(before[name], after[name], tools, tools):
+            for change in edits(before[name], after[name], tools, tools):
                 said = {"trigger": change.trigger, "mistake": change.mistake, "avoid": change.avoid}
                 found.append({**said, "tools": [change.tool]})
     return {"lessons": [json.loads(one) for one in dict.fromkeys(map(json.dumps, found))][:3]}

@@ -118,7 +118,7 @@ _PURPOSE = re.compile(r"Step (\w+)(?: \((\d+) of \d+\))?(?: again)?: ")
 _LEFT_OUT = re.compile(r"Without step (\w+)(?: \((\d+) of \d+\))?\. ")
 
 
-class Call(NamedTuple):
+class ReactCall(NamedTuple):
     """A call as the prompt shows it: what the thought says it is for, and what came of it."""
 
     step: str
@@ -150,7 +150,7 @@ def extract(prompt: Prompt, reference: Reference | None) -> dict[str, Any]:
     """The outputs that the plan submits, as far as the observations tell them."""
     if reference is None:
         return {}
-    shown = _Shown(prompt, reference)
+    shown = _ReactView(prompt, reference)
     submit = next((step for step in reference.steps if step["tool"] == SUBMIT), {})
     found = {}
     for name, value in {**(submit.get("args") or {}), **reference.outputs}.items():
@@ -161,7 +161,7 @@ def extract(prompt: Prompt, reference: Reference | None) -> dict[str, Any]:
     return {"reasoning": "The observations say it.", **found}
 
 
-class _Shown:
+class _ReactView:
     """What the prompt shows of the loop, and the results of the plan's steps by it."""
 
     def __init__(self, prompt: Prompt, reference: Reference) -> None:
@@ -187,7 +187,7 @@ class _Shown:
                     if number in latest and not latest[number].failed
                 ]
 
-    def of(self, step_id: str, number: int | None = None) -> list[Call]:
+    def of(self, step_id: str, number: int | None = None) -> list[ReactCall]:
         """The calls that were made for a step, or for one element of it."""
         return [call for call in self.calls if call.step == step_id and number in (None, call.number)]
 
@@ -208,7 +208,7 @@ class _Acting:
     def __init__(self, prompt: Prompt, reference: Reference, rates: Rates, dice: Dice) -> None:
         self.rates, self.dice = rates, dice
         self.lessons = prompt.section("lessons")
-        self.shown = _Shown(prompt, reference)
+        self.shown = _ReactView(prompt, reference)
         self.ids = [str(step["id"]) for step in reference.steps]
         self.tools = list(_tools(prompt))
         self.around = Surroundings(reference.steps, "\n".join(f"- {name}(" for name in self.tools))
@@ -220,7 +220,7 @@ class _Acting:
         again = self._again(last) if last is not None and last.failed else None
         return again or next(self._next(), None) or _ended(f"{self._without()}All is done.")
 
-    def _again(self, last: Call) -> dict[str, Any] | None:
+    def _again(self, last: ReactCall) -> dict[str, Any] | None:
         """The call that has just failed, as it should have been; None where that is not seen, or was no other."""
         step = next((step for step in self.shown.steps if step["id"] == last.step), None)
         items = self.shown.items(step) if step else []
@@ -320,7 +320,7 @@ def _ended(thought: str) -> dict[str, Any]:
     return {"next_thought": thought, "next_tool_name": FINISH, "next_tool_args": {}}
 
 
-def _call(parts: Mapping[str, str], number: int) -> Call | None:
+def _call(parts: Mapping[str, str], number: int) -> ReactCall | None:
     """The call of one turn; None where its thought names no step."""
     purpose = _PURPOSE.search(parts.get(f"thought_{number}", ""))
     if purpose is None:
@@ -330,7 +330,7 @@ def _call(parts: Mapping[str, str], number: int) -> Call | None:
     except ValueError:
         args = None
     tool, observation = (parts.get(f"{part}_{number}", "") for part in ("tool_name", "observation"))
-    return Call(purpose[1], int(purpose[2] or 1), tool, args, observation)
+    return ReactCall(purpose[1], int(purpose[2] or 1), tool, args, observation)
 
 
 def _tools(prompt: Prompt) -> Iterator[str]:

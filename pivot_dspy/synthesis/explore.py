@@ -12,7 +12,7 @@ from pivot_dspy import bindings
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.execution import Permit, allow, execute
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.prompts.truncation import compact_json, fair_cap, truncate
 from pivot_dspy.trajectory import Frozen, Step, Trajectory
 
@@ -53,7 +53,7 @@ def report(sights: tuple[Sight, ...]) -> str:
 
 def explore(
     session: Session, known: Mapping[str, Any] | None = None, *, calls: int = CALLS, permit: Permit = allow
-) -> Steps[tuple[Sight, ...]]:
+) -> Flow[tuple[Sight, ...]]:
     """Calls the read tools of a session: without arguments, then with values that earlier calls gave.
 
     A parameter is given what it lists itself (an enumeration), else what stood under the most similar name. The same

@@ -10,7 +10,7 @@ import dspy
 from pydantic import TypeAdapter, ValidationError
 
 from pivot_dspy.environment.render import Named, type_text
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import Phase, ask
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.catalogue import Catalogue
@@ -65,7 +65,7 @@ class Propose(Phase):
         number: int = 8,
         given: Collection[str] = (),
         config: Mapping[str, Any] | None = None,
-    ) -> Steps[dspy.Prediction]:
+    ) -> Flow[dspy.Prediction]:
         fields = {name: field for name, field in self.task.input_fields.items() if name not in given}
         said = yield from ask(
             self.predict,

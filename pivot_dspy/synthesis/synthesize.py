@@ -15,7 +15,7 @@ from pivot_dspy.budget import Budget, Ledger, LedgerReport, Usage
 from pivot_dspy.episode.episode import sampled
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.optimizer.parallel import run_all
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts import catalogue
@@ -214,7 +214,7 @@ class _Making:
         session = self.refiner._source.open(task)
         try:
             with self.ledger.phase("explore"):
-                sights = drive(explore(session, plain(self.shared), permit=self._permit))
+                sights = run_sync(explore(session, plain(self.shared), permit=self._permit))
             environment = session.environment
             self.catalogue = catalogue.render(
                 session.toolbox, self.refiner.signature, policy=environment.policy, vocabulary=environment.vocabulary,

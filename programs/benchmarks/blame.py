@@ -30,10 +30,10 @@ from rich.table import Table
 
 from pivot_dspy import Requirements, Step, Suspect, Trajectory, loss
 from pivot_dspy.blame import ranking
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
-from pivot_dspy.execution import Run, execute
-from pivot_dspy.flow import drive
+from pivot_dspy.execution import ExecutedRun, execute
+from pivot_dspy.flow import run_sync
 from pivot_dspy.prompts.report import render_open_steps, render_report
 from pivot_dspy.requirements import Finding, compile_drafts, evaluate
 from programs.benchmarks.mutants import KINDS, Mutant, Mutator
@@ -79,7 +79,7 @@ class Bench:
     """Runs trajectories in the shops of many cases."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
-        self._source = Source(Market(cases).open, timeout=None)
+        self._source = SessionFactory(Market(cases).open, timeout=None)
         self._outputs = {name: field.annotation for name, field in Shopping.output_fields.items()}
 
     def open(self, case: Case) -> Session:
@@ -87,9 +87,9 @@ class Bench:
 
     def run(
         self, trajectory: Trajectory, requirements: Requirements, session: Session
-    ) -> tuple[Run, tuple[Finding, ...], float]:
+    ) -> tuple[ExecutedRun, tuple[Finding, ...], float]:
         """The run, the findings and the total loss of a trajectory in a fork of `session`."""
-        run = drive(execute(trajectory, session.fork(), outputs=self._outputs))
+        run = run_sync(execute(trajectory, session.fork(), outputs=self._outputs))
         findings = evaluate(requirements, run.execution, run.session)
         return run, findings, loss.measure(run.execution, requirements, findings).total
 
@@ -170,7 +170,7 @@ def _half(data: Path, half: str) -> list[Case]:
     return {"all": cases, "tuned": cases[::2], "held-out": cases[1::2]}[half]
 
 
-def _suspects(run: Run, findings: Sequence[Finding], subject: Subject, session: Session) -> tuple[Suspect, ...]:
+def _suspects(run: ExecutedRun, findings: Sequence[Finding], subject: Subject, session: Session) -> tuple[Suspect, ...]:
     return ranking.rank(
         run.execution, subject.requirements, findings, session.toolbox, task=subject.case.query, known=subject.known
     )

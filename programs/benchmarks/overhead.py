@@ -17,9 +17,9 @@ import dspy
 from dspy.utils.callback import BaseCallback
 
 from pivot_dspy import Environment, Execution, Pivot, Refined, Step, Trajectory, check, tool
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.simulator import Reference, offline_lm
 from programs.benchmarks.figures import show
 from programs.options import positive, writable
@@ -143,11 +143,11 @@ def per_step(count: int = 200, repeats: int = 20) -> float:
     """Own milliseconds for each executed step of a long trajectory, the tools' own time left out."""
     steps = [Step(id=f"s{n}", tool="look" if n % 2 else "add", args={_argument(n): n}) for n in range(count)]
     trajectory = Trajectory(steps=tuple(steps))
-    source = Source(NoOp)
+    source = SessionFactory(NoOp)
 
     def run() -> None:
         session = source.open(None)
-        drive(execute(trajectory, session))
+        run_sync(execute(trajectory, session))
         session.family.close()
 
     def raw() -> None:

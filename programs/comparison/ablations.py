@@ -12,11 +12,11 @@ import dspy
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode, sampled
 from pivot_dspy.episode.events import Event
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.phases.rewrite import Rewrite
 from pivot_dspy.phases.verify import Judgement, Verdict, Verify
-from pivot_dspy.refiners.pivot import Pivot, Tried
+from pivot_dspy.refiners.pivot import Pivot, RefutedSuspects
 from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Trajectory
 
@@ -25,16 +25,16 @@ class PivotWithoutInspect(Pivot):
     """No localisation: the whole trajectory is to blame, and all of it is open to the rewrite. The report stays."""
 
     def _blamed(
-        self, episode: Episode, incumbent: Candidate, tried: Tried, verdict: Verdict | None
-    ) -> Steps[Gradient | None]:
+        self, episode: Episode, incumbent: Candidate, tried: RefutedSuspects, verdict: Verdict | None
+    ) -> Flow[Gradient | None]:
         yield from ()
         gradient = Gradient(locus=0, step=None, kind="whole", diagnosis="The trajectory falls short; see the report.")
-        episode.tell(Event(kind="gradient", gradient=gradient, trajectory=incumbent.trajectory))
+        episode.emit(Event(kind="gradient", gradient=gradient, trajectory=incumbent.trajectory))
         return gradient
 
     def _rewritten(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried
-    ) -> Steps[Trajectory]:
+        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: RefutedSuspects
+    ) -> Flow[Trajectory]:
         # The prompt is the same after a rewrite that failed: another sample is asked for.
         return (yield from episode.evolve(incumbent, gradient, rollout=tried.failures))
 
@@ -49,8 +49,8 @@ class PivotWithoutEvolve(Pivot):
         self.rewrite = Rewrite(self.signature)
 
     def _rewritten(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: Tried
-    ) -> Steps[Trajectory]:
+        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: RefutedSuspects
+    ) -> Flow[Trajectory]:
         said = yield from episode.ask(
             "evolve",
             self.rewrite,
@@ -59,7 +59,7 @@ class PivotWithoutEvolve(Pivot):
             config=sampled(tried.rollout(gradient)),
         )
         child: Trajectory = said.trajectory
-        episode.tell(Event(kind="rewrite", trajectory=child))
+        episode.emit(Event(kind="rewrite", trajectory=child))
         return child
 
 
@@ -76,18 +76,18 @@ class PivotWithoutVerify(Pivot):
         super().__init__(signature, environment, **{"audit": "never", **options})
         self.verify = _Unverified(self.signature)
 
-    def opening(self, episode: Episode, given: Trajectory | None) -> Steps[Trajectory]:
+    def opening(self, episode: Episode, given: Trajectory | None) -> Flow[Trajectory]:
         first = yield from super().opening(episode, given)
         episode.requirements = Requirements()
         return first
 
 
 class _Unverified(Verify):
-    def run(self, **inputs: Any) -> Steps[dspy.Prediction]:
+    def run(self, **inputs: Any) -> Flow[dspy.Prediction]:
         yield from ()
         verdict = Verdict(verified=False, reasons=("verification was left out",))
         return dspy.Prediction(verdict=verdict)
 
-    def judge(self, *inputs: Any, **options: Any) -> Steps[Judgement]:
+    def judge(self, *inputs: Any, **options: Any) -> Flow[Judgement]:
         yield from ()
         return Judgement()

@@ -14,9 +14,9 @@ from typing import Any
 import dspy
 
 from pivot_dspy import Execution
-from pivot_dspy.environment.factory import EnvironmentLike, Source
-from pivot_dspy.execution import Run, execute
-from pivot_dspy.flow import drive
+from pivot_dspy.environment.factory import EnvironmentLike, SessionFactory
+from pivot_dspy.execution import ExecutedRun, execute
+from pivot_dspy.flow import run_sync
 from pivot_dspy.requirements import Requirements, compile_drafts, evaluate
 from pivot_dspy.simulator import Reference
 from programs import meeting_room
@@ -167,10 +167,10 @@ def _meeting_score(execution: Execution) -> tuple[bool, bool]:
     """Whether the meeting is as the request asks, by the task's own requirements and not by those that a model wrote;
     strictly, whether also nothing else was booked and a confirmation was given. The trajectory is run once more."""
     outputs = {name: found.annotation for name, found in meeting_room.BookMeeting.output_fields.items()}
-    session = Source(meeting_room.Workspace).open(None)
+    session = SessionFactory(meeting_room.Workspace).open(None)
     try:
         drafts = compile_drafts(list(meeting_room.reference().requirements), session.toolbox)
-        run: Run = drive(execute(execution.trajectory, session, outputs=outputs))
+        run: ExecutedRun = run_sync(execute(execution.trajectory, session, outputs=outputs))
         office: Any = run.session.environment
         official = all(item.holds for item in evaluate(Requirements(items=drafts), run.execution, run.session))
         booked = len(office.bookings) - len(meeting_room.Workspace().bookings)

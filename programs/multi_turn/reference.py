@@ -14,9 +14,9 @@ from typing import Any
 import dspy
 
 from pivot_dspy import Execution, Step, Trajectory, bindings
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.prompts.report import render_observations
 from pivot_dspy.simulator import Reference, offline_lm
 from pivot_dspy.trajectory import SUBMIT
@@ -90,9 +90,9 @@ def read_call(case: Case, text: str) -> tuple[str, dict[str, Any]]:
 def run(case: Case, trajectory: Trajectory) -> Execution:
     """The execution of a trajectory in a fresh environment of the task. Raises MissingPackage."""
     outputs = {name: field.annotation for name, field in Conversation.output_fields.items()}
-    session = Source(Conversations([case]).open).open(dspy.Example(**case.inputs).with_inputs(*case.inputs))
+    session = SessionFactory(Conversations([case]).open).open(dspy.Example(**case.inputs).with_inputs(*case.inputs))
     try:
-        execution: Execution = drive(execute(trajectory, session, outputs=outputs)).execution
+        execution: Execution = run_sync(execute(trajectory, session, outputs=outputs)).execution
     finally:
         session.family.close()
     return execution

@@ -8,10 +8,10 @@ from typing_extensions import TypedDict
 
 from pivot_dspy import CheckResult, Environment, Requirement, Requirements, Step, Suspect, Trajectory, check, tool
 from pivot_dspy.blame.ranking import rank
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.requirements import Finding, evaluate
 from pivot_dspy.trajectory import Execution
 
@@ -152,8 +152,8 @@ Case = tuple[Execution, Requirements, tuple[Finding, ...], Toolbox]
 
 
 def run(steps: tuple[Step, ...], requirements: Requirements = ASKED, environment: type[Environment] = Shop) -> Case:
-    session = Source(environment, timeout=None).open(None)
-    done = drive(execute(Trajectory(steps=steps), session.fork(), outputs={"total": float}))
+    session = SessionFactory(environment, timeout=None).open(None)
+    done = run_sync(execute(Trajectory(steps=steps), session.fork(), outputs={"total": float}))
     findings = evaluate(requirements, done.execution, done.session)
     session.close()
     return done.execution, requirements, findings, session.toolbox

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import CheckResult, Environment, Requirement, Requirements, Step, check, tool
-from pivot_dspy.blame.predicates import Fact, Relation, of_requirement, relation
+from pivot_dspy.blame.predicates import Predicate, Relation, of_requirement, relation
 from pivot_dspy.blame.ranking import gradient, rank, slice_of
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from tests.blame.shirts import PLAN, TASK, Shop, choose, first, run, with_step, without
 
 # -- calendar
@@ -84,7 +84,7 @@ def test_slices() -> None:
     execution, *_ = run(with_step("c", args={"id": "pbm1"}))
     assert slice_of(execution, ["b"]) == ("s", "p", "b")
     assert slice_of(execution, ["c"]) == ("s", "p", "b", "c") or "p" in slice_of(execution, ["c"])
-    box = Source(Shop).toolbox
+    box = SessionFactory(Shop).toolbox
     assert slice_of(execution, ["submit"], box) == ("s", "p", "a", "b", "c", "d", "z", "submit")
     assert slice_of(execution, ["nothing"]) == ()
 
@@ -162,7 +162,7 @@ def test_a_named_number_does_not_say_how_it_is_compared() -> None:
     asks = {"people": 6, "tags": ["tv", "whiteboard"]}
     shown = of_requirement(Requirement(id="B", check="room_is_booked", args=asks))
     people, tags = shown
-    assert relation(Fact(("people",), ">=", 6.0), people) is Relation.SAME
-    assert relation(Fact(("people",), ">=", 4.0), people) is Relation.DIFFERS
-    assert relation(Fact(("tags",), "contains", "tv"), tags) is Relation.LOOSER
+    assert relation(Predicate(("people",), ">=", 6.0), people) is Relation.SAME
+    assert relation(Predicate(("people",), ">=", 4.0), people) is Relation.DIFFERS
+    assert relation(Predicate(("tags",), "contains", "tv"), tags) is Relation.LOOSER
     assert str(people) == "people: 6"

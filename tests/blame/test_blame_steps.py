@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pivot_dspy import Requirement, Requirements, Step
-from pivot_dspy.blame.extraction import of_step
+from pivot_dspy.blame.extraction import predicates_of
 from pivot_dspy.blame.ranking import gradient, rank
 from tests.blame.shirts import (
     ASKED,
@@ -198,5 +198,5 @@ def test_a_loop_that_repeats_one_call() -> None:
     [{"sort_by": "asc"}, {"sort_by": "desc", "order": "desc"}, {"condition_key": ">", "operator": ">", "value": 3}],
 )
 def test_a_value_in_the_place_of_a_field_is_read_all_the_same(args: dict[str, Any]) -> None:
-    said = of_step(Step(id="s", tool="sort_products", args=args), ("s",))
+    said = predicates_of(Step(id="s", tool="sort_products", args=args), ("s",))
     assert bool(said.orders) == ("sort_by" in args)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy import Requirement, Step
-from pivot_dspy.blame.extraction import is_expression, of_expression, of_step
-from pivot_dspy.blame.predicates import Fact, Order, Relation, make, of_requirement, relation, same_field, words
+from pivot_dspy.blame.extraction import is_expression, of_expression, predicates_of
+from pivot_dspy.blame.predicates import Order, Predicate, Relation, make, of_requirement, relation, same_field, words
 
 HOLDS = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -22,17 +22,17 @@ NUMBERS = st.integers(0, 6)
 TEXTS = st.text("ab", max_size=3)
 
 
-def facts(values: st.SearchStrategy[object], ops: tuple[str, ...]) -> st.SearchStrategy[Fact]:
+def facts(values: st.SearchStrategy[object], ops: tuple[str, ...]) -> st.SearchStrategy[Predicate]:
     plain = st.builds(lambda op, value: make(("x",), op, value), st.sampled_from(ops), values)
     several = st.builds(lambda found: make(("x",), "in", found), st.lists(values, min_size=1, max_size=3))
     return st.one_of(plain, several)
 
 
-def meets(value: object, fact: Fact) -> bool:
+def meets(value: object, fact: Predicate) -> bool:
     return bool(HOLDS[fact.op](value, fact.value))
 
 
-def agree(mine: Fact, wanted: Fact, domain: list[object]) -> None:
+def agree(mine: Predicate, wanted: Predicate, domain: list[object]) -> None:
     allowed = [value for value in domain if meets(value, mine)]
     asked = [value for value in domain if meets(value, wanted)]
     found = relation(mine, wanted)
@@ -47,18 +47,18 @@ def agree(mine: Fact, wanted: Fact, domain: list[object]) -> None:
 
 
 @given(facts(NUMBERS, ("==", "!=", "<", "<=", ">", ">=")), facts(NUMBERS, ("==", "!=", "<", "<=", ">", ">=")))
-def test_relation_of_numbers_is_sound(mine: Fact, wanted: Fact) -> None:
+def test_relation_of_numbers_is_sound(mine: Predicate, wanted: Predicate) -> None:
     agree(mine, wanted, [value / 2 for value in range(-2, 16)])
 
 
 @given(facts(TEXTS, ("==", "!=", "contains")), facts(TEXTS, ("==", "!=", "contains")))
-def test_relation_of_texts_is_sound(mine: Fact, wanted: Fact) -> None:
+def test_relation_of_texts_is_sound(mine: Predicate, wanted: Predicate) -> None:
     letters = ["", "a", "b"]
     agree(mine, wanted, sorted({x + y + z + w for x in letters for y in letters for z in letters for w in letters}))
 
 
 @given(facts(NUMBERS, tuple(HOLDS)[:6]))
-def test_a_fact_is_the_same_as_itself(fact: Fact) -> None:
+def test_a_fact_is_the_same_as_itself(fact: Predicate) -> None:
     assert relation(fact, fact) is Relation.SAME
 
 
@@ -118,7 +118,7 @@ def test_arguments_say_facts() -> None:
             "rows": "$a.rows[?color=='Red']", "sort_by": "price", "order": "asc", "query": "a long text of many words",
         },
     )  # fmt: skip
-    said = of_step(step, {"a", "f"})
+    said = predicates_of(step, {"a", "f"})
     assert {fact[:3] for fact in said.facts} == {
         (("brand_names",), "==", "nike"), (("rating", "stars"), ">", 4.0), (("price",), "<=", 90.0),
         (("color",), "==", "red"),
@@ -141,7 +141,7 @@ def test_arguments_say_facts() -> None:
     ],
 )
 def test_fields_are_matched_by_their_words(mine: str, wanted: str, alike: bool) -> None:
-    one, other = (Fact(tuple(path.split(".")), "==", 1.0) for path in (mine, wanted))
+    one, other = (Predicate(tuple(path.split(".")), "==", 1.0) for path in (mine, wanted))
     assert same_field(one, other) is alike
     assert same_field(other, one) is alike
 
@@ -156,17 +156,17 @@ def test_words_of_any_text(text: str) -> None:
                     max_leaves=12))
 def test_any_arguments_can_be_read(value: object) -> None:
     of_requirement(Requirement(id="R", check="c", args={"where": value}))
-    of_step(Step(id="s", tool="t", args={"x": value}), {"s"})
+    predicates_of(Step(id="s", tool="t", args={"x": value}), {"s"})
 
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 @given(st.text("$ab.[]?'`=<>()&|@*{}, \"1", max_size=40))
 def test_any_text_can_be_read(text: str) -> None:
     of_expression(text)
-    of_step(Step(id="a", tool="t", args={"x": text}, for_each=text), {"a", "b"})
+    predicates_of(Step(id="a", tool="t", args={"x": text}, for_each=text), {"a", "b"})
 
 
 def test_a_value_that_only_the_check_knows_agrees_with_anything() -> None:
     wanted = make(("size",), "==", "$user.size")
     assert wanted is not None
-    assert relation(Fact(("size",), "==", "l", "L"), wanted) is Relation.SAME
+    assert relation(Predicate(("size",), "==", "l", "L"), wanted) is Relation.SAME

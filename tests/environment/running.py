@@ -7,14 +7,14 @@ from typing import Any
 
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import adrive, drive
+from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 
 def run(session: Session, *calls: tuple[str, dict[str, Any]], awaited: bool = False) -> Execution:
     steps = tuple(Step(id=f"s{n}", tool=name, args=args) for n, (name, args) in enumerate(calls))
     body = execute(Trajectory(steps=steps), session)
-    return (asyncio.run(adrive(body)) if awaited else drive(body)).execution
+    return (asyncio.run(run_async(body)) if awaited else run_sync(body)).execution
 
 
 def values(execution: Execution) -> list[Any]:

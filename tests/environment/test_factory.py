@@ -9,12 +9,12 @@ import dspy
 import pytest
 
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import FunctionEnvironment, from_functions
 from pivot_dspy.environment.session import Session
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.trajectory import Step, Trajectory
 
 
@@ -49,7 +49,7 @@ class Falsy(Counter):
 
 
 def add(session: Session) -> Any:
-    run = drive(execute(Trajectory(steps=(Step(id="a", tool="add"),)), session))
+    run = run_sync(execute(Trajectory(steps=(Step(id="a", tool="add"),)), session))
     return run.execution.observations[0].value
 
 
@@ -83,7 +83,7 @@ TASK = dspy.Example(start=7)
     ],
 )
 def test_whatever_opens_an_environment_gives_fresh_sessions(environment: Any, first: Any, tier: str) -> None:
-    source = Source(environment)
+    source = SessionFactory(environment)
     session = source.open(TASK)
     assert session.family.tier == tier
     assert [add(session), add(source.reopen(session, TASK)), add(source.open(TASK))] == [first] * 3
@@ -97,9 +97,9 @@ def test_whatever_opens_an_environment_gives_fresh_sessions(environment: Any, fi
 
 def test_the_toolbox_is_known_before_opening_where_the_class_is() -> None:
     for environment in (Counter, Counter(), counter_for):
-        known = Source(environment).toolbox
+        known = SessionFactory(environment).toolbox
         assert known is not None and list(known.tools) == ["add"]
-    assert Source(any_counter).toolbox is None
+    assert SessionFactory(any_counter).toolbox is None
 
 
 def test_each_session_calls_the_tools_of_its_own_environment() -> None:
@@ -112,7 +112,7 @@ def test_each_session_calls_the_tools_of_its_own_environment() -> None:
 
         return from_functions([add], isolated=True)
 
-    source = Source(made)
+    source = SessionFactory(made)
     session = source.open(None)
     assert session.family.tier == "replay"
     assert [add(session), add(session), add(source.reopen(session, None))] == [1, 2, 1]
@@ -120,19 +120,19 @@ def test_each_session_calls_the_tools_of_its_own_environment() -> None:
 
 def test_a_tier_lost_to_an_error_is_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        Source(Locked).open(None)
+        SessionFactory(Locked).open(None)
     assert "Locked cannot be forked (TypeError: cannot pickle" in caplog.text
     assert "so the tier is replay; override fork, or set reopenable = True" in caplog.text
 
 
 def test_a_factory_that_returns_the_same_instance_twice_is_refused() -> None:
     shared = Counter()
-    source = Source(lambda: shared)
+    source = SessionFactory(lambda: shared)
     session = source.open(None)
     with pytest.raises(ConfigurationError, match="returned the instance that it returned before; pass the instance"):
         source.reopen(session, None)
     reading = from_functions([lambda_free], effects="read")
-    source = Source(lambda: reading)
+    source = SessionFactory(lambda: reading)
     assert source.open(None).family.tier == source.open(None).family.tier == "fork"
 
 
@@ -161,25 +161,25 @@ async def coroutine() -> Counter:
 )
 def test_what_is_no_environment_is_refused_at_once(environment: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        Source(environment)
+        SessionFactory(environment)
 
 
 def test_other_mistakes_are_named() -> None:
     for timeout in (0, -1, float("nan")):
         with pytest.raises(ConfigurationError, match="timeout is in seconds and above 0, or None"):
-            Source(Counter, timeout=timeout)
+            SessionFactory(Counter, timeout=timeout)
     with pytest.raises(ConfigurationError, match="returned int; it must return an Environment"):
-        Source(lambda: 1).open(None)  # type: ignore[arg-type,return-value]
+        SessionFactory(lambda: 1).open(None)  # type: ignore[arg-type,return-value]
 
     def broken() -> Counter:
         raise OSError("no database")
 
     with pytest.raises(OSError, match="no database"):
-        Source(broken).open(None)
+        SessionFactory(broken).open(None)
 
 
 def test_a_copy_of_a_refiner_shares_its_source() -> None:
-    source = Source(Counter)
+    source = SessionFactory(Counter)
     assert copy.deepcopy([source])[0] is source
 
 
@@ -189,4 +189,4 @@ def test_a_fork_that_is_no_copy_is_refused_where_something_writes() -> None:
             return self
 
     with pytest.raises(ConfigurationError, match="fork of Same returned the instance itself"):
-        Source(Same).open(None)
+        SessionFactory(Same).open(None)

@@ -6,11 +6,11 @@ import dspy
 import pytest
 from pydantic import BaseModel
 
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.trajectory import Observation, Step, Trajectory
 
 
@@ -46,9 +46,9 @@ class Store:
 
 
 def call(tools: list[Any], name: str, /, **args: Any) -> Observation:
-    session = Source(from_functions(tools, effects="read")).open(None)
+    session = SessionFactory(from_functions(tools, effects="read")).open(None)
     plan = Trajectory(steps=(Step(id="a", tool=name, args=args),))
-    return drive(execute(plan, session)).execution.observations[0]
+    return run_sync(execute(plan, session)).execution.observations[0]
 
 
 TOOL = dspy.Tool(greet, name="hello", desc="Say hello.", arg_desc={"day": "of arrival"})
@@ -101,9 +101,9 @@ def test_a_schema_given_to_dspy_tool_is_checked_too() -> None:
 
 
 def test_reading_functions_fork_and_writing_ones_wait() -> None:
-    assert Source(from_functions([count], effects="read")).open(None).family.tier == "fork"
-    assert Source(from_functions([count])).open(None).family.tier == "live"
-    assert Source(from_functions([count, greet], effects={"count": "read"})).open(None).family.tier == "live"
+    assert SessionFactory(from_functions([count], effects="read")).open(None).family.tier == "fork"
+    assert SessionFactory(from_functions([count])).open(None).family.tier == "live"
+    assert SessionFactory(from_functions([count, greet], effects={"count": "read"})).open(None).family.tier == "live"
     with pytest.raises(ConfigurationError, match="write an Environment class whose state can be copied"):
         from_functions([count]).fork()
 
@@ -116,7 +116,7 @@ def test_checks_orientation_and_policy_are_kept() -> None:
         [today], effects="read", checks=[count_is], orientation=["today"], policy="Be kind.", vocabulary="words"
     )
     assert environment.orientation == ("today",) and environment.policy == "Be kind."
-    session = Source(environment).open(None)
+    session = SessionFactory(environment).open(None)
     assert session.check(session.toolbox.checks["count_is"], {"n": 1}).holds
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.environment.mcp import from_mcp
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import adrive, drive
+from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 mcp = pytest.importorskip("mcp")
@@ -86,14 +86,14 @@ def test_a_server_is_an_environment_in_which_reads_run_and_writes_wait() -> None
             "  # Burn it all down.",
             "- paint(room: str, colour?: str) -> {result}  [write]  # Says nothing of its effect.",
         ]
-        source = Source(environment, timeout=1.5)
+        source = SessionFactory(environment, timeout=1.5)
         opened = source.open(None)
         assert opened.family.tier == "live"
-        assert told((await adrive(execute(plan(*CALLS), opened))).execution) == ANSWERS
+        assert told((await run_async(execute(plan(*CALLS), opened))).execution) == ANSWERS
         # From another thread, the calls go to the session's own loop.
-        from_thread = await asyncio.to_thread(lambda: drive(execute(plan(*CALLS), opened)))
+        from_thread = await asyncio.to_thread(lambda: run_sync(execute(plan(*CALLS), opened)))
         assert told(from_thread.execution) == ANSWERS
-        elsewhere = await asyncio.to_thread(lambda: asyncio.run(adrive(execute(plan(*CALLS), opened))))
+        elsewhere = await asyncio.to_thread(lambda: asyncio.run(run_async(execute(plan(*CALLS), opened))))
         assert told(elsewhere.execution) == ANSWERS
 
     served(body)
@@ -102,11 +102,11 @@ def test_a_server_is_an_environment_in_which_reads_run_and_writes_wait() -> None
 def test_committed_writes_run_and_errors_of_the_server_are_faults() -> None:
     async def body(session: Any) -> None:
         environment = await from_mcp(session)
-        real = Source(environment).open_real(None)
+        real = SessionFactory(environment).open_real(None)
         trajectory = plan(
             ("book", {"room": "Blue"}), ("book", {"room": "Blue"}), ("paint", {"room": "Blue"}), ("bookings", {})
         )
-        execution = (await adrive(execute(trajectory, real))).execution
+        execution = (await run_async(execute(trajectory, real))).execution
         taken = {"name": "Blue", "seats": 4}
         assert told(execution) == [taken, "tool_error", {"result": "Blue is None"}, {"booked": ["Blue"]}]
         assert "Blue is taken" in execution.discrepancies[0].message
@@ -116,9 +116,9 @@ def test_committed_writes_run_and_errors_of_the_server_are_faults() -> None:
 
 def test_a_sync_call_that_would_block_the_sessions_loop_says_what_to_do() -> None:
     async def body(session: Any) -> None:
-        opened = Source(await from_mcp(session)).open(None)
+        opened = SessionFactory(await from_mcp(session)).open(None)
         with pytest.raises(ConfigurationError, match=r"needs this event loop.*use `await \.\.\.\.acall"):
-            drive(execute(plan(("bookings", {})), opened))
+            run_sync(execute(plan(("bookings", {})), opened))
 
     served(body)
 
@@ -130,7 +130,7 @@ def test_a_session_that_has_ended_is_a_fault_and_no_wait() -> None:
         kept.append(await from_mcp(session))
 
     served(body)
-    execution = drive(execute(plan(("bookings", {})), Source(kept[0]).open(None))).execution
+    execution = run_sync(execute(plan(("bookings", {})), SessionFactory(kept[0]).open(None))).execution
     assert "the event loop of the MCP session has ended" in execution.discrepancies[0].message
 
 
@@ -139,7 +139,7 @@ def test_effects_given_outweigh_hints() -> None:
         environment = await from_mcp(session, effects={"rooms": "write", "burn": "read"})
         effects = {name: spec.effect for name, spec in environment.toolbox.tools.items()}
         assert (effects["rooms"], effects["burn"], effects["greeting"]) == ("write", "read", "read")
-        reading = Source(await from_mcp(session, effects="read", orientation=["bookings"]))
+        reading = SessionFactory(await from_mcp(session, effects="read", orientation=["bookings"]))
         assert reading.open(None).family.tier == "fork"
         with pytest.raises(ConfigurationError, match="effects names romms, which is no tool"):
             await from_mcp(session, effects={"romms": "read"})

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_class import of_class
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.environment.session import Session
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import adrive, drive
+from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 DONE: list[str] = []
@@ -95,7 +95,7 @@ TIERS = [(Bank, "fork"), (Reopened, "replay"), (Real, "live"), (Bank(), "fork"),
 
 def run(session: Session, *steps: Step, awaited: bool = False) -> Execution:
     body = execute(Trajectory(steps=steps), session)
-    return (asyncio.run(adrive(body)) if awaited else drive(body)).execution
+    return (asyncio.run(run_async(body)) if awaited else run_sync(body)).execution
 
 
 def statuses(execution: Execution) -> list[str]:
@@ -108,7 +108,7 @@ def statuses(execution: Execution) -> list[str]:
 def test_what_cannot_be_undone_waits_in_every_tier_however_it_is_called(
     environment: Any, tier: str, timeout: float | None, awaited: bool
 ) -> None:
-    session = Source(environment, timeout=timeout).open(None)
+    session = SessionFactory(environment, timeout=timeout).open(None)
     execution = run(
         session,
         Step(id="a", tool="list_drafts"),
@@ -136,7 +136,7 @@ def test_what_cannot_be_undone_waits_in_every_tier_however_it_is_called(
 
 @pytest.mark.parametrize(("environment", "tier"), TIERS)
 def test_writes_run_only_where_they_can_be_dropped(environment: Any, tier: str) -> None:
-    session = Source(environment).open(None)
+    session = SessionFactory(environment).open(None)
     execution = run(
         session,
         Step(id="a", tool="draft", args={"amount": 1}),
@@ -162,7 +162,7 @@ def test_functions_that_write_wait_also_when_a_factory_makes_them(given: str) ->
     def made() -> Environment:
         return from_functions([send, asend])
 
-    source = Source({"an instance": made(), "a factory": made}.get(given, lambda task: made()))
+    source = SessionFactory({"an instance": made(), "a factory": made}.get(given, lambda task: made()))
     session = source.open(None)
     steps = (Step(id="a", tool="send", args={"text": "x"}), Step(id="b", tool="asend", args={"text": "x"}))
     for opened in (session, source.reopen(session, None)):
@@ -173,7 +173,7 @@ def test_functions_that_write_wait_also_when_a_factory_makes_them(given: str) ->
 
 @pytest.mark.parametrize(("environment", "tier"), TIERS)
 def test_a_preview_stands_in_until_commit(environment: Any, tier: str) -> None:
-    source = Source(environment)
+    source = SessionFactory(environment)
     step = Step(id="a", tool="buy", args={"amount": 3})
     session = source.open(None)
     assert run(session, step).observations[0].value == "bought 3" and DONE == []
@@ -184,32 +184,32 @@ def test_a_preview_stands_in_until_commit(environment: Any, tier: str) -> None:
 
 
 def test_a_session_calls_nothing_that_has_to_wait_even_if_asked_directly() -> None:
-    session = Source(Real).open(None)
+    session = SessionFactory(Real).open(None)
     for name in ("pay", "apay", "draft"):
         with pytest.raises(ConfigurationError, match=f"{name} may not run before commit"):
-            drive(session.call(session.toolbox.tools[name], [{"amount": 1}], lambda: None))
+            run_sync(session.call(session.toolbox.tools[name], [{"amount": 1}], lambda: None))
     assert DONE == []
 
 
 def test_a_fork_of_a_session_keeps_its_limits() -> None:
-    session = Source(Bank).open(None).fork().fork()
+    session = SessionFactory(Bank).open(None).fork().fork()
     assert statuses(run(session, Step(id="a", tool="pay", args={"amount": 1}))) == ["withheld"]
-    real = Source(Bank).open_real(None)
+    real = SessionFactory(Bank).open_real(None)
     assert statuses(run(real.fork(), Step(id="a", tool="pay", args={"amount": 1}))) == ["withheld"]
     assert DONE == []
 
 
 def test_no_step_of_a_base_run_is_trusted_to_have_been_allowed() -> None:
-    source = Source(Reopened)
+    source = SessionFactory(Reopened)
     plan = Trajectory(steps=(Step(id="a", tool="pay", args={"amount": 1}), Step(id="b", tool="list_drafts")))
-    base = drive(execute(plan, source.open_real(None)))
+    base = run_sync(execute(plan, source.open_real(None)))
     assert DONE == ["paid"]
-    again = drive(execute(plan, source.open(None), base=base))
+    again = run_sync(execute(plan, source.open(None), base=base))
     assert statuses(again.execution) == ["withheld", "ok"] and DONE == ["paid"]
 
 
 def test_a_check_that_writes_all_the_same_does_so_on_a_copy() -> None:
-    session = Source(Bank).open(None)
+    session = SessionFactory(Bank).open(None)
     place = session.fork()  # as requirements are evaluated
     assert place.check(place.toolbox.checks["spends"], {}).holds
     assert (session.describe(), place.describe()) == ("[10, 20]", "[]")
@@ -217,7 +217,7 @@ def test_a_check_that_writes_all_the_same_does_so_on_a_copy() -> None:
 
 def test_a_write_that_hangs_cannot_reach_what_goes_on() -> None:
     bank = Bank()
-    session = Source(bank).open(None)
+    session = SessionFactory(bank).open(None)
     execution = run(session, Step(id="a", tool="slow_draft"), Step(id="b", tool="list_drafts"))
     time.sleep(0.4)
     assert statuses(execution) == ["error", "ok"]
@@ -240,7 +240,7 @@ def test_once_committed_a_batch_ends_at_its_first_failure(awaited: bool) -> None
 
     for name in ("take", "atake"):
         DONE.clear()
-        real = Source(Till).open_real(None)
+        real = SessionFactory(Till).open_real(None)
         step = Step(id="b", tool=name, args={"amount": "$item"}, for_each="[`1`, `2`, `3`, length($a)]")
         (_, observation) = run(real, Step(id="a", tool="take", args={"amount": 0}), step, awaited=awaited).observations
         assert DONE == ["took 0"]  # `length` of a number is no list: the step is refused before its first call
@@ -252,7 +252,7 @@ def test_once_committed_a_batch_ends_at_its_first_failure(awaited: bool) -> None
 
 
 def test_one_bad_item_stops_a_batch_before_its_first_call() -> None:
-    real = Source(Bank).open_real(None)
+    real = SessionFactory(Bank).open_real(None)
     step = Step(id="b", tool="pay", args={"amount": "$item"}, for_each="[$a[0], `\"many\"`]")
     execution = run(real, Step(id="a", tool="list_drafts"), step)
     assert statuses(execution) == ["ok", "error"] and DONE == []
@@ -264,7 +264,7 @@ def test_the_users_own_instance_is_closed_by_nobody_else() -> None:
             DONE.append("closed")
 
     connection = Connection()
-    source = Source(connection)
+    source = SessionFactory(connection)
     for session in (source.open(None), source.open_real(None)):
         run(session, Step(id="a", tool="list_drafts"))
         session.family.close()

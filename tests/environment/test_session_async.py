@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import adrive
+from pivot_dspy.flow import run_async
 from pivot_dspy.trajectory import Step, Trajectory
 from tests.environment.running import run, values
 
@@ -37,7 +37,7 @@ class Meter(Environment):
 
 
 def test_async_tools_run_in_one_loop_also_from_sync_code_inside_a_running_loop() -> None:
-    session = Source(Meter).open(None)
+    session = SessionFactory(Meter).open(None)
     first, second = values(run(session, ("loop", {}), ("loop", {})))
     assert first == second
 
@@ -51,9 +51,9 @@ def test_async_tools_run_in_one_loop_also_from_sync_code_inside_a_running_loop()
 
 def test_async_tools_of_async_code_run_in_its_own_loop() -> None:
     async def inside() -> None:
-        session = Source(Meter, timeout=5).open(None)
+        session = SessionFactory(Meter, timeout=5).open(None)
         body = execute(Trajectory(steps=(Step(id="a", tool="loop"),)), session)
-        assert values((await adrive(body)).execution) == [id(asyncio.get_running_loop())]
+        assert values((await run_async(body)).execution) == [id(asyncio.get_running_loop())]
         session.family.close()
 
     asyncio.run(inside())
@@ -80,10 +80,10 @@ def test_cancelling_async_code_ends_its_calls() -> None:
         return n
 
     async def cancelled(name: str) -> None:
-        session = Source(from_functions([wait, slow], effects="read")).open(None)
+        session = SessionFactory(from_functions([wait, slow], effects="read")).open(None)
         step = Step(id="b", tool=name, args={"n": "$item"}, for_each="[`1`, `2`, $a, `4`]")
         plan = Trajectory(steps=(Step(id="a", tool="slow", args={"n": 3}), step))
-        task = asyncio.create_task(adrive(execute(plan, session)))
+        task = asyncio.create_task(run_async(execute(plan, session)))
         await asyncio.to_thread(started.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -110,8 +110,8 @@ def test_cancelling_does_not_wait_for_a_call_that_hangs() -> None:
         ended.append(True)
 
     async def cancelled() -> None:
-        session = Source(from_functions([hang], effects="read"), timeout=60).open(None)
-        task = asyncio.create_task(adrive(execute(Trajectory(steps=(Step(id="a", tool="hang"),)), session)))
+        session = SessionFactory(from_functions([hang], effects="read"), timeout=60).open(None)
+        task = asyncio.create_task(run_async(execute(Trajectory(steps=(Step(id="a", tool="hang"),)), session)))
         await asyncio.to_thread(started.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

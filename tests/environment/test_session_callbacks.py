@@ -12,11 +12,11 @@ import pytest
 from dspy.utils.callback import BaseCallback
 
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.environment.session import listened
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import adrive, drive
+from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Step, Trajectory
 from tests.environment.running import run, values
 
@@ -66,7 +66,7 @@ async def coroutine(x: int) -> int:
 def test_dspy_callbacks_are_told_of_tools_of_every_kind(timeout: float | None, awaited: bool) -> None:
     functions = from_functions([function, coroutine, dspy.Tool(function, name="wrapped")], effects="read")
     for environment, names in ((Kinds, ["plain", "later", "bad", "act"]), (functions, functions.toolbox.tools)):
-        session = Source(environment, timeout=timeout).open(None)
+        session = SessionFactory(environment, timeout=timeout).open(None)
         for name in names:
             told = Told()
             with dspy.context(callbacks=[told]):
@@ -87,13 +87,13 @@ def test_callbacks_hear_each_call_of_a_batch_in_the_callers_thread(awaited: bool
             self.events.append(("start", inputs["kwargs"]["x"], threading.get_ident()))
 
     told = Where()
-    session = Source(Kinds).open(None)
+    session = SessionFactory(Kinds).open(None)
     first = Step(id="a", tool="plain", args={"x": 0})
     repeated = Step(id="b", tool="bad", args={"x": "$item"}, for_each="[$a, `2`]")
     body = execute(Trajectory(steps=(first, repeated)), session)
     with dspy.context(callbacks=[BaseCallback(), told]):
         assert listened(session.toolbox.tools["plain"])
-        asyncio.run(adrive(body)) if awaited else drive(body)
+        asyncio.run(run_async(body)) if awaited else run_sync(body)
     here, failed = threading.get_ident(), ("end", None, "ValueError")
     assert told.events == [
         ("start", 0, here), ("end", 1, None), ("start", 1, here), failed, ("start", 2, here), failed
@@ -108,7 +108,7 @@ def test_a_call_that_hangs_is_told_as_a_timeout() -> None:
         time.sleep(0.5)
 
     told = Told()
-    session = Source(from_functions([hang], effects="read"), timeout=0.05).open(None)
+    session = SessionFactory(from_functions([hang], effects="read"), timeout=0.05).open(None)
     with dspy.context(callbacks=[told]):
         assert run(session, ("hang", {})).discrepancies[0].kind == "timeout"
     assert told.events == [("start", "hang", {}), ("end", None, "TimeoutError")]
@@ -120,7 +120,7 @@ def test_a_callback_that_fails_does_not_fail_the_call() -> None:
             raise RuntimeError("broken")
 
     with dspy.context(callbacks=[Broken()]):
-        assert values(run(Source(Kinds).open(None), ("plain", {"x": 1}))) == [2]
+        assert values(run(SessionFactory(Kinds).open(None), ("plain", {"x": 1}))) == [2]
 
 
 def test_a_tool_may_call_dspy_modules_and_they_know_their_parent() -> None:
@@ -144,5 +144,5 @@ def test_a_tool_may_call_dspy_modules_and_they_know_their_parent() -> None:
         return int(Inner()(x=x))
 
     with dspy.context(callbacks=[Watch()]):
-        run(Source(from_functions([ask], effects="read")).open(None), ("ask", {"x": 1}))
+        run(SessionFactory(from_functions([ask], effects="read")).open(None), ("ask", {"x": 1}))
     assert parents == calls and len(calls) == 1

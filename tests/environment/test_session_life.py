@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.calls import Batch
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.calls import ToolCalls
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.errors import PivotError
 from tests.environment.running import run, values
@@ -61,7 +61,7 @@ class Ledger(Environment):
 @pytest.mark.parametrize("awaited", [False, True])
 def test_an_environment_lives_in_one_thread_from_opening_to_closing(awaited: bool) -> None:
     Ledger.closed.clear()
-    session = Source(Ledger).open(None)
+    session = SessionFactory(Ledger).open(None)
     execution = run(session, ("add", {"amount": 3}), ("add", {"amount": 4}), ("total", {}), awaited=awaited)
     assert values(execution) == [3, 7, 7]
     other = session.fork()
@@ -75,7 +75,7 @@ def test_an_environment_lives_in_one_thread_from_opening_to_closing(awaited: boo
 
 def test_every_instance_is_closed_once_however_its_session_ends() -> None:
     Ledger.closed.clear()
-    source = Source(Ledger)
+    source = SessionFactory(Ledger)
     kept = source.open(None)
     kept.fork()  # dropped at once
     gc.collect()
@@ -92,7 +92,7 @@ def test_every_instance_is_closed_once_however_its_session_ends() -> None:
 
 def test_threads_end_with_their_sessions() -> None:
     before = set(threading.enumerate())
-    source = Source(Ledger)
+    source = SessionFactory(Ledger)
     sessions = [source.open(None) for _ in range(5)]
     workers = [thread for thread in threading.enumerate() if thread not in before]
     assert [thread.name for thread in workers] == ["pivot-environment"] * 5
@@ -111,7 +111,7 @@ def test_the_callers_context_is_seen_by_tools_and_checks() -> None:
     def here(place: str) -> bool:
         return HERE.get() == place
 
-    session = Source(from_functions([where], effects="read", checks=[here])).open(None)
+    session = SessionFactory(from_functions([where], effects="read", checks=[here])).open(None)
     HERE.set("in the test")
     assert values(run(session, ("where", {}))) == ["in the test"]
     assert session.check(session.toolbox.checks["here"], {"place": "in the test"}).holds
@@ -149,7 +149,7 @@ class Judge(Environment):
 
 
 def test_what_a_check_may_answer() -> None:
-    session = Source(Judge, timeout=0.5).open(None)
+    session = SessionFactory(Judge, timeout=0.5).open(None)
 
     def asked(name: str, **args: Any) -> CheckResult:
         return session.check(session.toolbox.checks[name], args)
@@ -184,7 +184,7 @@ def test_hooks_that_fail_are_logged_and_do_not_end_a_run(caplog: pytest.LogCaptu
             raise OSError("disk gone")
 
     with caplog.at_level(logging.WARNING):
-        session = Source(Clumsy).open(None)
+        session = SessionFactory(Clumsy).open(None)
         execution = run(session, ("look", {}))
         session.family.close()
     assert values(execution) == [1] and execution.state == ""
@@ -202,7 +202,7 @@ def test_an_environment_may_say_which_values_are_errors() -> None:
             found: str | None = value.get("error")
             return found
 
-    session = Source(Polite).open(None)
+    session = SessionFactory(Polite).open(None)
     execution = run(session, ("ask", {"politely": True}), ("ask", {"politely": False}))
     assert [o.status for o in execution.observations] == ["ok", "error"]
     assert execution.discrepancies[0].message == "say please"
@@ -211,7 +211,7 @@ def test_an_environment_may_say_which_values_are_errors() -> None:
 
 
 def test_sessions_of_one_family_serve_several_threads() -> None:
-    session = Source(Ledger).open(None)
+    session = SessionFactory(Ledger).open(None)
     sessions = [session.fork() for _ in range(4)]
     totals: dict[int, Any] = {}
 
@@ -239,7 +239,7 @@ def test_a_call_that_hangs_in_one_thread_does_not_stop_another() -> None:
         def quick(self) -> int:
             return 2
 
-    session = Source(Hangs).open(None)
+    session = SessionFactory(Hangs).open(None)
     other = session.fork()
     found: dict[str, Any] = {}
     threads = [
@@ -257,9 +257,9 @@ def test_a_call_that_hangs_in_one_thread_does_not_stop_another() -> None:
 
 
 def test_a_call_that_ends_just_when_it_is_overdue_is_not_given_up_as_well() -> None:
-    session = Source(from_functions([seven], effects="read")).open(None)
+    session = SessionFactory(from_functions([seven], effects="read")).open(None)
     spec = session.toolbox.tools["seven"]
-    job = Batch(
+    job = ToolCalls(
         session.environment, spec, spec.invoke, [{}, {}], lambda: None, timeout=1e-9, worker=session.family.worker
     )
     assert [outcome.value for outcome in job.run()] == [7, 7]

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from pivot_dspy.environment.base import Environment, check, tool
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import adrive, drive
+from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 
 def run(session: Session, *steps: Step) -> Execution:
-    return drive(execute(Trajectory(steps=steps), session)).execution
+    return run_sync(execute(Trajectory(steps=steps), session)).execution
 
 
 def test_a_class_that_cannot_be_copied_writes_to_nothing_that_its_instances_may_share(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_class_that_cannot_be_copied_writes_to_nothing_that_its_instances_may_
         def close(self) -> None:
             self.base.close()
 
-    session = Source(Ledger).open(None)
+    session = SessionFactory(Ledger).open(None)
     execution = run(session, Step(id="a", tool="pay", args={"amount": 1}), Step(id="b", tool="paid"))
     session.family.close()
     assert session.family.tier == "live"
@@ -58,7 +58,7 @@ def test_what_a_class_holds_for_all_instances_is_not_shared_by_forks() -> None:
             return self.lines["a day"] - len(self.entries)
 
     for real in (Diary, Diary()):
-        session = Source(real).open(None)
+        session = SessionFactory(real).open(None)
         for place in (session.fork(), session.fork(), session):
             assert run(place, Step(id="a", tool="write", args={"text": "x"})).by_step["a"].value == 19
         assert Diary.entries == []
@@ -84,10 +84,10 @@ def test_a_repeated_step_ends_at_commit_with_the_first_call_that_departs() -> No
         Step(id="a", tool="due"),
         Step(id="b", tool="pay", for_each="$a", args={"amount": "$item"}),
     ))  # fmt: skip
-    source = Source(Till)
-    before = drive(execute(trajectory, source.open(None))).execution
+    source = SessionFactory(Till)
+    before = run_sync(execute(trajectory, source.open(None))).execution
     assert real == [] and [pair["result"] for pair in before.by_step["b"].value] == ["paid"] * 3
-    after = drive(execute(trajectory, source.open_real(None), foreseen=before.by_step)).execution
+    after = run_sync(execute(trajectory, source.open_real(None), foreseen=before.by_step)).execution
     assert real == [1, 2] and [pair["result"] for pair in after.by_step["b"].value] == ["paid", "declined"]
 
 
@@ -129,20 +129,20 @@ PAID: list[int] = []
 @pytest.mark.parametrize("timeout", [None, 5.0])
 async def test_what_waits_for_commit_is_not_reached_by_a_detour(timeout: float | None, tier: str) -> None:
     PAID.clear()
-    source = Source(type("S", (Sly,), {"forkable": tier == "fork", "reopenable": False}), timeout=timeout)
+    source = SessionFactory(type("S", (Sly,), {"forkable": tier == "fork", "reopenable": False}), timeout=timeout)
     steps = [Step(id=way, tool="quote", args={"way": way}) for way in ("getattr", "alias", "class")]
     trajectory = Trajectory(steps=(*steps, Step(id="a", tool="aquote")))
     session = source.open(None)
     assert session.family.tier == tier
     for execution in (
-        drive(execute(Trajectory(steps=tuple(steps)), session)).execution,
-        (await adrive(execute(trajectory, session))).execution,
+        run_sync(execute(Trajectory(steps=tuple(steps)), session)).execution,
+        (await run_async(execute(trajectory, session))).execution,
     ):
         assert all("PermissionError" in seen.fault.message for seen in execution.observations if seen.fault)
         assert {seen.status for seen in execution.observations} == {"error"}
     assert not session.check(session.toolbox.checks["affordable"], {}).holds
     assert PAID == []
-    real = (await adrive(execute(trajectory, source.open_real(None)))).execution
+    real = (await run_async(execute(trajectory, source.open_real(None)))).execution
     assert [seen.status for seen in real.observations] == ["ok"] * 4 and PAID == [1] * 4
     assert Sly().pay(2) == 2  # outside of a session nobody stands between
 

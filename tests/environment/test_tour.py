@@ -13,10 +13,10 @@ from dspy.utils.callback import BaseCallback
 
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
-from pivot_dspy.execution import Run, execute
-from pivot_dspy.flow import adrive, drive
+from pivot_dspy.execution import ExecutedRun, execute
+from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Step, Trajectory
 
 
@@ -44,7 +44,9 @@ def planned(*calls: tuple[str, dict[str, Any]]) -> Trajectory:
     return Trajectory(steps=tuple(Step(id=f"s{n}", tool=name, args=args) for n, (name, args) in enumerate(calls)))
 
 
-def visits(session: Session, trajectory: Trajectory, monkeypatch: pytest.MonkeyPatch, awaited: bool) -> tuple[Run, int]:
+def visits(
+    session: Session, trajectory: Trajectory, monkeypatch: pytest.MonkeyPatch, awaited: bool
+) -> tuple[ExecutedRun, int]:
     made = 0
     submit = session.family.worker.submit
 
@@ -55,12 +57,12 @@ def visits(session: Session, trajectory: Trajectory, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(session.family.worker, "submit", counted)
     body = execute(trajectory, session)
-    return (asyncio.run(adrive(body)) if awaited else drive(body)), made
+    return (asyncio.run(run_async(body)) if awaited else run_sync(body)), made
 
 
 @pytest.mark.parametrize("awaited", [False, True])
 def test_one_visit_for_all_calls_and_the_copies_between_them(awaited: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Source(Places, timeout=5).open(None)
+    session = SessionFactory(Places, timeout=5).open(None)
     trajectory = planned(*[("where", {}), ("leave", {})] * 4)
     made, count = visits(session, trajectory, monkeypatch, awaited)
     assert count == 1 and len(made.before) == 4
@@ -70,7 +72,7 @@ def test_one_visit_for_all_calls_and_the_copies_between_them(awaited: bool, monk
 
 
 def test_it_ends_where_something_else_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Source(Places, timeout=5).open(None)
+    session = SessionFactory(Places, timeout=5).open(None)
     calls: list[tuple[str, dict[str, Any]]] = [
         ("where", {}),
         ("awaited", {}),
@@ -109,7 +111,7 @@ def hanging() -> Iterator[Session]:
     Hanging.started.clear()
     Hanging.ends.clear()
     Hanging.given = ()
-    session = Source(Hanging, timeout=60).open(None)
+    session = SessionFactory(Hanging, timeout=60).open(None)
     yield session
     Hanging.ends.set()
     session.family.close()
@@ -118,13 +120,13 @@ def hanging() -> Iterator[Session]:
 @pytest.mark.parametrize("awaited", [False, True])
 def test_a_shorter_timeout_after_a_longer_one_is_kept(awaited: bool, hanging: Session) -> None:
     body = execute(planned(("note", {"number": 0}), ("hurried", {"number": 1}), ("note", {"number": 2})), hanging)
-    made = asyncio.run(adrive(body)) if awaited else drive(body)
+    made = asyncio.run(run_async(body)) if awaited else run_sync(body)
     assert [observation.status for observation in made.execution.observations] == ["ok", "error", "ok"]
     assert Hanging.given == (0, 1, 2)
 
 
 async def test_nothing_more_is_called_once_it_is_cancelled(hanging: Session) -> None:
-    task = asyncio.ensure_future(adrive(execute(planned(*[("note", {"number": n}) for n in range(4)]), hanging)))
+    task = asyncio.ensure_future(run_async(execute(planned(*[("note", {"number": n}) for n in range(4)]), hanging)))
     await asyncio.to_thread(Hanging.started.wait)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -144,9 +146,9 @@ def test_a_permit_refused_between_two_calls_is_for_the_steps(awaited: bool) -> N
             raise BudgetExhausted("tool_calls", "spent")
         left -= 1
 
-    session = Source(Places, timeout=5).open(None)
+    session = SessionFactory(Places, timeout=5).open(None)
     body = execute(planned(*[("leave", {})] * 4), session, permit=permit)
-    made = asyncio.run(adrive(body)) if awaited else drive(body)
+    made = asyncio.run(run_async(body)) if awaited else run_sync(body)
     assert [observation.status for observation in made.execution.observations] == ["ok", "ok", "blocked", "blocked"]
     assert made.reach == 2
     session.family.close()
@@ -159,8 +161,8 @@ def test_callbacks_hear_of_calls_in_the_thread_of_the_caller() -> None:
         def on_tool_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
             heard.append(threading.current_thread().name)
 
-    session = Source(Places, timeout=5).open(None)
+    session = SessionFactory(Places, timeout=5).open(None)
     with dspy.context(callbacks=[Heard()]):
-        drive(execute(planned(("where", {}), ("where", {})), session))
+        run_sync(execute(planned(("where", {}), ("where", {})), session))
     assert heard == [threading.current_thread().name] * 2
     session.family.close()

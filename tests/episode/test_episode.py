@@ -13,7 +13,7 @@ from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Environment, check, tool
 from pivot_dspy.episode.episode import Episode, ModelFailed
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.gradient import Gradient
 from tests.scripted import GARBAGE, Calls, Store, plan, rewrite, scripted, step, submit
 
@@ -52,10 +52,10 @@ def planned(steps=STEPS, *requirements):
 
 def test_orientation_reads_are_shown_to_the_planner():
     with opened(plan=planned()) as (episode, engine):
-        drive(episode.orient())
+        run_sync(episode.orient())
         assert episode.catalogue.known == 'colors() -> ["blue", "red"]'
         assert episode.calls == ["colors"] and episode.ledger.usage.tool_calls == 1
-        drive(episode.plan())
+        run_sync(episode.plan())
         assert engine.prompts[0].section("known") == 'colors() -> ["blue", "red"]'
 
 
@@ -77,28 +77,28 @@ def test_an_orientation_read_that_fails_or_is_huge_does_no_harm():
             raise RuntimeError("no words")
 
     with opened(Loud) as (episode, _):
-        drive(episode.orient())
+        run_sync(episode.orient())
         assert len(episode.catalogue.known) < 1600 and "fail()" not in episode.catalogue.known
 
 
 def test_a_budget_must_pay_for_one_plan():
     with opened(budget=Budget(tokens=100)) as (episode, engine):
-        drive(episode.orient())
+        run_sync(episode.orient())
         with pytest.raises(ConfigurationError, match="prompt alone takes about"):
             episode.require_room_for_a_plan()
         assert engine.count() == 0
     with opened(budget=Budget(tokens=100_000)) as (episode, _):
-        drive(episode.orient())
+        run_sync(episode.orient())
         episode.require_room_for_a_plan()
 
 
 def test_what_is_said_to_be_needed_is_no_more_than_a_plan_takes():
     with opened(plan=planned()) as (episode, engine):
-        drive(episode.orient())
-        drive(episode.plan())
+        run_sync(episode.orient())
+        run_sync(episode.plan())
         used = episode.ledger.usage.prompt_tokens
     with opened(budget=Budget(tokens=used)) as (episode, _):
-        drive(episode.orient())
+        run_sync(episode.orient())
         episode.require_room_for_a_plan()
 
 
@@ -120,21 +120,21 @@ def test_bad_requirements_close_the_session_again():
 def test_the_first_plan_settles_the_requirements():
     plans = [planned(STEPS, {"id": "R1", "check": "only", "args": {"count": 1}}), planned(STEPS, NICE)]
     with opened(required=["Be quick."], plan=plans) as (episode, _):
-        drive(episode.plan())
-        drive(episode.plan(1))
+        run_sync(episode.plan())
+        run_sync(episode.plan(1))
         assert [item.id for item in episode.requirements.items] == ["U1", "R1"]
 
 
 def test_none_is_a_settlement_too():
     with opened(plan=[planned(), planned(STEPS, NICE)]) as (episode, _):
-        drive(episode.plan())
-        drive(episode.plan(1))
+        run_sync(episode.plan())
+        run_sync(episode.plan(1))
         assert episode.requirements.items == ()
 
 
 def test_a_plan_that_cannot_be_read_is_sampled_once_more():
     with opened(plan=[GARBAGE, GARBAGE, planned()]) as (episode, engine):
-        assert len(drive(episode.plan())) == 4
+        assert len(run_sync(episode.plan())) == 4
         assert [prompt.temperature for prompt in engine.prompts] == [None, None, 1.0]
         assert [event.kind for event in episode.history] == ["failure", "plan"]
 
@@ -142,7 +142,7 @@ def test_a_plan_that_cannot_be_read_is_sampled_once_more():
 def test_a_server_that_fails_is_not_asked_again():
     with opened(plan=ServerError("500")) as (episode, engine):
         with pytest.raises(PlanningFailed, match="no plan: plan: LMServerError"):
-            drive(episode.plan())
+            run_sync(episode.plan())
         assert engine.count() == 1
 
 
@@ -151,7 +151,7 @@ def test_a_server_that_fails_is_not_asked_again():
 )
 def test_what_no_retry_would_help_is_raised_as_it_is(error, raised):
     with opened(plan=error) as (episode, _), pytest.raises(raised):
-        drive(episode.plan())
+        run_sync(episode.plan())
 
 
 # ------------------------------------------------------------------------------------------- tool calls, budget
@@ -159,9 +159,9 @@ def test_what_no_retry_would_help_is_raised_as_it_is(error, raised):
 
 def test_tool_calls_are_booked_to_the_phase_that_made_them():
     with opened(plan=planned()) as (episode, _):
-        drive(episode.orient())
-        best = drive(episode.inspect(drive(episode.plan())))
-        drive(episode.verify(best))
+        run_sync(episode.orient())
+        best = run_sync(episode.inspect(run_sync(episode.plan())))
+        run_sync(episode.verify(best))
         assert {name: usage.tool_calls for name, usage in episode.ledger.by_phase.items()} == {
             "plan": 1, "inspect": 3, "verify": 3,
         }  # fmt: skip
@@ -169,7 +169,7 @@ def test_tool_calls_are_booked_to_the_phase_that_made_them():
 
 def test_a_plan_that_used_up_the_calls_of_the_model_may_still_run():
     with opened(budget=Budget(lm_calls=1, tool_calls=9), plan=planned()) as (episode, _):
-        best = drive(episode.inspect(drive(episode.plan())))
+        best = run_sync(episode.inspect(run_sync(episode.plan())))
         assert episode.spent() and best.inspection.execution.tool_calls == 3
 
 
@@ -209,7 +209,7 @@ def test_repeated_inspections_give_the_worst():
 
     lucky = Requirement(id="L", test=lambda run: run.outputs.get("answer") == "0")
     with opened(Noisy, required=[lucky]) as (episode, _):
-        found = drive(episode.inspect(trajectory([step("a", "look"), submit(answer="$a")]), repeats=3))
+        found = run_sync(episode.inspect(trajectory([step("a", "look"), submit(answer="$a")]), repeats=3))
         assert not found.loss.perfect
         assert [event.kind for event in episode.history] == ["inspect"]
 
@@ -221,11 +221,11 @@ def test_in_the_replay_tier_a_prefix_of_reads_is_taken_over_and_writes_run_again
     calls = Calls()
     with opened(lambda: Unforkable(calls)) as (episode, _):
         assert episode.root.family.tier == "replay"
-        base = drive(episode.inspect(trajectory()))
+        base = run_sync(episode.inspect(trajectory()))
         child = base.trajectory.replace_from(
             3, [Step(id="submit", tool="submit", args={"answer": "x"})], operator="evolve"
         )
-        found = drive(episode.inspect(child, base))
+        found = run_sync(episode.inspect(child, base))
         assert calls == ["find", "details", "add p2", "add p2"]
         assert found.inspection.execution.outputs == {"answer": "x"}
 
@@ -282,10 +282,10 @@ def test_rules_come_first_and_the_model_is_asked_where_they_are_out_of_their_dep
     odd = Requirement(id="L", test=lambda run: False)
     said = {"diagnosis": "x", "step": "b", "correction": "y"}
     with opened(required=[odd], localise=said) as (episode, engine):
-        best = drive(episode.inspect(trajectory()))
+        best = run_sync(episode.inspect(trajectory()))
         refuted: set[tuple[str | None, str]] = set()
         authors = []
-        while (found := drive(episode.gradient(best, frozenset(refuted)))) is not None:
+        while (found := run_sync(episode.gradient(best, frozenset(refuted)))) is not None:
             assert found.key not in refuted
             refuted.add(found.key)
             authors.append(found.by)
@@ -296,19 +296,19 @@ def test_rules_come_first_and_the_model_is_asked_where_they_are_out_of_their_dep
 def test_where_the_model_fails_to_localise_the_rule_stands():
     odd = Requirement(id="L", test=lambda run: False)
     with opened(required=[odd], localise=ServerError("500")) as (episode, _):
-        best = drive(episode.inspect(trajectory()))
-        first = drive(episode.gradient(best, frozenset()))
-        second = drive(episode.gradient(best, frozenset({first.key})))
+        best = run_sync(episode.inspect(trajectory()))
+        first = run_sync(episode.gradient(best, frozenset()))
+        second = run_sync(episode.gradient(best, frozenset({first.key})))
         assert second.by == "rule" and second.key != first.key
         assert "failure" in [event.kind for event in episode.history]
 
 
 def test_a_rewrite_that_cannot_be_had_is_a_failure_on_record():
     with opened(evolve=GARBAGE) as (episode, _):
-        best = drive(episode.inspect(trajectory()))
+        best = run_sync(episode.inspect(trajectory()))
         gradient = Gradient(locus=0, step="a", kind="wrong_value", diagnosis="x")
         with pytest.raises(ModelFailed, match="evolve: AdapterParseError"):
-            drive(episode.evolve(best, gradient))
+            run_sync(episode.evolve(best, gradient))
         assert episode.history[-1].kind == "failure" and "\n" not in episode.history[-1].message
 
 
@@ -333,14 +333,14 @@ CONTENT = {"verdicts": [{"id": "R9", "evidence": "p2", "holds": True}], "unsuppo
 )
 def test_the_judge_is_asked_only_where_its_word_alone_is_missing(steps, required, asked):
     with opened(required=required, judge=CONTENT) as (episode, engine):
-        drive(episode.inspect(trajectory(steps)))
+        run_sync(episode.inspect(trajectory(steps)))
         assert engine.count("judge") == engine.count() == asked
 
 
 def test_the_judge_is_not_asked_when_the_budget_is_spent():
     with opened(required=[NICE], judge=CONTENT, budget=Budget(lm_calls=1), plan=planned()) as (episode, engine):
-        drive(episode.plan())
-        found = drive(episode.inspect(trajectory()))
+        run_sync(episode.plan())
+        found = run_sync(episode.inspect(trajectory()))
         assert engine.count("judge") == 0 and found.inspection.unjudged == ("R9",)
 
 
@@ -355,6 +355,6 @@ def test_events_are_recorded_and_told():
         weights=Weights(), on_event=seen.append,
     )  # fmt: skip
     event = Event(kind="stop", message="x")
-    episode.tell(event)
+    episode.emit(event)
     episode.close()
     assert episode.history == seen == [event]

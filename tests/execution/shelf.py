@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.factory import Source
-from pivot_dspy.execution import Run, execute
-from pivot_dspy.flow import drive
+from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.execution import ExecutedRun, execute
+from pivot_dspy.flow import run_sync
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 CALLS: list[str] = []
@@ -64,8 +64,8 @@ def essence(execution: Execution) -> dict[str, Any]:
     return dumped
 
 
-def run(trajectory: Trajectory, source: Source, **options: Any) -> Run:
-    return drive(execute(trajectory, source.open(None), outputs=OUTPUTS, **options))
+def run(trajectory: Trajectory, source: SessionFactory, **options: Any) -> ExecutedRun:
+    return run_sync(execute(trajectory, source.open(None), outputs=OUTPUTS, **options))
 
 
 def steps(*found: tuple[str, str, dict[str, Any]], **options: Any) -> Trajectory:

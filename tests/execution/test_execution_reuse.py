@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy.budget import BudgetExhausted
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import adrive, drive
+from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Step, Trajectory
 from tests.execution.shelf import CALLS, OUTPUTS, Shelf, essence, run, steps
 
@@ -51,12 +51,12 @@ def test_a_reused_prefix_gives_what_running_from_scratch_gives(
     taken = {step.id for step in kept}
     child = Trajectory(steps=(*kept, *(step for step in second.steps if step.id not in taken)))
     shared = child.common_prefix(first)
-    source = Source(Shelf, timeout=timeout)
+    source = SessionFactory(Shelf, timeout=timeout)
     base = run(first, source)
     CALLS.clear()
-    reused = drive(execute(child, base.after(shared).fork(), outputs=OUTPUTS, base=base))
+    reused = run_sync(execute(child, base.after(shared).fork(), outputs=OUTPUTS, base=base))
     made = len(CALLS)
-    again = drive(execute(child, reused.after(len(child)).fork(), outputs=OUTPUTS, base=reused))
+    again = run_sync(execute(child, reused.after(len(child)).fork(), outputs=OUTPUTS, base=reused))
     assert essence(reused.execution) == essence(run(child, source).execution) == essence(again.execution)
     observations = reused.execution.observations
     assert [o.reused for o in observations] == [n < shared for n in range(len(child))]
@@ -69,12 +69,12 @@ def test_a_reused_prefix_gives_what_running_from_scratch_gives(
 def test_where_nothing_forks_the_prefix_runs_again_and_its_reads_are_served(
     first: Trajectory, second: Trajectory
 ) -> None:
-    source = Source(Reopened)
+    source = SessionFactory(Reopened)
     root = source.open(None)
-    base = drive(execute(first, root, outputs=OUTPUTS))
+    base = run_sync(execute(first, root, outputs=OUTPUTS))
     child = first.replace_from(len(first) // 2, [s for s in second.steps if s.id not in first.ids], operator="evolve")
     CALLS.clear()
-    reused = drive(execute(child, source.reopen(root, None), outputs=OUTPUTS, base=base))
+    reused = run_sync(execute(child, source.reopen(root, None), outputs=OUTPUTS, base=base))
     assert len(CALLS) == reused.execution.tool_calls
     assert essence(reused.execution) == essence(run(child, source).execution)
     shared = child.common_prefix(first)
@@ -90,15 +90,15 @@ def test_where_nothing_forks_the_prefix_runs_again_and_its_reads_are_served(
 @settings(max_examples=60, deadline=None)
 @given(trajectory=trajectories())
 def test_sync_and_async_give_the_same(timeout: float | None, trajectory: Trajectory) -> None:
-    source = Source(Shelf, timeout=timeout)
-    awaited = asyncio.run(adrive(execute(trajectory, source.open(None), outputs=OUTPUTS)))
+    source = SessionFactory(Shelf, timeout=timeout)
+    awaited = asyncio.run(run_async(execute(trajectory, source.open(None), outputs=OUTPUTS)))
     assert essence(awaited.execution) == essence(run(trajectory, source).execution)
 
 
 @settings(max_examples=60, deadline=None)
 @given(trajectory=trajectories(), calls=st.integers(0, 6))
 def test_without_copies_the_observations_are_the_same(trajectory: Trajectory, calls: int) -> None:
-    source = Source(Shelf)
+    source = SessionFactory(Shelf)
     made = run(trajectory, source, copies=False, permit=rationed(calls))
     assert not made.before
     whole = run(trajectory, source, permit=rationed(calls))
@@ -126,25 +126,25 @@ def test_a_spent_budget_blocks_the_rest_and_undoes_a_step_that_it_cut(awaited: b
             Step(id="submit", tool="submit", args={"count": 1}),
         )
     )
-    source = Source(Shelf)
+    source = SessionFactory(Shelf)
     body = execute(trajectory, source.open(None), outputs=OUTPUTS, permit=rationed(3))
-    base = asyncio.run(adrive(body)) if awaited else drive(body)
+    base = asyncio.run(run_async(body)) if awaited else run_sync(body)
     assert [o.status for o in base.execution.observations] == ["ok", "ok", "blocked", "blocked", "blocked"]
     assert base.execution.by_step["c"].calls == 1 and base.execution.state == "ball, cup, hat"
     assert base.reach == 2
     # A later run with a budget of its own goes on where this one was cut.
-    later = drive(execute(trajectory, base.after(5).fork(), outputs=OUTPUTS, base=base))
+    later = run_sync(execute(trajectory, base.after(5).fork(), outputs=OUTPUTS, base=base))
     assert essence(later.execution) == essence(run(trajectory, source).execution)
     assert [o.reused for o in later.execution.observations] == [True, True, False, False, False]
 
 
 def test_a_budget_that_ends_while_a_prefix_is_taken_over_blocks_what_is_new() -> None:
     trajectory = steps(("a", "look", {}), ("b", "put", {"name": "hat"}))
-    base = run(trajectory, Source(Shelf))
+    base = run(trajectory, SessionFactory(Shelf))
 
     def permit(reused: bool) -> None:
         raise BudgetExhausted("seconds", "time is up")
 
     child = trajectory.replace_from(2, [Step(id="c", tool="look")], operator="evolve")
-    execution = drive(execute(child, base.after(2).fork(), base=base, permit=permit)).execution
+    execution = run_sync(execute(child, base.after(2).fork(), base=base, permit=permit)).execution
     assert [o.status for o in execution.observations] == ["ok", "ok", "blocked"]

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BeforeValidator
 
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.trajectory import Observation, Step, Trajectory
 from tests.execution.shelf import Shelf, kinds, run, steps
 
@@ -24,7 +24,7 @@ def test_a_failed_step_stops_only_what_depends_on_it() -> None:
             ("d", "put", {"name": "hat"}),
             ("submit", "submit", {"answer": "$d[0]", "count": "$c"}),
         ),
-        Source(Shelf),
+        SessionFactory(Shelf),
     ).execution
     assert [o.status for o in execution.observations] == ["error", "blocked", "blocked", "ok", "blocked"]
     assert execution.state == "ball, cup, hat"
@@ -55,7 +55,7 @@ def test_a_failed_step_stops_only_what_depends_on_it() -> None:
 )
 def test_what_is_wrong_with_a_step_is_said_and_stops_nothing_else(step: Step, kind: str, message: str) -> None:
     trajectory = Trajectory(steps=(Step(id="a", tool="look"), step, Step(id="y", tool="look")))
-    execution = run(trajectory, Source(Shelf)).execution
+    execution = run(trajectory, SessionFactory(Shelf)).execution
     after = "error" if step.tool == "submit" else "ok"  # nothing stands after a submit
     assert [o.status for o in execution.observations] == ["ok", "error", after]
     discrepancy, *rest = execution.discrepancies
@@ -71,7 +71,7 @@ def test_what_is_wrong_with_a_step_is_said_and_stops_nothing_else(step: Step, ki
 def test_expectations_are_of_the_result_or_of_any_earlier_step() -> None:
     def unmet(expects: str) -> list[str]:
         trajectory = Trajectory(steps=(Step(id="a", tool="look"), Step(id="b", tool="look", expects=expects)))
-        return [d.message for d in run(trajectory, Source(Shelf)).execution.discrepancies]
+        return [d.message for d in run(trajectory, SessionFactory(Shelf)).execution.discrepancies]
 
     assert unmet("length(@) == `2`") == unmet("$a == $b") == []
     assert unmet("length(@) > `2`") == ["expected length(@) > `2`"]
@@ -89,7 +89,7 @@ def test_repeated_calls_pair_items_with_results_and_report_failures_among_them()
             Step(id="d", tool="find", args={"name": "$item.item"}, for_each="$c"),
         )
     )
-    execution = run(trajectory, Source(Shelf)).execution
+    execution = run(trajectory, SessionFactory(Shelf)).execution
     partial = execution.by_step["c"]
     assert partial.ok and partial.calls == 3 and partial.args is None
     assert partial.value == [{"item": "ball", "result": 0}, {"item": "cup", "result": 1}]
@@ -100,11 +100,11 @@ def test_repeated_calls_pair_items_with_results_and_report_failures_among_them()
 
 def test_outputs_are_typed_and_missing_ones_listed() -> None:
     trajectory = steps(("a", "find", {"name": "cup"}), ("submit", "submit", {"answer": "$a"}))
-    execution = run(trajectory, Source(Shelf)).execution
+    execution = run(trajectory, SessionFactory(Shelf)).execution
     assert (execution.outputs, execution.missing_outputs) == ({"answer": "1"}, ("count",))
-    assert run(steps(("a", "look", {})), Source(Shelf)).execution.missing_outputs == ("answer", "count")
+    assert run(steps(("a", "look", {})), SessionFactory(Shelf)).execution.missing_outputs == ("answer", "count")
     twice = steps(("submit", "submit", {"count": 1}), ("s", "submit", {"count": 2}))
-    execution = run(twice, Source(Shelf)).execution
+    execution = run(twice, SessionFactory(Shelf)).execution
     assert kinds(execution) == ["ok", "malformed_step"] and execution.outputs == {"count": 1}
 
 
@@ -114,7 +114,7 @@ def test_an_output_whose_validator_breaks_is_a_bad_argument() -> None:
 
     trajectory = steps(("submit", "submit", {"answer": "x"}))
     outputs = {"answer": Annotated[str, BeforeValidator(broken)]}
-    execution = drive(execute(trajectory, Source(Shelf).open(None), outputs=outputs)).execution
+    execution = run_sync(execute(trajectory, SessionFactory(Shelf).open(None), outputs=outputs)).execution
     assert kinds(execution) == ["bad_arguments"] and "KeyError: 'unit'" in execution.discrepancies[0].message
 
 
@@ -127,5 +127,5 @@ def test_what_a_watcher_raises_ends_the_run() -> None:
             raise KeyError("stop here")
 
     with pytest.raises(KeyError, match="stop here"):
-        run(steps(("a", "look", {}), ("b", "look", {}), ("c", "look", {})), Source(Shelf), watch=watch)
+        run(steps(("a", "look", {}), ("b", "look", {}), ("c", "look", {})), SessionFactory(Shelf), watch=watch)
     assert seen == ["a", "b"]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import adrive, drive
+from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Observation, Step, Trajectory
 from tests.execution.shelf import OUTPUTS, essence, kinds, run, steps
 
@@ -122,7 +122,7 @@ def test_no_observation_changes_after_it_was_made(timeout: float | None) -> None
         ("b", "grow", {"by": "$a[0]"}),
         ("c", "grow", {"by": "$r"}),
     )
-    execution = run(trajectory, Source(Odd, timeout=timeout)).execution
+    execution = run(trajectory, SessionFactory(Odd, timeout=timeout)).execution
     mine = ["mine", "changed by the tool"]
     assert kinds(execution) == ["ok"] * 5
     assert execution.by_step["a"].value == [mine] and execution.by_step["a"].args == {"by": ["mine"]}
@@ -134,7 +134,7 @@ def test_no_observation_changes_after_it_was_made(timeout: float | None) -> None
 
 def test_results_become_plain_data_or_a_fault() -> None:
     def given(what: str) -> Observation:
-        return run(steps(("a", "give", {"what": what})), Source(Odd)).execution.observations[0]
+        return run(steps(("a", "give", {"what": what})), SessionFactory(Odd)).execution.observations[0]
 
     for what in ("object", "bytes"):
         fault = given(what).fault
@@ -145,7 +145,7 @@ def test_results_become_plain_data_or_a_fault() -> None:
     assert given("keys").value == {"1,2": 3, "None": 4}
     assert given("generator").value == [0, 1, 2]
     assert given("nothing").ok and given("nothing").value is None
-    assert kinds(run(steps(("a", "endless", {})), Source(Odd, timeout=0.1)).execution) == ["timeout"]
+    assert kinds(run(steps(("a", "endless", {})), SessionFactory(Odd, timeout=0.1)).execution) == ["timeout"]
 
 
 @pytest.mark.parametrize("awaited", [False, True])
@@ -168,8 +168,9 @@ def test_results_become_plain_data_or_a_fault() -> None:
 def test_nothing_that_a_tool_raises_escapes(
     name: str, how: str, message: str, timeout: float | None, awaited: bool
 ) -> None:
-    body = execute(steps(("a", name, {"how": how}), ("b", "records", {})), Source(Odd, timeout=timeout).open(None))
-    execution = (asyncio.run(adrive(body)) if awaited else drive(body)).execution
+    session = SessionFactory(Odd, timeout=timeout).open(None)
+    body = execute(steps(("a", name, {"how": how}), ("b", "records", {})), session)
+    execution = (asyncio.run(run_async(body)) if awaited else run_sync(body)).execution
     assert kinds(execution) == ["tool_error", "ok"]
     assert execution.discrepancies[0].message.startswith(message)
     assert len(execution.discrepancies[0].message) < 1100
@@ -186,9 +187,9 @@ def test_a_call_that_hangs_is_left_behind(awaited: bool) -> None:
         ("f", "grow", {"by": []}),
         ("g", "grow", {"by": "$e"}),
     )
-    source = Source(Odd)
+    source = SessionFactory(Odd)
     body = execute(trajectory, source.open(None), outputs=OUTPUTS)
-    made = asyncio.run(adrive(body)) if awaited else drive(body)
+    made = asyncio.run(run_async(body)) if awaited else run_sync(body)
     assert kinds(made.execution) == ["ok", "timeout", "timeout", "timeout", "timeout", "ok", "blocked"]
     assert made.execution.by_step["b"].fault.message == "hang took longer than 0.05 s"  # type: ignore[union-attr]
     time.sleep(0.3)  # now the late write happens, on an instance that nobody looks at any more
@@ -203,7 +204,7 @@ def test_a_call_that_hangs_is_left_behind(awaited: bool) -> None:
 
 def test_without_copies_nothing_runs_after_a_call_that_hangs() -> None:
     trajectory = steps(("a", "grow", {"by": []}), ("b", "hang_late", {}), ("c", "grow", {"by": []}))
-    made = run(trajectory, Source(Odd), copies=False)
+    made = run(trajectory, SessionFactory(Odd), copies=False)
     assert kinds(made.execution) == ["ok", "timeout", "blocked"] and made.reach is None
     made.session.family.close()
 
@@ -215,7 +216,7 @@ def test_after_a_call_that_hangs_the_rest_of_a_repeated_step_is_not_run() -> Non
             Step(id="b", tool="hang", args={"seconds": "$item"}, for_each="$a"),
         )
     )
-    observation = run(trajectory, Source(Odd)).execution.by_step["b"]
+    observation = run(trajectory, SessionFactory(Odd)).execution.by_step["b"]
     assert (observation.status, observation.calls) == ("error", 2)
     assert observation.fault and "1 of 2 calls failed, and 1 were not made" in observation.fault.message
 
@@ -236,6 +237,6 @@ def test_what_cannot_be_copied_after_a_hang_blocks_the_rest_and_says_so() -> Non
                 raise RuntimeError("made in another thread")
             return type(self)()
 
-    execution = run(steps(("a", "hang", {}), ("b", "hang", {})), Source(Bound)).execution
+    execution = run(steps(("a", "hang", {}), ("b", "hang", {})), SessionFactory(Bound)).execution
     assert [o.status for o in execution.observations] == ["error", "blocked"]
     assert "cannot be copied any more: RuntimeError: made in another thread" in execution.discrepancies[0].message

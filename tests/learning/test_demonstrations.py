@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pivot_dspy.learning.delexicalize import Slots
+from pivot_dspy.learning.delexicalize import Delexicalizer
 from pivot_dspy.learning.demonstrations import demonstrate
 from tests.learning.depot import Depot, bound, part, refined, said, task
 from tests.scripted import step, submit
@@ -93,7 +93,7 @@ def test_words_of_the_tools_stay():
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.one_of(IDS, NAMES, st.integers(2, 10**400)), min_size=1, max_size=4, unique_by=str))
 def test_a_value_has_one_slot_wherever_it_stands(values):
-    slots = Slots(task(f"Take {' and '.join(map(str, values))}."))
+    slots = Delexicalizer(task(f"Take {' and '.join(map(str, values))}."))
     first = [slots.literal("item", value, 0) for value in values]
     assert first == [slots.literal("other", value, 3) for value in values] and len(set(first)) == len(set(values))
     assert slots.text(f"Take {values[0]}.") == f"Take {first[0]}."

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pivot_dspy import Pivot
 from pivot_dspy.episode.events import Event
 from pivot_dspy.gradient import Gradient
-from pivot_dspy.learning.edits import changes
+from pivot_dspy.learning.edits import edits
 from pivot_dspy.learning.lessons import counted, lessons_of
 from pivot_dspy.learning.repairs import repairs
 from pivot_dspy.learning.tool_notes import tool_notes
@@ -29,7 +29,7 @@ SAID = "Reserve a Bolt."
 
 
 def one(before, after, ids=("a", "b")):
-    return changes(Step(**before), Step(**after), ids, {"a": "find", "b": "details"})
+    return edits(Step(**before), Step(**after), ids, {"a": "find", "b": "details"})
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_every_habit_of_the_simulated_model_is_told_by_its_repair(seed, right, d
     around = Surroundings(STEPS, "")
     name = data.draw(st.sampled_from(situations(right, around.ids)))
     wrong = habit(right, name, around, Rates(seed=seed).habits())
-    found = changes(Step(**wrong), Step(**right), around.ids, {})
+    found = edits(Step(**wrong), Step(**right), around.ids, {})
     assert [(change.tool, change.place.rpartition(".")[2]) for change in found] == [(right["tool"], name)]
 
 

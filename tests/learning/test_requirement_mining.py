@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import Pivot
-from pivot_dspy.learning.replay import Bench, fill
-from pivot_dspy.learning.requirement_mining import Outcome, missing_requirements
+from pivot_dspy.learning.replay import Replay, fill
+from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements
 from pivot_dspy.phases.learn import Find
 from pivot_dspy.simulator import Reference, offline_lm
 from tests.learning.depot import SIGNATURE, Depot, asked, bound, part, said, task
@@ -54,7 +54,7 @@ def outcomes(numbers):
         right = world(number)[2]
         good = result.part == right["id"]
         feedback = "As expected." if good else f"Not the expected part {right['id']}.\n{FACT}"
-        found.append(Outcome(task(text, gold=right, mark="GOLD MARK 17"), result, float(good), feedback))
+        found.append(TrainingOutcome(task(text, gold=right, mark="GOLD MARK 17"), result, float(good), feedback))
     return pivot, found
 
 
@@ -148,7 +148,7 @@ def test_slots_are_filled_from_what_is_known(known):
 
 def test_a_bench_leaves_nothing_open(ran):
     pivot, found = ran
-    with Bench(pivot, found[0].task) as bench:
+    with Replay(pivot, found[0].task) as bench:
         assert bench.told == 'owner() -> {"team": "north"}' and bench.known == {"owner": {"team": "north"}}
         assert "every(" in bench.catalogue.checks and bench.environment == "Depot"
 

@@ -10,7 +10,7 @@ import pytest
 from pivot_dspy import Pivot
 from pivot_dspy.learning.demonstrations import demonstrate
 from pivot_dspy.learning.lessons import counted, lessons_of
-from pivot_dspy.learning.requirement_mining import Outcome, missing_requirements
+from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements
 from pivot_dspy.learning.tool_notes import tool_notes
 from pivot_dspy.simulator import offline_lm
 from programs.deepplanning.environment import PURCHASE, Market, Shopping
@@ -76,7 +76,7 @@ def test_the_buyers_profile_is_found_from_real_failures():
     outcomes = []
     for task, result in ran:
         scored = cart_metric(task, result)
-        outcomes.append(Outcome(task, result, float(scored.score), scored.feedback))
+        outcomes.append(TrainingOutcome(task, result, float(scored.score), scored.feedback))
     asking = offline_lm([], heed=1.0, cache=False)
     with dspy.context(lm=asking):
         kept = [one for one in missing_requirements(outcomes, pivot) if one.kept]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pivot_dspy import Entries, Lesson, Pivot, ReAct, Step, Trajectory, TrajectoryMemory
-from pivot_dspy.learning.edits import changes
+from pivot_dspy.learning.edits import edits
 from pivot_dspy.memory import Fix, fixed
 from pivot_dspy.simulator import Rates
 from pivot_dspy.simulator.slips import Surroundings, habit, situations
@@ -88,7 +88,7 @@ def test_a_fix_learned_from_a_repair_undoes_the_same_habit_in_another_step(seed)
     right = STEPS[0]
     for name in situations(right, around.ids):
         wrong = habit(right, name, around, habits)
-        learned = [change.fix for change in changes(Step(**wrong), Step(**right), around.ids, {}) if change.fix]
+        learned = [change.fix for change in edits(Step(**wrong), Step(**right), around.ids, {}) if change.fix]
         for fix in learned:
             assert fix.applied(Step(**{**wrong, "id": "again"}), around.ids) == Step(**{**right, "id": "again"})
 

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pivot_dspy.optimizer.candidates import Proposal
-from pivot_dspy.optimizer.report import NOTE, Run, relevance, shared
-from pivot_dspy.optimizer.rollout import Outcome
-from pivot_dspy.optimizer.selection import Standing
+from pivot_dspy.optimizer.candidates import ProgramCandidate
+from pivot_dspy.optimizer.report import NOTE, CalibrationRow, relevance, shared
+from pivot_dspy.optimizer.rollout import RolloutResult
+from pivot_dspy.optimizer.selection import ScoredCandidate
 from tests.optimizer.compiling import TRAIN, VAL, compiled
 
 rights = st.lists(st.booleans(), min_size=6, max_size=6)
 
 
-def standing(number: int, right: list[bool]) -> Standing:
-    proposal = Proposal(str(number), {}, {"self": {"number": number}})
-    return Standing(proposal, tuple(Outcome(score=float(one)) for one in right))
+def standing(number: int, right: list[bool]) -> ScoredCandidate:
+    proposal = ProgramCandidate(str(number), {}, {"self": {"number": number}})
+    return ScoredCandidate(proposal, tuple(RolloutResult(score=float(one)) for one in right))
 
 
 @given(one=rights, other=rights, after=rights)
@@ -28,13 +28,13 @@ def test_an_earlier_program_tells_the_less_the_more_its_share_differs(
 ) -> None:
     incumbents = [standing(number, right) for number, right in enumerate((one, other, after))]
     keys = [each.proposal.key for each in incumbents]
-    runs = [Run(each.proposal.key, str(task), outcome) for each in incumbents
+    runs = [CalibrationRow(each.proposal.key, str(task), outcome) for each in incumbents
             for task, outcome in enumerate(each.outcomes)]  # fmt: skip
     found = relevance(incumbents, runs, 1.0)
     told, off = [found[key] for key in keys], [abs(sum(right) - sum(after)) for right in (one, other, after)]
     assert told[2] == 1.0 and [each == 1.0 for each in told] == [not far for far in off] and min(told) > 0
     assert (told[0] - told[1]) * (off[0] - off[1]) <= 0
-    more = [*runs, *(Run(keys[0], f"trained on {task}", Outcome(score=1.0)) for task in range(9))]
+    more = [*runs, *(CalibrationRow(keys[0], f"trained on {task}", RolloutResult(score=1.0)) for task in range(9))]
     assert relevance(incumbents, more, 1.0)[keys[0]] <= told[0]  # what is biased is not made up for by its number
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pivot_dspy import Demonstration, Entries, Lesson, Step, Trajectory
 from pivot_dspy.crossover import Grade, Parent
 from pivot_dspy.memory import Fix
-from pivot_dspy.optimizer.material import Pool, Tried, abstracted, crossed, merged, recounted
-from pivot_dspy.optimizer.rollout import Call, Outcome, Taught
+from pivot_dspy.optimizer.material import LearnedMaterial, TrainingRun, abstracted, crossed, merged, recounted
+from pivot_dspy.optimizer.rollout import CallRecord, RolloutResult, TrainingSignal
 
 
 def lesson(avoid: str, tool: str = "find") -> Lesson:
@@ -39,15 +39,15 @@ def test_lessons_that_say_much_the_same_of_one_tool_are_merged() -> None:
 
 def test_a_lesson_that_would_change_what_verified_is_none() -> None:
     capitals = lesson("write it in capitals").model_copy(update={"fix": Fix(tool="find", kind="upper", place="size")})
-    pool = Pool()
+    pool = LearnedMaterial()
 
     def learn(task: int, size: str, demonstration: Demonstration | None) -> None:
-        found = Taught(
+        found = TrainingSignal(
             lessons=(capitals,), demonstration=demonstration,
             parent=Parent(trajectory=Trajectory(steps=(Step(id="a", tool="find", args={"size": size}),)), grades={}),
         )  # fmt: skip
-        call = Call(refiner="self", verified=True, loss=0.0, first_loss=0.0, taught=found)
-        pool.take(task, Outcome(score=1.0, calls=(call,)), ("self",))
+        call = CallRecord(refiner="self", verified=True, loss=0.0, first_loss=0.0, taught=found)
+        pool.take(task, RolloutResult(score=1.0, calls=(call,)), ("self",))
 
     learn(0, "XL", example(size="<size>"))
     learn(1, "one size", None)  # it did not verify, and says nothing
@@ -66,9 +66,9 @@ def test_examples_of_one_outline_become_one_with_slots() -> None:
     assert len(abstracted([example(size="L"), example(color="red"), example(size="$a.x")])) == 3
 
 
-def tried(task: str, grades: dict[str, Grade], **args: str) -> Tried:
+def tried(task: str, grades: dict[str, Grade], **args: str) -> TrainingRun:
     steps = (Step(id="a", tool="find", args=args), Step(id="b", tool="add", args={"id": "$a.ids[0]"}))
-    return Tried(task, Taught(parent=Parent(trajectory=Trajectory(steps=steps), grades=grades)))
+    return TrainingRun(task, TrainingSignal(parent=Parent(trajectory=Trajectory(steps=steps), grades=grades)))
 
 
 def test_a_failed_task_begins_anew_with_what_was_right_for_the_most_similar_one() -> None:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from pivot_dspy import Environment, Ledger, Pivot, from_functions
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.optimizer.parallel import Ran, run_all
-from pivot_dspy.optimizer.serialization import Parcels, run_there
+from pivot_dspy.optimizer.serialization import TaskSerializer, run_remote
 from tests.caching import own_cache
 from tests.habits.tasks import DAYS, VARIED, examples, pivot, request, simulated
 from tests.optimizer.compiling import TRAIN, VAL, compiled, told
@@ -281,8 +281,9 @@ def test_what_cannot_travel_is_refused_with_the_remedy(make: Any) -> None:
         pytest.raises(ConfigurationError, match=r"cannot pickle '_thread.lock' object.* executor=None for threads"),
     ):
         run_all(executor, examples(), work, on_done=keep)
-    fine = Parcels(partial(refine, Pivot("request -> answer", Held)))  # the class is sent, and opens its lock there
-    assert run_there(*fine.arguments(0, dspy.Example())).opened()
+    # the class is sent, and opens its lock there
+    fine = TaskSerializer(partial(refine, Pivot("request -> answer", Held)))
+    assert run_remote(*fine.arguments(0, dspy.Example())).opened()
     with pytest.raises(ConfigurationError, match="task 3 cannot be sent"):
         fine.arguments(3, threading.Lock())
     with pytest.raises(ConfigurationError, match=r"client.get_executor\(\)"):
@@ -327,11 +328,11 @@ def test_nothing_but_what_on_done_returns_is_kept() -> None:
 def test_histories_stay_behind() -> None:
     lm = simulated(**VARIED)
     with dspy.context(lm=lm):
-        before = len(Parcels(partial(refine, pivot(lm))).arguments(0, 1)[0])
+        before = len(TaskSerializer(partial(refine, pivot(lm))).arguments(0, 1)[0])
         for day in DAYS:
             pivot()(request=request(day))
         assert len(lm.history) > len(DAYS)
-        assert len(Parcels(partial(refine, pivot(lm))).arguments(0, 1)[0]) < before + 200
+        assert len(TaskSerializer(partial(refine, pivot(lm))).arguments(0, 1)[0]) < before + 200
     assert len(lm.history) > len(DAYS)
 
 

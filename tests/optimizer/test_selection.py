@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy import Pivot
-from pivot_dspy.optimizer.candidates import Proposal
-from pivot_dspy.optimizer.rollout import Call, Job, Outcome
+from pivot_dspy.optimizer.candidates import ProgramCandidate
+from pivot_dspy.optimizer.rollout import CallRecord, Job, RolloutResult
 from pivot_dspy.optimizer.selection import Selection
 from tests.scripted import Store
 
 PLACES = tuple(range(12))
-FIRST = Proposal.of(Pivot("request -> answer", Store))
+FIRST = ProgramCandidate.of(Pivot("request -> answer", Store))
 
 Row = tuple[tuple[float, ...], int, float]
 """Of a proposal: its score on each task, what each run costs, and with which loss it ends."""
@@ -31,12 +31,12 @@ class Told:
         self.rows = dict(rows)
         self.programs: dict[str, dspy.Module] = {}
 
-    def run(self, jobs: Sequence[Job], title: str) -> list[Outcome | None]:
+    def run(self, jobs: Sequence[Job], title: str) -> list[RolloutResult | None]:
         return [self._outcome(*self.rows[job.program], job.task) for job in jobs]
 
-    def _outcome(self, scores: tuple[float, ...], tokens: int, loss: float, task: int) -> Outcome:
-        call = Call(refiner="self", verified=not loss, loss=loss, first_loss=1.0)
-        return Outcome(score=scores[task], tokens=tokens, calls=(call,))
+    def _outcome(self, scores: tuple[float, ...], tokens: int, loss: float, task: int) -> RolloutResult:
+        call = CallRecord(refiner="self", verified=not loss, loss=loss, first_loss=1.0)
+        return RolloutResult(score=scores[task], tokens=tokens, calls=(call,))
 
     def note(self, kind: str, key: str, data: Mapping[str, Any]) -> None:
         """Nothing is kept."""

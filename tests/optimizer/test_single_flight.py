@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 from dspy.lm15 import Message, Request, Response, Usage
 
-from pivot_dspy.optimizer.single_flight import OneAtATime
+from pivot_dspy.optimizer.single_flight import SingleFlight
 
 THREADS = 4
 
@@ -55,7 +55,7 @@ class AsyncSlow:
 def asked(engine: Slow, questions: list[str], **options: Any) -> list[Any]:
     """What came of each question, all asked at once, each in a thread of its own."""
     lm = dspy.LM(f"slow-{uuid.uuid4()}", engine=engine, num_retries=0, **options)
-    turns, predict = OneAtATime(), dspy.Predict("question -> answer")
+    turns, predict = SingleFlight(), dspy.Predict("question -> answer")
 
     def ask(question: str) -> Any:
         with dspy.context(lm=lm, callbacks=[turns], adapter=dspy.ChatAdapter(use_json_adapter_fallback=False)):
@@ -94,7 +94,7 @@ def test_calls_from_an_event_loop_do_not_wait() -> None:
     predict = dspy.Predict("question -> answer")
 
     async def both() -> list[str]:
-        with dspy.context(lm=lm, callbacks=[OneAtATime()]):
+        with dspy.context(lm=lm, callbacks=[SingleFlight()]):
             found = await asyncio.wait_for(asyncio.gather(*(predict.acall(question="same?") for _ in range(2))), 60)
         return [one.answer for one in found]
 
@@ -102,11 +102,11 @@ def test_calls_from_an_event_loop_do_not_wait() -> None:
 
 
 def test_it_goes_to_another_process_empty() -> None:
-    assert isinstance(pickle.loads(pickle.dumps(OneAtATime())), OneAtATime)
+    assert isinstance(pickle.loads(pickle.dumps(SingleFlight())), SingleFlight)
 
 
 def test_nothing_is_left_of_calls_that_ended() -> None:
-    turns = OneAtATime()
+    turns = SingleFlight()
     lm = dspy.LM(f"slow-{uuid.uuid4()}", engine=Slow(together=1))
     with dspy.context(lm=lm, callbacks=[turns]):
         dspy.Predict("question -> answer")(question="why?")

@@ -4,8 +4,8 @@ import dspy
 
 from pivot_dspy import requirements as module
 from pivot_dspy.environment.from_class import toolbox_of
-from pivot_dspy.phases.base import Shown
-from pivot_dspy.phases.settle import Briefing
+from pivot_dspy.phases.base import RunView
+from pivot_dspy.phases.settle import PlanningInput
 from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Requirement, Requirements
 from tests.scripted import Store, executed, scripted, step, submit
@@ -14,7 +14,7 @@ TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
 INPUTS = {"request": "Buy the cheapest red thing."}
 TOOLBOX = toolbox_of(Store)
 CATALOGUE = render(TOOLBOX, TASK, policy=Store.policy, vocabulary=Store.vocabulary, known='colors() -> ["blue", "red"]')
-BRIEFING = Briefing(INPUTS, CATALOGUE, TOOLBOX)
+BRIEFING = PlanningInput(INPUTS, CATALOGUE, TOOLBOX)
 STEPS = [
     step("a", "find", color="red"),
     step("b", "details", ids="$a.ids"),
@@ -33,7 +33,7 @@ SETTLED = Requirements(
 def shown(run, settled=SETTLED, inputs=INPUTS, catalogue=CATALOGUE):
     """What the phases are shown of a run."""
     findings = module.evaluate(settled, run.execution, run.session)
-    return Shown(inputs, catalogue, run.execution, run.session.environment, settled, findings)
+    return RunView(inputs, catalogue, run.execution, run.session.environment, settled, findings)
 
 
 def shown_of(steps):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.phases.base import Phase, ask, read_steps, unused, with_task
 from pivot_dspy.trajectory import Step, Trajectory
 from tests.scripted import scripted
@@ -111,13 +111,13 @@ def test_an_input_that_cannot_be_compared_does_no_harm():
 
     lm = scripted(compose={"words": "hello"})
     with dspy.context(lm=lm):
-        assert drive(ask(dspy.Predict(Takes), odd=Odd())).words == "hello"
+        assert run_sync(ask(dspy.Predict(Takes), odd=Odd())).words == "hello"
 
 
 def test_another_sample_is_asked_for_by_config():
     lm = scripted(compose={"words": "hello"})
     with dspy.context(lm=lm):
-        drive(ask(dspy.Predict(Inner), {"temperature": 0.7, "rollout_id": 3}, tools="t", report="r"))
+        run_sync(ask(dspy.Predict(Inner), {"temperature": 0.7, "rollout_id": 3}, tools="t", report="r"))
     assert lm.engine.prompts[0].temperature == 0.7
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from pivot_dspy.phases.compose import Compose
 from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Step, Trajectory
@@ -53,7 +53,7 @@ def test_a_step_that_is_called_submit_does_not_stand_in_the_way():
 
 def test_what_is_worded_is_never_read_as_a_binding():
     child, run, _ = composed({"answer": "It costs $b.price, or $40."})
-    again = drive(execute(child, run.session, outputs=OUTPUTS))
+    again = run_sync(execute(child, run.session, outputs=OUTPUTS))
     assert again.execution.outputs["answer"] == "It costs $b.price, or $40."
 
 
@@ -90,7 +90,7 @@ def test_outputs_of_any_type_survive_the_way_through_the_plan(annotation, said, 
     task = dspy.Signature({"request": (str, dspy.InputField()), "items": (annotation, dspy.OutputField())})
     child, run, _ = composed({"items": said}, [submit()], task, {"items": annotation})
     child = Trajectory.from_json(child.to_json())
-    again = drive(execute(child, run.session, outputs={"items": annotation})).execution
+    again = run_sync(execute(child, run.session, outputs={"items": annotation})).execution
     assert again.missing_outputs == () and not again.discrepancies
     assert again.outputs["items"] == (value if value is not None or said is None else again.outputs["items"])
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.gradient import Gradient
-from pivot_dspy.phases.base import Shown
+from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.evolve import Evolve
 from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Finding, Requirement, Requirements
@@ -105,7 +105,7 @@ def test_what_the_prompt_shows_is_capped_however_large_the_run():
     gradient = Gradient(
         locus=30, step="s30", kind="tool_error", diagnosis="d" * 9000, correction="c" * 9000, evidence=("e" * 9000,) * 9
     )
-    told = Shown(INPUTS, CATALOGUE, run, Store(), settled, findings)
+    told = RunView(INPUTS, CATALOGUE, run, Store(), settled, findings)
     for locus in (0, 30):
         placed = gradient.model_copy(update={"locus": locus})
         _, engine = asked(Evolve(TASK), {"evolve": rewrite([])}, shown=told, gradient=placed)

@@ -2,8 +2,8 @@ import dspy
 import pytest
 
 from pivot_dspy.claims import Claims
-from pivot_dspy.environment.factory import Source
-from pivot_dspy.flow import drive
+from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.flow import run_sync
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.phases.inspect import Inspect, Inspection, gradient_by_rule, inspect
 from pivot_dspy.requirements import Finding, Requirement, Requirements
@@ -33,7 +33,7 @@ def inspected(steps=STEPS, requirements=SETTLED, **told) -> tuple[Inspection, ob
 
 def test_it_executes_measures_and_asks_no_model():
     calls = Calls()
-    session = Source(lambda: Store(calls), timeout=None).open(None)
+    session = SessionFactory(lambda: Store(calls), timeout=None).open(None)
     trajectory = executed(STEPS).execution.trajectory
     with dspy.context(lm=None):
         said = Inspect(TASK)(
@@ -48,7 +48,7 @@ def test_it_executes_measures_and_asks_no_model():
 
 def test_a_shared_prefix_is_not_run_again():
     calls = Calls()
-    source = Source(lambda: Store(calls), timeout=None)
+    source = SessionFactory(lambda: Store(calls), timeout=None)
     phase = Inspect(TASK)
     asked = {"requirements": Requirements(), "inputs": INPUTS, "outputs": {"answer": str}}
     first = executed(STEPS).execution.trajectory
@@ -133,7 +133,7 @@ def localised(answer, refuted=(), steps=STEPS):
     told = shown(executed(steps), SETTLED, INPUTS)
     lm = scripted(localise=answer)
     with dspy.context(lm=lm):
-        return drive(Inspect(TASK).localise(told, GRADIENT, refuted)), lm.engine
+        return run_sync(Inspect(TASK).localise(told, GRADIENT, refuted)), lm.engine
 
 
 def said(step):

@@ -3,7 +3,7 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 
 from pivot_dspy.phases.plan import Plan
-from pivot_dspy.phases.settle import Briefing
+from pivot_dspy.phases.settle import PlanningInput
 from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Requirement
 from tests.phases.showing import TASK, TOOLBOX, asked
@@ -27,7 +27,7 @@ def catalogue(**changes):
     return render(TOOLBOX, TASK, **known)
 
 
-BRIEFING = Briefing({"request": REQUEST}, catalogue(), TOOLBOX)
+BRIEFING = PlanningInput({"request": REQUEST}, catalogue(), TOOLBOX)
 
 
 def planned(answer, **told):
@@ -93,7 +93,7 @@ def test_a_task_with_several_inputs_of_any_type_is_shown():
         same: bool = dspy.OutputField()
 
     inputs = {"picture": dspy.Image(url="https://example.org/a.png"), "words": ["x", "y"]}
-    briefing = Briefing(inputs, render(TOOLBOX, Two, policy="", vocabulary="", known=""), TOOLBOX)
+    briefing = PlanningInput(inputs, render(TOOLBOX, Two, policy="", vocabulary="", known=""), TOOLBOX)
     said, engine = asked(Plan(Two), {"plan": plan([submit(same=True)])}, briefing=briefing)
     assert said.trajectory.submit.args == {"same": True}
     assert '["x", "y"]' in engine.prompts[0].text

@@ -6,7 +6,7 @@ import pytest
 
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import allow
 from pivot_dspy.phases.inspect import inspect
 from pivot_dspy.phases.verify import Judgement, Verdict, Verify, departure, shortcomings
@@ -31,7 +31,7 @@ def inspected(steps=STEPS, *items, environment=Store, **told):
 
 
 def verified(inspection, settled, environment=Store, permit=allow):
-    session = Source(environment, timeout=None).open(None)
+    session = SessionFactory(environment, timeout=None).open(None)
     phase = Verify(TASK)
     said = phase(inspection=inspection, requirements=settled, session=session, outputs={"answer": str}, permit=permit)
     return said.verdict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pivot_dspy import PlanExecute
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from programs.comparison.runs import Record
 
 
@@ -23,6 +23,6 @@ def record(refiner: str, task: str, seed: int = 0, *, strict: bool = False, toke
 class BreaksDown(PlanExecute):
     """Has a result, and then breaks down."""
 
-    def search(self, episode: Any, given: Any) -> Steps[Any]:
+    def search(self, episode: Any, given: Any) -> Flow[Any]:
         yield from super().search(episode, given)
         raise RuntimeError("no room left in /home/somebody/disk/file.txt")

@@ -11,10 +11,10 @@ import dspy
 import pytest
 
 from pivot_dspy import Finding, Requirements, Step, Trajectory
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
-from pivot_dspy.execution import Run, execute
-from pivot_dspy.flow import drive
+from pivot_dspy.execution import ExecutedRun, execute
+from pivot_dspy.flow import run_sync
 from pivot_dspy.requirements import compile_drafts, evaluate
 from programs.deepplanning.environment import Market, Shopping
 from programs.deepplanning.generate import generate
@@ -37,7 +37,7 @@ def task(case: Case) -> dspy.Example:
 
 
 def opened(case: Case) -> Session:
-    return Source(Market([case]).open).open(task(case))
+    return SessionFactory(Market([case]).open).open(task(case))
 
 
 def settled(session: Session, written: Iterable[Mapping[str, Any]]) -> Requirements:
@@ -47,10 +47,10 @@ def settled(session: Session, written: Iterable[Mapping[str, Any]]) -> Requireme
     return found
 
 
-def ran(session: Session, steps: Iterable[Step]) -> Run:
+def ran(session: Session, steps: Iterable[Step]) -> ExecutedRun:
     """The steps, run in `session` itself."""
     outputs = {name: field.annotation for name, field in Shopping.output_fields.items()}
-    run: Run = drive(execute(Trajectory(steps=tuple(steps)), session, outputs=outputs))
+    run: ExecutedRun = run_sync(execute(Trajectory(steps=tuple(steps)), session, outputs=outputs))
     return run
 
 
@@ -66,6 +66,6 @@ def fetching(products: Iterable[str]) -> Step:
     return Step(id="p", tool="get_product_details", args={"product_ids": list(products)})
 
 
-def judged(run: Run, requirements: Requirements) -> dict[str, Finding]:
+def judged(run: ExecutedRun, requirements: Requirements) -> dict[str, Finding]:
     """Findings by requirement."""
     return {finding.requirement: finding for finding in evaluate(requirements, run.execution, run.session)}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pivot_dspy import Budget, Pivot, Refiner, Step, Trajectory
-from pivot_dspy.flow import Steps
+from pivot_dspy.flow import Flow
 from pivot_dspy.simulator import Reference, offline_lm
 from programs.comparison import benchmarks
 from programs.comparison.benchmarks import Benchmark, Task, load
@@ -36,7 +36,7 @@ def solved(benchmark: Benchmark, task: Task, refiner: type[Refiner] = Pivot) -> 
 class Early(Pivot):
     """Submits at once: it does nothing for the task."""
 
-    def search(self, episode: Any, given: Any) -> Steps[Any]:
+    def search(self, episode: Any, given: Any) -> Flow[Any]:
         outputs = dict.fromkeys(self.signature.output_fields, "done")
         return super().search(episode, Trajectory(steps=(Step(id="submit", tool="submit", args=outputs),)))
 
@@ -88,14 +88,14 @@ def test_the_meeting_is_scored_by_the_task_and_not_by_what_the_model_made_of_it(
     wanted = [{"id": "p", "tool": "request_scope", "args": {"scope": "calendar.read"}}, *steps]
 
     def score(written: list[dict[str, Any]]) -> tuple[bool, bool]:
-        from pivot_dspy.environment.factory import Source
+        from pivot_dspy.environment.factory import SessionFactory
         from pivot_dspy.execution import execute
-        from pivot_dspy.flow import drive
+        from pivot_dspy.flow import run_sync
 
         trajectory = Trajectory(steps=tuple(Step(**step) for step in written))
-        session = Source(task.environment).open(None)
+        session = SessionFactory(task.environment).open(None)
         outputs = {name: field.annotation for name, field in benchmark.signature.output_fields.items()}
-        return task.score(drive(execute(trajectory, session, outputs=outputs)).execution)
+        return task.score(run_sync(execute(trajectory, session, outputs=outputs)).execution)
 
     assert score(wanted) == (True, True)
     assert score(steps) == (False, False)  # nobody asked for the scope

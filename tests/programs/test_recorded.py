@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from pivot_dspy import Trajectory
-from pivot_dspy.environment.factory import Source
+from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
-from pivot_dspy.flow import drive
+from pivot_dspy.flow import run_sync
 from programs.benchmarks.recorded import failed_runs, main, refine, summary
 from programs.benchmarks.replay import read_runs
 from programs.deepplanning.environment import Market, final_cart
@@ -31,13 +31,13 @@ RUNS = "recorded_runs.jsonl.gz"
 @real
 def test_every_recorded_run_executes_to_its_own_cart() -> None:
     cases = {(case.level, case.number): case for case in load_cases(SHOPPING)}
-    source = Source(Market(cases.values()).open, timeout=None)
+    source = SessionFactory(Market(cases.values()).open, timeout=None)
     count = 0
     for _, run in read_runs(SHOPPING / RUNS):
         trajectory = Trajectory.from_messages(messages(run))
         assert len(trajectory) == len(run["calls"])
         session = source.open(task(cases[run["level"], run["case"]]))
-        assert final_cart(drive(execute(trajectory, session)).execution) == run["final_cart"]
+        assert final_cart(run_sync(execute(trajectory, session)).execution) == run["final_cart"]
         count += 1
     assert count == 236
 

@@ -6,9 +6,9 @@ from typing import Any
 import dspy
 
 from pivot_dspy import Pivot, Trajectory
-from pivot_dspy.environment.factory import Source
-from pivot_dspy.execution import Run, execute
-from pivot_dspy.flow import drive
+from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.execution import ExecutedRun, execute
+from pivot_dspy.flow import run_sync
 from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
 
 REQUEST = "Buy the cheapest red thing of size L."
@@ -47,9 +47,9 @@ def getting_worse(**options: Any):
     )
 
 
-def from_scratch(trajectory: Trajectory) -> Run:
+def from_scratch(trajectory: Trajectory) -> ExecutedRun:
     """The trajectory, run in a fresh store."""
-    return drive(execute(trajectory, Source(Store, timeout=None).open(None), outputs={"answer": str}))
+    return run_sync(execute(trajectory, SessionFactory(Store, timeout=None).open(None), outputs={"answer": str}))
 
 
 def kinds(result) -> list[str]:

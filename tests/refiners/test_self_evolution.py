@@ -9,7 +9,7 @@ from pivot_dspy.episode.episode import Candidate
 from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.phases.inspect import inspect
-from pivot_dspy.refiners.self_evolution import Pool
+from pivot_dspy.refiners.self_evolution import Population
 from pivot_dspy.requirements import Requirements
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
 from tests.scripted import GARBAGE, Calls, Store, executed, plan, scripted, step, submit
@@ -130,7 +130,7 @@ def candidate(steps):
 
 
 def test_the_pool_keeps_the_best_and_what_differs():
-    pool = Pool(3)
+    pool = Population(3)
     near = [*RIGHT[:2], step("c", "add", product_id="max_by($b, &price).id"), RIGHT[3]]
     every = {name: candidate(steps) for name, steps in
              {"right": RIGHT, "near": near, "wrong": WRONG, "lost": LOST}.items()}  # fmt: skip

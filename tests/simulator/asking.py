@@ -7,7 +7,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.flow import adrive, drive
+from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.phases.base import ask, with_task
 from pivot_dspy.phases.compose import ComposeOutputs
 from pivot_dspy.phases.evolve import RewriteSuffix
@@ -51,13 +51,13 @@ REWRITE = with_task(RewriteAll, Book, after="tools")
 def said(signature: Any, lm: Any, request: str, /, *, config: dict[str, Any] | None = None, **shown: Any) -> Any:
     """The prediction for a prompt with `request` and the sections `shown`; the others are left out, as phases do."""
     with dspy.context(lm=lm):
-        return drive(_asking(signature, request, config, shown))
+        return run_sync(_asking(signature, request, config, shown))
 
 
 async def asaid(signature: Any, lm: Any, request: str, /, **shown: Any) -> Any:
     """`said`, awaited."""
     with dspy.context(lm=lm):
-        return await adrive(_asking(signature, request, None, shown))
+        return await run_async(_asking(signature, request, None, shown))
 
 
 def _asking(signature: Any, request: str, config: Any, shown: dict[str, Any]) -> Any:

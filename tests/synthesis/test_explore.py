@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import Budget, BudgetExhausted, Environment, Ledger, from_functions, tool
-from pivot_dspy.environment.factory import Source
-from pivot_dspy.flow import adrive, drive
+from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.synthesis.explore import EACH, REPORT_CAP, Sight, explore, report
 from tests.scripted import Calls, Store
 from tests.simulator.rooms import Rooms
 
 
 def explored(environment: Any, known: dict[str, Any] | None = None, **options: Any) -> tuple[Sight, ...]:
-    session = Source(environment, timeout=None).open(None)
-    return drive(explore(session, known, **options))
+    session = SessionFactory(environment, timeout=None).open(None)
+    return run_sync(explore(session, known, **options))
 
 
 def made(sights: tuple[Sight, ...]) -> list[tuple[str, dict[str, Any]]]:
@@ -83,8 +83,8 @@ def test_failures_and_empty_results_are_left_out_and_enumerations_are_used() -> 
 def test_the_same_environment_gives_the_same_calls_sync_and_async() -> None:
     import asyncio
 
-    session = Source(Store, timeout=None).open(None)
-    assert asyncio.run(adrive(explore(session))) == explored(Store) == explored(Store)
+    session = SessionFactory(Store, timeout=None).open(None)
+    assert asyncio.run(run_async(explore(session))) == explored(Store) == explored(Store)
 
 
 @settings(max_examples=25, deadline=None)
