@@ -28,11 +28,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
-from dspy.dsp.utils.settings import settings
-from dspy.utils.callback import BaseCallback
-from dspy.utils.usage_tracker import UsageTracker
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pivot_dspy.dspy_internals import BaseCallback, UsageTracker, settings
 from pivot_dspy.errors import ConfigurationError, PivotError
 
 OUTSIDE = "other"

@@ -6,8 +6,6 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from dspy.predict.parameter import Parameter
-
 from pivot_dspy.calibration.fitting import (
     Fitted,
     ReliabilityRow,
@@ -22,6 +20,7 @@ from pivot_dspy.calibration.fitting import (
     threshold,
 )
 from pivot_dspy.confidence import lowest
+from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.trajectory import Frozen

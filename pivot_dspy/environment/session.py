@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 import dspy
-from dspy.utils.callback import BaseCallback, with_callbacks
 
+from pivot_dspy.dspy_internals import BaseCallback, with_callbacks
 from pivot_dspy.environment.base import EFFECTS, UNCHECKABLE, CheckResult, Environment
 from pivot_dspy.environment.calls import CallResult, Ended, Permit, ToolCalls, Tour, advanced, said
 from pivot_dspy.environment.from_class import own_shared_state, toolbox_of

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 
 from pivot_dspy.budget import Budget
+from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.episode.accounting import Gate, RunRecord
 from pivot_dspy.episode.candidate import Candidate

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from dspy.utils.exceptions import AdapterParseError, LMError
-
 from pivot_dspy.crossover import Parent
+from pivot_dspy.dspy_internals import AdapterParseError, LMError
 from pivot_dspy.environment.session import Session
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import ModelFailed, Settling, call, sampled

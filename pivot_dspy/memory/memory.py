@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
-from dspy.predict.parameter import Parameter
 from pydantic import ValidationError
 
+from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError, LMError
 
 from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
+from pivot_dspy.dspy_internals import AdapterParseError, LMError
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync

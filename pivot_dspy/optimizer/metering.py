@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import dspy
-from dspy.dsp.utils.settings import settings
-from dspy.utils.callback import BaseCallback
 
+from pivot_dspy.dspy_internals import BaseCallback, settings
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.refiners.base import Refiner
 

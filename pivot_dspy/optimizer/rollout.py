@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMError
 from pydantic import Field
 
 from pivot_dspy.calibration.calibration import features
 from pivot_dspy.crossover import Parent
+from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError, LMError
 from pivot_dspy.environment.session import Session
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed

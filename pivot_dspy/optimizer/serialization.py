@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 import dspy
-from dspy.dsp.utils.settings import DEFAULT_CONFIG, settings
 
+from pivot_dspy.dspy_internals import DEFAULT_CONFIG, settings
 from pivot_dspy.errors import ConfigurationError
 
 _OF_THIS_PROCESS = frozenset(

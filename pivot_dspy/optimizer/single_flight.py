@@ -7,8 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from dspy.utils.callback import BaseCallback
-
+from pivot_dspy.dspy_internals import BaseCallback
 from pivot_dspy.optimizer.targets import digest
 
 

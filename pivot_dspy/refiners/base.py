@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
 import dspy
-from dspy.signatures.signature import ensure_signature
 
 from pivot_dspy.acceptance import Acceptance, NonDecreasing
 from pivot_dspy.budget import Budget
 from pivot_dspy.calibration.calibration import Calibration
+from pivot_dspy.dspy_internals import ensure_signature
 from pivot_dspy.environment.factory import DEFAULT_TIMEOUT, EnvironmentLike, SessionFactory
 from pivot_dspy.environment.from_functions import Effects, from_functions
 from pivot_dspy.episode.accounting import Gate

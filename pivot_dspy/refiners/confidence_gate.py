@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 import dspy
-from dspy.predict.parameter import Parameter
 
 from pivot_dspy.confidence import Confidence, Source, lowest, percentile, read_stated, step_confidences
+from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.episode.accounting import Gate
 from pivot_dspy.episode.episode import call
 from pivot_dspy.episode.events import Event

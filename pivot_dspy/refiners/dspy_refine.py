@@ -12,10 +12,16 @@ from functools import lru_cache
 from typing import Any
 
 import dspy
-from dspy.predict.refine import OfferFeedback, Refine
-from dspy.utils.callback import BaseCallback
-from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 
+from pivot_dspy.dspy_internals import (
+    AdapterParseError,
+    BaseCallback,
+    LMAuthError,
+    LMConfigurationError,
+    LMError,
+    OfferFeedback,
+    Refine,
+)
 from pivot_dspy.environment.calls import said
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError
 
 from pivot_dspy.bindings import literal
+from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec

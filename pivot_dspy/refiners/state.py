@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, overload
 
 import dspy
-from dspy.predict.parameter import Parameter
 
 from pivot_dspy.calibration.calibration import Calibration
+from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.memory import TrajectoryMemory
 

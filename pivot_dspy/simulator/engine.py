@@ -24,10 +24,10 @@ from dspy.lm15 import (
     TextPart,
 )
 from dspy.lm15 import Usage as Tokens
-from dspy.utils.callback import BaseCallback
 from pydantic import ValidationError
 
 from pivot_dspy.budget import Usage
+from pivot_dspy.dspy_internals import BaseCallback
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.simulator.dispatch import respond
 from pivot_dspy.simulator.prompt import read

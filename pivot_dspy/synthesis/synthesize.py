@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 
 from pivot_dspy.budget import Budget, Ledger, LedgerReport, Usage
+from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 from pivot_dspy.episode.episode import sampled
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError
