@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
 from pivot_dspy.environment.base import UNCHECKABLE, CheckResult
 from pivot_dspy.environment.calls import said
@@ -22,66 +22,98 @@ BINDING_ORIGINS: frozenset[str] = frozenset({"user", "person"})
 
 
 class Requirement(Frozen):
-    """Something that the whole trajectory must satisfy.
+    """Something that the whole trajectory must satisfy; it checks itself.
 
-    Attributes:
-        id: short name, unique in its set.
-        text: what is asked, in words. May be empty where a check says it.
-        check: name of a check of the environment, called with `args`.
-        test: a function from the `Execution` to a bool, `(bool, evidence)` or `CheckResult`; not part of the JSON form.
-        hard: a violated hard requirement outweighs everything else.
-        weight: relative weight among soft requirements, above 0.
+    With a `check` of the environment, or a `test` of the user's, it is decided by execution; with a text alone, by a
+    judge. A kind of one's own is a subclass that says how it is checked, and needs nothing else:
+
+    >>> class AtMost(Requirement):
+    ...     steps: int
+    ...     def check_on(self, execution, session):
+    ...         return len(execution.trajectory) <= self.steps, f"{len(execution.trajectory)} steps"
+    ...     def describe(self):
+    ...         return f"at most {self.steps} steps"
+    >>> AtMost(id="R1", steps=3).executable, AtMost(id="R1", steps=3).to_prompt()
+    (True, 'R1: at most 3 steps')
     """
 
     id: str
+    """Short name, unique in its set."""
     text: str = ""
+    """What is asked, in words. May be empty where a check says it."""
     check: str | None = None
+    """Name of a check of the environment, called with `args`."""
     args: dict[str, Any] = Field(default_factory=dict)
     hard: bool = True
+    """Whether its violation outweighs everything else."""
     weight: float = Field(default=1.0, gt=0)
+    """Relative weight among the requirements."""
     origin: Origin = "task"
     test: Callable[[Execution], Any] | None = Field(default=None, exclude=True, repr=False)
+    """A function from the `Execution` to what `check_on` returns; not part of the JSON form."""
 
     @property
     def executable(self) -> bool:
-        return self.check is not None or self.test is not None
+        """Whether `check_on` decides it; a judge does otherwise."""
+        return self.check is not None or self.test is not None or type(self).check_on is not Requirement.check_on
+
+    def check_on(self, execution: Execution, session: Session) -> Any:
+        """How it stands: a bool, `(bool, evidence)` or a `CheckResult`; None where only a judge can tell.
+
+        Args:
+            execution: what was run.
+            session: the environment where the execution ended; what is done to it is thrown away.
+        """
+        if self.check is not None:
+            return session.check(session.toolbox.checks[self.check], dict(self.args))
+        return None if self.test is None else self.test(execution)
+
+    def describe(self) -> str:
+        """What is asked, in one line, as a model and a person read it."""
+        call = f"{self.check} {json.dumps(self.args, ensure_ascii=False, default=str)}" if self.check else ""
+        return " - ".join(part for part in (call, self.text) if part)
 
     def to_prompt(self) -> str:
-        """One line, as a model reads it."""
-        call = f"{self.check} {json.dumps(self.args, ensure_ascii=False, default=str)}" if self.check else ""
-        return f"{self.id}: {' - '.join(part for part in (call, self.text) if part)}{'' if self.hard else ' (soft)'}"
+        """`describe`, with its id before it."""
+        return f"{self.id}: {self.describe()}{'' if self.hard else ' (soft)'}"
+
+    def problem(self, toolbox: Toolbox) -> str | None:
+        """Why it cannot be checked with these tools and checks; None where it can."""
+        if self.check is not None:
+            return _misfit(self.check, self.args, toolbox)
+        if not self.executable and not self.text.strip():
+            return "it says nothing; give a text, a check or a test"
+        return None
 
 
 class Amendment(Frozen):
-    """A recorded change of a requirement: never a quiet loosening.
-
-    Attributes:
-        requirement: id of the requirement.
-        before: as it was, None where it is new; `after` as it is from here on, None where it is gone.
-        reason: why, in words.
-        by: who changed it.
-    """
+    """A recorded change of a requirement: never a quiet loosening."""
 
     requirement: str
-    before: Requirement | None
-    after: Requirement | None
+    """Its id."""
+    before: SerializeAsAny[Requirement] | None
+    """As it was; None where it is new."""
+    after: SerializeAsAny[Requirement] | None
+    """As it is from here on; None where it is gone."""
     reason: str
+    """Why, in words."""
     by: str
+    """Who changed it."""
 
 
 class Finding(Frozen):
-    """How one requirement stands on one execution. `unjudged` text counts as violated until it is judged.
-
-    Attributes:
-        requirement: id of the requirement.
-        evidence: what was found; `hint` what would meet it; `about` the values that it is about, as in `CheckResult`.
-    """
+    """How one requirement stands on one execution."""
 
     requirement: str
+    """Its id."""
     status: Literal["holds", "violated", "unjudged"]
+    """What is `unjudged` counts as violated until a judge has decided."""
     evidence: str = ""
+    """What was found."""
     hint: str = ""
+    """What would meet it."""
     about: tuple[Any, ...] = ()
+    """The values that it is about, as in `CheckResult`."""
 
     @property
     def holds(self) -> bool:
@@ -96,7 +128,7 @@ class Finding(Frozen):
 class Requirements(Frozen):
     """The settled requirements of one task, with every change that was made to them."""
 
-    items: tuple[Requirement, ...] = ()
+    items: tuple[SerializeAsAny[Requirement], ...] = ()
     amendments: tuple[Amendment, ...] = ()
 
     def __getitem__(self, requirement_id: str) -> Requirement:
@@ -137,27 +169,29 @@ def normalize_requirements(
     Raises:
         ConfigurationError: a record that is no requirement, or names a check that does not exist or does not fit.
     """
-    found: list[Requirement] = []
+    normalized: list[Requirement] = []
     for number, entry in enumerate(requirements, start=1):
-        if isinstance(entry, str):
-            entry = Requirement(id=f"U{number}", text=entry)
-        elif isinstance(entry, Mapping):
-            try:
-                entry = Requirement.model_validate({"id": f"U{number}", **entry})
-            except ValueError as error:
-                raise ConfigurationError(f"requirement {number} is not well formed: {error}") from error
-        elif not isinstance(entry, Requirement):
-            raise ConfigurationError(f"requirement {number} is a text, a record or a Requirement, not {entry!r:.80}")
-        if any(other.id == entry.id for other in found):
-            raise ConfigurationError(f"two requirements are called {entry.id!r}; give each an id of its own")
-        if entry.check is not None:
-            problem = _misfit(entry.check, entry.args, toolbox)
-            if problem:
-                raise ConfigurationError(f"requirement {entry.id}: {problem}")
-        elif entry.test is None and not entry.text.strip():
-            raise ConfigurationError(f"requirement {entry.id} says nothing; give a text, a check or a test")
-        found.append(entry.model_copy(update={"origin": "user"}))
-    return tuple(found)
+        requirement = _normalized(entry, number)
+        if any(other.id == requirement.id for other in normalized):
+            raise ConfigurationError(f"two requirements are called {requirement.id!r}; give each an id of its own")
+        problem = requirement.problem(toolbox)
+        if problem:
+            raise ConfigurationError(f"requirement {requirement.id}: {problem}")
+        normalized.append(requirement.model_copy(update={"origin": "user"}))
+    return tuple(normalized)
+
+
+def _normalized(entry: Any, number: int) -> Requirement:
+    if isinstance(entry, Requirement):
+        return entry
+    if isinstance(entry, str):
+        return Requirement(id=f"U{number}", text=entry)
+    if not isinstance(entry, Mapping):
+        raise ConfigurationError(f"requirement {number} is a text, a record or a Requirement, not {entry!r:.80}")
+    try:
+        return Requirement.model_validate({"id": f"U{number}", **entry})
+    except ValueError as error:
+        raise ConfigurationError(f"requirement {number} is not well formed: {error}") from error
 
 
 def compile_drafts(drafts: Any, toolbox: Toolbox, taken: Iterable[Requirement] = ()) -> tuple[Requirement, ...]:
@@ -195,39 +229,40 @@ def evaluate(requirements: Requirements, execution: Execution, session: Session)
 
     Checks are run on a fork, where there are forks, so that one that writes all the same harms nothing.
     """
-    if not any(item.check for item in requirements.items):
-        return tuple(_finding(item, execution, session, None) for item in requirements.items)
+    if not any(item.executable for item in requirements.items):
+        return tuple(Finding(requirement=item.id, status="unjudged") for item in requirements.items)
     family = session.family
     limit = None if family.timeout is None else family.timeout * (len(requirements.items) + 1)
     try:
         # All in one visit to the environment's thread: a visit costs more than most checks.
-        return family.inside(lambda: _evaluated(requirements, execution, session), limit)
+        return family.inside(lambda: _evaluate(requirements, execution, session), limit)
     except TimeoutError:
-        return _evaluated(requirements, execution, session)  # one by one, so that only the check that hangs is lost
+        return _evaluate(requirements, execution, session)  # one by one, so that only the check that hangs is lost
 
 
-def _evaluated(requirements: Requirements, execution: Execution, session: Session) -> tuple[Finding, ...]:
+def _evaluate(requirements: Requirements, execution: Execution, session: Session) -> tuple[Finding, ...]:
     checks = [(item.id, item.check, item.args) for item in requirements.items if item.check is not None]
-    problem = None
     try:
         session = session.fork() if session.family.tier == "fork" else session
         session.begin_checks(checks)
     except Exception as error:  # the environment's own code
-        problem = f"{UNCHECKABLE}{said(error)}"
-    return tuple(_finding(item, execution, session, problem) for item in requirements.items)
+        result = CheckResult(False, f"{UNCHECKABLE}{said(error)}")
+        return tuple(_finding(item, result if item.executable else None) for item in requirements.items)
+    return tuple(_finding(item, _result(item, execution, session)) for item in requirements.items)
 
 
-def _finding(requirement: Requirement, execution: Execution, session: Session, problem: str | None) -> Finding:
-    if requirement.check is not None and problem is not None:
-        result = CheckResult(False, problem)
-    elif requirement.check is not None:
-        result = session.check(session.toolbox.checks[requirement.check], dict(requirement.args))
-    elif requirement.test is not None:
-        try:
-            result = CheckResult.of(requirement.test(execution))
-        except Exception as error:
-            result = CheckResult(False, f"the test raised {said(error)}")
-    else:
+def _result(requirement: Requirement, execution: Execution, session: Session) -> CheckResult | None:
+    """What the requirement says of itself; None where a judge is to decide."""
+    if not requirement.executable:
+        return None
+    try:
+        return CheckResult.of(requirement.check_on(execution, session))
+    except Exception as error:  # the user's own code
+        return CheckResult(False, f"{UNCHECKABLE}{said(error)}")
+
+
+def _finding(requirement: Requirement, result: CheckResult | None) -> Finding:
+    if result is None:
         return Finding(requirement=requirement.id, status="unjudged")
     return Finding(
         requirement=requirement.id,

@@ -110,7 +110,7 @@ class Verify(Phase):
         said = yield from ask(
             self.predict,
             config,
-            requirements="\n".join(f"{item.id}: {item.text}" for item in textual) or "none",
+            requirements="\n".join(f"{item.id}: {item.describe()}" for item in textual) or "none",
             observations=render_observations(execution),
             submitted=compact_json(plain(execution.outputs)),
             **inputs,
