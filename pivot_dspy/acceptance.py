@@ -2,61 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import inspect
+from typing import Any, Protocol
 
+from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.loss import EPSILON, Loss
+from pivot_dspy.loss import EPSILON
 
 
 class Acceptance(Protocol):
-    """Decides whether a candidate replaces the incumbent. No implementation may accept a larger loss."""
+    """Decides whether a candidate replaces the incumbent. It can only refuse: a larger loss is never accepted.
 
-    repeats: int
+    One of your own is a class with `accepts`:
+
+    >>> from pivot_dspy import Pivot
+    >>> class Halving(Acceptance):
+    ...     def accepts(self, candidate, incumbent):
+    ...         return candidate.loss.total <= incumbent.loss.total / 2
+    >>> def double(number: int) -> int:
+    ...     return 2 * number
+    >>> pivot = Pivot("question -> answer: int", tools=[double], effects="read", acceptance=Halving())
+    """
+
+    repeats: int = 1
     """How many executions of a candidate the decision looks at; its loss is then the largest of them."""
 
-    def accepts(self, candidate: Loss, incumbent: Loss, *, candidate_steps: int, incumbent_steps: int) -> bool:
-        """Whether the candidate replaces the incumbent; `candidate_steps` and `incumbent_steps` are their lengths."""
+    def accepts(self, candidate: Candidate, incumbent: Candidate) -> bool:
+        """Whether the candidate replaces the incumbent; both have a `trajectory`, a `loss` and an `inspection`."""
         ...
 
 
-class StrictImprovement:
-    """Accepts only a smaller loss.
+class StrictImprovement(Acceptance):
+    """Accepts only a smaller loss."""
 
-    >>> StrictImprovement().accepts(Loss(total=0.2), Loss(total=0.2), candidate_steps=1, incumbent_steps=2)
-    False
-    """
-
-    repeats = 1
-
-    def accepts(self, candidate: Loss, incumbent: Loss, *, candidate_steps: int, incumbent_steps: int) -> bool:
-        return candidate.better_than(incumbent)
+    def accepts(self, candidate: Candidate, incumbent: Candidate) -> bool:
+        return candidate.loss.better_than(incumbent.loss)
 
 
-class NonDecreasing:
-    """Accepts a loss that is no larger; a tie goes to the trajectory with no more steps. The default.
+class NonDecreasing(Acceptance):
+    """Accepts a loss that is no larger; a tie goes to the trajectory with no more steps. The default."""
 
-    >>> NonDecreasing().accepts(Loss(total=0.2), Loss(total=0.2), candidate_steps=3, incumbent_steps=2)
-    False
-    """
-
-    repeats = 1
-
-    def accepts(self, candidate: Loss, incumbent: Loss, *, candidate_steps: int, incumbent_steps: int) -> bool:
-        if candidate.better_than(incumbent):
+    def accepts(self, candidate: Candidate, incumbent: Candidate) -> bool:
+        if candidate.loss.better_than(incumbent.loss):
             return True
-        return candidate.no_worse_than(incumbent) and candidate_steps <= incumbent_steps
+        return candidate.loss.no_worse_than(incumbent.loss) and len(candidate.trajectory) <= len(incumbent.trajectory)
 
 
-class WithMargin:
+class WithMargin(Acceptance):
     """For noisy environments: each candidate is executed `repeats` times, and its worst loss must win by `margin`.
 
     Args:
         margin: in units of the total loss, from 0 to 1.
         repeats: executions of each candidate, at least 1.
 
-    >>> WithMargin(margin=0.1, repeats=2).accepts(Loss(total=0.15), Loss(total=0.2), candidate_steps=1,
-    ...                                           incumbent_steps=1)
-    False
+    Raises:
+        ConfigurationError: one of them lies outside of these limits.
+
+    >>> WithMargin(margin=0.1, repeats=2).repeats
+    2
     """
 
     def __init__(self, margin: float = 0.01, repeats: int = 3) -> None:
@@ -65,7 +68,37 @@ class WithMargin:
         self.margin = margin
         self.repeats = repeats
 
-    def accepts(self, candidate: Loss, incumbent: Loss, *, candidate_steps: int, incumbent_steps: int) -> bool:
+    def accepts(self, candidate: Candidate, incumbent: Candidate) -> bool:
         # Near 0 there is no room for the margin: what is perfect then need only be no worse.
-        bound = max(0.0, incumbent.total - self.margin)
-        return candidate.total <= bound + EPSILON and candidate.no_worse_than(incumbent)
+        bound = max(0.0, incumbent.loss.total - self.margin)
+        return candidate.loss.total <= bound + EPSILON and candidate.loss.no_worse_than(incumbent.loss)
+
+
+def validate_acceptance(acceptance: Any) -> Acceptance:
+    """`acceptance`, or the default for None.
+
+    Raises:
+        ConfigurationError: it is none, or cannot be called as one; the message says what it takes.
+    """
+    if acceptance is None:
+        return NonDecreasing()
+    kind = acceptance if isinstance(acceptance, type) else type(acceptance)
+    if isinstance(acceptance, type):
+        raise ConfigurationError(f"acceptance= takes an object, not the class {kind.__name__}; write {kind.__name__}()")
+    accepts = getattr(acceptance, "accepts", None)
+    if not callable(accepts):
+        raise ConfigurationError(
+            "acceptance= takes an object with a method accepts(candidate, incumbent) -> bool, such as "
+            f"StrictImprovement(), not {acceptance!r:.80}"
+        )
+    try:
+        inspect.signature(accepts).bind(None, None)
+    except TypeError as error:
+        raise ConfigurationError(f"{kind.__name__}.accepts takes (self, candidate, incumbent): {error}") from error
+    if inspect.iscoroutinefunction(accepts) or inspect.isgeneratorfunction(accepts):
+        raise ConfigurationError(f"{kind.__name__}.accepts is an ordinary method that returns a bool")
+    repeats = getattr(acceptance, "repeats", None)
+    if not isinstance(repeats, int) or repeats < 1:
+        raise ConfigurationError(f"{kind.__name__}.repeats is a number of executions, at least 1, not {repeats!r:.80}")
+    checked: Acceptance = acceptance
+    return checked

@@ -92,7 +92,7 @@ def row(name: str, refine: Callable[[], Refined], score: Score) -> dict[str, Any
         outcome |= {"verified": False, "reasons": [str(error)], "exhausted": None}
     official_score, official, strict = score(execution)
     # What the first plan comes to, had nothing been repaired.
-    first = next((event.execution for event in history if event.kind == "inspect" and event.execution), None)
+    first = next((event.execution for event in history if event.kind == "inspect"), None)
     _, first_official, first_strict = score(first)
     usage = report.usage
     return outcome | {

@@ -13,6 +13,17 @@ from rich.text import Text
 
 from pivot_dspy import Environment, Event, Execution, LedgerReport, Loss, Step, Trajectory
 from pivot_dspy.environment.from_class import toolbox_of
+from pivot_dspy.episode.events import (
+    AcceptEvent,
+    ComposeEvent,
+    EvolveEvent,
+    GradientEvent,
+    InspectEvent,
+    PlanEvent,
+    RejectEvent,
+    SettleEvent,
+    VerifyEvent,
+)
 from pivot_dspy.prompts.report import render_outcome
 from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.simulator import Reference, is_simulated, offline_lm
@@ -76,7 +87,7 @@ class Narrator:
         self._irreversible = {name for name, spec in tools.items() if spec.effect == "irreversible"}
         self._seen: dict[str, Trajectory] = {}
         self._incumbent: Loss | None = None
-        self._shown: dict[str, Callable[[Event], None]] = {
+        self._shown: dict[str, Callable[[Any], None]] = {
             "settle": self._settled,
             "plan": self._plan,
             "inspect": self._inspect,
@@ -90,8 +101,9 @@ class Narrator:
 
     def __call__(self, event: Event) -> None:
         self._shown.get(event.kind, self._remark)(event)
-        if event.trajectory is not None:
-            self._seen[event.trajectory.id] = event.trajectory
+        trajectory = getattr(event, "trajectory", None)  # some kinds of events have none
+        if trajectory is not None:
+            self._seen[trajectory.id] = trajectory
 
     def heading(self, name: str, note: str = "") -> None:
         """A rule with the name of a phase."""
@@ -110,34 +122,28 @@ class Narrator:
 
     # -- one method for each kind of event
 
-    def _plan(self, event: Event) -> None:
+    def _plan(self, event: PlanEvent) -> None:
         if self._incumbent is None:
             self.heading("PLAN", "requirements, then steps")
             self._list_requirements(event)
         else:  # the requirements are settled by the first plan
             self.heading("PLAN", "another candidate")
-        self._steps(event.trajectory.steps if event.trajectory else ())
+        self._steps(event.trajectory.steps)
 
-    def _settled(self, event: Event) -> None:
+    def _settled(self, event: SettleEvent) -> None:
         self.heading("PLAN", "requirements of the given trajectory")
         self._list_requirements(event)
 
-    def _list_requirements(self, event: Event) -> None:
-        for item in event.requirements.items if event.requirements else ():
+    def _list_requirements(self, event: PlanEvent | SettleEvent) -> None:
+        for item in event.requirements.items:
             self._line("     ", (f"{item.id}  ", "magenta"), _plain(item.to_prompt().partition(": ")[2]))
 
-    def _inspect(self, event: Event) -> None:
-        if event.execution is None:
-            return
-        execution = event.execution
-        self.heading("INSPECT", _TIERS[execution.tier])
-        self._outcomes(execution)
-        if event.loss is not None:
-            self.say("loss", _loss(event.loss), "bold green" if event.loss.perfect else "bold")
+    def _inspect(self, event: InspectEvent) -> None:
+        self.heading("INSPECT", _TIERS[event.execution.tier])
+        self._outcomes(event.execution)
+        self.say("loss", _loss(event.loss), "bold green" if event.loss.perfect else "bold")
 
-    def _gradient(self, event: Event) -> None:
-        if event.gradient is None:
-            return
+    def _gradient(self, event: GradientEvent) -> None:
         gradient = event.gradient
         self.heading("GRADIENT", f"by {gradient.by}")
         where = f"step {gradient.locus + 1}, {gradient.step}" if gradient.step else "the end of the trajectory"
@@ -148,13 +154,11 @@ class Narrator:
         for number, item in enumerate(gradient.evidence):
             self.say("evidence" if number == 0 else "", item, "italic")
 
-    def _rewrite(self, event: Event) -> None:
+    def _rewrite(self, event: EvolveEvent | ComposeEvent) -> None:
         self.heading(event.kind.upper())
-        if event.diagnosis:
+        if event.kind == "evolve" and event.diagnosis:
             self.say("diagnosis", event.diagnosis)
         child = event.trajectory
-        if child is None:
-            return
         parent = self._seen.get(child.parent or "")
         if parent is None:
             self._steps(child.steps)
@@ -169,7 +173,7 @@ class Narrator:
             for step in steps:
                 self._line(f"  {sign}  ", columns(step), *_arguments(step), style="green" if sign == "+" else "red")
 
-    def _decision(self, event: Event) -> None:
+    def _decision(self, event: AcceptEvent | RejectEvent) -> None:
         before = self._incumbent
         if event.loss is None:
             self.say(f"{event.kind}ed", event.message)
@@ -182,7 +186,7 @@ class Narrator:
             stays = f"; the incumbent has {before.total:.3f}" if before else ""
             self.say("rejected", f"{event.loss.total:.3f}{stays}", "red")
 
-    def _verdict(self, event: Event) -> None:
+    def _verdict(self, event: VerifyEvent) -> None:
         verified = event.message == "verified"
         self.heading("VERIFY")
         if verified:
@@ -191,10 +195,10 @@ class Narrator:
             self.say("not verified", event.message, "red")
 
     def _remark(self, event: Event) -> None:
-        if event.message:
-            self.say(event.kind, event.message, "red" if event.kind == "failure" else "")
-        elif event.loss is not None:
-            self.say(event.kind, _loss(event.loss))
+        if message := getattr(event, "message", ""):
+            self.say(event.kind, message, "red" if event.kind == "failure" else "")
+        elif loss := getattr(event, "loss", None):
+            self.say(event.kind, _loss(loss))
 
     # -- lines
 

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from pivot_dspy.execution import ExecutedRun
+from pivot_dspy.loss import Loss
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.verify import Judgement
 from pivot_dspy.trajectory import Trajectory
 
 
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """An inspected trajectory with the run it came from."""
 
-    def __init__(self, run: ExecutedRun, inspection: Inspection, judgement: Judgement | None = None) -> None:
-        self.run = run
-        self.inspection = inspection
-        self.judgement = judgement
+    run: ExecutedRun
+    inspection: Inspection
+    judgement: Judgement | None = None
+    """What a judge said of it, where one was asked."""
 
     @property
     def trajectory(self) -> Trajectory:
         return self.inspection.trajectory
 
     @property
-    def loss(self) -> Any:
+    def loss(self) -> Loss:
         return self.inspection.loss
+
+    def extends(self, other: Candidate) -> bool:
+        """Whether it goes on after all steps of the other."""
+        length = len(other.trajectory)
+        return len(self.trajectory) > length == self.trajectory.common_prefix(other.trajectory)

@@ -1,238 +1,422 @@
-"""One run of a refiner on one task: its sessions, its ledger, and the moves it can make."""
+"""One run of a refiner on one task: the moves that a search is made of."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
+from functools import wraps
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
+import dspy
+
+from pivot_dspy.acceptance import Acceptance
 from pivot_dspy.crossover import Parent
 from pivot_dspy.dspy_internals import AdapterParseError, LMError
 from pivot_dspy.environment.session import Session
+from pivot_dspy.episode import events
+from pivot_dspy.episode.asking import Gate, ModelFailed, PhaseCaller, call, sampled
 from pivot_dspy.episode.candidate import Candidate
-from pivot_dspy.episode.context import ModelFailed, Settling, call, sampled
-from pivot_dspy.episode.events import Event
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.episode.context import TaskContext
+from pivot_dspy.episode.judging import Judge
+from pivot_dspy.episode.record import RunRecord
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import ExecutedRun
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import NEW_TOOL, Gradient
+from pivot_dspy.memory import TrajectoryMemory
 from pivot_dspy.phases.base import RunView
-from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, inspect, parent
-from pivot_dspy.phases.verify import Judgement, Verdict
+from pivot_dspy.phases.inspect import Inspect, gradient_by_rule, inspect, parent
+from pivot_dspy.phases.verify import Verdict, Verify
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
+from pivot_dspy.requirements import Amendment
 from pivot_dspy.trajectory import Trajectory
-
-__all__ = ["Candidate", "Episode", "ModelFailed", "call", "sampled"]
 
 logger = logging.getLogger(__name__)
 
+UNREADABLE_RETRY = 1000
+"""What is added to the rollout id of a prompt whose answer could not be read."""
 
-class Episode(Settling):
-    """Everything that belongs to one call of a refiner; nothing of it is kept on the refiner."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
-    def measure_again(self, candidate: Candidate) -> Flow[Candidate]:
-        """The same run measured by the requirements as they now are."""
-        inspection = inspect(candidate.run, self.requirements, self.inputs, weights=self.weights)
-        measured = yield from self._judged(Candidate(candidate.run, inspection))
-        self.emit(Event(kind="accept", trajectory=measured.trajectory, loss=measured.loss, message="measured again"))
-        return measured
 
-    def inspect(self, trajectory: Trajectory, base: Candidate | None = None, *, repeats: int = 1) -> Flow[Candidate]:
-        """Execute and measure; the shared prefix with `base` is not run again where the environment forks."""
+class Phases(Protocol):
+    """The modules that make an episode's moves, and what is remembered of earlier tasks: those of a refiner."""
+
+    plan: dspy.Module
+    settle: dspy.Module
+    audit: dspy.Module
+    inspect: Inspect
+    evolve: dspy.Module
+    compose: dspy.Module
+    verify: Verify
+    memory: TrajectoryMemory
+
+
+def move(
+    method: Callable[Concatenate[Episode, P], Flow[T]],
+) -> Callable[Concatenate[Episode, P], Flow[T]]:
+    """A method that is a move of the search: it is counted, and an error names it."""
+
+    @wraps(method)
+    def made(episode: Episode, /, *args: P.args, **kwargs: P.kwargs) -> Flow[T]:
+        with episode.record.making(method.__name__):
+            return (yield from method(episode, *args, **kwargs))
+
+    return made
+
+
+class Episode:
+    """Everything that belongs to one call of a refiner; nothing of it is kept on the refiner.
+
+    A search is written with its moves: `plan`, `inspect`, `gradient`, `evolve`, `compose`, `decide`, `verify` and so
+    on. All but `decide` wait for something, and so are generators, called with `yield from`.
+
+    Args:
+        context: the task and what is known of it.
+        record: the ledger, the history and the limits.
+        phases: what the moves are made by.
+        acceptance: when a candidate replaces the incumbent.
+        gate: what looks at a model's steps before they run.
+    """
+
+    def __init__(
+        self,
+        context: TaskContext,
+        record: RunRecord,
+        phases: Phases,
+        acceptance: Acceptance,
+        gate: Gate | None = None,
+    ) -> None:
+        self.context = context
+        self.record = record
+        self.phases = phases
+        self.acceptance = acceptance
+        self.caller = PhaseCaller(context, record, gate)
+        self.judge = Judge(self.caller, phases.verify)
+        self.ask = self.caller.ask
+        self.emit = record.emit
+        self.spent = record.spent
+
+    def __repr__(self) -> str:
+        moves = self.record.moves
+        latest = f"move {len(moves)}: {moves[-1]}" if moves else "no move yet"
+        usage = self.record.ledger.usage
+        return f"Episode({self.context.task_text!r:.80}; {latest}; {usage.lm_calls} LM calls)"
+
+    def require_room_for_a_plan(self) -> None:
+        """Raises ConfigurationError where the budget cannot pay for one plan."""
+        texts = self.context.catalogue.model_dump(exclude={"tools_brief"}).values()
+        least = self._least_tokens(self.phases.plan, *texts, self.context.recalled.text)
+        limit = self.record.budget.tokens
+        if limit is not None and limit <= least:
+            raise ConfigurationError(
+                f"a budget of {limit} tokens does not pay for one plan, whose prompt alone takes about {least}; raise "
+                "Budget(tokens=...)"
+            )
+
+    def affords_rewrite(self) -> bool:
+        """Whether what is left of the budget pays for the part of a rewrite's prompt that is always there."""
+        limit = self.record.budget.tokens
+        if self.spent() or limit is None:
+            return self.record.exhausted is None
+        least = self._least_tokens(self.phases.evolve, self.context.catalogue.known)
+        used = self.record.ledger.usage.total_tokens
+        if limit - used <= least:
+            self.record.exhaust(f"tokens: {used} of {limit}, and a rewrite takes more than {least}")
+        return self.record.exhausted is None
+
+    def _least_tokens(self, phase: Any, *texts: str) -> int:
+        """About how many tokens (characters / 4) the prompt of a phase takes at least."""
+        parts = (phase.predict.signature.instructions, *texts, *map(str, self.context.inputs.values()))
+        return sum(len(part) for part in parts) // 4
+
+    # -------------------------------------------------------------------------------------------- plans, requirements
+
+    @move
+    def plan(self, rollout: int = 0, lessons: str = "") -> Flow[Trajectory]:
+        """A new trajectory; the first one settles the requirements. One retry where the answer cannot be read.
+
+        Args:
+            rollout: above 0, another sample of the same prompt.
+            lessons: of the refiner's own, beside what memory knows.
+
+        Raises:
+            PlanningFailed: the model gave nothing usable.
+        """
+        context = self.context
+        recalled = context.recalled
+        planning = context.planning_input(context.tell(recalled.requirements, recalled.advice, lessons=lessons))
+        for attempt in (rollout, rollout + UNREADABLE_RETRY):
+            try:
+                written = yield from self.ask("plan", self.phases.plan, planning=planning, config=sampled(attempt))
+            except ModelFailed as failure:
+                unreadable = isinstance(failure.__cause__, AdapterParseError)
+                if attempt != rollout or not unreadable or self.spent():
+                    raise PlanningFailed(f"no plan: {failure}", self.record.ledger.snapshot()) from failure.__cause__
+                continue
+            learned = context.settle(written.requirements)
+            self.emit(events.PlanEvent(trajectory=written.trajectory, requirements=context.requirements))
+            self._emit_amendments(learned)
+            trajectory: Trajectory = written.trajectory
+            return trajectory
+        raise PlanningFailed("no plan", self.record.ledger.snapshot())
+
+    @move
+    def settle(self) -> Flow[None]:
+        """Requirements for a trajectory that was not planned here, beside those that the caller passed.
+
+        Raises:
+            PlanningFailed: the model gave nothing usable.
+        """
+        context = self.context
+        planning = context.planning_input(context.tell(context.recalled.requirements))
+        try:
+            written = yield from self.ask("plan", self.phases.settle, planning=planning)
+        except ModelFailed as failure:
+            raise PlanningFailed(f"no requirements: {failure}", self.record.ledger.snapshot()) from failure.__cause__
+        learned = context.settle(written.requirements)
+        self.emit(events.SettleEvent(requirements=context.requirements))
+        self._emit_amendments(learned)
+
+    @move
+    def audit(self, incumbent: Candidate | None = None, rollout: int = 0) -> Flow[bool]:
+        """One look at the settled requirements for what is missing or misread; each change is a recorded amendment.
+
+        Returns:
+            Whether anything was amended.
+
+        Raises:
+            ModelFailed: the model gave nothing usable.
+        """
+        context = self.context
+        audited = yield from self.ask(
+            "audit", self.phases.audit, inputs=context.inputs, catalogue=context.catalogue, toolbox=context.toolbox,
+            requirements=context.requirements, findings=incumbent.inspection.findings if incumbent else (),
+            config=sampled(rollout),
+        )  # fmt: skip
+        new = audited.requirements.amendments[len(context.requirements.amendments) :]
+        context.requirements = audited.requirements
+        self._emit_amendments(new)
+        return bool(new)
+
+    def _emit_amendments(self, amendments: tuple[Amendment, ...]) -> None:
+        for amendment in amendments:
+            reason = f"{amendment.requirement}: {amendment.reason}"
+            self.emit(events.AmendEvent(message=reason, requirements=self.context.requirements))
+
+    # ------------------------------------------------------------------------------------------------ running, blaming
+
+    @move
+    def inspect(
+        self, trajectory: Trajectory, base: Candidate | None = None, *, repeats: int | None = None
+    ) -> Flow[Candidate]:
+        """Execute and measure; the shared prefix with `base` is not run again where the environment forks.
+
+        Args:
+            repeats: how many executions, of which the worst counts; those of the acceptance by default.
+        """
+        context = self.context
         worst: Candidate | None = None
-        for _ in range(repeats):
-            session, start = self._place_for(trajectory, base)
-            with self.ledger.phase("inspect"):
-                said = yield from call(
+        for _ in range(self.acceptance.repeats if repeats is None else repeats):
+            session, start = self._session_for(trajectory, base)
+            with self.record.ledger.phase("inspect"):
+                measured = yield from call(
                     self.phases.inspect,
                     trajectory=trajectory,
                     session=session,
-                    requirements=self.requirements,
-                    inputs=self.inputs,
-                    outputs=self.outputs,
+                    requirements=context.requirements,
+                    inputs=context.inputs,
+                    outputs=context.outputs,
                     base=start,
-                    permit=self.permit,
-                    weights=self.weights,
+                    permit=self.record.permit,
+                    weights=context.weights,
                 )
-            candidate = Candidate(said.run, said.inspection)
-            candidate = yield from self._judged(candidate)
+            candidate = yield from self.judge.if_needed(Candidate(measured.run, measured.inspection))
             if worst is None or worst.loss.no_worse_than(candidate.loss):
                 worst = candidate
         if worst is None:
             raise ConfigurationError("repeats must be at least 1")
-        inspection = worst.inspection
-        self.emit(
-            Event(kind="inspect", trajectory=trajectory, execution=inspection.execution, loss=inspection.loss)
-        )
+        execution, loss = worst.inspection.execution, worst.loss
+        self.emit(events.InspectEvent(trajectory=trajectory, execution=execution, loss=loss))
         return worst
 
-    def gradient(self, incumbent: Candidate, refuted: frozenset[tuple[str | None, str]]) -> Flow[Gradient | None]:
-        """The next thing to blame: by rule first; by the model where rules are out of their depth."""
-        found = gradient_by_rule(
-            incumbent.inspection,
-            self.requirements,
-            self.root,
-            task=" ".join(str(value) for value in self.inputs.values()),
-            known=f"{self.catalogue.known} {self.catalogue.policy}",
-            refuted=refuted,
-        )
-        if found is not None and found.kind == "unexplained" and refuted and not self.spent():
-            with self.ledger.phase("inspect"):
-                try:
-                    found = yield from self.phases.inspect.localise(self.shown(incumbent), found, refuted)
-                except (LMError, AdapterParseError) as error:
-                    self._failed("inspect", error)
-        if found is not None:
-            self.emit(Event(kind="gradient", gradient=found, trajectory=incumbent.trajectory))
-        return found
+    def _session_for(self, trajectory: Trajectory, base: Candidate | None) -> tuple[Session, ExecutedRun | None]:
+        """Where to run `trajectory`, and the run that it may take its first steps over from."""
+        start = base.run if base is not None else None
+        root = self.context.root
+        if root.family.tier == "fork":
+            origin = root if base is None else base.run.after(base.trajectory.common_prefix(trajectory))
+            try:
+                return origin.fork(), start
+            except Exception as error:  # what only one thread may touch is gone with it, where a call hung
+                logger.warning("a session cannot be forked any more (%s); opening a fresh one", error)
+                start = None
+        return self.context.reopen(), start
 
+    @move
+    def measure_again(self, candidate: Candidate) -> Flow[Candidate]:
+        """The same run measured by the requirements as they now are."""
+        context = self.context
+        inspection = inspect(candidate.run, context.requirements, context.inputs, weights=context.weights)
+        measured = yield from self.judge.if_needed(Candidate(candidate.run, inspection))
+        self.emit(events.AcceptEvent(trajectory=measured.trajectory, loss=measured.loss, message="measured again"))
+        return measured
+
+    @move
+    def gradient(
+        self, incumbent: Candidate, refuted: Collection[tuple[str | None, str]] = frozenset()
+    ) -> Flow[Gradient | None]:
+        """The next thing to blame: by rule first; by the model where rules are out of their depth.
+
+        Args:
+            refuted: keys of the suspects that were blamed in vain.
+        """
+        context = self.context
+        gradient = gradient_by_rule(
+            incumbent.inspection,
+            context.requirements,
+            context.root,
+            task=context.task_text,
+            known=context.known_text,
+            refuted=frozenset(refuted),
+        )
+        if gradient is not None and gradient.kind == "unexplained" and refuted and not self.spent():
+            with self.record.ledger.phase("inspect"):
+                try:
+                    gradient = yield from self.phases.inspect.localise(self.view(incumbent), gradient, refuted)
+                except (LMError, AdapterParseError) as error:
+                    self.caller.record_failure("inspect", error)
+        if gradient is not None:
+            self.emit(events.GradientEvent(gradient=gradient, trajectory=incumbent.trajectory))
+        return gradient
+
+    def parent(self, candidate: Candidate) -> Parent:
+        """The candidate as a parent of a crossover, its steps graded by what its run showed."""
+        context = self.context
+        return parent(
+            candidate.inspection,
+            context.requirements,
+            context.toolbox,
+            task=context.task_text,
+            known=context.known_text,
+        )
+
+    # ----------------------------------------------------------------------------------------------- new versions
+
+    @move
     def evolve(self, incumbent: Candidate, gradient: Gradient, rollout: int = 0) -> Flow[Trajectory]:
         """A child of the incumbent with a new suffix; a `rollout` above 0 asks for another sample of the same prompt.
 
         Raises:
             ModelFailed: the model gave nothing usable.
         """
-        shown = self.shown(incumbent)._replace(catalogue=self._needed(incumbent, gradient))
-        said = yield from self.ask(
-            "evolve", self.phases.evolve, shown=shown, gradient=gradient, config=sampled(rollout)
+        view = self.view(incumbent)._replace(catalogue=self._catalogue_for(incumbent, gradient))
+        written = yield from self.ask(
+            "evolve", self.phases.evolve, view=view, gradient=gradient, config=sampled(rollout)
         )
-        self.emit(Event(kind="evolve", trajectory=said.trajectory, diagnosis=said.diagnosis))
-        child: Trajectory = said.trajectory
+        self.emit(events.EvolveEvent(trajectory=written.trajectory, diagnosis=written.diagnosis))
+        child: Trajectory = written.trajectory
         return child
 
-    def shown(self, candidate: Candidate) -> RunView:
+    @move
+    def compose(self, incumbent: Candidate) -> Flow[Trajectory]:
+        """The incumbent with its missing outputs worded from the observations.
+
+        Raises:
+            ModelFailed: the model gave nothing usable.
+        """
+        written = yield from self.ask("compose", self.phases.compose, view=self.view(incumbent))
+        self.emit(events.ComposeEvent(trajectory=written.trajectory))
+        composed: Trajectory = written.trajectory
+        return composed
+
+    def view(self, candidate: Candidate) -> RunView:
         """What the phases that improve a candidate are shown of it."""
         return RunView(
-            inputs=self.inputs,
-            catalogue=self.catalogue,
+            inputs=self.context.inputs,
+            catalogue=self.context.catalogue,
             execution=candidate.inspection.execution,
-            environment=self.root.environment,
-            requirements=self.requirements,
+            environment=self.context.root.environment,
+            requirements=self.context.requirements,
             findings=candidate.inspection.findings,
         )
 
-    def parent(self, candidate: Candidate) -> Parent:
-        """The candidate as a parent of a crossover, its steps graded by what its run showed."""
-        return parent(
-            candidate.inspection,
-            self.requirements,
-            self.toolbox,
-            task=" ".join(str(value) for value in self.inputs.values()),
-            known=f"{self.catalogue.known} {self.catalogue.policy}",
-        )
-
-    def _needed(self, incumbent: Candidate, gradient: Gradient) -> Catalogue:
+    def _catalogue_for(self, incumbent: Candidate, gradient: Gradient) -> Catalogue:
         """What a repair has to know of the tools: types of those that the plan and the blame name, where it is not a
         tool that is wanting."""
+        context = self.context
         if gradient.kind in NEW_TOOL or not gradient.questioned:
-            return self.catalogue
-        said = gradient.to_text()
-        by_id = {step.id: step for step in incumbent.trajectory.steps}
-        typed = {by_id[name].tool for name in gradient.questioned}
-        typed.update(name for name in self.toolbox.tools if name in said)
-        reads = incumbent.trajectory.dependencies()
-        bound = {by_id[one].tool for name in gradient.questioned for one in reads[name] if one in by_id}
-        read = [name for name in self.toolbox.tools if name not in bound]
-        tools = catalogue.brief(self.toolbox, self.signature, read=read, typed=typed | bound)
-        return self.catalogue.model_copy(update={"tools_brief": tools})
+            return context.catalogue
+        blame = gradient.to_text()
+        tool_of = {step.id: step.tool for step in incumbent.trajectory.steps}
+        dependencies = incumbent.trajectory.dependencies()
+        typed = {tool_of[step] for step in gradient.questioned}
+        typed.update(name for name in context.toolbox.tools if name in blame)
+        bound = {tool_of[source] for step in gradient.questioned for source in dependencies[step] if source in tool_of}
+        read = [name for name in context.toolbox.tools if name not in bound]
+        tools = catalogue.brief(context.toolbox, context.signature, read=read, typed=typed | bound)
+        return context.catalogue.model_copy(update={"tools_brief": tools})
 
-    def compose(self, incumbent: Candidate) -> Flow[Trajectory]:
-        """The incumbent with its missing outputs worded from the observations."""
-        said = yield from self.ask("compose", self.phases.compose, shown=self.shown(incumbent))
-        self.emit(Event(kind="compose", trajectory=said.trajectory))
-        composed: Trajectory = said.trajectory
-        return composed
+    # ---------------------------------------------------------------------------------------------------- decisions
 
+    def decide(
+        self,
+        incumbent: Candidate | None,
+        candidate: Candidate,
+        *,
+        ties: Literal["latest", "first"] = "latest",
+        extensions: bool = False,
+    ) -> Candidate:
+        """The candidate, where the acceptance lets it replace the incumbent, else the incumbent; on record either way.
+
+        A larger loss is never accepted, whatever the acceptance says.
+
+        Args:
+            incumbent: None where there is none yet.
+            ties: with `first`, an equal loss does not win with as many steps.
+            extensions: whether one that goes on after all the incumbent's steps wins with an equal loss: seeing more is
+                progress even before it changes the loss.
+        """
+        accepted = incumbent is None or self._accepts(incumbent, candidate, ties, extensions)
+        emitted = events.AcceptEvent if accepted else events.RejectEvent
+        self.emit(emitted(trajectory=candidate.trajectory, loss=candidate.loss))
+        return candidate if incumbent is None or accepted else incumbent
+
+    def _accepts(self, incumbent: Candidate, candidate: Candidate, ties: str, extensions: bool) -> bool:
+        if not candidate.loss.no_worse_than(incumbent.loss):
+            return False
+        if not candidate.loss.better_than(incumbent.loss):
+            if extensions and candidate.extends(incumbent):
+                return True
+            if ties == "first" and len(candidate.trajectory) == len(incumbent.trajectory):
+                return False
+        answer: Any = self.acceptance.accepts(candidate, incumbent)
+        if not isinstance(answer, bool):
+            name = type(self.acceptance).__name__
+            raise ConfigurationError(f"{name}.accepts returns a bool, not {answer!r:.80}; does it lack a `return`?")
+        return bool(answer)
+
+    @move
     def verify(self, incumbent: Candidate) -> Flow[Verdict]:
         """The verdict on the incumbent, run again from the start in a fresh session."""
-        session = None
-        if incumbent.loss.perfect:
-            session = self.source.reopen(self.root, self.task)
-        with self.ledger.phase("verify"):
-            said = yield from call(
+        context = self.context
+        session = context.reopen() if incumbent.loss.perfect else None
+        with self.record.ledger.phase("verify"):
+            verified = yield from call(
                 self.phases.verify,
                 inspection=incumbent.inspection,
-                requirements=self.requirements,
+                requirements=context.requirements,
                 session=session,
-                outputs=self.outputs,
-                permit=self.permit,
+                outputs=context.outputs,
+                permit=self.record.permit,
             )
-        verdict: Verdict = said.verdict
-        self.emit(
-            Event(kind="verify", trajectory=incumbent.trajectory, message="; ".join(verdict.reasons) or "verified")
-        )
+        verdict: Verdict = verified.verdict
+        self.emit(events.VerifyEvent(trajectory=incumbent.trajectory, message="; ".join(verdict.reasons) or "verified"))
         return verdict
 
-    def _place_for(self, trajectory: Trajectory, base: Candidate | None) -> tuple[Session, ExecutedRun | None]:
-        """Where to run `trajectory`, and the run that it may take its first steps over from."""
-        start = base.run if base is not None else None
-        if self.root.family.tier == "fork":
-            place = self.root if base is None else base.run.after(base.trajectory.common_prefix(trajectory))
-            try:
-                return place.fork(), start
-            except Exception as error:  # what only one thread may touch is gone with it, where a call hung
-                logger.warning("a session cannot be forked any more (%s); opening a fresh one", error)
-                start = None
-        return self.source.reopen(self.root, self.task), start
-
-    def _judged(self, candidate: Candidate) -> Flow[Candidate]:
-        """Ask the judge where nothing but its word is missing, so that no verdict is paid for in vain."""
-        inspection = candidate.inspection
-        if not self._needs_judge(inspection) or self.spent():
-            return candidate
-        with self.ledger.phase("verify"):
-            try:
-                judgement = yield from self.phases.verify.judge(inspection, self.requirements, self.inputs)
-            except (LMError, AdapterParseError) as error:
-                self._failed("verify", error)
-                return candidate
-        return self._with(candidate, judgement)
-
-    def _with(self, candidate: Candidate, judgement: Judgement) -> Candidate:
-        judged = inspect(
-            candidate.run,
-            self.requirements,
-            self.inputs,
-            judged=judgement.findings,
-            cleared=True,
-            unsupported=judgement.unsupported,
-            weights=self.weights,
-        )
-        self.emit(Event(kind="judge", trajectory=judged.trajectory, loss=judged.loss))
-        return Candidate(candidate.run, judged, judgement)
-
+    @move
     def judge_again(self, candidate: Candidate) -> Flow[Candidate]:
-        """Further opinions on the requirements that the judge found unmet: a third where the second is another.
-
-        The majority decides on each of them; what was found met is not asked again.
-        """
-        first = candidate.judgement or Judgement()
-        doubted = {finding.requirement for finding in first.findings if not finding.holds}
-        opinions = [first.findings]
-        for rollout in (1, 2):
-            if not doubted or self.spent():
-                break
-            with self.ledger.phase("verify"):
-                try:
-                    said = yield from self.phases.verify.judge(
-                        candidate.inspection, self.requirements, self.inputs, doubted, sampled(rollout)
-                    )
-                except (LMError, AdapterParseError) as error:
-                    self._failed("verify", error)
-                    return candidate
-            opinions.append(said.findings)
-            doubted = {finding.requirement for finding in said.findings if finding.holds and rollout == 1}
-        votes = [{finding.requirement: finding for finding in opinion} for opinion in opinions]
-        findings = tuple(votes[2].get(one.requirement, one) if len(votes) > 2 else one for one in first.findings)
-        if findings == first.findings:
-            return candidate
-        return self._with(candidate, first.model_copy(update={"findings": findings}))
-
-    def _needs_judge(self, inspection: Inspection) -> bool:
-        execution = inspection.execution
-        open_only = all(finding.status != "violated" for finding in inspection.findings)
-        if execution.discrepancies or not open_only or execution.trajectory.submit is None or execution.missing_outputs:
-            return False
-        if inspection.unjudged:
-            return True
-        executable = any(item.executable for item in self.requirements.items)
-        return bool(inspection.claims.written) and (bool(inspection.claims.unsupported) or not executable)
+        """The candidate by further opinions of the judge on what it found unmet; itself where they agree."""
+        return (yield from self.judge.again(candidate))

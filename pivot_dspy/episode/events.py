@@ -1,42 +1,198 @@
-"""What happened during a run of a refiner, one event after another."""
+"""What happened during a run of a refiner: one kind of record for each kind of event.
+
+`Event` is their union, told apart by `kind`; `parse_event` reads one back from its JSON. Cut short at any point, a run
+would have returned the trajectory of the last `accept`, or of the last `elect` where a vote decides.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
 
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss
 from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Execution, Frozen, Trajectory
 
-EventKind = Literal[
-    "plan", "settle", "amend", "inspect", "judge", "gradient", "evolve", "critique", "rewrite", "reflect", "compose",
-    "fix", "gate", "elect", "accept", "reject", "verify", "failure", "stop", "commit",
-]
 
-
-class Event(Frozen):
-    """One thing that happened; which fields are set depends on its kind.
-
-    Cut short at any point, a run would have returned the trajectory of the last `accept`, or of the last `elect` where
-    a vote decides.
-
-    Attributes:
-        requirements: as they are settled from here on, of a `plan`, `settle` or `amend`.
-        message: what happened, in a sentence, where the other fields do not say it.
-        diagnosis: what the model said before it rewrote, or of a `critique` or `reflect`, all that it said.
-        tokens: prompt and completion tokens that the run had spent by then, so that it can be cut at any count.
-    """
-
-    kind: EventKind
-    message: str = ""
-    trajectory: Trajectory | None = None
-    execution: Execution | None = None
-    loss: Loss | None = None
-    gradient: Gradient | None = None
-    requirements: Requirements | None = None
-    diagnosis: str = ""
+class _Event(Frozen):
     tokens: int = 0
+    """Prompt and completion tokens that the run had spent by then, so that it can be cut at any count."""
+
+
+class PlanEvent(_Event):
+    """A whole trajectory was planned."""
+
+    kind: Literal["plan"] = "plan"
+    trajectory: Trajectory
+    requirements: Requirements
+    """As they are settled from here on."""
+
+
+class SettleEvent(_Event):
+    """Requirements were settled for a trajectory that was given."""
+
+    kind: Literal["settle"] = "settle"
+    requirements: Requirements
+
+
+class AmendEvent(_Event):
+    """A settled requirement was changed; `message` says which, and why."""
+
+    kind: Literal["amend"] = "amend"
+    requirements: Requirements
+    message: str
+
+
+class InspectEvent(_Event):
+    """A trajectory was run and measured."""
+
+    kind: Literal["inspect"] = "inspect"
+    trajectory: Trajectory
+    execution: Execution
+    loss: Loss
+
+
+class JudgeEvent(_Event):
+    """A judge decided what no check can; `loss` is by its verdicts."""
+
+    kind: Literal["judge"] = "judge"
+    trajectory: Trajectory
+    loss: Loss
+
+
+class GradientEvent(_Event):
+    """The blame for what is wrong with the trajectory was laid."""
+
+    kind: Literal["gradient"] = "gradient"
+    trajectory: Trajectory
+    gradient: Gradient
+
+
+class EvolveEvent(_Event):
+    """A new suffix was written; `diagnosis` is what the model said before it wrote."""
+
+    kind: Literal["evolve"] = "evolve"
+    trajectory: Trajectory
+    diagnosis: str = ""
+
+
+class CritiqueEvent(_Event):
+    """The trajectory was criticised; `diagnosis` has one fault a line."""
+
+    kind: Literal["critique"] = "critique"
+    trajectory: Trajectory
+    diagnosis: str
+
+
+class RewriteEvent(_Event):
+    """A whole trajectory was written again, or made from others by the operator in `message`."""
+
+    kind: Literal["rewrite"] = "rewrite"
+    trajectory: Trajectory
+    message: str = ""
+    diagnosis: str = ""
+
+
+class ReflectEvent(_Event):
+    """A reflection on a run, or advice from it, in the model's words; without a trajectory where that is not known."""
+
+    kind: Literal["reflect"] = "reflect"
+    trajectory: Trajectory | None = None
+    diagnosis: str
+
+
+class ComposeEvent(_Event):
+    """Outputs that could not be planned were worded."""
+
+    kind: Literal["compose"] = "compose"
+    trajectory: Trajectory
+
+
+class FixEvent(_Event):
+    """A mistake that memory knows was corrected in what a model wrote; `message` names the lesson."""
+
+    kind: Literal["fix"] = "fix"
+    trajectory: Trajectory
+    message: str
+
+
+class GateEvent(_Event):
+    """Steps were stopped before they ran, or let through; `message` says which and why."""
+
+    kind: Literal["gate"] = "gate"
+    trajectory: Trajectory
+    message: str
+
+
+class ElectEvent(_Event):
+    """This trajectory leads the vote."""
+
+    kind: Literal["elect"] = "elect"
+    trajectory: Trajectory
+    loss: Loss
+
+
+class AcceptEvent(_Event):
+    """The trajectory is the incumbent from here on."""
+
+    kind: Literal["accept"] = "accept"
+    trajectory: Trajectory
+    loss: Loss
+    message: str = ""
+
+
+class RejectEvent(_Event):
+    """The trajectory was not accepted; without a loss where it was not run, and `message` says why."""
+
+    kind: Literal["reject"] = "reject"
+    trajectory: Trajectory
+    loss: Loss | None = None
+    message: str = ""
+
+
+class VerifyEvent(_Event):
+    """The trajectory was checked as a whole; `message` is `verified`, or what stands against it."""
+
+    kind: Literal["verify"] = "verify"
+    trajectory: Trajectory
+    message: str
+
+
+class FailureEvent(_Event):
+    """The model, or what reads its answers, failed; `message` says in which phase and how."""
+
+    kind: Literal["failure"] = "failure"
+    message: str
+
+
+class StopEvent(_Event):
+    """The search ended for the reason in `message`."""
+
+    kind: Literal["stop"] = "stop"
+    message: str
+
+
+Event = (
+    PlanEvent | SettleEvent | AmendEvent | InspectEvent | JudgeEvent | GradientEvent | EvolveEvent | CritiqueEvent
+    | RewriteEvent | ReflectEvent | ComposeEvent | FixEvent | GateEvent | ElectEvent | AcceptEvent | RejectEvent
+    | VerifyEvent | FailureEvent | StopEvent
+)  # fmt: skip
+
+_EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+def parse_event(record: Any) -> Event:
+    """The event whose JSON data, a mapping, this is.
+
+    Raises:
+        ValidationError: it is none.
+
+    >>> parse_event(StopEvent(message="no suspect is left").model_dump(mode="json")).kind
+    'stop'
+    """
+    return _EVENTS.validate_python(record)
 
 
 def accepted_losses(history: tuple[Event, ...]) -> list[float]:
@@ -45,11 +201,12 @@ def accepted_losses(history: tuple[Event, ...]) -> list[float]:
     Where requirements were amended, what was measured by the old ones is no measure any more: the list then begins with
     the trajectory of that moment, measured again.
 
-    >>> accepted_losses((Event(kind="accept", loss=Loss(total=0.5)), Event(kind="accept", loss=Loss(total=0.0))))
+    >>> worse, better = (AcceptEvent(trajectory=Trajectory(), loss=Loss(total=total)) for total in (0.5, 0.0))
+    >>> accepted_losses((worse, better))
     [0.5, 0.0]
     """
     amended = max((place for place, event in enumerate(history) if event.kind == "amend"), default=-1)
-    return [event.loss.total for event in history[amended + 1 :] if event.kind == "accept" and event.loss is not None]
+    return [event.loss.total for event in history[amended + 1 :] if event.kind == "accept"]
 
 
 def first_suspect_right(history: tuple[Event, ...]) -> bool | None:
@@ -61,11 +218,11 @@ def first_suspect_right(history: tuple[Event, ...]) -> bool | None:
     suspect: tuple[str | None, str] | None = None
     first: float | None = None
     for event in history:
-        if event.kind == "accept" and event.loss is not None:
+        if event.kind == "accept":
             if suspect is not None and first is not None:
                 return event.loss.total < first
             first = event.loss.total
-        elif event.gradient is not None and event.gradient.kind not in ("missing_submit", "not_reproducible"):
+        elif event.kind == "gradient" and event.gradient.kind not in ("missing_submit", "not_reproducible"):
             if suspect is not None and event.gradient.key != suspect:
                 return False
             suspect = event.gradient.key

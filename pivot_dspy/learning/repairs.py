@@ -11,8 +11,6 @@ from pivot_dspy.learning.edits import StepEdit, added, edits
 from pivot_dspy.loss import Loss
 from pivot_dspy.trajectory import Execution, Trajectory
 
-_FEEDBACK = frozenset(("gradient", "critique", "reflect"))
-
 
 class Repair(NamedTuple):
     """A trajectory that failed, what was said of it, and the one that took its place at a lower loss.
@@ -60,14 +58,15 @@ def repairs(history: tuple[Event, ...]) -> Iterator[Repair]:
     gradient: Gradient | None = None
     said: list[str] = []
     for event in history:
-        if event.execution is not None and event.trajectory is not None:
+        if event.kind == "inspect":
             executions[event.trajectory.id] = event.execution
-        if event.kind in _FEEDBACK:
-            gradient = event.gradient
-            said = [event.diagnosis] if event.diagnosis else []
-        elif event.kind in ("evolve", "rewrite") and event.diagnosis:
+        elif event.kind == "gradient":
+            gradient, said = event.gradient, []
+        elif event.kind == "critique" or event.kind == "reflect":
+            gradient, said = None, [event.diagnosis] if event.diagnosis else []
+        elif (event.kind == "evolve" or event.kind == "rewrite") and event.diagnosis:
             said.append(event.diagnosis)
-        elif event.kind == "accept" and event.trajectory is not None and event.loss is not None:
+        elif event.kind == "accept":
             if current is not None and (gradient is not None or said):
                 before, after = executions.get(current[0].id), executions.get(event.trajectory.id)
                 lower = event.loss.better_than(current[1]) and event.trajectory.id != current[0].id

@@ -39,7 +39,7 @@ used."""
 class Act(Phase):
     """Proposes the next step; the acting of ReAct and LATS (arXiv 2310.04406), with bindings instead of copied values.
 
-    Called with `shown` (of the steps so far) and optionally `lessons` and `siblings` (what was shown of runs that end
+    Called with `view` (of the steps so far) and optionally `lessons` and `siblings` (what was shown of runs that end
     with next steps tried in vain); returns a Prediction with `trajectory`, the steps so far and the new one, whose
     `why` is the model's thought.
     """
@@ -51,25 +51,25 @@ class Act(Phase):
     def run(  # type: ignore[override]
         self,
         *,
-        shown: RunView,
+        view: RunView,
         lessons: str = "",
         siblings: Sequence[RunView] = (),
         config: Mapping[str, Any] | None = None,
     ) -> Flow[dspy.Prediction]:
-        prefix = shown.execution.trajectory
-        met = {finding.requirement for finding in shown.findings if finding.status not in ("violated", "unjudged")}
+        prefix = view.execution.trajectory
+        met = {finding.requirement for finding in view.findings if finding.status not in ("violated", "unjudged")}
         written = yield from ask(
             self.predict,
             config,
-            tools=shown.catalogue.tools_brief,
-            policy=shown.catalogue.policy,
-            known=shown.catalogue.known,
+            tools=view.catalogue.tools_brief,
+            policy=view.catalogue.policy,
+            known=view.catalogue.known,
             lessons=lessons,
-            steps_so_far=shown.steps() or "none yet",
-            holding="\n".join(item.to_prompt() for item in shown.requirements.items if item.id in met),
-            report=shown.report(),
+            steps_so_far=view.steps() or "none yet",
+            holding="\n".join(item.to_prompt() for item in view.requirements.items if item.id in met),
+            report=view.report(),
             siblings="\n".join(tried.steps(len(prefix)) for tried in siblings),
-            **shown.inputs,
+            **view.inputs,
         )
         step = _one(written.step, prefix.ids, str(written.thought or "").strip())
         return dspy.Prediction(trajectory=prefix.replace_from(len(prefix), [step], operator="extend"))

@@ -52,7 +52,7 @@ Inside [? ] names are fields of the element; other steps cannot be reached there
 text compares exactly, case included; a field that begins with a digit stands in "": stars."5_star". $$ is a dollar.
 "for_each": "$b.products[?price < `500`]" beside args runs the step once for each element, $item; its result is then \
 the list [{"item": element, "result": what the call returned}, ...]."""
-"""What has to be known to mend steps that are shown."""
+"""What has to be known to mend steps that are view."""
 
 STEP_FORM = f"""\
 {STEP_BASICS}

@@ -22,20 +22,22 @@ class ComposeOutputs(dspy.Signature):  # type: ignore[misc]
 class Compose(Phase):
     """Fills in the missing outputs of a trajectory.
 
-    Called with what is `shown` of a run; returns a Prediction with `trajectory`, whose submit step has every field.
+    Called with the `view` of a run; returns a Prediction with `trajectory`, whose submit step has every field.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
         self.predict = dspy.Predict(with_task(ComposeOutputs, signature, outputs=True))
 
-    def run(self, *, shown: RunView) -> Flow[dspy.Prediction]:  # type: ignore[override]
-        execution = shown.execution
+    def run(self, *, view: RunView) -> Flow[dspy.Prediction]:  # type: ignore[override]
+        execution = view.execution
         given = [name for name in execution.outputs if name in self.predict.signature.output_fields]
-        said = yield from ask(self.predict, None, given, observations=render_observations(execution), **shown.inputs)
+        observations = render_observations(execution)
+        prediction = yield from ask(self.predict, None, given, observations=observations, **view.inputs)
         parent = execution.trajectory
         old = parent.submit or Step(id=unused(SUBMIT, parent.ids), tool=SUBMIT)
-        values = {name: bindings.literal(plain(said[name])) for name in execution.missing_outputs if name in said}
+        worded = [name for name in execution.missing_outputs if name in prediction]
+        values = {name: bindings.literal(plain(prediction[name])) for name in worded}
         submit = old.model_copy(update={"args": {**old.args, **values}})
         steps = [submit if step is parent.submit else step for step in parent.steps]
         if parent.submit is None:

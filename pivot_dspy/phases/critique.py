@@ -28,7 +28,7 @@ class CritiqueTrajectory(dspy.Signature):  # type: ignore[misc]
 class Critique(Phase):
     """The feedback step of Self-Refine (arXiv 2303.17651).
 
-    Called with what is `shown` of a run; returns a Prediction with `faults`, a tuple of texts.
+    Called with the `view` of a run; returns a Prediction with `faults`, a tuple of texts.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
@@ -36,16 +36,16 @@ class Critique(Phase):
         self.predict = dspy.Predict(with_task(CritiqueTrajectory, signature, after="known"))
 
     def run(  # type: ignore[override]
-        self, *, shown: RunView, config: Mapping[str, Any] | None = None
+        self, *, view: RunView, config: Mapping[str, Any] | None = None
     ) -> Flow[dspy.Prediction]:
-        said = yield from ask(
+        prediction = yield from ask(
             self.predict,
             config,
-            tools=shown.catalogue.tools_brief,
-            known=shown.catalogue.known,
-            open_steps=shown.steps() or "none",
-            report=shown.report(),
-            **shown.inputs,
+            tools=view.catalogue.tools_brief,
+            known=view.catalogue.known,
+            open_steps=view.steps() or "none",
+            report=view.report(),
+            **view.inputs,
         )
-        faults = said.faults if isinstance(said.faults, list) else [said.faults]
+        faults = prediction.faults if isinstance(prediction.faults, list) else [prediction.faults]
         return dspy.Prediction(faults=tuple(text for fault in faults if (text := str(fault or "").strip())))

@@ -39,7 +39,7 @@ two, what went wrong and what will mend it; then write `steps`, all that follow 
 class Evolve(Phase):
     """Rewrites the suffix of a trajectory. PIVOT, arXiv 2605.11225, EVOLVE phase.
 
-    Called with what is `shown` of a run and the `gradient`; returns a Prediction with `trajectory` (the child) and
+    Called with the `view` of a run and the `gradient`; returns a Prediction with `trajectory` (the child) and
     `diagnosis`.
     """
 
@@ -48,21 +48,21 @@ class Evolve(Phase):
         self.predict = dspy.Predict(with_task(RewriteSuffix, signature, after="known"))
 
     def run(  # type: ignore[override]
-        self, *, shown: RunView, gradient: Gradient, config: Mapping[str, Any] | None = None
+        self, *, view: RunView, gradient: Gradient, config: Mapping[str, Any] | None = None
     ) -> Flow[dspy.Prediction]:
-        parent = shown.execution.trajectory
+        parent = view.execution.trajectory
         locus = gradient.locus
-        report = shown.report()
+        report = view.report()
         written = yield from ask(
             self.predict,
             config,
-            tools=shown.catalogue.tools_brief,
-            known=shown.catalogue.known,
-            kept=render_kept_steps(shown.execution, locus, shown.environment),
-            open_steps=shown.steps(locus, gradient.questioned) or NOTHING,
+            tools=view.catalogue.tools_brief,
+            known=view.catalogue.known,
+            kept=render_kept_steps(view.execution, locus, view.environment),
+            open_steps=view.steps(locus, gradient.questioned) or NOTHING,
             report=report,
             blame=render_gradient(gradient, told=report),
-            **shown.inputs,
+            **view.inputs,
         )
         prefix = parent.steps[:locus]
         base = {step.id: step for step in parent.steps[locus:]}

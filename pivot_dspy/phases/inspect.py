@@ -96,22 +96,22 @@ class Inspect(Phase):
         return dspy.Prediction(run=run, inspection=inspect(run, requirements, inputs, weights=weights))
 
     def localise(
-        self, shown: RunView, gradient: Gradient, refuted: Collection[tuple[str | None, str]] = ()
+        self, view: RunView, gradient: Gradient, refuted: Collection[tuple[str | None, str]] = ()
     ) -> Flow[Gradient]:
         """`gradient` with its place, diagnosis and correction chosen by the model among the suspects.
 
         These are the steps of the slice that are not refuted. Where the model names none of them, nor the end, the
         place stays as the rule has it.
         """
-        trajectory = shown.execution.trajectory
+        trajectory = view.execution.trajectory
         suspects = {name for name in gradient.slice or trajectory.ids if (name, gradient.kind) not in refuted}
-        said = yield from ask(
+        prediction = yield from ask(
             self.predict,
-            suspects=render_steps(shown.execution, suspects, shown.environment),
-            report=shown.report(),
-            **shown.inputs,
+            suspects=render_steps(view.execution, suspects, view.environment),
+            report=view.report(),
+            **view.inputs,
         )
-        named = str(said.step).strip().strip("$`'\"")
+        named = str(prediction.step).strip().strip("$`'\"")
         end = trajectory.submit.id if trajectory.submit is not None else None
         step = end if named == "end" else named
         if (step, gradient.kind) in refuted or (named != "end" and named not in suspects):
@@ -120,8 +120,8 @@ class Inspect(Phase):
             locus=len(trajectory) if step is None else trajectory.index(step),
             step=step,
             kind=gradient.kind,
-            diagnosis=str(said.diagnosis),
-            correction=str(said.correction),
+            diagnosis=str(prediction.diagnosis),
+            correction=str(prediction.correction),
             evidence=gradient.evidence,
             slice=gradient.slice,
             by="model",

@@ -59,9 +59,9 @@ class Learn(Phase):
         self.predict = dspy.Predict(with_task(LearnFromRepairs, signature))
 
     def run(self, *, inputs: Mapping[str, Any], repairs: Sequence[str]) -> Flow[dspy.Prediction]:  # type: ignore[override]
-        shown = "\n\n".join(f"Repair {number}:\n{text}" for number, text in enumerate(repairs, start=1))
-        said = yield from ask(self.predict, repairs=shown, **inputs)
-        return dspy.Prediction(lessons=_drafts(said.lessons))
+        listing = "\n\n".join(f"Repair {number}:\n{text}" for number, text in enumerate(repairs, start=1))
+        prediction = yield from ask(self.predict, repairs=listing, **inputs)
+        return dspy.Prediction(lessons=_drafts(prediction.lessons))
 
 
 class Find(Phase):
@@ -76,9 +76,9 @@ class Find(Phase):
     def run(  # type: ignore[override]
         self, *, checks: str, policy: str, cases: Sequence[str]
     ) -> Flow[dspy.Prediction]:
-        shown = "\n\n".join(f"Case {number}:\n{text}" for number, text in enumerate(cases, start=1))
-        said = yield from ask(self.predict, checks=checks, policy=policy, cases=shown)
-        return dspy.Prediction(proposals=_drafts(said.proposals))
+        listing = "\n\n".join(f"Case {number}:\n{text}" for number, text in enumerate(cases, start=1))
+        prediction = yield from ask(self.predict, checks=checks, policy=policy, cases=listing)
+        return dspy.Prediction(proposals=_drafts(prediction.proposals))
 
 
 def _drafts(written: Any) -> list[Mapping[str, Any]]:

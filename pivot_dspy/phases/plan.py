@@ -39,7 +39,7 @@ results."""
 class Plan(Phase):
     """Proposes a trajectory and the requirements for it. PIVOT, arXiv 2605.11225, PLAN phase.
 
-    Called with a `briefing`; returns a Prediction with `trajectory` and `requirements` (those of the model, compiled).
+    Called with a `planning`; returns a Prediction with `trajectory` and `requirements` (those of the model, compiled).
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
@@ -47,10 +47,10 @@ class Plan(Phase):
         self.predict = dspy.Predict(with_task(PlanTrajectory, signature, after="user_requirements"))
 
     def run(  # type: ignore[override]
-        self, *, briefing: PlanningInput, config: Mapping[str, Any] | None = None
+        self, *, planning: PlanningInput, config: Mapping[str, Any] | None = None
     ) -> Flow[dspy.Prediction]:
-        written = yield from ask(self.predict, config, tools=briefing.catalogue.tools, **briefing.fields())
+        written = yield from ask(self.predict, config, tools=planning.catalogue.tools, **planning.fields())
         return dspy.Prediction(
             trajectory=Trajectory(steps=tuple(read_steps(written.steps)), operator="plan"),
-            requirements=briefing.compiled(written.requirements),
+            requirements=planning.compiled(written.requirements),
         )

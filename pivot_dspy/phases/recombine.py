@@ -62,18 +62,18 @@ class Recombine(Phase):
         self, *, runs: Sequence[RunView], config: Mapping[str, Any] | None = None
     ) -> Flow[dspy.Prediction]:
         first, last = runs[0], runs[-1]
-        said = yield from ask(
+        prediction = yield from ask(
             self.predict,
             config,
             tools=first.catalogue.tools_brief,
             known=first.catalogue.known,
-            trajectories=_numbered([shown.steps() or "none" for shown in runs]),
-            reports=_numbered([shown.report() for shown in runs]),
+            trajectories=_numbered([view.steps() or "none" for view in runs]),
+            reports=_numbered([view.report() for view in runs]),
             **first.inputs,
         )
         parent = last.execution.trajectory.id
-        child = Trajectory(steps=tuple(read_steps(said.steps)), parent=parent, operator=self.operator)
-        return dspy.Prediction(summary=str(said.summary or "").strip(), trajectory=child)
+        child = Trajectory(steps=tuple(read_steps(prediction.steps)), parent=parent, operator=self.operator)
+        return dspy.Prediction(summary=str(prediction.summary or "").strip(), trajectory=child)
 
 
 class Transfer(Recombine):

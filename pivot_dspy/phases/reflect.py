@@ -23,13 +23,14 @@ class ReflectOnTrial(dspy.Signature):  # type: ignore[misc]
 class Reflect(Phase):
     """The self-reflection of Reflexion (arXiv 2303.11366).
 
-    Called with what is `shown` of the trial; returns a Prediction with `reflection`.
+    Called with the `view` of the trial; returns a Prediction with `reflection`.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
         self.predict = dspy.Predict(with_task(ReflectOnTrial, signature))
 
-    def run(self, *, shown: RunView) -> Flow[dspy.Prediction]:  # type: ignore[override]
-        said = yield from ask(self.predict, open_steps=shown.steps() or "none", report=shown.report(), **shown.inputs)
-        return dspy.Prediction(reflection=str(said.reflection or "").strip())
+    def run(self, *, view: RunView) -> Flow[dspy.Prediction]:  # type: ignore[override]
+        steps = view.steps() or "none"
+        prediction = yield from ask(self.predict, open_steps=steps, report=view.report(), **view.inputs)
+        return dspy.Prediction(reflection=str(prediction.reflection or "").strip())

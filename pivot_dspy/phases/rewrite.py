@@ -33,7 +33,7 @@ call up to submit."""
 class Rewrite(Phase):
     """The refine step of Self-Refine (arXiv 2303.17651).
 
-    Called with what is `shown` of a run, its `faults` and `earlier_versions` (a text of `version` for each); returns a
+    Called with the `view` of a run, its `faults` and `earlier_versions` (a text of `version` for each); returns a
     Prediction with `trajectory`.
     """
 
@@ -44,7 +44,7 @@ class Rewrite(Phase):
     def run(  # type: ignore[override]
         self,
         *,
-        shown: RunView,
+        view: RunView,
         faults: Sequence[str],
         earlier_versions: Sequence[str] = (),
         config: Mapping[str, Any] | None = None,
@@ -52,22 +52,22 @@ class Rewrite(Phase):
         written = yield from ask(
             self.predict,
             config,
-            tools=shown.catalogue.tools_brief,
-            known=shown.catalogue.known,
+            tools=view.catalogue.tools_brief,
+            known=view.catalogue.known,
             earlier_versions="\n\n".join(earlier_versions),
-            open_steps=shown.steps() or "none",
-            report=shown.report(),
+            open_steps=view.steps() or "none",
+            report=view.report(),
             critique=_listed(faults),
-            **shown.inputs,
+            **view.inputs,
         )
         steps = tuple(read_steps(written.steps))
-        parent = shown.execution.trajectory.id
+        parent = view.execution.trajectory.id
         return dspy.Prediction(trajectory=Trajectory(steps=steps, parent=parent, operator="rewrite"))
 
 
-def version(number: int, shown: RunView, faults: Sequence[str]) -> str:
+def version(number: int, view: RunView, faults: Sequence[str]) -> str:
     """One version and its critique, as later prompts show them."""
-    return f"Version {number}:\n{shown.steps()}\nCritique:\n{_listed(faults)}"
+    return f"Version {number}:\n{view.steps()}\nCritique:\n{_listed(faults)}"
 
 
 def _listed(faults: Sequence[str]) -> str:

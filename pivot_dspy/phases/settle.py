@@ -79,16 +79,16 @@ class AuditRequirements(dspy.Signature):  # type: ignore[misc]
 class Settle(Phase):
     """Requirements for a trajectory that the caller brings.
 
-    Called with a `briefing`; returns a Prediction with `requirements`, compiled.
+    Called with a `planning`; returns a Prediction with `requirements`, compiled.
     """
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
         self.predict = dspy.Predict(with_task(SettleRequirements, signature, after="user_requirements"))
 
-    def run(self, *, briefing: PlanningInput) -> Flow[dspy.Prediction]:  # type: ignore[override]
-        said = yield from ask(self.predict, **briefing.fields())
-        return dspy.Prediction(requirements=briefing.compiled(said.requirements))
+    def run(self, *, planning: PlanningInput) -> Flow[dspy.Prediction]:  # type: ignore[override]
+        prediction = yield from ask(self.predict, **planning.fields())
+        return dspy.Prediction(requirements=planning.compiled(prediction.requirements))
 
 
 class Audit(Phase):
@@ -115,7 +115,7 @@ class Audit(Phase):
     ) -> Flow[dspy.Prediction]:
         broken = {finding.requirement: finding.evidence for finding in findings if finding.uncheckable}
         lines = [" - ".join(filter(None, (_line(item), broken.get(item.id)))) for item in requirements.items]
-        said = yield from ask(
+        prediction = yield from ask(
             self.predict,
             config,
             checks=catalogue.checks,
@@ -124,7 +124,7 @@ class Audit(Phase):
             requirements="\n".join(lines) or "none",
             **inputs,
         )
-        changes = said.changes if isinstance(said.changes, list) else []
+        changes = prediction.changes if isinstance(prediction.changes, list) else []
         for change in changes:
             if isinstance(change, Mapping):
                 requirements = _amended(requirements, change, toolbox)

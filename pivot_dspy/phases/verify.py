@@ -107,7 +107,7 @@ class Verify(Phase):
         """One call that judges all textual requirements, or `only` some, and the claims of the answer together."""
         textual = [item for item in requirements.items if not item.executable and (only is None or item.id in only)]
         execution = inspection.execution
-        said = yield from ask(
+        prediction = yield from ask(
             self.predict,
             config,
             requirements="\n".join(f"{item.id}: {item.describe()}" for item in textual) or "none",
@@ -115,7 +115,7 @@ class Verify(Phase):
             submitted=compact_json(plain(execution.outputs)),
             **inputs,
         )
-        verdicts = said.verdicts if isinstance(said.verdicts, list) else []
+        verdicts = prediction.verdicts if isinstance(prediction.verdicts, list) else []
         by_id = {str(entry.get("id")): entry for entry in verdicts if isinstance(entry, dict)}
         findings = []
         for item in textual:
@@ -124,7 +124,7 @@ class Verify(Phase):
                 continue  # stays unjudged, which counts as violated
             status: Literal["holds", "violated"] = "holds" if entry.get("holds") is True else "violated"
             findings.append(Finding(requirement=item.id, status=status, evidence=str(entry.get("evidence") or "")))
-        claims = said.unsupported if isinstance(said.unsupported, list) else []
+        claims = prediction.unsupported if isinstance(prediction.unsupported, list) else []
         return Judgement(findings=tuple(findings), unsupported=tuple(str(claim) for claim in claims if claim))
 
 

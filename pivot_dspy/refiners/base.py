@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, get_args
+from typing import Any, TypedDict, get_args
 
 import dspy
 
-from pivot_dspy.acceptance import Acceptance, NonDecreasing
+from pivot_dspy.acceptance import Acceptance, validate_acceptance
 from pivot_dspy.budget import Budget
 from pivot_dspy.calibration.calibration import Calibration
 from pivot_dspy.dspy_internals import ensure_signature
 from pivot_dspy.environment.factory import DEFAULT_TIMEOUT, EnvironmentLike, SessionFactory
 from pivot_dspy.environment.from_functions import Effects, from_functions
-from pivot_dspy.episode.accounting import Gate
-from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed
+from pivot_dspy.episode.asking import Gate, ModelFailed
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.context import TaskContext, orient, recall
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import Event
+from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import RESERVED, Committer, Refined, refined
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory import TrajectoryMemory
@@ -33,6 +38,37 @@ from pivot_dspy.trajectory import Trajectory
 
 CALL_OPTIONS = ("trajectory", "requirements", "commit", "budget")
 """Keyword arguments of a call that are not inputs of the task."""
+
+
+class _ConstructorSignature:
+    """What `help` and editors show of a class of refiners: its own parameters, then those that it passes on."""
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        if instance is not None:  # the signature of a call is another
+            raise AttributeError("__signature__")
+        parameters: dict[str, inspect.Parameter] = {}
+        for base in owner.__mro__:
+            if "__init__" not in vars(base):
+                continue
+            _, *own = inspect.signature(vars(base)["__init__"]).parameters.values()
+            named = [parameter for parameter in own if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+            parameters = {**parameters, **{new.name: new for new in named if new.name not in parameters}}
+            if base is Refiner or named == own:
+                break
+        return inspect.Signature([*parameters.values()])
+
+
+class RefinerOptions(TypedDict, total=False):
+    """The keyword arguments that every refiner takes; `Refiner` says what they are."""
+
+    tools: Iterable[Callable[..., Any] | dspy.Tool] | None
+    effects: Effects
+    requirements: Iterable[Requirement | str | Mapping[str, Any]]
+    budget: Budget | None
+    acceptance: Acceptance | None
+    weights: Weights | None
+    timeout: float | None
+    on_event: Callable[[Event], None] | None
 
 
 class Refiner(dspy.Module):  # type: ignore[misc]
@@ -56,7 +92,30 @@ class Refiner(dspy.Module):  # type: ignore[misc]
 
     Raises:
         ConfigurationError: something of this cannot work; the message names the remedy.
+
+    A strategy of one's own is one generator, `search`, over the moves of an `Episode`:
+
+    >>> class TwoPlans(Refiner):
+    ...     def search(self, episode, start):
+    ...         best = yield from episode.inspect((yield from self.opening(episode, start)))
+    ...         if not best.loss.perfect:
+    ...             best = episode.decide(best, (yield from episode.inspect((yield from episode.plan(rollout=1)))))
+    ...         return best, (yield from episode.verify(best))
+    >>> def double(number: int) -> int:
+    ...     return 2 * number
+    >>> TwoPlans("question -> answer: int", tools=[double], effects="read").signature.output_fields.keys()
+    dict_keys(['answer'])
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not inspect.isgeneratorfunction(cls.search):
+            raise ConfigurationError(
+                f"{cls.__name__}.search is an ordinary function; write it as a generator, with `yield from` before "
+                "each move of the episode, as in `candidate = yield from episode.inspect(trajectory)`"
+            )
+
+    __signature__ = _ConstructorSignature()
 
     def __init__(
         self,
@@ -71,8 +130,11 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         weights: Weights | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
         on_event: Callable[[Event], None] | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        if unknown:
+            raise ConfigurationError(_unknown_parameter(type(self), next(iter(unknown))))
         self.tuned = Tuned()
         self.signature = _usable(signature)
         self._source = SessionFactory(_environment(environment, tools, effects), timeout=timeout)
@@ -80,7 +142,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         if self._source.toolbox is not None:
             normalize_requirements(self._required, self._source.toolbox)
         self._budget = _budget(budget) or Budget()
-        self._acceptance = acceptance or NonDecreasing()
+        self._acceptance = validate_acceptance(acceptance)
         self._weights = weights or Weights()
         self._on_event = on_event
         self.calibration = Calibration()
@@ -93,24 +155,26 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self.compose = Compose(self.signature)
         self.memory = TrajectoryMemory()
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
-        """The strategy: the best candidate that was accepted, and the verdict on it."""
-        raise NotImplementedError
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+        """The strategy: the best candidate that was accepted, and the verdict on it.
 
-    def opening(self, episode: Episode, given: Trajectory | None) -> Flow[Trajectory]:
+        Args:
+            start: the trajectory that the caller gave to begin with, if one was.
+        """
+        yield from ()
+        raise NotImplementedError(f"{type(self).__name__} has no search")
+
+    def opening(self, episode: Episode, start: Trajectory | None) -> Flow[Trajectory]:
         """The trajectory to begin with, its requirements settled: the given one, or a plan.
 
         Raises:
             PlanningFailed: the model gave nothing usable.
         """
-        if given is None:
+        if start is None:
             return (yield from episode.plan())
-        if not episode.told:
-            try:
-                yield from episode.settle()
-            except ModelFailed as failure:
-                raise PlanningFailed(f"no requirements: {failure}", episode.ledger.snapshot()) from failure.__cause__
-        return given
+        if not episode.context.has_task_requirements:
+            yield from episode.settle()
+        return start
 
     def forward(self, **inputs: Any) -> Refined:
         """Refines one task: the signature's inputs, and by keyword `trajectory`, `requirements`, `commit`, `budget`.
@@ -141,42 +205,49 @@ class Refiner(dspy.Module):  # type: ignore[misc]
                 f"trajectory= takes a Trajectory, not {type(trajectory).__name__}; a chat log is read by "
                 "Trajectory.from_messages(log)"
             )
-        for name, field in self.signature.input_fields.items():
-            if name not in inputs and (not field.is_required() or type(None) in get_args(field.annotation)):
-                inputs[name] = None if field.is_required() else field.get_default(call_default_factory=True)
-        missing = [name for name in self.signature.input_fields if name not in inputs]
-        unknown = [name for name in inputs if name not in self.signature.input_fields]
-        if missing or unknown:
-            said = "; ".join(
-                f"{what}: {', '.join(names)}" for what, names in (("missing", missing), ("unknown", unknown)) if names
-            )
-            raise ConfigurationError(f"{type(self).__name__} takes {', '.join(self.signature.input_fields)}; {said}")
-        required = _listed(requirements)
-        episode = Episode(
-            self,
+        task_requirements = _listed(requirements)
+        context = TaskContext.open(
             self._source,
             self.signature,
-            inputs,
-            required=(*self._required, *required),
-            told=bool(required),
-            budget=_budget(budget) or self._budget,
+            self._completed(inputs),
+            required=(*self._required, *task_requirements),
+            has_task_requirements=bool(task_requirements),
             weights=self._weights,
-            on_event=self._on_event,
-            gate=_gate,
         )
+        record = RunRecord(_budget(budget) or self._budget, self._on_event)
         try:
-            yield from episode.orient()
-            yield from episode.recall()
+            yield from orient(context, record)
+            yield from recall(context, self.memory)
+            episode = Episode(context, record, self, self._acceptance, _gate)
             if trajectory is None:
                 episode.require_room_for_a_plan()
             best, verdict = yield from self.search(episode, trajectory)
         finally:
-            episode.close()
+            context.close()
         result = _result(episode, best, verdict, self._source)
         result["probability"] = self.calibration.probability(result)
         if commit and result.verified:
             yield from result._commit()
         return result
+
+    def _completed(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The task's inputs, with defaults for those that may be left out.
+
+        Raises:
+            ConfigurationError: one is missing, or unknown.
+        """
+        fields = self.signature.input_fields
+        for name, field in fields.items():
+            if name not in inputs and (not field.is_required() or type(None) in get_args(field.annotation)):
+                inputs[name] = None if field.is_required() else field.get_default(call_default_factory=True)
+        missing = [name for name in fields if name not in inputs]
+        unknown = [name for name in inputs if name not in fields]
+        problems = [
+            f"{problem}: {', '.join(names)}" for problem, names in (("missing", missing), ("unknown", unknown)) if names
+        ]
+        if problems:
+            raise ConfigurationError(f"{type(self).__name__} takes {', '.join(fields)}; {'; '.join(problems)}")
+        return inputs
 
     def load_state(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         """As of any module; what an older state does not have yet, such as a memory, stays as it is.
@@ -205,26 +276,34 @@ def _listed(requirements: Any) -> tuple[Any, ...]:
     return tuple(requirements)
 
 
-def _result(episode: Episode, best: Candidate, verdict: Verdict, source: SessionFactory) -> Refined:
+def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: SessionFactory) -> Refined:
+    context, record = episode.context, episode.record
     execution = best.inspection.execution
     if not verdict.verified:
-        episode.spent()
-    outputs = {name: execution.outputs.get(name) for name in episode.outputs}
+        record.spent()
+    outputs = {name: execution.outputs.get(name) for name in context.outputs}
     return refined(
         outputs,
         trajectory=best.trajectory,
         verdict=verdict,
-        committer=Committer(source, episode.task, episode.outputs),
+        committer=Committer(factory, context.task, context.outputs),
         execution=execution,
         loss=best.loss,
         tier=execution.tier,
-        requirements=episode.requirements,
+        requirements=context.requirements,
         findings=best.inspection.findings,
-        history=tuple(episode.history),
-        ledger=episode.ledger.snapshot(),
-        exhausted=episode.exhausted,
-        retrieved=episode.retrieved,
+        history=tuple(record.history),
+        ledger=record.ledger.snapshot(),
+        exhausted=record.exhausted,
+        retrieved=context.used_entries,
     )
+
+
+def _unknown_parameter(kind: type[Refiner], name: str) -> str:
+    known = [*inspect.signature(kind).parameters]
+    close = difflib.get_close_matches(name, known, n=1)
+    remedy = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}"
+    return f"{kind.__name__} has no parameter {name!r}; {remedy}"
 
 
 def _usable(signature: str | type[dspy.Signature]) -> type[dspy.Signature]:
@@ -275,36 +354,22 @@ class Attempts(Refiner):
 
         The prefix that it shares with `base` is not run again where the environment forks.
         """
-        repeats = self._acceptance.repeats
-        candidate = yield from episode.inspect(trajectory, base, repeats=repeats)
+        candidate = yield from episode.inspect(trajectory, base)
         if not candidate.inspection.needs_only_outputs or episode.spent():
             return candidate
         try:
             child = yield from episode.compose(candidate)
         except ModelFailed:
             return candidate  # the failure is on record
-        composed = yield from episode.inspect(child, candidate, repeats=repeats)
+        composed = yield from episode.inspect(child, candidate)
         return composed if composed.loss.no_worse_than(candidate.loss) else candidate
 
-    def kept(self, episode: Episode, best: Candidate | None, candidate: Candidate) -> Candidate:
-        """Whichever of the two is kept by the refiner's acceptance; tells what became of the candidate."""
-        takes = best is None or self._acceptance.accepts(
-            candidate.loss,
-            best.loss,
-            candidate_steps=len(candidate.trajectory),
-            incumbent_steps=len(best.trajectory),
-        )
-        episode.emit(
-            Event(kind="accept" if takes else "reject", trajectory=candidate.trajectory, loss=candidate.loss)
-        )
-        return candidate if best is None or takes else best
-
-    def sample_plan(self, episode: Episode, given: Trajectory | None, number: int) -> Flow[Trajectory]:
+    def sample_plan(self, episode: Episode, start: Trajectory | None, number: int) -> Flow[Trajectory]:
         """Plan `number`, from 1 on, at temperature 1; a trajectory that is given stands for the first.
 
         Raises:
             PlanningFailed: the model gave nothing usable.
         """
-        if number == 1 and given is not None:
-            return (yield from self.opening(episode, given))
+        if number == 1 and start is not None:
+            return (yield from self.opening(episode, start))
         return (yield from episode.plan(number))

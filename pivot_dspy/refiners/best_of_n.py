@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import dspy
+from typing_extensions import Unpack
 
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.episode.episode import Candidate, Episode
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts
+from pivot_dspy.refiners.base import Attempts, RefinerOptions
 from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
@@ -51,31 +51,31 @@ class BestOfN(Attempts):
         N: int = 3,
         threshold: float = 1.0,
         fail_count: int | None = None,
-        **shared: Any,
+        **options: Unpack[RefinerOptions],
     ) -> None:
         if N < 1 or not 0 <= threshold <= 1 or (fail_count is not None and fail_count < 0):
             raise ConfigurationError(
                 f"N is at least 1, threshold lies in [0, 1] and fail_count is at least 0; got {N}, {threshold} and "
                 f"{fail_count}"
             )
-        super().__init__(signature, environment, **shared)
+        super().__init__(signature, environment, **options)
         self.N = N
         self.threshold = threshold
         self.fail_count = N if fail_count is None else fail_count
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         best: Candidate | None = None
         failures: list[PlanningFailed] = []
         for number in range(1, self.N + 1):
             try:
-                trajectory = yield from self.sample_plan(episode, given, number)
+                trajectory = yield from self.sample_plan(episode, start, number)
             except PlanningFailed as failure:
                 failures.append(failure)
                 if len(failures) > self.fail_count or episode.spent():
                     break
                 continue
             candidate = yield from self.run(episode, trajectory)
-            best = self.kept(episode, best, candidate)
+            best = episode.decide(best, candidate)
             if 1 - best.loss.total >= self.threshold - EPSILON or episode.spent():
                 break
         if best is None or len(failures) > self.fail_count:

@@ -12,9 +12,8 @@ import dspy
 
 from pivot_dspy.confidence import Confidence, Source, lowest, percentile, read_stated, step_confidences
 from pivot_dspy.dspy_internals import Parameter
-from pivot_dspy.episode.accounting import Gate
-from pivot_dspy.episode.episode import call
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode import events
+from pivot_dspy.episode.asking import Gate, call
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow, run_async, run_sync
@@ -197,7 +196,7 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
     def _calibrate(self, tasks: Iterable[dspy.Example | Mapping[str, Any]]) -> Flow[float]:
         traces: list[Confidence] = []
 
-        def listen(trajectory: Trajectory, tell: Callable[[Event], None]) -> Trajectory:
+        def listen(trajectory: Trajectory, tell: Callable[[events.Event], None]) -> Trajectory:
             score = lowest(step.confidence for step in trajectory.steps)
             if trajectory.parent is None and score is not None:  # a plan, and no rewrite of one
                 traces.append(score)
@@ -249,7 +248,7 @@ def _asking(signature: type[dspy.Signature]) -> type[dspy.Signature]:
 
 
 def _look(
-    threshold: float, source: Source | None, trajectory: Trajectory, tell: Callable[[Event], None]
+    threshold: float, source: Source | None, trajectory: Trajectory, tell: Callable[[events.Event], None]
 ) -> Trajectory:
     """The trajectory with its doubtful steps marked, but for those that the model let stand when told of the doubt."""
     steps, said = [], []
@@ -271,7 +270,7 @@ def _look(
     if not said:
         return trajectory
     looked = trajectory.model_copy(update={"steps": tuple(steps)})
-    tell(Event(kind="gate", trajectory=looked, message="; ".join(said)))
+    tell(events.GateEvent(trajectory=looked, message="; ".join(said)))
     return looked
 
 

@@ -24,8 +24,9 @@ from pivot_dspy.dspy_internals import (
 )
 from pivot_dspy.environment.calls import said
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.episode.episode import Candidate, Episode
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode import events
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.loss import EPSILON
@@ -127,9 +128,9 @@ class Rollouts:
         trace = [] if dspy.settings.trace is None else dspy.settings.trace
         # dspy.Refine hands numbers and lists over as text, and would be warned of it each time.
         changed = dspy.context(lm=lm, callbacks=callbacks, trace=trace, warn_on_type_mismatch=False)
-        with changed, self.episode.ledger.phase("feedback"):
+        with changed, self.episode.record.ledger.phase("feedback"):
             try:
-                refine(**self.episode.inputs)
+                refine(**self.episode.context.inputs)
             except RolloutEnded as end:
                 self.ended = True
                 return end.error
@@ -173,13 +174,13 @@ class Rollouts:
             heard = self.heard.said.pop(0)
             if not isinstance(heard, Exception):
                 advice = "\n".join(str(text) for text in heard.advice.values())
-                self.episode.emit(Event(kind="reflect", diagnosis=f"{heard.discussion}\n{advice}"))
+                self.episode.emit(events.ReflectEvent(diagnosis=f"{heard.discussion}\n{advice}"))
             elif isinstance(heard, (LMConfigurationError, LMAuthError)) or not isinstance(
                 heard, (LMError, AdapterParseError)
             ):
                 raise heard
             else:
-                self.episode.emit(Event(kind="failure", message=f"feedback: {said(heard)}"))
+                self.episode.emit(events.FailureEvent(message=f"feedback: {said(heard)}"))
 
     def _attempt(self, plan: dspy.Module) -> Flow[dspy.Prediction]:
         try:
@@ -209,7 +210,7 @@ class Rollouts:
             trajectory = yield from episode.plan(plan.predict.lm.kwargs["rollout_id"])
         with dspy.context(**self._outside):
             candidate = yield from self.refiner.run(episode, trajectory)
-        self.best = self.refiner.kept(episode, self.best, candidate)
+        self.best = episode.decide(self.best, candidate)
         if episode.spent():
             raise RolloutEnded()
         self._show()
@@ -217,7 +218,7 @@ class Rollouts:
 
     def _show(self) -> None:
         """Give the next copy's PLAN the signature that it will ask with: `dspy.Refine` knows whom it advises by it."""
-        briefing = self.episode.briefing(self.episode.recalled.text)
+        briefing = self.episode.context.planning_input(self.episode.context.recalled.text)
         told = {"tools": briefing.catalogue.tools, **briefing.fields()}
         self.program.plan.predict.signature = without(self._full, empty(told))
 
@@ -256,11 +257,11 @@ def _told(episode: Episode, candidate: Candidate, given: Trajectory | None) -> d
     """What `OfferFeedback` is shown of an attempt, beside the plan as the model wrote it: lists, one line an entry."""
     execution = candidate.inspection.execution
     outcomes = [
-        f"{step.id} {step.tool} -> {render_outcome(step, seen, episode.root.environment)}"
+        f"{step.id} {step.tool} -> {render_outcome(step, seen, episode.context.root.environment)}"
         for step, seen in zip(execution.trajectory.steps, execution.observations, strict=True)
     ]
     level = fair_cap([*map(len, outcomes)], OPEN_CAP)
-    report = render_report(execution, episode.requirements, candidate.inspection.findings)
+    report = render_report(execution, episode.context.requirements, candidate.inspection.findings)
     written = {} if given is None else {"steps": [step.content() for step in given.steps]}
     return dspy.Prediction(
         **written,
@@ -311,9 +312,9 @@ class DspyRefine(BestOfN):
         if _HINT in self.signature.input_fields:
             raise ConfigurationError(f"the signature's field {_HINT!r} has the name of dspy.Refine's hint; rename it")
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         _refuse_settings(self.plan.predict.lm or dspy.settings.lm, dspy.settings.adapter or dspy.ChatAdapter())
-        first = None if given is None else (yield from self.opening(episode, given))
+        first = None if start is None else (yield from self.opening(episode, start))
         # A copy, whose PLAN is exchanged for the one that dspy.Refine copies for an attempt.
         episode.phases = copy.copy(self)
         rollouts = Rollouts(self, episode, first)
@@ -327,9 +328,9 @@ class DspyRefine(BestOfN):
             raise error from error.__cause__
         if not rollouts.complete:
             message = "dspy.Refine gave up an attempt for a reason of its own, which it printed"
-            episode.emit(Event(kind="failure", message=message))
+            episode.emit(events.FailureEvent(message=message))
         if rollouts.best is None:
-            raise rollouts.failure or PlanningFailed("no attempt came to its end", episode.ledger.snapshot())
+            raise rollouts.failure or PlanningFailed("no attempt came to its end", episode.record.ledger.snapshot())
         verdict = yield from episode.verify(rollouts.best)
         return rollouts.best, verdict
 

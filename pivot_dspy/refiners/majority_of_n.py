@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import dspy
+from typing_extensions import Unpack
 
 from pivot_dspy.confidence import lowest
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.episode.episode import Candidate, Episode
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode import events
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.plain_json import plain
-from pivot_dspy.refiners.base import Attempts
+from pivot_dspy.refiners.base import Attempts, RefinerOptions
 from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
@@ -58,21 +59,21 @@ class MajorityOfN(Attempts):
         *,
         N: int = 5,
         weighted: bool = False,
-        **shared: Any,
+        **options: Unpack[RefinerOptions],
     ) -> None:
         if N < 1:
             raise ConfigurationError(f"N is at least 1; got {N}")
-        super().__init__(signature, environment, **shared)
+        super().__init__(signature, environment, **options)
         self.N = N
         self.weighted = weighted
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         votes: dict[str | None, list[Candidate]] = {}
         failed: PlanningFailed | None = None
         leader: Candidate | None = None
         for number in range(1, self.N + 1):
             try:
-                trajectory = yield from self.sample_plan(episode, given, number)
+                trajectory = yield from self.sample_plan(episode, start, number)
             except PlanningFailed as failure:
                 failed = failure
             else:
@@ -81,7 +82,7 @@ class MajorityOfN(Attempts):
                 ahead, _ = self._elected(votes)
                 if ahead is not leader:
                     leader = ahead
-                    episode.emit(Event(kind="elect", trajectory=leader.trajectory, loss=leader.loss))
+                    episode.emit(events.ElectEvent(trajectory=leader.trajectory, loss=leader.loss))
             if self._decided(votes, self.N - number) or episode.spent():
                 break
         if failed is not None and not votes:
@@ -91,9 +92,9 @@ class MajorityOfN(Attempts):
         for group in votes.values():
             for candidate in group:
                 if candidate is not winner:
-                    episode.emit(Event(kind="reject", trajectory=candidate.trajectory, loss=candidate.loss))
+                    episode.emit(events.RejectEvent(trajectory=candidate.trajectory, loss=candidate.loss))
         said = f"{count} of {cast} agree"
-        episode.emit(Event(kind="accept", trajectory=winner.trajectory, loss=winner.loss, message=said))
+        episode.emit(events.AcceptEvent(trajectory=winner.trajectory, loss=winner.loss, message=said))
         verdict = yield from episode.verify(winner)
         return winner, verdict
 

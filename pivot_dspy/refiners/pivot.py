@@ -2,74 +2,259 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
 from contextlib import suppress
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import dspy
+from typing_extensions import Unpack
 
 from pivot_dspy.crossover import crossover
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode import events
+from pivot_dspy.episode.asking import ModelFailed
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import UNASKED, Gradient
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Refiner
+from pivot_dspy.refiners.base import Refiner, RefinerOptions
 from pivot_dspy.refiners.state import Tunable
-from pivot_dspy.trajectory import Trajectory
+from pivot_dspy.trajectory import Fault, Step, Trajectory
 
 
 class RefutedSuspects:
-    """What was tried on one incumbent in vain."""
+    """What was blamed for one incumbent in vain."""
 
     def __init__(self) -> None:
-        self.refuted: set[tuple[str | None, str]] = set()
+        self.keys: set[tuple[str | None, str]] = set()
         self.failures = 0
-        self.pending: Gradient | None = None  # found by a model that need not be asked for it again
-        self._ignored: dict[tuple[str | None, str], int] = {}
+        self.pending: Gradient | None = None
+        """Found by a model that need not be asked for it again."""
+        self._ignored: Counter[tuple[str | None, str]] = Counter()
 
     def refute(self, gradient: Gradient) -> None:
         """The rewrite from here was tested and is no better."""
-        self.refuted.add(gradient.key)
+        self.keys.add(gradient.key)
         self.failures += 1
 
-    def ignored(self, gradient: Gradient) -> None:
+    def note_ignored(self, gradient: Gradient) -> None:
         """The model failed or changed nothing: the suspect was not tested. It is asked once more, then given up.
 
         Where a tool refused the call, the step is but the symptom: then the cause is sought elsewhere at once.
         """
         self.failures += 1
-        self._ignored[gradient.key] = self.rollout(gradient) + 1
+        self._ignored[gradient.key] += 1
         if self._ignored[gradient.key] > 1 or gradient.kind == "tool_error":
-            self.refuted.add(gradient.key)
+            self.keys.add(gradient.key)
         elif gradient.by == "model":
             self.pending = gradient
 
-    def rollout(self, gradient: Gradient) -> int:
+    def times_ignored(self, gradient: Gradient) -> int:
         """How often the model has ignored this gradient: the same prompt then needs another sample."""
-        return self._ignored.get(gradient.key, 0)
+        return self._ignored[gradient.key]
 
 
-class SecondOpinions:
-    """What may still be asked about the requirements and the verdicts on them.
+class PivotSearch:
+    """The search of one call: where it stands, and one method for each of its moves.
 
-    Attributes:
-        audits: looks at the requirements that are left; the last is kept for when nothing else is left to try.
-        judged: ids of the trajectories on which the judge was asked for further opinions.
+    Each `iterate` makes the moves that are due, in this order: `compose` outputs that are all that is lacking, `verify`
+    what is perfect, `blame` what is not, `question` the requirements or the judge where they are in doubt, and
+    `rewrite` from what is blamed or, where nothing is left to blame, `restart`.
     """
 
-    def __init__(self, audits: int) -> None:
-        self.audits = audits
-        self.judged: set[str] = set()
+    def __init__(self, refiner: Pivot, episode: Episode) -> None:
+        self.refiner = refiner
+        self.episode = episode
+        self.incumbent: Candidate
+        self.refuted = RefutedSuspects()
+        self.verdict: Verdict | None = None
+        """On the incumbent; None before it was verified."""
+        self.rewrites_left = refiner.max_iters
+        self.restarts_left = refiner.restarts
+        self.audits_left = 2 if refiner.audit_when == "stuck" else 0
+        """Looks at the requirements; the last is kept for when nothing else is left to try."""
+        self.over = False
+        self._composed: set[str] = set()
+        self._judged_again: set[str] = set()
 
-    def of_verdicts(self, incumbent: Candidate) -> bool:
-        said = incumbent.judgement.findings if incumbent.judgement is not None else ()
-        return incumbent.trajectory.id not in self.judged and any(not finding.holds for finding in said)
+    def __repr__(self) -> str:
+        standing = f"loss {self.incumbent.loss.total:.3f}" if hasattr(self, "incumbent") else "no incumbent yet"
+        return f"PivotSearch({standing}, {self.rewrites_left} rewrites left; {self.episode!r})"
 
-    def left(self, incumbent: Candidate) -> bool:
-        return self.audits > 0 or self.of_verdicts(incumbent)
+    def begin(self, start: Trajectory | None) -> Flow[None]:
+        """The first incumbent: the given trajectory, or the best of the planned ones."""
+        first = yield from self.refiner.opening(self.episode, start)
+        if self.refiner.audit_when == "always" and not self.episode.spent():
+            with suppress(ModelFailed):  # it is on record; the requirements stand as they were settled
+                yield from self.episode.audit()
+        self.incumbent = self.episode.decide(None, (yield from self.episode.inspect(first)))
+        for rollout in range(1, self.refiner.candidates if start is None else 1):
+            if self.incumbent.loss.perfect or self.episode.spent():
+                break
+            self.incumbent = yield from self._better_plan(rollout)
+
+    def iterate(self) -> Flow[None]:
+        """One round of moves, of which at most one asks for a new version."""
+        if self._composable() and not self.episode.spent():
+            yield from self.compose()
+        if self.incumbent.loss.perfect:
+            yield from self.verify()
+        if self.over or not self.rewrites_left or self.episode.spent():
+            self.over = True
+            return
+        self.rewrites_left -= 1
+        gradient = (yield from self.blame()) if self.refuted.failures < self.refiner.patience else None
+        if self._questionable(gradient):
+            replaced = yield from self.question()
+            if replaced or gradient is None:
+                return
+        if gradient is not None:
+            yield from self.rewrite(gradient)
+        elif self.restarts_left and not self.episode.spent():
+            yield from self.restart()
+        else:
+            self.episode.emit(events.StopEvent(message="no suspect is left"))
+            self.over = True
+
+    def compose(self) -> Flow[None]:
+        """Word the outputs of the incumbent, if that can be had."""
+        self._composed.add(self.incumbent.trajectory.id)
+        with suppress(ModelFailed):  # it is on record
+            child = yield from self.episode.compose(self.incumbent)
+            composed = yield from self.episode.inspect(child, self.incumbent)
+            self.incumbent = self.episode.decide(self.incumbent, composed, extensions=True)
+
+    def verify(self) -> Flow[None]:
+        """Check the incumbent as a whole; the search is over unless a second run went another way."""
+        self.verdict = yield from self.episode.verify(self.incumbent)
+        self.over = self.verdict.departed is None
+
+    def blame(self) -> Flow[Gradient | None]:
+        """The next gradient: of a verification that went another way, else of what is wrong with the incumbent."""
+        gradient = _departure(self.verdict, self.incumbent, self.refuted) or self.refuted.pending
+        self.refuted.pending = None
+        if gradient is None:
+            return (yield from self.episode.gradient(self.incumbent, self.refuted.keys))
+        self.episode.emit(events.GradientEvent(gradient=gradient, trajectory=self.incumbent.trajectory))
+        return gradient
+
+    def question(self) -> Flow[bool]:
+        """Measure the incumbent by other verdicts of the judge, or else by audited requirements.
+
+        Returns:
+            Whether that changed anything.
+        """
+        if self._verdicts_in_doubt(self.incumbent):
+            self._judged_again.add(self.incumbent.trajectory.id)
+            judged = yield from self.episode.judge_again(self.incumbent)
+            if judged is self.incumbent:
+                return False
+            accepted = events.AcceptEvent(trajectory=judged.trajectory, loss=judged.loss, message="judged again")
+            self.episode.emit(accepted)
+            self._replace_incumbent(judged)
+            return True
+        self.audits_left -= 1
+        try:
+            changed = yield from self.episode.audit(self.incumbent, rollout=1 - self.audits_left)
+        except ModelFailed:
+            return False  # it is on record
+        if changed:
+            self._replace_incumbent((yield from self.episode.measure_again(self.incumbent)))
+        return changed
+
+    def restart(self) -> Flow[None]:
+        """A new plan, and what it does better than the incumbent."""
+        self.restarts_left -= 1
+        rollout = self.refiner.candidates + self.refiner.restarts - self.restarts_left - 1
+        better = yield from self._better_plan(rollout)
+        if better.loss.better_than(self.incumbent.loss):
+            self._replace_incumbent(better)
+
+    def rewrite(self, gradient: Gradient) -> Flow[None]:
+        """One rewrite from the gradient's locus."""
+        if not self.episode.affords_rewrite():
+            self.over = True
+            return
+        before = self.incumbent
+        try:
+            child = yield from self.write(gradient)
+        except ModelFailed:
+            self.refuted.note_ignored(gradient)
+            return
+        if child.id == before.trajectory.id:
+            self.episode.emit(events.RejectEvent(trajectory=child, message="nothing was changed"))
+            self.refuted.note_ignored(gradient)
+            return
+        candidate = yield from self.episode.inspect(child, before)
+        if self._verdicts_in_doubt(candidate) and not candidate.loss.better_than(before.loss):
+            # It was rewritten for what the judge says is unmet, and the judge says so again: that may be an error.
+            self._judged_again.add(child.id)
+            candidate = yield from self.episode.judge_again(candidate)
+        if self.episode.decide(before, candidate, extensions=True) is before:
+            self.refuted.refute(gradient)
+        elif candidate.loss.better_than(before.loss) or candidate.extends(before):
+            self._replace_incumbent(candidate)
+            if _kept_failing(gradient, before, candidate):
+                self.refuted.keys.add(gradient.key)
+        else:
+            self.refuted.refute(gradient)
+            self.incumbent, self.verdict = candidate, None
+
+    def write(self, gradient: Gradient) -> Flow[Trajectory]:
+        """The new version that a rewrite tries."""
+        rollout = self.refuted.times_ignored(gradient)
+        return (yield from self.episode.evolve(self.incumbent, gradient, rollout=rollout))
+
+    def _better_plan(self, rollout: int) -> Flow[Candidate]:
+        """A new plan, or the incumbent with what the plan does better; the incumbent where neither was accepted."""
+        incumbent, episode = self.incumbent, self.episode
+        try:
+            planned = yield from episode.plan(rollout)
+        except PlanningFailed:
+            return incumbent  # it is on record
+        fresh = yield from episode.inspect(planned)
+        best = episode.decide(incumbent, fresh, extensions=True)
+        if best.loss.perfect:
+            return best
+        crossed = crossover(episode.parent(incumbent), episode.parent(fresh))
+        if crossed.id in (incumbent.trajectory.id, planned.id):
+            return best
+        base = max((incumbent, fresh), key=lambda parent: parent.trajectory.common_prefix(crossed))
+        return episode.decide(best, (yield from episode.inspect(crossed, base)), extensions=True)
+
+    def _replace_incumbent(self, candidate: Candidate) -> None:
+        """Go on from a candidate of which nothing is known to be blamed in vain."""
+        self.incumbent, self.refuted, self.verdict = candidate, RefutedSuspects(), None
+
+    def _composable(self) -> bool:
+        """Whether to word the outputs now; a plan that stopped without submit is first given the chance to go on."""
+        incumbent = self.incumbent
+        if not incumbent.inspection.needs_only_outputs or incumbent.trajectory.id in self._composed:
+            return False
+        stuck = not self.rewrites_left or self.refuted.failures >= self.refiner.patience
+        return incumbent.trajectory.submit is not None or stuck or (None, "missing_submit") in self.refuted.keys
+
+    def _questionable(self, gradient: Gradient | None) -> bool:
+        """Whether the requirements, or the verdicts on them, may be at fault rather than the steps, and may be asked
+        about: nothing is left to blame, a check cannot be made as it is written, the plan does what nothing asks for,
+        or every step ran and the model, shown the blame, kept them all."""
+        incumbent = self.incumbent
+        askable = self.audits_left > 0 or self._verdicts_in_doubt(incumbent)
+        if not askable or incumbent.loss.perfect or self.episode.spent():
+            return False
+        if gradient is None:
+            return True
+        if self.refuted.times_ignored(gradient) and not incumbent.inspection.execution.discrepancies:
+            return True
+        misread = self.episode.context.misread(incumbent.inspection.findings)
+        return self.audits_left > 1 and (gradient.kind == UNASKED or misread)
+
+    def _verdicts_in_doubt(self, candidate: Candidate) -> bool:
+        """Whether a judge found something unmet, and was not asked again."""
+        findings = candidate.judgement.findings if candidate.judgement is not None else ()
+        return candidate.trajectory.id not in self._judged_again and any(not finding.holds for finding in findings)
 
 
 class Pivot(Refiner):
@@ -104,6 +289,8 @@ class Pivot(Refiner):
 
     candidates = Tunable(1, 2, 3)
     patience = Tunable(2, 3, 5)
+    search_type: ClassVar[type[PivotSearch]] = PivotSearch
+    """What makes the moves; a subclass of it makes some of them otherwise."""
 
     def __init__(
         self,
@@ -115,7 +302,7 @@ class Pivot(Refiner):
         patience: int = 3,
         restarts: int = 4,
         audit: Literal["never", "stuck", "always"] = "stuck",
-        **shared: Any,
+        **options: Unpack[RefinerOptions],
     ) -> None:
         if candidates < 1 or patience < 1 or max_iters < 0 or restarts < 0:
             raise ConfigurationError(
@@ -124,208 +311,27 @@ class Pivot(Refiner):
             )
         if audit not in ("never", "stuck", "always"):
             raise ConfigurationError(f"audit is 'never', 'stuck' or 'always'; got {audit!r}")
-        super().__init__(signature, environment, **shared)
+        super().__init__(signature, environment, **options)
         self.candidates = candidates
         self.max_iters = max_iters
         self.patience = patience
         self.restarts = restarts
         self.audit_when = audit
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
-        incumbent = yield from self._start(episode, given)
-        tried = RefutedSuspects()
-        doubts = SecondOpinions(audits=2 if self.audit_when == "stuck" else 0)
-        composed: set[str] = set()
-        restarts = 0
-        verdict: Verdict | None = None
-        for rewrites_left in range(self.max_iters, -1, -1):
-            stuck = not rewrites_left or tried.failures >= self.patience
-            if self._composable(incumbent, tried, composed, stuck) and not episode.spent():
-                composed.add(incumbent.trajectory.id)
-                incumbent = yield from self._composed(episode, incumbent)
-            if incumbent.loss.perfect:
-                verdict = yield from episode.verify(incumbent)
-                if verdict.departed is None:
-                    break
-            if not rewrites_left or episode.spent():
-                break
-            gradient: Gradient | None = None
-            if tried.failures < self.patience:
-                gradient = yield from self._blamed(episode, incumbent, tried, verdict)
-            doubtful = gradient is None or self._in_doubt(episode, incumbent, gradient, tried, doubts)
-            if doubtful and doubts.left(incumbent) and not incumbent.loss.perfect and not episode.spent():
-                measured = yield from self._measured_otherwise(episode, incumbent, doubts)
-                if measured is not None:
-                    incumbent, tried, verdict = measured, RefutedSuspects(), None
-                if measured is not None or gradient is None:
-                    continue
-            if gradient is None and restarts < self.restarts and not episode.spent():
-                restarts += 1
-                started = yield from self._joined(episode, incumbent, rollout=self.candidates + restarts - 1)
-                if started is not None and started.loss.better_than(incumbent.loss):
-                    incumbent, tried, verdict = started, RefutedSuspects(), None
-                continue
-            if gradient is None:
-                episode.emit(Event(kind="stop", message="no suspect is left"))
-                break
-            if not episode.affords_rewrite():
-                break
-            better = yield from self._step(episode, incumbent, gradient, tried, doubts)
-            if better is not None:
-                # A plan that goes on after seeing results is progress even before it has changed the loss.
-                if better.loss.better_than(incumbent.loss) or better.trajectory.operator == "extend":
-                    tried = RefutedSuspects()
-                    if _kept_failing(gradient, incumbent, better):
-                        tried.refuted.add(gradient.key)
-                else:
-                    tried.refute(gradient)
-                incumbent, verdict = better, None
-        if verdict is None:
-            verdict = yield from episode.verify(incumbent)
-        return incumbent, verdict
-
-    def _blamed(
-        self, episode: Episode, incumbent: Candidate, tried: RefutedSuspects, verdict: Verdict | None
-    ) -> Flow[Gradient | None]:
-        """The next gradient: of a verification that went another way, else of what is wrong with the incumbent."""
-        gradient = _departure(verdict, incumbent, tried) if verdict is not None else None
-        gradient, tried.pending = gradient or tried.pending, None
-        if gradient is None:
-            return (yield from episode.gradient(incumbent, frozenset(tried.refuted)))
-        episode.emit(Event(kind="gradient", gradient=gradient, trajectory=incumbent.trajectory))
-        return gradient
-
-    def _in_doubt(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: RefutedSuspects, doubts: SecondOpinions
-    ) -> bool:
-        """Whether the requirements, or the verdicts on them, may be at fault rather than the steps: a check cannot be
-        made as it is written, the plan does what nothing asks for, or every step ran and the model, shown the blame,
-        kept them all."""
-        if tried.rollout(gradient) and not incumbent.inspection.execution.discrepancies:
-            return True
-        return doubts.audits > 1 and (gradient.kind == UNASKED or episode.misread(incumbent))
-
-    def _measured_otherwise(
-        self, episode: Episode, incumbent: Candidate, doubts: SecondOpinions
-    ) -> Flow[Candidate | None]:
-        """The incumbent by other verdicts of the judge, or else by audited requirements; None where nothing changed."""
-        if doubts.of_verdicts(incumbent):
-            doubts.judged.add(incumbent.trajectory.id)
-            judged = yield from episode.judge_again(incumbent)
-            if judged is incumbent:
-                return None
-            episode.emit(Event(kind="accept", trajectory=judged.trajectory, loss=judged.loss, message="judged again"))
-            return judged
-        doubts.audits -= 1
-        return (yield from self._amended(episode, incumbent, rollout=1 - doubts.audits))
-
-    def _amended(self, episode: Episode, incumbent: Candidate, rollout: int) -> Flow[Candidate | None]:
-        """The incumbent measured by audited requirements; None where the audit changed nothing."""
-        try:
-            changed = yield from episode.audit(incumbent, rollout)
-        except ModelFailed:
-            return None
-        return (yield from episode.measure_again(incumbent)) if changed else None
-
-    def _start(self, episode: Episode, given: Trajectory | None) -> Flow[Candidate]:
-        """The first incumbent: the given trajectory, or the best of the planned ones."""
-        first = yield from self.opening(episode, given)
-        if self.audit_when == "always" and not episode.spent():
-            with suppress(ModelFailed):  # it is on record; the requirements stand as they were settled
-                yield from episode.audit()
-        best = yield from episode.inspect(first, repeats=self._acceptance.repeats)
-        episode.emit(Event(kind="accept", trajectory=best.trajectory, loss=best.loss))
-        for rollout in range(1, self.candidates if given is None else 1):
-            if best.loss.perfect or episode.spent():
-                break
-            best = (yield from self._joined(episode, best, rollout)) or best
-        return best
-
-    def _joined(self, episode: Episode, incumbent: Candidate, rollout: int) -> Flow[Candidate | None]:
-        """A new plan, or the incumbent with what the plan does better; None where neither was accepted."""
-        try:
-            planned = yield from episode.plan(rollout)
-        except PlanningFailed:
-            return None  # it is on record
-        fresh = yield from episode.inspect(planned, repeats=self._acceptance.repeats)
-        best = self._kept(episode, incumbent, fresh)
-        if (best or incumbent).loss.perfect:
-            return best
-        crossed = crossover(episode.parent(incumbent), episode.parent(fresh))
-        if crossed.id in (incumbent.trajectory.id, planned.id):
-            return best
-        base = max((incumbent, fresh), key=lambda parent: parent.trajectory.common_prefix(crossed))
-        return (yield from self._accepted(episode, best or incumbent, crossed, base)) or best
-
-    def _step(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: RefutedSuspects, doubts: SecondOpinions
-    ) -> Flow[Candidate | None]:
-        """One rewrite from the gradient's locus; None where it was not accepted."""
-        try:
-            child = yield from self._rewritten(episode, incumbent, gradient, tried)
-        except ModelFailed:
-            tried.ignored(gradient)
-            return None
-        if child.id == incumbent.trajectory.id:
-            episode.emit(Event(kind="reject", trajectory=child, message="nothing was changed"))
-            tried.ignored(gradient)
-            return None
-        candidate = yield from episode.inspect(child, incumbent, repeats=self._acceptance.repeats)
-        if doubts.of_verdicts(candidate) and not candidate.loss.better_than(incumbent.loss):
-            # It was rewritten for what the judge says is unmet, and the judge says so again: that may be an error.
-            doubts.judged.add(child.id)
-            candidate = yield from episode.judge_again(candidate)
-        accepted = self._kept(episode, incumbent, candidate)
-        if accepted is None:
-            tried.refute(gradient)
-        return accepted
-
-    def _rewritten(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: RefutedSuspects
-    ) -> Flow[Trajectory]:
-        return (yield from episode.evolve(incumbent, gradient, rollout=tried.rollout(gradient)))
-
-    def _composable(self, incumbent: Candidate, tried: RefutedSuspects, composed: Collection[str], stuck: bool) -> bool:
-        """Whether to word the outputs now; a plan that stopped without submit is first given the chance to go on."""
-        if not incumbent.inspection.needs_only_outputs or incumbent.trajectory.id in composed:
-            return False
-        return incumbent.trajectory.submit is not None or stuck or (None, "missing_submit") in tried.refuted
-
-    def _composed(self, episode: Episode, incumbent: Candidate) -> Flow[Candidate]:
-        """The incumbent with its outputs worded, if that can be had."""
-        try:
-            child = yield from episode.compose(incumbent)
-        except ModelFailed:
-            return incumbent
-        return (yield from self._accepted(episode, incumbent, child, base=incumbent)) or incumbent
-
-    def _accepted(
-        self, episode: Episode, incumbent: Candidate, child: Trajectory, base: Candidate | None
-    ) -> Flow[Candidate | None]:
-        candidate = yield from episode.inspect(child, base, repeats=self._acceptance.repeats)
-        return self._kept(episode, incumbent, candidate)
-
-    def _kept(self, episode: Episode, incumbent: Candidate, candidate: Candidate) -> Candidate | None:
-        """The candidate, where it replaces the incumbent; on record either way."""
-        child = candidate.trajectory
-        takes = self._acceptance.accepts(
-            candidate.loss,
-            incumbent.loss,
-            candidate_steps=len(child),
-            incumbent_steps=len(incumbent.trajectory),
-        )
-        extended = child.operator == "extend" and len(child) > len(incumbent.trajectory)
-        kind: Literal["accept", "reject"] = (
-            "accept" if takes or (extended and candidate.loss.no_worse_than(incumbent.loss)) else "reject"
-        )
-        episode.emit(Event(kind=kind, trajectory=child, loss=candidate.loss))
-        return candidate if kind == "accept" else None
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+        state = self.search_type(self, episode)
+        yield from state.begin(start)
+        while not state.over:
+            yield from state.iterate()
+        if state.verdict is None:
+            state.verdict = yield from episode.verify(state.incumbent)
+        return state.incumbent, state.verdict
 
 
-def _departure(verdict: Verdict, incumbent: Candidate, tried: RefutedSuspects) -> Gradient | None:
+def _departure(verdict: Verdict | None, incumbent: Candidate, refuted: RefutedSuspects) -> Gradient | None:
     """A verification that went another way, as a gradient like any other."""
-    step = verdict.departed
-    if step is None or (step, "not_reproducible") in tried.refuted:
+    step = None if verdict is None else verdict.departed
+    if verdict is None or step is None or (step, "not_reproducible") in refuted.keys:
         return None
     return Gradient(
         locus=incumbent.trajectory.index(step),
@@ -341,8 +347,9 @@ def _kept_failing(gradient: Gradient, before: Candidate, after: Candidate) -> bo
     blamed = gradient.step
     if gradient.kind != "tool_error" or blamed is None or blamed not in after.trajectory.ids:
         return False
-    (was, fault), (now, remains) = (
-        (one.trajectory.steps[one.trajectory.index(blamed)], one.inspection.execution.by_step[blamed].fault)
-        for one in (before, after)
-    )
-    return (was, fault) == (now, remains)
+    return _step_and_fault(before, blamed) == _step_and_fault(after, blamed)
+
+
+def _step_and_fault(candidate: Candidate, step_id: str) -> tuple[Step, Fault | None]:
+    trajectory = candidate.trajectory
+    return trajectory.steps[trajectory.index(step_id)], candidate.inspection.execution.by_step[step_id].fault

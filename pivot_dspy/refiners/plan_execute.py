@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pivot_dspy.episode.episode import Candidate, Episode
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Attempts
@@ -29,9 +30,9 @@ class PlanExecute(Attempts):
     dict_keys(['answer'])
     """
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
-        trajectory = yield from self.opening(episode, given)
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+        trajectory = yield from self.opening(episode, start)
         candidate = yield from self.run(episode, trajectory)
-        only = self.kept(episode, None, candidate)
+        only = episode.decide(None, candidate)
         verdict = yield from episode.verify(only)
         return only, verdict

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import dspy
+from typing_extensions import Unpack
 
 from pivot_dspy.bindings import literal
 from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
-from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed, sampled
+from pivot_dspy.episode.asking import ModelFailed, sampled
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
@@ -21,7 +24,7 @@ from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.truncation import compact_json
-from pivot_dspy.refiners.base import Attempts
+from pivot_dspy.refiners.base import Attempts, RefinerOptions
 from pivot_dspy.requirements import BINDING_ORIGINS
 from pivot_dspy.trajectory import SUBMIT, Execution, Observation, Step, Trajectory
 
@@ -50,8 +53,8 @@ class RecordedAgent:
         self._over = False
         self._awaiting = False
         self._thought = ""
-        root = episode.root
-        self._session = root.fork() if root.family.tier == "fork" else episode.source.reopen(root, episode.task)
+        root = episode.context.root
+        self._session = root.fork() if root.family.tier == "fork" else episode.context.reopen()
 
     async def awaited(self, agent: dspy.Module, inputs: Mapping[str, Any]) -> Any:
         """The agent's answer; its tools are awaited too."""
@@ -74,7 +77,7 @@ class RecordedAgent:
             trajectory=Trajectory(steps=tuple(self.steps), operator="react"),
             observations=tuple(self._observations),
             tier=self._session.family.tier,
-            missing_outputs=tuple(self.episode.outputs),
+            missing_outputs=tuple(self.episode.context.outputs),
         )
         run = ExecutedRun(execution, self._session, self._before)
         return Candidate(run, Inspection(execution=execution, loss=Loss(total=1.0)))  # it is never compared
@@ -125,8 +128,8 @@ class RecordedAgent:
         except ValueError as error:
             return f"Execution error in {spec.name}: the arguments have no JSON form: {error}"
         step = Step(id=f"c{position + 1}", tool=spec.name, args=given, why=self._thought or None)
-        with self.episode.ledger.phase("act"):
-            run = yield from execute(Trajectory(steps=(step,)), self._session, permit=self.episode.permit)
+        with self.episode.record.ledger.phase("act"):
+            run = yield from execute(Trajectory(steps=(step,)), self._session, permit=self.episode.record.permit)
         seen = run.execution.observations[0]
         self._session = run.session
         self._over = run.reach is not None
@@ -250,11 +253,11 @@ class ReAct(Attempts):
         environment: EnvironmentLike | None = None,
         *,
         max_iters: int = 20,
-        **shared: Any,
+        **options: Unpack[RefinerOptions],
     ) -> None:
         if max_iters < 1:
             raise ConfigurationError(f"max_iters is at least 1; got {max_iters}")
-        super().__init__(signature, environment, **shared)
+        super().__init__(signature, environment, **options)
         for name in _TAKEN:
             if name in self.signature.fields:
                 raise ConfigurationError(f"the signature's field {name!r} has a name that dspy.ReAct uses; rename it")
@@ -265,24 +268,21 @@ class ReAct(Attempts):
         self.extract = agent.extract
         self._written = self.react.signature.instructions, self.extract.predict.signature.instructions
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         best: Candidate | None = None
-        if given is not None:
-            first = yield from self.opening(episode, given)
-            best = self.kept(episode, None, (yield from self.run(episode, first)))
-        elif not episode.told:
-            try:
-                yield from episode.settle()
-            except ModelFailed as failure:
-                raise PlanningFailed(f"no requirements: {failure}", episode.ledger.snapshot()) from failure.__cause__
+        if start is not None:
+            first = yield from self.opening(episode, start)
+            best = episode.decide(None, (yield from self.run(episode, first)))
+        elif not episode.context.has_task_requirements:
+            yield from episode.settle()
         if best is None or not (best.loss.perfect or episode.spent()):
             try:
                 found = yield from self._acted(episode)
             except ModelFailed as failure:
                 if best is None:
-                    raise PlanningFailed(f"no call: {failure}", episode.ledger.snapshot()) from failure.__cause__
+                    raise PlanningFailed(f"no call: {failure}", episode.record.ledger.snapshot()) from failure.__cause__
             else:
-                best = self.kept(episode, best, found)
+                best = episode.decide(best, found)
         verdict = yield from episode.verify(best)
         return best, verdict
 
@@ -293,24 +293,25 @@ class ReAct(Attempts):
             ModelFailed: the model gave nothing usable before anything was done.
         """
         calls = RecordedAgent(episode)
-        required = [item.to_prompt() for item in episode.requirements.items if item.origin in BINDING_ORIGINS]
+        required = [item.to_prompt() for item in episode.context.requirements.items if item.origin in BINDING_ORIGINS]
         told = {
-            "policy": episode.catalogue.policy,
-            "lessons": episode.remembering(episode.recalled.advice, episode.recalled.in_words),
-            "known": episode.catalogue.known,
+            "policy": episode.context.catalogue.policy,
+            "lessons": episode.context.tell(episode.context.recalled.advice, episode.context.recalled.in_words),
+            "known": episode.context.catalogue.known,
             "user_requirements": "\n".join(required),
         }
         told = {name: text for name, text in told.items() if text}
-        agent = self._agent(episode.toolbox, told)
-        agent.tools |= {spec.name: calls.tool(spec) for spec in episode.toolbox.tools.values()}
+        agent = self._agent(episode.context.toolbox, told)
+        agent.tools |= {spec.name: calls.tool(spec) for spec in episode.context.toolbox.tools.values()}
         agent.react = calls.asked("act", self.react, self._learned(agent.react.signature, 0))
         agent.extract = calls.asked("extract", self.extract, self._learned(agent.extract.predict.signature, 1))
-        inputs = {**told, **episode.inputs}
+        inputs = {**told, **episode.context.inputs}
         outputs: dict[str, Any] = {}
         submits: list[Step] = []
         try:
             said = yield Await(lambda: agent(**inputs), lambda: calls.awaited(agent, inputs))
-            outputs = {name: literal(plain(said[name])) for name in episode.outputs if said.get(name) is not None}
+            written = {name: said.get(name) for name in episode.context.outputs}
+            outputs = {name: literal(plain(value)) for name, value in written.items() if value is not None}
             submits = [Step(id=SUBMIT, tool=SUBMIT, args=outputs)]
         except Stopped:
             pass  # what was done until then counts

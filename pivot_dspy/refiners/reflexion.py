@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import dspy
+from typing_extensions import Unpack
 
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode import events
+from pivot_dspy.episode.asking import ModelFailed
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts
+from pivot_dspy.refiners.base import Attempts, RefinerOptions
 from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
@@ -53,23 +55,23 @@ class Reflexion(Attempts):
         *,
         max_trials: int = 10,
         memory: int = 3,
-        **shared: Any,
+        **options: Unpack[RefinerOptions],
     ) -> None:
         if max_trials < 1 or memory < 1:
             raise ConfigurationError(f"max_trials and memory are at least 1; got {max_trials} and {memory}")
-        super().__init__(signature, environment, **shared)
+        super().__init__(signature, environment, **options)
         self.max_trials = max_trials
         self.remembered = memory
         self.reflect = Reflect(self.signature)
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
-        first = yield from self.opening(episode, given)
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+        first = yield from self.opening(episode, start)
         latest = yield from self.run(episode, first)
-        best = self.kept(episode, None, latest)
+        best = episode.decide(None, latest)
         reflections: list[str] = []
         reflected: Candidate | None = None
         # A prompt that was there before is sampled: else it would get the same plan.
-        planned = Counter({"": 1 if given is None else 0})
+        planned = Counter({"": 1 if start is None else 0})
         for trial in range(1, self.max_trials):
             if latest.loss.perfect or episode.spent():
                 break
@@ -87,16 +89,16 @@ class Reflexion(Attempts):
             except PlanningFailed:
                 continue  # it is on record, and cost one of the trials
             latest = yield from self.run(episode, trajectory)
-            best = self.kept(episode, best, latest)
+            best = episode.decide(best, latest)
         verdict = yield from episode.verify(best)
         return best, verdict
 
     def _reflected(self, episode: Episode, latest: Candidate) -> Flow[str]:
         """What the trial teaches; empty where the model gave nothing usable."""
         try:
-            said = yield from episode.ask("reflect", self.reflect, shown=episode.shown(latest))
+            said = yield from episode.ask("reflect", self.reflect, view=episode.view(latest))
         except ModelFailed:
             return ""
         reflection: str = said.reflection
-        episode.emit(Event(kind="reflect", trajectory=latest.trajectory, diagnosis=reflection))
+        episode.emit(events.ReflectEvent(trajectory=latest.trajectory, diagnosis=reflection))
         return reflection

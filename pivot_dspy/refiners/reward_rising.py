@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import dspy
+from typing_extensions import Unpack
 
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.episode.episode import Candidate, Episode
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode import events
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.refiners.base import RefinerOptions
 from pivot_dspy.refiners.stepwise import Stepwise, action_key, cleared
 from pivot_dspy.trajectory import Trajectory
 
@@ -55,18 +56,18 @@ class RewardRising(Stepwise):
         max_steps: int = 25,
         ties: bool = True,
         show_siblings: bool = False,
-        **shared: Any,
+        **options: Unpack[RefinerOptions],
     ) -> None:
         if max_samples < 1 or max_steps < 1:
             raise ConfigurationError(f"max_samples and max_steps are at least 1; got {max_samples} and {max_steps}")
-        super().__init__(signature, environment, **shared)
+        super().__init__(signature, environment, **options)
         self.max_samples = max_samples
         self.max_steps = max_steps
         self.ties = ties
         self.show_siblings = show_siblings
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
-        root, whole = yield from self.start(episode, given)
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+        root, whole = yield from self.start(episode, start)
         best, current = whole, root
         for _ in range(self.max_steps):
             if (best is not None and best.loss.perfect) or current.trajectory.submit is not None or episode.spent():
@@ -79,7 +80,7 @@ class RewardRising(Stepwise):
             chosen = samples[-1] if rose else min(samples, key=lambda sample: sample.loss.total)
             for sample in samples:
                 if sample is not chosen:
-                    episode.emit(Event(kind="reject", trajectory=sample.trajectory, loss=sample.loss))
+                    episode.emit(events.RejectEvent(trajectory=sample.trajectory, loss=sample.loss))
             if best is None or chosen.loss.no_worse_than(best.loss):
                 best = self.keep_best(episode, best, chosen)
             current = chosen
@@ -93,7 +94,7 @@ class RewardRising(Stepwise):
         if sample.loss.better_than(before.loss):
             return True
         step, observation = sample.trajectory.steps[-1], sample.inspection.execution.observations[-1]
-        spec = episode.toolbox.tools.get(step.tool)
+        spec = episode.context.toolbox.tools.get(step.tool)
         read = spec is not None and spec.effect == "read" and observation.ok
         return self.ties and (read or observation.status == "withheld") and sample.loss.no_worse_than(before.loss)
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import dspy
+from typing_extensions import Unpack
 
 from pivot_dspy.crossover import Parent, contents, crossover, distance
 from pivot_dspy.environment.factory import EnvironmentLike
+from pivot_dspy.episode import events
+from pivot_dspy.episode.asking import ModelFailed, sampled
 from pivot_dspy.episode.candidate import Candidate
-from pivot_dspy.episode.episode import Episode, ModelFailed, sampled
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.recombine import Recombine, Restructure, Transfer
 from pivot_dspy.phases.rewrite import Rewrite
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts
+from pivot_dspy.refiners.base import Attempts, RefinerOptions
 from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
@@ -111,14 +114,14 @@ class SelfEvolution(Attempts):
         pool_size: int = 3,
         max_iters: int = 3,
         patience: int = 1,
-        **shared: Any,
+        **options: Unpack[RefinerOptions],
     ) -> None:
         if pool_size < 1 or max_iters < 0 or patience < 1:
             raise ConfigurationError(
                 f"pool_size and patience are at least 1 and max_iters at least 0; got {pool_size}, {patience} and "
                 f"{max_iters}"
             )
-        super().__init__(signature, environment, **shared)
+        super().__init__(signature, environment, **options)
         self.pool_size = pool_size
         self.max_iters = max_iters
         self.patience = patience
@@ -127,9 +130,9 @@ class SelfEvolution(Attempts):
         self.transfer = Transfer(self.signature)
         self.restructure = Restructure(self.signature)
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
         evolution = _Evolution(self, episode)
-        yield from evolution.begin(given)
+        yield from evolution.begin(start)
         stale = 0
         for _ in range(self.max_iters):
             if evolution.done or stale >= self.patience:
@@ -162,7 +165,7 @@ class _Evolution:
     def done(self) -> bool:
         return self.best.loss.perfect or self.episode.spent()
 
-    def begin(self, given: Trajectory | None) -> Flow[None]:
+    def begin(self, start: Trajectory | None) -> Flow[None]:
         """Fills the pool with plans, each crossed with the best of those before it.
 
         Raises:
@@ -171,7 +174,7 @@ class _Evolution:
         failure: PlanningFailed | None = None
         for number in range(1, self.refiner.pool_size + 1):
             try:
-                trajectory = yield from self.refiner.sample_plan(self.episode, given, number)
+                trajectory = yield from self.refiner.sample_plan(self.episode, start, number)
             except PlanningFailed as failed:
                 failure = failed
             else:
@@ -195,9 +198,9 @@ class _Evolution:
     def _revised(self) -> Flow[None]:
         """Of the members revised least often, the best one criticised and written again."""
         member = min(self.pool.members, key=lambda one: self._asked["revise", one.trajectory.id])
-        told = {"shown": self.episode.shown(member), "config": self._sample("revise", member)}
+        told = {"shown": self.episode.view(member), "config": self._sample("revise", member)}
         said = yield from self.episode.ask("critique", self.refiner.critique, **told)
-        self.episode.emit(Event(kind="critique", trajectory=member.trajectory, diagnosis="\n".join(said.faults)))
+        self.episode.emit(events.CritiqueEvent(trajectory=member.trajectory, diagnosis="\n".join(said.faults)))
         if said.faults and not self.episode.spent():
             said = yield from self.episode.ask("rewrite", self.refiner.rewrite, faults=said.faults, **told)
             yield from self._written(said.trajectory, member)
@@ -214,12 +217,12 @@ class _Evolution:
         said = yield from self.episode.ask(
             phase.operator,
             phase,
-            runs=[self.episode.shown(one) for one in members],
+            runs=[self.episode.view(one) for one in members],
             config=self._sample(phase.operator, *members),
         )
         yield from self._written(said.trajectory, members[-1], said.summary)
 
-    def _sample(self, operator: str, *members: Candidate) -> dict[str, Any] | None:
+    def _sample(self, operator: str, *members: Candidate) -> Mapping[str, Any] | None:
         """What makes a question that was asked before be answered anew."""
         key = (operator, *(one.trajectory.id for one in members))
         self._asked[key] += 1
@@ -227,9 +230,9 @@ class _Evolution:
 
     def _written(self, child: Trajectory, base: Candidate, said: str = "") -> Flow[None]:
         """A child that a model wrote; what does the same as one before is not run again."""
-        self.episode.emit(Event(kind="rewrite", trajectory=child, message=child.operator, diagnosis=said))
+        self.episode.emit(events.RewriteEvent(trajectory=child, message=child.operator, diagnosis=said))
         if self.pool.knows(child):
-            self.episode.emit(Event(kind="reject", trajectory=child, message="it was there before"))
+            self.episode.emit(events.RejectEvent(trajectory=child, message="it was there before"))
         else:
             yield from self._join(child, base)
 
@@ -245,12 +248,12 @@ class _Evolution:
             if crossed is None:
                 break
             child, receiver = crossed
-            self.episode.emit(Event(kind="rewrite", trajectory=child, message=child.operator))
+            self.episode.emit(events.RewriteEvent(trajectory=child, message=child.operator))
             yield from self._run(child, receiver)
 
     def _run(self, trajectory: Trajectory, base: Candidate | None) -> Flow[None]:
         candidate = yield from self.refiner.run(self.episode, trajectory, base)
-        self._best = self.refiner.kept(self.episode, self._best, candidate)
+        self._best = self.episode.decide(self._best, candidate)
         self.pool.add(candidate, trajectory)
 
     def _cross(self) -> tuple[Trajectory, Candidate] | None:

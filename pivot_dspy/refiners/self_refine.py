@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import dspy
+from typing_extensions import Unpack
 
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed, sampled
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode import events
+from pivot_dspy.episode.asking import ModelFailed, sampled
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.rewrite import Rewrite, version
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts
+from pivot_dspy.refiners.base import Attempts, RefinerOptions
 from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
@@ -52,19 +54,19 @@ class SelfRefine(Attempts):
         environment: EnvironmentLike | None = None,
         *,
         max_iters: int = 4,
-        **shared: Any,
+        **options: Unpack[RefinerOptions],
     ) -> None:
         if max_iters < 0:
             raise ConfigurationError(f"max_iters is at least 0; got {max_iters}")
-        super().__init__(signature, environment, **shared)
+        super().__init__(signature, environment, **options)
         self.max_iters = max_iters
         self.critique = Critique(self.signature)
         self.rewrite = Rewrite(self.signature)
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
-        first = yield from self.opening(episode, given)
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+        first = yield from self.opening(episode, start)
         current = yield from self.run(episode, first)
-        best = self.kept(episode, None, current)
+        best = episode.decide(None, current)
         versions: list[str] = []
         criticised: Counter[str] = Counter()
         for _ in range(self.max_iters):
@@ -79,19 +81,19 @@ class SelfRefine(Attempts):
                 child = yield from self._rewritten(episode, current, faults, versions, rollout)
             except ModelFailed:
                 continue  # it is on record, and cost one of the iterations
-            versions.append(version(len(versions) + 1, episode.shown(current), faults))
+            versions.append(version(len(versions) + 1, episode.view(current), faults))
             if child.id == current.trajectory.id:
-                episode.emit(Event(kind="reject", trajectory=child, message="nothing was changed"))
+                episode.emit(events.RejectEvent(trajectory=child, message="nothing was changed"))
                 continue
             current = yield from self.run(episode, child, current)
-            best = self.kept(episode, best, current)
+            best = episode.decide(best, current)
         verdict = yield from episode.verify(best)
         return best, verdict
 
     def _criticised(self, episode: Episode, current: Candidate, rollout: int) -> Flow[tuple[str, ...]]:
-        said = yield from episode.ask("critique", self.critique, shown=episode.shown(current), config=sampled(rollout))
+        said = yield from episode.ask("critique", self.critique, view=episode.view(current), config=sampled(rollout))
         faults: tuple[str, ...] = said.faults
-        episode.emit(Event(kind="critique", trajectory=current.trajectory, diagnosis="\n".join(faults)))
+        episode.emit(events.CritiqueEvent(trajectory=current.trajectory, diagnosis="\n".join(faults)))
         return faults
 
     def _rewritten(
@@ -100,11 +102,11 @@ class SelfRefine(Attempts):
         said = yield from episode.ask(
             "rewrite",
             self.rewrite,
-            shown=episode.shown(current),
+            view=episode.view(current),
             faults=faults,
             earlier_versions=tuple(versions),
             config=sampled(rollout),
         )
         child: Trajectory = said.trajectory
-        episode.emit(Event(kind="rewrite", trajectory=child))
+        episode.emit(events.RewriteEvent(trajectory=child))
         return child

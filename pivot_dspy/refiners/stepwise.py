@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import dspy
+from typing_extensions import Unpack
 
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed, sampled
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode.asking import ModelFailed, sampled
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.act import Act
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts
+from pivot_dspy.refiners.base import Attempts, RefinerOptions
 from pivot_dspy.trajectory import Step, Trajectory
 
 
@@ -39,21 +40,24 @@ class Stepwise(Attempts):
     """A refiner that searches step by step. Subclasses implement `search`."""
 
     def __init__(
-        self, signature: str | type[dspy.Signature], environment: EnvironmentLike | None = None, **shared: Any
+        self,
+        signature: str | type[dspy.Signature],
+        environment: EnvironmentLike | None = None,
+        **options: Unpack[RefinerOptions],
     ) -> None:
-        super().__init__(signature, environment, **shared)
+        super().__init__(signature, environment, **options)
         self.act = Act(self.signature)
 
-    def start(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Candidate | None]]:
+    def start(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Candidate | None]]:
         """The run of no step at all, requirements settled, and the run of the trajectory that is given, if one is.
 
         Raises:
             PlanningFailed: the model gave no requirements.
         """
-        yield from self.opening(episode, given or Trajectory())
+        yield from self.opening(episode, start or Trajectory())
         whole = None
-        if given is not None:
-            whole = yield from self.run(episode, given)
+        if start is not None:
+            whole = yield from self.run(episode, start)
             self.keep_best(episode, None, whole)
         root = yield from episode.inspect(Trajectory(), whole)
         return root, whole
@@ -72,9 +76,9 @@ class Stepwise(Attempts):
             said = yield from episode.ask(
                 "act",
                 self.act,
-                shown=episode.shown(current),
-                lessons=episode.remembering(episode.recalled.advice, lessons=lessons),
-                siblings=[episode.shown(sibling) for sibling in siblings],
+                view=episode.view(current),
+                lessons=episode.context.tell(episode.context.recalled.advice, lessons=lessons),
+                siblings=[episode.view(sibling) for sibling in siblings],
                 config=sampled(rollout),
             )
         except ModelFailed:
@@ -86,25 +90,11 @@ class Stepwise(Attempts):
         """`trajectory` run from where `base` stands, and its outputs composed where it submits and lacks only them."""
         if trajectory.submit is not None:
             return (yield from self.run(episode, trajectory, base))
-        return (yield from episode.inspect(trajectory, base, repeats=self._acceptance.repeats))
+        return (yield from episode.inspect(trajectory, base))
 
     def keep_best(self, episode: Episode, best: Candidate | None, candidate: Candidate) -> Candidate:
-        """Whichever of the two is the best so far; tells what became of the candidate.
-
-        Of equals it is the one that goes on from the other, or is shorter.
-        """
-        takes = best is None or self._acceptance.accepts(
-            candidate.loss,
-            best.loss,
-            candidate_steps=len(candidate.trajectory),
-            incumbent_steps=len(best.trajectory) - 1,
-        )
-        if best is not None and not takes and candidate.loss.no_worse_than(best.loss):
-            takes = len(best.trajectory) < len(candidate.trajectory) and best.trajectory.common_prefix(
-                candidate.trajectory
-            ) == len(best.trajectory)
-        episode.emit(Event(kind="accept" if takes else "reject", trajectory=candidate.trajectory, loss=candidate.loss))
-        return candidate if best is None or takes else best
+        """Whichever of the two is the best so far; of equals the one that goes on from the other, or is shorter."""
+        return episode.decide(best, candidate, ties="first", extensions=True)
 
     def finish(self, episode: Episode, root: Candidate, best: Candidate | None) -> Flow[tuple[Candidate, Verdict]]:
         """The best candidate and the verdict on it.
@@ -113,8 +103,8 @@ class Stepwise(Attempts):
             PlanningFailed: there is none, though the budget was not spent.
         """
         if best is None:
-            if episode.exhausted is None:
-                raise PlanningFailed("the model gave no step", episode.ledger.snapshot())
+            if episode.record.exhausted is None:
+                raise PlanningFailed("the model gave no step", episode.record.ledger.snapshot())
             best = self.keep_best(episode, None, root)
         elif best.trajectory.submit is None and best.inspection.needs_only_outputs and not episode.spent():
             best = self.keep_best(episode, best, (yield from self.run(episode, best.trajectory, best)))

@@ -8,16 +8,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import dspy
+from typing_extensions import Unpack
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.environment.session import Tier
-from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode import events
+from pivot_dspy.episode.asking import ModelFailed
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.refiners.base import RefinerOptions
 from pivot_dspy.refiners.stepwise import Stepwise, action_key, cleared
 from pivot_dspy.trajectory import Trajectory
 
@@ -137,14 +141,14 @@ class TreeSearch(Stepwise):
         exploration: float = 1.0,
         max_depth: int = 25,
         memory: int = 3,
-        **shared: Any,
+        **options: Unpack[RefinerOptions],
     ) -> None:
         if iterations < 1 or n_generate_sample < 1 or max_depth < 1 or memory < 0 or not exploration >= 0:
             raise ConfigurationError(
                 "iterations, n_generate_sample and max_depth are at least 1, memory and exploration at least 0; got "
                 f"{iterations}, {n_generate_sample}, {max_depth}, {memory} and {exploration}"
             )
-        super().__init__(signature, environment, **shared)
+        super().__init__(signature, environment, **options)
         self._refuse(self._known_tier(environment))
         self.iterations = iterations
         self.n_generate_sample = n_generate_sample
@@ -153,9 +157,9 @@ class TreeSearch(Stepwise):
         self.remembered = memory
         self.reflect = Reflect(self.signature)
 
-    def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
-        self._refuse(episode.root.family.tier)
-        return (yield from _Search(self, episode).run(given))
+    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+        self._refuse(episode.context.root.family.tier)
+        return (yield from _Search(self, episode).run(start))
 
     def _known_tier(self, environment: EnvironmentLike | None) -> Tier | None:
         """The tier, where it is known before an environment is made: of an instance, or of a class that says so."""
@@ -166,7 +170,8 @@ class TreeSearch(Stepwise):
             return None  # a factory
         family = self._source.open(None).family
         family.close()
-        return family.tier
+        tier: Tier = family.tier
+        return tier
 
     def _refuse(self, tier: Tier | None) -> None:
         if tier in ("replay", "live"):
@@ -294,9 +299,9 @@ class _Search:
     def _reflected(self, candidate: Candidate) -> Flow[None]:
         episode = self.episode
         try:
-            said = yield from episode.ask("reflect", self.refiner.reflect, shown=episode.shown(candidate))
+            said = yield from episode.ask("reflect", self.refiner.reflect, view=episode.view(candidate))
         except ModelFailed:
             return
         if said.reflection:
             self.reflections.append(f"- Trial {len(self.reflections) + 1}:\n{said.reflection}")
-            episode.emit(Event(kind="reflect", trajectory=candidate.trajectory, diagnosis=said.reflection))
+            episode.emit(events.ReflectEvent(trajectory=candidate.trajectory, diagnosis=said.reflection))

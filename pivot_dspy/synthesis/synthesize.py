@@ -12,7 +12,7 @@ import dspy
 
 from pivot_dspy.budget import Budget, Ledger, LedgerReport, Usage
 from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError
-from pivot_dspy.episode.episode import sampled
+from pivot_dspy.episode.asking import sampled
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import run_sync

@@ -8,59 +8,67 @@ from __future__ import annotations
 from typing import Any
 
 import dspy
+from typing_extensions import Unpack
 
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.episode.episode import Candidate, Episode, sampled
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode import events
+from pivot_dspy.episode.asking import sampled
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.phases.rewrite import Rewrite
 from pivot_dspy.phases.verify import Judgement, Verdict, Verify
-from pivot_dspy.refiners.pivot import Pivot, RefutedSuspects
+from pivot_dspy.refiners.base import RefinerOptions
+from pivot_dspy.refiners.pivot import Pivot, PivotSearch
 from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Trajectory
+
+
+class _BlamesTheWhole(PivotSearch):
+    def blame(self) -> Flow[Gradient | None]:
+        yield from ()
+        gradient = Gradient(locus=0, step=None, kind="whole", diagnosis="The trajectory falls short; see the report.")
+        self.episode.emit(events.GradientEvent(gradient=gradient, trajectory=self.incumbent.trajectory))
+        return gradient
+
+    def write(self, gradient: Gradient) -> Flow[Trajectory]:
+        # The prompt is the same after a rewrite that failed: another sample is asked for.
+        return (yield from self.episode.evolve(self.incumbent, gradient, rollout=self.refuted.failures))
 
 
 class PivotWithoutInspect(Pivot):
     """No localisation: the whole trajectory is to blame, and all of it is open to the rewrite. The report stays."""
 
-    def _blamed(
-        self, episode: Episode, incumbent: Candidate, tried: RefutedSuspects, verdict: Verdict | None
-    ) -> Flow[Gradient | None]:
-        yield from ()
-        gradient = Gradient(locus=0, step=None, kind="whole", diagnosis="The trajectory falls short; see the report.")
-        episode.emit(Event(kind="gradient", gradient=gradient, trajectory=incumbent.trajectory))
-        return gradient
+    search_type = _BlamesTheWhole
 
-    def _rewritten(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: RefutedSuspects
-    ) -> Flow[Trajectory]:
-        # The prompt is the same after a rewrite that failed: another sample is asked for.
-        return (yield from episode.evolve(incumbent, gradient, rollout=tried.failures))
+
+class _WritesTheWhole(PivotSearch):
+    def write(self, gradient: Gradient) -> Flow[Trajectory]:
+        prediction = yield from self.episode.ask(
+            "evolve",
+            self.refiner.rewrite,
+            view=self.episode.view(self.incumbent),
+            faults=(gradient.to_text(),),
+            config=sampled(self.refuted.times_ignored(gradient)),
+        )
+        child: Trajectory = prediction.trajectory
+        self.episode.emit(events.RewriteEvent(trajectory=child))
+        return child
 
 
 class PivotWithoutEvolve(Pivot):
     """No suffix rewriting: told the same blame, the model writes the whole trajectory again and keeps nothing."""
 
+    search_type = _WritesTheWhole
+
     def __init__(
-        self, signature: str | type[dspy.Signature], environment: EnvironmentLike | None = None, **options: Any
+        self,
+        signature: str | type[dspy.Signature],
+        environment: EnvironmentLike | None = None,
+        **options: Unpack[RefinerOptions],
     ) -> None:
         super().__init__(signature, environment, **options)
         self.rewrite = Rewrite(self.signature)
-
-    def _rewritten(
-        self, episode: Episode, incumbent: Candidate, gradient: Gradient, tried: RefutedSuspects
-    ) -> Flow[Trajectory]:
-        said = yield from episode.ask(
-            "evolve",
-            self.rewrite,
-            shown=episode.shown(incumbent),
-            faults=(gradient.to_text(),),
-            config=sampled(tried.rollout(gradient)),
-        )
-        child: Trajectory = said.trajectory
-        episode.emit(Event(kind="rewrite", trajectory=child))
-        return child
 
 
 class PivotWithoutVerify(Pivot):
@@ -76,9 +84,9 @@ class PivotWithoutVerify(Pivot):
         super().__init__(signature, environment, **{"audit": "never", **options})
         self.verify = _Unverified(self.signature)
 
-    def opening(self, episode: Episode, given: Trajectory | None) -> Flow[Trajectory]:
-        first = yield from super().opening(episode, given)
-        episode.requirements = Requirements()
+    def opening(self, episode: Episode, start: Trajectory | None) -> Flow[Trajectory]:
+        first = yield from super().opening(episode, start)
+        episode.context.requirements = Requirements()
         return first
 
 

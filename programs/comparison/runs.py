@@ -215,9 +215,7 @@ def anytime(
 
     events = list(history)
     for event in events:
-        if event.trajectory is None:
-            continue
-        if event.kind == "inspect" and event.execution is not None:
+        if event.kind == "inspect":
             inspected[event.trajectory.id] = event.execution
         elif event.kind in ("accept", "elect") and event.trajectory.id in inspected:
             trace.append((event.tokens, *score(inspected[event.trajectory.id])))

@@ -71,7 +71,7 @@ def _row(refiner: dspy.Module, task: dspy.Example) -> dict[str, Any]:
             "strict_pass": cart_metric(task, None).score == 1.0, "verified": False, "first_loss": 1.0,
             "probability": None, "retrieved": 0,
         }  # fmt: skip
-    first = next(event.loss.total for event in result.history if event.kind == "inspect" and event.loss is not None)
+    first = next(event.loss.total for event in result.history if event.kind == "inspect")
     return told | {
         "strict_pass": cart_metric(task, result).score == 1.0,
         "verified": result.verified,

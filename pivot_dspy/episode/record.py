@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from pivot_dspy.budget import Budget, Ledger
-from pivot_dspy.episode.events import Event
-from pivot_dspy.trajectory import Trajectory
-
-Gate = Callable[[Trajectory, Callable[[Event], None]], Trajectory]
-"""Looks at what a model proposes before it is run, and gives it back with what may not run marked; may tell events."""
+from pivot_dspy.episode.events import Event, StopEvent
 
 
 class RunRecord:
-    """The ledger and the history of one call of a refiner.
+    """The ledger, the history and the moves of one call of a refiner.
 
     Args:
+        budget: the limits of the call.
         on_event: called with each event as it happens.
     """
 
@@ -27,7 +25,19 @@ class RunRecord:
         self.ledger = Ledger()
         self.history: list[Event] = []
         self.exhausted: str | None = None
+        self.moves: list[str] = []
         self._on_event = on_event
+
+    @contextmanager
+    def making(self, move: str) -> Iterator[None]:
+        """Names the move that is made inside the `with` block; an error that leaves it carries a note of it."""
+        self.moves.append(move)
+        try:
+            yield
+        except Exception as error:
+            if hasattr(error, "add_note"):  # since Python 3.11
+                error.add_note(f"pivot_dspy: in move {len(self.moves)} of the search, {move}")
+            raise
 
     def emit(self, event: Event) -> None:
         """Put an event on record, with the tokens that are spent by now."""
@@ -38,14 +48,14 @@ class RunRecord:
 
     def spent(self) -> bool:
         """Whether the budget is used up; remembers which limit was reached."""
-        if self.exhausted is None and (reached := self.ledger.spent(self.budget)):
-            self.stop(reached)
+        if self.exhausted is None and (limit := self.ledger.spent(self.budget)):
+            self.exhaust(limit)
         return self.exhausted is not None
 
-    def stop(self, limit: str) -> None:
+    def exhaust(self, limit: str) -> None:
         """The budget counts as used up from here on; `limit` says why, with its numbers."""
         self.exhausted = limit
-        self.emit(Event(kind="stop", message=f"budget spent: {limit}"))
+        self.emit(StopEvent(message=f"budget spent: {limit}"))
 
     def permit(self, reused: bool) -> None:
         """Books a tool call; refuses one over the budget."""

@@ -1,0 +1,94 @@
+"""How an episode's moves call their model: booked to the ledger, corrected by what memory knows, and past the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dspy
+
+from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError
+from pivot_dspy.episode.context import TaskContext
+from pivot_dspy.episode.events import Event, FailureEvent, FixEvent
+from pivot_dspy.episode.record import RunRecord
+from pivot_dspy.flow import Await, Flow
+from pivot_dspy.memory import fixed
+from pivot_dspy.phases.base import RunView
+from pivot_dspy.prompts.truncation import truncate
+from pivot_dspy.trajectory import Trajectory
+
+Gate = Callable[[Trajectory, Callable[[Event], None]], Trajectory]
+"""Looks at what a model proposes before it is run, and gives it back with what may not run marked; may emit events."""
+
+
+class ModelFailed(Exception):
+    """A phase got nothing usable from its model; the cause is the model's or the adapter's error."""
+
+
+class PhaseCaller:
+    """Calls phases for one episode.
+
+    Args:
+        context: the task, for what memory knows of it.
+        record: where calls, failures and corrections go on record.
+        gate: what looks at a model's steps before they run.
+    """
+
+    def __init__(self, context: TaskContext, record: RunRecord, gate: Gate | None = None) -> None:
+        self.context = context
+        self.record = record
+        self.gate = gate
+
+    def ask(self, phase: str, module: dspy.Module, **inputs: Any) -> Flow[dspy.Prediction]:
+        """One phase that calls its model, booked to the ledger under `phase`.
+
+        A `trajectory` in its answer has the mistakes corrected that memory knows, and has passed the gate. Steps of a
+        run that the phase was shown, as `view`, are left as they are.
+
+        Raises:
+            ModelFailed: the model or the adapter failed after DSPy's own retries.
+        """
+        with self.record.ledger.phase(phase):
+            try:
+                prediction = yield from call(module, **inputs)
+            except (LMError, AdapterParseError) as error:
+                self.record_failure(phase, error)
+                raise ModelFailed(f"{phase}: {_error_text(error)}") from error
+        if isinstance(prediction.get("trajectory"), Trajectory):
+            prediction.trajectory = self._fixed(prediction.trajectory, inputs.get("view"))
+            if self.gate is not None:
+                prediction.trajectory = self.gate(prediction.trajectory, self.record.emit)
+        return prediction
+
+    def _fixed(self, written: Trajectory, view: RunView | None) -> Trajectory:
+        """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""
+        executed = () if view is None else view.execution.trajectory.steps
+        lessons = {lesson.fix: lesson for lesson in self.context.recalled.fixes if lesson.fix is not None}
+        corrected, fixes = fixed(written, lessons, executed)
+        if fixes:
+            used = [lessons[fix] for fix in fixes]
+            self.context.note_used(lesson.id for lesson in used)
+            message = "; ".join(f"lesson {lesson.id}: {lesson.avoid}" for lesson in used)
+            self.record.emit(FixEvent(trajectory=corrected, message=message))
+        return corrected
+
+    def record_failure(self, phase: str, error: Exception) -> None:
+        """Put the failure of a phase on record. Raises it where nothing that is tried again would help."""
+        if isinstance(error, (LMConfigurationError, LMAuthError)):
+            raise error
+        self.record.emit(FailureEvent(message=f"{phase}: {_error_text(error)}"))
+
+
+def call(module: dspy.Module, **inputs: Any) -> Flow[dspy.Prediction]:
+    """A call of a phase as a DSPy module, which callbacks and tracers are told of."""
+    prediction: dspy.Prediction = yield Await(lambda: module(**inputs), lambda: module.acall(**inputs))
+    return prediction
+
+
+def sampled(rollout: int) -> Mapping[str, Any] | None:
+    """What asks for another sample of a prompt: DSPy's cache gives the first one again without it."""
+    return {"rollout_id": rollout, "temperature": 1.0} if rollout else None
+
+
+def _error_text(error: Exception) -> str:
+    return truncate(f"{type(error).__name__}: {' '.join(str(error).split())}", 300)
