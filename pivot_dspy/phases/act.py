@@ -8,7 +8,7 @@ from typing import Any
 import dspy
 
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask, read_steps, with_task
+from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask, read_steps
 from pivot_dspy.trajectory import Step
 
 
@@ -44,11 +44,10 @@ class Act(Phase):
     `why` is the model's thought.
     """
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(NextStep, signature, after="known"))
+    asks = NextStep
+    task_after = "known"
 
-    def run(  # type: ignore[override]
+    def run(
         self,
         *,
         view: RunView,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import dspy
 from pydantic import ValidationError
@@ -21,26 +21,23 @@ from pivot_dspy.trajectory import SUBMIT, Execution, Step
 
 
 class RunView(NamedTuple):
-    """One run of a trajectory, with the task and what it is measured by.
-
-    Attributes:
-        inputs: the task's input fields.
-        environment: for its own words about results; nothing is called on it.
-    """
+    """One run of a trajectory, with the task and what it is measured by."""
 
     inputs: Mapping[str, Any]
+    """The task's input fields."""
     catalogue: Catalogue
     execution: Execution
     environment: Environment
+    """For its own words about results; nothing is called on it."""
     requirements: Requirements
     findings: tuple[Finding, ...] = ()
 
     def steps(self, start: int = 0, in_full: Collection[str] = ()) -> str:
-        """The steps from position `start` on, as `digest.open_steps` gives them; empty where there are none."""
+        """The steps from position `start` on, empty where there are none."""
         return render_open_steps(self.execution, start, self.environment, in_full)
 
     def report(self) -> str:
-        """Where the run ended and what is unmet, as `digest.report` gives it."""
+        """Where the run ended and what is unmet."""
         return render_report(self.execution, self.requirements, self.findings)
 
 
@@ -65,10 +62,26 @@ _PREDICT_OPTIONS = ("config", "demos", "lm")
 
 
 class Phase(dspy.Module):  # type: ignore[misc]
-    """One phase of PIVOT. `forward` and `aforward` run the same generator, `run`."""
+    """One phase of PIVOT: a signature that it asks, and `run`, the generator of `forward` and `aforward` alike.
 
-    def run(self, **inputs: Any) -> Flow[dspy.Prediction]:
-        raise NotImplementedError
+    Args:
+        signature: the task's, whose input fields stand in the phase's prompt; None where it is about no single task.
+    """
+
+    asks: ClassVar[type[dspy.Signature]]
+    """What the phase asks its model."""
+    task_after: ClassVar[str | None] = None
+    """The field of `asks` after which the task's stand; before all others, if None."""
+    task_outputs: ClassVar[bool] = False
+    """Whether the task's output fields come last."""
+    run: Callable[..., Flow[dspy.Prediction]]
+
+    def __init__(self, signature: type[dspy.Signature] | None = None) -> None:
+        super().__init__()
+        asked = self.asks
+        if signature is not None:
+            asked = with_task(asked, signature, after=self.task_after, outputs=self.task_outputs)
+        self.predict = dspy.Predict(asked)
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         return run_sync(self.run(**inputs))

@@ -6,7 +6,7 @@ import dspy
 
 from pivot_dspy import bindings
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import Phase, RunView, ask, unused, with_task
+from pivot_dspy.phases.base import Phase, RunView, ask, unused
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.report import render_observations
 from pivot_dspy.trajectory import SUBMIT, Step, Trajectory
@@ -25,11 +25,10 @@ class Compose(Phase):
     Called with the `view` of a run; returns a Prediction with `trajectory`, whose submit step has every field.
     """
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(ComposeOutputs, signature, outputs=True))
+    asks = ComposeOutputs
+    task_outputs = True
 
-    def run(self, *, view: RunView) -> Flow[dspy.Prediction]:  # type: ignore[override]
+    def run(self, *, view: RunView) -> Flow[dspy.Prediction]:
         execution = view.execution
         given = [name for name in execution.outputs if name in self.predict.signature.output_fields]
         observations = render_observations(execution)

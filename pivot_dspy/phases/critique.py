@@ -8,7 +8,7 @@ from typing import Any
 import dspy
 
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import Phase, RunView, ask, with_task
+from pivot_dspy.phases.base import Phase, RunView, ask
 
 
 class CritiqueTrajectory(dspy.Signature):  # type: ignore[misc]
@@ -31,13 +31,10 @@ class Critique(Phase):
     Called with the `view` of a run; returns a Prediction with `faults`, a tuple of texts.
     """
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(CritiqueTrajectory, signature, after="known"))
+    asks = CritiqueTrajectory
+    task_after = "known"
 
-    def run(  # type: ignore[override]
-        self, *, view: RunView, config: Mapping[str, Any] | None = None
-    ) -> Flow[dspy.Prediction]:
+    def run(self, *, view: RunView, config: Mapping[str, Any] | None = None) -> Flow[dspy.Prediction]:
         prediction = yield from ask(
             self.predict,
             config,

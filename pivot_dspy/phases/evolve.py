@@ -9,7 +9,7 @@ import dspy
 
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import Gradient
-from pivot_dspy.phases.base import STEP_BASICS, Phase, RunView, ask, read_steps, with_task
+from pivot_dspy.phases.base import STEP_BASICS, Phase, RunView, ask, read_steps
 from pivot_dspy.prompts.report import render_gradient, render_kept_steps
 from pivot_dspy.trajectory import Trajectory
 
@@ -43,11 +43,10 @@ class Evolve(Phase):
     `diagnosis`.
     """
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(RewriteSuffix, signature, after="known"))
+    asks = RewriteSuffix
+    task_after = "known"
 
-    def run(  # type: ignore[override]
+    def run(
         self, *, view: RunView, gradient: Gradient, config: Mapping[str, Any] | None = None
     ) -> Flow[dspy.Prediction]:
         parent = view.execution.trajectory

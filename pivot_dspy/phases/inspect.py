@@ -20,7 +20,7 @@ from pivot_dspy.execution import ExecutedRun, Permit, allow, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss, Weights
-from pivot_dspy.phases.base import Phase, RunView, ask, with_task
+from pivot_dspy.phases.base import Phase, RunView, ask
 from pivot_dspy.prompts.report import render_steps
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution, Frozen, Observation, Step, Trajectory
@@ -76,11 +76,9 @@ class Inspect(Phase):
     model that sees only the slice.
     """
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(LocaliseCause, signature))
+    asks = LocaliseCause
 
-    def run(  # type: ignore[override]
+    def run(
         self,
         *,
         trajectory: Trajectory,
@@ -189,9 +187,7 @@ def gradient_by_rule(
     return found or _of_claims(inspection, session, refuted)
 
 
-def _of_claims(
-    inspection: Inspection, session: Session, refuted: frozenset[tuple[str | None, str]]
-) -> Gradient | None:
+def _of_claims(inspection: Inspection, session: Session, refuted: frozenset[tuple[str | None, str]]) -> Gradient | None:
     """What an answer says without support is for its submit to mend."""
     submit = inspection.trajectory.submit
     if submit is None or not inspection.claims.unsupported or (submit.id, "unsupported_claim") in refuted:

@@ -8,7 +8,7 @@ from typing import Any
 import dspy
 
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import Phase, ask, with_task
+from pivot_dspy.phases.base import Phase, ask
 
 
 class LearnFromRepairs(dspy.Signature):  # type: ignore[misc]
@@ -54,11 +54,9 @@ class Learn(Phase):
     mappings.
     """
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(LearnFromRepairs, signature))
+    asks = LearnFromRepairs
 
-    def run(self, *, inputs: Mapping[str, Any], repairs: Sequence[str]) -> Flow[dspy.Prediction]:  # type: ignore[override]
+    def run(self, *, inputs: Mapping[str, Any], repairs: Sequence[str]) -> Flow[dspy.Prediction]:
         listing = "\n\n".join(f"Repair {number}:\n{text}" for number, text in enumerate(repairs, start=1))
         prediction = yield from ask(self.predict, repairs=listing, **inputs)
         return dspy.Prediction(lessons=_drafts(prediction.lessons))
@@ -69,13 +67,9 @@ class Find(Phase):
     returns a Prediction with `proposals`, a list of mappings.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(FindRequirements)
+    asks = FindRequirements
 
-    def run(  # type: ignore[override]
-        self, *, checks: str, policy: str, cases: Sequence[str]
-    ) -> Flow[dspy.Prediction]:
+    def run(self, *, checks: str, policy: str, cases: Sequence[str]) -> Flow[dspy.Prediction]:
         listing = "\n\n".join(f"Case {number}:\n{text}" for number, text in enumerate(cases, start=1))
         prediction = yield from ask(self.predict, checks=checks, policy=policy, cases=listing)
         return dspy.Prediction(proposals=_drafts(prediction.proposals))

@@ -8,7 +8,7 @@ from typing import Any
 import dspy
 
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps, with_task
+from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps
 from pivot_dspy.phases.settle import PlanningInput
 from pivot_dspy.trajectory import Trajectory
 
@@ -42,13 +42,10 @@ class Plan(Phase):
     Called with a `planning`; returns a Prediction with `trajectory` and `requirements` (those of the model, compiled).
     """
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(PlanTrajectory, signature, after="user_requirements"))
+    asks = PlanTrajectory
+    task_after = "user_requirements"
 
-    def run(  # type: ignore[override]
-        self, *, planning: PlanningInput, config: Mapping[str, Any] | None = None
-    ) -> Flow[dspy.Prediction]:
+    def run(self, *, planning: PlanningInput, config: Mapping[str, Any] | None = None) -> Flow[dspy.Prediction]:
         written = yield from ask(self.predict, config, tools=planning.catalogue.tools, **planning.fields())
         return dspy.Prediction(
             trajectory=Trajectory(steps=tuple(read_steps(written.steps)), operator="plan"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import dspy
 
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask, read_steps, with_task
+from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask, read_steps
 from pivot_dspy.trajectory import Trajectory
 
 _SHOWN = f"""`trajectories` shows them, the best first, each step with what came of it; ids are each trajectory's own. \
@@ -51,16 +51,11 @@ class Recombine(Phase):
     `trajectory`, whose parent is the last of the runs.
     """
 
-    asks: type[dspy.Signature]
-    operator: str
+    task_after = "known"
+    operator: ClassVar[str]
+    """What the children's trajectories say made them."""
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(self.asks, signature, after="known"))
-
-    def run(  # type: ignore[override]
-        self, *, runs: Sequence[RunView], config: Mapping[str, Any] | None = None
-    ) -> Flow[dspy.Prediction]:
+    def run(self, *, runs: Sequence[RunView], config: Mapping[str, Any] | None = None) -> Flow[dspy.Prediction]:
         first, last = runs[0], runs[-1]
         prediction = yield from ask(
             self.predict,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dspy
 
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import Phase, RunView, ask, with_task
+from pivot_dspy.phases.base import Phase, RunView, ask
 
 
 class ReflectOnTrial(dspy.Signature):  # type: ignore[misc]
@@ -26,11 +26,9 @@ class Reflect(Phase):
     Called with the `view` of the trial; returns a Prediction with `reflection`.
     """
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(ReflectOnTrial, signature))
+    asks = ReflectOnTrial
 
-    def run(self, *, view: RunView) -> Flow[dspy.Prediction]:  # type: ignore[override]
+    def run(self, *, view: RunView) -> Flow[dspy.Prediction]:
         steps = view.steps() or "none"
         prediction = yield from ask(self.predict, open_steps=steps, report=view.report(), **view.inputs)
         return dspy.Prediction(reflection=str(prediction.reflection or "").strip())

@@ -9,7 +9,7 @@ import dspy
 
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import Phase, ask, with_task
+from pivot_dspy.phases.base import Phase, ask
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements, compile_drafts
 
@@ -82,11 +82,10 @@ class Settle(Phase):
     Called with a `planning`; returns a Prediction with `requirements`, compiled.
     """
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(SettleRequirements, signature, after="user_requirements"))
+    asks = SettleRequirements
+    task_after = "user_requirements"
 
-    def run(self, *, planning: PlanningInput) -> Flow[dspy.Prediction]:  # type: ignore[override]
+    def run(self, *, planning: PlanningInput) -> Flow[dspy.Prediction]:
         prediction = yield from ask(self.predict, **planning.fields())
         return dspy.Prediction(requirements=planning.compiled(prediction.requirements))
 
@@ -99,11 +98,10 @@ class Audit(Phase):
     What a user or a reviewer asked for is never altered.
     """
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(AuditRequirements, signature, after="known"))
+    asks = AuditRequirements
+    task_after = "known"
 
-    def run(  # type: ignore[override]
+    def run(
         self,
         *,
         inputs: Mapping[str, Any],

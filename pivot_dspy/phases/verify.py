@@ -10,7 +10,7 @@ import dspy
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import Permit, allow, execute
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import Phase, ask, with_task
+from pivot_dspy.phases.base import Phase, ask
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.report import render_observations, summarise
@@ -64,11 +64,9 @@ class Verify(Phase):
     and returns a Prediction with the `verdict`. `judge` decides what only a model can, in one call.
     """
 
-    def __init__(self, signature: type[dspy.Signature]) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(with_task(JudgeAnswer, signature))
+    asks = JudgeAnswer
 
-    def run(  # type: ignore[override]
+    def run(
         self,
         *,
         inspection: Inspection,

@@ -198,7 +198,7 @@ class _Evolution:
     def _revised(self) -> Flow[None]:
         """Of the members revised least often, the best one criticised and written again."""
         member = min(self.pool.members, key=lambda one: self._asked["revise", one.trajectory.id])
-        told = {"shown": self.episode.view(member), "config": self._sample("revise", member)}
+        told = {"view": self.episode.view(member), "config": self._sample("revise", member)}
         said = yield from self.episode.ask("critique", self.refiner.critique, **told)
         self.episode.emit(events.CritiqueEvent(trajectory=member.trajectory, diagnosis="\n".join(said.faults)))
         if said.faults and not self.episode.spent():

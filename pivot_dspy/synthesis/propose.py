@@ -54,7 +54,7 @@ class Propose(Phase):
         self.task = signature
         self.predict = dspy.Predict(ProposeGoals)
 
-    def run(  # type: ignore[override]
+    def run(
         self,
         *,
         catalogue: Catalogue,

@@ -8,10 +8,14 @@ import pytest
 from dspy.lm15 import AuthError, NotConfiguredError, ServerError
 from dspy.utils.exceptions import LMAuthError, LMConfigurationError
 
-from pivot_dspy import Budget, Event, Pivot, PlanningFailed, Requirement, Step, Trajectory, Weights
+from pivot_dspy import Budget, Pivot, PlanningFailed, Requirement, Step, Trajectory
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Environment, check, tool
-from pivot_dspy.episode.episode import Episode, ModelFailed
+from pivot_dspy.episode.asking import ModelFailed
+from pivot_dspy.episode.context import TaskContext, orient
+from pivot_dspy.episode.episode import Episode
+from pivot_dspy.episode.events import StopEvent
+from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import run_sync
 from pivot_dspy.gradient import Gradient
@@ -31,16 +35,16 @@ def opened(environment=None, required=(), budget=None, told=False, request="Buy 
     """An episode of its own, with the model that it asks."""
     calls = Calls()
     pivot = Pivot("request -> answer", environment or (lambda: Store(calls)), timeout=None)
-    episode = Episode(
-        pivot, pivot._source, pivot.signature, {"request": request}, required=tuple(required), told=told,
-        budget=budget or Budget(), weights=Weights(),
-    )  # fmt: skip
+    context = TaskContext.open(
+        pivot._source, pivot.signature, {"request": request}, required=tuple(required), has_task_requirements=told
+    )
+    episode = Episode(context, RunRecord(budget or Budget()), pivot, pivot._acceptance)
     episode.calls = calls
     with dspy.context(lm=scripted(**scripts)):
         try:
             yield episode, dspy.settings.lm.engine
         finally:
-            episode.close()
+            context.close()
 
 
 def planned(steps=STEPS, *requirements):
@@ -52,9 +56,9 @@ def planned(steps=STEPS, *requirements):
 
 def test_orientation_reads_are_shown_to_the_planner():
     with opened(plan=planned()) as (episode, engine):
-        run_sync(episode.orient())
-        assert episode.catalogue.known == 'colors() -> ["blue", "red"]'
-        assert episode.calls == ["colors"] and episode.ledger.usage.tool_calls == 1
+        run_sync(orient(episode.context, episode.record))
+        assert episode.context.catalogue.known == 'colors() -> ["blue", "red"]'
+        assert episode.calls == ["colors"] and episode.record.ledger.usage.tool_calls == 1
         run_sync(episode.plan())
         assert engine.prompts[0].section("known") == 'colors() -> ["blue", "red"]'
 
@@ -77,28 +81,28 @@ def test_an_orientation_read_that_fails_or_is_huge_does_no_harm():
             raise RuntimeError("no words")
 
     with opened(Loud) as (episode, _):
-        run_sync(episode.orient())
-        assert len(episode.catalogue.known) < 1600 and "fail()" not in episode.catalogue.known
+        run_sync(orient(episode.context, episode.record))
+        assert len(episode.context.catalogue.known) < 1600 and "fail()" not in episode.context.catalogue.known
 
 
 def test_a_budget_must_pay_for_one_plan():
     with opened(budget=Budget(tokens=100)) as (episode, engine):
-        run_sync(episode.orient())
+        run_sync(orient(episode.context, episode.record))
         with pytest.raises(ConfigurationError, match="prompt alone takes about"):
             episode.require_room_for_a_plan()
         assert engine.count() == 0
     with opened(budget=Budget(tokens=100_000)) as (episode, _):
-        run_sync(episode.orient())
+        run_sync(orient(episode.context, episode.record))
         episode.require_room_for_a_plan()
 
 
 def test_what_is_said_to_be_needed_is_no_more_than_a_plan_takes():
     with opened(plan=planned()) as (episode, engine):
-        run_sync(episode.orient())
+        run_sync(orient(episode.context, episode.record))
         run_sync(episode.plan())
-        used = episode.ledger.usage.prompt_tokens
+        used = episode.record.ledger.usage.prompt_tokens
     with opened(budget=Budget(tokens=used)) as (episode, _):
-        run_sync(episode.orient())
+        run_sync(orient(episode.context, episode.record))
         episode.require_room_for_a_plan()
 
 
@@ -122,21 +126,21 @@ def test_the_first_plan_settles_the_requirements():
     with opened(required=["Be quick."], plan=plans) as (episode, _):
         run_sync(episode.plan())
         run_sync(episode.plan(1))
-        assert [item.id for item in episode.requirements.items] == ["U1", "R1"]
+        assert [item.id for item in episode.context.requirements.items] == ["U1", "R1"]
 
 
 def test_none_is_a_settlement_too():
     with opened(plan=[planned(), planned(STEPS, NICE)]) as (episode, _):
         run_sync(episode.plan())
         run_sync(episode.plan(1))
-        assert episode.requirements.items == ()
+        assert episode.context.requirements.items == ()
 
 
 def test_a_plan_that_cannot_be_read_is_sampled_once_more():
     with opened(plan=[GARBAGE, GARBAGE, planned()]) as (episode, engine):
         assert len(run_sync(episode.plan())) == 4
         assert [prompt.temperature for prompt in engine.prompts] == [None, None, 1.0]
-        assert [event.kind for event in episode.history] == ["failure", "plan"]
+        assert [event.kind for event in episode.record.history] == ["failure", "plan"]
 
 
 def test_a_server_that_fails_is_not_asked_again():
@@ -159,10 +163,10 @@ def test_what_no_retry_would_help_is_raised_as_it_is(error, raised):
 
 def test_tool_calls_are_booked_to_the_phase_that_made_them():
     with opened(plan=planned()) as (episode, _):
-        run_sync(episode.orient())
+        run_sync(orient(episode.context, episode.record))
         best = run_sync(episode.inspect(run_sync(episode.plan())))
         run_sync(episode.verify(best))
-        assert {name: usage.tool_calls for name, usage in episode.ledger.by_phase.items()} == {
+        assert {name: usage.tool_calls for name, usage in episode.record.ledger.by_phase.items()} == {
             "plan": 1, "inspect": 3, "verify": 3,
         }  # fmt: skip
 
@@ -175,20 +179,20 @@ def test_a_plan_that_used_up_the_calls_of_the_model_may_still_run():
 
 def test_a_tool_call_over_the_budget_is_refused():
     with opened(budget=Budget(tool_calls=2)) as (episode, _):
-        episode.permit(False)
-        episode.permit(False)
-        episode.permit(True)
+        episode.record.permit(False)
+        episode.record.permit(False)
+        episode.record.permit(True)
         with pytest.raises(BudgetExhausted):
-            episode.permit(False)
-        assert episode.ledger.usage.tool_calls == 2 and episode.ledger.usage.tool_calls_reused == 1
+            episode.record.permit(False)
+        assert episode.record.ledger.usage.tool_calls == 2 and episode.record.ledger.usage.tool_calls_reused == 1
 
 
 def test_what_was_reached_is_said_once():
     with opened(budget=Budget(tool_calls=1)) as (episode, _):
         assert not episode.spent()
-        episode.permit(False)
-        assert episode.spent() and episode.spent() and episode.exhausted == "tool_calls: 1 of 1"
-        assert [event.message for event in episode.history] == ["budget spent: tool_calls: 1 of 1"]
+        episode.record.permit(False)
+        assert episode.spent() and episode.spent() and episode.record.exhausted == "tool_calls: 1 of 1"
+        assert [event.message for event in episode.record.history] == ["budget spent: tool_calls: 1 of 1"]
 
 
 # --------------------------------------------------------------------------------------------------- inspections
@@ -211,7 +215,7 @@ def test_repeated_inspections_give_the_worst():
     with opened(Noisy, required=[lucky]) as (episode, _):
         found = run_sync(episode.inspect(trajectory([step("a", "look"), submit(answer="$a")]), repeats=3))
         assert not found.loss.perfect
-        assert [event.kind for event in episode.history] == ["inspect"]
+        assert [event.kind for event in episode.record.history] == ["inspect"]
 
 
 def test_in_the_replay_tier_a_prefix_of_reads_is_taken_over_and_writes_run_again():
@@ -220,7 +224,7 @@ def test_in_the_replay_tier_a_prefix_of_reads_is_taken_over_and_writes_run_again
 
     calls = Calls()
     with opened(lambda: Unforkable(calls)) as (episode, _):
-        assert episode.root.family.tier == "replay"
+        assert episode.context.root.family.tier == "replay"
         base = run_sync(episode.inspect(trajectory()))
         child = base.trajectory.replace_from(
             3, [Step(id="submit", tool="submit", args={"answer": "x"})], operator="evolve"
@@ -290,7 +294,7 @@ def test_rules_come_first_and_the_model_is_asked_where_they_are_out_of_their_dep
             refuted.add(found.key)
             authors.append(found.by)
         assert authors[0] == "rule" and "model" in authors
-        assert engine.count("localise") == len([1 for event in episode.history if event.kind == "gradient"]) - 1
+        assert engine.count("localise") == len([1 for event in episode.record.history if event.kind == "gradient"]) - 1
 
 
 def test_where_the_model_fails_to_localise_the_rule_stands():
@@ -300,7 +304,7 @@ def test_where_the_model_fails_to_localise_the_rule_stands():
         first = run_sync(episode.gradient(best, frozenset()))
         second = run_sync(episode.gradient(best, frozenset({first.key})))
         assert second.by == "rule" and second.key != first.key
-        assert "failure" in [event.kind for event in episode.history]
+        assert "failure" in [event.kind for event in episode.record.history]
 
 
 def test_a_rewrite_that_cannot_be_had_is_a_failure_on_record():
@@ -309,7 +313,7 @@ def test_a_rewrite_that_cannot_be_had_is_a_failure_on_record():
         gradient = Gradient(locus=0, step="a", kind="wrong_value", diagnosis="x")
         with pytest.raises(ModelFailed, match="evolve: AdapterParseError"):
             run_sync(episode.evolve(best, gradient))
-        assert episode.history[-1].kind == "failure" and "\n" not in episode.history[-1].message
+        assert episode.record.history[-1].kind == "failure" and "\n" not in episode.record.history[-1].message
 
 
 # ---------------------------------------------------------------------------------------------------- the judge
@@ -350,11 +354,9 @@ def test_the_judge_is_not_asked_when_the_budget_is_spent():
 def test_events_are_recorded_and_told():
     seen = []
     pivot = Pivot("request -> answer", Store, timeout=None)
-    episode = Episode(
-        pivot, pivot._source, pivot.signature, {"request": "x"}, required=(), told=False, budget=Budget(),
-        weights=Weights(), on_event=seen.append,
-    )  # fmt: skip
-    event = Event(kind="stop", message="x")
+    context = TaskContext.open(pivot._source, pivot.signature, {"request": "x"})
+    episode = Episode(context, RunRecord(Budget(), on_event=seen.append), pivot, pivot._acceptance)
+    event = StopEvent(message="x")
     episode.emit(event)
-    episode.close()
-    assert episode.history == seen == [event]
+    context.close()
+    assert episode.record.history == seen == [event]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import Pivot
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode.events import AcceptEvent, GradientEvent, InspectEvent
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.learning.edits import edits
 from pivot_dspy.learning.lessons import counted, lessons_of
@@ -145,11 +145,11 @@ def test_what_a_model_blamed_is_put_into_words_by_one_call():
     runs = [Execution(trajectory=one, observations=(Observation(step="a", value={}),)) for one in (wrong, right)]
     blamed = Gradient(locus=0, step="a", kind="unexplained", diagnosis="The kind of AX-100 is off.", by="model")
     history = (
-        Event(kind="inspect", trajectory=wrong, execution=runs[0]),
-        Event(kind="accept", trajectory=wrong, loss=Loss(total=0.5)),
-        Event(kind="gradient", trajectory=wrong, gradient=blamed),
-        Event(kind="inspect", trajectory=right, execution=runs[1]),
-        Event(kind="accept", trajectory=right, loss=Loss(total=0.2)),
+        InspectEvent(trajectory=wrong, execution=runs[0], loss=Loss()),
+        AcceptEvent(trajectory=wrong, loss=Loss(total=0.5)),
+        GradientEvent(trajectory=wrong, gradient=blamed),
+        InspectEvent(trajectory=right, execution=runs[1], loss=Loss()),
+        AcceptEvent(trajectory=right, loss=Loss(total=0.2)),
     )
     result = dspy.Prediction(history=history, execution=runs[1])
     answer = {
@@ -168,13 +168,13 @@ def test_what_a_model_blamed_is_put_into_words_by_one_call():
 
 def test_without_feedback_or_progress_there_is_no_repair():
     first, second = (Trajectory(steps=(Step(id="a", tool="find", args={"kind": kind}),)) for kind in "xy")
-    seen = [Event(kind="inspect", trajectory=one, execution=Execution(trajectory=one)) for one in (first, second)]
-    start = Event(kind="accept", trajectory=first, loss=Loss(total=0.5))
-    blamed = Event(kind="gradient", gradient=Gradient(locus=0, step="a", kind="wrong_value", diagnosis="x"))
+    seen = [InspectEvent(trajectory=one, execution=Execution(trajectory=one), loss=Loss()) for one in (first, second)]
+    start = AcceptEvent(trajectory=first, loss=Loss(total=0.5))
+    blamed = GradientEvent(trajectory=first, gradient=Gradient(locus=0, step="a", kind="wrong_value", diagnosis="x"))
     for feedback, loss in (((), 0.1), ((blamed,), 0.5)):
-        last = Event(kind="accept", trajectory=second, loss=Loss(total=loss))
+        last = AcceptEvent(trajectory=second, loss=Loss(total=loss))
         assert not list(repairs((*seen, start, *feedback, last)))
-    last = Event(kind="accept", trajectory=second, loss=Loss(total=0.1))
+    last = AcceptEvent(trajectory=second, loss=Loss(total=0.1))
     assert len(list(repairs((*seen, start, blamed, last)))) == 1
 
 

@@ -14,7 +14,7 @@ TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
 INPUTS = {"request": "Buy the cheapest red thing."}
 TOOLBOX = toolbox_of(Store)
 CATALOGUE = render(TOOLBOX, TASK, policy=Store.policy, vocabulary=Store.vocabulary, known='colors() -> ["blue", "red"]')
-BRIEFING = PlanningInput(INPUTS, CATALOGUE, TOOLBOX)
+PLANNING = PlanningInput(INPUTS, CATALOGUE, TOOLBOX)
 STEPS = [
     step("a", "find", color="red"),
     step("b", "details", ids="$a.ids"),

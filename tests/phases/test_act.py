@@ -12,7 +12,7 @@ NEXT = {"thought": "It goes in the cart.", "step": step("c", "add", product_id="
 
 
 def acted(answer=NEXT, steps=STEPS[:2], **options):
-    said, engine = asked(Act(TASK), {"act": answer}, shown=shown_of(steps), **options)
+    said, engine = asked(Act(TASK), {"act": answer}, view=shown_of(steps), **options)
     return said.trajectory, engine
 
 

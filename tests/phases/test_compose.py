@@ -23,7 +23,7 @@ def composed(said, steps=STEPS, task=TASK, outputs=OUTPUTS):
     run = executed(steps, outputs=outputs)
     answer = {"considerations": "The cart holds p2.", **said}
     told = shown(run, Requirements(), {"request": "Buy something red."})
-    composed, engine = asked(Compose(task), {"compose": answer}, shown=told)
+    composed, engine = asked(Compose(task), {"compose": answer}, view=told)
     return composed.trajectory, run, engine
 
 

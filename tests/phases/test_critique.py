@@ -12,17 +12,17 @@ FAULTS = ("Step c takes the dearest.", "The total is over 50.")
 
 
 def criticised(faults, steps=STEPS):
-    return asked(Critique(TASK), {"critique": {"faults": faults}}, shown=shown_of(steps))
+    return asked(Critique(TASK), {"critique": {"faults": faults}}, view=shown_of(steps))
 
 
 def rewritten(steps, earlier=True):
     shown = shown_of(STEPS)
     versions = [version(1, shown, ["Bad."])] if earlier else []
-    return asked(Rewrite(TASK), {"rewrite": {"steps": steps}}, shown=shown, faults=FAULTS, earlier_versions=versions)
+    return asked(Rewrite(TASK), {"rewrite": {"steps": steps}}, view=shown, faults=FAULTS, earlier_versions=versions)
 
 
 def reflected(text):
-    return asked(Reflect(TASK), {"reflect": {"reflection": text}}, shown=shown_of(STEPS))
+    return asked(Reflect(TASK), {"reflect": {"reflection": text}}, view=shown_of(STEPS))
 
 
 @pytest.mark.parametrize(

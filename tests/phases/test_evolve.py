@@ -20,7 +20,7 @@ BLAME = Gradient(
 
 
 def evolved(answer, gradient=BLAME, run=None):
-    return asked(Evolve(TASK), {"evolve": answer}, shown=shown(run or executed(STEPS)), gradient=gradient)
+    return asked(Evolve(TASK), {"evolve": answer}, view=shown(run or executed(STEPS)), gradient=gradient)
 
 
 def test_the_child_keeps_the_prefix_and_knows_its_parent():
@@ -45,7 +45,7 @@ def test_the_prompt_after_a_refusal(snapshot):
     task = dspy.Signature("request -> answer", "Book what is asked for.")
     catalogue = render(toolbox_of(Calendar), task, policy="", vocabulary="", known="")
     told = shown(run, Requirements(), {"request": "Book an hour on Monday."}, catalogue)
-    _, engine = asked(Evolve(task), {"evolve": rewrite([])}, shown=told, gradient=gradient)
+    _, engine = asked(Evolve(task), {"evolve": rewrite([])}, view=told, gradient=gradient)
     prompt = engine.prompts[0]
     assert "kept" not in prompt.sections and "FAILED tool_error: PermissionError: 403" in prompt.section("open_steps")
     snapshot("phases/evolve_refused.txt", prompt.text)
@@ -108,7 +108,7 @@ def test_what_the_prompt_shows_is_capped_however_large_the_run():
     told = RunView(INPUTS, CATALOGUE, run, Store(), settled, findings)
     for locus in (0, 30):
         placed = gradient.model_copy(update={"locus": locus})
-        _, engine = asked(Evolve(TASK), {"evolve": rewrite([])}, shown=told, gradient=placed)
+        _, engine = asked(Evolve(TASK), {"evolve": rewrite([])}, view=told, gradient=placed)
         [prompt] = engine.prompts
         tokens = {name: len(prompt.section(name)) / 4 for name in ("kept", "open_steps", "report", "blame")}
         assert tokens["report"] < 1200 and tokens["kept"] < 320 and tokens["blame"] < 420

@@ -27,11 +27,11 @@ def catalogue(**changes):
     return render(TOOLBOX, TASK, **known)
 
 
-BRIEFING = PlanningInput({"request": REQUEST}, catalogue(), TOOLBOX)
+PLANNING = PlanningInput({"request": REQUEST}, catalogue(), TOOLBOX)
 
 
 def planned(answer, **told):
-    return asked(Plan(TASK), {"plan": answer}, briefing=BRIEFING._replace(**told))
+    return asked(Plan(TASK), {"plan": answer}, planning=PLANNING._replace(**told))
 
 
 def test_a_plan_is_a_trajectory_and_its_requirements():
@@ -80,7 +80,7 @@ def test_an_answer_that_cannot_be_read_is_an_error_of_the_adapter():
 async def test_it_can_be_awaited():
     lm = scripted(plan=plan(STEPS))
     with dspy.context(lm=lm):
-        said = await Plan(TASK).acall(briefing=BRIEFING)
+        said = await Plan(TASK).acall(planning=PLANNING)
     assert len(said.trajectory) == 4
 
 
@@ -93,7 +93,7 @@ def test_a_task_with_several_inputs_of_any_type_is_shown():
         same: bool = dspy.OutputField()
 
     inputs = {"picture": dspy.Image(url="https://example.org/a.png"), "words": ["x", "y"]}
-    briefing = PlanningInput(inputs, render(TOOLBOX, Two, policy="", vocabulary="", known=""), TOOLBOX)
-    said, engine = asked(Plan(Two), {"plan": plan([submit(same=True)])}, briefing=briefing)
+    planning = PlanningInput(inputs, render(TOOLBOX, Two, policy="", vocabulary="", known=""), TOOLBOX)
+    said, engine = asked(Plan(Two), {"plan": plan([submit(same=True)])}, planning=planning)
     assert said.trajectory.submit.args == {"same": True}
     assert '["x", "y"]' in engine.prompts[0].text

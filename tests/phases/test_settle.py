@@ -2,7 +2,7 @@ import pytest
 
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.requirements import Requirement, Requirements
-from tests.phases.showing import BRIEFING, CATALOGUE, INPUTS, TASK, TOOLBOX, asked
+from tests.phases.showing import CATALOGUE, INPUTS, PLANNING, TASK, TOOLBOX, asked
 
 SETTLED = Requirements(
     items=(
@@ -14,7 +14,7 @@ SETTLED = Requirements(
 
 
 def settled(drafts, **told):
-    said, engine = asked(Settle(TASK), {"settle": {"requirements": drafts}}, briefing=BRIEFING._replace(**told))
+    said, engine = asked(Settle(TASK), {"settle": {"requirements": drafts}}, planning=PLANNING._replace(**told))
     return said.requirements, engine
 
 

@@ -11,7 +11,8 @@ import dspy
 import pytest
 from dspy.utils.exceptions import LMAuthError, LMRateLimitError
 
-from pivot_dspy import Budget, Event, Execution, Pivot, PivotError, PlanningFailed, Refiner, Trajectory
+from pivot_dspy import Budget, Execution, Loss, Pivot, PivotError, PlanningFailed, Refiner, Requirements, Trajectory
+from pivot_dspy.episode.events import AcceptEvent, ElectEvent, InspectEvent, PlanEvent, RejectEvent
 from pivot_dspy.simulator import offline_lm
 from programs.comparison.benchmarks import Benchmark, Task, load
 from programs.comparison.runs import Hopeless, Record, Runner, Unit, anytime
@@ -103,13 +104,13 @@ def test_a_trace_takes_the_latest_execution_and_ends_with_the_result() -> None:
     plan = Trajectory(steps=())
     bad, good, best = execution("bad"), execution("good"), execution("best")
     history = [
-        Event(kind="plan", trajectory=plan, tokens=5),
-        Event(kind="inspect", trajectory=plan, execution=bad, tokens=10),
-        Event(kind="elect", trajectory=plan, tokens=10),
-        Event(kind="inspect", trajectory=plan, execution=good, tokens=20),
-        Event(kind="reject", trajectory=plan, tokens=20),
-        Event(kind="accept", trajectory=plan, tokens=30),
-        Event(kind="accept", trajectory=plan, tokens=40),
+        PlanEvent(trajectory=plan, requirements=Requirements(), tokens=5),
+        InspectEvent(trajectory=plan, execution=bad, loss=Loss(), tokens=10),
+        ElectEvent(trajectory=plan, loss=Loss(), tokens=10),
+        InspectEvent(trajectory=plan, execution=good, loss=Loss(), tokens=20),
+        RejectEvent(trajectory=plan, tokens=20),
+        AcceptEvent(trajectory=plan, loss=Loss(), tokens=30),
+        AcceptEvent(trajectory=plan, loss=Loss(), tokens=40),
     ]
     task, seen = scored(["best", "good"])
     told = ((10, False, False), (30, True, False), (40, True, False))

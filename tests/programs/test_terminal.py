@@ -16,11 +16,9 @@ from pivot_dspy import (
     Budget,
     Environment,
     Event,
-    Execution,
     Gradient,
     LedgerReport,
     Loss,
-    Observation,
     Pivot,
     Step,
     Trajectory,
@@ -29,8 +27,8 @@ from pivot_dspy import (
     tool,
 )
 from pivot_dspy.simulator import Reference, is_simulated
-from pivot_dspy.trajectory import Fault
 from programs.terminal import Narrator, choose_lm, console, model_line, spending
+from tests.episode.drawing import any_event
 
 
 class Shelf(Environment):
@@ -173,35 +171,10 @@ gradients = st.builds(
     Gradient, locus=st.integers(0, 4), step=st.none() | names, kind=words, diagnosis=words, correction=words,
     evidence=st.lists(words, max_size=3).map(tuple),
 )  # fmt: skip
-KINDS = [
-    "plan", "settle", "amend", "inspect", "judge", "gradient", "evolve", "compose", "accept", "reject", "verify",
-    "failure", "stop", "commit",
-]  # fmt: skip
-
-
-@st.composite
-def events(draw: st.DrawFn) -> Event:
-    trajectory = draw(st.none() | trajectories)
-    execution = None
-    if trajectory is not None and draw(st.booleans()):
-        seen = []
-        for step in trajectory.steps:
-            status = draw(st.sampled_from(["ok", "error", "blocked", "withheld"]))
-            fault = Fault(kind="tool_error", message=draw(words)) if status == "error" else None
-            seen.append(Observation(step=step.id, status=status, value=draw(words), fault=fault))  # type: ignore[arg-type]
-        tier = draw(st.sampled_from(["fork", "replay", "live"]))
-        execution = Execution(trajectory=trajectory, observations=tuple(seen), tier=tier)  # type: ignore[arg-type]
-    if trajectory is not None and draw(st.booleans()):
-        parent = draw(trajectories)
-        trajectory = Trajectory(steps=trajectory.steps, parent=parent.id, operator="evolve")
-    return Event(
-        kind=draw(st.sampled_from(KINDS)), message=draw(words), trajectory=trajectory, execution=execution,
-        loss=draw(st.none() | losses), gradient=draw(st.none() | gradients), diagnosis=draw(words),
-    )  # fmt: skip
 
 
 @settings(deadline=None)
-@given(found=st.lists(events(), max_size=5), width=st.integers(40, 120))
+@given(found=st.lists(any_event(), max_size=5), width=st.integers(40, 120))
 def test_any_event_can_be_told(found: list[Event], width: int) -> None:
     printed = io.StringIO()
     narrator = Narrator(Console(file=printed, width=width, highlight=False))
