@@ -119,7 +119,7 @@ def test_one_of_ones_own_is_given_the_candidates_themselves():
 
     falls_short = plan([submit(answer="$a")])
     good = [step("a", "find", color="red"), submit(answer="$a.ids[0]")]
-    with dspy.context(lm=scripted(plan=falls_short, evolve=rewrite("a is missing", good))):
+    with dspy.context(lm=scripted(plan=falls_short, evolve=rewrite(good))):
         refiner(acceptance=Watching())(request="Find something red.")
     assert seen and all(isinstance(one, Candidate) for pair in seen for one in pair)
 
@@ -131,7 +131,7 @@ def test_one_that_forgets_to_answer_is_named():
 
     good = [step("a", "find", color="red"), submit(answer="$a.ids[0]")]
     with (
-        dspy.context(lm=scripted(plan=plan([submit(answer="$a")]), evolve=rewrite("a is missing", good))),
+        dspy.context(lm=scripted(plan=plan([submit(answer="$a")]), evolve=rewrite(good))),
         pytest.raises(ConfigurationError, match=r"Silent.accepts returns a bool, not None; does it lack a `return`\?"),
     ):
         refiner(acceptance=Silent())(request="Find something red.")

@@ -49,10 +49,11 @@ class Propose(Phase):
     many entries were none.
     """
 
+    asks = ProposeGoals
+
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
         self.task = signature
-        self.predict = dspy.Predict(ProposeGoals)
 
     def run(
         self,

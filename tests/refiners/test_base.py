@@ -1,5 +1,9 @@
 import copy
+import inspect
+import pydoc
+import sys
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -9,9 +13,10 @@ import dspy
 import pytest
 from pydantic import BaseModel
 
-from pivot_dspy import Budget, Event, Pivot, Refined, Refiner, Requirement
+from pivot_dspy import Budget, Event, Pivot, Refined, Refiner, Requirement, Requirements
 from pivot_dspy.errors import ConfigurationError
-from tests.scripted import Calls, Store, plan, scripted, step, submit
+from pivot_dspy.refiners.base import RefinerOptions
+from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
 
 LARGE = {"id": "R1", "check": "item", "args": {"size": "L"}}
 STEPS = [step("a", "find", size="L"), step("b", "add", product_id="$a.ids[0]"), submit(answer="$b.items[0]")]
@@ -288,3 +293,92 @@ def test_every_phase_is_a_predictor_that_optimizers_see():
     assert names == [
         f"{name}.predict" for name in ("plan", "settle", "audit", "inspect", "evolve", "verify", "compose")
     ]
+
+
+# --------------------------------------------------------------------------------------------------- extending it
+
+
+def test_all_parameters_are_shown_to_help_and_to_editors():
+    shown = list(inspect.signature(Pivot).parameters)
+    assert shown[:4] == ["signature", "environment", "candidates", "max_iters"]
+    assert set(shown) >= {*RefinerOptions.__annotations__, "patience", "restarts", "audit"}
+    assert "options" not in shown and "acceptance" in pydoc.plain(pydoc.render_doc(Pivot))
+
+
+def test_the_signature_of_a_call_is_not_that_of_the_class():
+    assert "candidates" not in inspect.signature(Pivot("request -> answer", Store)).parameters
+
+
+@pytest.mark.parametrize(
+    ("typo", "remedy"),
+    [("patiance", "did you mean 'patience'"), ("Budget", "did you mean 'budget'"), ("colour", "it takes signature,")],
+)
+def test_a_typo_names_the_right_parameter(typo, remedy):
+    with pytest.raises(ConfigurationError, match=f"Pivot has no parameter '{typo}'; {remedy}"):
+        Pivot("request -> answer", Store, **{typo: 1})
+
+
+def test_a_search_that_is_an_ordinary_function_is_refused_where_it_is_written():
+    with pytest.raises(ConfigurationError, match=r"Plain.search is an ordinary function; write it as a generator"):
+
+        class Plain(Refiner):
+            def search(self, episode, start):
+                return episode.plan()
+
+
+class Answered(Requirement):
+    """A kind of its own, as a user writes it."""
+
+    allowed: str
+
+    def check_on(self, execution, session):
+        answer = execution.outputs.get("answer")
+        return answer == self.allowed, f"the answer is {answer}"
+
+    def describe(self):
+        return f"the answer is {self.allowed}"
+
+
+def test_a_requirement_of_ones_own_kind_is_checked_told_and_reported():
+    found = step("b", "find", color="red")
+    wrong, right = ([found, submit(answer=f"$b.ids[{place}]")] for place in (1, 0))
+    lm = scripted(plan=plan(wrong), evolve=rewrite(right))
+    with dspy.context(lm=lm):
+        result = Pivot("request -> answer", Store, requirements=[Answered(id="F1", allowed="p1")])(request="x")
+    assert "F1: the answer is p1 - NOT MET: the answer is p" in lm.engine.prompts[1].section("report")
+    assert result.verified and [finding.status for finding in result.findings] == ["holds"]
+    assert lm.engine.count("judge") == 0
+
+
+def test_one_that_cannot_say_how_it_stands_is_not_met_and_never_left_to_a_judge():
+    class Broken(Answered):
+        def check_on(self, execution, session):
+            raise KeyError("colour")
+
+    steps = [step("b", "find", color="red"), submit(answer="$b.ids[0]")]
+    with dspy.context(lm=scripted(plan=plan(steps), evolve=rewrite(steps))):
+        result = Pivot("request -> answer", Store, requirements=[Broken(id="F1", allowed="p1")])(request="x")
+    assert not result.verified
+    assert [(found.status, found.evidence) for found in result.findings] == [
+        ("violated", "cannot be checked: KeyError: 'colour'")
+    ]
+
+
+def test_its_fields_are_part_of_its_json():
+    settled = Requirements(items=(Answered(id="F1", allowed="p1"),))
+    assert settled.model_dump()["items"][0]["allowed"] == "p1"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="errors carry notes since Python 3.11")
+def test_an_error_says_in_which_move_of_the_search_it_came():
+    def exploding(event):
+        if event.kind == "evolve":
+            raise RuntimeError("the listener broke")
+
+    steps = [step("b", "find", color="red"), submit(answer="$b.nothing")]
+    pivot = Pivot("request -> answer", Store, on_event=exploding)
+    with dspy.context(lm=scripted(plan=plan(steps), evolve=rewrite(steps))), pytest.raises(RuntimeError) as caught:
+        pivot(request="x")
+    assert caught.value.__notes__ == ["pivot_dspy: in move 4 of the search, evolve"]
+    frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert [name for name in ("search", "iterate", "rewrite", "write", "evolve") if name not in frames] == []
