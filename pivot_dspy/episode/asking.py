@@ -39,7 +39,7 @@ class PhaseCaller:
         self.record = record
         self.gate = gate
 
-    def ask(self, phase: str, module: dspy.Module, **inputs: Any) -> Flow[dspy.Prediction]:
+    def ask(self, phase: str, module: dspy.Module, /, **inputs: Any) -> Flow[dspy.Prediction]:
         """One phase that calls its model, booked to the ledger under `phase`.
 
         A `trajectory` in its answer has the mistakes corrected that memory knows, and has passed the gate. Steps of a
@@ -79,7 +79,7 @@ class PhaseCaller:
         self.record.emit(FailureEvent(message=f"{phase}: {_error_text(error)}"))
 
 
-def call(module: dspy.Module, **inputs: Any) -> Flow[dspy.Prediction]:
+def call(module: dspy.Module, /, **inputs: Any) -> Flow[dspy.Prediction]:
     """A call of a phase as a DSPy module, which callbacks and tracers are told of."""
     prediction: dspy.Prediction = yield Await(lambda: module(**inputs), lambda: module.acall(**inputs))
     return prediction

@@ -51,23 +51,17 @@ class RecordedAgent:
         self._observations: list[Observation] = []
         self._before: dict[int, Session] = {}
         self._over = False
-        self._awaiting = False
         self._thought = ""
         root = episode.context.root
         self._session = root.fork() if root.family.tier == "fork" else episode.context.reopen()
 
-    async def awaited(self, agent: dspy.Module, inputs: Mapping[str, Any]) -> Any:
-        """The agent's answer; its tools are awaited too."""
-        self._awaiting = True
-        return await agent.acall(**inputs)
-
     def tool(self, spec: ToolSpec) -> Callable[..., Any]:
-        """What stands for a tool in the loop."""
-        return _Call(self, spec)
+        """What stands for a tool in the loop; it gives what the model is told of the call."""
+        return _FlowCall(lambda **args: self._keeping_error(self._call_tool(spec, args)))
 
-    def asked(self, phase: str, predict: dspy.Module, signature: Any) -> Callable[..., Any]:
+    def predictor(self, phase: str, predict: dspy.Module, signature: Any) -> Callable[..., Any]:
         """What stands for a predictor in the loop: `predict`, asked with `signature`."""
-        return _RecordedPredict(self, phase, predict, signature)
+        return _FlowCall(lambda **inputs: self._ask(phase, predict, {**inputs, "signature": signature}))
 
     def candidate(self) -> Candidate | None:
         """The calls as a run that one with more steps can start from; None where there are none."""
@@ -82,12 +76,7 @@ class RecordedAgent:
         run = ExecutedRun(execution, self._session, self._before)
         return Candidate(run, Inspection(execution=execution, loss=Loss(total=1.0)))  # it is never compared
 
-    def call_tool(self, spec: ToolSpec, args: Mapping[str, Any]) -> Any:
-        """What the model is told of a call, or in an event loop, what gives it when awaited."""
-        steps = self._kept(self._make(spec, args))
-        return run_async(steps) if self._awaiting else run_sync(steps)
-
-    def ask(self, phase: str, predict: dspy.Module, inputs: Mapping[str, Any]) -> Flow[dspy.Prediction]:
+    def _ask(self, phase: str, predict: dspy.Module, inputs: Mapping[str, Any]) -> Flow[dspy.Prediction]:
         """One call of the model; a second one where the answer cannot be read.
 
         Raises:
@@ -102,32 +91,32 @@ class RecordedAgent:
                 raise Stopped
             config = {"config": sampled(rollout)} if rollout else {}
             try:
-                said = yield from self.episode.ask(phase, _Question(predict, {**inputs, **config}))
+                prediction = yield from self.episode.ask(phase, predict, **inputs, **config)
             except ModelFailed as failure:
                 if isinstance(failure.__cause__, ContextWindowExceededError):
                     raise failure.__cause__ from None
                 if rollout or not isinstance(failure.__cause__, AdapterParseError):
                     raise
                 continue
-            self._thought = str(said.get("next_thought") or "")
-            return said
+            self._thought = str(prediction.get("next_thought") or "")
+            return prediction
         raise Stopped
 
-    def _kept(self, steps: Flow[Any]) -> Flow[Any]:
-        """`steps`, whose error is kept: the loop takes what a tool raises for an observation."""
+    def _keeping_error(self, flow: Flow[Any]) -> Flow[Any]:
+        """`flow`, whose error is kept: the loop takes what a tool raises for an observation."""
         try:
-            return (yield from steps)
+            return (yield from flow)
         except Exception as error:
             self.error = error
             raise
 
-    def _make(self, spec: ToolSpec, args: Mapping[str, Any]) -> Flow[Any]:
+    def _call_tool(self, spec: ToolSpec, args: Mapping[str, Any]) -> Flow[Any]:
         position = len(self.steps)
         try:
-            given = literal(plain(dict(args)))
+            arguments = literal(plain(dict(args)))
         except ValueError as error:
             return f"Execution error in {spec.name}: the arguments have no JSON form: {error}"
-        step = Step(id=f"c{position + 1}", tool=spec.name, args=given, why=self._thought or None)
+        step = Step(id=f"c{position + 1}", tool=spec.name, args=arguments, why=self._thought or None)
         with self.episode.record.ledger.phase("act"):
             run = yield from execute(Trajectory(steps=(step,)), self._session, permit=self.episode.record.permit)
         seen = run.execution.observations[0]
@@ -149,39 +138,17 @@ class RecordedAgent:
         return f"Execution error in {spec.name}: {seen.fault.message}{expected}"
 
 
-class _Call:
-    def __init__(self, calls: RecordedAgent, spec: ToolSpec) -> None:
-        self._calls, self._spec = calls, spec
+class _FlowCall:
+    """What stands for a tool or a predictor in the loop, which calls or awaits it: a flow, made anew each time."""
 
-    def __call__(self, /, **args: Any) -> Any:
-        return self._calls.call_tool(self._spec, args)
-
-    async def acall(self, /, **args: Any) -> Any:
-        return await self._calls.call_tool(self._spec, args)
-
-
-class _RecordedPredict:
-    def __init__(self, calls: RecordedAgent, phase: str, predict: dspy.Module, signature: Any) -> None:
-        self._calls, self._phase, self._predict, self._signature = calls, phase, predict, signature
+    def __init__(self, flow: Callable[..., Flow[Any]]) -> None:
+        self._flow = flow
 
     def __call__(self, /, **inputs: Any) -> Any:
-        return run_sync(self._calls.ask(self._phase, self._predict, {**inputs, "signature": self._signature}))
+        return run_sync(self._flow(**inputs))
 
     async def acall(self, /, **inputs: Any) -> Any:
-        return await run_async(self._calls.ask(self._phase, self._predict, {**inputs, "signature": self._signature}))
-
-
-class _Question:
-    """A predictor with its inputs, whatever they are called."""
-
-    def __init__(self, predict: dspy.Module, inputs: Mapping[str, Any]) -> None:
-        self._predict, self._inputs = predict, inputs
-
-    def __call__(self) -> Any:
-        return self._predict(**self._inputs)
-
-    async def acall(self) -> Any:
-        return await self._predict.acall(**self._inputs)
+        return await run_async(self._flow(**inputs))
 
 
 def described(toolbox: Toolbox) -> list[dspy.Tool]:
@@ -292,43 +259,43 @@ class ReAct(Attempts):
         Raises:
             ModelFailed: the model gave nothing usable before anything was done.
         """
-        calls = RecordedAgent(episode)
+        agent_run = RecordedAgent(episode)
         required = [item.to_prompt() for item in episode.context.requirements.items if item.origin in BINDING_ORIGINS]
-        told = {
+        context_fields = {
             "policy": episode.context.catalogue.policy,
             "lessons": episode.context.tell(episode.context.recalled.advice, episode.context.recalled.in_words),
             "known": episode.context.catalogue.known,
             "user_requirements": "\n".join(required),
         }
-        told = {name: text for name, text in told.items() if text}
-        agent = self._agent(episode.context.toolbox, told)
-        agent.tools |= {spec.name: calls.tool(spec) for spec in episode.context.toolbox.tools.values()}
-        agent.react = calls.asked("act", self.react, self._learned(agent.react.signature, 0))
-        agent.extract = calls.asked("extract", self.extract, self._learned(agent.extract.predict.signature, 1))
-        inputs = {**told, **episode.context.inputs}
+        context_fields = {name: text for name, text in context_fields.items() if text}
+        agent = self._agent(episode.context.toolbox, context_fields)
+        agent.tools |= {spec.name: agent_run.tool(spec) for spec in episode.context.toolbox.tools.values()}
+        agent.react = agent_run.predictor("act", self.react, self._learned(agent.react.signature, 0))
+        agent.extract = agent_run.predictor("extract", self.extract, self._learned(agent.extract.predict.signature, 1))
+        inputs = {**context_fields, **episode.context.inputs}
         outputs: dict[str, Any] = {}
         submits: list[Step] = []
         try:
-            said = yield Await(lambda: agent(**inputs), lambda: calls.awaited(agent, inputs))
-            written = {name: said.get(name) for name in episode.context.outputs}
+            prediction = yield Await(lambda: agent(**inputs), lambda: agent.acall(**inputs))
+            written = {name: prediction.get(name) for name in episode.context.outputs}
             outputs = {name: literal(plain(value)) for name, value in written.items() if value is not None}
             submits = [Step(id=SUBMIT, tool=SUBMIT, args=outputs)]
         except Stopped:
             pass  # what was done until then counts
         except ModelFailed:
-            if not calls.steps:
+            if not agent_run.steps:
                 raise
-        if calls.error is not None:
-            raise calls.error
-        trajectory = Trajectory(steps=(*calls.steps, *submits), operator="react")
-        return (yield from self.run(episode, trajectory, calls.candidate()))
+        if agent_run.error is not None:
+            raise agent_run.error
+        trajectory = Trajectory(steps=(*agent_run.steps, *submits), operator="react")
+        return (yield from self.run(episode, trajectory, agent_run.candidate()))
 
-    def _agent(self, toolbox: Toolbox, told: dict[str, str]) -> dspy.ReAct:
-        """The loop over `toolbox`, whose prompts begin with the inputs in `told`."""
+    def _agent(self, toolbox: Toolbox, context_fields: dict[str, str]) -> dspy.ReAct:
+        """The loop over `toolbox`, whose prompts begin with the inputs in `context_fields`."""
         if _FINISH in toolbox.tools:
             raise ConfigurationError(f"a tool is called {_FINISH!r}, which ends dspy.ReAct's loop; rename the tool")
         signature = self.signature
-        for place, name in enumerate(told):
+        for place, name in enumerate(context_fields):
             signature = signature.insert(place, name, dspy.InputField(desc=_TOLD[name]), str)
         return dspy.ReAct(signature, described(toolbox), max_iters=self.max_iters)
 
