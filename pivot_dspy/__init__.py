@@ -9,6 +9,8 @@ from pivot_dspy.calibration.calibration import Calibration
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.environment.mcp import from_mcp
+from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import Event
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import (
@@ -53,6 +55,7 @@ __all__ = [
     "Budget",
     "BudgetExhausted",
     "Calibration",
+    "Candidate",
     "CheckResult",
     "CommitError",
     "ConfidenceGate",
@@ -62,6 +65,7 @@ __all__ = [
     "DspyRefine",
     "Entries",
     "Environment",
+    "Episode",
     "Event",
     "Execution",
     "Finding",

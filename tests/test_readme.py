@@ -73,6 +73,7 @@ print(json.dumps({
     "logged": [step.tool for step in logged.steps],
     "refined": [refined.verified, [step.tool for step in refined.trajectory.steps]],
     "careful": [careful(request="Order eggs.").verified, evaluate(careful).score],
+    "desk": [desk(request="Order eggs.").orders, [finding.status for finding in desk(request="Order eggs.").findings]],
 }))
 """
 
@@ -102,6 +103,7 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path) -> None:
     assert found["logged"][0] == "count" and "order" not in found["logged"]
     assert found["refined"] == [True, ["count", "order", "submit"]]
     assert found["careful"] == [True, 100.0]
+    assert found["desk"] == [["eggs"], ["holds"]]
     assert asked == {"gpt-4.1-mini"}
 
 
