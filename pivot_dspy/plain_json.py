@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator
 from pydantic_core import from_json, to_json
 
 
@@ -35,3 +36,9 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_encodable(item) for item in value]
     return value
+
+
+Text = Annotated[str, AfterValidator(encodable)]
+"""A text field that UTF-8 can hold."""
+JsonObject = Annotated[dict[str, Any], AfterValidator(plain)]
+"""A field that is a plain copy of what it is given."""
