@@ -5,13 +5,13 @@ A `Ledger` sees an LM call through two documented doors of DSPy, both set by `ds
 for its duration a usage tracker (a cache hit reports to none) and a place among the `caller_modules` (whose histories
 get the entry with the cost) tell what it used. Trackers and callbacks of the user stay in force.
 
-What cannot be counted, since DSPy does not tell it:
-- DSPy's own retries inside one LM call count as one call; failed attempts report no tokens.
+What DSPy does not tell cannot be counted:
+- Its own retries inside one LM call count as one call; failed attempts report no tokens.
 - A call that fails before it reaches the provider (no key, bad text) counts as a failed call, like any other failure.
 - `lm.forward(...)`, embedders, other SDKs, and a `BaseLM` subclass whose own `__call__` runs no callbacks are unseen.
 - A thread started by hand sees no phase unless it runs in `contextvars.copy_context()`.
-- Code inside a phase that replaces `settings.callbacks` (a `dspy.streamify` built outside, say): its requests and
-  tokens are booked, its cache hits, failures and cost are not; if it brings its own usage tracker too, nothing is.
+- Of code inside a phase that replaces `settings.callbacks` (a `dspy.streamify` built outside, say) requests and tokens
+  are booked, not cache hits, failures and cost; if it brings its own usage tracker too, nothing is.
 - Cost is 0.0 where DSPy estimates none, and with `disable_history=True` or `max_history_size=0`, which drop it. With
   either of these, several candidates by one call (`n=3`) count as one.
 """
@@ -46,10 +46,9 @@ class BudgetExhausted(PivotError, RuntimeError):
     def __init__(self, limit: str, message: str) -> None:
         super().__init__(limit, message)
         self.limit = limit
-        self.message = message
 
     def __str__(self) -> str:
-        return self.message
+        return str(self.args[1])
 
 
 class Budget(BaseModel):

@@ -25,7 +25,7 @@ def plain(value: Any) -> Any:
 
 def encodable(text: str) -> str:
     """`text` without unpaired surrogates, which a model's cut-off escapes leave and UTF-8 cannot hold."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return text.encode("utf-8", "replace").decode()
 
 
 def _encodable(value: Any) -> Any:
