@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class _Entry(BaseModel):
     data: dict[str, Any]
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """Finished work by kind and key, in a folder of JSON-lines files.
 
     A line is on the disk when `append` returns. Each opening, and each process that inherits a journal, writes a file
@@ -104,9 +105,6 @@ class Journal:
             if self._file is not None:
                 self._file.close()
             self._file = None
-
-    def __enter__(self) -> Journal:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

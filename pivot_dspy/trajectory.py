@@ -1,7 +1,6 @@
-"""The object that is optimised: a trajectory of steps, and what came of running it.
+"""The object that is optimised: a trajectory of steps, and what came of running it, as immutable records.
 
-Everything here is an immutable record with a JSON form. PIVOT, arXiv 2605.11225, section on trajectories as
-optimisable objects.
+PIVOT, arXiv 2605.11225, section on trajectories as optimisable objects.
 """
 
 from __future__ import annotations
@@ -96,9 +95,8 @@ class StepChange(Frozen):
 
 
 class TrajectoryDiff(Frozen):
-    """How one trajectory differs from another, step by step; `kept` are the ids of those that do the same in both."""
+    """How one trajectory differs from another, step by step; steps that do the same in both are left out."""
 
-    kept: tuple[str, ...]
     added: tuple[Step, ...]
     removed: tuple[Step, ...]
     changed: tuple[StepChange, ...]
@@ -176,13 +174,11 @@ class Trajectory(Frozen):
     def diff(self, other: Trajectory) -> TrajectoryDiff:
         """What changed from `other` to this trajectory."""
         before = {step.id: step for step in other.steps}
-        both = [StepChange(before=before[step.id], after=step) for step in self.steps if step.id in before]
-        changed = [pair for pair in both if pair.before.content() != pair.after.content()]
+        pairs = [StepChange(before=before[step.id], after=step) for step in self.steps if step.id in before]
         return TrajectoryDiff(
-            kept=tuple(pair.after.id for pair in both if pair not in changed),
             added=tuple(step for step in self.steps if step.id not in before),
             removed=tuple(step for step in other.steps if step.id not in self.ids),
-            changed=tuple(changed),
+            changed=tuple(pair for pair in pairs if pair.before.content() != pair.after.content()),
         )
 
     def dependencies(self) -> dict[str, tuple[str, ...]]:
