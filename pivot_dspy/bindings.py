@@ -8,8 +8,8 @@ repeats over a list. `$$` stands for a plain dollar sign.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 import jmespath
@@ -45,13 +45,7 @@ def escape(text: str) -> str:
 
 def literal(value: Any) -> Any:
     """`value` with every string in it escaped: it resolves to itself, whatever the steps are called."""
-    if isinstance(value, str):
-        return escape(value)
-    if isinstance(value, Mapping):
-        return {key: literal(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [literal(item) for item in value]
-    return value
+    return _map_strings(escape, value)
 
 
 @lru_cache(maxsize=4096)
@@ -63,7 +57,7 @@ def references(text: str) -> tuple[str, ...]:
     """
     if len(text) > LONGEST:
         return ()
-    return tuple(dict.fromkeys(match[1] for match in _TOKEN.finditer(text) if match[1]))
+    return tuple(dict.fromkeys(filter(None, _TOKEN.findall(text))))
 
 
 @lru_cache(maxsize=4096)
@@ -72,16 +66,14 @@ def _compiled(text: str) -> Any:
     return jmespath.compile(quoted)
 
 
-def is_binding(text: str, known: Collection[str]) -> bool:
-    """Whether `text` is an expression rather than plain text: it names a known step, or reads as an expression.
+def is_binding(text: str, step_ids: Collection[str]) -> bool:
+    """Whether `text` is an expression rather than plain text: it names a step, or reads as an expression.
 
     `"pays $5"` is text where no step is called 5; `"$hotels.id"` is a binding even where no step is called hotels, so
     that a reference to a missing step is reported and not passed on as text.
     """
-    names = references(text)
-    if not names:
-        return False
-    if any(name in known for name in names):
+    names = references(text) if "$" in text else ()
+    if any(name in step_ids for name in names):
         return True
     if all(name.isdigit() for name in names):
         return False
@@ -92,22 +84,23 @@ def is_binding(text: str, known: Collection[str]) -> bool:
     return True
 
 
-def evaluate(text: str, results: Mapping[str, Any]) -> Any:
-    """Value of the expression `text` over `results` (step id to value).
+def evaluate(text: str, results: Any) -> Any:
+    """Value of the expression `text` over `results` (step id to value; whatever it is, where `text` names no step).
 
     Raises:
         BindingError: a named step has no result, or the expression is not valid JMESPath or does not fit the data.
     """
-    for name in references(text):
+    names = references(text)
+    for name in names:
         if name not in results:
             raise BindingError(f"no earlier step {name!r} has a result", name)
     try:
         return _compiled(text).search(results)
-    except ParseError as error:
-        hint = "to build text use join('', [...]); write $$ for a plain dollar"
-        raise BindingError(f"not a valid JMESPath expression: {_said(error)} ({hint})") from error
     except _FAILURES as error:
-        raise BindingError(f"not a valid JMESPath expression: {_said(error)}") from error
+        message = " ".join(str(error).split())
+        if names and isinstance(error, ParseError):
+            message += " (to build text use join('', [...]); write $$ for a plain dollar)"
+        raise BindingError(f"not a valid JMESPath expression: {message}") from error
 
 
 def holds(text: str, value: Any, results: Mapping[str, Any]) -> bool:
@@ -116,36 +109,36 @@ def holds(text: str, value: Any, results: Mapping[str, Any]) -> bool:
     Raises:
         BindingError: it cannot be evaluated.
     """
-    if references(text):
-        return bool(evaluate(text, results))
-    try:
-        return bool(_compiled(text).search(value))
-    except _FAILURES as error:
-        raise BindingError(f"not a valid JMESPath expression: {_said(error)}") from error
+    return bool(evaluate(text, results if references(text) else value))
 
 
-def resolve(
-    value: Any, results: Mapping[str, Any], known: Collection[str], *, allow_empty: bool = True
-) -> Any:
+def resolve(value: Any, results: Mapping[str, Any], step_ids: Collection[str], *, allow_empty: bool = True) -> Any:
     """`value` with every binding in it replaced by what it gives.
 
     Raises:
         BindingError: as `evaluate`, when a binding gives nothing (null), or, unless `allow_empty`, an empty list.
     """
+    return _map_strings(partial(_resolve_text, results=results, step_ids=step_ids, allow_empty=allow_empty), value)
+
+
+def _resolve_text(text: str, results: Mapping[str, Any], step_ids: Collection[str], allow_empty: bool) -> Any:
+    if not is_binding(text, step_ids):
+        return text.replace("$$", "$")
+    result = evaluate(text, results)
+    if result is None or (result == [] and not allow_empty):
+        gives = "nothing" if result is None else "an empty list"
+        raise BindingError(f"{text} gives {gives}", next(iter(dependencies(text, step_ids)), None))
+    return result
+
+
+def _map_strings(change: Callable[[str], Any], value: Any) -> Any:
+    """A copy of `value` with every string in it, keys aside, replaced by what `change` makes of it."""
     if isinstance(value, str):
-        if "$" not in value:
-            return value
-        if not is_binding(value, known):
-            return value.replace("$$", "$")
-        found = evaluate(value, results)
-        if found is None or (found == [] and not allow_empty):
-            gives = "nothing" if found is None else "an empty list"
-            raise BindingError(f"{value} gives {gives}", next((n for n in references(value) if n != ITEM), None))
-        return found
+        return change(value)
     if isinstance(value, Mapping):
-        return {key: resolve(item, results, known, allow_empty=allow_empty) for key, item in value.items()}
+        return {key: _map_strings(change, item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [resolve(item, results, known, allow_empty=allow_empty) for item in value]
+        return [_map_strings(change, item) for item in value]
     return value
 
 
@@ -158,32 +151,14 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     return _TOKEN.sub(lambda m: f"${names[m[1]]}" if m[1] in names else m[0], text)
 
 
-def strings(value: Any) -> Iterator[str]:
+def strings(value: Any) -> list[str]:
     """Every string inside `value`, depth first."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from strings(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from strings(item)
+    texts: list[str] = []
+    _map_strings(texts.append, value)
+    return texts
 
 
-def dependencies(value: Any, known: Collection[str]) -> tuple[str, ...]:
+def dependencies(value: Any, step_ids: Collection[str]) -> tuple[str, ...]:
     """Names that the bindings inside `value` refer to, `$item` left out, in order, once each."""
-    return named((text for text in strings(value) if "$" in text), known)
-
-
-def named(texts: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
-    """As `dependencies`, of strings."""
-    found: dict[str, None] = {}
-    for text in texts:
-        if is_binding(text, known):
-            found.update(dict.fromkeys(references(text)))
-    found.pop(ITEM, None)
-    return tuple(found)
-
-
-def _said(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    names = (name for text in strings(value) if is_binding(text, step_ids) for name in references(text))
+    return tuple(dict.fromkeys(name for name in names if name != ITEM))

@@ -5,13 +5,13 @@ A `Ledger` sees an LM call through two documented doors of DSPy, both set by `ds
 for its duration a usage tracker (a cache hit reports to none) and a place among the `caller_modules` (whose histories
 get the entry with the cost) tell what it used. Trackers and callbacks of the user stay in force.
 
-What cannot be counted, since DSPy does not tell it:
-- DSPy's own retries inside one LM call count as one call; failed attempts report no tokens.
+What DSPy does not tell cannot be counted:
+- Its own retries inside one LM call count as one call; failed attempts report no tokens.
 - A call that fails before it reaches the provider (no key, bad text) counts as a failed call, like any other failure.
 - `lm.forward(...)`, embedders, other SDKs, and a `BaseLM` subclass whose own `__call__` runs no callbacks are unseen.
 - A thread started by hand sees no phase unless it runs in `contextvars.copy_context()`.
-- Code inside a phase that replaces `settings.callbacks` (a `dspy.streamify` built outside, say): its requests and
-  tokens are booked, its cache hits, failures and cost are not; if it brings its own usage tracker too, nothing is.
+- Of code inside a phase that replaces `settings.callbacks` (a `dspy.streamify` built outside, say) requests and tokens
+  are booked, not cache hits, failures and cost; if it brings its own usage tracker too, nothing is.
 - Cost is 0.0 where DSPy estimates none, and with `disable_history=True` or `max_history_size=0`, which drop it. With
   either of these, several candidates by one call (`n=3`) count as one.
 """
@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +36,8 @@ from pivot_dspy.errors import ConfigurationError, PivotError
 OUTSIDE = "other"
 """The phase to which a tool call outside of any phase is booked."""
 
-_PHASE = "pivot_dspy_phase"  # the key in dspy.settings of the innermost phase; settings follow DSPy into its threads
+# Keys in `dspy.settings`, which follow DSPy into its threads: the innermost phase, and by ledger its innermost's name.
+_INNERMOST, _NAMES = "pivot_dspy_phase", "pivot_dspy_phases"
 
 
 class BudgetExhausted(PivotError, RuntimeError):
@@ -45,23 +46,15 @@ class BudgetExhausted(PivotError, RuntimeError):
     def __init__(self, limit: str, message: str) -> None:
         super().__init__(limit, message)
         self.limit = limit
-        self.message = message
 
     def __str__(self) -> str:
-        return self.message
+        return str(self.args[1])
 
 
 class Budget(BaseModel):
     """Upper limits on what one run may spend; None means no limit, so `Budget()` is unlimited.
 
     A limit is compared between calls: a call in flight is never stopped, so it may be passed by what runs at once.
-
-    Args:
-        lm_calls: requests to language models; cache hits are free.
-        tokens: prompt plus completion tokens.
-        cost: US dollars, as estimated by DSPy.
-        tool_calls: tool calls that ran; reused observations are free.
-        seconds: wall time since the ledger began.
 
     Raises:
         ValueError: a limit is not a finite number above 0, or its name is unknown.
@@ -70,10 +63,15 @@ class Budget(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lm_calls: int | None = None
+    """Requests to language models; cache hits are free."""
     tokens: int | None = None
+    """Prompt plus completion tokens."""
     cost: float | None = None
+    """US dollars, as estimated by DSPy."""
     tool_calls: int | None = None
+    """Tool calls that ran; reused observations are free."""
     seconds: float | None = None
+    """Wall time since the ledger began."""
 
     @field_validator("*")
     @classmethod
@@ -84,34 +82,31 @@ class Budget(BaseModel):
 
 
 class Usage(BaseModel):
-    """What was used: counts, tokens, and cost in US dollars. Two add up with `+`.
-
-    `cached_prompt_tokens` (read from the provider's prefix cache) and `reasoning_tokens` are shares of the prompt and
-    completion tokens, as far as the provider reports them. `cache_hits` (DSPy's cache) and `tool_calls_reused` are not
-    in `lm_calls` and `tool_calls`.
-    """
+    """What was used. Two add up with `+`."""
 
     model_config = ConfigDict(frozen=True)
 
     lm_calls: int = Field(default=0, ge=0)
     cache_hits: int = Field(default=0, ge=0)
+    """Answers from DSPy's cache; not in `lm_calls`."""
     prompt_tokens: int = Field(default=0, ge=0)
     completion_tokens: int = Field(default=0, ge=0)
     cached_prompt_tokens: int = Field(default=0, ge=0)
+    """Share of the prompt tokens that the provider read from its prefix cache, as far as it reports it."""
     reasoning_tokens: int = Field(default=0, ge=0)
+    """Share of the completion tokens, as far as the provider reports it."""
     cost: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """US dollars, as estimated by DSPy."""
     tool_calls: int = Field(default=0, ge=0)
     tool_calls_reused: int = Field(default=0, ge=0)
+    """Calls whose recorded observation was reused; not in `tool_calls`."""
 
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Usage) -> Usage:
-        if not isinstance(other, Usage):
-            return NotImplemented
-        mine, theirs = self.__dict__, other.__dict__
-        return Usage(**{name: amount + theirs[name] for name, amount in mine.items()})
+        return Usage(**{name: amount + getattr(other, name) for name, amount in self})
 
 
 class LedgerReport(BaseModel):
@@ -133,19 +128,15 @@ class Ledger:
 
     Args:
         start: a report to go on from, as when a run resumes from its journal: its usage and seconds count as spent.
-
-    A deep copy is the ledger itself, since DSPy copies modules and settings; a pickled one is an independent ledger
-    that starts at the totals so far.
     """
 
     def __init__(self, start: LedgerReport | None = None) -> None:
         start = start or LedgerReport()
         self._lock = threading.Lock()
-        # Sums by field of `Usage`: every tool call is booked, and making a record for each would take longer than that.
-        self._phases: dict[str, dict[str, Any]] = {}
-        self._total: dict[str, Any] = defaultdict(int)
+        # By phase and field of `Usage`: tool calls are booked one by one, and a record for each would take longer.
+        self._phases: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for name, usage in start.phases.items():
-            self._book(name, **dict(usage))
+            self._book(name, usage)
         self._began = time.monotonic() - start.seconds
 
     @contextmanager
@@ -159,34 +150,31 @@ class Ledger:
         """
         if not name:
             raise ConfigurationError('a phase needs a name, such as ledger.phase("plan")')
-        phase = _Phase(self, name, _innermost())
-        callbacks = [callback for callback in settings.callbacks or () if not isinstance(callback, _Phase)]
-        changes: dict[str, Any] = {_PHASE: phase, "callbacks": [*callbacks, phase]}
-        parent = _users_tracker()
+        phase = _Phase(self, name)
+        names = {**getattr(settings, _NAMES, {}), self: name}
+        changes: dict[str, Any] = {_INNERMOST: phase, _NAMES: names, "callbacks": [*settings.callbacks, phase]}
         # Without a tracker, `track_usage` makes each module open its own, for `get_lm_usage`: then set none before it.
-        if parent is not None or not settings.track_usage:
-            changes["usage_tracker"] = _Tracker(phase.book_unseen, parent)
+        if settings.usage_tracker is not None or not settings.track_usage:
+            changes["usage_tracker"] = _Tracker(phase.book_unseen)
         with dspy.context(**changes):
             yield
 
     def tool_call(self, reused: bool = False) -> None:
         """Book one tool call, or one whose recorded observation was reused, to this ledger's innermost phase."""
-        phase = _innermost()
-        while phase is not None and phase.ledger is not self:
-            phase = phase.outer
-        self._book(OUTSIDE if phase is None else phase.name, **(_REUSED if reused else _MADE))
+        phase = getattr(settings, _NAMES, {}).get(self, OUTSIDE)
+        self._book(phase, {"tool_calls_reused" if reused else "tool_calls": 1})
 
     @property
     def by_phase(self) -> dict[str, Usage]:
         """Usage per phase, in the order in which the phases first spent something."""
         with self._lock:
-            return {name: Usage(**used) for name, used in self._phases.items()}
+            return {name: Usage(**counts) for name, counts in self._phases.items()}
 
     @property
     def usage(self) -> Usage:
         """The sum over all phases."""
         with self._lock:
-            return Usage(**self._total)
+            return Usage(**sum(self._phases.values(), Counter()))
 
     @property
     def elapsed(self) -> float:
@@ -210,66 +198,39 @@ class Ledger:
 
     def _reached(self, budget: Budget) -> tuple[str, str] | None:
         usage = self.usage
-        used = (
-            ("lm_calls", usage.lm_calls),
-            ("tokens", usage.total_tokens),
-            ("cost", usage.cost),
-            ("tool_calls", usage.tool_calls),
-            ("seconds", self.elapsed),
-        )
-        for name, amount in used:
-            limit: float | None = getattr(budget, name)
-            if limit is not None and amount >= limit:
-                return name, f"{name}: {_number(amount)} of {_number(limit)}"
+        used = {
+            "lm_calls": usage.lm_calls,
+            "tokens": usage.total_tokens,
+            "cost": usage.cost,
+            "tool_calls": usage.tool_calls,
+            "seconds": self.elapsed,
+        }
+        for name, limit in budget:
+            if limit is not None and used[name] >= limit:
+                return name, f"{name}: {_number(used[name])} of {_number(limit)}"
         return None
 
-    def _book(self, phase: str, **used: float) -> None:
+    def _book(self, phase: str, usage: Usage | Mapping[str, Any]) -> None:
         with self._lock:
-            if phase not in self._phases:
-                self._phases[phase] = defaultdict(int)
-            booked = self._phases[phase]
-            for name, amount in used.items():
-                booked[name] += amount
-                self._total[name] += amount
-
-    def __copy__(self) -> Ledger:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Ledger:
-        return self
-
-    def __reduce__(self) -> tuple[type[Ledger], tuple[LedgerReport]]:
-        return Ledger, (self.snapshot(),)
-
-
-_MADE = {"tool_calls": 1}
-_REUSED = {"tool_calls_reused": 1}
+            self._phases[phase].update(dict(usage))
 
 
 class _Tracker(UsageTracker):  # type: ignore[misc]
     """Passes usage to `book`, then on to the user's tracker; threads share it, where DSPy would copy the user's."""
 
-    def __init__(self, book: Callable[[dict[str, Any]], object], parent: UsageTracker | None) -> None:
+    def __init__(self, book: Callable[[dict[str, Any]], object]) -> None:
         super().__init__()
         self.book = book
-        self.parent = parent
-        if parent is not None:
-            self.usage_data = parent.usage_data  # a `dspy.track_usage()` inside rolls up into this
+        outer = settings.usage_tracker or UsageTracker()
+        self.users: UsageTracker = outer.users if isinstance(outer, _Tracker) else outer
+        self.usage_data = self.users.usage_data  # a `dspy.track_usage()` inside rolls up into this
 
     def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
         self.book(usage_entry)
-        if self.parent is not None:
-            self.parent.add_usage(lm, usage_entry)
+        self.users.add_usage(lm, usage_entry)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Tracker:
         return self
-
-
-def _users_tracker() -> UsageTracker | None:
-    tracker = settings.usage_tracker
-    while isinstance(tracker, _Tracker):
-        tracker = tracker.parent
-    return tracker
 
 
 @dataclass(eq=False)
@@ -279,35 +240,22 @@ class _Call:
     reported: list[Mapping[str, Any]] = field(default_factory=list)
     history: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def usage(self, failed: bool) -> Usage:
-        if not self.reported and not failed:
-            return Usage(cache_hits=1)
-        total = sum((_tokens(entry) for entry in self.reported), Usage())
-        # Several candidates (`n=3`) are as many requests to most engines; the entry then holds a tuple of responses.
-        responses = self.history[-1].get("response") if self.history else None
-        candidates = len(responses) if isinstance(responses, tuple) else 1
-        cost = sum(entry.get("cost") or 0.0 for entry in self.history)
-        return total + Usage(lm_calls=max(1, len(self.reported), candidates), cost=cost)
-
 
 class _Phase(BaseCallback):  # type: ignore[misc]
     """One open phase of one ledger, as DSPy's callbacks see it."""
 
-    def __init__(self, ledger: Ledger, name: str, outer: _Phase | None) -> None:
+    def __init__(self, ledger: Ledger, name: str) -> None:
         self.ledger = ledger
         self.name = name
-        self.outer = outer
         self._calls: dict[str, tuple[_Call, AbstractContextManager[None]]] = {}
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        if _innermost() is not self:
-            return  # `dspy.streamify` keeps the callbacks of where it was built, and may be called elsewhere
+        if getattr(settings, _INNERMOST, None) is not self:
+            return  # of an outer phase, or of where a `dspy.streamify` was built, which keeps those callbacks
         call = _Call()
-        callers = [caller for caller in settings.caller_modules or () if not isinstance(caller, _Call)]
+        callers = [*(settings.caller_modules or ()), call]
         # Start and end are called by one frame in one context, so that this opens and closes there.
-        scope = dspy.context(
-            usage_tracker=_Tracker(call.reported.append, _users_tracker()), caller_modules=[call, *callers]
-        )
+        scope = dspy.context(usage_tracker=_Tracker(call.reported.append), caller_modules=callers)
         scope.__enter__()
         self._calls[call_id] = call, scope
 
@@ -316,27 +264,36 @@ class _Phase(BaseCallback):  # type: ignore[misc]
             return
         call, scope = self._calls.pop(call_id)
         try:
-            self.ledger._book(self.name, **dict(call.usage(failed=exception is not None)))
+            self.ledger._book(self.name, _usage(call, failed=exception is not None))
         finally:
             scope.__exit__(None, None, None)
 
     def book_unseen(self, entry: Mapping[str, Any]) -> None:
         """Book usage that was reported outside of any call that the callback saw."""
-        self.ledger._book(self.name, **dict(_tokens(entry) + Usage(lm_calls=1)))
+        self.ledger._book(self.name, _tokens(entry) + Usage(lm_calls=1))
 
 
-def _innermost() -> _Phase | None:
-    return getattr(settings, _PHASE, None)
+def _usage(call: _Call, failed: bool) -> Usage:
+    if not call.reported and not failed:
+        return Usage(cache_hits=1)
+    # What stands before the last entry is of calls that the model itself made, and booked to those.
+    entry = call.history[-1] if call.history and not failed else {}
+    # Several candidates (`n=3`) are as many requests to most engines; the entry then holds a tuple of responses.
+    responses = entry.get("response")
+    candidates = len(responses) if isinstance(responses, tuple) else 1
+    requests = Usage(lm_calls=max(candidates, len(call.reported)), cost=entry.get("cost") or 0.0)
+    return sum(map(_tokens, call.reported), requests)
 
 
 def _tokens(entry: Mapping[str, Any]) -> Usage:
     """The token counts of a provider's usage, in either of the two usual namings."""
-    prompt, completion = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
     return Usage(
-        prompt_tokens=_count(entry, *prompt),
-        completion_tokens=_count(entry, *completion),
-        cached_prompt_tokens=_count(entry, *(f"{name}_details.cached_tokens" for name in prompt)),
-        reasoning_tokens=_count(entry, *(f"{name}_details.reasoning_tokens" for name in completion)),
+        prompt_tokens=_count(entry, "prompt_tokens", "input_tokens"),
+        completion_tokens=_count(entry, "completion_tokens", "output_tokens"),
+        cached_prompt_tokens=_count(entry, "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens"),
+        reasoning_tokens=_count(
+            entry, "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens"
+        ),
     )
 
 

@@ -5,15 +5,19 @@ PIVOT, arXiv 2605.11225, INSPECT phase. The paper does not publish its parts or 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Discrepancy, Execution, Frozen
 
 EPSILON = 1e-9
+"""What rounding may make of equal losses."""
+
+Part = Annotated[float, Field(ge=-EPSILON, le=1 + EPSILON)]
 
 
 class Weights(Frozen):
@@ -29,37 +33,27 @@ class Weights(Frozen):
 
 
 class Loss(Frozen):
-    """How far an execution is from perfect; 0 is perfect.
+    """How far an execution is from perfect; 0 is perfect."""
 
-    Attributes:
-        validity: share of steps that failed; one that could not run because of them counts half.
-        discrepancy: share of steps whose expectation was not met.
-        requirements: weighted share of violated requirements.
-        completeness: 1 without a submit that ran, else the share of output fields still missing.
-        claims: share of the answer's claims that nothing supports.
-        outcome: 1 - metric, where a metric and a gold answer were given; else None.
-        hard_violations: number of violated hard requirements.
-        hard_count: number of hard requirements.
-        total: in [0, 1]; with lexicographic weights (hard_violations + weighted mean) / (hard_count + 1), so that it
-            orders first by violated hard requirements and then by the weighted mean of the parts.
-    """
-
-    validity: float = 0.0
-    discrepancy: float = 0.0
-    requirements: float = 0.0
-    completeness: float = 0.0
-    claims: float = 0.0
-    outcome: float | None = None
+    validity: Part = 0.0
+    """Share of steps that failed; one that could not run because of them counts half."""
+    discrepancy: Part = 0.0
+    """Share of steps whose expectation was not met."""
+    requirements: Part = 0.0
+    """Weighted share of violated requirements."""
+    completeness: Part = 0.0
+    """1 without a submit that ran, else the share of output fields still missing."""
+    claims: Part = 0.0
+    """Share of the answer's claims that nothing supports."""
+    outcome: Part | None = None
+    """1 - metric, where a metric and a gold answer were given."""
     hard_violations: int = 0
+    """Number of violated hard requirements."""
     hard_count: int = 0
-    total: float = 0.0
-
-    @field_validator("validity", "discrepancy", "requirements", "completeness", "claims", "outcome", "total")
-    @classmethod
-    def _in_unit_interval(cls, value: float | None) -> float | None:
-        if value is not None and not -EPSILON <= value <= 1 + EPSILON:
-            raise ValueError(f"a part of a loss lies in [0, 1]; got {value}")
-        return value
+    """Number of hard requirements."""
+    total: Part = 0.0
+    """With lexicographic weights (hard_violations + weighted mean) / (hard_count + 1), so that it orders first by
+    violated hard requirements and then by the weighted mean of the parts; else that mean."""
 
     @property
     def perfect(self) -> bool:
@@ -92,30 +86,42 @@ def measure(
         outcome: the metric's score in [0, 1], if there is one.
     """
     weights = weights or Weights()
-    steps = execution.trajectory.steps
+    steps = len(execution.trajectory.steps)
+    statuses = Counter(o.status for o in execution.observations)
     # A blocked step is not at fault itself: half, so that mending one of several faults in a row shows.
-    failed = sum({"error": 1.0, "blocked": 0.5}.get(o.status, 0.0) for o in execution.observations)
+    failed = statuses["error"] + statuses["blocked"] / 2
     unmet = {d.step for d in execution.discrepancies if d.kind == "unmet_expectation"}
     partial = {o.step for o in execution.observations if o.ok and o.fault is not None}
-    by_id = {finding.requirement: finding for finding in findings}
-    violated = [item for item in requirements.items if not by_id[item.id].holds]
-    total_weight = sum(item.weight for item in requirements.items)
-    submit = execution.trajectory.submit
-    submitted = submit is not None and execution.by_step[submit.id].ok
-    fields = len(execution.outputs) + len(execution.missing_outputs)
+    holding = {finding.requirement for finding in findings if finding.holds}
+    violated = [item for item in requirements.items if item.id not in holding]
     parts = {
-        "validity": failed / len(steps) if steps else 1.0,
-        "discrepancy": len(unmet | partial) / len(steps) if steps else 0.0,
-        "requirements": sum(item.weight for item in violated) / total_weight if total_weight else 0.0,
-        "completeness": (len(execution.missing_outputs) / fields if fields else 0.0) if submitted else 1.0,
-        "claims": min(1.0, len(unsupported) / claims) if claims else 0.0,
+        "validity": _share(failed, steps, of_none=1.0),
+        "discrepancy": _share(len(unmet | partial), steps),
+        "requirements": _share(_weight(violated), _weight(requirements.items)),
+        "completeness": _incompleteness(execution),
+        "claims": _share(len(unsupported), claims),
     }
     if outcome is not None:
         parts["outcome"] = 1.0 - min(1.0, max(0.0, outcome))
-    scale = sum(getattr(weights, name) for name in parts) or 1.0
-    mean = sum(getattr(weights, name) * value for name, value in parts.items()) / scale
-    hard_count = sum(1 for item in requirements.items if item.hard)
-    hard_violations = sum(1 for item in violated if item.hard)
+    scale = sum(getattr(weights, name) for name in parts)
+    mean = _share(sum(getattr(weights, name) * value for name, value in parts.items()), scale)
+    hard_violations = sum(item.hard for item in violated)
+    hard_count = sum(item.hard for item in requirements.items)
     total = (hard_violations + mean) / (hard_count + 1) if weights.lexicographic else mean
-    values: dict[str, Any] = {**parts, "hard_violations": hard_violations, "hard_count": hard_count, "total": total}
-    return Loss(**values)
+    return Loss(**parts, hard_violations=hard_violations, hard_count=hard_count, total=total)
+
+
+def _share(part: float, whole: float, of_none: float = 0.0) -> float:
+    return part / whole if whole else of_none
+
+
+def _weight(items: Sequence[Requirement]) -> float:
+    return sum(item.weight for item in items)
+
+
+def _incompleteness(execution: Execution) -> float:
+    submit = execution.trajectory.submit
+    if submit is None or not execution.by_step[submit.id].ok:
+        return 1.0
+    missing = len(execution.missing_outputs)
+    return _share(missing, len(execution.outputs) + missing)

@@ -34,20 +34,19 @@ def trajectory_metric(
         ConfigurationError: `pred` is the prediction of a program that is no refiner.
     """
     if isinstance(getattr(pred, "loss", None), Loss):
-        return _scored(pred)
+        return _score(pred)
     if isinstance(pred, dspy.Example) and len(pred):
         raise ConfigurationError(
             f"trajectory_metric scores what a pivot_dspy refiner returns; this prediction of {', '.join(pred.keys())} "
             "has no loss: evaluate the refiner itself, or return its prediction unchanged"
         )
-    said = getattr(pred, "completion_text", None)  # dspy.teleprompt.bootstrap_trace.FailedPrediction
-    return Scored(score=0.0, feedback=f"The run failed: {said}" if said else "The run failed and left no trajectory.")
+    reply = getattr(pred, "completion_text", None)  # dspy.teleprompt.bootstrap_trace.FailedPrediction
+    return Scored(score=0.0, feedback=f"The run failed: {reply}" if reply else "The run failed and left no trajectory.")
 
 
-def _scored(pred: Any) -> Scored:
+def _score(pred: Any) -> Scored:
     if pred.verified:
         return Scored(score=1.0 - pred.loss.total, feedback="Verified: every requirement holds.")
-    gradients = [event.gradient for event in pred.history if event.gradient is not None]
-    reasons = "; ".join(pred.verdict.reasons)
-    feedback = f"Not verified: {reasons}" + (f"\n{gradients[-1].to_text()}" if gradients else "")
+    gradients = [event.gradient.to_text() for event in pred.history if event.gradient is not None]
+    feedback = "\n".join([f"Not verified: {'; '.join(pred.verdict.reasons)}", *gradients[-1:]])
     return Scored(score=0.0 if pred.loss.perfect else 1.0 - pred.loss.total, feedback=feedback)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator
 from pydantic_core import from_json, to_json
 
 
@@ -24,7 +25,7 @@ def plain(value: Any) -> Any:
 
 def encodable(text: str) -> str:
     """`text` without unpaired surrogates, which a model's cut-off escapes leave and UTF-8 cannot hold."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return text.encode("utf-8", "replace").decode()
 
 
 def _encodable(value: Any) -> Any:
@@ -35,3 +36,9 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_encodable(item) for item in value]
     return value
+
+
+Text = Annotated[str, AfterValidator(encodable)]
+"""A text field that UTF-8 can hold."""
+JsonObject = Annotated[dict[str, Any], AfterValidator(plain)]
+"""A field that is a plain copy of what it is given."""

@@ -1,7 +1,6 @@
-"""The object that is optimised: a trajectory of steps, and what came of running it.
+"""The object that is optimised: a trajectory of steps, and what came of running it, as immutable records.
 
-Everything here is an immutable record with a JSON form. PIVOT, arXiv 2605.11225, section on trajectories as
-optimisable objects.
+PIVOT, arXiv 2605.11225, section on trajectories as optimisable objects.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing_extensions import Self
 from pivot_dspy import bindings, messages
 from pivot_dspy.confidence import Confidence
 from pivot_dspy.errors import TrajectoryError
-from pivot_dspy.plain_json import encodable, plain
+from pivot_dspy.plain_json import JsonObject, Text, plain
 
 SUBMIT = "submit"
 """Name of the step that ends a trajectory; its arguments are the output fields of the signature."""
@@ -35,48 +34,33 @@ class Frozen(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with some fields replaced, unchecked. What was computed of the old fields is not taken along."""
         copied = super().model_copy(update=update, deep=deep)
-        fields = type(self).__pydantic_fields__
-        if len(copied.__dict__) > len(fields):
-            for name in copied.__dict__.keys() - fields.keys():
-                del copied.__dict__[name]
+        for name in copied.__dict__.keys() - type(self).__pydantic_fields__.keys():
+            del copied.__dict__[name]
         return copied
 
 
 class Step(Frozen):
-    """One planned tool call.
-
-    Attributes:
-        id: short name, unique in its trajectory; later steps refer to the result as `$id`.
-        tool: name of the tool, or `submit`.
-        args: arguments; a string with `$id` in it is a binding (see `pivot_dspy.bindings`).
-        for_each: a binding that gives a list; the call is made once for each element, `$item`, and the result is a
-            list of `{"item": element, "result": value}`.
-        expects: a JMESPath condition on the step's own result that must give true.
-        why: the planner's reason, for people.
-        problem: why what was proposed cannot be read as a step; such a step never runs.
-        confidence: how sure the model was of it, where it was asked.
-        stopped: why the trajectory is stopped here: neither this step nor one after it runs.
-    """
+    """One planned tool call."""
 
     id: str
-    tool: str
-    args: dict[str, Any] = Field(default_factory=dict)
-    for_each: str | None = None
-    expects: str | None = None
-    why: str | None = None
-    problem: str | None = None
+    """Short name, unique in its trajectory; later steps refer to the result as `$id`."""
+    tool: Text
+    """Name of the tool, or `submit`."""
+    args: JsonObject = Field(default_factory=dict)
+    """Arguments; a string with `$id` in it is a binding (see `pivot_dspy.bindings`)."""
+    for_each: Text | None = None
+    """A binding that gives a list; the call is made once for each element, `$item`, and the result is a list of
+    `{"item": element, "result": value}`."""
+    expects: Text | None = None
+    """A JMESPath condition on the step's own result that must give true."""
+    why: Text | None = None
+    """The planner's reason, for people."""
+    problem: Text | None = None
+    """Why what was proposed cannot be read as a step; such a step never runs."""
     confidence: Confidence | None = None
-    stopped: str | None = None
-
-    @field_validator("tool", "for_each", "expects", "why", "problem", "stopped")
-    @classmethod
-    def _encodable(cls, value: str | None) -> str | None:
-        return encodable(value) if value else value
-
-    @field_validator("args")
-    @classmethod
-    def _plain(cls, value: dict[str, Any]) -> Any:
-        return plain(value)
+    """How sure the model was of it, where it was asked."""
+    stopped: Text | None = None
+    """Why the trajectory is stopped here: neither this step nor one after it runs."""
 
     @field_validator("id")
     @classmethod
@@ -89,14 +73,9 @@ class Step(Frozen):
     def is_submit(self) -> bool:
         return self.tool == SUBMIT
 
-    def depends_on(self, known: Collection[str]) -> tuple[str, ...]:
+    def depends_on(self, step_ids: Collection[str]) -> tuple[str, ...]:
         """Ids of the steps whose results this step's bindings read."""
-        return bindings.named(self._texts, known)
-
-    @cached_property
-    def _texts(self) -> tuple[str, ...]:
-        """The strings that may be bindings."""
-        return tuple(text for text in bindings.strings([self.for_each, self.args]) if "$" in text)
+        return bindings.dependencies([self.for_each, self.args], step_ids)
 
     def content(self) -> dict[str, Any]:
         """The part that decides what the step does: `why` and `confidence` are left out, and whatever is empty."""
@@ -104,8 +83,7 @@ class Step(Frozen):
 
     def to_prompt(self) -> str:
         """The step as one line of compact JSON, as a model writes it."""
-        written = self.content()
-        written.pop("stopped", None)
+        written = self.model_dump(exclude={"why", "confidence", "stopped"}, exclude_defaults=True)
         return json.dumps(written, ensure_ascii=False)
 
 
@@ -117,10 +95,8 @@ class StepChange(Frozen):
 
 
 class TrajectoryDiff(Frozen):
-    """How one trajectory differs from another; `prefix` counts the equal steps that both start with."""
+    """How one trajectory differs from another, step by step; steps that do the same in both are left out."""
 
-    prefix: int
-    kept: tuple[str, ...]
     added: tuple[Step, ...]
     removed: tuple[Step, ...]
     changed: tuple[StepChange, ...]
@@ -129,21 +105,19 @@ class TrajectoryDiff(Frozen):
 class Trajectory(Frozen):
     """An immutable sequence of steps that knows where it came from.
 
-    Attributes:
-        steps: the steps in the order in which they run.
-        parent: id of the trajectory that this one was made from.
-        operator: what made it: `plan`, `evolve`, `extend`, `rewrite`, `crossover`, `transfer`, `restructure`,
-            `compose`, `messages` or `given`.
-
     >>> first = Trajectory(steps=(Step(id="a", tool="search", args={"day": "Monday"}),))
     >>> second = first.replace_from(0, [Step(id="a", tool="search", args={"day": "Friday"})], operator="evolve")
-    >>> second.parent == first.id, second.diff(first).prefix
+    >>> second.parent == first.id, second.common_prefix(first)
     (True, 0)
     """
 
     steps: tuple[Step, ...] = ()
+    """In the order in which they run."""
     parent: str | None = None
+    """Id of the trajectory that this one was made from."""
     operator: str = "given"
+    """What made it: `plan`, `evolve`, `extend`, `rewrite`, `crossover`, `transfer`, `restructure`, `compose`,
+    `messages` or `given`."""
 
     @field_validator("steps")
     @classmethod
@@ -199,22 +173,18 @@ class Trajectory(Frozen):
 
     def diff(self, other: Trajectory) -> TrajectoryDiff:
         """What changed from `other` to this trajectory."""
-        mine, theirs = ({step.id: step for step in t.steps} for t in (self, other))
-        same = [i for i in self.ids if i in theirs and mine[i].content() == theirs[i].content()]
+        before = {step.id: step for step in other.steps}
+        pairs = [StepChange(before=before[step.id], after=step) for step in self.steps if step.id in before]
         return TrajectoryDiff(
-            prefix=self.common_prefix(other),
-            kept=tuple(same),
-            added=tuple(step for step in self.steps if step.id not in theirs),
-            removed=tuple(step for step in other.steps if step.id not in mine),
-            changed=tuple(
-                StepChange(before=theirs[i], after=mine[i]) for i in self.ids if i in theirs and i not in same
-            ),
+            added=tuple(step for step in self.steps if step.id not in before),
+            removed=tuple(step for step in other.steps if step.id not in self.ids),
+            changed=tuple(pair for pair in pairs if pair.before.content() != pair.after.content()),
         )
 
     def dependencies(self) -> dict[str, tuple[str, ...]]:
         """For each step, the earlier or later steps that its bindings name."""
-        known = frozenset(self.ids)
-        return {step.id: step.depends_on(known) for step in self.steps}
+        step_ids = frozenset(self.ids)
+        return {step.id: step.depends_on(step_ids) for step in self.steps}
 
     def to_json(self) -> str:
         return self.model_dump_json(exclude_defaults=True)
@@ -253,18 +223,21 @@ class Trajectory(Frozen):
         """
         logged = messages.read(log)
         steps: list[Step] = []
+        submitted = False
         for number, call in enumerate(logged.calls, start=1):
-            if call.tool == SUBMIT and call.failed:
+            submits = call.tool == SUBMIT
+            if submits and call.failed:
                 continue  # the agent was told what was wrong with it, and submitted again
-            if steps and steps[-1].is_submit:
+            if submitted:
                 raise TrajectoryError(f"call {number} of the log comes after submit; cut the log at its first submit")
-            step_id = SUBMIT if call.tool == SUBMIT else f"c{number}"
             try:
                 args = plain(bindings.literal(call.arguments))
             except ValueError as error:
                 raise TrajectoryError(f"the arguments of call {number} have no JSON form: {error}") from error
+            step_id = SUBMIT if submits else f"c{number}"
             steps.append(Step(id=step_id, tool=call.tool, args=args, why=call.why, problem=call.problem))
-        if output and logged.final_text and not (steps and steps[-1].is_submit):
+            submitted = submits
+        if output and logged.final_text and not submitted:
             steps.append(Step(id=SUBMIT, tool=SUBMIT, args={output: bindings.escape(logged.final_text)}))
         return cls(steps=tuple(steps), operator="messages")
 
@@ -286,58 +259,44 @@ FaultKind = Literal[
 
 
 class Fault(Frozen):
-    """Why a call gave no value.
-
-    Attributes:
-        message: what happened; `expected` what would have been right, such as a schema.
-        reference: id of the step whose result could not be read, of an unresolved binding.
-    """
+    """Why a call gave no value."""
 
     kind: FaultKind
     message: str
+    """What happened."""
     expected: str | None = None
+    """What would have been right, such as a schema."""
     reference: str | None = None
+    """Id of the step whose result could not be read, of an unresolved binding."""
 
 
-class Discrepancy(Frozen):
-    """One difference between plan and execution.
+class Discrepancy(Fault):
+    """One difference between plan and execution."""
 
-    Attributes:
-        message, expected, reference: as of a `Fault`.
-        step: id of the step; None where the whole trajectory is meant.
-        requirement: id of the requirement that is violated, if one is.
-    """
-
-    kind: FaultKind
-    message: str
     step: str | None = None
-    expected: str | None = None
-    reference: str | None = None
+    """Id of the step; None where the whole trajectory is meant."""
     requirement: str | None = None
+    """Id of the requirement that is violated, if one is."""
 
 
 class Observation(Frozen):
-    """What running a step gave.
-
-    Attributes:
-        step: id of the step.
-        status: `ok`; `error` (see `fault`); `blocked` (a step it depends on gave nothing); `withheld` (not run because
-            it may only run at commit).
-        value: the result as plain JSON data, whole.
-        args: the arguments after bindings were resolved; for a repeated step, None.
-        calls: number of tool calls made.
-        reused: whether it was taken over from an earlier execution without a call.
-        seconds: time in the tool.
-    """
+    """What running a step gave."""
 
     step: str
+    """Id of the step."""
     status: Literal["ok", "error", "blocked", "withheld"] = "ok"
+    """`error`: see `fault`; `blocked`: a step it depends on gave nothing; `withheld`: it may only run at commit."""
     value: Any = None
+    """The result as plain JSON data, whole."""
     args: dict[str, Any] | None = None
+    """The arguments after bindings were resolved; for a repeated step, None."""
     fault: Fault | None = None
     calls: int = 0
+    """Number of tool calls made."""
     reused: bool = False
+    """Whether it was taken over from an earlier execution without a call."""
     seconds: float = 0.0
+    """Time in the tool."""
 
     @property
     def ok(self) -> bool:
@@ -345,22 +304,19 @@ class Observation(Frozen):
 
 
 class Execution(Frozen):
-    """A trajectory with its observations, one for each step.
-
-    Attributes:
-        tier: how the environment was kept safe: `fork`, `replay` or `live`.
-        outputs: the resolved arguments of `submit`, empty where it did not run.
-        state: the environment's own short description of where it ended up.
-        discrepancies: what differed from the plan while running, in the order of the steps.
-    """
+    """A trajectory with its observations, one for each step."""
 
     trajectory: Trajectory
     observations: tuple[Observation, ...] = ()
     tier: Literal["fork", "replay", "live"] = "fork"
+    """How the environment was kept safe."""
     outputs: dict[str, Any] = Field(default_factory=dict)
+    """The resolved arguments of `submit`, empty where it did not run."""
     missing_outputs: tuple[str, ...] = ()
     state: str = ""
+    """The environment's own short description of where it ended up."""
     discrepancies: tuple[Discrepancy, ...] = ()
+    """What differed from the plan while running, in the order of the steps."""
 
     @cached_property
     def by_step(self) -> Mapping[str, Observation]:

@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 import pytest
 from dspy.dsp.utils.settings import thread_local_overrides
-from dspy.lm15 import Request, Response, ServerError
+from dspy.lm15 import AuthError, Request, Response, ServerError
 from dspy.lm15 import Usage as ProviderUsage
 
 from pivot_dspy.budget import Ledger, Usage
@@ -216,3 +216,16 @@ def test_a_model_behind_a_model_is_booked_once(priced: dspy.LM) -> None:
         ask("what?")
     total = Usage(lm_calls=2, prompt_tokens=1005, completion_tokens=101, cached_prompt_tokens=4)
     assert ledger.usage == total + Usage(cost=priced.history[0]["cost"])
+
+
+def test_the_cost_of_a_model_behind_one_that_fails_is_booked_once(priced: dspy.LM) -> None:
+    class Router:
+        def complete(self, request: Request) -> Response:
+            priced("which?")
+            raise AuthError("no entry")
+
+    ledger, router = Ledger(), dspy.LM("router/model", engine=Router())
+    with ledger.phase("plan"), pytest.raises(Exception, match="no entry"):
+        router("what?")
+    used = Usage(lm_calls=2, prompt_tokens=1000, completion_tokens=100, cached_prompt_tokens=4)
+    assert ledger.usage == used + Usage(cost=priced.history[0]["cost"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
 import re
 from collections.abc import Callable
@@ -108,15 +107,6 @@ def test_time_passes_and_a_resumed_ledger_goes_on() -> None:
     assert 0 <= first.elapsed < 100 <= resumed.elapsed < 200
     assert resumed.usage.tool_calls == 2 and first.usage.tool_calls == 1
     assert resumed.spent(Budget(seconds=50)) == "seconds: 100 of 50"
-
-
-def test_copies_are_the_ledger_itself_and_a_pickle_is_independent() -> None:
-    ledger = Ledger()
-    ledger.tool_call()
-    assert copy.deepcopy(ledger) is ledger and copy.copy(ledger) is ledger
-    other = pickle.loads(pickle.dumps(ledger))
-    other.tool_call()
-    assert (ledger.usage.tool_calls, other.usage.tool_calls) == (1, 2)
 
 
 def test_a_phase_needs_a_name() -> None:
