@@ -20,6 +20,18 @@ class _Event(Frozen):
     tokens: int = 0
     """Prompt and completion tokens that the run had spent by then, so that it can be cut at any count."""
 
+    def __str__(self) -> str:
+        """One line for a log, as `Pivot(..., on_event=print)` prints it."""
+        fields = dict(self)
+        loss, gradient = fields.get("loss"), fields.get("gradient")
+        parts = (
+            f"loss {loss.total:.3f}" if loss is not None else "",
+            f"step {gradient.step}: {gradient.correction or gradient.diagnosis}" if gradient is not None else "",
+            fields.get("diagnosis", ""),
+            fields.get("message", ""),
+        )
+        return f"{fields['kind']:<9} {'; '.join(part for part in parts if part)}".rstrip()
+
 
 class PlanEvent(_Event):
     """A whole trajectory was planned."""

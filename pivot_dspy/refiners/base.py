@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypedDict, get_args
 
 import dspy
@@ -106,14 +106,6 @@ class Refiner(dspy.Module):  # type: ignore[misc]
     >>> TwoPlans("question -> answer: int", tools=[double], effects="read").signature.output_fields.keys()
     dict_keys(['answer'])
     """
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if not inspect.isgeneratorfunction(cls.search):
-            raise ConfigurationError(
-                f"{cls.__name__}.search is an ordinary function; write it as a generator, with `yield from` before "
-                "each move of the episode, as in `candidate = yield from episode.inspect(trajectory)`"
-            )
 
     __signature__ = _ConstructorSignature()
 
@@ -221,7 +213,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             episode = Episode(context, record, self, self._acceptance, _gate)
             if trajectory is None:
                 episode.require_room_for_a_plan()
-            best, verdict = yield from self.search(episode, trajectory)
+            best, verdict = yield from self._searching(episode, trajectory)
         finally:
             context.close()
         result = _result(episode, best, verdict, self._source)
@@ -229,6 +221,23 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         if commit and result.verified:
             yield from result._commit()
         return result
+
+    def _searching(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+        """`search`, with a message for who writes one and forgets that moves are generators."""
+        forgotten = ConfigurationError(
+            f"{type(self).__name__}.search is a generator, with `yield from` before each move of the episode but "
+            "decide, as in `candidate = yield from episode.inspect(trajectory)`; here an ordinary function or call stands"
+        )
+        try:
+            flow: Any = self.search(episode, start)
+            if not isinstance(flow, Generator):
+                raise forgotten
+            best, verdict = yield from flow
+        except AttributeError as error:
+            if "'generator' object" in str(error):
+                raise forgotten from error
+            raise
+        return best, verdict
 
     def _completed(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The task's inputs, with defaults for those that may be left out.

@@ -318,12 +318,28 @@ def test_a_typo_names_the_right_parameter(typo, remedy):
         Pivot("request -> answer", Store, **{typo: 1})
 
 
-def test_a_search_that_is_an_ordinary_function_is_refused_where_it_is_written():
-    with pytest.raises(ConfigurationError, match=r"Plain.search is an ordinary function; write it as a generator"):
+class Plain(Refiner):
+    def search(self, episode, start):
+        best = episode.inspect(episode.plan())
+        return best, episode.verify(best)
 
-        class Plain(Refiner):
-            def search(self, episode, start):
-                return episode.plan()
+
+class Careless(Refiner):
+    def search(self, episode, start):
+        trajectory = yield from episode.plan()
+        best = episode.inspect(trajectory)
+        return best, (yield from episode.verify(best.loss))
+
+
+@pytest.mark.parametrize(("wrong", "calls"), [(Plain, 0), (Careless, 1)])
+def test_a_search_without_yield_from_gets_a_message_that_says_so(wrong, calls):
+    lm = scripted(plan=plan(STEPS))
+    with (
+        dspy.context(lm=lm),
+        pytest.raises(ConfigurationError, match=f"{wrong.__name__}.search is a generator, with `yield from` before"),
+    ):
+        wrong("request -> answer", Store)(request="x")
+    assert len(lm.engine.prompts) == calls
 
 
 class Answered(Requirement):
