@@ -47,6 +47,6 @@ def trajectory_metric(
 def _score(pred: Any) -> Scored:
     if pred.verified:
         return Scored(score=1.0 - pred.loss.total, feedback="Verified: every requirement holds.")
-    gradients = [event.gradient.to_text() for event in pred.history if event.gradient is not None]
+    gradients = [event.gradient.to_text() for event in pred.history if event.kind == "gradient"]
     feedback = "\n".join([f"Not verified: {'; '.join(pred.verdict.reasons)}", *gradients[-1:]])
     return Scored(score=0.0 if pred.loss.perfect else 1.0 - pred.loss.total, feedback=feedback)

@@ -292,7 +292,7 @@ class Outcome:
             "verified": refined.verified,
             "reasons": list(refined.verdict.reasons),
             "losses": accepted_losses(refined.history),
-            "gradients": [event.gradient.model_dump() for event in refined.history if event.gradient],
+            "gradients": [event.gradient.model_dump() for event in refined.history if event.kind == "gradient"],
             "trajectory": refined.trajectory.model_dump(mode="json", exclude_defaults=True),
             "ledger": refined.ledger.model_dump(mode="json"),
             "committed": committed is not None,

@@ -120,7 +120,7 @@ def side_by_side(latency: float, runs: int) -> tuple[list[float], list[float], i
 
 def tool_calls(result: Refined) -> list[list[ToolCall]]:
     """The tool calls of a run, one list for each execution; verification makes all of the last one's again."""
-    executed = [event.execution for event in result.history if event.execution is not None]
+    executed = [event.execution for event in result.history if event.kind == "inspect"]
     return [*(_calls(execution, fresh=False) for execution in executed), _calls(result.execution, fresh=True)]
 
 

@@ -122,7 +122,7 @@ def test_the_first_plan_is_refused_at_the_calendar(story: tuple[Outcome, list[st
 
 
 def test_the_gradient_names_step_one_by_rule(story: tuple[Outcome, list[str], str]) -> None:
-    gradients = [event.gradient for event in story[0].refined.history if event.gradient is not None]
+    gradients = [event.gradient for event in story[0].refined.history if event.kind == "gradient"]
     assert [(found.locus, found.step, found.by) for found in gradients] == [(0, "a", "rule")]
     assert "calendar.read" in gradients[0].to_text()
 

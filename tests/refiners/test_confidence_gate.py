@@ -150,7 +150,7 @@ def test_nothing_runs_from_the_stop_on_and_what_holds_of_the_refiner_holds(kind,
     except PlanningFailed as failure:
         assert failure.ledger.usage.lm_calls == lm.engine.count()
         return
-    for execution in [event.execution for event in result.history if event.execution is not None]:
+    for execution in [event.execution for event in result.history if event.kind == "inspect"]:
         stops = [n for n, one in enumerate(execution.trajectory.steps) if one.stopped]
         after = execution.observations[stops[0] :] if stops else ()
         assert all(o.status in ("error", "blocked") and o.calls == 0 for o in after)
