@@ -226,8 +226,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         """`search`, with a message for who writes one and forgets that moves are generators."""
         forgotten = ConfigurationError(
             f"{type(self).__name__}.search is a generator, with `yield from` before each move of the episode but "
-            "decide, as in `candidate = yield from episode.inspect(trajectory)`; here an ordinary function stands, or a "
-            "move without it"
+            "decide, as in `candidate = yield from episode.inspect(trajectory)`; here an ordinary function stands, or "
+            "a move without it"
         )
         try:
             flow: Any = self.search(episode, start)
