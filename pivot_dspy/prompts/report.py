@@ -1,14 +1,16 @@
 """What a model is shown of an execution: one line a step, what is unmet and why, never the observations themselves.
 
-Lengths are capped in characters; a token is about four of them.
+The words that others look for in a report are declared here, with functions that read them back; nothing else spells
+them out. Lengths are capped in characters; a token is about four of them.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.gradient import Gradient
@@ -29,16 +31,52 @@ REPORT_CAP = 4800
 """About 1,200 tokens."""
 OBSERVATIONS_CAP = 9600
 
+FAILED = "FAILED"
+"""Before the fault of a step that failed."""
+NOT_RUN = "not run"
+"""Of a step that could not run because of another."""
+WAITS_FOR_COMMIT = "waits for commit"
+"""Of a step that changes something for good."""
+SUBMITTED = "submitted"
+"""Of a submit that ran."""
+NOT_MET = "NOT MET"
+"""Before the evidence against a requirement."""
+NOT_JUDGED_YET = "not judged yet"
+"""Of requirements that only the verification judges."""
+
+_STATUS_WORDS = {"error": FAILED, "blocked": NOT_RUN, "withheld": WAITS_FOR_COMMIT}
+_UNMET = re.compile(rf"^(\w+): .*{re.escape(NOT_MET)}(?:: (.*))?.*(?:\n  (.*))?$", re.MULTILINE)
+
+
+class UnmetRequirement(NamedTuple):
+    """A requirement that a report says is not met."""
+
+    id: str
+    evidence: str
+    hint: str
+
+
+def unmet_in(text: str) -> list[UnmetRequirement]:
+    """The requirements that a text says are not met, as `render_unmet` writes them or with the id right before."""
+    return [UnmetRequirement(*match.groups("")) for match in _UNMET.finditer(text)]
+
+
+def status_of(outcome: str) -> str:
+    """The status of the observation whose outcome `render_outcome` wrote; a result that begins like a fault is taken
+    for one."""
+    return next((status for status, word in _STATUS_WORDS.items() if outcome.startswith(word)), "ok")
+
+
 def summarise(value: Any) -> str:
     """The shape and a few values of a result, in one line of at most `RESULT_CAP` characters.
 
     >>> summarise({"ids": ["a", "b", "c", "d"], "total": 4})
     'ids: 4 [a, b, c, …], total: 4'
     """
-    return truncate(_line(_summary(value)), RESULT_CAP)
+    return truncate(_one_line(_summary(value)), RESULT_CAP)
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
@@ -95,17 +133,17 @@ def environment_summary(tool: str, value: Any, environment: Environment) -> str 
 def render_outcome(step: Step, observation: Observation, environment: Environment) -> str:
     """What became of a step, after its arrow, in one line."""
     if observation.status == "blocked":
-        return "not run: it needs a step that failed"
+        return f"{NOT_RUN}: it needs a step that failed"
     if observation.status == "withheld":
-        return "waits for commit"
+        return WAITS_FOR_COMMIT
     if observation.fault is not None and observation.status == "error":
         expected = f"; expected {observation.fault.expected}" if observation.fault.expected else ""
-        return truncate(_line(f"FAILED {observation.fault.kind}: {observation.fault.message}{expected}"), FAULT_CAP)
+        return truncate(_one_line(f"{FAILED} {observation.fault.kind}: {observation.fault.message}{expected}"), FAULT_CAP)
     if step.is_submit:
-        return "submitted"
+        return SUBMITTED
     said = environment_summary(step.tool, observation.value, environment) if step.for_each is None else None
-    text = truncate(_line(said), RESULT_CAP) if said else summarise(observation.value)
-    partial = f" ({truncate(_line(observation.fault.message), RESULT_CAP)})" if observation.fault else ""
+    text = truncate(_one_line(said), RESULT_CAP) if said else summarise(observation.value)
+    partial = f" ({truncate(_one_line(observation.fault.message), RESULT_CAP)})" if observation.fault else ""
     return text + partial
 
 
@@ -190,7 +228,7 @@ def render_unmet(requirements: Requirements, findings: Iterable[Finding]) -> str
     unjudged: list[str] = []
     for finding in findings:
         if finding.status == "violated":
-            evidence = f"NOT MET: {finding.evidence}" if finding.evidence else "NOT MET"
+            evidence = f"{NOT_MET}: {finding.evidence}" if finding.evidence else NOT_MET
             said.append((requirements[finding.requirement].to_prompt(), evidence, finding.hint))
         elif finding.status == "unjudged":
             unjudged.append(finding.requirement)
@@ -198,11 +236,11 @@ def render_unmet(requirements: Requirements, findings: Iterable[Finding]) -> str
     level = fair_cap([*map(len, texts)], UNMET_CAP - 8 * len(said))
     lines = []
     for text, evidence, hint in said:
-        lines.append(f"{truncate(_line(text), level)} - {truncate(_line(evidence), level)}")
+        lines.append(f"{truncate(_one_line(text), level)} - {truncate(_one_line(evidence), level)}")
         if hint:
-            lines.append(f"  {truncate(_line(hint), level)}")
+            lines.append(f"  {truncate(_one_line(hint), level)}")
     if unjudged:
-        lines.append(f"{', '.join(unjudged)}: not judged yet")
+        lines.append(f"{', '.join(unjudged)}: {NOT_JUDGED_YET}")
     return truncate("\n".join(lines), UNMET_CAP)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pivot_dspy import bindings, claims
+from pivot_dspy.prompts import report
 from pivot_dspy.simulator.evolve import cause
 from pivot_dspy.simulator.prompt import Prompt, ShownStep, results_in, steps_in
 from pivot_dspy.simulator.reference import Reference
@@ -126,9 +127,6 @@ def _json(text: str) -> Any:
 
 NOTHING = "Nothing stands out."
 
-_UNMET = re.compile(r"^(\w+): .*(NOT MET.*(?:\n  .*)?)", re.MULTILINE)
-"""A requirement that a report says is not met, and the hint in the line below."""
-
 
 def critique(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
     """One entry for each fault that is seen; hints stay in the report, which the rewrite is shown as well."""
@@ -157,9 +155,11 @@ def _faults(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dic
 def _seen(prompt: Prompt, shown: list[ShownStep]) -> Iterator[tuple[str, str]]:
     """What the prompt itself says is wrong, each with a label for the dice."""
     for step in shown:
-        if step.outcome.startswith("FAILED"):
+        if report.status_of(step.outcome) == "error":
             yield f"step {step.id}", f"Step {step.id}: {step.outcome}"
-    for name, text in _UNMET.findall(prompt.section("report")):
-        yield f"requirement {name}", f"{name}: {text}"
+    for unmet in report.unmet_in(prompt.section("report")):
+        evidence = f"{report.NOT_MET}: {unmet.evidence}" if unmet.evidence else report.NOT_MET
+        hint = f"\n  {unmet.hint}" if unmet.hint else ""
+        yield f"requirement {unmet.id}", f"{unmet.id}: {evidence}{hint}"
     if not any(step.written["tool"] == SUBMIT for step in shown):
         yield SUBMIT, "Nothing is submitted; end with step submit."

@@ -9,10 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 from dspy.lm15 import Request, TextPart, UnsupportedFeatureError
 
+from pivot_dspy.prompts import report
+
 _ARROW = " -> "
 _KEPT = re.compile(r"^(\w+) \S+ -> ", re.MULTILINE)
 _BRIEF = re.compile(r"^(\w+) (\S+) -> (.*)$")
-_UNMET = re.compile(r"^(\w+): .*NOT MET", re.MULTILINE)
 _LISTED = re.compile(r"\bsteps? ((?:['\"`$]*\w+['\"`]*(?:, and |, | and )?)+)", re.IGNORECASE)
 _POINTED = r"(?:\$|\b(?:step|called|result of|id|named|after|before|add) ['\"`$]*){name}\b"
 
@@ -28,7 +29,7 @@ class ShownStep(NamedTuple):
     @property
     def failed(self) -> bool:
         """Whether its own line says that it failed or did not run."""
-        return self.outcome.startswith(("FAILED", "not run"))
+        return report.status_of(self.outcome) in ("error", "blocked")
 
 
 def steps_in(text: str) -> list[ShownStep]:
@@ -67,7 +68,7 @@ def same(written: Mapping[str, Any], reference: Mapping[str, Any]) -> bool:
 
 def unmet_in(text: str) -> frozenset[str]:
     """Ids of the requirements that a report says are not met."""
-    return frozenset(name.rstrip("_") or name for name in _UNMET.findall(text))
+    return frozenset(unmet.id.rstrip("_") or unmet.id for unmet in report.unmet_in(text))
 
 
 def names(text: str, step_id: str, blame: str = "") -> bool:
