@@ -55,6 +55,14 @@ class UnmetRequirement(NamedTuple):
     evidence: str
     hint: str
 
+    def to_text(self) -> str:
+        """The same without what is required, the hint on a line of its own."""
+        return f"{_against(self.evidence)}\n  {self.hint}" if self.hint else _against(self.evidence)
+
+
+def _against(evidence: str) -> str:
+    return f"{NOT_MET}: {evidence}" if evidence else NOT_MET
+
 
 def unmet_in(text: str) -> list[UnmetRequirement]:
     """The requirements that a text says are not met, as `render_unmet` writes them or with the id right before."""
@@ -137,8 +145,9 @@ def render_outcome(step: Step, observation: Observation, environment: Environmen
     if observation.status == "withheld":
         return WAITS_FOR_COMMIT
     if observation.fault is not None and observation.status == "error":
-        expected = f"; expected {observation.fault.expected}" if observation.fault.expected else ""
-        return truncate(_one_line(f"{FAILED} {observation.fault.kind}: {observation.fault.message}{expected}"), FAULT_CAP)
+        fault = observation.fault
+        expected = f"; expected {fault.expected}" if fault.expected else ""
+        return truncate(_one_line(f"{FAILED} {fault.kind}: {fault.message}{expected}"), FAULT_CAP)
     if step.is_submit:
         return SUBMITTED
     said = environment_summary(step.tool, observation.value, environment) if step.for_each is None else None
@@ -228,8 +237,8 @@ def render_unmet(requirements: Requirements, findings: Iterable[Finding]) -> str
     unjudged: list[str] = []
     for finding in findings:
         if finding.status == "violated":
-            evidence = f"{NOT_MET}: {finding.evidence}" if finding.evidence else NOT_MET
-            said.append((requirements[finding.requirement].to_prompt(), evidence, finding.hint))
+            requirement = requirements[finding.requirement]
+            said.append((requirement.to_prompt(), _against(finding.evidence), finding.hint))
         elif finding.status == "unjudged":
             unjudged.append(finding.requirement)
     texts = [part for parts in said for part in parts if part]

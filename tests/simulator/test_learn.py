@@ -34,7 +34,10 @@ def find(outcomes, checks=CHECKS, **rates):
 def test_lessons_name_tool_and_argument(adapter):
     with dspy.context(adapter=adapter()):
         (lesson,) = learn([repair("Monday", "monday"), repair("Friday", "friday")], heed=1.0)
-    assert lesson["tools"] == ["list_rooms"] and "argument day of list_rooms in lower case" in lesson["avoid"]
+    assert lesson["tools"] == ["list_rooms"] and "day of list_rooms" in lesson["avoid"]
+    fields = [{**STEPS[1], "for_each": f"$a[?{field} >= `8`]"} for field in ("seat", "seats")]
+    (lesson,) = learn(["Before:\n{}\nAfter:\n{}".format(*map(json.dumps, fields))], heed=1.0)
+    assert lesson["tools"] == ["quote"] and "seats of quote" in lesson["avoid"]
 
 
 def test_each_repair_is_put_into_words_at_the_rate_heed():
