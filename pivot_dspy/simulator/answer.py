@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from pivot_dspy.simulator import act, evolve, feedback, learn, plan, react
-from pivot_dspy.simulator.prompt import Field, Prompt, same
+from pivot_dspy.simulator.prompt import Field, Prompt, normal_form, same
 from pivot_dspy.simulator.reference import Reference, Turn, find
 from pivot_dspy.simulator.slips import Dice, Rates, WrittenStep
 
@@ -53,7 +53,7 @@ def respond(prompt: Prompt, references: Sequence[Reference], rates: Rates, sampl
     match = find(references, ("\n".join([*inputs, feedback.task_in(prompt)]), prompt.question))
     reference = match and match.as_told(prompt.sections)
     # The rates are thresholds and no part of the key: a model that errs more errs wherever a better one does.
-    turn = Turn(prompt, reference, rates, Dice(str(rates.seed), prompt.text, str(sample)))
+    turn = Turn(prompt, reference, rates, Dice(str(rates.seed), normal_form(prompt.text), str(sample)))
     return write(prompt, _confident(_values(turn, references), turn))
 
 

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from pivot_dspy.dspy_internals import BaseCallback
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.simulator.answer import respond
-from pivot_dspy.simulator.prompt import read
+from pivot_dspy.simulator.prompt import normal_form, read
 from pivot_dspy.simulator.reference import Reference, digest
 from pivot_dspy.simulator.slips import Rates
 
@@ -70,7 +70,8 @@ class OfflineEngine:
     its reference names. Without a reference a plan is an empty submit, a rewrite changes nothing, and every other field
     is filled with the least that it can hold.
 
-    The noise model. Each chance is drawn by itself, from a hash of seed, prompt and place.
+    The noise model. Each chance is drawn by itself, from a hash of seed, prompt and place; the words that
+    `pivot_dspy.prompts.report` declares enter it by their names, so that it does not matter how they are spelt.
 
     - `slip`: PLAN writes each step of the reference, submit excepted, with one slip at this rate, of a kind drawn
       evenly from those that fit the step: another tool of the prompt's list; another value for a text or number (one
@@ -129,8 +130,9 @@ class OfflineEngine:
     well, so that candidates differ. (DSPy does not tell an engine the id; the callback of `offline_lm` does. An LM that
     was loaded from JSON has none: there all ids are one.)
 
-    Tokens are characters / 4, rounded up, of all the text that was received and of that which was sent: there is no
-    tokenizer here. An answer over `max_tokens` is cut off, as a provider does.
+    Tokens are characters / 4, rounded up, of all the text that was received and of that which was sent (the declared
+    words count by their names as well): there is no tokenizer here. An answer over `max_tokens` is cut off, as a
+    provider does.
 
     Attributes:
         references: the tasks that it knows.
@@ -306,12 +308,12 @@ def is_simulated(lm: Any) -> bool:
 
 
 def tokens(text: str) -> int:
-    """Characters / 4, rounded up.
+    """Characters / 4, rounded up, where a word that the report declares counts as its name.
 
     >>> tokens(""), tokens("a"), tokens("abcde")
     (0, 1, 2)
     """
-    return -(-len(text) // 4)
+    return -(-len(normal_form(text)) // 4)
 
 
 def events(response: Response) -> Iterator[StreamEvent]:

@@ -140,6 +140,22 @@ def _notes(system: str, adapter: Adapter) -> dict[str, str]:
     return {**nested, **notes}
 
 
+# ----------------------------------------------------------------------------------------------- words of the report
+
+_NAMES = {getattr(report, name): name.replace("_", " ") for name in ("FAILED", "NOT_MET")} | {
+    getattr(report, name): name.replace("_", " ").lower()
+    for name in ("NOT_RUN", "WAITS_FOR_COMMIT", "SUBMITTED", "NOT_JUDGED_YET")
+}
+"""The words that the report declares, each with the name of its constant as words; alarms are in capitals."""
+_DECLARED = re.compile(rf"(?<=[>:-] )(?:{'|'.join(map(re.escape, _NAMES))})\b")
+
+
+def normal_form(text: str) -> str:
+    """`text` with each declared word, after an arrow, a colon or a dash, by its name: what the dice and the count of
+    tokens go by, so that another word in a report changes no figure."""
+    return _DECLARED.sub(lambda match: _NAMES[match[0]], text)
+
+
 # ------------------------------------------------------------------------------------------- what the sections hold
 
 CUT = "… (+"

@@ -6,6 +6,7 @@ import dspy
 import pytest
 
 from pivot_dspy.phases.learn import Find, Learn
+from pivot_dspy.prompts.report import FAILED
 from pivot_dspy.simulator import offline_lm
 from tests.simulator.asking import ADAPTERS, within
 from tests.simulator.rooms import STEPS, Book
@@ -16,7 +17,7 @@ SIZE, TEAM = '["size", "in", "$user.sizes"]', '["team", "==", "$user.team"]'
 
 def repair(wrong, right):
     shown = [json.dumps({**STEPS[0], "args": {"day": day}}) for day in (wrong, right)]
-    return f"Blame: step a.\nBefore:\n{shown[0]} -> FAILED\nAfter:\n{shown[1]} -> 4 rooms"
+    return f"Blame: step a.\nBefore:\n{shown[0]} -> {FAILED}\nAfter:\n{shown[1]} -> 4 rooms"
 
 
 def learn(repairs, **rates):
