@@ -114,28 +114,28 @@ def _list(values: list[Any]) -> str:
 
 def _fields(records: Sequence[Mapping[str, Any]]) -> str:
     """Ranges of numbers, or counts where there are few of them, and the names of the other fields of `records`."""
-    said, others = [], []
+    numbers, others = [], []
     for key in records[0]:
         column: list[Any] = [record.get(key) for record in records]
         if all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in column):
             counts = Counter(column)
             if len(counts) <= 4:
-                said.append(f"{key} {', '.join(f'{v}×{n}' for v, n in sorted(counts.items()))}")
+                numbers.append(f"{key} {', '.join(f'{v}×{n}' for v, n in sorted(counts.items()))}")
             else:
-                said.append(f"{key} {min(column)}..{max(column)}")
+                numbers.append(f"{key} {min(column)}..{max(column)}")
         else:
             others.append(str(key))
-    return f"({'; '.join([*said[:3], *([', '.join(others[:6])] if others else [])])})"
+    return f"({'; '.join([*numbers[:3], *([', '.join(others[:6])] if others else [])])})"
 
 
 def environment_summary(tool: str, value: Any, environment: Environment) -> str | None:
     """The environment's own account of a result, or None; a warning in the log, if it raises."""
     try:
-        said = environment.summarise(tool, value)
+        summary = environment.summarise(tool, value)
     except Exception as error:
         logger.warning("summarise of %s failed: %s: %s", type(environment).__name__, type(error).__name__, error)
         return None
-    return str(said) if said else None
+    return str(summary) if summary else None
 
 
 def render_outcome(step: Step, observation: Observation, environment: Environment) -> str:
@@ -150,8 +150,8 @@ def render_outcome(step: Step, observation: Observation, environment: Environmen
         return truncate(_one_line(f"{FAILED} {fault.kind}: {fault.message}{expected}"), FAULT_CAP)
     if step.is_submit:
         return SUBMITTED
-    said = environment_summary(step.tool, observation.value, environment) if step.for_each is None else None
-    text = truncate(_one_line(said), RESULT_CAP) if said else summarise(observation.value)
+    summary = environment_summary(step.tool, observation.value, environment) if step.for_each is None else None
+    text = truncate(_one_line(summary), RESULT_CAP) if summary else summarise(observation.value)
     partial = f" ({truncate(_one_line(observation.fault.message), RESULT_CAP)})" if observation.fault else ""
     return text + partial
 
@@ -196,7 +196,7 @@ def render_steps(
         outcomes = [truncate(text, level) for text in outcomes]
         level = fair_cap([*map(len, written)], room - sum(map(len, outcomes)))
         written = [_shortened(step, text, level) for (step, _), text in zip(pairs, written, strict=True)]
-    return "\n".join(f"{text} -> {said}" for text, said in zip(written, outcomes, strict=True))
+    return "\n".join(f"{text} -> {outcome}" for text, outcome in zip(written, outcomes, strict=True))
 
 
 def _brief(step: Step) -> str:
@@ -220,11 +220,11 @@ def _shortened(step: Step, text: str, cap: int) -> str:
 
 
 def _cut_value(value: Any, cap: int) -> Any:
-    said = compact_json(value)
-    if len(said) <= cap:
+    text = compact_json(value)
+    if len(text) <= cap:
         return value
     if not isinstance(value, list):
-        return truncate(value if isinstance(value, str) else said, cap)
+        return truncate(value if isinstance(value, str) else text, cap)
     left, shown = cap - SUFFIX_ROOM, 0
     while shown < len(value) and (left := left - len(compact_json(value[shown])) - 2) >= 0:
         shown += 1
@@ -233,18 +233,18 @@ def _cut_value(value: Any, cap: int) -> Any:
 
 def render_unmet(requirements: Requirements, findings: Iterable[Finding]) -> str:
     """The requirements that do not hold, each with its evidence and hint, capped as a whole."""
-    said: list[tuple[str, str, str]] = []
+    violations: list[tuple[str, str, str]] = []
     unjudged: list[str] = []
     for finding in findings:
         if finding.status == "violated":
             requirement = requirements[finding.requirement]
-            said.append((requirement.to_prompt(), _against(finding.evidence), finding.hint))
+            violations.append((requirement.to_prompt(), _against(finding.evidence), finding.hint))
         elif finding.status == "unjudged":
             unjudged.append(finding.requirement)
-    texts = [part for parts in said for part in parts if part]
-    level = fair_cap([*map(len, texts)], UNMET_CAP - 8 * len(said))
+    texts = [part for parts in violations for part in parts if part]
+    level = fair_cap([*map(len, texts)], UNMET_CAP - 8 * len(violations))
     lines = []
-    for text, evidence, hint in said:
+    for text, evidence, hint in violations:
         lines.append(f"{truncate(_one_line(text), level)} - {truncate(_one_line(evidence), level)}")
         if hint:
             lines.append(f"  {truncate(_one_line(hint), level)}")

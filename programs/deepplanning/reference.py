@@ -15,6 +15,7 @@ from typing import Any
 
 from pivot_dspy.prompts.report import unmet_in
 from pivot_dspy.simulator import Reference
+from pivot_dspy.simulator.prompt import steps_in
 from programs.deepplanning.conditions import DELIVERY, Condition, profile_conditions
 from programs.deepplanning.loader import Annotation, Case
 from programs.deepplanning.reading import Reading, read
@@ -203,7 +204,7 @@ class _Shown:
         report = sections.get("report", "")
         lines = report.splitlines()
         self.ids = set(re.findall(r"^(\w+) \S+ -> ", sections.get("kept", ""), re.MULTILINE))
-        self.open_steps = _steps_in(sections.get("open_steps", ""))
+        self.open_steps = [{"args": {}, **step.written} for step in steps_in(sections.get("open_steps", ""))]
         self.ids |= {str(step["id"]) for step in self.open_steps}
         self.unmet = unmet_in(report)
         cart = next((line for line in lines if line.startswith("Cart: ")), "")
@@ -236,20 +237,6 @@ def _coupon_steps(used: Mapping[str, int]) -> list[dict[str, Any]]:
         }
         for number, (name, count) in enumerate(used.items(), start=1)
     ]
-
-
-def _steps_in(section: str) -> list[dict[str, Any]]:
-    """The steps that a section shows, one at the start of a line, each before its outcome."""
-    decoder = json.JSONDecoder()
-    found = []
-    for line in section.splitlines():
-        if line.startswith('{"id"'):
-            try:
-                step, _ = decoder.raw_decode(line)
-            except ValueError:
-                continue  # cut short: it cannot be written again from here
-            found.append({"args": {}, **step})
-    return found
 
 
 def _coupons_of(steps: Sequence[Mapping[str, Any]]) -> dict[str, int]:
