@@ -163,18 +163,18 @@ class _Rewriting:
         last = max((position for position, step_id in enumerate(order) if step_id in self.kept), default=-1)
         first_time = {step["id"]: step for step in written(self.right.values(), self.turn)}
         present = {*self.kept, *(step.id for step in self.open)}
-        for position, step_id in [entry for entry in enumerate(order) if entry[1] not in present]:
-            step: WrittenStep | None = self.right[step_id]
-            if not self.open and position > last:
-                step = first_time.get(step_id)  # the plan had stopped short: it is gone on with
-            elif self.right[step_id]["tool"] != SUBMIT and not (
-                self._named(step_id) and self.turn.heeds("insert", step_id)
-            ):
-                step = None
-            if step is not None:
-                ids = [str(entry.get("keep", entry.get("id"))) for entry in entries]
-                entries.insert(_position(step_id, ids, order), step)
-                self.changed.append(step_id)
+        for position, step_id in enumerate(order):
+            stopped_short = not self.open and position > last  # then the plan is gone on with
+            step = first_time.get(step_id) if stopped_short else self.right[step_id]
+            if step is None or step_id in present or not (stopped_short or self._missed(step_id)):
+                continue
+            ids = [str(entry.get("keep", entry.get("id"))) for entry in entries]
+            entries.insert(_position(step_id, ids, order), step)
+            self.changed.append(step_id)
+
+    def _missed(self, step_id: str) -> bool:
+        """Whether the model sees that a step is wanting: a submit always, another where the feedback names it."""
+        return self.right[step_id]["tool"] == SUBMIT or self._named(step_id) and self.turn.heeds("insert", step_id)
 
     def _named(self, step_id: str) -> bool:
         """Whether the feedback names the step, or what it serves is not met."""
