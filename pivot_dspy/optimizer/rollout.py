@@ -27,7 +27,6 @@ from pivot_dspy.phases.learn import Learn
 from pivot_dspy.plain_json import plain
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.requirements import Requirements
-from pivot_dspy.simulator.engine import one_run
 from pivot_dspy.trajectory import Frozen, Trajectory
 
 
@@ -156,7 +155,7 @@ class RolloutRunner:
             inputs["trajectory"] = Trajectory.from_json(job.start)
         lm = dspy.settings.lm
         listening = [*(dspy.settings.callbacks or ()), self._turns]
-        with one_run(), dspy.context(lm=lm and sampled(lm, job.seed), callbacks=listening):
+        with dspy.context(lm=lm and sampled(lm, job.seed), callbacks=listening):
             with metered(refiners) as meter:
                 try:
                     said = program(**inputs)

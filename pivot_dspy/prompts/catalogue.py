@@ -14,32 +14,29 @@ from pivot_dspy.trajectory import SUBMIT, Frozen
 
 
 class Catalogue(Frozen):
-    """Texts about one environment and signature, made once for each call of a refiner.
-
-    Attributes:
-        tools: every tool with its types, description and effect, and `submit`.
-        tools_brief: the same without descriptions.
-        checks: the check vocabulary; empty where the environment has none.
-        policy: the environment's standing instructions.
-        known: results of the orientation reads.
-    """
+    """Texts about one environment and signature, made once for each call of a refiner."""
 
     tools: str
+    """Every tool with its types, description and effect, and `submit`."""
     tools_brief: str
+    """The same without descriptions."""
     checks: str = ""
+    """The check vocabulary; empty where the environment has none."""
     policy: str = ""
+    """The environment's standing instructions."""
     known: str = ""
+    """Results of the orientation reads."""
 
 
 def submit_line(outputs: Mapping[str, Any], named: Named) -> str:
     """`submit` as a tool line, from the output fields of a signature; record types are added to `named`."""
     fields = ", ".join(f"{name}: {type_text(field.annotation, named)}" for name, field in outputs.items())
-    described = "".join(
+    descriptions = "".join(
         f"; {name}: {field.json_schema_extra['desc']}"
         for name, field in outputs.items()
         if field.json_schema_extra and not str(field.json_schema_extra.get("desc", "${")).startswith("${")
     )
-    return f"- {SUBMIT}({fields})  # ends the trajectory with the answer{described}"
+    return f"- {SUBMIT}({fields})  # ends the trajectory with the answer{descriptions}"
 
 
 def render(

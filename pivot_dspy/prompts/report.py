@@ -1,14 +1,16 @@
 """What a model is shown of an execution: one line a step, what is unmet and why, never the observations themselves.
 
-Lengths are capped in characters; a token is about four of them.
+The words that others look for in a report are declared here, with functions that read them back; nothing else spells
+them out. Lengths are capped in characters; a token is about four of them.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.gradient import Gradient
@@ -29,16 +31,60 @@ REPORT_CAP = 4800
 """About 1,200 tokens."""
 OBSERVATIONS_CAP = 9600
 
+FAILED = "FAILED"
+"""Before the fault of a step that failed."""
+NOT_RUN = "not run"
+"""Of a step that could not run because of another."""
+WAITS_FOR_COMMIT = "waits for commit"
+"""Of a step that changes something for good."""
+SUBMITTED = "submitted"
+"""Of a submit that ran."""
+NOT_MET = "NOT MET"
+"""Before the evidence against a requirement."""
+NOT_JUDGED_YET = "not judged yet"
+"""Of requirements that only the verification judges."""
+
+_STATUS_WORDS = {"error": FAILED, "blocked": NOT_RUN, "withheld": WAITS_FOR_COMMIT}
+_UNMET = re.compile(rf"^(\w+): .*{re.escape(NOT_MET)}(?:: (.*))?.*(?:\n  (.*))?$", re.MULTILINE)
+
+
+class UnmetRequirement(NamedTuple):
+    """A requirement that a report says is not met."""
+
+    id: str
+    evidence: str
+    hint: str
+
+    def to_text(self) -> str:
+        """The same without what is required, the hint on a line of its own."""
+        return f"{_against(self.evidence)}\n  {self.hint}" if self.hint else _against(self.evidence)
+
+
+def _against(evidence: str) -> str:
+    return f"{NOT_MET}: {evidence}" if evidence else NOT_MET
+
+
+def unmet_in(text: str) -> list[UnmetRequirement]:
+    """The requirements that a text says are not met, as `render_unmet` writes them or with the id right before."""
+    return [UnmetRequirement(*match.groups("")) for match in _UNMET.finditer(text)]
+
+
+def status_of(outcome: str) -> str:
+    """The status of the observation whose outcome `render_outcome` wrote; a result that begins like a fault is taken
+    for one."""
+    return next((status for status, word in _STATUS_WORDS.items() if outcome.startswith(word)), "ok")
+
+
 def summarise(value: Any) -> str:
     """The shape and a few values of a result, in one line of at most `RESULT_CAP` characters.
 
     >>> summarise({"ids": ["a", "b", "c", "d"], "total": 4})
     'ids: 4 [a, b, c, …], total: 4'
     """
-    return truncate(_line(_summary(value)), RESULT_CAP)
+    return truncate(_one_line(_summary(value)), RESULT_CAP)
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
@@ -68,44 +114,45 @@ def _list(values: list[Any]) -> str:
 
 def _fields(records: Sequence[Mapping[str, Any]]) -> str:
     """Ranges of numbers, or counts where there are few of them, and the names of the other fields of `records`."""
-    said, others = [], []
+    numbers, others = [], []
     for key in records[0]:
         column: list[Any] = [record.get(key) for record in records]
         if all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in column):
             counts = Counter(column)
             if len(counts) <= 4:
-                said.append(f"{key} {', '.join(f'{v}×{n}' for v, n in sorted(counts.items()))}")
+                numbers.append(f"{key} {', '.join(f'{v}×{n}' for v, n in sorted(counts.items()))}")
             else:
-                said.append(f"{key} {min(column)}..{max(column)}")
+                numbers.append(f"{key} {min(column)}..{max(column)}")
         else:
             others.append(str(key))
-    return f"({'; '.join([*said[:3], *([', '.join(others[:6])] if others else [])])})"
+    return f"({'; '.join([*numbers[:3], *([', '.join(others[:6])] if others else [])])})"
 
 
 def environment_summary(tool: str, value: Any, environment: Environment) -> str | None:
     """The environment's own account of a result, or None; a warning in the log, if it raises."""
     try:
-        said = environment.summarise(tool, value)
+        summary = environment.summarise(tool, value)
     except Exception as error:
         logger.warning("summarise of %s failed: %s: %s", type(environment).__name__, type(error).__name__, error)
         return None
-    return str(said) if said else None
+    return str(summary) if summary else None
 
 
 def render_outcome(step: Step, observation: Observation, environment: Environment) -> str:
     """What became of a step, after its arrow, in one line."""
     if observation.status == "blocked":
-        return "not run: it needs a step that failed"
+        return f"{NOT_RUN}: it needs a step that failed"
     if observation.status == "withheld":
-        return "waits for commit"
+        return WAITS_FOR_COMMIT
     if observation.fault is not None and observation.status == "error":
-        expected = f"; expected {observation.fault.expected}" if observation.fault.expected else ""
-        return truncate(_line(f"FAILED {observation.fault.kind}: {observation.fault.message}{expected}"), FAULT_CAP)
+        fault = observation.fault
+        expected = f"; expected {fault.expected}" if fault.expected else ""
+        return truncate(_one_line(f"{FAILED} {fault.kind}: {fault.message}{expected}"), FAULT_CAP)
     if step.is_submit:
-        return "submitted"
-    said = environment_summary(step.tool, observation.value, environment) if step.for_each is None else None
-    text = truncate(_line(said), RESULT_CAP) if said else summarise(observation.value)
-    partial = f" ({truncate(_line(observation.fault.message), RESULT_CAP)})" if observation.fault else ""
+        return SUBMITTED
+    summary = environment_summary(step.tool, observation.value, environment) if step.for_each is None else None
+    text = truncate(_one_line(summary), RESULT_CAP) if summary else summarise(observation.value)
+    partial = f" ({truncate(_one_line(observation.fault.message), RESULT_CAP)})" if observation.fault else ""
     return text + partial
 
 
@@ -149,7 +196,7 @@ def render_steps(
         outcomes = [truncate(text, level) for text in outcomes]
         level = fair_cap([*map(len, written)], room - sum(map(len, outcomes)))
         written = [_shortened(step, text, level) for (step, _), text in zip(pairs, written, strict=True)]
-    return "\n".join(f"{text} -> {said}" for text, said in zip(written, outcomes, strict=True))
+    return "\n".join(f"{text} -> {outcome}" for text, outcome in zip(written, outcomes, strict=True))
 
 
 def _brief(step: Step) -> str:
@@ -173,11 +220,11 @@ def _shortened(step: Step, text: str, cap: int) -> str:
 
 
 def _cut_value(value: Any, cap: int) -> Any:
-    said = compact_json(value)
-    if len(said) <= cap:
+    text = compact_json(value)
+    if len(text) <= cap:
         return value
     if not isinstance(value, list):
-        return truncate(value if isinstance(value, str) else said, cap)
+        return truncate(value if isinstance(value, str) else text, cap)
     left, shown = cap - SUFFIX_ROOM, 0
     while shown < len(value) and (left := left - len(compact_json(value[shown])) - 2) >= 0:
         shown += 1
@@ -186,23 +233,23 @@ def _cut_value(value: Any, cap: int) -> Any:
 
 def render_unmet(requirements: Requirements, findings: Iterable[Finding]) -> str:
     """The requirements that do not hold, each with its evidence and hint, capped as a whole."""
-    said: list[tuple[str, str, str]] = []
+    violations: list[tuple[str, str, str]] = []
     unjudged: list[str] = []
     for finding in findings:
         if finding.status == "violated":
-            evidence = f"NOT MET: {finding.evidence}" if finding.evidence else "NOT MET"
-            said.append((requirements[finding.requirement].to_prompt(), evidence, finding.hint))
+            requirement = requirements[finding.requirement]
+            violations.append((requirement.to_prompt(), _against(finding.evidence), finding.hint))
         elif finding.status == "unjudged":
             unjudged.append(finding.requirement)
-    texts = [part for parts in said for part in parts if part]
-    level = fair_cap([*map(len, texts)], UNMET_CAP - 8 * len(said))
+    texts = [part for parts in violations for part in parts if part]
+    level = fair_cap([*map(len, texts)], UNMET_CAP - 8 * len(violations))
     lines = []
-    for text, evidence, hint in said:
-        lines.append(f"{truncate(_line(text), level)} - {truncate(_line(evidence), level)}")
+    for text, evidence, hint in violations:
+        lines.append(f"{truncate(_one_line(text), level)} - {truncate(_one_line(evidence), level)}")
         if hint:
-            lines.append(f"  {truncate(_line(hint), level)}")
+            lines.append(f"  {truncate(_one_line(hint), level)}")
     if unjudged:
-        lines.append(f"{', '.join(unjudged)}: not judged yet")
+        lines.append(f"{', '.join(unjudged)}: {NOT_JUDGED_YET}")
     return truncate("\n".join(lines), UNMET_CAP)
 
 

@@ -28,8 +28,8 @@ def fair_cap(lengths: Sequence[int], cap: int) -> int:
     100
     """
     left = cap
-    for place, length in enumerate(sorted(lengths)):
-        share = left // (len(lengths) - place)
+    for position, length in enumerate(sorted(lengths)):
+        share = left // (len(lengths) - position)
         if length > share:
             return max(MIN_SHARE, share)
         left -= length

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import dspy
 from dspy.lm15 import (
@@ -22,53 +20,41 @@ from dspy.lm15 import (
     StreamStartEvent,
     TextDelta,
     TextPart,
+    Usage,
 )
-from dspy.lm15 import Usage as Tokens
 from pydantic import ValidationError
 
-from pivot_dspy.budget import Usage
 from pivot_dspy.dspy_internals import BaseCallback
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.simulator.dispatch import respond
-from pivot_dspy.simulator.prompt import read
+from pivot_dspy.simulator.answer import respond
+from pivot_dspy.simulator.prompt import normal_form, read
 from pivot_dspy.simulator.reference import Reference, digest
 from pivot_dspy.simulator.slips import Rates
 
-_CALLS: ContextVar[dict[str, int] | None] = ContextVar("pivot_dspy_run_calls", default=None)
+_ROLLOUT: ContextVar[int | None] = ContextVar("pivot_dspy_offline_rollout", default=None)
 
 
-@contextmanager
-def one_run() -> Iterator[None]:
-    """What is counted inside the `with` block starts at 0, and is its own."""
-    token = _CALLS.set({})
-    try:
-        yield
-    finally:
-        _CALLS.reset(token)
-
-
-def calls_of_run() -> dict[str, int] | None:
-    """Calls of the offline model in this run, by a digest of what was asked; None outside of any."""
-    return _CALLS.get()
-
-
-_ASKED: ContextVar[int | None] = ContextVar("pivot_dspy_offline_rollout", default=None)
-
-
-class RolloutCounters(BaseCallback):  # type: ignore[misc]
-    """A callback of a `dspy.LM` that keeps the `rollout_id` of the call that is under way."""
+class RolloutIds(BaseCallback):  # type: ignore[misc]
+    """A callback of a `dspy.LM` that keeps the `rollout_id` of the call under way, which engines are not told."""
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        given = {**instance.kwargs, **(inputs.get("kwargs") or {})}.get("rollout_id")
-        _ASKED.set(given if isinstance(given, int) else None)
+        rollout = {**instance.kwargs, **(inputs.get("kwargs") or {})}.get("rollout_id")
+        _ROLLOUT.set(rollout if isinstance(rollout, int) else None)
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
-        _ASKED.set(None)
+        _ROLLOUT.set(None)
 
 
-def asked() -> int | None:
-    """The `rollout_id` of the call that is under way; None where it has none."""
-    return _ASKED.get()
+class Calls(NamedTuple):
+    """What an engine has been asked so far."""
+
+    lm_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
 
 
 StreamEvent: TypeAlias = StreamStartEvent | StreamDeltaEvent | StreamEndEvent
@@ -84,7 +70,8 @@ class OfflineEngine:
     its reference names. Without a reference a plan is an empty submit, a rewrite changes nothing, and every other field
     is filled with the least that it can hold.
 
-    The noise model. Each chance is drawn by itself, from a hash of seed, prompt and place.
+    The noise model. Each chance is drawn by itself, from a hash of seed, prompt and place; the words that
+    `pivot_dspy.prompts.report` declares enter it by their names, so that it does not matter how they are spelt.
 
     - `slip`: PLAN writes each step of the reference, submit excepted, with one slip at this rate, of a kind drawn
       evenly from those that fit the step: another tool of the prompt's list; another value for a text or number (one
@@ -107,9 +94,9 @@ class OfflineEngine:
       random one. AUDIT finds each requirement that was forgotten at this rate. CRITIQUE and REFLECT name, each at this
       rate, every step whose line says that it failed, every requirement that the report says is not met, a submit that
       is wanting, and where there is any of these, the first wrong or wanting step, as LOCALISE would.
-    - LEARN says of each repair that it is shown, at the rate `heed`, what changed in its steps, by the rule of
-      `pivot_dspy.learning.edits`. FIND proposes, at that rate, each fact ("- WORDS: [FIELD, OP, VALUE]") that stands
-      in two or more outcomes and whose words stand in at least half of them, as a requirement of every element.
+    - LEARN names for each repair that it is shown, at the rate `heed`, the arguments and fields that were mended, with
+      their tool, in words of its own. FIND proposes, at that rate, each fact ("- WORDS: [FIELD, OP, VALUE]") that
+      stands in two or more outcomes and whose words stand in at least half of them, as a requirement of every element.
     - TRANSFER and RESTRUCTURE begin with the first trajectory that they show and take each step that another has right
       over from there at the rate `heed`; the whole is then written as EVOLVE writes a suffix, `relapse` included. Plans
       of one task share ids and outline here, which favours all that joins trajectories.
@@ -120,8 +107,8 @@ class OfflineEngine:
     - `relapse`: EVOLVE breaks a right step at this rate, by a slip as above, if the prompt makes it write the step
       again, as a rewrite of the whole does. What the prompt lets it `keep` never breaks.
     - `judge_error`: JUDGE turns a verdict round, or overlooks an unsupported claim, at this rate. Without error a
-      requirement holds if its reference's truth stands in the observations, and claims are judged by the rule of
-      `pivot_dspy.claims`.
+      requirement holds if its reference's truth stands in the observations, and a claim if its figures stand elsewhere
+      in the prompt.
 
     PROPOSE can only word goals that it knows how to reach: the texts of references that the prompt does not show yet,
     in random order; at the rate `heed`, those that use a tool that was not used yet come first.
@@ -138,15 +125,14 @@ class OfflineEngine:
     is made up. A call that has just failed, and one that a later step misses the result of, are made again as they
     should be at the rate `heed`. It never looks at the whole again: `revise` is not asked.
 
-    Randomness: at temperature 0 or None the same prompt gives the same answer, in every process. Above 0 it also
-    depends on the call's `rollout_id`, and on how many such calls with that prompt and id the engine has had (while
-    `PivotOptimizer` compiles: has had in the same run of the program), so that candidates differ. Where DSPy's cache
-    serves what was asked before, that count is always 0, and the same calls give the same answers in every process, in
-    any order, and after a restart. (DSPy does not tell an engine the id; the callback of `offline_lm` does. An LM that
+    Randomness: the same call gives the same answer in every process, in any order, after a restart, and with or
+    without DSPy's cache. At temperature 0 or None that is the same prompt; above 0 the call's `rollout_id` counts as
+    well, so that candidates differ. (DSPy does not tell an engine the id; the callback of `offline_lm` does. An LM that
     was loaded from JSON has none: there all ids are one.)
 
-    Tokens are characters / 4, rounded up, of all the text that was received and of that which was sent: there is no
-    tokenizer here. An answer over `max_tokens` is cut off, as a provider does.
+    Tokens are characters / 4, rounded up, of all the text that was received and of that which was sent (the declared
+    words count by their names as well): there is no tokenizer here. An answer over `max_tokens` is cut off, as a
+    provider does.
 
     Attributes:
         references: the tasks that it knows.
@@ -159,8 +145,7 @@ class OfflineEngine:
         self.references = tuple(references)
         self.rates = rates or Rates()
         self._lock = threading.Lock()
-        self._calls = Usage()
-        self._seen: dict[str, int] = {}
+        self._calls = Calls()
 
     @property
     def name(self) -> str:
@@ -168,7 +153,7 @@ class OfflineEngine:
         return f"offline/{self.rates.name},refs={digest(self.references)}"
 
     @property
-    def calls(self) -> Usage:
+    def calls(self) -> Calls:
         """Calls and tokens so far, by sync and async calls together."""
         with self._lock:
             return self._calls
@@ -195,36 +180,22 @@ class OfflineEngine:
         prompt = read(request)
         if not prompt.text.strip():
             raise InvalidRequestError("the prompt is empty", provider="offline")
-        text = respond(prompt, self.references, self.rates, self._sample(request, prompt.text))
+        text = respond(prompt, self.references, self.rates, _sample(request))
         limit = request.config.max_tokens
         cut = limit is not None and tokens(text) > limit
         if limit is not None and cut:
             text = text[: 4 * limit]
-        used = Usage(lm_calls=1, prompt_tokens=tokens(prompt.text), completion_tokens=tokens(text))
+        spent = Usage(input_tokens=tokens(prompt.text), output_tokens=tokens(text))
         with self._lock:
-            self._calls = self._calls + used
+            calls, received, sent = self._calls
+            self._calls = Calls(calls + 1, received + spent.input_tokens, sent + spent.output_tokens)
         return Response(
             id=None,
             model=request.model,
             message=Message.assistant(text),
             finish_reason="length" if cut else "stop",
-            usage=Tokens(input_tokens=used.prompt_tokens, output_tokens=used.completion_tokens),
+            usage=spent,
         )
-
-    def _sample(self, request: Request, text: str) -> str | None:
-        """Which of the samples of this prompt is to be drawn; None for a call that is not sampled."""
-        if not request.config.temperature:
-            return None
-        rollout = asked()
-        key = hashlib.sha256(f"{rollout}\x1f{text}".encode()).hexdigest()
-        run = calls_of_run()
-        counted = self._seen if run is None else run
-        with self._lock:
-            seen = counted.get(key, 0)
-            counted[key] = seen + 1
-        if rollout is None:
-            return str(seen)
-        return f"{rollout - 1}.{seen}" if seen else str(rollout - 1)  # ids are counted from 1, samples from 0
 
     def dump_state(self) -> dict[str, Any]:
         """The JSON form, references included; counters are not part of it.
@@ -244,6 +215,14 @@ class OfflineEngine:
 
     def __reduce__(self) -> tuple[type[OfflineEngine], tuple[tuple[Reference, ...], Rates]]:
         return type(self), (self.references, self.rates)
+
+
+def _sample(request: Request) -> str | None:
+    """Which sample of a prompt is to be drawn; None for a call that is not sampled."""
+    if not request.config.temperature:
+        return None
+    rollout = _ROLLOUT.get()
+    return "0" if rollout is None else str(rollout - 1)
 
 
 class AsyncOfflineEngine:
@@ -317,7 +296,7 @@ def offline_lm(
         wrong = error.errors(include_url=False)[0]
         raise ConfigurationError(f"offline_lm: {wrong['loc'][0]}={wrong['input']!r}: {wrong['msg']}") from error
     engine = OfflineEngine(known, rates)
-    callbacks = [RolloutCounters(), *(lm_options.pop("callbacks", None) or ())]
+    callbacks = [RolloutIds(), *(lm_options.pop("callbacks", None) or ())]
     return dspy.LM(
         engine.name, engine=engine, async_engine=AsyncOfflineEngine(engine), callbacks=callbacks, **lm_options
     )
@@ -329,12 +308,12 @@ def is_simulated(lm: Any) -> bool:
 
 
 def tokens(text: str) -> int:
-    """Characters / 4, rounded up.
+    """Characters / 4, rounded up, where a word that the report declares counts as its name.
 
     >>> tokens(""), tokens("a"), tokens("abcde")
     (0, 1, 2)
     """
-    return -(-len(text) // 4)
+    return -(-len(normal_form(text)) // 4)
 
 
 def events(response: Response) -> Iterator[StreamEvent]:

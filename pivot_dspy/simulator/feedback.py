@@ -1,165 +1,131 @@
-"""Criticises a trajectory, or reflects on a failed one, from what the prompt shows of its run."""
+"""Judges, criticises and reflects on a run, and composes its answer, from what the prompt shows of it."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pivot_dspy import bindings, claims
-from pivot_dspy.simulator.evolve import cause
-from pivot_dspy.simulator.prompt import Prompt, ShownStep, results_in, steps_in
-from pivot_dspy.simulator.reference import Reference
-from pivot_dspy.simulator.slips import Dice, Rates
-from pivot_dspy.trajectory import SUBMIT, Execution, Observation, Step, Trajectory
+from pivot_dspy import bindings
+from pivot_dspy.prompts import report
+from pivot_dspy.simulator.evolve import NOTHING, cause
+from pivot_dspy.simulator.prompt import CUT, Prompt, ShownStep, json_in, results_in, says, shared, step_line, steps_in
+from pivot_dspy.simulator.reference import Turn
+from pivot_dspy.trajectory import SUBMIT
+
+# ------------------------------------------------------------------------------------------------ verdict and answer
 
 _REQUIREMENT = re.compile(r"^(\w+): (.*)$", re.MULTILINE)
-_OWN = ("requirements", "observations", "submitted")
+_FIGURE = re.compile(r"\w*\d\w*")
 
 
-def judge(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
+def judge(turn: Turn) -> dict[str, Any]:
     """A verdict on each requirement, and the claims that nothing supports; each turned round with `judge_error`."""
-    truths = reference.truths if reference else {}
-    observations = prompt.section("observations")
+    truths = turn.reference.truths if turn.reference else {}
+    observations = turn.section("observations")
+    error = turn.rates.judge_error
     verdicts = []
-    for name, text in _REQUIREMENT.findall(prompt.section("requirements")):
+    for name, text in _REQUIREMENT.findall(turn.section("requirements")):
         truth = truths.get(name, truths.get(text, ()))
         signs = [truth] if isinstance(truth, str) else truth
         shown = bool(signs) and all(sign in observations for sign in signs)
-        holds = shown != dice.falls(rates.judge_error, "verdict", name)
+        holds = shown != turn.dice.falls(error, "verdict", name)
         verdicts.append({"id": name, "evidence": "\n".join(signs) if shown else "", "holds": holds})
-    unsupported = [
-        said for said in _unsupported(prompt) if not dice.falls(rates.judge_error, "claim", said)
-    ]
+    unsupported = [figure for figure in _unsupported(turn.prompt) if not turn.dice.falls(error, "claim", figure)]
     return {"verdicts": verdicts, "unsupported": unsupported}
 
 
-def compose(prompt: Prompt, reference: Reference | None) -> dict[str, Any]:
-    """The reference's outputs; a binding among them reads what the prompt shows of the observations."""
-    if reference is None:
-        return {}
-    results = results_in(prompt.section("observations"))
-    found = {}
-    for name, value in reference.outputs.items():
-        try:
-            found[name] = bindings.resolve(value, results, frozenset(results))
-        except bindings.BindingError:
-            continue  # it is not to be read from what is shown
-    return found
-
-
 def _unsupported(prompt: Prompt) -> list[str]:
-    """What the package's own rule finds, applied to what the prompt shows."""
-    try:
-        submitted = json.loads(prompt.section("submitted") or "{}")
-    except ValueError:
-        return []
-    if not isinstance(submitted, dict) or "… (+" in prompt.section("observations"):
+    """The figures of what is submitted that stand nowhere else in the prompt."""
+    evidence = shared(prompt.sections, ("requirements", "submitted"))
+    if CUT in prompt.section("observations"):
         return []  # what was left out may well show it
-    results = results_in(prompt.section("observations"))
-    submit = Step(id=SUBMIT, tool=SUBMIT, args=dict.fromkeys(submitted))
-    steps = [Step(id=name, tool="?") for name in results if name != SUBMIT]
-    execution = Execution(
-        trajectory=Trajectory(steps=(*steps, submit)),
-        observations=tuple(Observation(step=step.id, value=results[step.id]) for step in steps),
-        outputs=submitted,
-    )
-    # Arguments stand in the section beside the results; as text they are looked up like inputs.
-    inputs = {name: text for name, text in prompt.sections.items() if name not in ("requirements", "submitted")}
-    return [found.message for found in claims.check(execution, inputs).unsupported]
+    figures = dict.fromkeys(_FIGURE.findall(prompt.section("submitted")))
+    return [figure for figure in figures if not says(evidence, figure)]
 
 
-_NOT_TO_BLAME = "N/A"
+def compose(turn: Turn) -> dict[str, Any]:
+    """The reference's outputs; a binding among them reads what the prompt shows of the observations."""
+    return read_off(turn.reference.outputs if turn.reference else {}, results_in(turn.section("observations")))
 
 
-def advise(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
-    """What a reflection on the run would say, as advice to every module that is named."""
-    found = reflect(prompt._replace(sections=_as_report(prompt)), reference, rates, dice)
-    text = found["reflection"] if found["reflection"] != NOTHING else _NOT_TO_BLAME
-    names = _json(prompt.section("module_names"))
-    return {
-        "discussion": "The plan is to blame." if text != _NOT_TO_BLAME else NOTHING,
-        "advice": {str(name): text for name in names} if isinstance(names, list) else {},
-    }
+def read_off(values: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with their bindings resolved over `results`; those that are not to be read from these are left out."""
+    outputs = {}
+    for name, value in values.items():
+        try:
+            outputs[name] = bindings.resolve(value, results, frozenset(results))
+        except bindings.BindingError:
+            continue
+    return outputs
 
 
-def task_in(prompt: Prompt) -> str:
-    """The inputs of the program that an `OfferFeedback` prompt is about, as they were before they became JSON."""
-    inputs = _json(prompt.section("program_inputs"))
-    return "\n".join(map(str, inputs.values())) if isinstance(inputs, Mapping) else ""
+# -------------------------------------------------------------------------------------------------------- criticism
 
 
-def _as_report(prompt: Prompt) -> dict[str, str]:
-    """The attempt in the sections that a reflection is shown: steps with what came of each, and the report."""
-    outputs = _json(prompt.section("program_outputs"))
-    outputs = outputs if isinstance(outputs, Mapping) else {}
-    said: dict[str, str] = {}
-    for line in _lines(outputs, "outcomes"):
-        name, _, rest = line.partition(" ")
-        said[name] = rest.partition(" -> ")[2]
-    shown = [(json.dumps(step, ensure_ascii=False), said.get(str(step.get("id")), "")) for step in _steps(prompt)]
-    lines = [f"{written} -> {outcome}" for written, outcome in shown]
-    return {"open_steps": "\n".join(lines), "report": "\n".join(_lines(outputs, "report"))}
-
-
-def _steps(prompt: Prompt) -> list[Mapping[str, Any]]:
-    """The steps that the attempt planned, or was given."""
-    calls = _json(prompt.section("program_trajectory"))
-    last = calls[-1] if isinstance(calls, list) and calls else {"outputs": _json(prompt.section("program_outputs"))}
-    outputs = last.get("outputs") if isinstance(last, Mapping) else None
-    steps = outputs.get("steps") if isinstance(outputs, Mapping) else None
-    return [step for step in steps if isinstance(step, Mapping)] if isinstance(steps, list) else []
-
-
-def _lines(outputs: Mapping[str, Any], name: str) -> list[str]:
-    found = outputs.get(name)
-    return [str(line) for line in found] if isinstance(found, list) else []
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
-
-
-NOTHING = "Nothing stands out."
-
-_UNMET = re.compile(r"^(\w+): .*(NOT MET.*(?:\n  .*)?)", re.MULTILINE)
-"""A requirement that a report says is not met, and the hint in the line below."""
-
-
-def critique(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
+def critique(turn: Turn) -> dict[str, Any]:
     """One entry for each fault that is seen; hints stay in the report, which the rewrite is shown as well."""
-    return {"faults": [said.partition("\n")[0] for said in _faults(prompt, reference, rates, dice)]}
+    return {"faults": [fault.partition("\n")[0] for fault in _faults(turn)]}
 
 
-def reflect(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
+def reflect(turn: Turn) -> dict[str, Any]:
     """The same faults, with the hints that the next trial will not be shown otherwise."""
-    return {"reflection": "\n".join(_faults(prompt, reference, rates, dice)) or NOTHING}
+    return {"reflection": "\n".join(_faults(turn)) or NOTHING}
 
 
-def _faults(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> Iterator[str]:
-    shown = steps_in(prompt.section("open_steps"))
-    seen = list(_seen(prompt, shown))
-    for label, text in seen:
-        if dice.falls(rates.heed, "fault", label):
-            yield text
-    if seen and reference is not None and dice.falls(rates.heed, "cause"):
-        wrong, wanting = cause(prompt, reference, shown)
+def _faults(turn: Turn) -> Iterator[str]:
+    shown = steps_in(turn.section("open_steps"))
+    seen = list(_seen(turn, shown))
+    yield from (text for label, text in seen if turn.heeds("fault", label))
+    if seen and turn.reference is not None and turn.heeds("cause"):
+        wrong, wanting = cause(turn, turn.reference, shown)
         if wrong is not None:
             yield f"Step {wrong.id} does not do what is asked; write it again."
         elif wanting is not None:
             yield f"A step is missing: add step {wanting}."
 
 
-def _seen(prompt: Prompt, shown: list[ShownStep]) -> Iterator[tuple[str, str]]:
+def _seen(turn: Turn, shown: list[ShownStep]) -> Iterator[tuple[str, str]]:
     """What the prompt itself says is wrong, each with a label for the dice."""
     for step in shown:
-        if step.outcome.startswith("FAILED"):
+        if report.status_of(step.outcome) == "error":
             yield f"step {step.id}", f"Step {step.id}: {step.outcome}"
-    for name, text in _UNMET.findall(prompt.section("report")):
-        yield f"requirement {name}", f"{name}: {text}"
-    if not any(step.written["tool"] == SUBMIT for step in shown):
+    for unmet in report.unmet_in(turn.section("report")):
+        yield f"requirement {unmet.id}", f"{unmet.id}: {unmet.to_text()}"
+    if all(step.written["tool"] != SUBMIT for step in shown):
         yield SUBMIT, "Nothing is submitted; end with step submit."
+
+
+# ---------------------------------------------------------------------------------------------- advice in dspy.Refine
+
+_NOT_TO_BLAME = "N/A"
+
+
+def advise(turn: Turn) -> dict[str, Any]:
+    """What a reflection on the run would say, as advice to every module that is named."""
+    reflection = reflect(turn._replace(prompt=turn.prompt._replace(sections=_as_report(turn))))["reflection"]
+    blamed = reflection != NOTHING
+    names = json_in(turn.section("module_names")) or []
+    return {
+        "discussion": "The plan is to blame." if blamed else NOTHING,
+        "advice": {str(name): reflection if blamed else _NOT_TO_BLAME for name in names},
+    }
+
+
+def task_in(prompt: Prompt) -> str:
+    """The inputs of the program that an `OfferFeedback` prompt is about, as they were before they became JSON."""
+    inputs = json_in(prompt.section("program_inputs"))
+    return "\n".join(map(str, inputs.values())) if isinstance(inputs, Mapping) else ""
+
+
+def _as_report(turn: Turn) -> dict[str, str]:
+    """The attempt in the sections that a reflection is shown: steps with what came of each, and the report."""
+    outputs = json_in(turn.section("program_outputs")) or {}
+    calls = json_in(turn.section("program_trajectory")) or [{"outputs": outputs}]
+    outcomes = {}
+    for line in outputs.get("outcomes") or ():
+        step_id, _, rest = str(line).partition(" ")
+        outcomes[step_id] = rest.partition(" -> ")[2]
+    steps = calls[-1]["outputs"].get("steps") or ()
+    lines = [step_line(step, outcomes.get(str(step.get("id")), "")) for step in steps if isinstance(step, Mapping)]
+    return {"open_steps": "\n".join(lines), "report": "\n".join(map(str, outputs.get("report") or ()))}

@@ -1,23 +1,25 @@
-"""What the simulated model learns: from repairs that it is shown, and from failures side by side."""
+"""What the simulated model takes from lessons, what it learns from repairs and failures, and the goals it thinks of."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from pivot_dspy.learning.edits import edits
-from pivot_dspy.simulator.prompt import Prompt, steps_in
-from pivot_dspy.simulator.reference import Reference
-from pivot_dspy.simulator.slips import Dice, Rates
-from pivot_dspy.trajectory import SUBMIT, Step
+from pivot_dspy.simulator.prompt import json_at, json_in, says, steps_in
+from pivot_dspy.simulator.reference import Reference, Turn
+from pivot_dspy.simulator.slips import WrittenStep, situations
+from pivot_dspy.trajectory import SUBMIT
 
-_LESSON = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
+# ------------------------------------------------------------------------------------------------ heeding lessons
+
+_BULLET = re.compile(r"[ \t]*(?:[-*•]|\d+[.)])\s")
+_BREAK = re.compile(rf"\n(?={_BULLET.pattern})|\n[ \t]*\n")
 _REQUIRED = re.compile(r'^(?=\{"id": "L\d+", "(?:check|text|args)")', re.MULTILINE)
 _READ = re.compile(r"^(\w+)\(\) -> (.*)$", re.MULTILINE)
 _SLOT = re.compile(r"<([^<>\n]+)>")
@@ -27,59 +29,40 @@ class _Unknown(Exception):
     """What a slot asks for is not told."""
 
 
-def single_lessons(text: str) -> list[str]:
+def averts(turn: Turn, tool: str, name: str) -> bool:
+    """Whether a lesson, or a step of an example, names both a tool and one of its arguments or compared fields, and the
+    model heeds it."""
+    warned = any(says(lesson, tool) and says(lesson, name) for lesson in _single_lessons(turn.section("lessons")))
+    return warned and turn.heeds("lesson", tool, name)
+
+
+def _single_lessons(text: str) -> Iterator[str]:
     """The single lessons in a prompt's text: one a line, or a bullet with the lines that belong to it."""
-    found: list[str] = []
-    inside = False
-    for line in text.splitlines():
-        if _LESSON.match(line) or not line.strip():
-            inside = bool(line.strip())
-            found.append(line)
-        elif inside:
-            found[-1] += f"\n{line}"
-        else:
-            found.append(line)
-    return [lesson for lesson in found if lesson.strip()]
+    for block in _BREAK.split(text):
+        yield from [block] if _BULLET.match(block) else block.splitlines()
 
 
-def warns(told: str, tool: str, name: str) -> bool:
-    """Whether a lesson, or a step of an example, names both a tool and one of its arguments or compared fields."""
-    return any(_names(lesson, tool) and _names(lesson, name) for lesson in single_lessons(told))
-
-
-def required(prompt: Prompt, rates: Rates, dice: Dice) -> list[dict[str, Any]]:
+def required(turn: Turn) -> Iterator[dict[str, Any]]:
     """The requirements that lessons demand, each written down at the rate `heed`, with its slots filled in."""
-    scope = _known(prompt.section("known"))
-    found = []
-    for draft in _drafts(prompt.section("lessons")):
-        if not dice.falls(rates.heed, "recalled", draft["id"]):
+    scope = _scope(turn.section("known"))
+    lessons = turn.section("lessons")
+    for start in _REQUIRED.finditer(lessons):
+        draft, _ = json_at(lessons[start.end() :])
+        if draft is None or not turn.heeds("recalled", draft["id"]):
             continue
         try:
-            found.append(_filled(draft, scope))
+            yield _filled(draft, scope)
         except _Unknown:
             continue  # a requirement with a gap in it would say something else
-    return found
 
 
-def _drafts(told: str) -> Iterator[dict[str, Any]]:
-    for start in _REQUIRED.finditer(told):
-        try:
-            draft, _ = json.JSONDecoder().raw_decode(told, start.end())
-        except ValueError:
-            continue  # it was cut short
-        yield draft
-
-
-def _known(text: str) -> dict[str, Any]:
+def _scope(known: str) -> dict[str, Any]:
     """What the orientation reads gave, by the name of the tool and, where it is a record, by its own fields."""
+    results = {tool: json_in(text) for tool, text in _READ.findall(known)}
     scope: dict[str, Any] = {}
-    for tool, said in _READ.findall(text):
-        try:
-            value = json.loads(said)
-        except ValueError:
-            continue  # in words, or cut short
-        scope = {**(value if isinstance(value, Mapping) else {}), **scope, tool: value}
-    return scope
+    for value in reversed(results.values()):
+        scope |= value if isinstance(value, Mapping) else {}
+    return scope | results
 
 
 def _filled(value: Any, scope: Mapping[str, Any]) -> Any:
@@ -92,122 +75,102 @@ def _filled(value: Any, scope: Mapping[str, Any]) -> Any:
     whole = _SLOT.fullmatch(value)
     if whole:
         return _value(whole[1], scope)
-    return _SLOT.sub(lambda slot: _text(_value(slot[1], scope)), value)
+    return _SLOT.sub(lambda slot: _as_text(_value(slot[1], scope)), value)
 
 
 def _value(expression: str, scope: Mapping[str, Any]) -> Any:
     try:
-        found = jmespath.search(expression, scope)
+        value = jmespath.search(expression, scope)
     except JMESPathError as error:
         raise _Unknown(expression) from error
-    if found is None or found == []:
+    if value in (None, []):
         raise _Unknown(expression)
-    return found
+    return value
 
 
-def _text(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _names(text: str, word: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
-
-
-_FIELD = re.compile(r"^(\w+): ", re.MULTILINE)
-_UNUSED = re.compile(r"^Not used yet: (.*)\.$", re.MULTILINE)
-
-
-def propose(prompt: Prompt, references: Sequence[Reference], rates: Rates, dice: Dice) -> dict[str, Any]:
-    """The texts of references that the prompt shows nowhere, as values of the first field."""
-    field = _FIELD.search(prompt.section("goal"))
-    shown = "\n".join(_texts(prompt.section(name)) for name in ("examples", "proposed"))
-    fresh = [reference for reference in references if reference.match not in shown]
-    order = sorted(fresh, key=lambda reference: dice.fraction("goal", reference.match))
-    unused = _UNUSED.search(prompt.section("covered"))
-    wanted = set(unused[1].split(", ")) if unused else set()
-    heeding = dice.falls(rates.heed, "covered")
-    order.sort(key=lambda reference: heeding and not wanted & {step["tool"] for step in reference.steps} - {SUBMIT})
-    number = prompt.section("number")
-    taken = order[: int(number) if number.isdigit() else len(order)]
-    return {"goals": [{field[1]: reference.match} for reference in taken] if field else []}
-
-
-def _texts(section: str) -> str:
-    """The goals in a section, each value as it was before JSON quoted it."""
-    return "\n".join(_unquoted(line) for line in section.splitlines())
-
-
-def _unquoted(line: str) -> str:
-    try:
-        goal = json.loads(line)
-    except ValueError:
-        return line
-    return "\n".join(map(str, goal.values())) if isinstance(goal, dict) else line
-
+# --------------------------------------------------------------------------------------------- learning from runs
 
 _REPAIR = re.compile(r"^Repair \d+:$", re.MULTILINE)
 _SIDES = re.compile(r"^(?:Before|After):$", re.MULTILINE)
 _CASE = re.compile(r"^Case \d+:$", re.MULTILINE)
 _OUTCOME = re.compile(r"^Outcome: ", re.MULTILINE)
 _FACT = re.compile(r"^- (.*?): (\[.*\])$", re.MULTILINE)
-_CHECK = re.compile(r"^- (\w+)\((\w+): [^)]*\)", re.MULTILINE)
+_CHECK_OF_ALL = re.compile(r"^- (every|all|each)\((\w+): [^)]*\)", re.MULTILINE)
+MOST_LESSONS = 3
 
 
-def lessons(prompt: Prompt, rates: Rates, dice: Dice) -> dict[str, Any]:
-    """For each shown repair, at the rate `heed`, what changed in its steps, in words that name tool and argument."""
-    found = []
-    for number, text in enumerate(_REPAIR.split(prompt.section("repairs"))[1:]):
-        sides = [_steps(side) for side in _SIDES.split(text)[1:3]]
-        if len(sides) < 2 or not dice.falls(rates.heed, "learn", number):
+def lessons(turn: Turn) -> dict[str, Any]:
+    """For each shown repair, at the rate `heed`, the arguments and fields that were mended, each with its tool."""
+    learned: dict[tuple[str, str], dict[str, Any]] = {}
+    for number, text in enumerate(_REPAIR.split(turn.section("repairs"))[1:]):
+        sides = [{step.id: step.written for step in steps_in(side)} for side in _SIDES.split(text)[1:3]]
+        if len(sides) < 2 or not turn.heeds("learn", number):
             continue
         before, after = sides
-        tools = {step.id: step.tool for step in (*before.values(), *after.values())}
-        for name in [name for name in before if name in after]:
-            for change in edits(before[name], after[name], tools, tools):
-                said = {"trigger": change.trigger, "mistake": change.mistake, "avoid": change.avoid}
-                found.append({**said, "tools": [change.tool]})
-    return {"lessons": [json.loads(one) for one in dict.fromkeys(map(json.dumps, found))][:3]}
+        for step_id in [step_id for step_id in before if step_id in after]:
+            tool = after[step_id]["tool"]
+            for name in _mended(before[step_id], after[step_id], {*before, *after}):
+                learned[tool, name] = {
+                    "trigger": f"a call of {tool} with {name}",
+                    "mistake": f"{name} of {tool} was not written as it should be",
+                    "avoid": f"mind how {name} of {tool} is written",
+                    "tools": [tool],
+                }
+    return {"lessons": list(learned.values())[:MOST_LESSONS]}
 
 
-def proposals(prompt: Prompt, rates: Rates, dice: Dice) -> dict[str, Any]:
+def _mended(before: WrittenStep, after: WrittenStep, ids: Collection[str]) -> list[str]:
+    """The arguments with another literal value, and the fields that only the mended step compares."""
+    old = before.get("args") or {}
+    changed = {name for name, value in (after.get("args") or {}).items() if old.get(name) != value}
+    return [name for name in situations(after, ids) if name in changed or name not in situations(before, ids)]
+
+
+def proposals(turn: Turn) -> dict[str, Any]:
     """Each fact "- WORDS: [FIELD, OP, VALUE]" of two or more outcomes whose words stand in at least half of them, at
     the rate `heed`, as a requirement by the check that speaks of all: one called `every`, `all` or `each`.
     """
-    outcomes = [_OUTCOME.split(case)[-1] for case in _CASE.split(prompt.section("cases"))[1:]]
-    check = next((one for one in _CHECK.findall(prompt.section("checks")) if one[0] in ("every", "all", "each")), None)
-    counts: Counter[str] = Counter()
-    words: dict[str, str] = {}
-    for outcome in outcomes:
-        facts = {fact: said for said, fact in _FACT.findall(outcome)}
-        counts.update(facts.keys())
-        words |= facts
-    common = [
-        fact
-        for fact, count in counts.most_common()
-        if count > 1 and 2 * sum(words[fact] in outcome for outcome in outcomes) >= len(outcomes)
-    ]
-    return {
-        "proposals": [
-            {**_by_check(check, fact, words[fact]), "reason": words[fact]}
-            for fact in common
-            if dice.falls(rates.heed, "common", fact)
-        ]
-    }
+    outcomes = [_OUTCOME.split(case)[-1] for case in _CASE.split(turn.section("cases"))[1:]]
+    check = _CHECK_OF_ALL.search(turn.section("checks"))
+    words = {fact: text for outcome in outcomes for text, fact in _FACT.findall(outcome)}
+    counts = Counter(fact for outcome in outcomes for fact in {fact: text for text, fact in _FACT.findall(outcome)})
+    drafts = []
+    for fact, count in counts.most_common():
+        mentions = sum(words[fact] in outcome for outcome in outcomes)
+        if count > 1 and 2 * mentions >= len(outcomes) and turn.heeds("common", fact):
+            condition = json_in(fact)
+            written = {"check": check[1], "args": {check[2]: [condition]}} if check and condition else None
+            drafts.append({**(written or {"text": words[fact]}), "reason": words[fact]})
+    return {"proposals": drafts}
 
 
-def _steps(text: str) -> dict[str, Step]:
-    steps = {}
-    for shown in steps_in(text):
-        try:
-            steps[shown.id] = Step.model_validate(shown.written)
-        except ValueError:
-            continue  # cut short in the prompt
-    return steps
+# ---------------------------------------------------------------------------------------------------------- goals
+
+_FIELD = re.compile(r"^(\w+): ", re.MULTILINE)
+_UNUSED = re.compile(r"^Not used yet: (.*)\.$", re.MULTILINE)
 
 
-def _by_check(check: tuple[str, str] | None, fact: str, words: str) -> dict[str, Any]:
-    try:
-        condition = json.loads(fact)
-    except ValueError:
-        return {"text": words}
-    return {"check": check[0], "args": {check[1]: [condition]}} if check else {"text": words}
+def goals(turn: Turn, references: Sequence[Reference]) -> dict[str, Any]:
+    """The texts of references that the prompt shows nowhere, as values of the first field."""
+    field = _FIELD.search(turn.section("goal"))
+    if field is None:
+        return {"goals": []}
+    shown = "\n".join(map(_unquoted, f"{turn.section('examples')}\n{turn.section('proposed')}".splitlines()))
+    fresh = [reference for reference in references if reference.match not in shown]
+    fresh.sort(key=lambda reference: turn.dice.fraction("goal", reference.match))
+    unused = _UNUSED.search(turn.section("covered"))
+    if unused and turn.heeds("covered"):
+        wanted = {*unused[1].split(", ")} - {SUBMIT}
+        fresh.sort(key=lambda reference: wanted.isdisjoint(step["tool"] for step in reference.steps))
+    number = turn.section("number")
+    return {"goals": [{field[1]: reference.match} for reference in fresh[: int(number) if number.isdigit() else None]]}
+
+
+def _unquoted(line: str) -> str:
+    """A goal as it was before JSON quoted its values."""
+    goal = json_in(line)
+    return "\n".join(map(str, goal.values())) if isinstance(goal, dict) else line

@@ -4,118 +4,121 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pivot_dspy.simulator import learn
-from pivot_dspy.simulator.prompt import Prompt, names, unmet_in
-from pivot_dspy.simulator.reference import Reference
-from pivot_dspy.simulator.slips import Dice, Rates, Surroundings, WrittenStep, habit, situations, spoil
+from pivot_dspy.simulator.prompt import names, step_line, unmet_in
+from pivot_dspy.simulator.reference import Reference, Turn, empty_submit
+from pivot_dspy.simulator.slips import Surroundings, WrittenStep, habit, situations, spoil
 from pivot_dspy.trajectory import SUBMIT
 
 _TRIAL = re.compile(r"^- Trial \d+:$", re.MULTILINE)
 
 
-def plan(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
+def plan(turn: Turn) -> dict[str, Any]:
     """Requirements and steps; of an unknown task, no requirement and nothing but an empty submit."""
-    if reference is None:
-        return {"requirements": [], "steps": [{"id": SUBMIT, "tool": SUBMIT, "args": {}}]}
-    hint = prompt.section("hint_")  # of dspy.Refine, which calls no trial by its number
-    told = f"{prompt.section('lessons')}\n- Trial 1:\n{hint}" if hint else prompt.section("lessons")
-    steps, warned = _reconsidered(reference, told, rates, dice)
-    steps = written(steps, prompt, rates, dice, warned)
-    return {"requirements": requirements(prompt, reference, rates, dice), "steps": steps}
+    if turn.reference is None:
+        return {"requirements": [], "steps": [empty_submit()]}
+    hint = turn.section("hint_")  # of dspy.Refine, which calls no trial by its number
+    trials = _TRIAL.split(turn.section("lessons"))[1:]
+    text = "\n".join([hint, *reversed(trials)] if hint else reversed(trials))  # what the latest showed counts first
+    steps, warned = _reconsidered(turn, turn.reference, text)
+    return {"requirements": requirements(turn)["requirements"], "steps": written(steps, turn, warned)}
 
 
-def written(
-    steps: Iterable[dict[str, Any]], prompt: Prompt, rates: Rates, dice: Dice, warned: Collection[str] = ()
-) -> list[WrittenStep]:
-    """`steps` as this model writes them down for the first time: with slips, of which it was `warned`, and habits."""
-    steps = list(steps)
-    around = Surroundings(steps, prompt.section("tools"))
-    found: list[WrittenStep] = []
-    for step in steps:
-        if step["tool"] == SUBMIT:
-            found.append(step)
-            continue
-        slipped: WrittenStep | None = step
-        heeded = step["id"] in warned and dice.falls(rates.heed, "warned", step["id"])
-        if not heeded and dice.falls(rates.slip, "slip", step["id"]):
-            slipped = spoil(step, around, dice, "slip", step["id"])
-        if slipped is not None:
-            found.append(_with_habits(slipped, prompt.section("lessons"), around, rates, dice))
-    return found
-
-
-def requirements(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> list[dict[str, Any]]:
+def requirements(turn: Turn) -> dict[str, Any]:
     """The reference's requirements but those that the prompt gives already, and those that are forgotten; and the ones
     that lessons demand."""
-    if reference is None:
-        return []
-    given = prompt.section("user_requirements")
-    found = [
-        item
-        for item in reference.requirements
-        if not _stands(item, given) and not dice.falls(rates.slip / 4, "forgotten", item["id"])
-    ]
-    said = [_content(item) for item in reference.requirements]
-    recalled = learn.required(prompt, rates, dice)
-    return found + [item for item in recalled if _content(item) not in said and not _stands(item, given)]
+    if turn.reference is None:
+        return {"requirements": []}
+    given = turn.section("user_requirements")
+    own = turn.reference.requirements
+    forgotten = turn.rates.slip / 4
+    recalled = [item for item in learn.required(turn) if _content(item) not in map(_content, own)]
+    remembered = [item for item in own if not turn.dice.falls(forgotten, "forgotten", item["id"])]
+    return {"requirements": [item for item in [*remembered, *recalled] if not _stands(item, given)]}
 
 
-def audit(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
+def audit(turn: Turn) -> dict[str, Any]:
     """The reference's requirements that are not among the settled ones, each found with probability `heed`."""
-    settled = prompt.section("requirements")
+    settled = turn.section("requirements")
     missing = [
         {**item, "reason": "The request asks for it and no requirement says it."}
-        for item in (reference.requirements if reference else ())
+        for item in (turn.reference.requirements if turn.reference else ())
         if not re.search(rf"^{re.escape(item['id'])}_*: ", settled, re.MULTILINE) and not _stands(item, settled)
     ]
-    return {"changes": [item for item in missing if dice.falls(rates.heed, "audit", item["id"])]}
+    return {"changes": [item for item in missing if turn.heeds("audit", item["id"])]}
 
 
-def _reconsidered(
-    reference: Reference, told: str, rates: Rates, dice: Dice
-) -> tuple[list[dict[str, Any]], frozenset[str]]:
-    """The plan in the light of reflections on earlier trials of the task, and the ids of the steps that they name."""
-    text = "\n".join(reversed(_TRIAL.split(told)[1:]))  # what the latest trial showed counts first
-    if not text:
-        return list(reference.steps), frozenset()
-    known = {step["id"]: step for step in reference.steps}
-    in_mind = "\n".join(f"{json.dumps(step, ensure_ascii=False)} -> " for step in known.values())
-    steps, concluded = [], set()
-    for step in reference.revised({"open_steps": in_mind, "report": text}):
-        before = known.get(step["id"])
-        if before == step:
-            steps.append(step)
-        elif dice.falls(rates.heed, "conclude", step["id"]):
-            steps.append(step)
-            concluded.add(step["id"])
-        elif before is not None:
-            steps.append(before)
-    unmet = unmet_in(text)
-    named = {name for name in known if names(text, name) or unmet.intersection(reference.requirements_of(name))}
-    return steps, frozenset(named | concluded)
+def written(steps: Iterable[WrittenStep], turn: Turn, warned: Collection[str] = ()) -> list[WrittenStep]:
+    """`steps` as this model writes them down for the first time: with slips, of which it was `warned`, and habits."""
+    steps = list(steps)
+    around = Surroundings(steps, turn.section("tools"))
+    drafts = []
+    for step in steps:
+        careful = step["tool"] == SUBMIT or (step["id"] in warned and turn.heeds("warned", step["id"]))
+        drafts.append(first_draft(step, turn, around, step["id"], careful=careful))
+    return [draft for draft in drafts if draft is not None]
 
 
-def _with_habits(
-    step: WrittenStep, told: str, around: Surroundings, rates: Rates, dice: Dice
-) -> WrittenStep:
-    habits = rates.habits()
-    tool = step["tool"]
+def first_draft(
+    step: WrittenStep, turn: Turn, around: Surroundings, *place: object, careful: bool = False
+) -> WrittenStep | None:
+    """The step as this model first writes it, with a slip where it is not `careful`, and its habits; None where it
+    leaves the step out.
+
+    Args:
+        place: tells this step from all others that the model writes in the same call.
+    """
+    if not careful and turn.dice.falls(turn.rates.slip, "slip", *place):
+        spoilt = spoil(step, around, turn.dice, "slip", *place)
+        if spoilt is None:
+            return None
+        step = spoilt
+    if step["tool"] == SUBMIT:
+        return step
+    tool, habits = step["tool"], turn.rates.habits()
     for name in situations(step, around.ids):
-        if not habits.falls(rates.systematic, tool, name):
-            continue
-        if not (learn.warns(told, tool, name) and dice.falls(rates.heed, "lesson", tool, name)):
+        if habits.falls(turn.rates.systematic, tool, name) and not learn.averts(turn, tool, name):
             step = habit(step, name, around, habits)
     return step
 
 
-def _content(requirement: dict[str, Any]) -> dict[str, Any]:
+def concluded(
+    turn: Turn, reference: Reference, sections: Mapping[str, str]
+) -> tuple[list[WrittenStep], set[str]]:
+    """The reference's steps with what its `revise` concludes from `sections`, each conclusion taken up at the rate
+    `heed`; and the ids of those that were."""
+    known = {step["id"]: step for step in reference.steps}
+    steps, taken_up = [], set()
+    for step in reference.revised(sections):
+        chosen = known.get(step["id"])
+        if chosen != step and turn.heeds("conclude", step["id"]):
+            chosen = step
+            taken_up.add(step["id"])
+        if chosen is not None:
+            steps.append(chosen)
+    return steps, taken_up
+
+
+def _reconsidered(turn: Turn, reference: Reference, reflections: str) -> tuple[list[WrittenStep], set[str]]:
+    """The plan in the light of reflections on earlier trials of the task, and the ids of the steps that they name."""
+    if not reflections:
+        return list(reference.steps), set()
+    in_mind = "\n".join(map(step_line, reference.steps))
+    steps, warned = concluded(turn, reference, {"open_steps": in_mind, "report": reflections})
+    unmet = unmet_in(reflections)
+    ids = [step["id"] for step in reference.steps]
+    warned |= {name for name in ids if names(reflections, name) or unmet.intersection(reference.requirements_of(name))}
+    return steps, warned
+
+
+def _content(requirement: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in requirement.items() if key != "id" and value != {}}
 
 
-def _stands(requirement: dict[str, Any], text: str) -> bool:
+def _stands(requirement: Mapping[str, Any], text: str) -> bool:
     """Whether a prompt's list of requirements says this one."""
     if requirement.get("check"):
         return f"{requirement['check']} {json.dumps(requirement.get('args', {}), ensure_ascii=False)}" in text

@@ -1,125 +1,18 @@
-"""Reads a prompt as DSPy's adapters write it: the fields that it asks for and the sections that it shows."""
+"""Reads a prompt as DSPy's adapters write it: the fields that it asks for, the sections that it shows, and the steps,
+results and unmet requirements in those."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from dspy.lm15 import Request, TextPart, UnsupportedFeatureError
 
-_ARROW = " -> "
-_KEPT = re.compile(r"^(\w+) \S+ -> ", re.MULTILINE)
-_BRIEF = re.compile(r"^(\w+) (\S+) -> (.*)$")
-_UNMET = re.compile(r"^(\w+): .*NOT MET", re.MULTILINE)
-_LISTED = re.compile(r"\bsteps? ((?:['\"`$]*\w+['\"`]*(?:, and |, | and )?)+)", re.IGNORECASE)
-_POINTED = r"(?:\$|\b(?:step|called|result of|id|named|after|before|add) ['\"`$]*){name}\b"
+from pivot_dspy.prompts import report
 
-
-class ShownStep(NamedTuple):
-    """A step as a prompt shows it."""
-
-    id: str
-    written: dict[str, Any]
-    outcome: str
-    brief: bool = False  # without its arguments
-
-    @property
-    def failed(self) -> bool:
-        """Whether its own line says that it failed or did not run."""
-        return self.outcome.startswith(("FAILED", "not run"))
-
-
-def steps_in(text: str) -> list[ShownStep]:
-    """The steps in `text`, one a line: the step as JSON, an arrow, and what came of it (more lines may follow)."""
-    found: list[ShownStep] = []
-    for line in text.splitlines():
-        step, end = _json_at(line)
-        if isinstance(step, dict) and isinstance(step.get("id"), str) and isinstance(step.get("tool"), str):
-            found.append(ShownStep(step["id"], step, line[end:].removeprefix(_ARROW)))
-        elif found:
-            found[-1] = found[-1]._replace(outcome=f"{found[-1].outcome}\n{line}")
-    return found
-
-
-def open_in(text: str) -> list[ShownStep]:
-    """As `steps_in`, with the steps that stand there without their arguments: `id tool -> ` and what came of it."""
-    found = []
-    for line in text.splitlines():
-        brief = _BRIEF.match(line)
-        found += [ShownStep(brief[1], {"id": brief[1], "tool": brief[2]}, brief[3], True)] if brief else steps_in(line)
-    return found
-
-
-def kept_in(text: str, ids: Iterable[str]) -> frozenset[str]:
-    """Ids of the steps that `kept` shows, and where it leaves out the first ones, those of `ids` before."""
-    shown = _KEPT.findall(text)
-    order = list(ids)
-    hidden = order[: order.index(shown[0])] if text.startswith("…") and shown and shown[0] in order else []
-    return frozenset([*hidden, *shown])
-
-
-def same(written: Mapping[str, Any], reference: Mapping[str, Any]) -> bool:
-    """Whether two steps do the same."""
-    return _content(written) == _content(reference)
-
-
-def unmet_in(text: str) -> frozenset[str]:
-    """Ids of the requirements that a report says are not met."""
-    return frozenset(name.rstrip("_") or name for name in _UNMET.findall(text))
-
-
-def names(text: str, step_id: str, blame: str = "") -> bool:
-    """Whether feedback names a step: as `$id`, "step id", "steps id and id", "called 'id'" and the like.
-
-    In `blame` the bare id is enough, unless it could be a word of the language.
-    """
-    whole = f"{text}\n{blame}"
-    if re.search(_POINTED.format(name=re.escape(step_id)), whole):
-        return True
-    if any(step_id in re.findall(r"\w+", listed) for listed in _LISTED.findall(whole)):
-        return True
-    word = step_id.isalpha() and (len(step_id) > 1 or step_id in "aAI")
-    return not word and re.search(rf"(?<!\w){re.escape(step_id)}(?!\w)", blame) is not None
-
-
-def results_in(text: str) -> dict[str, Any]:
-    """Results by step id from lines `id tool {arguments} -> result`; those that were cut short are left out."""
-    found: dict[str, Any] = {}
-    for line in text.splitlines():
-        match = re.match(r"(\w+) (\S+) ", line)
-        if not match:
-            continue
-        rest = line[match.end() :]
-        _, end = _json_at(rest)
-        said = rest[end:].strip().removeprefix("->").strip()
-        value, length = _json_at(said)
-        if length == len(said) and said:
-            found[match[1]] = value
-        elif "… (+" not in said and said not in ("error", "blocked", "withheld"):
-            found[match[1]] = said
-    return found
-
-
-def shared(sections: Mapping[str, str], without: Collection[str]) -> str:
-    """All sections but those named, as one text."""
-    return "\n".join(text for name, text in sections.items() if name not in without)
-
-
-def _json_at(text: str) -> tuple[Any, int]:
-    """The JSON value at the start of `text` and where it ends; (None, 0) where there is none."""
-    try:
-        value, end = json.JSONDecoder().raw_decode(text)
-    except ValueError:
-        return None, 0
-    return value, end
-
-
-def _content(step: Mapping[str, Any]) -> dict[str, Any]:
-    named = {key: step[key] for key in ("tool", "for_each", "expects", "problem") if step.get(key)}
-    return {**named, "args": step.get("args") or {}}
-
+# ---------------------------------------------------------------------------------------------- fields and sections
 
 Adapter = Literal["chat", "json", "xml", "plain"]
 
@@ -128,42 +21,42 @@ _FIELDS = re.compile(
 )
 _FIELD = re.compile(r"^\d+\. `(\w+)` \((.+?)\):(?=\s|$)", re.MULTILINE)
 _OBJECTIVE = "your objective is:"
-_REMINDER = "\n\nRespond with "
-_REMINDERS: tuple[tuple[str, Adapter], ...] = (
-    ("a JSON object", "json"),
-    ("the corresponding output fields wrapped in XML tags", "xml"),
-    ("the corresponding output fields", "chat"),
-)
+_REMINDER = "Respond with "
+_REMINDERS: Mapping[str, Adapter] = {
+    "a JSON object": "json",
+    "the corresponding output fields wrapped in XML tags": "xml",
+    "the corresponding output fields": "chat",
+}
+_OPENINGS = {"xml": r"^<NAME>$\n?", "chat": r"^\[\[ ## NAME ## \]\]$\n?", "json": r"^\[\[ ## NAME ## \]\]$\n?"}
 _JSON_FORM = "Outputs will be a JSON object with the following fields.\n\n"
+_PLACEHOLDER = re.compile(r"^\{(\w+)\}( .*)$", re.MULTILINE)
+_TAGS = re.compile(r"^<(\w+)>.+</\1>$", re.MULTILINE)
 _NOTE = "# note: the value you produce "
 
 
 class Field(NamedTuple):
-    """An output field that a prompt asks for: its name, its type as Python text, and the note on what it must be."""
+    """An output field that a prompt asks for."""
 
     name: str
     kind: str
+    """The type as Python text."""
     note: str = ""
+    """What the value must be, where the prompt says so."""
 
 
 class Prompt(NamedTuple):
-    """What a prompt asks and shows.
-
-    Attributes:
-        adapter: the format in which the answer is expected; `plain` where no DSPy adapter wrote it.
-        text: everything that was received.
-        question: the last user message; turns before it are demonstrations and do not count.
-        instructions: the signature's instructions.
-        outputs: the fields asked for.
-        sections: the input fields that are shown, by name.
-    """
+    """What a prompt asks and shows."""
 
     adapter: Adapter
+    """The format in which the answer is expected; `plain` where no DSPy adapter wrote it."""
     text: str
+    """Everything that was received."""
     question: str
+    """The last user message; turns before it are demonstrations and do not count."""
     instructions: str
     outputs: tuple[Field, ...]
     sections: Mapping[str, str]
+    """The input fields that are shown, by name."""
 
     def section(self, name: str) -> str:
         return self.sections.get(name, "")
@@ -182,27 +75,42 @@ def read(request: Request) -> Prompt:
     """
     if request.tools:
         raise UnsupportedFeatureError("the offline model calls no native tools; use an adapter without them")
-    system = "" if request.system is None else _text(request.system)
     turns = [(message.role, _text(message.parts)) for message in request.messages]
-    system = "\n".join([system, *(text for role, text in turns if role not in ("user", "assistant", "tool"))]).strip()
+    apart = [text for role, text in turns if role not in ("user", "assistant", "tool")]
+    system = "\n".join([_text(request.system or ""), *apart]).strip()
     question = next((text for role, text in reversed(turns) if role == "user"), turns[-1][1])
     everything = "\n".join([system, *(text for _, text in turns)])
+    body = question.rpartition(f"\n\n{_REMINDER}")[0]
     adapter = _adapter(question)
-    listed = _FIELDS.search(system) or _FIELDS.search(question)
-    if adapter == "plain" or listed is None:
+    fields = _FIELDS.search(system) or _FIELDS.search(question)
+    if adapter == "plain" or fields is None:
         return Prompt("plain", everything, question, system, (), {})
-    notes = dict(_notes(system, adapter))
-    outputs = tuple(Field(name, kind, notes.get(name, "")) for name, kind in _FIELD.findall(listed[2]))
-    names = [name for name, _ in _FIELD.findall(listed[1])]
-    body = question[: question.rfind(_REMINDER)] if _REMINDER in question else ""
-    sections = sections_in(adapter, body, names)
+    notes = _notes(system, adapter)
+    outputs = tuple(Field(name, kind, notes.get(name, "")) for name, kind in _FIELD.findall(fields[2]))
+    sections = sections_in(adapter, body, [name for name, _ in _FIELD.findall(fields[1])])
     instructions = system.partition(_OBJECTIVE)[2] or system
     return Prompt(adapter, everything, question, instructions, outputs, sections)
 
 
-def sections_in(adapter: Adapter, text: str, names: list[str]) -> dict[str, str]:
-    """The sections of a text that an adapter wrote, by name, in the order of `names`."""
-    return dict(_tagged(text, names) if adapter == "xml" else _headed(text, names))
+def sections_in(adapter: Adapter, text: str, names: Iterable[str]) -> dict[str, str]:
+    """The sections of a text that an adapter wrote; only openings in the order of `names` count, others are text."""
+    openings: list[tuple[str, int, int]] = []
+    position = 0
+    for name in names:
+        opening = re.compile(_OPENINGS[adapter].replace("NAME", name), re.MULTILINE).search(text, position)
+        if opening:
+            position = opening.end()
+            openings.append((name, opening.start(), position))
+    ends = [start for _, start, _ in openings[1:]]
+    sections = {name: text[start:end] for (name, _, start), end in zip(openings, [*ends, len(text)], strict=False)}
+    if adapter == "xml":
+        sections = {name: _before_last(content, f"</{name}>") for name, content in sections.items()}
+    return {name: content.strip() for name, content in sections.items()}
+
+
+def _before_last(text: str, mark: str) -> str:
+    before, found, after = text.rpartition(mark)
+    return before if found else after
 
 
 def _text(content: Any) -> str:
@@ -215,48 +123,163 @@ def _text(content: Any) -> str:
 
 
 def _adapter(question: str) -> Adapter:
-    reminder = question[question.rfind("Respond with ") :] if "Respond with " in question else ""
-    return next((name for start, name in _REMINDERS if reminder.startswith(f"Respond with {start}")), "plain")
+    _, found, reminder = question.rpartition(_REMINDER)
+    names = [name for start, name in _REMINDERS.items() if found and reminder.startswith(start)]
+    return names[0] if names else "plain"
 
 
-def _headed(text: str, names: list[str]) -> Iterator[tuple[str, str]]:
-    """Sections under `[[ ## name ## ]]`; only headers in the order of the fields count, others are text."""
-    found: list[tuple[str, int, int]] = []
-    position = 0
-    for name in names:
-        header = re.compile(rf"^\[\[ ## {name} ## \]\]$\n?", re.MULTILINE)
-        match = header.search(text, position)
-        if match:
-            found.append((name, match.start(), match.end()))
-            position = match.end()
-    for (name, _, start), following in zip(found, [*found[1:], None], strict=False):
-        yield name, text[start : following[1] if following else len(text)].strip()
-
-
-def _tagged(text: str, names: list[str]) -> Iterator[tuple[str, str]]:
-    """Sections in `<name>`; a section ends at its last closing tag before the next field opens."""
-    opened: list[tuple[str, int, int]] = []
-    position = 0
-    for name in names:
-        match = re.compile(rf"^<{name}>$\n?", re.MULTILINE).search(text, position)
-        if match:
-            opened.append((name, match.start(), match.end()))
-            position = match.end()
-    for (name, _, start), following in zip(opened, [*opened[1:], None], strict=False):
-        inside = text[start : following[1] if following else len(text)]
-        end = inside.rfind(f"</{name}>")
-        yield name, inside[: end if end >= 0 else len(inside)].strip()
-
-
-def _notes(system: str, adapter: Adapter) -> Iterator[tuple[str, str]]:
+def _notes(system: str, adapter: Adapter) -> dict[str, str]:
     """What each output field must be, as far as the prompt says so."""
     if adapter == "json":
-        _, found, rest = system.partition(_JSON_FORM)
-        form = json.JSONDecoder().raw_decode(rest)[0] if found and rest.startswith("{") else {}
-        lines = [(name, str(said)) for name, said in form.items()]
+        form, _ = json_at(system.partition(_JSON_FORM)[2])
+        lines = {name: str(line) for name, line in (form or {}).items()}
     else:
-        lines = re.findall(r"^\{(\w+)\}( .*)$", system, re.MULTILINE)
-        if adapter == "xml":
-            yield from ((match[1], match[0]) for match in re.finditer(r"^<(\w+)>.+</\1>$", system, re.MULTILINE))
-    for name, said in lines:
-        yield name, said.partition(_NOTE)[2]
+        lines = dict(_PLACEHOLDER.findall(system))
+    notes = {name: line.partition(_NOTE)[2] for name, line in lines.items()}
+    nested = {match[1]: match[0] for match in _TAGS.finditer(system)} if adapter == "xml" else {}
+    return {**nested, **notes}
+
+
+# ----------------------------------------------------------------------------------------------- words of the report
+
+_NAMES = {getattr(report, name): name.replace("_", " ") for name in ("FAILED", "NOT_MET")} | {
+    getattr(report, name): name.replace("_", " ").lower()
+    for name in ("NOT_RUN", "WAITS_FOR_COMMIT", "SUBMITTED", "NOT_JUDGED_YET")
+}
+"""The words that the report declares, each with the name of its constant as words; alarms are in capitals."""
+_DECLARED = re.compile(rf"(?<=[>:-] )(?:{'|'.join(map(re.escape, _NAMES))})\b")
+
+
+def normal_form(text: str) -> str:
+    """`text` with each declared word, after an arrow, a colon or a dash, by its name: what the dice and the count of
+    tokens go by, so that another word in a report changes no figure."""
+    return _DECLARED.sub(lambda match: _NAMES[match[0]], text)
+
+
+# ------------------------------------------------------------------------------------------- what the sections hold
+
+CUT = "… (+"
+"""Stands where a text was cut short."""
+
+_ARROW = " -> "
+_BRIEF = re.compile(r"^(\w+) (\S+) -> (.*)$", re.MULTILINE)
+_RESULT = re.compile(r"^(\w+) \S+ (.*)$", re.MULTILINE)
+_NO_RESULT = frozenset(("", "error", "blocked", "withheld"))
+_LISTED = re.compile(r"\bsteps? ((?:['\"`$]*\w+['\"`]*(?:, and |, | and )?)+)", re.IGNORECASE)
+_POINTED = r"(?:\$|\b(?:step|called|result of|id|named|after|before|add) ['\"`$]*){name}\b"
+
+
+class ShownStep(NamedTuple):
+    """A step as a prompt shows it."""
+
+    id: str
+    written: dict[str, Any]
+    outcome: str
+    brief: bool = False
+    """Shown without its arguments."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether its own line says that it failed or did not run."""
+        return report.status_of(self.outcome) in ("error", "blocked")
+
+
+def steps_in(text: str, *, brief: bool = False) -> list[ShownStep]:
+    """The steps in `text`, one a line: the step as JSON, an arrow, and what came of it (more lines may follow).
+
+    Args:
+        brief: whether lines `id tool -> outcome` count as well.
+    """
+    steps: list[ShownStep] = []
+    for line in text.splitlines():
+        written, end = json_at(line)
+        outline = _BRIEF.match(line) if brief else None
+        if is_step(written):
+            steps.append(ShownStep(written["id"], written, line[end:].removeprefix(_ARROW)))
+        elif outline:
+            steps.append(ShownStep(outline[1], {"id": outline[1], "tool": outline[2]}, outline[3], brief=True))
+        elif steps and not brief:
+            steps[-1] = steps[-1]._replace(outcome=f"{steps[-1].outcome}\n{line}")
+    return steps
+
+
+def is_step(value: Any) -> bool:
+    """Whether a value has what every step has: an id and a tool, both text."""
+    return isinstance(value, dict) and isinstance(value.get("id"), str) and isinstance(value.get("tool"), str)
+
+
+def step_line(step: Mapping[str, Any], outcome: str = "") -> str:
+    """A step as `steps_in` reads it."""
+    return f"{json.dumps(step, ensure_ascii=False)}{_ARROW}{outcome}"
+
+
+def kept_in(text: str, ids: Iterable[str]) -> frozenset[str]:
+    """Ids of the steps that `kept` shows, and where it leaves out the first ones, those of `ids` before."""
+    shown = [step_id for step_id, _, _ in _BRIEF.findall(text)]
+    order = list(ids)
+    hidden = order[: order.index(shown[0])] if text.startswith("…") and set(shown[:1]) & set(order) else []
+    return frozenset([*hidden, *shown])
+
+
+def same(written: Mapping[str, Any], reference: Mapping[str, Any]) -> bool:
+    """Whether two steps do the same."""
+    return _content(written) == _content(reference)
+
+
+def _content(step: Mapping[str, Any]) -> list[Any]:
+    return [*(step.get(key) or None for key in ("tool", "for_each", "expects", "problem")), step.get("args") or {}]
+
+
+def unmet_in(text: str) -> frozenset[str]:
+    """Ids of the requirements that a report says are not met."""
+    return frozenset(unmet.id.rstrip("_") or unmet.id for unmet in report.unmet_in(text))
+
+
+def names(text: str, step_id: str, blame: str = "") -> bool:
+    """Whether feedback names a step: as `$id`, "step id", "steps id and id", "called 'id'" and the like.
+
+    In `blame` the bare id is enough, unless it could be a word of the language.
+    """
+    whole = f"{text}\n{blame}"
+    if re.search(_POINTED.format(name=re.escape(step_id)), whole):
+        return True
+    if any(step_id in re.findall(r"\w+", listed) for listed in _LISTED.findall(whole)):
+        return True
+    word = step_id.isalpha() and (len(step_id) > 1 or step_id in "aAI")
+    return not word and says(blame, step_id)
+
+
+def says(text: str, word: str) -> bool:
+    """Whether a text holds a word as a whole."""
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+
+
+def results_in(text: str) -> dict[str, Any]:
+    """Results by step id from lines `id tool {arguments} -> result`; those that were cut short are left out."""
+    results: dict[str, Any] = {}
+    for step_id, rest in _RESULT.findall(text):
+        _, end = json_at(rest)
+        written = rest[end:].strip().removeprefix("->").strip()
+        value, end = json_at(written)
+        if written not in _NO_RESULT and (end == len(written) or CUT not in written):
+            results[step_id] = value if end == len(written) else written
+    return results
+
+
+def shared(sections: Mapping[str, str], without: Collection[str]) -> str:
+    """All sections but those named, as one text."""
+    return "\n".join(text for name, text in sections.items() if name not in without)
+
+
+def json_at(text: str) -> tuple[Any, int]:
+    """The JSON value at the start of `text` and where it ends; (None, 0) where there is none."""
+    try:
+        return json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return None, 0
+
+
+def json_in(text: str) -> Any:
+    """The JSON value that `text` is as a whole; None where it is none."""
+    value, end = json_at(text.strip())
+    return value if end == len(text.strip()) else None

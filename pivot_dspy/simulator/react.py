@@ -2,112 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from jmespath.visitor import TreeInterpreter
 
 from pivot_dspy import bindings
-from pivot_dspy.simulator import learn
-from pivot_dspy.simulator.prompt import Prompt, sections_in
-from pivot_dspy.simulator.reference import Reference
-from pivot_dspy.simulator.slips import Dice, Rates, Surroundings, WrittenStep, habit, situations, spoil
+from pivot_dspy.simulator.evolve import NOTHING
+from pivot_dspy.simulator.feedback import read_off
+from pivot_dspy.simulator.plan import first_draft
+from pivot_dspy.simulator.prompt import json_at, json_in, sections_in
+from pivot_dspy.simulator.reference import Reference, Turn
+from pivot_dspy.simulator.slips import Surroundings, WrittenStep, invented
 from pivot_dspy.trajectory import SUBMIT
-
-Node = Any
-"""A node of the tree that jmespath parses an expression into."""
-
-Pair = dict[str, Any]
-
-
-class Choice(NamedTuple):
-    """`min_by($name[?terms], &item.key)`: the terms, and how the elements are ordered, the best first."""
-
-    terms: tuple[Node, ...]
-    key: Node
-    largest: bool
-
-    def candidates(self, items: Sequence[Any]) -> list[int]:
-        """Positions of the elements that may be chosen, as far as they tell by themselves; the best first."""
-        known = [term for term in self.terms if not _reads(term, "result")]
-        pairs = {place: {"item": item} for place, item in enumerate(items)}
-        fitting = [place for place, pair in pairs.items() if all(_holds(term, pair) for term in known)]
-        keys = {place: _value(self.key, pairs[place]) for place in fitting}
-        comparable = [place for place in fitting if isinstance(keys[place], (int, float))]
-        return sorted(comparable, key=lambda place: keys[place], reverse=self.largest)
-
-    def takes(self, pair: Pair) -> bool:
-        """Whether an element with its result may be chosen."""
-        return all(_holds(term, pair) for term in self.terms)
-
-
-def still_open(texts: Sequence[str], name: str, items: Sequence[Any], done: Mapping[int, Any]) -> Iterator[int]:
-    """Positions of the elements to call for next: the results of `$name` so far, by position, are in `done`.
-
-    Where all that reads them chooses the best by a field of the element, it is looked for in that order, and not
-    beyond the first that fits; else every element counts.
-    """
-    readers = [text for text in texts if name in bindings.references(text)]
-    choices = [choice for text in readers for choice in [_choice(text, name)] if choice is not None]
-    if not readers or len(choices) < len(readers):
-        yield from (place for place in range(len(items)) if place not in done)
-        return
-    for choice in choices:
-        for place in choice.candidates(items):
-            if place not in done:
-                yield place
-                break
-            if choice.takes({"item": items[place], "result": done[place]}):
-                break
-
-
-def _choice(text: str, name: str) -> Choice | None:
-    """The choice that the expression makes among the results of `$name`, if it is of that form."""
-    quoted = re.sub(r"\$(\w+)", lambda match: f'"{match[1]}"', text)
-    try:
-        node = jmespath.compile(quoted).parsed
-    except JMESPathError:
-        return None
-    while node["type"] == "subexpression":
-        node = node["children"][0]
-    if node["type"] != "function_expression" or node["value"] not in ("min_by", "max_by"):
-        return None
-    source, key = node["children"]
-    if source["type"] != "filter_projection" or source["children"][0].get("value") != name:
-        return None
-    if key["type"] != "expref" or _reads(key, "result"):
-        return None
-    return Choice(tuple(_terms(source["children"][2])), key["children"][0], node["value"] == "max_by")
-
-
-def _terms(node: Node) -> Iterator[Node]:
-    if node["type"] == "and_expression":
-        for child in node["children"]:
-            yield from _terms(child)
-    else:
-        yield node
-
-
-def _reads(node: Node, name: str) -> bool:
-    if node["type"] == "field" and node.get("value") == name:
-        return True
-    return any(_reads(child, name) for child in node["children"])
-
-
-def _holds(node: Node, pair: Pair) -> bool:
-    return bool(_value(node, pair))
-
-
-def _value(node: Node, pair: Pair) -> Any:
-    try:
-        return TreeInterpreter().visit(node, pair)
-    except JMESPathError:
-        return None
-
 
 FINISH = "finish"
 
@@ -117,12 +26,58 @@ _OPTIONS = re.compile(r"one of: (.*)$", re.DOTALL)
 _PURPOSE = re.compile(r"Step (\w+)(?: \((\d+) of \d+\))?(?: again)?: ")
 _LEFT_OUT = re.compile(r"Without step (\w+)(?: \((\d+) of \d+\))?\. ")
 
+# -------------------------------------------------------------------------------- which elements are still of interest
+
+_CHOICE = re.compile(r"(min|max)_by\(\$(\w+)\[\?(.*)\], &(item\.[\w.]+)\)")
+"""The best of the results of a step: those that meet the terms, by a field of the element that they are for."""
+
+
+def still_open(texts: Sequence[str], name: str, items: Sequence[Any], done: Mapping[int, Any]) -> list[int]:
+    """Positions of the elements to call for next: the results of `$name` so far, by position, are in `done`.
+
+    Where all that reads them chooses the best by a field of the element, it is looked for in that order, and not
+    beyond the first that fits; else every element counts.
+    """
+    readers = [text for text in texts if name in bindings.references(text)]
+    choices = [choice for text in readers if (choice := _CHOICE.match(text)) and choice[2] == name]
+    if not readers or len(choices) < len(readers):
+        return [position for position in range(len(items)) if position not in done]
+    positions = [_next_of(choice[1], choice[3].split(" && "), choice[4], items, done) for choice in choices]
+    return [position for position in positions if position is not None]
+
+
+def _next_of(
+    end: str, terms: Sequence[str], key: str, items: Sequence[Any], done: Mapping[int, Any]
+) -> int | None:
+    """The best element that may still be chosen, if it was not called for yet; None where the choice is made."""
+    of_item = " && ".join(term for term in terms if "result" not in term) or "item"
+    pairs = [{"item": item, "position": position} for position, item in enumerate(items)]
+    ordered = _search(f"[?{of_item}] | [?type({key}) == 'number'] | sort_by(@, &{key})[].position", pairs) or []
+    for position in ordered if end == "min" else reversed(ordered):
+        pair = {"item": items[position], "result": done.get(position)}
+        if position not in done:
+            return int(position)
+        if _search(f"[?{' && '.join(terms)}]", [pair]):
+            return None
+    return None
+
+
+def _search(expression: str, value: Any) -> Any:
+    try:
+        return jmespath.search(expression, value)
+    except JMESPathError:
+        return None
+
+
+# ---------------------------------------------------------------------------------------------- what the prompt shows
+
 
 class ReactCall(NamedTuple):
     """A call as the prompt shows it: what the thought says it is for, and what came of it."""
 
     step: str
     number: int
+    """Which element of the step's list it is for, from 1 on."""
     tool: str
     args: Any
     observation: str
@@ -133,87 +88,75 @@ class ReactCall(NamedTuple):
 
     @property
     def value(self) -> Any:
-        try:
-            return json.loads(self.observation)
-        except ValueError:
-            return self.observation
-
-
-def act(prompt: Prompt, reference: Reference | None, rates: Rates, dice: Dice) -> dict[str, Any]:
-    """A thought and a call; of an unknown task, the end of the loop."""
-    if reference is None:
-        return _ended("Nothing stands out.")
-    return _Acting(prompt, reference, rates, dice).answer()
-
-
-def extract(prompt: Prompt, reference: Reference | None) -> dict[str, Any]:
-    """The outputs that the plan submits, as far as the observations tell them."""
-    if reference is None:
-        return {}
-    shown = _ReactView(prompt, reference)
-    submit = next((step for step in reference.steps if step["tool"] == SUBMIT), {})
-    found = {}
-    for name, value in {**(submit.get("args") or {}), **reference.outputs}.items():
-        try:
-            found[name] = bindings.resolve(value, shown.results, frozenset(shown.results))
-        except bindings.BindingError:
-            continue  # it is not to be read from what is shown
-    return {"reasoning": "The observations say it.", **found}
+        value, end = json_at(self.observation)
+        return value if end and end == len(self.observation) else self.observation
 
 
 class _ReactView:
     """What the prompt shows of the loop, and the results of the plan's steps by it."""
 
-    def __init__(self, prompt: Prompt, reference: Reference) -> None:
-        text = prompt.section("trajectory")
+    def __init__(self, turn: Turn, reference: Reference) -> None:
+        text = turn.section("trajectory")
         numbers = sorted({int(number) for number in _NUMBER.findall(text)})
-        names = [f"{part}_{number}" for number in numbers for part in _PARTS]
-        parts = sections_in(prompt.adapter, text, names)
-        thoughts = [parts.get(f"thought_{number}", "") for number in numbers]
-        self.left_out = {(name, int(n or 0)) for thought in thoughts for name, n in _LEFT_OUT.findall(thought)}
-        self.calls = [call for number in numbers if (call := _call(parts, number)) is not None]
+        parts = sections_in(turn.prompt.adapter, text, [f"{part}_{number}" for number in numbers for part in _PARTS])
+        rounds = [[parts.get(f"{part}_{number}", "") for part in _PARTS] for number in numbers]
+        self.left_out = {(name, int(n or 0)) for thought, *_ in rounds for name, n in _LEFT_OUT.findall(thought)}
+        self.calls = [
+            ReactCall(purpose[1], int(purpose[2] or 1), tool, json_in(args), observation)
+            for thought, tool, args, observation in rounds
+            if (purpose := _PURPOSE.search(thought))
+        ]
         self.results: dict[str, Any] = {}
         self.steps = [step for step in reference.steps if step["tool"] != SUBMIT]
         for step in self.steps:
-            made = self.of(step["id"])
-            if "for_each" not in step:
-                if made and not made[-1].failed:
-                    self.results[step["id"]] = made[-1].value
-            elif made:
-                latest = {call.number: call for call in made}
-                self.results[step["id"]] = [
-                    {"item": item, "result": latest[number].value}
-                    for number, item in enumerate(self.items(step), start=1)
-                    if number in latest and not latest[number].failed
-                ]
-
-    def of(self, step_id: str, number: int | None = None) -> list[ReactCall]:
-        """The calls that were made for a step, or for one element of it."""
-        return [call for call in self.calls if call.step == step_id and number in (None, call.number)]
+            latest = {call.number: call for call in self.calls if call.step == step["id"]}
+            values = {number: call.value for number, call in latest.items() if not call.failed}
+            if latest and "for_each" in step:
+                items = enumerate(self.items(step), start=1)
+                pairs = [{"item": item, "result": values[number]} for number, item in items if number in values]
+                self.results[step["id"]] = pairs
+            elif values:
+                self.results[step["id"]] = next(iter(values.values()))
 
     def items(self, step: WrittenStep) -> list[Any]:
         """The elements that a step is repeated for; none where what is shown does not tell them."""
         if "for_each" not in step:
             return [None]
         try:
-            found = bindings.resolve(step["for_each"], self.results, frozenset(self.results), allow_empty=False)
+            items = bindings.resolve(step["for_each"], self.results, frozenset(self.results), allow_empty=False)
         except bindings.BindingError:
             return []
-        return found if isinstance(found, list) else []
+        return items if isinstance(items, list) else []
+
+
+# ------------------------------------------------------------------------------------------------------------ acting
+
+
+def act(turn: Turn) -> dict[str, Any]:
+    """A thought and a call; of an unknown task, the end of the loop."""
+    return _ended(NOTHING) if turn.reference is None else _Acting(turn, turn.reference).answer()
+
+
+def extract(turn: Turn) -> dict[str, Any]:
+    """The outputs that the plan submits, as far as the observations tell them."""
+    if turn.reference is None:
+        return {}
+    results = _ReactView(turn, turn.reference).results
+    submit = next((step for step in turn.reference.steps if step["tool"] == SUBMIT), {})
+    values = {**(submit.get("args") or {}), **turn.reference.outputs}
+    return {"reasoning": "The observations say it.", **read_off(values, results)}
 
 
 class _Acting:
     """One turn of the loop."""
 
-    def __init__(self, prompt: Prompt, reference: Reference, rates: Rates, dice: Dice) -> None:
-        self.rates, self.dice = rates, dice
-        self.lessons = prompt.section("lessons")
-        self.shown = _ReactView(prompt, reference)
-        self.ids = [str(step["id"]) for step in reference.steps]
-        self.tools = list(_tools(prompt))
-        self.around = Surroundings(reference.steps, "\n".join(f"- {name}(" for name in self.tools))
+    def __init__(self, turn: Turn, reference: Reference) -> None:
+        self.turn = turn
+        self.shown = _ReactView(turn, reference)
+        self.by_id = {str(step["id"]): step for step in self.shown.steps}
+        self.around = Surroundings(reference.steps, "\n".join(f"- {name}(" for name in _tools(turn)))
         self.skipped: list[str] = []
-        # What is left out is not told of as a step of its own: the thought of the next call says so.
+        """What is left out is not told of as a step of its own: the thought of the next call says so."""
 
     def answer(self) -> dict[str, Any]:
         last = self.shown.calls[-1] if self.shown.calls else None
@@ -222,14 +165,14 @@ class _Acting:
 
     def _again(self, last: ReactCall) -> dict[str, Any] | None:
         """The call that has just failed, as it should have been; None where that is not seen, or was no other."""
-        step = next((step for step in self.shown.steps if step["id"] == last.step), None)
+        step = self.by_id.get(last.step)
         items = self.shown.items(step) if step else []
-        if step is None or not 1 <= last.number <= len(items) or not self._heeds("again", last.step):
+        if step is None or not 1 <= last.number <= len(items) or not self.turn.heeds("again", last.step):
             return None
         right = self._resolved(step, items[last.number - 1])
         if right is None or (last.tool, last.args) == (step["tool"], right):
             return None
-        return self._said(step, right, last.number, len(items), " again")
+        return self._call(step, right, last.number, len(items), " again")
 
     def _next(self) -> Iterator[dict[str, Any]]:
         """The first call of the plan that no thought says was made, with slips."""
@@ -242,9 +185,10 @@ class _Acting:
                 if self._resolved(step, item) is None:
                     items = []
                     break
-                slipped = self._slipped(step, number)
-                if slipped is not None:
-                    yield self._said(slipped, self._resolved(slipped, item, made_up=True), number, len(items))
+                single = {key: value for key, value in step.items() if key != "for_each"}
+                draft = first_draft(single, self.turn, self.around, step["id"], number)
+                if draft is not None:
+                    yield self._call(draft, self._resolved(draft, item, made_up=True), number, len(items))
                 else:
                     self.skipped.append(f"{step['id']}{_place(number, len(items))}")
             if not items:
@@ -253,63 +197,47 @@ class _Acting:
 
     def _open(self, step: WrittenStep, items: list[Any]) -> list[int]:
         """Numbers of the calls that are still to be made for a step, from 1 on."""
-        done = {call.number - 1: None if call.failed else call.value for call in self.shown.of(step["id"])}
+        calls = [call for call in self.shown.calls if call.step == step["id"]]
+        done = {call.number - 1: None if call.failed else call.value for call in calls}
         done.update({number - 1: None for name, number in self.shown.left_out if name == step["id"]})
         if "for_each" not in step:
             return [] if done else [1] * len(items)
         later = self.shown.steps[self.shown.steps.index(step) + 1 :]
         texts = [text for other in later for text in bindings.strings([other.get("args"), other.get("for_each")])]
-        return [place + 1 for place in still_open(texts, step["id"], items, done)]
+        return [position + 1 for position in still_open(texts, step["id"], items, done)]
 
     def _looking_again(self, step: WrittenStep) -> Iterator[dict[str, Any]]:
         """For a step that lacks a result: the call that should have given it, if another was made."""
-        for name in bindings.dependencies([step.get("for_each"), step.get("args")], frozenset(self.ids)):
-            source = next((one for one in self.shown.steps if one["id"] == name and "for_each" not in one), None)
-            right = self._resolved(source, None) if source is not None else None
-            if source is None or right is None:
+        for name in bindings.dependencies([step.get("for_each"), step.get("args")], frozenset(self.around.ids)):
+            source = self.by_id.get(name)
+            if source is None or "for_each" in source:
                 continue
-            made = [(call.tool, call.args) for call in self.shown.of(name)]
-            if made[-1:] != [(source["tool"], right)] and self._heeds("look", step["id"], name):
-                yield self._said(source, right, 1, 1, " again")
-
-    def _slipped(self, step: WrittenStep, number: int) -> WrittenStep | None:
-        """The step as this model does it for the first time; None where it leaves it out."""
-        single: WrittenStep = {key: value for key, value in step.items() if key != "for_each"}
-        if self.dice.falls(self.rates.slip, "slip", step["id"], number):
-            spoilt = spoil(single, self.around, self.dice, "slip", step["id"], number)
-            if spoilt is None:
-                return None
-            single = spoilt
-        habits = self.rates.habits()
-        for name in situations(single, self.ids):
-            if not habits.falls(self.rates.systematic, single["tool"], name):
-                continue
-            if not (learn.warns(self.lessons, single["tool"], name) and self._heeds("lesson", step["id"], name)):
-                single = habit(single, name, self.around, habits)
-        return single
+            right = self._resolved(source, None)
+            made = [(call.tool, call.args) for call in self.shown.calls if call.step == name]
+            repeated = made[-1:] == [(source["tool"], right)]
+            if right is not None and not repeated and self.turn.heeds("look", step["id"], name):
+                yield self._call(source, right, 1, 1, " again")
 
     def _resolved(self, step: WrittenStep, item: Any, *, made_up: bool = False) -> dict[str, Any] | None:
         """The step's arguments over the results; None where they do not give them, unless a value is made up then."""
-        results = {**self.shown.results, **({} if item is None else {bindings.ITEM: item})}
-        found: dict[str, Any] = {}
+        results = self.shown.results if item is None else {**self.shown.results, bindings.ITEM: item}
+        known = {*self.around.ids, bindings.ITEM}
+        args: dict[str, Any] = {}
         for name, value in (step.get("args") or {}).items():
             try:
-                found[name] = bindings.resolve(value, results, {*self.ids, bindings.ITEM}, allow_empty=False)
+                args[name] = bindings.resolve(value, results, known, allow_empty=False)
             except bindings.BindingError:
                 if not made_up:
                     return None
-                found[name] = f"{name}-{1000 + self.dice.number(9000, 'made up', step['id'], name)}"
-        return found
+                args[name] = invented(name, self.turn.dice, "made up", step["id"], name)
+        return args
 
-    def _said(self, step: WrittenStep, args: Any, number: int, count: int, again: str = "") -> dict[str, Any]:
+    def _call(self, step: WrittenStep, args: Any, number: int, count: int, again: str = "") -> dict[str, Any]:
         thought = f"{self._without()}Step {step['id']}{_place(number, count)}{again}: {step['tool']}."
         return {"next_thought": thought, "next_tool_name": step["tool"], "next_tool_args": args}
 
     def _without(self) -> str:
         return "".join(f"Without step {name}. " for name in dict.fromkeys(self.skipped))
-
-    def _heeds(self, *labels: str) -> bool:
-        return self.dice.falls(self.rates.heed, *labels)
 
 
 def _place(number: int, count: int) -> str:
@@ -320,21 +248,8 @@ def _ended(thought: str) -> dict[str, Any]:
     return {"next_thought": thought, "next_tool_name": FINISH, "next_tool_args": {}}
 
 
-def _call(parts: Mapping[str, str], number: int) -> ReactCall | None:
-    """The call of one turn; None where its thought names no step."""
-    purpose = _PURPOSE.search(parts.get(f"thought_{number}", ""))
-    if purpose is None:
-        return None
-    try:
-        args = json.loads(parts.get(f"tool_args_{number}", ""))
-    except ValueError:
-        args = None
-    tool, observation = (parts.get(f"{part}_{number}", "") for part in ("tool_name", "observation"))
-    return ReactCall(purpose[1], int(purpose[2] or 1), tool, args, observation)
-
-
-def _tools(prompt: Prompt) -> Iterator[str]:
+def _tools(turn: Turn) -> list[str]:
     """The tools that the prompt lets the loop choose from."""
-    field = next((field for field in prompt.outputs if field.name == "next_tool_name"), None)
-    options = _OPTIONS.search(field.note) if field is not None else None
-    yield from (name for name in (options[1].split("; ") if options else ()) if name != FINISH)
+    notes = "".join(field.note for field in turn.prompt.outputs if field.name == "next_tool_name")
+    options = _OPTIONS.search(notes)
+    return [name for name in options[1].split("; ") if name != FINISH] if options else []

@@ -8,35 +8,21 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.trajectory import Frozen
+from pivot_dspy.simulator.prompt import Prompt, is_step
+from pivot_dspy.simulator.slips import Dice, Rates, WrittenStep
+from pivot_dspy.trajectory import SUBMIT, Frozen
 
-Revise = Callable[[Mapping[str, str], list[dict[str, Any]]], list[dict[str, Any]]]
+Revise = Callable[[Mapping[str, str], list[WrittenStep]], list[WrittenStep]]
 """From the prompt's sections and the reference's steps to the steps as they should be, given what the prompt shows."""
 
 
 class Reference(Frozen):
     """One known task.
-
-    Attributes:
-        match: text that stands in the prompts of this task and in no other's, such as the request; of several that
-            match, the longest counts.
-        requirements: as a capable model writes them: `{"id", "check", "args"}` or `{"id", "text"}`.
-        steps: as a capable model writes them: `{"id", "tool", "args", "for_each"}`, up to submit.
-        serves: id of a step to the id, or ids, of the requirements that it is there for.
-        outputs: values of the output fields that are composed at the end; a string may be a binding over what the
-            prompt shows of the observations, `"$a.total"`.
-        truths: id or text of a requirement to the text, or all the texts, that observations show where it holds, for
-            judging.
-        revise: a domain's reasoning over a prompt that shows how a run went ("the evidence names a selection that
-            meets the total: take it"). It sees the prompt's sections and nothing else; for a plan after failed trials,
-            the plan in mind as `open_steps` and the reflections as `report`.
-        told: a domain's understanding of what a prompt states beside the task (in its lessons, say), which changes what
-            a capable model would plan: from the prompt's sections and this reference to the one to go by.
 
     Raises:
         ValueError: it is no plan that could be written; the message names what is wrong.
@@ -46,27 +32,39 @@ class Reference(Frozen):
     """
 
     match: str
+    """Text that stands in the prompts of this task and in no other's, such as the request; the longest match counts."""
     requirements: Sequence[dict[str, Any]] = ()
-    steps: Sequence[dict[str, Any]]
+    """As a capable model writes them: `{"id", "check", "args"}` or `{"id", "text"}`."""
+    steps: Sequence[WrittenStep]
+    """As a capable model writes them: `{"id", "tool", "args", "for_each"}`, up to submit."""
     serves: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
+    """Id of a step to the id, or ids, of the requirements that it is there for."""
     outputs: Mapping[str, Any] = Field(default_factory=dict)
+    """Values of the output fields that are composed at the end; a string may be a binding over what the prompt shows of
+    the observations, `"$a.total"`."""
     truths: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
+    """Id or text of a requirement to the text, or all the texts, that observations show where it holds, for judging."""
     revise: Revise | None = Field(default=None, exclude=True, repr=False)
+    """A domain's reasoning over a prompt that shows how a run went ("the evidence names a selection that meets the
+    total: take it"). It sees the prompt's sections and nothing else; for a plan after failed trials, the plan in mind
+    as `open_steps` and the reflections as `report`."""
     told: Callable[[Mapping[str, str], Reference], Reference] | None = Field(default=None, exclude=True, repr=False)
+    """A domain's understanding of what a prompt states beside the task (in its lessons, say), which changes what a
+    capable model would plan: from the prompt's sections and this reference to the one to go by."""
 
     @model_validator(mode="after")
     def _plausible(self) -> Reference:
         if not self.match.strip():
             raise ValueError("match is empty; give text that stands in the task's prompts, such as the request")
-        ids = [step.get("id") for step in self.steps]
         for step in self.steps:
-            if not isinstance(step.get("id"), str) or not isinstance(step.get("tool"), str):
+            if not is_step(step):
                 raise ValueError(f'a step needs "id" and "tool", both text: {step!r:.200}')
+        ids = [step["id"] for step in self.steps]
         for step_id in self.serves:
             if step_id not in ids:
-                raise ValueError(f"serves names {step_id!r}; the steps are {', '.join(map(str, ids)) or 'none'}")
+                raise ValueError(f"serves names {step_id!r}; the steps are {', '.join(ids) or 'none'}")
         if len(set(ids)) < len(ids):
-            raise ValueError(f"two steps have one id; the ids are {', '.join(map(str, ids))}")
+            raise ValueError(f"two steps have one id; the ids are {', '.join(ids)}")
         if any(not isinstance(item.get("id"), str) for item in self.requirements):
             raise ValueError('every requirement needs an "id" of its own')
         try:
@@ -75,16 +73,12 @@ class Reference(Frozen):
             raise ValueError(f"a reference is plain JSON data, but for revise: {error}") from error
         return self
 
-    def tool_of(self, step_id: str) -> str:
-        """The tool that a step of the plan calls; empty where the plan has no such step."""
-        return next((str(step["tool"]) for step in self.steps if step["id"] == step_id), "")
-
     def requirements_of(self, step_id: str) -> tuple[str, ...]:
         """Ids of the requirements that a step serves."""
         served = self.serves.get(step_id, ())
         return (served,) if isinstance(served, str) else tuple(served)
 
-    def revised(self, sections: Mapping[str, str]) -> list[dict[str, Any]]:
+    def revised(self, sections: Mapping[str, str]) -> list[WrittenStep]:
         """The steps, after `revise` where there is one; they are the caller's to change."""
         steps = copy.deepcopy(list(self.steps))
         return steps if self.revise is None else self.revise(dict(sections), steps)
@@ -114,14 +108,35 @@ class Reference(Frozen):
         return text + _code_of(self.revise) + _code_of(self.told)
 
 
-def find(references: Iterable[Reference], places: Sequence[str]) -> Reference | None:
-    """The reference with the longest `match` in the first of `places` where any matches; None if none does."""
-    references = tuple(references)
-    for text in places:
-        found = [reference for reference in references if reference.match in text]
-        if found:
-            return max(found, key=lambda reference: len(reference.match))
-    return None
+class Turn(NamedTuple):
+    """One call of the model: what it is asked and shown, what it knows of the task, and how its luck falls."""
+
+    prompt: Prompt
+    reference: Reference | None
+    rates: Rates
+    dice: Dice
+
+    def section(self, name: str) -> str:
+        return self.prompt.section(name)
+
+    def heeds(self, *labels: object) -> bool:
+        """Whether the model takes in what its prompt says of the thing that `labels` name."""
+        return self.dice.falls(self.rates.heed, *labels)
+
+    def showing(self, **sections: str) -> Turn:
+        """The same call with other sections."""
+        return self._replace(prompt=self.prompt._replace(sections={**self.prompt.sections, **sections}))
+
+
+def empty_submit() -> WrittenStep:
+    """The last step of a task that the model does not know."""
+    return {"id": SUBMIT, "tool": SUBMIT, "args": {}}
+
+
+def find(references: Iterable[Reference], texts: Sequence[str]) -> Reference | None:
+    """The reference with the longest `match` in the first of `texts` where any matches; None if none does."""
+    longest_first = sorted(references, key=lambda reference: -len(reference.match))
+    return next((reference for text in texts for reference in longest_first if reference.match in text), None)
 
 
 def digest(references: Iterable[Reference]) -> str:

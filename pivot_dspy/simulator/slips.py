@@ -6,13 +6,14 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import Field
 
 from pivot_dspy import bindings
+from pivot_dspy.simulator.prompt import json_at
 from pivot_dspy.trajectory import SUBMIT, Frozen
 
 Item = TypeVar("Item")
@@ -73,6 +74,7 @@ Path = tuple[str | int, ...]
 
 _LITERAL = re.compile(r"'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`")
 _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:\\.|[^`\\])*`")
+_CONDITION = re.compile(r"\[\?((?:[^\[\]]|\[[^\[\]]*\])*)")
 _SORTED_BY = re.compile(r"&(?:\w+\.)*([A-Za-z_]\w*)")
 _FIELD = re.compile(r"(?<![\w$])(?:\w+\.)*([A-Za-z_]\w*)(?![\w(.])")
 _TOOL = re.compile(r"^- (\w+)\(", re.MULTILINE)
@@ -105,30 +107,28 @@ class Surroundings:
     @cached_property
     def literals(self) -> list[Any]:
         """Every text and number written in the reference's arguments and conditions, once each."""
-        found: list[Any] = []
+        values: list[Any] = []
         for step in self._steps:
-            found += [value for _, value in literal_arguments(step, self.ids)]
-            found += [value_of(span.text) for span in literal_spans(step, self.ids)]
-        return _once(found)
+            values += [value for _, value in literal_arguments(step, self.ids)]
+            values += [value_of(span.text) for span in literal_spans(step, self.ids)]
+        return _once(value for value in values if not isinstance(value, (dict, list)))
 
     def fields_beside(self, name: str) -> list[str]:
         """Fields of the records that have a field `name`, and all that conditions compare."""
-        found = [span.text for step in self._steps for span in field_spans(step, self.ids)]
-        for record in _RECORD.findall(self._catalogue):
-            fields = _WORD.findall(re.sub(r":[^,]*", "", record))
-            if name in fields:
-                found += fields
-        return [field for field in _once(found) if field != name]
+        fields = [span.text for step in self._steps for span in field_spans(step, self.ids)]
+        records = [_WORD.findall(re.sub(r":[^,]*", "", record)) for record in _RECORD.findall(self._catalogue)]
+        fields += [field for record in records if name in record for field in record]
+        return [field for field in _once(fields) if field != name]
 
 
 def spoil(step: WrittenStep, around: Surroundings, dice: Dice, *labels: object) -> WrittenStep | None:
     """The step with one slip, of a kind drawn evenly from those that fit it; None where it is left out altogether."""
-    options = dict(_options(step, around))
-    kind = dice.pick([*options, "dropped"], *labels, "kind")
+    options = {kind: slip.places(step, around) for kind, slip in _SLIPS.items()}
+    kind = dice.pick([*(kind for kind, places in options.items() if places), "dropped"], *labels, "kind")
     if kind == "dropped":
         return None
     place = dice.pick(options[kind], *labels, "place")
-    broken = _SLIPS[kind](step, place, around, dice, (*labels, "value"))
+    broken = _SLIPS[kind].write(step, place, around, dice, (*labels, "value"))
     return broken if broken != step else None
 
 
@@ -137,81 +137,74 @@ def habit(step: WrittenStep, name: str, around: Surroundings, habits: Dice) -> W
     for path, value in literal_arguments(step, around.ids):
         if path[1] == name:
             return _put(step, path, _bent(value, habits, step["tool"], name))
-    spans = [span for span in field_spans(step, around.ids) if span.text == name]
-    style = habits.number(2, "style", step["tool"], name)
     first, *rest = name.split("_")
     camel = first + "".join(map(str.capitalize, rest)) if rest else f"{name}s"
-    wrong = (camel, f"{name}_value")[style]
-    for span in sorted(spans, key=lambda span: -span.start):
-        step = _splice(step, span, wrong)
+    wrong = habits.pick([camel, f"{name}_value"], "style", step["tool"], name)
+    for span in sorted(field_spans(step, around.ids), key=lambda span: -span.start):
+        step = _splice(step, span, wrong) if span.text == name else step
     return step
 
 
 def situations(step: Mapping[str, Any], ids: Iterable[str]) -> list[str]:
     """The arguments with a literal value and the fields in conditions, by name: where a habit can show."""
-    ids = list(ids)
-    named = [str(path[1]) for path, _ in literal_arguments(step, ids)]
-    return _once([*named, *(span.text for span in field_spans(step, ids))])
+    known = list(ids)
+    arguments = [str(path[1]) for path, _ in literal_arguments(step, known)]
+    return list(dict.fromkeys([*arguments, *(span.text for span in field_spans(step, known))]))
 
 
 def literal_arguments(step: Mapping[str, Any], ids: Iterable[str]) -> list[tuple[Path, Any]]:
     """Paths and values of the texts, numbers and truth values in `args` that are no bindings."""
     known = {*ids, bindings.ITEM}
-    return [
-        (path, value)
-        for path, value in _leaves(step.get("args") or {}, ("args",))
-        if isinstance(value, (bool, int, float)) or (isinstance(value, str) and value and not _binds(value, known))
-    ]
+    leaves = _leaves(step.get("args") or {}, ("args",))
+    return [(path, value) for path, value in leaves if value not in (None, "") and not _binds(value, known)]
 
 
 def literal_spans(step: Mapping[str, Any], ids: Iterable[str]) -> list[Span]:
     """The literals in a step's bindings."""
-    found = _expressions(step, ids)
-    return [Span(path, m.start(), m.end(), m[0]) for path, text in found for m in _LITERAL.finditer(text)]
+    return [
+        Span(path, match.start(), match.end(), match[0])
+        for path, text in _expressions(step, ids)
+        for match in _LITERAL.finditer(text)
+    ]
 
 
 def field_spans(step: Mapping[str, Any], ids: Iterable[str]) -> list[Span]:
     """The fields that a step's bindings compare or sort by."""
     spans = []
     for path, text in _expressions(step, ids):
-        masked = _QUOTED.sub(lambda m: " " * len(m[0]), text)
-        spans += [Span(path, m.start(1), m.end(1), m[1]) for m in _SORTED_BY.finditer(masked)]
-        for start, end in _conditions(masked):
-            spans += [Span(path, m.start(1), m.end(1), m[1]) for m in _FIELD.finditer(masked, start, end)]
+        masked = _QUOTED.sub(lambda match: " " * len(match[0]), text)
+        matches = [*_SORTED_BY.finditer(masked)]
+        for condition in _CONDITION.finditer(masked):
+            matches += _FIELD.finditer(masked, *condition.span(1))
+        spans += [Span(path, match.start(1), match.end(1), match[1]) for match in matches]
     return list(dict.fromkeys(spans))
 
 
 def value_of(literal: str) -> Any:
     """The value of a JMESPath literal as written: `'text'`, or JSON between backticks."""
+    content = literal[1:-1]
     if literal.startswith("'"):
-        return literal[1:-1].replace("\\'", "'")
-    try:
-        return json.loads(literal[1:-1])
-    except ValueError:
-        return literal[1:-1]
+        return content.replace("\\'", "'")
+    value, end = json_at(content)
+    return value if end == len(content) else content
 
 
 # ------------------------------------------------------------------------------------------------ kinds of slips
 
 
-def _options(step: WrittenStep, around: Surroundings) -> Iterator[tuple[str, list[Any]]]:
-    """Kinds of slips that fit the step, each with the places where it can happen."""
-    bound = _expressions(step, around.ids)
+def _bound_paths(step: WrittenStep, around: Surroundings) -> list[Path]:
+    return [path for path, _ in _expressions(step, around.ids) if path[0] == "args"]
+
+
+def _swaps(step: WrittenStep, around: Surroundings) -> list[tuple[Path, str, str]]:
     earlier = around.earlier(step["id"])
-    places: dict[str, list[Any]] = {
-        "wrong_tool": [name for name in around.tools if name != step["tool"]],
-        "wrong_value": [*literal_arguments(step, around.ids), *literal_spans(step, around.ids)],
-        "wrong_field": field_spans(step, around.ids),
-        "swapped_binding": [
-            (path, name, other)
-            for path, text in bound
-            for name in bindings.references(text)
-            for other in earlier
-            if name != bindings.ITEM and other != name
-        ],
-        "invented_value": [path for path, _ in bound if path[0] == "args"],
-    }
-    yield from ((kind, found) for kind, found in places.items() if found)
+    return [
+        (path, name, other)
+        for path, text in _expressions(step, around.ids)
+        for name in bindings.references(text)
+        for other in earlier
+        if bindings.ITEM != name != other
+    ]
 
 
 def _wrong_tool(step: WrittenStep, name: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
@@ -219,12 +212,12 @@ def _wrong_tool(step: WrittenStep, name: Any, around: Surroundings, dice: Dice, 
 
 
 def _wrong_value(step: WrittenStep, place: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
-    if isinstance(place, Span):
-        value = _other(value_of(place.text), around, dice, labels)
-        escaped = str(value).replace("'", "\\'")
-        return _splice(step, place, f"'{escaped}'" if place.text.startswith("'") else f"`{json.dumps(value)}`")
-    path, value = place
-    return _put(step, path, _other(value, around, dice, labels))
+    if not isinstance(place, Span):
+        path, value = place
+        return _put(step, path, _other(value, around, dice, labels))
+    value = _other(value_of(place.text), around, dice, labels)
+    escaped = str(value).replace("'", "\\'")
+    return _splice(step, place, f"'{escaped}'" if place.text.startswith("'") else f"`{json.dumps(value)}`")
 
 
 def _wrong_field(step: WrittenStep, span: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
@@ -237,16 +230,31 @@ def _swapped_binding(step: WrittenStep, place: Any, around: Surroundings, dice: 
 
 
 def _invented_value(step: WrittenStep, path: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
-    return _put(step, path, f"{path[1]}-{1000 + dice.number(9000, *labels)}")
+    return _put(step, path, invented(path[1], dice, *labels))
 
 
-_SLIPS = {
-    "wrong_tool": _wrong_tool,
-    "wrong_value": _wrong_value,
-    "wrong_field": _wrong_field,
-    "swapped_binding": _swapped_binding,
-    "invented_value": _invented_value,
+class _Slip(NamedTuple):
+    """A kind of slip."""
+
+    places: Callable[[WrittenStep, Surroundings], list[Any]]
+    """Where it can happen in a step; nowhere, if it does not fit."""
+    write: Callable[[WrittenStep, Any, Surroundings, Dice, Any], WrittenStep]
+
+
+_SLIPS: Mapping[str, _Slip] = {
+    "wrong_tool": _Slip(lambda step, around: [name for name in around.tools if name != step["tool"]], _wrong_tool),
+    "wrong_value": _Slip(
+        lambda step, around: [*literal_arguments(step, around.ids), *literal_spans(step, around.ids)], _wrong_value
+    ),
+    "wrong_field": _Slip(lambda step, around: field_spans(step, around.ids), _wrong_field),
+    "swapped_binding": _Slip(_swaps, _swapped_binding),
+    "invented_value": _Slip(_bound_paths, _invented_value),
 }
+
+
+def invented(name: object, dice: Dice, *labels: object) -> str:
+    """A value that is made up for an argument."""
+    return f"{name}-{1000 + dice.number(9000, *labels)}"
 
 
 def _other(value: Any, around: Surroundings, dice: Dice, labels: Any) -> Any:
@@ -254,9 +262,9 @@ def _other(value: Any, around: Surroundings, dice: Dice, labels: Any) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float)):
-        near = [value + 1, value - 1, value * 2, value * 10]
         written = [other for other in around.literals if type(other) in (int, float)]
-        return dice.pick([other for other in (*near, *written) if other != value], *labels)
+        near = [value + 1, value - 1, value * 2, value * 10, *written]
+        return dice.pick([other for other in near if other != value], *labels)
     if not isinstance(value, str):
         return "none"
     others = [other for other in around.literals if isinstance(other, str) and other != value]
@@ -267,14 +275,15 @@ def _other(value: Any, around: Surroundings, dice: Dice, labels: Any) -> Any:
 
 def _misspelt(text: str, dice: Dice, labels: Any) -> str:
     """`text` with one digit changed if it has any, else with a letter left out."""
-    digits = [place for place, sign in enumerate(text) if sign.isdecimal()]
+    digits = [position for position, sign in enumerate(text) if sign.isdecimal()]
     if digits:
-        place = dice.pick(digits, *labels, "digit")
-        return f"{text[:place]}{(int(text[place]) + 1 + dice.number(9, *labels)) % 10}{text[place + 1 :]}"
+        position = dice.pick(digits, *labels, "digit")
+        digit = (int(text[position]) + 1 + dice.number(9, *labels)) % 10
+        return f"{text[:position]}{digit}{text[position + 1 :]}"
     if len(text) < 2:
         return text * 2 or "x"
-    place = dice.number(len(text), *labels, "letter")
-    return text[:place] + text[place + 1 :]
+    position = dice.number(len(text), *labels, "letter")
+    return text[:position] + text[position + 1 :]
 
 
 def _bent(value: Any, habits: Dice, tool: str, name: str) -> Any:
@@ -290,39 +299,24 @@ def _bent(value: Any, habits: Dice, tool: str, name: str) -> Any:
 # ------------------------------------------------------------------------------------------------ places in a step
 
 
-def _binds(text: str, known: Iterable[str]) -> bool:
-    return "$" in text and bindings.is_binding(text, {*known})
+def _binds(value: Any, known: Iterable[str]) -> bool:
+    return isinstance(value, str) and "$" in value and bindings.is_binding(value, {*known})
 
 
 def _expressions(step: Mapping[str, Any], ids: Iterable[str]) -> list[tuple[Path, str]]:
     """Paths and texts of the bindings of a step."""
     known = {*ids, bindings.ITEM}
     leaves = [*_leaves(step.get("args") or {}, ("args",)), (("for_each",), step.get("for_each"))]
-    return [(path, text) for path, text in leaves if isinstance(text, str) and _binds(text, known)]
+    return [(path, text) for path, text in leaves if _binds(text, known)]
 
 
 def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, item in entries:
+        if isinstance(item, (Mapping, list, tuple)):
             yield from _leaves(item, (*path, key))
-    elif isinstance(value, (list, tuple)):
-        for place, item in enumerate(value):
-            yield from _leaves(item, (*path, place))
-    else:
-        yield path, value
-
-
-def _conditions(masked: str) -> Iterator[tuple[int, int]]:
-    """Where the conditions `[? ... ]` of an expression stand."""
-    start = masked.find("[?")
-    while start >= 0:
-        depth, end = 0, start
-        for end in range(start, len(masked)):
-            depth += {"[": 1, "]": -1}.get(masked[end], 0)
-            if depth == 0:
-                break
-        yield start + 2, end
-        start = masked.find("[?", end)
+        else:
+            yield (*path, key), item
 
 
 def _get(step: Mapping[str, Any], path: Path) -> Any:
@@ -345,4 +339,4 @@ def _splice(step: Mapping[str, Any], span: Span, text: str) -> WrittenStep:
 
 def _once(values: Iterable[Any]) -> list[Any]:
     """`values` without repetitions; 1 and True are two."""
-    return list({(type(value), value): value for value in values if not isinstance(value, (dict, list))}.values())
+    return list({(type(value), value): value for value in values}.values())

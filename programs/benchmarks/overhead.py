@@ -20,6 +20,7 @@ from pivot_dspy import Environment, Execution, Pivot, Refined, Step, Trajectory,
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
+from pivot_dspy.prompts.report import unmet_in
 from pivot_dspy.simulator import Reference, offline_lm
 from programs.benchmarks.figures import show
 from programs.options import positive, writable
@@ -72,8 +73,8 @@ def reference(request: str) -> Reference:
     total = sum(range(1, STEPS // 2 + 1))
 
     def revise(sections: Mapping[str, str], plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        shown = "NOT MET" in sections.get("report", "")
-        return [right if shown and step["id"] == right["id"] else step for step in plan]
+        failing = unmet_in(sections.get("report", ""))
+        return [right if failing and step["id"] == right["id"] else step for step in plan]
 
     return Reference(
         match=request,

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from pivot_dspy.prompts.report import unmet_in
 from pivot_dspy.simulator import Reference
+from pivot_dspy.simulator.prompt import steps_in
 from programs.deepplanning.conditions import DELIVERY, Condition, profile_conditions
 from programs.deepplanning.loader import Annotation, Case
 from programs.deepplanning.reading import Reading, read
@@ -202,9 +204,9 @@ class _Shown:
         report = sections.get("report", "")
         lines = report.splitlines()
         self.ids = set(re.findall(r"^(\w+) \S+ -> ", sections.get("kept", ""), re.MULTILINE))
-        self.open_steps = _steps_in(sections.get("open_steps", ""))
+        self.open_steps = [{"args": {}, **step.written} for step in steps_in(sections.get("open_steps", ""))]
         self.ids |= {str(step["id"]) for step in self.open_steps}
-        self.unmet = [line for line in lines if "NOT MET" in line]
+        self.unmet = unmet_in(report)
         cart = next((line for line in lines if line.startswith("Cart: ")), "")
         products, _, rest = cart.removeprefix("Cart: ").partition(". Coupons: ")
         self.several = {name: int(count) for name, count in re.findall(r"(\w+) has quantity (\d+)", report)}
@@ -219,11 +221,8 @@ class _Shown:
         self.surplus = re.findall(r"(\w+) [^;]*?\[[^\]]*\] [\d.]+ (?:serves no item|fails \[\[)", report)
         proposal = re.search(r"the cheapest selection of the fetched products: (.*?); price ", report)
         self.selection: dict[str, str] = dict(re.findall(r"(R\d+) (\w+) [\d.]+", proposal[1])) if proposal else {}
-        self.candidates: dict[str, str] = {}
-        for line, hint in zip(lines, lines[1:], strict=False):
-            fitting = re.search(r"fetched products that meet it: (\w+) ", hint)
-            if fitting and "NOT MET" in line:
-                self.candidates[line.split(":", 1)[0]] = fitting[1]
+        fitting = {item.id: re.search(r"fetched products that meet it: (\w+) ", item.hint) for item in self.unmet}
+        self.candidates = {requirement: product[1] for requirement, product in fitting.items() if product}
         coupons = re.search(r"coupons: (\{.*?\})", report)
         self.coupons_proposed: dict[str, int] | None = json.loads(coupons[1]) if coupons else None
         self.coupons_planned = _coupons_of(self.open_steps)
@@ -238,20 +237,6 @@ def _coupon_steps(used: Mapping[str, int]) -> list[dict[str, Any]]:
         }
         for number, (name, count) in enumerate(used.items(), start=1)
     ]
-
-
-def _steps_in(section: str) -> list[dict[str, Any]]:
-    """The steps that a section shows, one at the start of a line, each before its outcome."""
-    decoder = json.JSONDecoder()
-    found = []
-    for line in section.splitlines():
-        if line.startswith('{"id"'):
-            try:
-                step, _ = decoder.raw_decode(line)
-            except ValueError:
-                continue  # cut short: it cannot be written again from here
-            found.append({"args": {}, **step})
-    return found
 
 
 def _coupons_of(steps: Sequence[Mapping[str, Any]]) -> dict[str, int]:

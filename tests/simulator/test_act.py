@@ -8,6 +8,7 @@ import dspy
 
 from pivot_dspy.phases.act import NextStep
 from pivot_dspy.phases.base import with_task
+from pivot_dspy.prompts.report import FAILED, NOT_MET
 from pivot_dspy.simulator import offline_lm
 from tests.simulator.asking import ADAPTERS, lines, said, within
 from tests.simulator.rooms import REQUEST, STEPS, Book, reference
@@ -15,7 +16,7 @@ from tests.simulator.rooms import REQUEST, STEPS, Book, reference
 ACT = with_task(NextStep, Book, after="known")
 A, B, C, SUBMIT = STEPS
 WRONG_A = {**A, "args": {"day": "2026-03-13"}}
-UNMET = '3 of 3 steps ran.\nR1: booked {"seats": 8} - NOT MET: booked: []'
+UNMET = f'3 of 3 steps ran.\nR1: booked {{"seats": 8}} - {NOT_MET}: booked: []'
 TASKS = [f"Task {number:04d}: {REQUEST}" for number in range(150)]
 
 
@@ -58,7 +59,7 @@ def test_samples_differ_and_the_first_is_repeated() -> None:
 
 
 def test_a_step_that_went_wrong_is_done_again_with_those_that_read_it() -> None:
-    failed = {"b": "FAILED unresolved_binding: it gives an empty list"}
+    failed = {"b": f"{FAILED} unresolved_binding: it gives an empty list"}
     again = step_after([WRONG_A, B], outcomes=failed)
     assert again == {**A, "id": "a_2"}
     b_again = step_after([WRONG_A, B, again], outcomes=failed)
@@ -75,14 +76,14 @@ def test_what_the_prompt_does_not_show_to_be_wrong_stays() -> None:
 
 
 def test_mending_happens_at_the_rate_of_heed() -> None:
-    failed = {"b": "FAILED unresolved_binding: it gives an empty list"}
+    failed = {"b": f"{FAILED} unresolved_binding: it gives an empty list"}
     lm = model(heed=0.6)
     got = [step_after([WRONG_A, B], lm, task, outcomes=failed)["id"] for task in TASKS]
     assert within(got.count("a_2"), len(TASKS), 0.6)
 
 
 def test_lessons_avert_slips_of_the_steps_that_they_name() -> None:
-    told = "- Trial 1:\nStep b: FAILED tool_error: no"
+    told = f"- Trial 1:\nStep b: {FAILED} tool_error: no"
     for heed in (1.0, 0.5):
         lm = model(slip=0.5, heed=heed)
         got = [step_after([A], lm, task, lessons=told) for task in TASKS]
@@ -101,14 +102,14 @@ def test_a_slip_that_siblings_show_is_averted() -> None:
 
 def _undo(sections: Any, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Cancels what a run by somebody else has booked; what its own plan has booked it would write again."""
-    if '"id": "a"' in sections["open_steps"] or "NOT MET" not in sections.get("report", ""):
+    if '"id": "a"' in sections["open_steps"] or NOT_MET not in sections.get("report", ""):
         return steps
     return [{"id": "d1", "tool": "cancel", "args": {}}, *steps]
 
 
 def test_in_the_end_what_is_left_wrong_is_put_right_once() -> None:
     lm = model(revise=_undo)
-    unmet = "R2: cheapest {} - NOT MET: booked twice"
+    unmet = f"R2: cheapest {{}} - {NOT_MET}: booked twice"
     first = step_after([A, B, C], lm, report=unmet)
     assert first == {"id": "d1", "tool": "cancel", "args": {}}
     assert step_after([A, B, C, first], lm, report=unmet) == SUBMIT
@@ -122,7 +123,7 @@ def _ask_first(sections: Any, steps: list[dict[str, Any]]) -> list[dict[str, Any
 
 def test_what_is_concluded_is_done_and_what_failed_for_want_of_it_is_done_again() -> None:
     lm = model(revise=_ask_first)
-    refused = {"a": "FAILED tool_error: it needs the key"}
+    refused = {"a": f"{FAILED} tool_error: it needs the key"}
     key = step_after([A], lm, outcomes=refused)
     assert key["tool"] == "get_key"
     assert step_after([A, key], lm, outcomes=refused) == {**A, "id": "a_2"}

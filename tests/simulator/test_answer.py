@@ -8,6 +8,7 @@ from typing import Any
 import dspy
 import pytest
 
+from pivot_dspy.prompts.report import FAILED
 from pivot_dspy.refiners.confidence_gate import STATED_FORM
 from pivot_dspy.simulator import offline_lm
 from pivot_dspy.simulator.answer import RIGHT, WRONG
@@ -40,7 +41,7 @@ def test_right_steps_are_stated_in_their_range_and_wrong_ones_in_theirs() -> Non
 
 
 def test_a_rewrite_states_it_of_what_it_writes_out_and_not_of_what_it_keeps() -> None:
-    shown = {"open_steps": lines([{**B, "tool": "list_floors"}, C, SUBMIT], {"b": "FAILED tool_error: no"})}
+    shown = {"open_steps": lines([{**B, "tool": "list_floors"}, C, SUBMIT], {"b": f"{FAILED} tool_error: no"})}
     steps = said(asking(EVOLVE), model(heed=1.0, relapse=0.0), TASKS[0], kept="a list_rooms -> 3", **shown).steps
     assert steps[0]["id"] == "b" and RIGHT[0] <= steps[0]["confidence"] <= RIGHT[1]
     assert steps[1:] == [{"keep": ["c", "submit"]}]

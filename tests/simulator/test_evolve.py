@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy.phases.base import read_steps
+from pivot_dspy.prompts.report import FAILED, NOT_MET, NOT_RUN
 from pivot_dspy.simulator import offline_lm
 from pivot_dspy.simulator.prompt import kept_in, names, results_in, steps_in
 from pivot_dspy.simulator.slips import Dice, Surroundings, spoil
@@ -34,7 +35,7 @@ A, B, C, SUBMIT = STEPS
 WRONG_B = {**B, "tool": "list_floors"}
 WRONG_C = {**C, "args": {**C["args"], "day": "2026-03-13"}}
 REPORT = "2 of 4 steps ran.\nBooked: nothing.\n0 of 2 requirements hold.\n"
-UNMET = REPORT + 'R1: booked {"seats": 8} - NOT MET: booked: []'
+UNMET = REPORT + f'R1: booked {{"seats": 8}} - {NOT_MET}: booked: []'
 TASKS = [f"Task {number:04d}: {REQUEST}" for number in range(150)]
 
 
@@ -71,7 +72,7 @@ def test_all_that_failed_is_mended_and_the_rest_is_kept(adapter: Any, seed: int,
         written = evolved(
             model(relapse=1.0, seed=seed),
             shown,
-            outcomes={step["id"]: "FAILED tool_error: no" for step in shown if step["id"] in broken},
+            outcomes={step["id"]: f"{FAILED} tool_error: no" for step in shown if step["id"] in broken},
             blame="Blame: step submit (missing_step). " + "; ".join(f"no step is called {name!r}" for name in missing),
         )
     assert carried_out(written, shown) == carried_out(STEPS, [])
@@ -88,8 +89,8 @@ def test_what_nothing_names_stays_as_it_is() -> None:
     [
         {"blame": "Blame: step b (wrong_value). It selects by something else."},
         {"blame": "Blame: step a (narrow_result). Its result is empty, and b needs it."},
-        {"outcomes": {"b": "not run: it needs a step that failed"}},
-        {"outcomes": {"c": "FAILED unresolved_binding: min_by($b, &price) gives nothing"}},
+        {"outcomes": {"b": f"{NOT_RUN}: it needs a step that failed"}},
+        {"outcomes": {"c": f"{FAILED} unresolved_binding: min_by($b, &price) gives nothing"}},
         {"report": UNMET},
         {"report": UNMET.replace("R1:", "R1_:")},
     ],
@@ -130,7 +131,7 @@ def test_a_plan_that_stopped_short_is_gone_on_with() -> None:
 def test_steps_that_the_reference_does_not_know() -> None:
     extra = {"id": "x9", "tool": "list_floors", "args": {}}
     assert evolved(model(), [A, extra, B, C, SUBMIT]) == [{"keep": ["a", "x9", "b", "c", "submit"]}]
-    dropped = evolved(model(), [A, extra, B, C, SUBMIT], outcomes={"x9": "FAILED bad_arguments: day: missing"})
+    dropped = evolved(model(), [A, extra, B, C, SUBMIT], outcomes={"x9": f"{FAILED} bad_arguments: day: missing"})
     assert dropped == [{"keep": ["a", "b", "c", "submit"]}]
 
 
@@ -223,10 +224,10 @@ def test_answers_are_composed_from_what_is_shown(adapter: Any) -> None:
 
 
 def test_what_is_shown_is_parsed() -> None:
-    told = {"a": "FAILED tool_error: first\nsecond"}
+    told = {"a": f"{FAILED} tool_error: first\nsecond"}
     text = f"{lines([A], told)}\n{lines([SUBMIT])}"
     first, second = steps_in(text)
-    assert (first.outcome, first.failed, second.written) == ("FAILED tool_error: first\nsecond", True, SUBMIT)
+    assert (first.outcome, first.failed, second.written) == (f"{FAILED} tool_error: first\nsecond", True, SUBMIT)
     assert steps_in("none: add what is missing") == [] and steps_in('{"id": 3}\n[1] -> x') == []
     assert kept_in("… 2 earlier steps\nc book_room -> r3", "abc") == {"a", "b", "c"}
     assert kept_in("a list_rooms -> 4 x -> y", "abc") == {"a"}

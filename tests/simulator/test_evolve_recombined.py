@@ -9,6 +9,7 @@ import pytest
 
 from pivot_dspy.phases.base import with_task
 from pivot_dspy.phases.recombine import RestructurePool, TransferStrategy
+from pivot_dspy.prompts.report import NOT_MET
 from pivot_dspy.simulator import offline_lm
 from tests.simulator.asking import changed, lines, said, within
 from tests.simulator.rooms import REQUEST, STEPS, Book, reference
@@ -53,7 +54,7 @@ def test_each_is_taken_at_the_rate_of_heed_and_broken_at_that_of_relapse() -> No
 def test_what_is_wrong_in_all_is_mended_where_a_report_names_it() -> None:
     shown = f"Trajectory 1:\n{lines([A, WRONG_B, C, SUBMIT])}\n\nTrajectory 2:\n{lines([A, WRONG_B, WRONG_C, SUBMIT])}"
     assert changed(joined(model(), trajectories=shown).steps) == {"b"}
-    unmet = f"{NOTHING}\nR1: booked - NOT MET: booked: []"
+    unmet = f"{NOTHING}\nR1: booked - {NOT_MET}: booked: []"
     assert joined(model(), trajectories=shown, reports=unmet).steps == STEPS
 
 

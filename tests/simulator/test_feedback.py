@@ -10,6 +10,7 @@ from pivot_dspy.phases.base import with_task
 from pivot_dspy.phases.critique import CritiqueTrajectory
 from pivot_dspy.phases.reflect import ReflectOnTrial
 from pivot_dspy.phases.rewrite import RewriteWhole
+from pivot_dspy.prompts.report import FAILED, NOT_JUDGED_YET, NOT_MET
 from pivot_dspy.simulator import offline_lm
 from tests.simulator.asking import PLAN, changed, lines, said, within
 from tests.simulator.rooms import REQUEST, STEPS, Book, reference
@@ -19,7 +20,10 @@ REFLECT = with_task(ReflectOnTrial, Book)
 WHOLE = with_task(RewriteWhole, Book, after="known")
 A, B, C, SUBMIT = STEPS
 WRONG_B = {**B, "tool": "list_floors"}
-UNMET = '2 of 4 steps ran.\nR1: booked {"seats": 8} - NOT MET: booked: []\n  r3 meets it\nR2: cheapest - not judged yet'
+UNMET = (
+    f'2 of 4 steps ran.\nR1: booked {{"seats": 8}} - {NOT_MET}: booked: []\n  r3 meets it\n'
+    f"R2: cheapest - {NOT_JUDGED_YET}"
+)
 TASKS = [f"Task {number:04d}: {REQUEST}" for number in range(150)]
 
 
@@ -29,11 +33,11 @@ def model(**options: Any) -> dspy.LM:
 
 
 def test_a_critique_names_what_failed_what_is_unmet_and_the_first_cause() -> None:
-    shown = {"open_steps": lines([A, WRONG_B, C], {"c": "FAILED unresolved_binding: it gives nothing"})}
+    shown = {"open_steps": lines([A, WRONG_B, C], {"c": f"{FAILED} unresolved_binding: it gives nothing"})}
     faults = said(CRITIQUE, model(), TASKS[0], report=UNMET, **shown).faults
     assert faults == [
-        "Step c: FAILED unresolved_binding: it gives nothing",
-        "R1: NOT MET: booked: []",
+        f"Step c: {FAILED} unresolved_binding: it gives nothing",
+        f"R1: {NOT_MET}: booked: []",
         "Nothing is submitted; end with step submit.",
         "Step b does not do what is asked; write it again.",
     ]
@@ -46,7 +50,7 @@ def test_where_the_prompt_shows_nothing_wrong_nothing_is_criticised() -> None:
 
 
 def test_each_fault_is_named_at_the_rate_of_heed() -> None:
-    shown = {"open_steps": lines([A, B, C, SUBMIT], {"b": "FAILED tool_error: no"}), "report": UNMET}
+    shown = {"open_steps": lines([A, B, C, SUBMIT], {"b": f"{FAILED} tool_error: no"}), "report": UNMET}
     lm = model(heed=0.6)
     got = [said(CRITIQUE, lm, task, **shown).faults for task in TASKS]
     for start in ("Step b:", "R1:"):
@@ -55,7 +59,7 @@ def test_each_fault_is_named_at_the_rate_of_heed() -> None:
 
 def test_a_reflection_takes_the_hint_along() -> None:
     shown = {"open_steps": lines(STEPS), "report": UNMET}
-    assert said(REFLECT, model(), TASKS[0], **shown).reflection == "R1: NOT MET: booked: []\n  r3 meets it"
+    assert said(REFLECT, model(), TASKS[0], **shown).reflection == f"R1: {NOT_MET}: booked: []\n  r3 meets it"
 
 
 def test_a_whole_rewrite_mends_what_the_critique_names_and_may_break_the_rest() -> None:
@@ -77,7 +81,7 @@ def test_of_earlier_versions_the_critiques_count_and_the_steps_do_not() -> None:
 
 
 def test_a_plan_heeds_reflections_on_the_steps_that_they_name() -> None:
-    told = "- Trial 1:\nStep b: FAILED tool_error: no\nR1: NOT MET: booked: []"
+    told = f"- Trial 1:\nStep b: {FAILED} tool_error: no\nR1: {NOT_MET}: booked: []"
     for heed in (1.0, 0.5):
         lm = model(slip=0.5, heed=heed)
         got = [changed(said(PLAN, lm, task, lessons=told).steps) for task in TASKS]
@@ -101,7 +105,7 @@ def _cheaper(sections: Any, steps: list[dict[str, Any]]) -> list[dict[str, Any]]
 
 def test_what_the_latest_reflection_shows_is_concluded_from() -> None:
     known = [reference(task, revise=_cheaper) for task in TASKS]
-    latest = "- Trial 1:\nR2: NOT MET: dear\n  take r3\n- Trial 2:\nR2: NOT MET: dear\n  take r4"
+    latest = f"- Trial 1:\nR2: {NOT_MET}: dear\n  take r3\n- Trial 2:\nR2: {NOT_MET}: dear\n  take r4"
     lm = offline_lm(known, slip=0.0, heed=0.7, cache=False)
     rooms = [said(PLAN, lm, task, lessons=latest).steps[2]["args"]["room_id"] for task in TASKS]
     assert within(rooms.count("r4"), len(TASKS), 0.7)

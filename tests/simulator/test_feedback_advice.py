@@ -12,6 +12,7 @@ from dspy.predict.refine import OfferFeedback
 from pivot_dspy import DspyRefine
 from pivot_dspy.phases.base import with_task
 from pivot_dspy.phases.plan import PlanTrajectory
+from pivot_dspy.prompts.report import FAILED, NOT_MET, NOT_RUN
 from pivot_dspy.simulator import offline_lm
 from tests.simulator.asking import ADAPTERS, TOOLS, changed, within
 from tests.simulator.rooms import REQUEST, REQUIREMENTS, STEPS, Book, Rooms, reference
@@ -38,16 +39,18 @@ def advised(lm: dspy.LM, task: str, outcomes: list[str], report: list[str], step
         return dspy.Predict(OfferFeedback)(**{name: json.dumps(value) for name, value in shown.items()}, **others)
 
 
-UNMET = ["2 of 4 steps ran.", 'R1: booked {"seats": 8} - NOT MET: booked: []', "  r3 meets it"]
-FAILED = ["a list_rooms -> 4 rooms", "b list_floors -> FAILED bad_arguments: room_id: unknown", "c x -> not run"]
+UNMET = ["2 of 4 steps ran.", f'R1: booked {{"seats": 8}} - {NOT_MET}: booked: []', "  r3 meets it"]
+OUTCOMES = [
+    "a list_rooms -> 4 rooms", f"b list_floors -> {FAILED} bad_arguments: room_id: unknown", f"c x -> {NOT_RUN}",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_the_advice_says_what_a_reflection_on_the_run_would_say(adapter: Any) -> None:
     with dspy.context(adapter=adapter()):
-        said = advised(model(), TASKS[0], FAILED, UNMET)
+        said = advised(model(), TASKS[0], OUTCOMES, UNMET)
     assert said.advice == {
-        "plan.predict": "Step b: FAILED bad_arguments: room_id: unknown\nR1: NOT MET: booked: []\n  r3 meets it\n"
+        "plan.predict": f"Step b: {FAILED} bad_arguments: room_id: unknown\nR1: {NOT_MET}: booked: []\n  r3 meets it\n"
         "Step b does not do what is asked; write it again."
     }
 
@@ -65,9 +68,9 @@ def test_what_cannot_be_read_is_no_fault() -> None:
 
 def test_each_fault_is_named_at_the_rate_of_heed() -> None:
     lm = model(heed=0.6)
-    texts = [advised(lm, task, FAILED, UNMET).advice["plan.predict"] for task in TASKS]
-    assert within(sum("Step b: FAILED" in text for text in texts), len(TASKS), 0.6)
-    assert within(sum("R1: NOT MET" in text for text in texts), len(TASKS), 0.6)
+    texts = [advised(lm, task, OUTCOMES, UNMET).advice["plan.predict"] for task in TASKS]
+    assert within(sum(f"Step b: {FAILED}" in text for text in texts), len(TASKS), 0.6)
+    assert within(sum(f"R1: {NOT_MET}" in text for text in texts), len(TASKS), 0.6)
 
 
 def slips(lm: dspy.LM, hint: str) -> int:
@@ -82,14 +85,14 @@ def slips(lm: dspy.LM, hint: str) -> int:
 
 
 def test_a_hint_averts_the_slips_of_the_steps_that_it_names() -> None:
-    assert within(slips(model(slip=0.5, heed=0.8), "Step b: FAILED bad_arguments"), len(TASKS), 0.5 * 0.2)
-    assert within(slips(model(slip=0.5, heed=0.8), "Step c: FAILED bad_arguments"), len(TASKS), 0.5)
+    assert within(slips(model(slip=0.5, heed=0.8), f"Step b: {FAILED} bad_arguments"), len(TASKS), 0.5 * 0.2)
+    assert within(slips(model(slip=0.5, heed=0.8), f"Step c: {FAILED} bad_arguments"), len(TASKS), 0.5)
     assert within(slips(model(slip=0.5, heed=0.8), "N/A"), len(TASKS), 0.5)
 
 
 def test_a_hint_that_names_an_unmet_requirement_averts_slips_of_what_serves_it() -> None:
     assert REQUIREMENTS[0]["id"] == "R1"
-    assert slips(model(slip=0.5), "R1: NOT MET: booked: []") == 0
+    assert slips(model(slip=0.5), f"R1: {NOT_MET}: booked: []") == 0
 
 
 def test_dspy_refine_repairs_what_it_is_told_of() -> None:

@@ -6,6 +6,7 @@ import dspy
 import pytest
 
 from pivot_dspy.phases.learn import Find, Learn
+from pivot_dspy.prompts.report import FAILED
 from pivot_dspy.simulator import offline_lm
 from tests.simulator.asking import ADAPTERS, within
 from tests.simulator.rooms import STEPS, Book
@@ -16,7 +17,7 @@ SIZE, TEAM = '["size", "in", "$user.sizes"]', '["team", "==", "$user.team"]'
 
 def repair(wrong, right):
     shown = [json.dumps({**STEPS[0], "args": {"day": day}}) for day in (wrong, right)]
-    return f"Blame: step a.\nBefore:\n{shown[0]} -> FAILED\nAfter:\n{shown[1]} -> 4 rooms"
+    return f"Blame: step a.\nBefore:\n{shown[0]} -> {FAILED}\nAfter:\n{shown[1]} -> 4 rooms"
 
 
 def learn(repairs, **rates):
@@ -34,7 +35,10 @@ def find(outcomes, checks=CHECKS, **rates):
 def test_lessons_name_tool_and_argument(adapter):
     with dspy.context(adapter=adapter()):
         (lesson,) = learn([repair("Monday", "monday"), repair("Friday", "friday")], heed=1.0)
-    assert lesson["tools"] == ["list_rooms"] and "argument day of list_rooms in lower case" in lesson["avoid"]
+    assert lesson["tools"] == ["list_rooms"] and "day of list_rooms" in lesson["avoid"]
+    fields = [{**STEPS[1], "for_each": f"$a[?{field} >= `8`]"} for field in ("seat", "seats")]
+    (lesson,) = learn(["Before:\n{}\nAfter:\n{}".format(*map(json.dumps, fields))], heed=1.0)
+    assert lesson["tools"] == ["quote"] and "seats of quote" in lesson["avoid"]
 
 
 def test_each_repair_is_put_into_words_at_the_rate_heed():
