@@ -16,6 +16,7 @@ from pivot_dspy.errors import (
     ConfigurationError,
     PivotError,
     PlanningFailed,
+    ToolError,
     TooManyErrors,
     TrajectoryError,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "StrictImprovement",
     "Suspect",
     "TooManyErrors",
+    "ToolError",
     "ToolNote",
     "Trajectory",
     "TrajectoryError",

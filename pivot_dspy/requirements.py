@@ -9,10 +9,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pivot_dspy.environment.base import UNCHECKABLE, CheckResult
-from pivot_dspy.environment.calls import said
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, error_text
 from pivot_dspy.trajectory import Execution, Frozen
 
 Origin = Literal["user", "person", "task", "lesson"]
@@ -213,7 +212,7 @@ def _evaluated(requirements: Requirements, execution: Execution, session: Sessio
         session = session.fork() if session.family.tier == "fork" else session
         session.begin_checks(checks)
     except Exception as error:  # the environment's own code
-        problem = f"{UNCHECKABLE}{said(error)}"
+        problem = f"{UNCHECKABLE}{error_text(error)}"
     return tuple(_finding(item, execution, session, problem) for item in requirements.items)
 
 
@@ -226,7 +225,7 @@ def _finding(requirement: Requirement, execution: Execution, session: Session, p
         try:
             result = CheckResult.of(requirement.test(execution))
         except Exception as error:
-            result = CheckResult(False, f"the test raised {said(error)}")
+            result = CheckResult(False, f"the test raised {error_text(error)}")
     else:
         return Finding(requirement=requirement.id, status="unjudged")
     return Finding(

@@ -19,14 +19,14 @@ from typing_extensions import NotRequired, Required, TypedDict
 
 from pivot_dspy.environment.base import EFFECTS, Effect
 from pivot_dspy.environment.render import Named, schema_text, type_text
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import SUBMIT
 
 EMPTY: Any = inspect.Parameter.empty
 
 
-class ArgumentError(ValueError):
+class ArgumentError(PivotError, ValueError):
     """Arguments that do not fit a tool or check; `expected` is its signature."""
 
     def __init__(self, message: str, expected: str) -> None:
@@ -85,6 +85,18 @@ class ToolSpec:
         except Exception as error:  # a validator of the user's, or a schema that refers to nothing
             problems = [f"cannot be validated: {type(error).__name__}: {error}"]
         raise ArgumentError(f"{self.name}: {'; '.join(problems[:4])}", self.signature)
+
+    def refuse_names(self, names: Collection[str]) -> None:
+        """Refuse arguments by their names alone, before their values are known.
+
+        Raises:
+            ArgumentError: one is missing or unknown.
+        """
+        problems = [f"{name}: missing" for name in self.required if name not in names]
+        if not self.open_ended:
+            problems += [f"{name}: not a parameter" for name in names if name not in self.parameters]
+        if problems:
+            raise ArgumentError(f"{self.name}: {'; '.join(problems)}", self.signature)
 
     def render(self, named: Named, *, result: bool = True) -> str:
         """The call in one line: name, parameters with types and defaults, result type."""

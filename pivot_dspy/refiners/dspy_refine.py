@@ -22,11 +22,10 @@ from pivot_dspy.dspy_internals import (
     OfferFeedback,
     Refine,
 )
-from pivot_dspy.environment.calls import said
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode
 from pivot_dspy.episode.events import Event
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.errors import ConfigurationError, PlanningFailed, error_text
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.phases.base import empty, without
@@ -179,7 +178,7 @@ class Rollouts:
             ):
                 raise heard
             else:
-                self.episode.emit(Event(kind="failure", message=f"feedback: {said(heard)}"))
+                self.episode.emit(Event(kind="failure", message=f"feedback: {error_text(heard)}"))
 
     def _attempt(self, plan: dspy.Module) -> Flow[dspy.Prediction]:
         try:
