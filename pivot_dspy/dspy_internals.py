@@ -4,8 +4,12 @@ DSPy moves such names between releases; what has to follow then is this module a
 the documented ways to write an engine and an optimizer, are imported where they are used.
 """
 
+from typing import Any
+
+import dspy
 from dspy.dsp.utils.settings import DEFAULT_CONFIG, settings
 from dspy.predict.parameter import Parameter
+from dspy.predict.react import ReAct as TextReAct
 from dspy.predict.refine import OfferFeedback, Refine
 from dspy.signatures.signature import ensure_signature
 from dspy.utils.callback import BaseCallback, with_callbacks
@@ -29,8 +33,40 @@ __all__ = [
     "OfferFeedback",
     "Parameter",
     "Refine",
+    "TextReAct",
     "UsageTracker",
+    "count_tokens",
+    "current_adapter",
     "ensure_signature",
+    "is_compiled",
+    "mark_compiled",
     "settings",
     "with_callbacks",
 ]
+
+CHARACTERS_A_TOKEN = 4
+"""What a token of English text comes to, where no tokenizer is at hand."""
+
+
+def current_adapter() -> Any:
+    """The adapter that a predictor uses here and now: the one that is set, else DSPy's default."""
+    return dspy.settings.adapter or dspy.ChatAdapter()
+
+
+def is_compiled(module: dspy.Module) -> bool:
+    """Whether optimizers leave `module` as it is."""
+    return bool(module._compiled)
+
+
+def mark_compiled(module: dspy.Module) -> None:
+    """Let optimizers leave `module` as it is."""
+    module._compiled = True
+
+
+def count_tokens(model: str, text: str) -> int:
+    """The tokens of `text`: by LiteLLM's tokenizer for `model` if LiteLLM is installed, else from its length."""
+    try:
+        from litellm import token_counter  # slow to load, and hardly ever needed
+    except ImportError:
+        return -(-len(text) // CHARACTERS_A_TOKEN)
+    return int(token_counter(model=model, text=text))

@@ -21,6 +21,7 @@ from pivot_dspy.dspy_internals import (
     LMError,
     OfferFeedback,
     Refine,
+    current_adapter,
 )
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Candidate, Episode
@@ -311,7 +312,7 @@ class DspyRefine(BestOfN):
             raise ConfigurationError(f"the signature's field {_HINT!r} has the name of dspy.Refine's hint; rename it")
 
     def search(self, episode: Episode, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
-        _refuse_settings(self.plan.predict.lm or dspy.settings.lm, dspy.settings.adapter or dspy.ChatAdapter())
+        _refuse_settings(self.plan.predict.lm or dspy.settings.lm, current_adapter())
         first = None if given is None else (yield from self.opening(episode, given))
         # A copy, whose PLAN is exchanged for the one that dspy.Refine copies for an attempt.
         episode.phases = copy.copy(self)
