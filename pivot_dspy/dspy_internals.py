@@ -22,6 +22,8 @@ from dspy.utils.exceptions import (
 )
 from dspy.utils.usage_tracker import UsageTracker
 
+from pivot_dspy.flow import Await
+
 __all__ = [
     "DEFAULT_CONFIG",
     "AdapterParseError",
@@ -39,9 +41,10 @@ __all__ = [
     "current_adapter",
     "ensure_signature",
     "is_compiled",
+    "is_listened_to",
     "mark_compiled",
     "settings",
-    "with_callbacks",
+    "with_tool_callbacks",
 ]
 
 CHARACTERS_A_TOKEN = 4
@@ -70,3 +73,56 @@ def count_tokens(model: str, text: str) -> int:
     except ImportError:
         return -(-len(text) // CHARACTERS_A_TOKEN)
     return int(token_counter(model=model, text=text))
+
+
+def is_listened_to(tool: dspy.Tool | None) -> bool:
+    """Whether a callback in force, or one of `tool` itself, wants to hear of calls of tools."""
+    callbacks = [*(settings.callbacks or ()), *(getattr(tool, "callbacks", None) or ())]
+    return any(
+        getattr(getattr(callback, name, None), "__func__", None) is not getattr(BaseCallback, name)
+        for callback in callbacks
+        for name in ("on_tool_start", "on_tool_end")
+    )
+
+
+def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await) -> Await:
+    """`made`, one call of `tool`, with `on_tool_start` before it and `on_tool_end` after it in the caller's thread.
+
+    What it gives has a `value`, or the `error` that callbacks are told of.
+    """
+
+    def call() -> Any:
+        results: list[Any] = []
+
+        def announced(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
+            results.append(made.call())
+            return _unwrapped(results[0])
+
+        try:
+            with_callbacks(announced)(tool, arguments)
+        except Exception:
+            if not results:
+                raise
+        return results[0]
+
+    async def acall() -> Any:
+        results: list[Any] = []
+
+        async def announced(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
+            results.append(await made.acall())
+            return _unwrapped(results[0])
+
+        try:
+            await with_callbacks(announced)(tool, arguments)
+        except Exception:
+            if not results:
+                raise
+        return results[0]
+
+    return Await(call, acall)
+
+
+def _unwrapped(result: Any) -> Any:
+    if result.error is not None:
+        raise result.error
+    return result.value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,10 +27,6 @@ Watch = Callable[[Observation], None]
 
 def allow(reused: bool) -> None:
     """The permit that never refuses."""
-
-
-def _ignore(observation: Observation) -> None:
-    return None
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ def execute(
     outputs: Mapping[str, Any] | None = None,
     base: ExecutedRun | None = None,
     permit: Permit = allow,
-    watch: Watch = _ignore,
+    watch: Watch = lambda observation: None,
     foreseen: Mapping[str, Observation] | None = None,
     copies: bool = True,
 ) -> Flow[ExecutedRun]:
@@ -77,7 +72,7 @@ def execute(
         copies: whether the environment is copied before each change, in the `fork` tier. Without these the run is no
             base for another, and what comes after a call that hangs is blocked.
     """
-    return _Runner(trajectory, session, dict(outputs or {}), permit, watch, foreseen or {}, copies).run(base)
+    return _Execution(trajectory, session, outputs or {}, permit, watch, foreseen or {}, copies).run(base)
 
 
 class _StepFailed(Exception):
@@ -90,25 +85,28 @@ class _StepFailed(Exception):
         self.fault = Fault(kind=kind, message=message, expected=expected, reference=reference)
 
 
-class _Runner:
-    """The state of one execution."""
+@dataclass
+class _Execution:
+    """The arguments of `execute`, and how far it got."""
 
-    def __init__(
-        self, trajectory: Trajectory, session: Session, outputs: dict[str, Any], permit: Permit, watch: Watch,
-        foreseen: Mapping[str, Observation], copies: bool,
-    ) -> None:  # fmt: skip
-        self.trajectory, self.session, self.outputs = trajectory, session, outputs
-        self.permit, self.watch, self.foreseen = permit, watch, foreseen
-        self.forks = session.family.tier == "fork" and not session.committed
-        self.copies = copies
-        self.results: dict[str, Any] = {}
-        self.observed: dict[str, Observation] = {}
-        self.discrepancies: list[Discrepancy] = []
-        self.before: dict[int, Session] = {}
-        self.submitted: dict[str, Any] = {}
-        self.missing = tuple(outputs)
-        self.reach: int | None = None
-        self.stopped = False
+    trajectory: Trajectory
+    session: Session
+    outputs: Mapping[str, Any]
+    permit: Permit
+    watch: Watch
+    foreseen: Mapping[str, Observation]
+    copies: bool
+    results: dict[str, Any] = field(default_factory=dict)
+    observed: dict[str, Observation] = field(default_factory=dict)
+    discrepancies: list[Discrepancy] = field(default_factory=list)
+    before: dict[int, Session] = field(default_factory=dict)
+    submitted: dict[str, Any] = field(default_factory=dict)
+    reach: int | None = None
+    stopped: bool = False
+
+    @property
+    def forks(self) -> bool:
+        return self.session.family.tier == "fork" and not self.session.committed
 
     def run(self, base: ExecutedRun | None) -> Flow[ExecutedRun]:
         shared = 0 if base is None else self._shared(base)
@@ -123,13 +121,11 @@ class _Runner:
             observations=tuple(self.observed.values()),
             tier=self.session.family.tier,
             outputs=self.submitted,
-            missing_outputs=self.missing,
+            missing_outputs=tuple(name for name in self.outputs if name not in self.submitted),
             state=self.session.describe(),
             discrepancies=tuple(self.discrepancies),
         )
         return ExecutedRun(execution, self.session, self.before, self.reach)
-
-    # ------------------------------------------------------------------------------------------- what was run before
 
     def _shared(self, base: ExecutedRun) -> int:
         """Number of leading steps that `base` has settled; the copies before them are taken along."""
@@ -142,7 +138,9 @@ class _Runner:
     def _takes_over(self, base: ExecutedRun, position: int) -> bool:
         """Take the observation of an equal step over from `base`, if that is as good as running the step."""
         step, observation = self.trajectory.steps[position], base.execution.observations[position]
-        if not self.forks and not self._is_repeatable_read(step, observation):
+        spec = self.session.toolbox.tools.get(step.tool)
+        reads = spec is not None and spec.effect == "read"
+        if not self.forks and not (reads and observation.ok and self._standing(step.depends_on(self.observed)) is None):
             return False
         if self.reach is None:
             try:
@@ -151,16 +149,9 @@ class _Runner:
             except BudgetExhausted:
                 self.reach = position + 1
         if step.is_submit:
-            self.submitted, self.missing = dict(base.execution.outputs), base.execution.missing_outputs
+            self.submitted = dict(base.execution.outputs)
         self._record(step, observation.model_copy(update={"reused": True}))
         return True
-
-    def _is_repeatable_read(self, step: Step, observation: Observation) -> bool:
-        spec = self.session.toolbox.tools.get(step.tool)
-        reads = spec is not None and spec.effect == "read"
-        return reads and observation.ok and self._standing(step.depends_on(self.observed)) is None
-
-    # ----------------------------------------------------------------------------------------------------- each step
 
     def _record(self, step: Step, observation: Observation) -> None:
         self.observed[step.id] = observation
@@ -270,9 +261,6 @@ class _Runner:
         if problems:
             raise _StepFailed("bad_arguments", f"submit: {'; '.join(problems)}", f"submit({', '.join(self.outputs)})")
         self.submitted = values
-        self.missing = tuple(name for name in self.outputs if name not in values)
-
-    # ----------------------------------------------------------------------------------------------------- the calls
 
     def _call(
         self, position: int, step: Step, spec: ToolSpec, items: list[Any], batch: list[dict[str, Any]],
@@ -306,10 +294,9 @@ class _Runner:
         if last.fault is not None:
             return self.session.committed or last.fault.kind == "timeout"
         foreseen = self.foreseen.get(step.id)
-        if not self.session.committed or not step.for_each or foreseen is None or not foreseen.ok:
+        if not step.for_each or foreseen is None or not foreseen.ok or len(results) > len(foreseen.value):
             return False
-        pairs = foreseen.value if isinstance(foreseen.value, list) else []
-        return len(results) <= len(pairs) and last.value != pairs[len(results) - 1]["result"]
+        return bool(last.value != foreseen.value[len(results) - 1]["result"])
 
     def _left_behind(self, position: int, observation: Observation, fault: Fault) -> Observation:
         """Go on from a copy that the call that hangs cannot reach, for it may still change this one."""
@@ -330,9 +317,9 @@ def _fault_of(error: BindingError | ArgumentError | _StepFailed, step: Step) -> 
         return error.fault
     if isinstance(error, ArgumentError):
         return Fault(kind="bad_arguments", message=str(error), expected=error.expected)
-    repeated = bindings.references(step.for_each) if step.for_each else ()
-    source = next((name for name in repeated if name != bindings.ITEM), None)
-    return Fault(kind="unresolved_binding", message=str(error), reference=error.reference or source)
+    sources = [name for name in bindings.references(step.for_each or "") if name != bindings.ITEM]
+    reference = error.reference or next(iter(sources), None)
+    return Fault(kind="unresolved_binding", message=str(error), reference=reference)
 
 
 def _observation(step: Step, items: list[Any], results: list[CallResult], args: dict[str, Any] | None) -> Observation:
@@ -370,13 +357,4 @@ def _joint_fault(results: list[CallResult], left: int) -> Fault | None:
 def _output(annotation: Any, value: Any) -> Any:
     if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)  # a binding to a number answers a question for text
-    try:
-        adapter = _cached_adapter(annotation)
-    except TypeError:  # an annotation that cannot be hashed
-        adapter = TypeAdapter(annotation)
-    return adapter.validate_python(value)
-
-
-@lru_cache(maxsize=256)
-def _cached_adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(annotation)
+    return TypeAdapter(annotation).validate_python(value)

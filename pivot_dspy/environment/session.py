@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from typing import Any, Literal, TypeVar
 
-import dspy
-
-from pivot_dspy.dspy_internals import BaseCallback, with_callbacks
+from pivot_dspy.dspy_internals import is_listened_to, with_tool_callbacks
 from pivot_dspy.environment.base import EFFECTS, READ_ONLY, UNCHECKABLE, CheckResult, Environment, allowing
 from pivot_dspy.environment.calls import CallResult, ToolCall, Worker
 from pivot_dspy.environment.from_class import own_shared_state, toolbox_of
@@ -148,58 +146,10 @@ class Session:
             worker=self.family.worker,
         )
         made = Await(call.result, call.aresult)
-        result: CallResult = yield with_tool_callbacks(spec, arguments, made) if listened(spec) else made
+        if is_listened_to(spec.tool):
+            made = with_tool_callbacks(spec.as_tool, arguments, made)
+        result: CallResult = yield made
         return result
-
-
-def listened(spec: ToolSpec) -> bool:
-    """Whether a callback in force wants to hear of this tool."""
-    callbacks = [*(dspy.settings.get("callbacks") or ()), *(getattr(spec.tool, "callbacks", None) or ())]
-    return any(
-        getattr(getattr(callback, name, None), "__func__", None) is not getattr(BaseCallback, name)
-        for callback in callbacks
-        for name in ("on_tool_start", "on_tool_end")
-    )
-
-
-def with_tool_callbacks(spec: ToolSpec, arguments: dict[str, Any], made: Await) -> Await:
-    """`made`, one call, with `on_tool_start` before it and `on_tool_end` after it, in the thread of the caller."""
-
-    def call() -> CallResult:
-        results: list[CallResult] = []
-
-        def announced(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
-            results.append(made.call())
-            return _unwrapped(results[0])
-
-        try:
-            with_callbacks(announced)(spec.as_tool, arguments)
-        except Exception:
-            if not results:
-                raise
-        return results[0]
-
-    async def acall() -> CallResult:
-        results: list[CallResult] = []
-
-        async def announced(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
-            results.append(await made.acall())
-            return _unwrapped(results[0])
-
-        try:
-            await with_callbacks(announced)(spec.as_tool, arguments)
-        except Exception:
-            if not results:
-                raise
-        return results[0]
-
-    return Await(call, acall)
-
-
-def _unwrapped(result: CallResult) -> Any:
-    if result.error is not None:
-        raise result.error
-    return result.value
 
 
 def _close(environment: Environment) -> None:
