@@ -109,7 +109,12 @@ class _Execution:
         return self.session.family.tier == "fork" and not self.session.committed
 
     def run(self, base: ExecutedRun | None) -> Flow[ExecutedRun]:
-        shared = 0 if base is None else self._shared(base)
+        shared = 0
+        if base is not None:
+            shared = base.execution.trajectory.common_prefix(self.trajectory)
+            shared = shared if base.reach is None else min(shared, base.reach)
+            if self.forks:
+                self.before = {position: session for position, session in base.before.items() if position < shared}
         for position, step in enumerate(self.trajectory.steps):
             if base is not None and position < shared and self._takes_over(base, position):
                 continue
@@ -126,14 +131,6 @@ class _Execution:
             discrepancies=tuple(self.discrepancies),
         )
         return ExecutedRun(execution, self.session, self.before, self.reach)
-
-    def _shared(self, base: ExecutedRun) -> int:
-        """Number of leading steps that `base` has settled; the copies before them are taken along."""
-        shared = base.execution.trajectory.common_prefix(self.trajectory)
-        shared = shared if base.reach is None else min(shared, base.reach)
-        if self.forks:
-            self.before = {position: session for position, session in base.before.items() if position < shared}
-        return shared
 
     def _takes_over(self, base: ExecutedRun, position: int) -> bool:
         """Take the observation of an equal step over from `base`, if that is as good as running the step."""
@@ -170,9 +167,8 @@ class _Execution:
         except BindingError as error:
             problem = f"expectation cannot be evaluated: {error}"
         if problem:
-            self.discrepancies.append(
-                Discrepancy(kind="unmet_expectation", step=step.id, message=problem, expected=step.expects)
-            )
+            unmet = Discrepancy(kind="unmet_expectation", step=step.id, message=problem, expected=step.expects)
+            self.discrepancies.append(unmet)
 
     def _observe(self, position: int, step: Step) -> Flow[Observation]:
         if self.reach is not None or (self.stopped and not step.stopped):
@@ -249,13 +245,14 @@ class _Execution:
     def _submit(self, args: dict[str, Any]) -> None:
         problems = [f"{name}: not an output field" for name in args if name not in self.outputs]
         values: dict[str, Any] = {}
-        for name, annotation in self.outputs.items():
-            if name not in args:
-                continue
+        for name in [name for name in self.outputs if name in args]:
+            annotation, value = self.outputs[name], args[name]
+            if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+                value = str(value)  # a binding to a number answers a question for text
             try:
-                values[name] = _output(annotation, args[name])
+                values[name] = TypeAdapter(annotation).validate_python(value)
             except ValidationError as error:
-                problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {args[name]!r:.80}")
+                problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r:.80}")
             except Exception as error:  # a validator of the user's
                 problems.append(f"{name}: cannot be validated: {error_text(error)}")
         if problems:
@@ -307,8 +304,8 @@ class _Execution:
             self.session = self.before[position].fork()
         except Exception as error:  # what only its own thread may touch went with the thread
             self.reach = position + 1
-            message = f"{fault.message}; the steps after it cannot run, since the environment cannot be copied any more"
-            fault = fault.model_copy(update={"message": f"{message}: {error_text(error)}"})
+            why = f"the steps after it cannot run, since the environment cannot be copied any more: {error_text(error)}"
+            fault = fault.model_copy(update={"message": f"{fault.message}; {why}"})
         return observation.model_copy(update={"fault": fault})
 
 
@@ -323,7 +320,6 @@ def _fault_of(error: BindingError | ArgumentError | _StepFailed, step: Step) -> 
 
 
 def _observation(step: Step, items: list[Any], results: list[CallResult], args: dict[str, Any] | None) -> Observation:
-    seconds = sum(result.seconds for result in results)
     if step.for_each is None:
         value, fault = results[0].value, results[0].fault
         failed = fault is not None
@@ -332,14 +328,10 @@ def _observation(step: Step, items: list[Any], results: list[CallResult], args: 
         value = [{"item": item, "result": result.value} for item, result in made if result.fault is None]
         fault = _joint_fault(results, len(items) - len(results))
         failed = not value or len(results) < len(items) or (fault is not None and fault.kind == "timeout")
+    status: Literal["error", "ok"] = "error" if failed else "ok"
+    seconds = sum(result.seconds for result in results)
     return Observation(
-        step=step.id,
-        status="error" if failed else "ok",
-        value=value,
-        args=args,
-        fault=fault,
-        calls=len(results),
-        seconds=seconds,
+        step=step.id, status=status, value=value, args=args, fault=fault, calls=len(results), seconds=seconds
     )
 
 
@@ -352,9 +344,3 @@ def _joint_fault(results: list[CallResult], left: int) -> Fault | None:
     ended = f", and {left} were not made" if left else ""
     message = f"{len(faults)} of {len(results)} calls failed{ended}: {worst.message}"
     return worst.model_copy(update={"message": message})
-
-
-def _output(annotation: Any, value: Any) -> Any:
-    if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)  # a binding to a number answers a question for text
-    return TypeAdapter(annotation).validate_python(value)

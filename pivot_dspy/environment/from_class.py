@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from pivot_dspy.environment.base import CHECK_MARK, TOOL_MARK, Environment, ToolMark
 from pivot_dspy.environment.toolbox import Toolbox, describe
@@ -25,22 +25,18 @@ def toolbox_of(environment: Environment | type[Environment]) -> Toolbox:
     own = getattr(environment, "toolbox", None)
     if isinstance(own, Toolbox):
         return own
-    return of_class(environment if isinstance(environment, type) else type(environment))
+    kind: Any = environment if isinstance(environment, type) else type(environment)
+    return of_class(kind)
 
 
-def of_class(environment: type[Environment]) -> Toolbox:
+@lru_cache(maxsize=256)
+def of_class(environment: Any) -> Toolbox:
     """The marked methods of `environment`, inherited ones included.
 
     Raises:
         ConfigurationError: two tools clash, a check writes, a preview does not fit, or an orientation names no read
             tool.
     """
-    toolbox: Toolbox = _of_class(cast(Hashable, environment))
-    return toolbox
-
-
-@lru_cache(maxsize=256)
-def _of_class(environment: Any) -> Toolbox:
     tools, checks = [], []
     for name, function in _marked_methods(environment).items():
         mark = _mark(function)
