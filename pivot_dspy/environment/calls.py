@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import queue
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent import futures
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
@@ -129,55 +131,48 @@ class CallResult(NamedTuple):
     """What the call raised, in a form that may pass through a coroutine."""
 
 
+@dataclass
 class ToolCall:
-    """One call: made here or in a worker, and watched from outside.
+    """One call: made here or in a worker, and watched from outside."""
 
-    Args:
-        function: the tool or its preview; takes the environment and the arguments.
-        allowed: effects of the tools that may run inside the call, itself included; None for all.
-    """
-
-    def __init__(
-        self,
-        environment: Environment,
-        spec: ToolSpec,
-        function: Callable[..., Any],
-        arguments: dict[str, Any],
-        *,
-        timeout: float | None,
-        allowed: frozenset[str] | None,
-        worker: Worker,
-    ) -> None:
-        self._environment, self._spec, self._function, self._arguments = environment, spec, function, arguments
-        self._timeout, self._allowed, self._worker = timeout, allowed, worker
-        self._started: float | None = None  # None also once it has ended
+    environment: Environment
+    spec: ToolSpec
+    function: Callable[..., Any]
+    """The tool or its preview; takes the environment and the arguments."""
+    arguments: dict[str, Any]
+    timeout: float | None
+    allowed: frozenset[str] | None
+    """Effects of the tools that may run inside the call, itself included; None for all."""
+    worker: Worker
+    started: float | None = None
+    """When it began; None also once it has ended."""
 
     def result(self) -> CallResult:
         """Make the call from sync code."""
-        if self._spec.is_async:
+        if self.spec.is_async:
             self._refuse_own_loop()
             # In the worker's own event loop, never in one that waits for us.
-            future, grace = self._worker.submit(lambda: self._worker.finish(self._await_here())), GRACE
-        elif self._timeout is None:
+            future, grace = self.worker.submit(lambda: self.worker.finish(self._await_here())), GRACE
+        elif self.timeout is None:
             return self.run_here()
         else:
-            future, grace = self._worker.submit(self.run_here), 0.0
+            future, grace = self.worker.submit(self.run_here), 0.0
         try:
             while not futures.wait((future,), self._remaining(grace)).done:
                 if self.is_overdue(grace):
                     return self._given_up()
         except KeyboardInterrupt:
-            self._worker.abandon(future)
+            self.worker.abandon(future)
             raise
         return future.result()
 
     async def aresult(self) -> CallResult:
         """Make the call from async code."""
-        if self._spec.is_async:
+        if self.spec.is_async:
             return await self._await_here()
-        if self._timeout is None:
+        if self.timeout is None:
             return self.run_here()
-        future = self._worker.submit(self.run_here)
+        future = self.worker.submit(self.run_here)
         waiting = asyncio.wrap_future(future)
         try:
             while not (await asyncio.wait((waiting,), timeout=self._remaining()))[0]:
@@ -185,47 +180,47 @@ class ToolCall:
                     return self._given_up()
             return waiting.result()
         except asyncio.CancelledError:
-            self._worker.abandon(future)
+            self.worker.abandon(future)
             raise
         finally:
             waiting.cancel()
 
     def run_here(self) -> CallResult:
         """Make the call in this thread."""
-        self._started = time.perf_counter()
+        self.started = time.perf_counter()
         try:
-            with allowing(self._allowed):
-                value = self._function(self._environment, **self._arguments)
+            with allowing(self.allowed):
+                value = self.function(self.environment, **self.arguments)
                 if inspect.iscoroutine(value):
-                    if not self._worker.is_current:
+                    if not self.worker.is_current:
                         value.close()
-                        raise TypeError(f"{self._spec.name} returned a coroutine; declare it with `async def`")
-                    value = self._worker.finish(value)
+                        raise TypeError(f"{self.spec.name} returned a coroutine; declare it with `async def`")
+                    value = self.worker.finish(value)
                 return self._observed(value)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             return self._failed(error)
         finally:
-            self._started = None
+            self.started = None
 
     def is_overdue(self, grace: float = 0.0) -> bool:
-        return self._started is not None and self._remaining(grace) == 0.0
+        return self.started is not None and self._remaining(grace) == 0.0
 
     def _remaining(self, grace: float = 0.0) -> float | None:
         """Seconds until the call is overdue, which it cannot be before it has begun."""
-        if self._timeout is None:
+        if self.timeout is None:
             return None
-        return max(0.0, self._timeout + grace - self._elapsed())
+        return max(0.0, self.timeout + grace - self._elapsed())
 
     def _elapsed(self) -> float:
-        started = self._started
+        started = self.started
         return 0.0 if started is None else time.perf_counter() - started
 
     async def _await_here(self) -> CallResult:
         """Make the call in this event loop, in a task that is cancelled when it is overdue, and left if it goes on."""
-        self._started = time.perf_counter()
+        self.started = time.perf_counter()
         task = asyncio.ensure_future(self._awaited())
         try:
-            done, _ = await asyncio.wait((task,), timeout=self._timeout)
+            done, _ = await asyncio.wait((task,), timeout=self.timeout)
         finally:
             task.cancel()
         if not done:
@@ -237,8 +232,8 @@ class ToolCall:
 
     async def _awaited(self) -> CallResult:
         try:
-            with allowing(self._allowed):
-                value = self._function(self._environment, **self._arguments)
+            with allowing(self.allowed):
+                value = self.function(self.environment, **self.arguments)
                 return self._observed(await value if inspect.isawaitable(value) else value)
         except SystemExit as error:  # it would end the event loop
             return self._failed(RuntimeError(f"SystemExit: {error}"))
@@ -250,11 +245,11 @@ class ToolCall:
         try:
             data = plain(value)
         except Exception as error:
-            message = f"{self._spec.name} returned {type(value).__name__}, which has no JSON form: {error_text(error)}"
+            message = f"{self.spec.name} returned {type(value).__name__}, which has no JSON form: {error_text(error)}"
             expected = "a value that pydantic can turn into JSON"
             return CallResult(None, Fault(kind="unserialisable", message=message, expected=expected), self._elapsed())
         with allowing(READ_ONLY):
-            failure = self._environment.error_of(self._spec.name, data)
+            failure = self.environment.error_of(self.spec.name, data)
         fault = None if failure is None else Fault(kind="tool_error", message=capped(failure))
         return CallResult(data, fault, self._elapsed())
 
@@ -266,21 +261,18 @@ class ToolCall:
         return CallResult(None, Fault(kind="tool_error", message=message), self._elapsed(), raised)
 
     def _given_up(self) -> CallResult:
-        self._worker.replace()
+        self.worker.replace()
         return self._timed_out()
 
     def _timed_out(self) -> CallResult:
-        seconds = self._timeout or 0.0
-        message = f"{self._spec.name} took longer than {seconds:g} s"
+        seconds = self.timeout or 0.0
+        message = f"{self.spec.name} took longer than {seconds:g} s"
         return CallResult(None, Fault(kind="timeout", message=message), seconds, TimeoutError(message))
 
     def _refuse_own_loop(self) -> None:
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        if running is self._spec.home:
-            raise ConfigurationError(
-                f"the tool {self._spec.name!r} needs this event loop, which a sync call would block; use "
-                "`await ....acall(...)`"
-            )
+        with contextlib.suppress(RuntimeError):  # none runs
+            if asyncio.get_running_loop() is self.spec.home:
+                raise ConfigurationError(
+                    f"the tool {self.spec.name!r} needs this event loop, which a sync call would block; use "
+                    "`await ....acall(...)`"
+                )
