@@ -45,6 +45,7 @@ GARBAGE = "I would rather talk about the weather."
 
 _HEADER = re.compile(r"^\[\[ ## (\w+) ## \]\]\s*$", re.MULTILINE)
 _INPUTS = re.compile(r"Your input fields are:\n(.*?)\nYour output fields are:", re.DOTALL)
+_TAGGED = re.compile(r"^<(\w+)>\n(.*?)\n</\1>$", re.MULTILINE | re.DOTALL)
 _OUTPUTS = re.compile(r"Your output fields are:\n(.*?)\nAll interactions", re.DOTALL)
 
 
@@ -190,13 +191,18 @@ def _field_names(listed: re.Match[str] | None) -> list[str]:
 
 
 def _tagged(question: str, names: Sequence[str]) -> dict[str, str]:
-    """The sections that XMLAdapter writes: one in tags for each input, in the order of the signature."""
-    sections, position = {}, 0
+    """The sections that XMLAdapter writes: one in tags for each input, in the order of the signature.
+
+    The loop of `dspy.ReAct` has such sections inside of one, as it has headers there with ChatAdapter.
+    """
+    sections: dict[str, str] = {}
+    position = 0
     for name in names:
         section = re.compile(rf"^<{name}>\n(.*?)\n</{name}>$", re.MULTILINE | re.DOTALL).search(question, position)
         if section is not None:
             sections[name], position = section[1].strip(), section.end()
-    return sections
+    inner = (match for text in [*sections.values()] for match in _TAGGED.finditer(text))
+    return {**{match[1]: match[2].strip() for match in inner}, **sections}
 
 
 def _written(answer: Mapping[str, Any], prompt: Prompt) -> str:
