@@ -48,10 +48,12 @@ def _refuse(message: str) -> NoReturn:
     raise TypeError(f"gone in DSPy 3.5: {message}")
 
 
-sys.meta_path[:] = [WithoutLiteLLM if finder is PathFinder else finder for finder in sys.meta_path]
-dspy.ReAct = dspy.predict.ReAct = dspy.ReActV2
-_deprecation._warn = _refuse
-DEFAULT_CONFIG["adapter"] = main_thread_config["adapter"] = dspy.XMLAdapter(use_native_function_calling=True)
+def pytest_configure() -> None:
+    """Take hold. Whoever only imports this module, as the collection of doctests does, has DSPy as it is."""
+    sys.meta_path[:] = [WithoutLiteLLM if finder is PathFinder else finder for finder in sys.meta_path]
+    dspy.ReAct = dspy.predict.ReAct = dspy.ReActV2
+    _deprecation._warn = _refuse
+    DEFAULT_CONFIG["adapter"] = main_thread_config["adapter"] = dspy.XMLAdapter(use_native_function_calling=True)
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:

@@ -15,17 +15,25 @@ from pivot_dspy import ReAct
 from pivot_dspy.dspy_internals import BaseCallback, count_tokens, current_adapter
 from tests.scripted import Calendar, scripted
 
-in_force = pytest.mark.skipif("tests.dspy35" not in sys.modules, reason="runs with -p tests.dspy35")
+
+def is_loaded(config: pytest.Config) -> bool:
+    return config.pluginmanager.hasplugin("tests.dspy35")
 
 
-@in_force
+@pytest.fixture
+def in_force(request: pytest.FixtureRequest) -> None:
+    if not is_loaded(request.config):
+        pytest.skip("runs with -p tests.dspy35")
+
+
+@pytest.mark.usefixtures("in_force")
 def test_react_is_the_one_with_native_calls() -> None:
     assert dspy.ReAct is dspy.ReActV2 is dspy.predict.ReAct
     ours = ReAct("question -> answer", Calendar)
     assert "next_tool_name" in ours.react.signature.output_fields  # the loop in words is taken from where it still is
 
 
-@in_force
+@pytest.mark.usefixtures("in_force")
 def test_litellm_is_not_there_and_tokens_are_told_from_the_length() -> None:
     with pytest.raises(ImportError):
         import litellm  # noqa: F401
@@ -34,7 +42,7 @@ def test_litellm_is_not_there_and_tokens_are_told_from_the_length() -> None:
     assert count_tokens("openai/gpt-4.1-mini", "x" * 9) == 3
 
 
-@in_force
+@pytest.mark.usefixtures("in_force")
 def test_who_sets_no_adapter_has_the_one_for_xml_with_native_calls() -> None:
     used: list[Any] = []
 
@@ -51,15 +59,18 @@ def test_who_sets_no_adapter_has_the_one_for_xml_with_native_calls() -> None:
     assert "<question>\nx\n</question>" in lm.engine.last("compose").text
 
 
-@in_force
+@pytest.mark.usefixtures("in_force")
 def test_what_is_deprecated_is_gone() -> None:
     lm = scripted(compose="hello")
     with pytest.raises(TypeError, match=r"gone in DSPy 3.5: .*messages="):
         lm(messages=[{"role": "user", "content": "x"}])
 
 
-@pytest.mark.skipif("tests.dspy35" in sys.modules, reason="it would start itself")
-def test_the_plugin_is_in_force_where_it_is_loaded() -> None:
+def test_the_plugin_is_in_force_where_it_is_loaded_and_only_there(request: pytest.FixtureRequest) -> None:
+    if is_loaded(request.config):
+        pytest.skip("it would start itself")
+    importlib.import_module("tests.dspy35")
+    assert dspy.ReAct is not dspy.ReActV2 and type(current_adapter()) is dspy.ChatAdapter
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "pytest", "-p", "tests.dspy35", "-p", "no:cacheprovider", __file__]
     ran = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
