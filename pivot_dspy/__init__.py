@@ -18,6 +18,7 @@ from pivot_dspy.errors import (
     ConfigurationError,
     PivotError,
     PlanningFailed,
+    ToolError,
     TooManyErrors,
     TrajectoryError,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "StrictImprovement",
     "Suspect",
     "TooManyErrors",
+    "ToolError",
     "ToolNote",
     "Trajectory",
     "TrajectoryError",

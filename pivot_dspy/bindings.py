@@ -15,6 +15,8 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import ParseError
 
+from pivot_dspy.errors import PivotError
+
 ITEM = "item"
 LONGEST = 5000
 """Characters; a longer string is text, and no expression is looked for in it."""
@@ -26,7 +28,7 @@ _FAILURES = (ValueError, TypeError, RecursionError, ArithmeticError, LookupError
 _TOKEN = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:\\.|[^`\\])*`|\$\$|\$(\w+)")
 
 
-class BindingError(ValueError):
+class BindingError(PivotError, ValueError):
     """A binding that cannot be resolved; `reference` is the step it names, if one is to blame."""
 
     def __init__(self, message: str, reference: str | None = None) -> None:

@@ -4,8 +4,12 @@ DSPy moves such names between releases; what has to follow then is this module a
 the documented ways to write an engine and an optimizer, are imported where they are used.
 """
 
+from typing import Any
+
+import dspy
 from dspy.dsp.utils.settings import DEFAULT_CONFIG, settings
 from dspy.predict.parameter import Parameter
+from dspy.predict.react import ReAct as TextReAct
 from dspy.predict.refine import OfferFeedback, Refine
 from dspy.signatures.signature import ensure_signature
 from dspy.utils.callback import BaseCallback, with_callbacks
@@ -18,6 +22,8 @@ from dspy.utils.exceptions import (
 )
 from dspy.utils.usage_tracker import UsageTracker
 
+from pivot_dspy.flow import Await
+
 __all__ = [
     "DEFAULT_CONFIG",
     "AdapterParseError",
@@ -29,8 +35,94 @@ __all__ = [
     "OfferFeedback",
     "Parameter",
     "Refine",
+    "TextReAct",
     "UsageTracker",
+    "count_tokens",
+    "current_adapter",
     "ensure_signature",
+    "is_compiled",
+    "is_listened_to",
+    "mark_compiled",
     "settings",
-    "with_callbacks",
+    "with_tool_callbacks",
 ]
+
+CHARACTERS_A_TOKEN = 4
+"""What a token of English text comes to, where no tokenizer is at hand."""
+
+
+def current_adapter() -> Any:
+    """The adapter that a predictor uses here and now: the one that is set, else DSPy's default."""
+    return dspy.settings.adapter or dspy.ChatAdapter()
+
+
+def is_compiled(module: dspy.Module) -> bool:
+    """Whether optimizers leave `module` as it is."""
+    return bool(module._compiled)
+
+
+def mark_compiled(module: dspy.Module) -> None:
+    """Let optimizers leave `module` as it is."""
+    module._compiled = True
+
+
+def count_tokens(model: str, text: str) -> int:
+    """The tokens of `text`: by LiteLLM's tokenizer for `model` if LiteLLM is installed, else from its length."""
+    try:
+        from litellm import token_counter  # slow to load, and hardly ever needed
+    except ImportError:
+        return -(-len(text) // CHARACTERS_A_TOKEN)
+    return int(token_counter(model=model, text=text))
+
+
+def is_listened_to(tool: dspy.Tool | None) -> bool:
+    """Whether a callback in force, or one of `tool` itself, wants to hear of calls of tools."""
+    callbacks = [*(settings.callbacks or ()), *(getattr(tool, "callbacks", None) or ())]
+    return any(
+        getattr(getattr(callback, name, None), "__func__", None) is not getattr(BaseCallback, name)
+        for callback in callbacks
+        for name in ("on_tool_start", "on_tool_end")
+    )
+
+
+def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await) -> Await:
+    """`made`, one call of `tool`, with `on_tool_start` before it and `on_tool_end` after it in the caller's thread.
+
+    What it gives has a `value`, or the `error` that callbacks are told of.
+    """
+
+    def call() -> Any:
+        results: list[Any] = []
+
+        def announced(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
+            results.append(made.call())
+            return _unwrapped(results[0])
+
+        try:
+            with_callbacks(announced)(tool, arguments)
+        except Exception:
+            if not results:
+                raise
+        return results[0]
+
+    async def acall() -> Any:
+        results: list[Any] = []
+
+        async def announced(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
+            results.append(await made.acall())
+            return _unwrapped(results[0])
+
+        try:
+            await with_callbacks(announced)(tool, arguments)
+        except Exception:
+            if not results:
+                raise
+        return results[0]
+
+    return Await(call, acall)
+
+
+def _unwrapped(result: Any) -> Any:
+    if result.error is not None:
+        raise result.error
+    return result.value

@@ -1,8 +1,44 @@
-"""The exceptions that reach a user of this package."""
+"""The exceptions of this package, and how an error is put into words.
+
+    PivotError
+    ├── ToolError                        what a user's tool raises to tell the model something
+    ├── ConfigurationError, a ValueError
+    ├── TrajectoryError, a ValueError
+    ├── BindingError, a ValueError       pivot_dspy.bindings
+    ├── ArgumentError, a ValueError      pivot_dspy.environment.toolbox
+    ├── BudgetExhausted, a RuntimeError  pivot_dspy.budget
+    ├── PlanningFailed, a RuntimeError
+    ├── CommitError, a RuntimeError
+    └── TooManyErrors, a RuntimeError
+
+What a tool, a check or a hook of an environment raises never escapes: it becomes a fault, a finding or a warning in the
+log. What DSPy raises for its language models passes as it is.
+"""
+
+MESSAGE_CAP = 1000
+"""Characters of an error's message that are kept."""
 
 
 class PivotError(Exception):
     """Base of every error raised on purpose by `pivot_dspy`."""
+
+
+class ToolError(PivotError):
+    """Raise it in a tool: the model reads this message as the reason why the call failed, and nothing else.
+
+    Of any other exception it reads the class too, for a message like `'7'` explains nothing by itself.
+
+    >>> from pivot_dspy import Step, ToolError, Trajectory, from_functions
+    >>> from pivot_dspy.environment.factory import SessionFactory
+    >>> from pivot_dspy.execution import execute
+    >>> from pivot_dspy.flow import run_sync
+    >>> def seats(room: str) -> int:
+    ...     raise ToolError(f"no room is called {room}; the rooms are Blue and Green")
+    >>> session = SessionFactory(from_functions([seats], effects="read")).open(None)
+    >>> plan = Trajectory(steps=(Step(id="a", tool="seats", args={"room": "Red"}),))
+    >>> run_sync(execute(plan, session)).execution.discrepancies[0].message
+    'no room is called Red; the rooms are Blue and Green'
+    """
 
 
 class ConfigurationError(PivotError, ValueError):
@@ -14,11 +50,10 @@ class TrajectoryError(PivotError, ValueError):
 
 
 class PlanningFailed(PivotError, RuntimeError):
-    """No executable trajectory could be obtained from the language model.
+    """No executable trajectory could be obtained from the language model."""
 
-    Attributes:
-        ledger: the `LedgerReport` of what was spent before giving up.
-    """
+    ledger: object
+    """The `LedgerReport` of what was spent before giving up."""
 
     def __init__(self, message: str, ledger: object = None) -> None:
         super().__init__(message)
@@ -26,11 +61,10 @@ class PlanningFailed(PivotError, RuntimeError):
 
 
 class CommitError(PivotError, RuntimeError):
-    """A trajectory may not be made real, or departed from what was verified while it was.
+    """A trajectory may not be made real, or departed from what was verified while it was."""
 
-    Attributes:
-        result: the refined prediction that was to be committed, so that nothing of it is lost.
-    """
+    result: object
+    """The refined prediction that was to be committed, so that nothing of it is lost."""
 
     def __init__(self, message: str, result: object = None) -> None:
         super().__init__(message)
@@ -38,15 +72,31 @@ class CommitError(PivotError, RuntimeError):
 
 
 class TooManyErrors(PivotError, RuntimeError):
-    """`max_errors` runs of a program failed while it was compiled; the message sums up how.
+    """`max_errors` runs of a program failed while it was compiled; the message sums up how."""
 
-    Attributes:
-        errors: each task that failed, by its description, with what it raised.
-        compiled: the program as far as it was compiled by then, None where nothing was accepted yet. With a `log_dir`,
-            all that had finished is saved there, and the next `compile` goes on from it.
-    """
+    errors: tuple[tuple[str, Exception], ...]
+    """Each task that failed, by its description, with what it raised."""
+    compiled: object
+    """The program as far as it was compiled by then, None where nothing was accepted yet. With a `log_dir`, all that
+    had finished is saved there, and the next `compile` goes on from it."""
 
     def __init__(self, message: str, errors: tuple[tuple[str, Exception], ...] = (), compiled: object = None) -> None:
         super().__init__(message)
         self.errors = errors
         self.compiled = compiled
+
+
+def error_text(error: BaseException) -> str:
+    """The kind of an error and what it says, capped; a `ToolError` says what it says."""
+    try:
+        text = str(error)
+    except Exception as broken:  # an error of the user's may fail even at this
+        text = f"its message cannot be read, {type(broken).__name__}"
+    if isinstance(error, ToolError) and text:
+        return capped(text)
+    return f"{type(error).__name__}: {capped(text or 'no message')}"
+
+
+def capped(text: str) -> str:
+    """`text`, cut off after `MESSAGE_CAP` characters."""
+    return text if len(text) <= MESSAGE_CAP else f"{text[:MESSAGE_CAP]}…"

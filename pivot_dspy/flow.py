@@ -1,7 +1,7 @@
-"""One body for sync and async: a search is a generator that yields effects, and a driver runs them.
+"""One body for sync and async: a search is a generator that yields what it waits for, and a driver waits for it.
 
-The loop of a refiner, the executor and the phases are written once, as generators. `drive` runs their effects by
-calling, `adrive` by awaiting.
+The loop of a refiner, the executor and the phases are written once, as generators. `run_sync` waits by calling,
+`run_async` by awaiting.
 """
 
 from __future__ import annotations
@@ -13,15 +13,10 @@ Result = TypeVar("Result")
 
 
 class Await(NamedTuple):
-    """Something that has to be waited for, in both ways of waiting.
-
-    Attributes:
-        job: where it is tool calls that a worker makes: what they are (see `environment.tour`).
-    """
+    """Something that has to be waited for, in both ways of waiting."""
 
     call: Callable[[], Any]
     acall: Callable[[], Awaitable[Any]]
-    job: Any = None
 
 
 Flow = Generator[Await, Any, Result]
@@ -30,14 +25,14 @@ Flow = Generator[Await, Any, Result]
 def run_sync(steps: Flow[Result]) -> Result:
     """Run `steps` to its end in this thread."""
     try:
-        effect = next(steps)
+        waiting = next(steps)
         while True:
             try:
-                value = effect.call()
+                value = waiting.call()
             except Exception as error:
-                effect = steps.throw(error)
+                waiting = steps.throw(error)
             else:
-                effect = steps.send(value)
+                waiting = steps.send(value)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:
@@ -47,14 +42,14 @@ def run_sync(steps: Flow[Result]) -> Result:
 async def run_async(steps: Flow[Result]) -> Result:
     """Run `steps` to its end in this event loop."""
     try:
-        effect = next(steps)
+        waiting = next(steps)
         while True:
             try:
-                value = await effect.acall()
+                value = await waiting.acall()
             except Exception as error:
-                effect = steps.throw(error)
+                waiting = steps.throw(error)
             else:
-                effect = steps.send(value)
+                waiting = steps.send(value)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:

@@ -9,10 +9,9 @@ from typing import Any, Literal
 from pydantic import Field, SerializeAsAny
 
 from pivot_dspy.environment.base import UNCHECKABLE, CheckResult
-from pivot_dspy.environment.calls import said
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, error_text
 from pivot_dspy.trajectory import Execution, Frozen
 
 Origin = Literal["user", "person", "task", "lesson"]
@@ -246,7 +245,7 @@ def _evaluate(requirements: Requirements, execution: Execution, session: Session
         session = session.fork() if session.family.tier == "fork" else session
         session.begin_checks(checks)
     except Exception as error:  # the environment's own code
-        result = CheckResult(False, f"{UNCHECKABLE}{said(error)}")
+        result = CheckResult(False, f"{UNCHECKABLE}{error_text(error)}")
         return tuple(_finding(item, result if item.executable else None) for item in requirements.items)
     return tuple(_finding(item, _result(item, execution, session)) for item in requirements.items)
 
@@ -258,7 +257,7 @@ def _result(requirement: Requirement, execution: Execution, session: Session) ->
     try:
         return CheckResult.of(requirement.check_on(execution, session))
     except Exception as error:  # the user's own code
-        return CheckResult(False, f"{UNCHECKABLE}{said(error)}")
+        return CheckResult(False, f"{UNCHECKABLE}{error_text(error)}")
 
 
 def _finding(requirement: Requirement, result: CheckResult | None) -> Finding:

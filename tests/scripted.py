@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
 
 import dspy
 from dspy.lm15 import Message, Request, Response, Usage, response_to_events
@@ -43,6 +44,8 @@ PHASES = {
 GARBAGE = "I would rather talk about the weather."
 
 _HEADER = re.compile(r"^\[\[ ## (\w+) ## \]\]\s*$", re.MULTILINE)
+_INPUTS = re.compile(r"Your input fields are:\n(.*?)\nYour output fields are:", re.DOTALL)
+_TAGGED = re.compile(r"^<(\w+)>\n(.*?)\n</\1>$", re.MULTILINE | re.DOTALL)
 _OUTPUTS = re.compile(r"Your output fields are:\n(.*?)\nAll interactions", re.DOTALL)
 
 
@@ -54,6 +57,7 @@ class Prompt(NamedTuple):
     sections: Mapping[str, str]
     as_json: bool
     temperature: float | None
+    as_xml: bool = False
 
     def section(self, name: str) -> str:
         return self.sections.get(name, "")
@@ -169,23 +173,48 @@ def _read(request: Request) -> Prompt:
     system = system if isinstance(system, str) else "".join(part.text for part in system)
     turns = ["".join(getattr(part, "text", "") for part in message.parts) for message in request.messages]
     listed = _OUTPUTS.search(system) or _OUTPUTS.search(turns[-1])
-    outputs = set(re.findall(r"^\d+\. `(\w+)`", listed[1], re.MULTILINE)) if listed else set()
+    outputs = set(_field_names(listed))
     phase = next((name for name, fields in PHASES.items() if fields == outputs), "compose")
-    question = turns[-1].rpartition("\n\nRespond with ")[0] or turns[-1]
-    pieces = _HEADER.split(question)
-    sections = {name: text.strip() for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}
-    as_json = "a JSON object" in turns[-1].rpartition("Respond with ")[2]
-    return Prompt(phase, "\n".join([system, *turns]), sections, as_json, request.config.temperature)
+    question, _, wish = turns[-1].rpartition("\n\nRespond with ")
+    question = question or turns[-1]
+    as_json, as_xml = "a JSON object" in wish, "wrapped in XML tags" in wish
+    if as_xml:
+        sections = _tagged(question, _field_names(_INPUTS.search(system)))
+    else:
+        pieces = _HEADER.split(question)
+        sections = {name: text.strip() for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}
+    return Prompt(phase, "\n".join([system, *turns]), sections, as_json, request.config.temperature, as_xml)
+
+
+def _field_names(listed: re.Match[str] | None) -> list[str]:
+    return re.findall(r"^\d+\. `(\w+)`", listed[1], re.MULTILINE) if listed else []
+
+
+def _tagged(question: str, names: Sequence[str]) -> dict[str, str]:
+    """The sections that XMLAdapter writes: one in tags for each input, in the order of the signature.
+
+    The loop of `dspy.ReAct` has such sections inside of one, as it has headers there with ChatAdapter.
+    """
+    sections: dict[str, str] = {}
+    position = 0
+    for name in names:
+        section = re.compile(rf"^<{name}>\n(.*?)\n</{name}>$", re.MULTILINE | re.DOTALL).search(question, position)
+        if section is not None:
+            sections[name], position = section[1].strip(), section.end()
+    inner = (match for text in [*sections.values()] for match in _TAGGED.finditer(text))
+    return {**{match[1]: match[2].strip() for match in inner}, **sections}
 
 
 def _written(answer: Mapping[str, Any], prompt: Prompt) -> str:
     if prompt.as_json:
         return json.dumps(answer, ensure_ascii=False)
-    parts = [
-        f"[[ ## {name} ## ]]\n{value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for name, value in answer.items()
-    ]
-    return "\n\n".join([*parts, "[[ ## completed ## ]]"])
+    }
+    if prompt.as_xml:
+        return "\n\n".join(f"<{name}>\n{escape(text)}\n</{name}>" for name, text in texts.items())
+    return "\n\n".join([*(f"[[ ## {name} ## ]]\n{text}" for name, text in texts.items()), "[[ ## completed ## ]]"])
 
 
 def executed(

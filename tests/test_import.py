@@ -1,11 +1,18 @@
-"""What `import pivot_dspy` loads, in a fresh process."""
+"""What `import pivot_dspy` loads, what the package imports at all, and that it leaves DSPy's insides alone."""
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+
+import dspy
+import pytest
 
 import pivot_dspy
 
@@ -38,3 +45,75 @@ def test_every_public_name_is_there() -> None:
     assert all(getattr(pivot_dspy, name) is not None for name in pivot_dspy.__all__)
     assert list(pivot_dspy.__all__) == sorted(pivot_dspy.__all__)
     assert (Path(pivot_dspy.__file__).parent / "py.typed").is_file()
+
+
+PACKAGE = Path(pivot_dspy.__file__).parent
+INTERNALS = "dspy_internals.py"
+DOCUMENTED = ("dspy.lm15", "dspy.teleprompt")
+"""Modules of DSPy's, beside itself, that it documents for those who write an engine or an optimizer."""
+
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "pydantic-core": "pydantic"}
+"""Where what is imported has another name than what is installed, or comes with it in one exact version."""
+
+
+@cache
+def parsed() -> dict[str, ast.Module]:
+    """The files of the package by their path in it."""
+    return {
+        str(path.relative_to(PACKAGE)): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The modules that a file imports, wherever it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+
+
+def test_only_one_module_imports_from_inside_of_dspy() -> None:
+    strangers = {
+        (file, name)
+        for file, tree in parsed().items()
+        for name in imported(tree)
+        if file != INTERNALS and name.startswith("dspy.") and name not in DOCUMENTED
+    }
+    assert not strangers
+
+
+def test_no_private_name_of_dspy_is_used_but_in_one_module() -> None:
+    objects = (
+        dspy, dspy.Predict("a -> b"), dspy.Module(), dspy.LM("openai/x"), dspy.settings, dspy.ChatAdapter(),
+        dspy.Tool(len), dspy.Example(), dspy.Prediction(), dspy.Signature, dspy.Evaluate, dspy.cache, dspy.ReAct,
+    )  # fmt: skip
+    private = {name for item in objects for name in dir(item) if re.match(r"_[a-z]", name)}
+    assert "_compiled" in private
+    ours = {name.removesuffix(".py") for file in parsed() for name in Path(file).parts}
+    strangers = {
+        (file, node.attr)
+        for file, tree in parsed().items()
+        for node in ast.walk(tree)
+        if file != INTERNALS and isinstance(node, ast.Attribute) and node.attr in private
+        and not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls", *ours})
+    }  # fmt: skip
+    assert not strangers
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    def names(requirements: list[str]) -> set[str]:
+        return {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in requirements}
+
+    core, extras = names(project["dependencies"]), project["optional-dependencies"]
+    of_users = names([item for extra, items in extras.items() if extra not in ("test", "dev") for item in items])
+    found = {name.partition(".")[0].lower().replace("_", "-") for tree in parsed().values() for name in imported(tree)}
+    standard = {name.lower().replace("_", "-") for name in sys.stdlib_module_names}
+    needed = {DISTRIBUTIONS.get(name, name) for name in found - standard - {"pivot-dspy"}}
+    assert needed <= core | of_users
+    assert core <= needed
+    assert "dspy>=3.4,<3.5" in project["dependencies"]

@@ -1,13 +1,15 @@
-"""The contract of an environment: typed tools with declared effects, and read-only checks."""
+"""The contract of an environment: typed tools with declared effects, read-only checks, and what may run when."""
 
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from pivot_dspy.environment.permission import enforced
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.plain_json import plain
 
@@ -30,37 +32,88 @@ class ToolMark(NamedTuple):
     returns: Any = None
 
 
+class Permission(NamedTuple):
+    """What code that belongs to an environment may do at this moment."""
+
+    effects: frozenset[str] | None = None
+    """Effects of the tools that may run; None for all, as outside of any session."""
+    unchanged: object = None
+    """The environment whose attributes may not be set: the one that a check looks at."""
+
+
+ANYTHING = Permission()
+
+_permission: ContextVar[Permission] = ContextVar("pivot_dspy_permission", default=ANYTHING)
+
+
+@contextmanager
+def allowing(effects: frozenset[str] | None, unchanged: object = None) -> Iterator[None]:
+    """Let only tools of these effects run inside, and leave the attributes of `unchanged` as they are."""
+    token = _permission.set(Permission(effects, unchanged))
+    try:
+        yield
+    finally:
+        _permission.reset(token)
+
+
+READ_ONLY: frozenset[str] = frozenset({"read"})
+
+
+def _enforced(function: Callable[..., Any], effect: str) -> Callable[..., Any]:
+    """`function`, which raises PermissionError where a tool of `effect` may not run."""
+
+    def require() -> None:
+        allowed = _permission.get().effects
+        if allowed is not None and effect not in allowed:
+            raise PermissionError(
+                f"{function.__name__} is {effect}, and was called by what may not call it; declare the caller {effect} "
+                "too, or move what they share to a method of its own"
+            )
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            require()
+            return await function(*args, **kwargs)
+
+        return awaited
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        require()
+        return function(*args, **kwargs)
+
+    return called
+
+
 UNCHECKABLE = "cannot be checked: "
 """How the evidence of a check begins that raised instead of answering."""
 
 
 class CheckResult(NamedTuple):
-    """What a check found. A check may return one, a plain bool, or a pair of bool and evidence.
-
-    Attributes:
-        holds: whether the requirement is met.
-        evidence: what was found, in a few words.
-        hint: what would meet it: the candidates that the steps have seen, the condition that fails.
-        about: values that the evidence is about (ids of the offending or missing things), so that the steps that
-            brought them in can be found.
-    """
+    """What a check found. A check may return one, a plain bool, or a pair of bool and evidence."""
 
     holds: bool
     evidence: str = ""
+    """What was found, in a few words."""
     hint: str = ""
+    """What would meet the requirement: the candidates that the steps have seen, the condition that fails."""
     about: tuple[Any, ...] = ()
+    """Values that the evidence is about (ids of the offending or missing things), by which the steps that brought them
+    in can be found."""
 
     @classmethod
-    def of(cls, found: Any) -> CheckResult:
+    def of(cls, answer: Any) -> CheckResult:
         """What a check returned, as a `CheckResult` of plain values.
 
         Raises:
             TypeError: it is neither a `CheckResult`, a bool nor a pair of bool and evidence.
         """
-        result = cls(*found) if isinstance(found, tuple) and 1 <= len(found) <= 4 else cls(found)
+        result = cls(*answer) if isinstance(answer, tuple) and 1 <= len(answer) <= 4 else cls(answer)
         holds: Any = result.holds
         if holds is None or isinstance(holds, (str, bytes, tuple, list, dict)):
-            raise TypeError(f"a check returns a bool, (bool, evidence) or a CheckResult, not {type(found).__name__}")
+            raise TypeError(f"a check returns a bool, (bool, evidence) or a CheckResult, not {type(answer).__name__}")
         about = result.about if isinstance(result.about, (list, tuple, set, frozenset)) else (result.about,)
         return cls(bool(holds), str(result.evidence), str(result.hint), tuple(plain(list(about))))
 
@@ -89,9 +142,9 @@ def tool(
 
     def mark(function: Function) -> Function:
         changes = effect != "read" and inspect.isfunction(function)
-        kept = cast(Function, enforced(function, effect)) if changes else function
-        setattr(kept, TOOL_MARK, ToolMark(effect, preview, timeout, returns))
-        return kept
+        marked = cast(Function, _enforced(function, effect)) if changes else function
+        setattr(marked, TOOL_MARK, ToolMark(effect, preview, timeout, returns))
+        return marked
 
     return mark
 
@@ -108,13 +161,8 @@ def check(function: Function) -> Function:
 class Environment:
     """What tools act on. One instance is one life of it: subclass it, mark tools and checks, keep state on `self`.
 
-    Attributes:
-        policy: standing instructions of the environment's operator, compiled into requirements like the task's own.
-        vocabulary: what a planner needs to know to write the arguments of checks, beyond their types.
-        orientation: names of read tools without required arguments whose results the planner sees before planning.
-        forkable: False where a copy is impossible; then the environment is opened again instead, or stays read-only.
-        reopenable: False where a new instance acts on the same outside world as the last, so that what one does is
-            not undone by dropping it; without a copy either, nothing is then written before commit.
+    Each session also has its own copy of the lists, dicts and other mutable objects that the class holds. What is large
+    and never changes belongs outside of it, in a module say, or in a tuple.
 
     >>> class Calendar(Environment):
     ...     def __init__(self) -> None:
@@ -132,10 +180,24 @@ class Environment:
     """
 
     policy: str = ""
+    """Standing instructions of the environment's operator, compiled into requirements like the task's own."""
     vocabulary: str = ""
+    """What a planner needs to know to write the arguments of checks, beyond their types."""
     orientation: tuple[str, ...] = ()
+    """Names of read tools without required arguments whose results the planner sees before planning."""
     forkable: bool = True
+    """False where a copy is impossible; then the environment is opened again instead, or stays read-only."""
     reopenable: bool = True
+    """False where a new instance acts on the same outside world as the last, so that what one does is not undone by
+    dropping it; without a copy either, nothing is then written before commit."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _refuse_change(self, name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _refuse_change(self, name)
+        super().__delattr__(name)
 
     def fork(self) -> Environment:
         """An independent copy: nothing done to one is seen by the other. The default is `copy.deepcopy`."""
@@ -162,3 +224,11 @@ class Environment:
     def summarise(self, tool: str, value: Any) -> str | None:
         """A short account of a result for the report, or None for the generic one."""
         return None
+
+
+def _refuse_change(environment: Environment, name: str) -> None:
+    if _permission.get().unchanged is environment:
+        raise PermissionError(
+            f"a check sets the attribute {name!r}; a check only reads: make it a tool, or compute what it needs in "
+            "begin_checks or a functools.cached_property"
+        )

@@ -1,31 +1,124 @@
-"""Calls of one tool, made one after another: what each gave, as plain data or as a typed fault."""
+"""One call of a tool, and the thread in which an environment lives and which is left behind if a call hangs."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import inspect
+import queue
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
-from pivot_dspy.environment.base import Environment
-from pivot_dspy.environment.permission import allowing
+from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
 from pivot_dspy.environment.toolbox import ToolSpec
-from pivot_dspy.environment.worker import Worker
-from pivot_dspy.flow import Await, Flow
+from pivot_dspy.errors import ConfigurationError, PivotError, capped, error_text
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import Fault
 
-Permit = Callable[[], None]
-"""Called before each tool call; it may raise to stop the execution, as a spent budget does."""
+Result = TypeVar("Result")
+
+GRACE = 1.0
+"""Seconds beyond its timeout that an async tool gets to end when it is cancelled, before its thread is given up."""
 
 LAST_WORDS = 0.1
 """Seconds that a cancelled coroutine gets to clean up."""
 
-MESSAGE_CAP = 1000
-"""Characters of an error's message that are kept."""
+
+class Worker:
+    """One daemon thread, started when first needed; all calls of a session group run in it, in order.
+
+    Some resources (an SQLite connection, say) may only be used from the thread that made them, and the interpreter
+    must not wait for a tool that never returns: `ThreadPoolExecutor` keeps the first promise and breaks the second.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[tuple[futures.Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._local = threading.local()
+
+    def submit(self, function: Callable[[], Result]) -> futures.Future[Result]:
+        """Run `function` in the thread, in a copy of the caller's context.
+
+        Raises:
+            PivotError: the worker has been stopped.
+        """
+        if self._stopped:
+            raise PivotError("the sessions of this run are closed; open the environment again")
+        future: futures.Future[Result] = futures.Future()
+        context = contextvars.copy_context()
+        self._jobs.put((future, lambda: context.run(function)))
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._start()
+        return future
+
+    def finish(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine to its end in this thread's event loop; to be called in the thread itself.
+
+        The loop lives as long as the thread, so that what an async tool keeps open can be used by its next call.
+        """
+        loop: asyncio.AbstractEventLoop | None = getattr(self._local, "loop", None)
+        if loop is None:
+            loop = self._local.loop = asyncio.new_event_loop()
+        return loop.run_until_complete(coroutine)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs in this worker's thread."""
+        return threading.current_thread() is self._thread
+
+    def replace(self) -> None:
+        """Leave the thread with the call that it hangs in, and let a new one go on with what waits."""
+        with self._lock:
+            self._start()
+
+    def abandon(self, future: futures.Future[Any]) -> None:
+        """Take back what was submitted, or leave it to its thread, so that closing need not wait for it."""
+        if not future.cancel() and future.running():
+            self.replace()
+
+    def stop(self) -> None:
+        """End the thread after what was submitted; a hung one is left to end with the process."""
+        self._stopped = True
+        self._jobs.put(None)
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="pivot-environment", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while self.is_current:
+            job = self._jobs.get()
+            if threading.current_thread() is not self._thread:  # replaced while it waited
+                self._jobs.put(job)
+                break
+            if job is None:
+                break
+            future, function = job
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except BaseException as error:
+                    future.set_exception(error)
+            del job, future, function  # an idle thread must keep nothing alive
+        self._close_loop()
+
+    def _close_loop(self) -> None:
+        loop: asyncio.AbstractEventLoop | None = getattr(self._local, "loop", None)
+        if loop is not None:
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(asyncio.sleep(0))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
 
 
 class CallResult(NamedTuple):
@@ -34,270 +127,152 @@ class CallResult(NamedTuple):
     value: Any
     fault: Fault | None
     seconds: float
+    error: Exception | None = None
+    """What the call raised, in a form that may pass through a coroutine."""
 
 
-class Overdue(Exception):
-    """An awaited call took longer than its timeout."""
+@dataclass
+class ToolCall:
+    """One call: made here or in a worker, and watched from outside."""
 
+    environment: Environment
+    spec: ToolSpec
+    function: Callable[..., Any]
+    """The tool or its preview; takes the environment and the arguments."""
+    arguments: dict[str, Any]
+    timeout: float | None
+    allowed: frozenset[str] | None
+    """Effects of the tools that may run inside the call, itself included; None for all."""
+    worker: Worker
+    started: float | None = None
+    """When it began; None also once it has ended."""
 
-class ToolCalls:
-    """Calls that run one after another, here or in a worker, watched from outside.
+    def result(self) -> CallResult:
+        """Make the call from sync code."""
+        if self.spec.is_async:
+            self._refuse_own_loop()
+            # In the worker's own event loop, never in one that waits for us.
+            future, grace = self.worker.submit(lambda: self.worker.finish(self._await_here())), GRACE
+        elif self.timeout is None:
+            return self.run_here()
+        else:
+            future, grace = self.worker.submit(self.run_here), 0.0
+        try:
+            while not futures.wait((future,), self._remaining(grace)).done:
+                if self.is_overdue(grace):
+                    return self._given_up()
+        except KeyboardInterrupt:
+            self.worker.abandon(future)
+            raise
+        return future.result()
 
-    Args:
-        run: the tool or its preview; takes the environment and the arguments.
-        careful: whether a failed call ends the batch.
-        granted: effects of the tools that may run inside the calls, themselves included; None for all.
+    async def aresult(self) -> CallResult:
+        """Make the call from async code."""
+        if self.spec.is_async:
+            return await self._await_here()
+        if self.timeout is None:
+            return self.run_here()
+        future = self.worker.submit(self.run_here)
+        waiting = asyncio.wrap_future(future)
+        try:
+            while not (await asyncio.wait((waiting,), timeout=self._remaining()))[0]:
+                if self.is_overdue():
+                    return self._given_up()
+            return waiting.result()
+        except asyncio.CancelledError:
+            self.worker.abandon(future)
+            raise
+        finally:
+            waiting.cancel()
 
-    Attributes:
-        error: what the last call raised, if it did; always one that may pass through a coroutine.
-    """
+    def run_here(self) -> CallResult:
+        """Make the call in this thread."""
+        self.started = time.perf_counter()
+        try:
+            with allowing(self.allowed):
+                value = self.function(self.environment, **self.arguments)
+                if inspect.iscoroutine(value):
+                    if not self.worker.is_current:
+                        value.close()
+                        raise TypeError(f"{self.spec.name} returned a coroutine; declare it with `async def`")
+                    value = self.worker.finish(value)
+                return self._observed(value)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            return self._failed(error)
+        finally:
+            self.started = None
 
-    def __init__(
-        self,
-        environment: Environment,
-        spec: ToolSpec,
-        run: Callable[..., Any],
-        batch: Sequence[dict[str, Any]],
-        permit: Permit,
-        timeout: float | None,
-        worker: Worker,
-        *,
-        careful: bool = False,
-        granted: frozenset[str] | None = None,
-    ) -> None:
-        self._granted = granted
-        self.environment, self.spec, self.timeout = environment, spec, timeout
-        self.outcomes: list[CallResult] = []
-        self.error: BaseException | None = None
-        self.cancelled = False
-        self._run, self._batch, self._permit, self._worker, self._careful = run, batch, permit, worker, careful
-        self._started: float | None = None  # of the call that runs; None while none does
-        self._lock = threading.Lock()  # a call ends or is given up, never both
+    def is_overdue(self, grace: float = 0.0) -> bool:
+        return self.started is not None and self._remaining(grace) == 0.0
 
-    def patience(self, grace: float = 0.0) -> float | None:
-        """Seconds to wait before asking whether the present call is overdue."""
+    def _remaining(self, grace: float = 0.0) -> float | None:
+        """Seconds until the call is overdue, which it cannot be before it has begun."""
         if self.timeout is None:
             return None
-        elapsed = 0.0 if self._started is None else time.perf_counter() - self._started
-        return max(0.0, self.timeout + grace - elapsed)
+        return max(0.0, self.timeout + grace - self._elapsed())
 
-    def cancel(self) -> None:
-        """Make no further call."""
-        self.cancelled = True
+    def _elapsed(self) -> float:
+        started = self.started
+        return 0.0 if started is None else time.perf_counter() - started
 
-    @property
-    def running(self) -> bool:
-        return self._started is not None
+    async def _await_here(self) -> CallResult:
+        """Make the call in this event loop, in a task that is cancelled when it is overdue, and left if it goes on."""
+        self.started = time.perf_counter()
+        task = asyncio.ensure_future(self._awaited())
+        try:
+            done, _ = await asyncio.wait((task,), timeout=self.timeout)
+        finally:
+            task.cancel()
+        if not done:
+            await asyncio.wait((task,), timeout=LAST_WORDS)
+            return self._timed_out()
+        if task.cancelled():
+            return self._failed(RuntimeError("the call cancelled itself"))
+        return task.result()
 
-    def overdue(self, grace: float = 0.0) -> bool:
-        return self._started is not None and self.patience(grace) == 0.0
+    async def _awaited(self) -> CallResult:
+        try:
+            with allowing(self.allowed):
+                value = self.function(self.environment, **self.arguments)
+                return self._observed(await value if inspect.isawaitable(value) else value)
+        except SystemExit as error:  # it would end the event loop
+            return self._failed(RuntimeError(f"SystemExit: {error}"))
+        except Exception as error:
+            return self._failed(error)
 
-    def abandon(self, grace: float = 0.0) -> bool:
-        """Give the present call up if it is overdue; whether it was, for it may have ended after all."""
-        with self._lock:
-            late = self.overdue(grace) and not self.cancelled
-            if late:
-                self._leave()
-            return late
-
-    def _leave(self) -> None:
-        self.cancelled = True
-        timeout = self.timeout or 0.0
-        message = f"{self.spec.name} took longer than {timeout:g} s"
-        self.error = TimeoutError(message)
-        self.outcomes.append(CallResult(None, Fault(kind="timeout", message=message), timeout))
-
-    def result(self) -> Any:
-        """The value of the last call, or what it raised."""
-        if self.error is not None:
-            raise self.error
-        return self.outcomes[-1].value
-
-    def run(self) -> list[CallResult]:
-        """Make the calls in this thread."""
-        for kwargs in self._batch:
-            if self.ended:
-                break
-            self._permit()
-            self._started = time.perf_counter()
-            try:
-                self._took(self._called(kwargs))
-            except (Exception, SystemExit, asyncio.CancelledError) as error:
-                self._failed(error)
-        return self.outcomes
-
-    async def arun(self) -> list[CallResult]:
-        """Make the calls in this event loop."""
-        for kwargs in self._batch:
-            if self.ended:
-                break
-            self._permit()
-            self._started = time.perf_counter()
-            try:
-                self._took(await within(self._acalled(kwargs), self.timeout))
-            except Overdue:
-                with self._lock:
-                    if not self.cancelled:
-                        self._leave()
-            except Exception as error:
-                self._failed(error)
-        return self.outcomes
-
-    def _called(self, kwargs: dict[str, Any]) -> Any:
-        with allowing(self._granted):
-            value = self._run(self.environment, **kwargs)
-            if not inspect.iscoroutine(value):
-                return value
-            if not self._worker.is_current:
-                value.close()
-                raise TypeError(f"{self.spec.name} returned a coroutine; declare it with `async def`")
-            return self._worker.finish(lambda: value)
-
-    async def _acalled(self, kwargs: dict[str, Any]) -> Any:
-        with allowing(self._granted):
-            value = self._run(self.environment, **kwargs)
-            return await value if inspect.isawaitable(value) else value
-
-    @property
-    def ended(self) -> bool:
-        """Whether no further call may be made."""
-        failed = self._careful and self.outcomes and self.outcomes[-1].fault is not None
-        return self.cancelled or bool(failed)
-
-    def _took(self, value: Any) -> None:
+    def _observed(self, value: Any) -> CallResult:
         """The result as plain data: a copy, so that what a tool does later to its objects changes no observation."""
         try:
-            value, fault = plain(value), None
+            data = plain(value)
         except Exception as error:
-            value, fault = None, Fault(
-                kind="unserialisable",
-                message=f"{self.spec.name} returned {type(value).__name__}, which has no JSON form: {said(error)}",
-                expected="a value that pydantic can turn into JSON",
-            )
-        else:
-            message = self.environment.error_of(self.spec.name, value)
-            if message is not None:
-                fault = Fault(kind="tool_error", message=cut(message))
-        self._add(value, fault, None)
+            message = f"{self.spec.name} returned {type(value).__name__}, which has no JSON form: {error_text(error)}"
+            expected = "a value that pydantic can turn into JSON"
+            return CallResult(None, Fault(kind="unserialisable", message=message, expected=expected), self._elapsed())
+        with allowing(READ_ONLY):
+            failure = self.environment.error_of(self.spec.name, data)
+        fault = None if failure is None else Fault(kind="tool_error", message=capped(failure))
+        return CallResult(data, fault, self._elapsed())
 
-    def _failed(self, error: BaseException) -> None:
-        passes = isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration))
-        self._add(None, Fault(kind="tool_error", message=said(error)), error if passes else RuntimeError(said(error)))
+    def _failed(self, error: BaseException) -> CallResult:
+        message = error_text(error)
+        raised = error if isinstance(error, Exception) else RuntimeError(message)
+        if isinstance(raised, (StopIteration, StopAsyncIteration)):  # these end a coroutine
+            raised = RuntimeError(message)
+        return CallResult(None, Fault(kind="tool_error", message=message), self._elapsed(), raised)
 
-    def _add(self, value: Any, fault: Fault | None, error: BaseException | None) -> None:
-        with self._lock:
-            if not self.cancelled:  # else the call was given up, and comes back after all
-                self.outcomes.append(CallResult(value, fault, time.perf_counter() - (self._started or 0.0)))
-                self.error = error
-                self._started = None
+    def _given_up(self) -> CallResult:
+        self.worker.replace()
+        return self._timed_out()
 
+    def _timed_out(self) -> CallResult:
+        seconds = self.timeout or 0.0
+        message = f"{self.spec.name} took longer than {seconds:g} s"
+        return CallResult(None, Fault(kind="timeout", message=message), seconds, TimeoutError(message))
 
-async def within(coroutine: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
-    """What `coroutine` gives, in a task of its own that is cancelled after `timeout` seconds, and left if it goes on.
-
-    Raises:
-        Overdue: it took longer.
-    """
-    task = asyncio.ensure_future(_contained(coroutine))
-    try:
-        done, _ = await asyncio.wait((task,), timeout=timeout)
-    finally:
-        if not task.done():
-            task.cancel()
-    if not done:
-        await asyncio.wait((task,), timeout=LAST_WORDS)
-        raise Overdue
-    if task.cancelled():
-        raise RuntimeError("the call cancelled itself")
-    return task.result()
-
-
-async def _contained(coroutine: Awaitable[Any]) -> Any:
-    """`coroutine`, in which `sys.exit` is a plain error and does not end the event loop."""
-    try:
-        return await coroutine
-    except SystemExit as error:
-        raise RuntimeError(f"SystemExit: {error}") from error
-
-
-def said(error: BaseException) -> str:
-    """The kind of an error and what it says, in at most `MESSAGE_CAP` characters."""
-    try:
-        text = str(error)
-    except Exception as broken:  # an error of the user's may fail even at this
-        text = f"its message cannot be read, {type(broken).__name__}"
-    return f"{type(error).__name__}: {cut(text or 'no message')}"
-
-
-def cut(text: str) -> str:
-    return text if len(text) <= MESSAGE_CAP else f"{text[:MESSAGE_CAP]}…"
-
-
-class Ended(NamedTuple):
-    """Steps that came to their end, with what they returned."""
-
-    value: Any
-
-
-def advanced(answer: Callable[[], Await]) -> Await | Ended:
-    """What steps wait for next, once they have got an answer."""
-    try:
-        return answer()
-    except StopIteration as end:
-        return Ended(end.value)
-
-
-class Tour:
-    """Runs steps in a worker, from the job that they wait for to where they wait for something else.
-
-    Watched from outside like a `Batch`. A call that is given up ends the tour, and the steps belong to the caller
-    again: they wait for an answer and nothing else touches them.
-
-    Attributes:
-        given_up: whether that happened; `outcomes` are then the answer.
-    """
-
-    def __init__(self, steps: Flow[Any], job: ToolCalls) -> None:
-        self._steps = steps
-        self._job = job
-        self._cancelled = False
-        self.given_up = False
-
-    def run(self) -> Await | Ended:
-        """Go on in this thread. Raises what the steps raise."""
-        while True:
-            try:
-                answer = partial(self._steps.send, self._job.run())
-            except Exception as error:  # of the permit: for the steps
-                answer = partial(self._steps.throw, error)
-            if self._job.cancelled:
-                return Ended(None)
-            came = advanced(answer)
-            # Who waits sleeps for a whole timeout, and would be late for a shorter one.
-            if isinstance(came, Ended) or came.job is None or came.job.timeout != self._job.timeout:
-                return came
-            self._job = came.job
-            if self._cancelled:
-                return Ended(None)
-
-    @property
-    def outcomes(self) -> list[CallResult]:
-        return self._job.outcomes
-
-    @property
-    def running(self) -> bool:
-        return self._job.running
-
-    def patience(self, grace: float = 0.0) -> float | None:
-        """As `Batch.patience`, of the present job."""
-        return self._job.patience(grace)
-
-    def abandon(self, grace: float = 0.0) -> bool:
-        """As `Batch.abandon`, of the present job."""
-        self.given_up = self._job.abandon(grace)
-        return self.given_up
-
-    def cancel(self) -> None:
-        """Make no further call; nobody waits for the steps any more."""
-        self._cancelled = True
-        self._job.cancel()
+    def _refuse_own_loop(self) -> None:
+        with contextlib.suppress(RuntimeError):  # none runs
+            if asyncio.get_running_loop() is self.spec.home:
+                raise ConfigurationError(
+                    f"the tool {self.spec.name!r} needs this event loop, which a sync call would block; use "
+                    "`await ....acall(...)`"
+                )

@@ -39,29 +39,25 @@ class SessionFactory:
         if timeout is not None and not timeout > 0:
             raise ConfigurationError(f"timeout is in seconds and above 0, or None for no limit; got {timeout!r}")
         self._timeout = timeout
-        self._instance = environment if isinstance(environment, Environment) else None
-        self._factory = None if isinstance(environment, Environment) else environment
+        is_instance = isinstance(environment, Environment)
+        self._instance: Any = environment if is_instance else None
+        self._factory: Any = None if is_instance else environment
         self._tiers: dict[tuple[type[Environment], bool, bool], Tier] = {}
         self._last: weakref.ref[Environment] | None = None
+        self._takes_task = not is_instance and _takes_task(environment)
         declared = _declared(environment)
-        self._known: Toolbox | None = None
-        if self._instance is not None:
-            self._known = toolbox_of(self._instance)
-        elif declared is not None and not issubclass(declared, FunctionEnvironment):
-            self._known = toolbox_of(declared)
-        self._takes_task = self._factory is not None and _takes_task(self._factory)
         self.name = declared.__name__ if declared else getattr(environment, "__name__", "environment")
+        known: Any = environment if is_instance else declared
+        if declared is not None and not is_instance and issubclass(declared, FunctionEnvironment):
+            known = None  # its tools are those of an instance
+        self.toolbox: Toolbox | None = None if known is None else toolbox_of(known)
+        """The tools and checks, where they are known before a session is opened."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}  # a weak reference cannot be pickled
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SessionFactory:
         return self  # a copy of a refiner acts on the same environment
-
-    @property
-    def toolbox(self) -> Toolbox | None:
-        """The tools and checks, where they are known before a session is opened."""
-        return self._known
 
     def open(self, task: Any) -> Session:
         """A fresh session for `task`, in a family of its own: nothing done in it is seen elsewhere.
@@ -91,30 +87,31 @@ class SessionFactory:
         return Session(environment, family, owned=False)
 
     def _environment(self, task: Any, family: SessionGroup) -> Environment:
-        return self._instance if self._instance is not None else family.inside(lambda: self._made(task))
+        return self._instance if self._instance is not None else family.inside(lambda: self._make(task))
 
-    def _made(self, task: Any) -> Environment:
-        factory: Any = self._factory
-        made = factory(task) if self._takes_task else factory()
-        if not isinstance(made, Environment):
-            raise ConfigurationError(f"{self.name} returned {type(made).__name__}; it must return an Environment")
-        toolbox_of(made)
-        if made.reopenable:
-            if self._last is not None and self._last() is made:
+    def _make(self, task: Any) -> Environment:
+        environment = self._factory(task) if self._takes_task else self._factory()
+        if not isinstance(environment, Environment):
+            returned = type(environment).__name__
+            raise ConfigurationError(f"{self.name} returned {returned}; it must return an Environment")
+        toolbox_of(environment)
+        if environment.reopenable:
+            if self._last is not None and self._last() is environment:
                 raise ConfigurationError(
                     f"{self.name} returned the instance that it returned before; pass the instance itself, or a "
                     "function that makes a new one each time"
                 )
-            self._last = weakref.ref(made)
-        return made
+            self._last = weakref.ref(environment)
+        return environment
 
     def _tier_of(self, environment: Environment, family: SessionGroup) -> Tier:
         kind = (type(environment), environment.forkable, environment.reopenable)
         if kind not in self._tiers:
-            self._tiers[kind] = self._tried(environment, family)
+            self._tiers[kind] = self._try_fork(environment, family)
         return self._tiers[kind]
 
-    def _tried(self, environment: Environment, family: SessionGroup) -> Tier:
+    def _try_fork(self, environment: Environment, family: SessionGroup) -> Tier:
+        """The tier, by whether a copy can be made; one is made and closed."""
         without: Tier = "replay" if self._instance is None and environment.reopenable else "live"
         if not environment.forkable:
             return without
@@ -141,28 +138,28 @@ class SessionFactory:
         return "fork"
 
 
-def _declared(given: Any) -> type[Environment] | None:
+def _declared(source: Any) -> type[Environment] | None:
     """The class of the environment, where it can be told without opening one."""
-    if isinstance(given, Environment):
-        return type(given)
-    if isinstance(given, type):
-        if not issubclass(given, Environment):
-            raise ConfigurationError(f"{given.__name__} is no subclass of pivot_dspy.Environment")
-        return given
-    if not callable(given) or isinstance(given, dspy.Tool) or inspect.iscoroutinefunction(given):
+    if isinstance(source, Environment):
+        return type(source)
+    if isinstance(source, type):
+        if not issubclass(source, Environment):
+            raise ConfigurationError(f"{source.__name__} is no subclass of pivot_dspy.Environment")
+        return source
+    if not callable(source) or isinstance(source, dspy.Tool) or inspect.iscoroutinefunction(source):
         raise ConfigurationError(
             "environment must be an Environment class, an instance of one, or a plain function that returns one; "
-            f"got {given!r:.80}; make one of tools with pivot_dspy.from_functions"
+            f"got {source!r:.80}; make one of tools with pivot_dspy.from_functions"
         )
     try:
-        hint = get_type_hints(given).get("return")
+        hint = get_type_hints(source).get("return")
     except (TypeError, NameError):
         return None
     if hint is Any or not isinstance(hint, type) or issubclass(Environment, hint):
         return None
     if not issubclass(hint, Environment):
         raise ConfigurationError(
-            f"{given!r:.80} says that it returns {hint!r:.80}; a function given as environment must return an "
+            f"{source!r:.80} says that it returns {hint!r:.80}; a function given as environment must return an "
             "Environment; make one of tools with pivot_dspy.from_functions"
         )
     return hint

@@ -87,12 +87,9 @@ def from_functions(
         for item, name in zip(tools, names, strict=True)
     ]
     check_specs = [describe(item, name=_name(item), effect="read") for item in checks]
+    toolbox = Toolbox(specs, check_specs)
     return FunctionEnvironment(
-        Toolbox(specs, check_specs),
-        policy=policy,
-        vocabulary=vocabulary,
-        orientation=orientation,
-        isolated=isolated,
+        toolbox, policy=policy, vocabulary=vocabulary, orientation=orientation, isolated=isolated
     )
 
 
@@ -103,14 +100,14 @@ def effect_of(effects: Effects, names: Iterable[str], default: Mapping[str, Effe
         ConfigurationError: an unknown effect or tool name.
     """
     names = list(names)
-    given = dict.fromkeys(names, effects) if isinstance(effects, str) else dict(effects or {})
-    unknown = [name for name in given if name not in names]
+    declared = dict.fromkeys(names, effects) if isinstance(effects, str) else dict(effects or {})
+    unknown = [name for name in declared if name not in names]
     if unknown:
         raise ConfigurationError(f"effects names {', '.join(unknown)}, which is no tool; tools: {', '.join(names)}")
-    wrong = [effect for effect in given.values() if effect not in EFFECTS]
+    wrong = [effect for effect in declared.values() if effect not in EFFECTS]
     if wrong:
         raise ConfigurationError(f"effect must be one of {', '.join(EFFECTS)}; got {wrong[0]!r}")
-    return {name: given.get(name, (default or {}).get(name, "write")) for name in names}  # type: ignore[misc]
+    return {**dict.fromkeys(names, "write"), **(default or {}), **declared}  # type: ignore[dict-item]
 
 
 def of_tool(tool: dspy.Tool, effect: Effect) -> ToolSpec:

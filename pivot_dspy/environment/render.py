@@ -28,32 +28,36 @@ def type_text(annotation: Any, named: Named) -> str:
     for plain, text in _PLAIN:
         if annotation is plain:
             return text
-    origin, args = get_origin(annotation), get_args(annotation)
-    if origin in (Annotated, NotRequired, Required):
-        return type_text(args[0], named)
-    if origin is Literal:
-        return " | ".join(repr(arg) for arg in args)
-    if origin in (Union, types.UnionType):
-        return " | ".join(dict.fromkeys(type_text(arg, named) for arg in args))
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return " | ".join(repr(member.value) for member in annotation)
+    origin, args = get_origin(annotation), get_args(annotation)
     container = origin or annotation
-    if container in (list, set, tuple, frozenset):
-        inner = [arg for arg in args if arg is not Ellipsis]
-        return f"[{', '.join(type_text(arg, named) for arg in inner) or 'any'}]"
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return f"{{{type_text(args[0], named)}: {type_text(args[1], named)}}}"
+    if origin is Literal:
+        return " | ".join(map(repr, args))
     fields = _record_fields(container)
     if fields is not None:
-        name = str(container.__name__)
-        if name not in named:
-            named[name] = "..."  # a record that refers to itself stops here
-            texts = {field: type_text(hint, named) for field, hint in fields.items()}
-            # The JSON form of a named tuple is a list, which is bound by position.
-            listed = issubclass(container, tuple)
-            named[name] = f"[{', '.join(f'{f}: {t}' for f, t in texts.items())}]" if listed else _record_text(texts)
-        return name
+        return _named_record(container, fields, named)
+    if origin in (Annotated, NotRequired, Required):
+        return type_text(args[0], named)
+    texts = [type_text(arg, named) for arg in args if arg is not Ellipsis]
+    if origin in (Union, types.UnionType):
+        return " | ".join(dict.fromkeys(texts))
+    if container in (list, set, tuple, frozenset):
+        return f"[{', '.join(texts) or 'any'}]"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"{{{texts[0]}: {texts[1]}}}"
     return str(getattr(annotation, "__name__", None) or annotation)
+
+
+def _named_record(record: Any, fields: Mapping[str, Any], named: Named) -> str:
+    name = str(record.__name__)
+    if name not in named:
+        named[name] = "..."  # a record that refers to itself stops here
+        texts = {field: type_text(hint, named) for field, hint in fields.items()}
+        # The JSON form of a named tuple is a list, which is bound by position.
+        listed = ", ".join(f"{field}: {text}" for field, text in texts.items())
+        named[name] = f"[{listed}]" if issubclass(record, tuple) else _record_text(texts)
+    return name
 
 
 def schema_text(schema: Any, definitions: Mapping[str, Any] | None = None, *, inside: tuple[str, ...] = ()) -> str:

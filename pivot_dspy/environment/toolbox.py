@@ -19,14 +19,14 @@ from typing_extensions import NotRequired, Required, TypedDict
 
 from pivot_dspy.environment.base import EFFECTS, Effect
 from pivot_dspy.environment.render import Named, schema_text, type_text
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import SUBMIT
 
 EMPTY: Any = inspect.Parameter.empty
 
 
-class ArgumentError(ValueError):
+class ArgumentError(PivotError, ValueError):
     """Arguments that do not fit a tool or check; `expected` is its signature."""
 
     def __init__(self, message: str, expected: str) -> None:
@@ -36,38 +36,35 @@ class ArgumentError(ValueError):
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """A tool or a check: how it is called, what it takes and what it gives.
-
-    Attributes:
-        invoke: takes the environment instance and the validated arguments.
-        parameters: JSON schema of each parameter.
-        required: parameters without a default.
-        adapter: validates arguments into Python types; None where only the JSON schema is known.
-        check_schema: whether arguments must also fit the JSON schema, which may say more than the types.
-        returns: the annotation of the result, `inspect.Parameter.empty` where unknown.
-        returns_schema: the JSON schema of the result, where there is no annotation.
-        home: the event loop that calls must be made in, if the tool is bound to one.
-        tool: the `dspy.Tool` that this was made from.
-    """
+    """A tool or a check: how it is called, what it takes and what it gives."""
 
     name: str
     description: str
     invoke: Callable[..., Any]
+    """Takes the environment instance and the validated arguments."""
     parameters: Mapping[str, dict[str, Any]]
+    """JSON schema of each."""
     required: tuple[str, ...]
     annotations: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     returns: Any = EMPTY
+    """The annotation of the result."""
     returns_schema: Mapping[str, Any] | None = None
+    """The JSON schema of the result, where there is no annotation."""
     adapter: TypeAdapter[Any] | None = None
+    """Validates arguments into Python types; None where only the JSON schema is known."""
     check_schema: bool = False
+    """Whether arguments must also fit the JSON schema, which may say more than the types."""
     effect: Effect = "write"
     preview: Callable[..., Any] | None = None
     timeout: float | None = None
     is_async: bool = False
     open_ended: bool = False
+    """Whether it takes arguments that are no parameters."""
     home: asyncio.AbstractEventLoop | None = None
+    """The event loop that calls must be made in, if the tool is bound to one."""
     tool: dspy.Tool | None = None
+    """What this was made from."""
 
     def validate(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """A copy of `args` in the types that the function takes.
@@ -76,15 +73,24 @@ class ToolSpec:
             ArgumentError: something is missing, unknown or of the wrong type.
         """
         try:
-            given: dict[str, Any] = plain(dict(args))
-            problems = self._misfits(given) if self.check_schema or self.adapter is None else []
+            arguments: dict[str, Any] = plain(dict(args))
+            problems = self._misfits(arguments) if self.check_schema or self.adapter is None else []
             if not problems:
-                return given if self.adapter is None else dict(self.adapter.validate_python(given))
+                return arguments if self.adapter is None else dict(self.adapter.validate_python(arguments))
         except ValidationError as error:
             problems = [_problem(item) for item in error.errors(include_url=False)]
         except Exception as error:  # a validator of the user's, or a schema that refers to nothing
             problems = [f"cannot be validated: {type(error).__name__}: {error}"]
         raise ArgumentError(f"{self.name}: {'; '.join(problems[:4])}", self.signature)
+
+    def refuse_names(self, names: Collection[str]) -> None:
+        """Refuse arguments by their names alone, before their values are known.
+
+        Raises:
+            ArgumentError: one is missing or unknown.
+        """
+        if problems := self._misnamed(names):
+            raise ArgumentError(f"{self.name}: {'; '.join(problems)}", self.signature)
 
     def render(self, named: Named, *, result: bool = True) -> str:
         """The call in one line: name, parameters with types and defaults, result type."""
@@ -118,8 +124,8 @@ class ToolSpec:
     def details(self) -> str:
         """What the tool does and what its parameters mean, in one line."""
         described = [name for name, schema in self.parameters.items() if schema.get("description")]
-        said = [self.description, *(f"{name}: {self.parameters[name]['description']}" for name in described)]
-        return " ".join("; ".join(filter(None, said)).split())
+        texts = [self.description, *(f"{name}: {self.parameters[name]['description']}" for name in described)]
+        return " ".join("; ".join(filter(None, texts)).split())
 
     @cached_property
     def as_tool(self) -> dspy.Tool:
@@ -128,13 +134,16 @@ class ToolSpec:
             self.invoke, name=self.name, desc=self.description, args=dict(self.parameters), arg_types={}
         )
 
-    def _misfits(self, args: Mapping[str, Any]) -> list[str]:
-        problems = [f"{name}: missing" for name in self.required if name not in args]
-        for name, value in args.items():
-            if name in self._validators:
-                problems += [f"{name}: {error.message:.200}" for error in self._validators[name].iter_errors(value)]
-            elif not self.open_ended:
-                problems.append(f"{name}: not a parameter")
+    def _misnamed(self, names: Collection[str]) -> list[str]:
+        missing = [f"{name}: missing" for name in self.required if name not in names]
+        unknown = () if self.open_ended else [name for name in names if name not in self.parameters]
+        return [*missing, *(f"{name}: not a parameter" for name in unknown)]
+
+    def _misfits(self, arguments: Mapping[str, Any]) -> list[str]:
+        problems = self._misnamed(arguments)
+        for name, validator in self._validators.items():
+            if name in arguments:
+                problems += [f"{name}: {error.message:.200}" for error in validator.iter_errors(arguments[name])]
         return problems
 
     @cached_property
@@ -167,8 +176,8 @@ class Toolbox:
         if isinstance(names, str):
             raise ConfigurationError(f"orientation is a tuple of tool names; write ({names!r},)")
         for name in names:
-            found = self.tools.get(name)
-            if found is None or found.effect != "read" or found.required:
+            spec = self.tools.get(name)
+            if spec is None or spec.effect != "read" or spec.required:
                 raise ConfigurationError(f"orientation names {name!r}; it takes read tools without required arguments")
         return tuple(names)
 
@@ -296,20 +305,17 @@ def _annotated(function: Any) -> Any:
 
 
 def _problem(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "missing":
-        return f"{place}: missing"
-    if error["type"] == "extra_forbidden":
-        return f"{place}: not a parameter"
-    return f"{place}: {error['msg']}, got {error['input']!r:.80}"
+    problems = {"missing": "missing", "extra_forbidden": "not a parameter"}
+    problem = problems.get(error["type"]) or f"{error['msg']}, got {error['input']!r:.80}"
+    return f"{'.'.join(map(str, error['loc']))}: {problem}"
 
 
 def _by_name(specs: Iterable[ToolSpec], kind: str) -> dict[str, ToolSpec]:
-    found: dict[str, ToolSpec] = {}
+    by_name: dict[str, ToolSpec] = {}
     for spec in specs:
-        if spec.name in found:
+        if spec.name in by_name:
             raise ConfigurationError(f"two {kind}s are called {spec.name!r}; give each a name of its own")
         if spec.effect not in EFFECTS:
             raise ConfigurationError(f"effect must be one of {', '.join(EFFECTS)}; got {spec.effect!r}")
-        found[spec.name] = spec
-    return found
+        by_name[spec.name] = spec
+    return by_name

@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 
 from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
-from pivot_dspy.dspy_internals import AdapterParseError, LMError
+from pivot_dspy.dspy_internals import AdapterParseError, LMError, mark_compiled
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
@@ -308,7 +308,7 @@ class Compilation:
             logger.warning("results carry no probability: calibration takes scikit-learn, pip install scikit-learn")
         fitted = {path: refiner.calibration for path, refiner in refiners_of(program).items()}
         calibrated(fitted, self.selection, self.untaught, self.seed)
-        program._compiled = True
+        mark_compiled(program)
         return program
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import dspy
 
-from pivot_dspy.dspy_internals import BaseCallback, settings
+from pivot_dspy.dspy_internals import BaseCallback, count_tokens, settings
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.refiners.base import Refiner
 
@@ -100,8 +100,6 @@ def _tokens(entry: Mapping[str, Any]) -> int:
     found = sum(int(count) for count in counts if count)
     if found:
         return found
-    from litellm import token_counter  # slow to load, and hardly ever needed
-
     asked = [str(message.get("content") or "") for message in entry.get("messages") or ()]
     text = "\n".join([*(asked or [str(entry.get("prompt") or "")]), *map(str, entry["outputs"])])
-    return int(token_counter(model=str(entry.get("model") or ""), text=text))
+    return count_tokens(str(entry.get("model") or ""), text)

@@ -10,6 +10,7 @@ from typing import Any
 import dspy
 from pydantic import BaseModel
 
+from pivot_dspy.dspy_internals import is_compiled
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.memory import Entries
 from pivot_dspy.refiners.base import Refiner
@@ -33,7 +34,7 @@ def refiners_of(program: Any, role: str = "student") -> dict[str, Refiner]:
     """
     if not isinstance(program, dspy.Module):
         raise ConfigurationError(f"the {role} is a refiner, or a dspy.Module with refiners; got {program!r:.80}")
-    shut = [name for name, part in program.named_sub_modules(dspy.Module) if part is not program and part._compiled]
+    shut = [name for name, part in program.named_sub_modules(dspy.Module) if part is not program and is_compiled(part)]
     found = {
         name: part
         for name, part in program.named_sub_modules(Refiner)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pivot_dspy.environment.base import Environment
+from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.prompts.truncation import MIN_SHARE, SUFFIX_ROOM, compact_json, fair_cap, truncate
 from pivot_dspy.requirements import Finding, Requirements
@@ -131,7 +131,8 @@ def _fields(records: Sequence[Mapping[str, Any]]) -> str:
 def environment_summary(tool: str, value: Any, environment: Environment) -> str | None:
     """The environment's own account of a result, or None; a warning in the log, if it raises."""
     try:
-        summary = environment.summarise(tool, value)
+        with allowing(READ_ONLY):
+            summary = environment.summarise(tool, value)
     except Exception as error:
         logger.warning("summarise of %s failed: %s: %s", type(environment).__name__, type(error).__name__, error)
         return None

@@ -21,13 +21,13 @@ from pivot_dspy.dspy_internals import (
     LMError,
     OfferFeedback,
     Refine,
+    current_adapter,
 )
-from pivot_dspy.environment.calls import said
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.errors import ConfigurationError, PlanningFailed, error_text
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.phases.base import empty, without
@@ -180,7 +180,7 @@ class Rollouts:
             ):
                 raise heard
             else:
-                self.episode.emit(events.FailureEvent(message=f"feedback: {said(heard)}"))
+                self.episode.emit(events.FailureEvent(message=f"feedback: {error_text(heard)}"))
 
     def _attempt(self, plan: dspy.Module) -> Flow[dspy.Prediction]:
         try:
@@ -313,7 +313,7 @@ class DspyRefine(BestOfN):
             raise ConfigurationError(f"the signature's field {_HINT!r} has the name of dspy.Refine's hint; rename it")
 
     def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
-        _refuse_settings(self.plan.predict.lm or dspy.settings.lm, dspy.settings.adapter or dspy.ChatAdapter())
+        _refuse_settings(self.plan.predict.lm or dspy.settings.lm, current_adapter())
         first = None if start is None else (yield from self.opening(episode, start))
         # A copy, whose PLAN is exchanged for the one that dspy.Refine copies for an attempt.
         episode.phases = copy.copy(self)

@@ -9,7 +9,7 @@ import dspy
 from typing_extensions import Unpack
 
 from pivot_dspy.bindings import literal
-from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError
+from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError, TextReAct
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
@@ -189,10 +189,11 @@ _TOLD = {
 class ReAct(Attempts):
     """Interleave thoughts, tool calls and observations; then extract the outputs. The floor: nothing is refined.
 
-    Source: ReAct (arXiv 2210.03629) as `dspy.ReAct`, which runs the loop and writes its prompts; `dspy.ReActV2` needs
-    native tool calls, which not every model has. The calls that succeeded, with literal arguments, and a submit of the
-    extracted outputs become a trajectory that is measured, verified and committed like any other; a call that failed
-    is told to the model and is no part of it. Where the environment forks, no call is made twice before verification.
+    Source: ReAct (arXiv 2210.03629) as `dspy.ReAct` of DSPy 3.4, which runs the loop and writes its prompts;
+    `dspy.ReActV2` needs native tool calls, which not every model has. The calls that succeeded, with literal arguments,
+    and a submit of the extracted outputs become a trajectory that is measured, verified and committed like any other; a
+    call that failed is told to the model and is no part of it. Where the environment forks, no call is made twice
+    before verification.
     Ours departs from the source in that requirements are settled first, by one call of the model that the loop does
     not see (charged as `plan`), since without them nothing can be measured; that the prompt tells the policy, lessons
     of earlier tasks, the orientation and the user's requirements, as PLAN's does; that a tool that may not run before
@@ -290,14 +291,14 @@ class ReAct(Attempts):
         trajectory = Trajectory(steps=(*agent_run.steps, *submits), operator="react")
         return (yield from self.run(episode, trajectory, agent_run.candidate()))
 
-    def _agent(self, toolbox: Toolbox, context_fields: dict[str, str]) -> dspy.ReAct:
+    def _agent(self, toolbox: Toolbox, context_fields: dict[str, str]) -> TextReAct:
         """The loop over `toolbox`, whose prompts begin with the inputs in `context_fields`."""
         if _FINISH in toolbox.tools:
             raise ConfigurationError(f"a tool is called {_FINISH!r}, which ends dspy.ReAct's loop; rename the tool")
         signature = self.signature
         for place, name in enumerate(context_fields):
             signature = signature.insert(place, name, dspy.InputField(desc=_TOLD[name]), str)
-        return dspy.ReAct(signature, described(toolbox), max_iters=self.max_iters)
+        return TextReAct(signature, described(toolbox), max_iters=self.max_iters)
 
     def _learned(self, signature: Any, place: int) -> Any:
         """`signature` with the instructions that an optimizer wrote, if one did."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_async, run_sync
+from pivot_dspy.prompts.report import render_outcome
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 DONE: list[str] = []
@@ -187,7 +189,7 @@ def test_a_session_calls_nothing_that_has_to_wait_even_if_asked_directly() -> No
     session = SessionFactory(Real).open(None)
     for name in ("pay", "apay", "draft"):
         with pytest.raises(ConfigurationError, match=f"{name} may not run before commit"):
-            run_sync(session.call(session.toolbox.tools[name], [{"amount": 1}], lambda: None))
+            run_sync(session.call(session.toolbox.tools[name], {"amount": 1}))
     assert DONE == []
 
 
@@ -280,12 +282,19 @@ def refused(members: dict[str, Any], message: str) -> None:
 
 @tool(effect="irreversible")
 def pay(self: Any, amount: int = 1) -> int:
+    DONE.append("paid")
     return amount
 
 
 @tool(effect="write")
 def note(self: Any, amount: int = 1) -> int:
+    DONE.append("noted")
     return amount
+
+
+def made(**members: Any) -> Session:
+    """A session of an environment class with these members."""
+    return SessionFactory(type("Made", (Environment,), members)).open(None)
 
 
 def test_a_tool_that_calls_a_stronger_one_is_refused() -> None:
@@ -301,25 +310,55 @@ def test_a_tool_that_calls_a_stronger_one_is_refused() -> None:
     def inner(self: Any) -> list[int]:
         return [self.pay(n) for n in range(3)]
 
-    refused({"note": note, "look": look}, "tool 'look' calls the tool 'note', which is write; declare it write too")
-    refused({"pay": pay, "order": order}, "tool 'order' calls the tool 'pay', which is irreversible")
-    refused({"pay": pay, "inner": inner}, "tool 'inner' calls the tool 'pay'")
+    @tool(effect="read")
+    def later(self: Any) -> Any:
+        return (self.pay(n) for n in range(3))  # runs when the result becomes plain data
 
     def helper(self: Any) -> int:
-        return int(self.other + self.helper())
-
-    other = property(lambda self: self.pay())
+        return int(self.other)
 
     @tool(effect="read")
     def through(self: Any) -> int:
         return int(self.helper())
 
-    refused({"pay": pay, "helper": helper, "other": other, "through": through}, "tool 'through' calls the tool 'pay'")
-    refused({"pay": pay, "helper": helper, "other": other, "describe": helper}, "method 'describe' calls the tool")
-    of_class(type("Made", (Environment,), {"order": order}))  # another object's `pay` is none of our business
+    session = made(
+        note=note, pay=pay, look=look, order=order, inner=inner, later=later, through=through, helper=helper,
+        other=property(lambda self: self.pay()),
+    )  # fmt: skip
+    names = ("look", "order", "inner", "later", "through")
+    execution = run(session, *(Step(id=name, tool=name) for name in names))
+    faults = {seen.step: seen.fault.message for seen in execution.observations if seen.fault}
+    assert "note is write, and was called by what may not call it; declare the caller write too" in faults["look"]
+    for name in ("order", "inner", "later", "through"):
+        assert "PermissionError: pay is irreversible, and was called by what may not" in faults[name]
+    assert DONE == []
 
 
-def test_a_check_that_writes_is_refused_where_it_can_be_seen() -> None:
+def test_a_hook_that_calls_a_tool_that_writes_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    def calls_pay(self: Any, *args: Any) -> str:
+        return str(self.pay())
+
+    @tool(effect="write")
+    def work(self: Any) -> int:
+        return 1
+
+    look = check(lambda self: True)
+    for hook in ("describe", "error_of", "begin_checks", "summarise"):
+        session = made(pay=pay, work=work, look=look, **{hook: calls_pay})
+        step = Step(id="a", tool="work")
+        execution = run(session, step)
+        if hook == "begin_checks":
+            with pytest.raises(PermissionError):
+                session.begin_checks([])
+        elif hook == "error_of":
+            assert "PermissionError: pay is irreversible" in execution.discrepancies[0].message
+        else:
+            render_outcome(step, execution.observations[0], session.environment)
+            assert f"{hook} of Made failed: PermissionError: pay is irreversible" in caplog.text
+    assert DONE == []
+
+
+def test_a_check_that_writes_is_refused() -> None:
     @check
     def sets(self: Any) -> bool:
         self.seen = True
@@ -336,6 +375,12 @@ def test_a_check_that_writes_is_refused_where_it_can_be_seen() -> None:
         return True
 
     @check
+    def by_alias(self: Any) -> bool:
+        for name in ("seen",):
+            setattr(self, name, True)
+        return True
+
+    @check
     def calls(self: Any) -> bool:
         return any(self.note(n) for n in range(2))
 
@@ -343,24 +388,39 @@ def test_a_check_that_writes_is_refused_where_it_can_be_seen() -> None:
     def harmless(self: Any) -> bool:
         other = Bank()
         other.drafts = [1]
-        return bool(other.drafts and self)
+        return bool(other.drafts and self.sum)
 
-    for name, function in (("sets", sets), ("adds", adds), ("deletes", deletes)):
-        refused({name: function}, f"the check '{name}' sets an attribute; a check only reads: make it a tool")
-    refused({"note": note, "calls": calls}, "check 'calls' calls the tool 'note', which is write")
-    of_class(type("Made", (Environment,), {"harmless": harmless}))
+    checks = {function.__name__: function for function in (sets, adds, deletes, by_alias, calls, harmless)}
+    total = cached_property(lambda self: 7)
+    total.__set_name__(Environment, "sum")
+    for forkable in (True, False):
+        session = made(note=note, seen=0, sum=total, forkable=forkable, **checks)
+        for name in ("sets", "adds", "deletes", "by_alias"):
+            result = session.check(session.toolbox.checks[name], {})
+            assert not result.holds
+            assert "PermissionError: a check sets the attribute 'seen'; a check only reads" in result.evidence
+        assert "note is write" in session.check(session.toolbox.checks["calls"], {}).evidence
+        assert session.check(session.toolbox.checks["harmless"], {}).holds
+        assert session.environment.seen == 0
+        session.environment.seen = 1  # outside of a check nobody stands between
 
 
-def test_a_preview_that_writes_or_does_not_fit_is_refused() -> None:
+def test_a_preview_that_writes_fails_at_its_first_call() -> None:
     @tool(effect="irreversible", preview="plan")
     def act(self: Any, amount: int) -> int:
         return amount
 
-    def calls_pay(self: Any, amount: int) -> int:
-        return int(self.pay(amount))
+    for name, preview in (("pay", lambda self, amount: self.pay(amount)), ("note", lambda self, amount: self.note())):
+        session = made(act=act, pay=pay, note=note, plan=preview)
+        execution = run(session, Step(id="a", tool="act", args={"amount": 1}))
+        assert f"PermissionError: {name} is " in execution.discrepancies[0].message
+    assert DONE == []
 
-    def calls_note(self: Any, amount: int) -> int:
-        return int(self.note(amount))
+
+def test_a_preview_that_does_not_fit_is_refused() -> None:
+    @tool(effect="irreversible", preview="plan")
+    def act(self: Any, amount: int) -> int:
+        return amount
 
     def other_name(self: Any, price: int) -> int:
         return price
@@ -370,8 +430,6 @@ def test_a_preview_that_writes_or_does_not_fit_is_refused() -> None:
 
     refused({"act": act}, "names the preview 'plan', which is no method of its class")
     refused({"act": act, "plan": 7}, "names the preview 'plan', which is no method of its class")
-    refused({"act": act, "pay": pay, "plan": calls_pay}, "preview 'plan' calls the tool 'pay', which is irreversible")
-    refused({"act": act, "note": note, "plan": calls_note}, "preview 'plan' calls the tool 'note', which is write")
     refused({"act": act, "plan": other_name}, "preview 'plan' must take the same parameters as the tool 'act'")
     refused({"act": act, "plan": later}, "preview 'plan' and the tool 'act' must both be async, or neither")
     refused({"act": act, "plan": note}, "preview 'plan' of 'act' is a tool that writes; name one that only reads")

@@ -11,10 +11,10 @@ import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
 
+from pivot_dspy.dspy_internals import is_listened_to
 from pivot_dspy.environment.base import Environment, tool
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import from_functions
-from pivot_dspy.environment.session import listened
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Step, Trajectory
@@ -92,14 +92,14 @@ def test_callbacks_hear_each_call_of_a_batch_in_the_callers_thread(awaited: bool
     repeated = Step(id="b", tool="bad", args={"x": "$item"}, for_each="[$a, `2`]")
     body = execute(Trajectory(steps=(first, repeated)), session)
     with dspy.context(callbacks=[BaseCallback(), told]):
-        assert listened(session.toolbox.tools["plain"])
+        assert is_listened_to(session.toolbox.tools["plain"].tool)
         asyncio.run(run_async(body)) if awaited else run_sync(body)
     here, failed = threading.get_ident(), ("end", None, "ValueError")
     assert told.events == [
         ("start", 0, here), ("end", 1, None), ("start", 1, here), failed, ("start", 2, here), failed
     ]  # fmt: skip
     with dspy.context(callbacks=[BaseCallback()]):  # one that does not care for tools, like a budget's ledger
-        assert not listened(session.toolbox.tools["plain"])
+        assert not is_listened_to(session.toolbox.tools["plain"].tool)
     session.family.close()
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.environment.calls import ToolCalls
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.errors import PivotError
@@ -22,10 +21,12 @@ from tests.environment.running import run, values
 HERE: ContextVar[str] = ContextVar("HERE", default="nowhere")
 
 
+CLOSED: list[str] = []
+"""The threads in which a `Ledger` was closed."""
+
+
 class Ledger(Environment):
     """State in SQLite, which only the thread that opened it may touch."""
-
-    closed: list[str] = []
 
     def __init__(self) -> None:
         self.db = sqlite3.connect(":memory:")
@@ -39,7 +40,7 @@ class Ledger(Environment):
 
     def close(self) -> None:
         self.db.close()
-        self.closed.append(threading.current_thread().name)
+        CLOSED.append(threading.current_thread().name)
 
     @tool(effect="write")
     def add(self, amount: int) -> int:
@@ -60,7 +61,7 @@ class Ledger(Environment):
 
 @pytest.mark.parametrize("awaited", [False, True])
 def test_an_environment_lives_in_one_thread_from_opening_to_closing(awaited: bool) -> None:
-    Ledger.closed.clear()
+    CLOSED.clear()
     session = SessionFactory(Ledger).open(None)
     execution = run(session, ("add", {"amount": 3}), ("add", {"amount": 4}), ("total", {}), awaited=awaited)
     assert values(execution) == [3, 7, 7]
@@ -70,21 +71,21 @@ def test_an_environment_lives_in_one_thread_from_opening_to_closing(awaited: boo
     assert (session.describe(), other.describe()) == ("total 7", "total 8")
     session.family.close()
     # The trial of fork, the two sessions, and the copy that stood before each of the three writes.
-    assert Ledger.closed == ["pivot-environment"] * 6
+    assert CLOSED == ["pivot-environment"] * 6
 
 
 def test_every_instance_is_closed_once_however_its_session_ends() -> None:
-    Ledger.closed.clear()
+    CLOSED.clear()
     source = SessionFactory(Ledger)
     kept = source.open(None)
     kept.fork()  # dropped at once
     gc.collect()
     kept.describe()
-    assert len(Ledger.closed) == 2
+    assert len(CLOSED) == 2
     kept.close()
     kept.close()
     kept.family.close()
-    assert len(Ledger.closed) == 3
+    assert len(CLOSED) == 3
     with pytest.raises(PivotError, match="closed; open the environment again"):
         kept.fork()
     assert kept.describe() == ""  # and a warning, not a thread that waits for ever
@@ -254,18 +255,3 @@ def test_a_call_that_hangs_in_one_thread_does_not_stop_another() -> None:
     assert found["hang"].discrepancies[0].kind == "timeout"
     assert values(found["quick"]) == [2] * 5
     session.family.close()
-
-
-def test_a_call_that_ends_just_when_it_is_overdue_is_not_given_up_as_well() -> None:
-    session = SessionFactory(from_functions([seven], effects="read")).open(None)
-    spec = session.toolbox.tools["seven"]
-    job = ToolCalls(
-        session.environment, spec, spec.invoke, [{}, {}], lambda: None, timeout=1e-9, worker=session.family.worker
-    )
-    assert [outcome.value for outcome in job.run()] == [7, 7]
-    assert not job.abandon() and len(job.outcomes) == 2
-    session.family.close()
-
-
-def seven() -> int:
-    return 7

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import sqlite3
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pivot_dspy.environment.base import Environment, check, tool
 from pivot_dspy.environment.factory import SessionFactory
@@ -62,6 +69,89 @@ def test_what_a_class_holds_for_all_instances_is_not_shared_by_forks() -> None:
         for place in (session.fork(), session.fork(), session):
             assert run(place, Step(id="a", tool="write", args={"text": "x"})).by_step["a"].value == 19
         assert Diary.entries == []
+
+
+class Plain:
+    """A mutable object of the user's."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
+KINDS: list[Callable[[list[int]], Any]] = [
+    list,
+    set,
+    deque,
+    bytearray,
+    Plain,
+    dict.fromkeys,
+    lambda numbers: {"inner": [numbers]},
+    lambda numbers: (numbers, "in a tuple"),
+    lambda numbers: defaultdict(list, {"a": numbers}),
+]
+
+
+def content(value: Any) -> Any:
+    return (value.held,) if isinstance(value, Plain) else value
+
+
+def changed(value: Any) -> None:
+    """Change what can be changed in `value`, in place."""
+    if isinstance(value, tuple):
+        value[0].append(-1)
+    elif isinstance(value, Plain):
+        value.held = "changed"
+    elif isinstance(value, dict):
+        value["new"] = -1
+    elif isinstance(value, set):
+        value.add(-1)
+    else:
+        value.append(255)
+
+
+@settings(max_examples=60)
+@given(
+    levels=st.lists(
+        st.dictionaries(
+            st.sampled_from(["first", "second", "third"]),
+            st.tuples(st.sampled_from(KINDS), st.lists(st.integers(0, 9))),
+            min_size=1,
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    timeout=st.sampled_from([None, 20.0]),
+    real=st.booleans(),
+)
+def test_no_mutable_attribute_of_the_class_hierarchy_is_shared_by_forks(
+    levels: list[dict[str, tuple[Callable[[list[int]], Any], list[int]]]], timeout: float | None, real: bool
+) -> None:
+    @tool(effect="write")
+    def write(self: Any) -> int:
+        for name in names:
+            changed(getattr(self, name))
+        return len(names)
+
+    base: type[Environment] = type("Base", (Environment,), {"write": write, "lock": threading.Lock()})
+    for members in levels:
+        base = type("Derived", (base,), {name: kind(list(numbers)) for name, (kind, numbers) in members.items()})
+    names = sorted({name for members in levels for name in members})
+    before = copy.deepcopy({name: content(getattr(base, name)) for name in names})
+
+    def seen(holder: Any) -> dict[str, Any]:
+        return {name: content(getattr(holder, name)) for name in names}
+
+    session = SessionFactory(base() if real else base, timeout=timeout).open(None)
+    kept, written = session.fork(), session.fork()
+    assert run(written, Step(id="a", tool="write")).by_step["a"].value == len(names)
+    for name in names:
+        assert seen(written.environment)[name] != before[name]
+    again = written.fork()
+    assert seen(again.environment) == seen(written.environment)  # a fork goes on from where its session stands
+    for holder in (base, session.environment, kept.environment):
+        assert seen(holder) == before
+    assert session.environment.lock is base.lock  # type: ignore[attr-defined]  # what cannot be copied stays shared
+    session.family.close()
 
 
 def test_a_repeated_step_ends_at_commit_with_the_first_call_that_departs() -> None:

@@ -187,14 +187,16 @@ def test_the_trace_of_the_caller_holds_the_best_attempt():
         assert refined([WRONG, RIGHT])[0].verified
 
 
+LOOPS: list[object] = []
+"""The event loops in which a `Lamp` was looked at."""
+
+
 class Lamp(Environment):
     """An async tool that tells the loop that it runs in."""
 
-    loops: list[object] = []
-
     @tool(effect="read")
     async def look(self) -> int:
-        self.loops.append(asyncio.get_running_loop())
+        LOOPS.append(asyncio.get_running_loop())
         return 1
 
 
@@ -205,7 +207,7 @@ async def test_awaited_its_tools_and_events_stay_in_the_loop():
     with dspy.context(lm=lm):
         result = await module.acall(request=REQUEST)
     assert hints(lm.engine) == [None, "Step a: look for size L.", "Step a: look for size L."]
-    assert not result.verified and set(Lamp.loops) == {asyncio.get_running_loop()}
+    assert not result.verified and set(LOOPS) == {asyncio.get_running_loop()}
     assert set(where) == {threading.current_thread()}
 
 

@@ -183,12 +183,14 @@ def test_a_trajectory_that_is_given_is_run_and_the_loop_begins_only_if_it_falls_
     assert result.answer == "p1" and not result.verified
 
 
-class Bulb(Environment):
-    loops: list[object] = []
+LOOPS: list[object] = []
+"""The event loops in which a `Bulb` was looked at."""
 
+
+class Bulb(Environment):
     @tool(effect="read")
     async def look(self) -> int:
-        self.loops.append(asyncio.get_running_loop())
+        LOOPS.append(asyncio.get_running_loop())
         return 1
 
 
@@ -196,7 +198,7 @@ async def test_async_tools_run_in_the_loop_of_the_caller():
     module, lm = made([call("look"), call("finish")], Bulb, settle={"requirements": []})
     with dspy.context(lm=lm):
         result = await module.acall(request=REQUEST)
-    assert tools(result) == ["look", "submit"] and set(Bulb.loops) == {asyncio.get_running_loop()}
+    assert tools(result) == ["look", "submit"] and set(LOOPS) == {asyncio.get_running_loop()}
 
 
 async def test_a_tool_that_may_not_be_called_from_here_is_no_observation():

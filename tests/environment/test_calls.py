@@ -1,21 +1,21 @@
-"""Calls that follow each other are made in one visit to their thread, and are as safe there as each on its own."""
+"""Calls of tools in the environment's thread: their timeouts, and what ends them from outside."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
-import dspy
 import pytest
-from dspy.utils.callback import BaseCallback
 
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Environment, tool
+from pivot_dspy.environment.calls import ToolCall
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
-from pivot_dspy.execution import ExecutedRun, execute
+from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Step, Trajectory
 
@@ -31,58 +31,9 @@ class Places(Environment):
     def leave(self) -> None:
         """Changes nothing, as it happens."""
 
-    @tool(effect="read")
-    async def awaited(self) -> str:
-        return threading.current_thread().name
-
-    @tool(effect="read", timeout=1.0)
-    def hurried(self) -> str:
-        return threading.current_thread().name
-
 
 def planned(*calls: tuple[str, dict[str, Any]]) -> Trajectory:
     return Trajectory(steps=tuple(Step(id=f"s{n}", tool=name, args=args) for n, (name, args) in enumerate(calls)))
-
-
-def visits(
-    session: Session, trajectory: Trajectory, monkeypatch: pytest.MonkeyPatch, awaited: bool
-) -> tuple[ExecutedRun, int]:
-    made = 0
-    submit = session.family.worker.submit
-
-    def counted(function: Any) -> Any:
-        nonlocal made
-        made += 1
-        return submit(function)
-
-    monkeypatch.setattr(session.family.worker, "submit", counted)
-    body = execute(trajectory, session)
-    return (asyncio.run(run_async(body)) if awaited else run_sync(body)), made
-
-
-@pytest.mark.parametrize("awaited", [False, True])
-def test_one_visit_for_all_calls_and_the_copies_between_them(awaited: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = SessionFactory(Places, timeout=5).open(None)
-    trajectory = planned(*[("where", {}), ("leave", {})] * 4)
-    made, count = visits(session, trajectory, monkeypatch, awaited)
-    assert count == 1 and len(made.before) == 4
-    assert all(observation.ok for observation in made.execution.observations)
-    assert made.execution.by_step["s0"].value == "pivot-environment"
-    session.family.close()
-
-
-def test_it_ends_where_something_else_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = SessionFactory(Places, timeout=5).open(None)
-    calls: list[tuple[str, dict[str, Any]]] = [
-        ("where", {}),
-        ("awaited", {}),
-        ("where", {}),
-        ("hurried", {}),
-        ("leave", {}),
-    ]
-    made, count = visits(session, planned(*calls), monkeypatch, awaited=False)
-    assert count == 5 and all(observation.ok for observation in made.execution.observations)
-    session.family.close()
 
 
 class Hanging(Environment):
@@ -154,15 +105,23 @@ def test_a_permit_refused_between_two_calls_is_for_the_steps(awaited: bool) -> N
     session.family.close()
 
 
-def test_callbacks_hear_of_calls_in_the_thread_of_the_caller() -> None:
-    heard: list[str] = []
-
-    class Heard(BaseCallback):  # type: ignore[misc]
-        def on_tool_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-            heard.append(threading.current_thread().name)
-
+def test_a_call_that_ends_just_when_it_is_overdue_is_not_given_up() -> None:
     session = SessionFactory(Places, timeout=5).open(None)
-    with dspy.context(callbacks=[Heard()]):
-        run_sync(execute(planned(("where", {}), ("where", {})), session))
-    assert heard == [threading.current_thread().name] * 2
+    spec = session.toolbox.tools["where"]
+    worker = session.family.worker
+    call = ToolCall(session.environment, spec, spec.invoke, {}, timeout=1e-9, allowed=None, worker=worker)
+    assert call.run_here().value == threading.current_thread().name
+    assert not call.is_overdue()
+    session.family.close()
+
+
+def test_a_call_is_not_overdue_before_it_has_begun() -> None:
+    session = SessionFactory(Places, timeout=5).open(None)
+    busy = session.family.worker.submit(lambda: time.sleep(0.2))
+    hurried = ToolCall(
+        session.environment, (spec := session.toolbox.tools["where"]), spec.invoke, {},
+        timeout=0.05, allowed=None, worker=session.family.worker,
+    )  # fmt: skip
+    result = hurried.result()
+    assert busy.done() and result.fault is None and result.value == "pivot-environment"
     session.family.close()
