@@ -11,7 +11,8 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
+from pivot_dspy.calibration.calibration import Calibration
+from pivot_dspy.calibration.fitted import CalibrationReport
 from pivot_dspy.dspy_internals import AdapterParseError, LMError
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.execution import execute

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import dspy
 from pydantic import Field
 
-from pivot_dspy.calibration.calibration import features
 from pivot_dspy.crossover import Parent
 from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError, LMError
 from pivot_dspy.environment.session import Session
-from pivot_dspy.episode.result import Refined
+from pivot_dspy.episode.result import Refined, features
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.learning.demonstrations import demonstrate
 from pivot_dspy.learning.lessons import lessons_of

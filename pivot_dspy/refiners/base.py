@@ -16,7 +16,7 @@ from pivot_dspy.environment.from_functions import Effects, from_functions
 from pivot_dspy.episode.accounting import Gate
 from pivot_dspy.episode.episode import Candidate, Episode, ModelFailed
 from pivot_dspy.episode.events import Event
-from pivot_dspy.episode.result import RESERVED, Committer, Refined, refined
+from pivot_dspy.episode.result import RESERVED, Committer, Refined, features, refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
@@ -173,7 +173,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         finally:
             episode.close()
         result = _result(episode, best, verdict, self._source)
-        result["probability"] = self.calibration.probability(result)
+        result["probability"] = self.calibration.probability(features(result))
         if commit and result.verified:
             yield from result._commit()
         return result
