@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from itertools import chain
+from typing import Any, TypeVar
 
 import dspy
+from pydantic import ValidationError
 
-from pivot_dspy.memory.records import Entries, Entry
-from pivot_dspy.optimizer.material import LearnedMaterial, abstracted
+from pivot_dspy import bindings
+from pivot_dspy.learning.lessons import counted
+from pivot_dspy.memory.fixes import STYLES, Fix, fixed
+from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote
+from pivot_dspy.optimizer.rollout import RolloutResult
 from pivot_dspy.optimizer.targets import (
     MEMORY,
     MEMORY_CHOICES,
@@ -21,6 +27,12 @@ from pivot_dspy.optimizer.targets import (
     with_memory,
 )
 from pivot_dspy.refiners.state import tunables
+from pivot_dspy.trajectory import Trajectory
+
+Kind = TypeVar("Kind", bound=Entry)
+
+EXAMPLES = 2
+"""Texts of right trajectories that have to be written in a style before others are put into it."""
 
 
 @dataclass(frozen=True)
@@ -61,71 +73,201 @@ class ProgramCandidate:
         changed = {**self.settings, path: {**self.settings[path], setting: value}}
         return ProgramCandidate(name, self.entries, changed)
 
-    def remembering(self, name: str, entries: Mapping[str, Entries]) -> ProgramCandidate:
-        """With other entries."""
-        return ProgramCandidate(name, {**self.entries, **entries}, self.settings)
+    def remembering(self, name: str, change: Callable[[str, Entries], Entries]) -> ProgramCandidate:
+        """With other entries: for each path what `change` makes of those that are there."""
+        changed = {path: change(path, entries) for path, entries in self.entries.items()}
+        return ProgramCandidate(name, changed, self.settings)
+
+
+class LearnedMaterial:
+    """Entries for the refiner at `path`, from runs of many tasks."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.required: tuple[Lesson, ...] = ()
+        """Lessons with a requirement that was missing."""
+        self.notes: tuple[ToolNote, ...] = ()
+        self._lessons: list[Lesson] = []
+        self._best: dict[int, tuple[RolloutResult, Demonstration]] = {}
+        self._right: dict[str, Trajectory] = {}
+
+    def take(self, task: int, outcome: RolloutResult) -> None:
+        """Learns from a run of a task what the refiner's calls taught."""
+        for call in outcome.calls:
+            signal = call.taught
+            if call.refiner != self.path or signal is None:
+                continue
+            self._lessons += signal.lessons
+            self.notes += signal.notes
+            if signal.demonstration is None:
+                continue
+            self._right[signal.trajectory.id] = signal.trajectory
+            if task not in self._best or outcome.better_than(self._best[task][0]):
+                self._best[task] = outcome, signal.demonstration
+
+    def require(self, lessons: Sequence[Lesson]) -> None:
+        """Adds requirements that were found missing."""
+        self.required = tuple({lesson.id: lesson for lesson in (*self.required, *lessons)}.values())
+
+    @property
+    def demonstrations(self) -> tuple[Demonstration, ...]:
+        """The best example of each task."""
+        return tuple(demonstration for _, (_, demonstration) in sorted(self._best.items()))
+
+    def lessons(self, least: int = 1) -> tuple[Lesson, ...]:
+        """Those that were learned in at least so many runs and are `borne_out`, the most frequent first."""
+        learned = (lesson for lesson, count in counted(self._lessons) if count >= least)
+        return borne_out(learned, self._right.values())
+
+    @property
+    def fixes(self) -> tuple[Lesson, ...]:
+        """The lessons that cost no tokens, since a model need not be told of them."""
+        return tuple(lesson for lesson in self.lessons() if lesson.fix is not None)
+
+
+def borne_out(lessons: Iterable[Lesson], right: Collection[Trajectory]) -> tuple[Lesson, ...]:
+    """The lessons that trajectories which were `right` leave standing.
+
+    One whose fix would change such a trajectory is no lesson. One that tells how to write a text, and is not shown by
+    several texts of them, is for the model to weigh: it has no fix.
+    """
+    standing = []
+    for lesson in lessons:
+        fix = lesson.fix
+        if fix is None:
+            standing.append(lesson)
+        elif not any(fixed(trajectory, [fix])[1] for trajectory in right):
+            standing.append(lesson if _is_shown(fix, right) else Lesson(**{**dict(lesson), "id": "", "fix": None}))
+    return tuple(standing)
+
+
+def _is_shown(fix: Fix, right: Iterable[Trajectory]) -> bool:
+    if fix.kind not in STYLES:
+        return True
+    texts = {
+        text for trajectory in right for step in trajectory.steps for text in fix.examples(step, trajectory.ids)
+    }  # fmt: skip
+    return len(texts) >= EXAMPLES
+
+
+def abstracted(demonstrations: Iterable[Demonstration]) -> tuple[Demonstration, ...]:
+    """Examples of one outline as a single one, with slots for the values in which they differ."""
+    kept: list[Demonstration] = []
+    for demonstration in demonstrations:
+        for position, other in enumerate(kept):
+            common = _common(other, demonstration)
+            if common is not None:
+                kept[position] = common
+                break
+        else:
+            kept.append(demonstration)
+    return tuple(kept)
+
+
+def _common(one: Demonstration, other: Demonstration) -> Demonstration | None:
+    """What two examples have in common; None where their steps are not the same but for values."""
+    if _outline(one) != _outline(other):
+        return None
+    try:
+        return Demonstration(
+            environment=one.environment,
+            task=one.task,
+            steps=tuple(_general(*pair, "value") for pair in zip(one.steps, other.steps, strict=True)),
+            requirements=tuple(draft for draft in one.requirements if draft in other.requirements),
+            partial=one.partial,
+        )
+    except (_DifferentError, ValidationError):
+        return None
+
+
+def _outline(demonstration: Demonstration) -> list[Any]:
+    steps = [(step.get("id"), step.get("tool")) for step in demonstration.steps]
+    return [demonstration.environment, demonstration.partial, steps]
+
+
+class _DifferentError(Exception):
+    """The two do different things."""
+
+
+def _general(one: Any, other: Any, name: str) -> Any:
+    """The value that two steps have in common, `<name>` in the place of those in which they differ."""
+    if one == other:
+        return one
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return {key: _general(one[key], other[key], key) for key in one}
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [_general(*pair, name) for pair in zip(one, other, strict=True)]
+    if not (_is_plain(one) and _is_plain(other)):
+        raise _DifferentError
+    return f"<{name}>"
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value can be left open: none with parts, and no binding."""
+    return not isinstance(value, (dict, list)) and not (isinstance(value, str) and bindings.references(value))
 
 
 def additions(base: ProgramCandidate, materials: Mapping[str, LearnedMaterial]) -> Iterator[ProgramCandidate]:
     """The base with what was learned, in several selections: what is accepted is the base of the next round."""
+    selections = {path: _selections(material) for path, material in materials.items()}
 
-    def joined(*groups: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
-        return {path: [entry for group in groups for entry in group[path]] for path in materials}
+    def with_selection(name: str, path: str, entries: Entries) -> Entries:
+        return entries.added(*selections[path].get(name, ()))
 
-    required = {path: material.required for path, material in materials.items()}
-    fixes = {path: material.fixes for path, material in materials.items()}
-    demonstrations = {path: material.demonstrations for path, material in materials.items()}
-    lessons = {path: material.lessons() for path, material in materials.items()}
-    frequent = {path: material.lessons(2) for path, material in materials.items()}
-    selections: list[tuple[str, Mapping[str, Sequence[Entry]]]] = [
-        ("missing requirements", required),
-        ("fixes", fixes),
-        ("fixes and lessons learned twice", joined(fixes, frequent)),
-        ("lessons", lessons),
-        ("lessons learned twice", frequent),
-        ("lessons learned three times", {path: material.lessons(3) for path, material in materials.items()}),
-        ("demonstrations", demonstrations),
-        ("lessons and demonstrations", joined(lessons, demonstrations)),
-        ("requirements and frequent lessons", joined(required, frequent)),
-    ]
-    for path in materials:
-        if len(required[path]) > 1:
-            selections += [(f"one missing requirement ({one.id})", {path: (one,)}) for one in required[path]]
-    for path in materials:
-        selections += [(f"one lesson ({one.id})", {path: (one,)}) for one in lessons[path][:3]]
-    selections.append(
-        ("abstracted demonstrations", {path: abstracted(examples) for path, examples in demonstrations.items()})
-    )
-    for name, entries in selections:
-        yield base.remembering(name, {path: base.entries[path].added(*added) for path, added in entries.items()})
+    for name in dict.fromkeys(chain(*selections.values())):
+        yield base.remembering(name, partial(with_selection, name))
+
+
+def _selections(material: LearnedMaterial) -> dict[str, Sequence[Entry]]:
+    """Of what was learned for one refiner, by their names in a report."""
+    lessons, frequent, fixes = material.lessons(), material.lessons(2), material.fixes
+    required, demonstrations = material.required, material.demonstrations
+    alone = {f"one missing requirement ({lesson.id})": (lesson,) for lesson in required if len(required) > 1}
+    alone |= {f"one lesson ({lesson.id})": (lesson,) for lesson in lessons[:3]}
+    return {
+        "missing requirements": required,
+        "fixes": fixes,
+        "fixes and lessons learned twice": (*fixes, *frequent),
+        "lessons": lessons,
+        "lessons learned twice": frequent,
+        "lessons learned three times": material.lessons(3),
+        "demonstrations": demonstrations,
+        "lessons and demonstrations": (*lessons, *demonstrations),
+        "requirements and frequent lessons": (*required, *frequent),
+        **alone,
+        "abstracted demonstrations": abstracted(demonstrations),
+    }
 
 
 def changes(
     base: ProgramCandidate, student: dspy.Module, thresholds: Mapping[str, float]
 ) -> Iterator[ProgramCandidate]:
-    """The base with something left out, or one of its settings changed.
+    """The base with something left out, or one of its settings changed; some may be as the base is.
 
     Args:
         thresholds: for the confidence gates, as calibration suggests them.
     """
+
+    def without(kind: str, path: str, entries: Entries) -> Entries:
+        return entries.model_copy(update={kind: ()})
+
+    def without_useless(path: str, entries: Entries) -> Entries:
+        return entries.without(entry.id for entry in entries if entry.retrieved > 1 and not entry.helped)
+
+    def with_abstracted(path: str, entries: Entries) -> Entries:
+        return entries.model_copy(update={"demonstrations": abstracted(entries.demonstrations)})
+
     for kind in ("demonstrations", "notes", "lessons"):
-        without = {path: entries.model_copy(update={kind: ()}) for path, entries in base.entries.items()}
-        if without != base.entries and any(map(len, without.values())):
-            yield base.remembering(f"without {kind}", without)
-    useless = [entry.id for entries in base.entries.values() for entry in entries if entry.retrieved > 1 > entry.helped]
-    if useless:
-        helpful = {path: entries.without(useless) for path, entries in base.entries.items()}
-        yield base.remembering("without what has not helped", helpful)
-    general = {path: entries.model_copy(update={"demonstrations": abstracted(entries.demonstrations)})
-               for path, entries in base.entries.items()}  # fmt: skip
-    yield base.remembering("abstracted demonstrations", general)
+        yield base.remembering(f"without {kind}", partial(without, kind))
+    yield base.remembering("without what has not helped", without_useless)
+    yield base.remembering("abstracted demonstrations", with_abstracted)
     for path, value in thresholds.items():
-        if base.settings[path][THRESHOLD] != value:
-            yield base.set(f"{path}: {THRESHOLD}={value:.3g}", path, THRESHOLD, value)
+        yield base.set(f"{path}: {THRESHOLD}={value:.3g}", path, THRESHOLD, value)
     for path, refiner in refiners_of(student).items():
+        entries = base.entries[path]
         choices = {name: tunable.choices for name, tunable in tunables(type(refiner)).items()}
         for name, memory_choices in MEMORY_CHOICES.items():
-            if getattr(base.entries[path], name, base.entries[path]):
+            if getattr(entries, name, entries):
                 choices[f"{MEMORY}{name}"] = memory_choices
         for setting in choices:
             for value in _neighbours(choices[setting], base.settings[path][setting]):
@@ -137,3 +279,25 @@ def _neighbours(choices: Iterable[Any], value: Any) -> list[Any]:
     smaller = [choice for choice in choices if choice < value]
     larger = [choice for choice in choices if choice > value]
     return [*smaller[-1:], *larger[:1]]
+
+
+def recounted(entries: Entries, before: Entries, shown: Iterable[tuple[frozenset[str], bool]]) -> Entries:
+    """The entries, counted as they were `before`, with the runs that showed them since.
+
+    Args:
+        shown: of each run, the ids of the entries that it was told, and whether it went better for that.
+    """
+    retrieved = Counter({entry.id: entry.retrieved for entry in before})
+    helped = Counter({entry.id: entry.helped for entry in before})
+    for ids, better in shown:
+        retrieved.update(ids)
+        helped.update(ids if better else ())
+
+    def count(group: Iterable[Kind]) -> tuple[Kind, ...]:
+        return tuple(
+            entry.model_copy(update={"retrieved": retrieved[entry.id], "helped": helped[entry.id]}) for entry in group
+        )
+
+    return Entries(
+        demonstrations=count(entries.demonstrations), lessons=count(entries.lessons), notes=count(entries.notes)
+    )

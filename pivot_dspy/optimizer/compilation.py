@@ -19,9 +19,8 @@ from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements
-from pivot_dspy.memory.records import Entries, Lesson
-from pivot_dspy.optimizer.candidates import ProgramCandidate, additions, changes
-from pivot_dspy.optimizer.material import LearnedMaterial, recounted
+from pivot_dspy.memory.records import Lesson
+from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes, recounted
 from pivot_dspy.optimizer.metering import metered
 from pivot_dspy.optimizer.report import DetailedResults, calibrated, measured
 from pivot_dspy.optimizer.rollout import Job, RolloutResult, TrainingSignal
@@ -134,10 +133,9 @@ class Compilation:
             for _ in range(self.effort.rounds):
                 if not self._propose():
                     break
-        incumbent = self.selection.incumbent.proposal
-        entries = self._counted()
-        if entries != incumbent.entries:
-            self.selection.round([incumbent.remembering("counts", entries)], ties=True)
+        counts = self._counted("counts")
+        if counts.entries != self.selection.incumbent.proposal.entries:
+            self.selection.round([counts], ties=True)
 
     # -- training
 
@@ -254,8 +252,7 @@ class Compilation:
 
     def _propose(self) -> bool:
         """One round of proposals; False where none is left, or the budget is spent."""
-        base = self.selection.incumbent.proposal
-        base = base.remembering(base.name, self._counted())
+        base = self._counted("")
         every = chain(additions(base, self.materials), changes(base, self.student, self._thresholds()))
         proposals = self.selection.untried(every, self.effort.proposals)
         if not proposals or self.work.left() == 0:
@@ -263,12 +260,11 @@ class Compilation:
         self.selection.round(proposals)
         return True
 
-    def _counted(self) -> dict[str, Entries]:
-        """The incumbent's entries with all runs counted that showed them."""
-        return {
-            path: recounted(entries, self.before.entries[path], self.selection.shown)
-            for path, entries in self.selection.incumbent.proposal.entries.items()
-        }
+    def _counted(self, name: str) -> ProgramCandidate:
+        """The incumbent, its entries with all runs counted that showed them."""
+        return self.selection.incumbent.proposal.remembering(
+            name, lambda path, entries: recounted(entries, self.before.entries[path], self.selection.shown)
+        )
 
     # -- calibration
 

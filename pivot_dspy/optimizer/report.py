@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pivot_dspy.calibration.calibration import Calibration
 from pivot_dspy.calibration.fitted import CalibrationReport
-from pivot_dspy.optimizer.rollout import RolloutResult
+from pivot_dspy.optimizer.rollout import RolloutResult, mean
 from pivot_dspy.optimizer.selection import CandidateRecord, ScoredCandidate, Selection
 from pivot_dspy.trajectory import Frozen
 
@@ -128,18 +128,16 @@ class Measured(Frozen):
 
 def measured(outcomes: Sequence[RolloutResult], threshold: float) -> Measured:
     """The means of outcomes."""
-    count = max(1, len(outcomes))
     right = sum(outcome.score >= threshold for outcome in outcomes)
-    losses = [outcome.first_loss for outcome in outcomes if outcome.first_loss is not None]
-    tokens = sum(outcome.tokens for outcome in outcomes)
+    planned = [outcome for outcome in outcomes if outcome.calls]
     return Measured(
         tasks=len(outcomes),
-        score=sum(outcome.score for outcome in outcomes) / count,
-        right=right / count,
-        verified=sum(outcome.verified for outcome in outcomes) / count,
-        tokens=tokens / count,
-        tokens_per_right=tokens / right if right else None,
-        first_loss=sum(losses) / len(losses) if losses else None,
+        score=mean(outcomes, "score"),
+        right=right / max(1, len(outcomes)),
+        verified=mean(outcomes, "verified"),
+        tokens=mean(outcomes, "tokens"),
+        tokens_per_right=sum(outcome.tokens for outcome in outcomes) / right if right else None,
+        first_loss=mean(planned, "first_loss") if planned else None,
         errors=sum(bool(outcome.error) and not outcome.calls for outcome in outcomes),
     )
 

@@ -91,6 +91,11 @@ class RolloutResult(Frozen):
         return (self.score, -self.tokens) > (other.score, -other.tokens)
 
 
+def mean(outcomes: Sequence[RolloutResult], name: str) -> float:
+    """The mean of a field or property of outcomes; 0 without any."""
+    return float(sum(getattr(outcome, name) for outcome in outcomes) / max(1, len(outcomes)))
+
+
 class Job(NamedTuple):
     """A run to be made."""
 

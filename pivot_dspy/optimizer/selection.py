@@ -11,7 +11,7 @@ import dspy
 
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.optimizer.candidates import ProgramCandidate
-from pivot_dspy.optimizer.rollout import Job, RolloutResult
+from pivot_dspy.optimizer.rollout import Job, RolloutResult, mean
 from pivot_dspy.optimizer.scheduler import RunScheduler
 from pivot_dspy.trajectory import Frozen
 
@@ -26,18 +26,18 @@ class ScoredCandidate:
     @cached_property
     def score(self) -> float:
         """The mean score."""
-        return self._mean([outcome.score for outcome in self.outcomes])
+        return mean(self.outcomes, "score")
 
     @cached_property
     def tokens(self) -> float:
         """The mean number of tokens."""
-        return self._mean([outcome.tokens for outcome in self.outcomes])
+        return mean(self.outcomes, "tokens")
 
     @cached_property
     def rank(self) -> tuple[float, float, float]:
         """Larger is better: by score, then by what it costs, then by how near it came: by the mean loss of what was
         returned, since a score that is hardly ever above 0 tells little by itself."""
-        loss = self._mean([outcome.loss for outcome in self.outcomes])
+        loss = mean(self.outcomes, "loss")
         return round(self.score / EPSILON) * EPSILON, -self.tokens, -round(loss / EPSILON) * EPSILON
 
     def no_worse_than(self, other: ScoredCandidate) -> bool:
@@ -49,9 +49,6 @@ class ScoredCandidate:
         if abs(self.score - other.score) > EPSILON:
             return self.score > other.score
         return self.rank[1:] > other.rank[1:]
-
-    def _mean(self, values: Sequence[float]) -> float:
-        return sum(values) / max(1, len(values))
 
 
 class CandidateRecord(Frozen):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import numbers
 import random
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -106,20 +105,22 @@ def read_score(returned: Any) -> tuple[float, str]:
     score, feedback = returned, ""
     if isinstance(returned, dspy.Prediction):
         score, feedback = returned.get("score"), str(returned.get("feedback") or "")
-    if getattr(score, "ndim", None) == 0:
-        score = score.item()  # of numpy or torch
     if isinstance(score, bool):
         warnings.warn(
             "the metric returns a bool, which counts as 1 or 0; a graded score with feedback, "
             "dspy.Prediction(score=..., feedback=...), tells more of what is missing",
             stacklevel=2,
         )
-    if not isinstance(score, numbers.Real) or not math.isfinite(score):
+    try:
+        number = math.nan if isinstance(score, str) else float(score)  # of numpy or torch too
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
         raise ConfigurationError(
             f"the metric returned {returned!r:.120}; it must return a finite number, or dspy.Prediction(score=NUMBER, "
             "feedback=TEXT)"
         )
-    return float(score), feedback
+    return number, feedback
 
 
 def task_key(task: dspy.Example) -> str:

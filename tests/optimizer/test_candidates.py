@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pivot_dspy import Demonstration, Entries, Lesson, Step, Trajectory
 from pivot_dspy.memory import Fix
-from pivot_dspy.optimizer.material import LearnedMaterial, abstracted, recounted
+from pivot_dspy.optimizer.candidates import LearnedMaterial, abstracted, recounted
 from pivot_dspy.optimizer.rollout import CallRecord, RolloutResult, TrainingSignal
 
 
