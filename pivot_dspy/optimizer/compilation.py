@@ -25,7 +25,7 @@ from pivot_dspy.optimizer.metering import metered
 from pivot_dspy.optimizer.report import DetailedResults, calibrated, measured
 from pivot_dspy.optimizer.rollout import Job, RolloutResult, TrainingSignal
 from pivot_dspy.optimizer.scheduler import RunScheduler
-from pivot_dspy.optimizer.selection import Selection
+from pivot_dspy.optimizer.selection import ScoredCandidate, Selection
 from pivot_dspy.optimizer.targets import digest, gates_of, refiners_of
 from pivot_dspy.phases.learn import Find
 from pivot_dspy.refiners.base import Refiner
@@ -65,7 +65,7 @@ class Compilation:
         self.effort = work.limits.effort
         self.before = ProgramCandidate.of(student)
         self.selection = Selection(
-            work, student, validation, finalists=self.effort.finalists, seed=seed, first=self.before
+            work, student, validation, ScoredCandidate(self.before), finalists=self.effort.finalists, seed=seed
         )
         self.materials = {path: LearnedMaterial(path) for path in self.before.entries}
         self.first: dict[int, RolloutResult] = {}

@@ -79,7 +79,7 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
         display_progress: bool = True,
     ) -> None:
         super().__init__()
-        self.arguments = settings.required_arguments(metric)
+        settings.required_arguments(metric)
         self.limits = settings.limits(auto, max_tokens, max_tasks)
         settings.check_counts(num_threads=num_threads, max_errors=max_errors)
         self.metric = metric
@@ -129,14 +129,13 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
             work = RunScheduler(
                 [*training, *validation],
                 self.metric,
-                self.arguments,
                 limits=self.limits,
                 threshold=self.metric_threshold,
                 executor=self.executor,
                 num_threads=self.num_threads,
-                max_errors=self.max_errors,
+                max_errors=dspy.settings.max_errors if self.max_errors is None else self.max_errors,
                 journal=journal,
-                progress=self.display_progress,
+                display_progress=self.display_progress,
             )
             positions = range(len(work.tasks))
             compilation = Compilation(

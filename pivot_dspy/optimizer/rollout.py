@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import dspy
@@ -109,29 +110,24 @@ class Job(NamedTuple):
     """Whether it is a training run."""
 
 
+@dataclass
 class RolloutRunner:
     """Runs jobs: everything that they need, sent to another process as a whole."""
 
-    def __init__(
-        self,
-        programs: Mapping[str, dspy.Module],
-        tasks: Sequence[dspy.Example],
-        metric: Metric,
-        arguments: int,
-        threshold: float,
-    ) -> None:
-        self.programs = programs
-        self.tasks = tasks
-        self.metric = metric
-        self.arguments = arguments
-        self.threshold = threshold
-        self._single_flight = SingleFlight()
+    programs: Mapping[str, dspy.Module]
+    tasks: Sequence[dspy.Example]
+    metric: Metric
+    arguments: int
+    """How many the metric has to be given."""
+    threshold: float
+    """The score from which on a result counts as right."""
+    single_flight: SingleFlight = field(default_factory=SingleFlight)
 
     def __call__(self, job: Job) -> RolloutResult:
         program, task = seeded(self.programs[job.program], job.seed), self.tasks[job.task]
         refiners = refiners_of(program)
         lm = dspy.settings.lm and sampled(dspy.settings.lm, job.seed)
-        with dspy.context(lm=lm, callbacks=[*(dspy.settings.callbacks or ()), self._single_flight]):
+        with dspy.context(lm=lm, callbacks=[*(dspy.settings.callbacks or ()), self.single_flight]):
             with metered(refiners) as meter:
                 try:
                     prediction = program(**task.inputs())

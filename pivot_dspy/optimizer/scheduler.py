@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
@@ -12,50 +13,39 @@ from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.journal import Journal
 from pivot_dspy.optimizer.parallel import run_all
 from pivot_dspy.optimizer.rollout import Job, RolloutResult, RolloutRunner
-from pivot_dspy.optimizer.settings import Limits, Metric, task_key
+from pivot_dspy.optimizer.settings import Limits, Metric, required_arguments, task_key
 from pivot_dspy.optimizer.targets import digest
 
 FIRST = 8
 """Runs after which what a run costs is first looked at, where tokens are limited."""
 
 
+@dataclass
 class RunScheduler:
     """Makes runs, each once."""
 
-    def __init__(
-        self,
-        tasks: Sequence[dspy.Example],
-        metric: Metric,
-        arguments: int,
-        *,
-        limits: Limits,
-        threshold: float,
-        executor: Executor | None,
-        num_threads: int | None,
-        max_errors: int | None,
-        journal: Journal | None,
-        progress: bool,
-    ) -> None:
-        self.tasks = tasks
-        self.metric = metric
-        self.arguments = arguments
-        self.limits = limits
-        self.threshold = threshold
-        self.executor = executor
-        self.num_threads = num_threads
-        self.max_errors = dspy.settings.max_errors if max_errors is None else max_errors
-        self.journal = journal
-        self.progress = progress
-        self.programs: dict[str, dspy.Module] = {}
-        """The programs that jobs name."""
-        self.keys = [task_key(task) for task in tasks]
+    tasks: Sequence[dspy.Example]
+    metric: Metric
+    limits: Limits
+    threshold: float
+    executor: Executor | None
+    num_threads: int | None
+    max_errors: int
+    journal: Journal | None
+    display_progress: bool
+    programs: dict[str, dspy.Module] = field(default_factory=dict)
+    """The programs that jobs name."""
+    tokens: int = 0
+    """What was spent, that of an earlier process included from which this one goes on."""
+    runs: int = 0
+    """Likewise."""
+    errors: list[tuple[str, Exception]] = field(default_factory=list)
+    """Of runs that left nothing."""
+
+    def __post_init__(self) -> None:
+        self.arguments = required_arguments(self.metric)
+        self.keys = [task_key(task) for task in self.tasks]
         """Of the tasks, alike for equal tasks."""
-        self.tokens = 0
-        """What was spent, that of an earlier process included from which this one goes on."""
-        self.runs = 0
-        """Likewise."""
-        self.errors: list[tuple[str, Exception]] = []
-        """Of runs that left nothing."""
         self._results: dict[Job, RolloutResult] = {}
 
     def left(self) -> int | None:
@@ -123,7 +113,7 @@ class RunScheduler:
         ran = run_all(
             self.executor, jobs, RolloutRunner(programs, self.tasks, self.metric, self.arguments, self.threshold),
             on_done=keep, max_errors=max(1, self.max_errors - len(self.errors)), fatal=ConfigurationError,
-            num_threads=self.num_threads, progress=title if self.progress else "",
+            num_threads=self.num_threads, progress=title if self.display_progress else "",
         )  # fmt: skip
         self.errors += [(f"{title}, task {jobs[position].task}", error) for position, error in ran.errors.items()]
         if ran.stopped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import dspy
@@ -21,7 +21,7 @@ class ScoredCandidate:
     """A proposal with what came of it on validation tasks."""
 
     proposal: ProgramCandidate
-    outcomes: tuple[RolloutResult, ...]
+    outcomes: tuple[RolloutResult, ...] = ()
 
     @cached_property
     def score(self) -> float:
@@ -67,35 +67,25 @@ class CandidateRecord(Frozen):
     reason: str = ""
 
 
+@dataclass
 class Selection:
-    """The incumbent, and the proposals that were measured against it.
+    """The incumbent, and the proposals that were measured against it."""
 
-    Args:
-        positions: of the validation tasks among those of `work`.
-        finalists: proposals of a round that are scored on all of them.
-    """
+    work: RunScheduler
+    student: dspy.Module
+    positions: Sequence[int]
+    """Of the validation tasks among those of `work`."""
+    incumbent: ScoredCandidate
+    finalists: int
+    """Proposals of a round that are scored on all validation tasks."""
+    seed: int
+    records: list[CandidateRecord] = field(default_factory=list)
+    incumbents: list[ScoredCandidate] = field(default_factory=list)
+    """All that were validated, from the student as it was to the present one."""
+    rounds: int = 0
 
-    def __init__(
-        self,
-        work: RunScheduler,
-        student: dspy.Module,
-        positions: Sequence[int],
-        *,
-        finalists: int,
-        seed: int,
-        first: ProgramCandidate,
-    ) -> None:
-        self.work = work
-        self.student = student
-        self.positions = tuple(positions)
-        self.finalists = finalists
-        self.seed = seed
-        self.records: list[CandidateRecord] = []
-        self.incumbent = ScoredCandidate(first, ())
-        self.incumbents: list[ScoredCandidate] = []
-        """All that were validated, from the student as it was to the present one."""
-        self.rounds = 0
-        self._tried = {first.content}
+    def __post_init__(self) -> None:
+        self._tried = {self.incumbent.proposal.content}
         self._baseline: dict[int, RolloutResult] = {}
         self._shown: dict[tuple[str, int], tuple[frozenset[str], bool]] = {}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pivot_dspy import Pivot
 from pivot_dspy.optimizer.candidates import ProgramCandidate
 from pivot_dspy.optimizer.rollout import CallRecord, Job, RolloutResult
-from pivot_dspy.optimizer.selection import Selection
+from pivot_dspy.optimizer.selection import ScoredCandidate, Selection
 from tests.scripted import Store
 
 PLACES = tuple(range(12))
@@ -47,7 +47,8 @@ def selected(first: Row, rows: Sequence[Row]) -> Selection:
     proposals = [FIRST.set(str(place), "self", "patience", 10 + place) for place in range(len(rows))]
     told = {FIRST.key: first} | {proposal.key: row for proposal, row in zip(proposals, rows, strict=True)}
     student = Pivot("request -> answer", Store)
-    selection = Selection(Told(told), student, PLACES, finalists=2, seed=0, first=FIRST)  # type: ignore[arg-type]
+    work: Any = Told(told)
+    selection = Selection(work, student, PLACES, ScoredCandidate(FIRST), finalists=2, seed=0)
     assert selection.begin()
     selection.round(proposals)
     return selection
