@@ -87,7 +87,7 @@ class Calibration(Parameter):  # type: ignore[misc]
         """
         from pivot_dspy.calibration import fitting  # loads numpy, which telling a probability does not take
 
-        sample = fitting.checked_sample(known, outcomes, groups, weights)
+        sample = fitting.read_sample(known, outcomes, groups, weights)
         self.fitted, self.report = fitting.fit(sample, seed, self.target, self.isotonic_from)
         return self.report
 

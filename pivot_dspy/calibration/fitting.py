@@ -48,7 +48,7 @@ class Sample(NamedTuple):
         return (dict(zip(self.names, row, strict=True)) for row in self.features.tolist())
 
 
-def checked_sample(
+def read_sample(
     features: Sequence[Mapping[str, float]],
     outcomes: Sequence[Any],
     groups: Sequence[Hashable] | None = None,
@@ -114,15 +114,15 @@ def _cross_validated(
     sample: Sample, seed: int, isotonic: bool, fitted: Fitted, report: CalibrationReport
 ) -> tuple[Fitted, CalibrationReport]:
     """A regression where it does better than the shares that are `fitted`, and the report with its figures."""
-    base = brier(left_out(sample, seed, constant), sample.right, sample.weights)
-    probabilities = left_out(sample, seed, shares)
-    regressed = left_out(sample, seed, lambda inside: regression(inside, seed, isotonic))
+    base = brier(cross_validate(sample, seed, constant), sample.right, sample.weights)
+    probabilities = cross_validate(sample, seed, shares)
+    regressed = cross_validate(sample, seed, lambda inside: regression(inside, seed, isotonic))
     useful = _better(sample, regressed, probabilities)
     if useful:
         fitted, probabilities = regression(sample, seed, isotonic), regressed
     score = brier(probabilities, sample.right, sample.weights)
     # A share differs from fold to fold, and that of one fold says nothing of another's outcomes.
-    told = regressed if useful else numpy.array([fitted.probability(row) for row in sample.rows()])
+    values = regressed if useful else numpy.array([fitted.probability(row) for row in sample.rows()])
     notes = []
     if not useful:
         more = "the share of right results does" if score >= base else "whether a result was verified"
@@ -135,7 +135,7 @@ def _cross_validated(
         "base": base,
         "certain": certain if VERIFIED in sample.names else None,
         "table": reliability(probabilities, sample.right, weights=sample.weights),
-        "threshold": threshold(told, sample.right, report.target, sample.weights),
+        "threshold": threshold(values, sample.right, report.target, sample.weights),
         "note": "; ".join(notes),
     }
     return fitted, report.model_copy(update=figures)
@@ -181,28 +181,28 @@ def regression(sample: Sample, seed: int, isotonic: bool) -> Fitted:
     )
     if not isotonic or len(set(sample.tasks)) < 2:
         return fitted
-    scores = left_out(sample, seed, lambda inside: regression(inside, seed, False), Fitted.score)
+    scores = cross_validate(sample, seed, lambda inside: regression(inside, seed, False), Fitted.score)
     curve = IsotonicRegression(y_min=0.0, y_max=1.0).fit(scores, sample.right, sample_weight=sample.weights)
     points = tuple(zip(curve.X_thresholds_.tolist(), curve.y_thresholds_.tolist(), strict=True))
     return fitted.model_copy(update={"method": "isotonic", "points": points})
 
 
-def left_out(
+def cross_validate(
     sample: Sample,
     seed: int,
     fit: Callable[[Sample], Fitted],
-    tell: Callable[[Fitted, Mapping[str, float]], float] = Fitted.probability,
+    predict: Callable[[Fitted, Mapping[str, float]], float] = Fitted.probability,
 ) -> Floats:
-    """What is told of each result by a fit to the folds that its task is not in; right results are spread evenly."""
+    """What is predicted of each result by a fit to the folds that its task is not in, the right ones spread evenly."""
     _, tasks = numpy.unique(sample.tasks, return_inverse=True)
     right = numpy.bincount(tasks, sample.right) / numpy.bincount(tasks)
     order = numpy.lexsort((numpy.random.default_rng(seed).random(len(right)), right))
     folds = order.argsort()[tasks] % FOLDS
-    told = numpy.empty(len(tasks))
+    predicted = numpy.empty(len(tasks))
     for fold in set(folds):
         fitted = fit(sample.at(folds != fold))
-        told[folds == fold] = [tell(fitted, row) for row in sample.at(folds == fold).rows()]
-    return told
+        predicted[folds == fold] = [predict(fitted, row) for row in sample.at(folds == fold).rows()]
+    return predicted
 
 
 def brier(probabilities: Numbers, outcomes: Numbers, weights: Numbers | None = None) -> float:
@@ -262,10 +262,10 @@ def threshold(
     return None
 
 
-def _better(sample: Sample, told: Floats, simpler: Floats) -> bool:
-    """Whether the Brier score of what is `told` is lower than that of something `simpler` by more than the standard
+def _better(sample: Sample, predicted: Floats, simpler: Floats) -> bool:
+    """Whether the Brier score of `predicted` is lower than that of something `simpler` by more than the standard
     error over tasks; else the simpler one is to be preferred (Breiman et al., Classification and Regression Trees)."""
-    gains = sample.weights * ((simpler - sample.right) ** 2 - (told - sample.right) ** 2)
+    gains = sample.weights * ((simpler - sample.right) ** 2 - (predicted - sample.right) ** 2)
     of_tasks = numpy.bincount(sample.tasks, gains)
     return bool(of_tasks.sum() > of_tasks.std(ddof=1) * math.sqrt(len(of_tasks)))
 

@@ -150,7 +150,7 @@ def _is_shown(fix: Fix, right: Iterable[Trajectory]) -> bool:
     return len(texts) >= EXAMPLES
 
 
-def abstracted(demonstrations: Iterable[Demonstration]) -> tuple[Demonstration, ...]:
+def abstract(demonstrations: Iterable[Demonstration]) -> tuple[Demonstration, ...]:
     """Examples of one outline as a single one, with slots for the values in which they differ."""
     kept: list[Demonstration] = []
     for demonstration in demonstrations:
@@ -164,17 +164,17 @@ def abstracted(demonstrations: Iterable[Demonstration]) -> tuple[Demonstration, 
     return tuple(kept)
 
 
-def _common(one: Demonstration, other: Demonstration) -> Demonstration | None:
+def _common(first: Demonstration, other: Demonstration) -> Demonstration | None:
     """What two examples have in common; None where their steps are not the same but for values."""
-    if _outline(one) != _outline(other):
+    if _outline(first) != _outline(other):
         return None
     try:
         return Demonstration(
-            environment=one.environment,
-            task=one.task,
-            steps=tuple(_general(*pair, "value") for pair in zip(one.steps, other.steps, strict=True)),
-            requirements=tuple(draft for draft in one.requirements if draft in other.requirements),
-            partial=one.partial,
+            environment=first.environment,
+            task=first.task,
+            steps=tuple(_general(*pair, "value") for pair in zip(first.steps, other.steps, strict=True)),
+            requirements=tuple(draft for draft in first.requirements if draft in other.requirements),
+            partial=first.partial,
         )
     except (_DifferentError, ValidationError):
         return None
@@ -189,15 +189,15 @@ class _DifferentError(Exception):
     """The two do different things."""
 
 
-def _general(one: Any, other: Any, name: str) -> Any:
+def _general(first: Any, other: Any, name: str) -> Any:
     """The value that two steps have in common, `<name>` in the place of those in which they differ."""
-    if one == other:
-        return one
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return {key: _general(one[key], other[key], key) for key in one}
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return [_general(*pair, name) for pair in zip(one, other, strict=True)]
-    if not (_is_plain(one) and _is_plain(other)):
+    if first == other:
+        return first
+    if isinstance(first, dict) and isinstance(other, dict) and first.keys() == other.keys():
+        return {key: _general(first[key], other[key], key) for key in first}
+    if isinstance(first, list) and isinstance(other, list) and len(first) == len(other):
+        return [_general(*pair, name) for pair in zip(first, other, strict=True)]
+    if not (_is_plain(first) and _is_plain(other)):
         raise _DifferentError
     return f"<{name}>"
 
@@ -235,7 +235,7 @@ def _selections(material: LearnedMaterial) -> dict[str, Sequence[Entry]]:
         "lessons and demonstrations": (*lessons, *demonstrations),
         "requirements and frequent lessons": (*required, *frequent),
         **alone,
-        "abstracted demonstrations": abstracted(demonstrations),
+        "abstracted demonstrations": abstract(demonstrations),
     }
 
 
@@ -255,7 +255,7 @@ def changes(
         return entries.without(entry.id for entry in entries if entry.retrieved > 1 and not entry.helped)
 
     def with_abstracted(path: str, entries: Entries) -> Entries:
-        return entries.model_copy(update={"demonstrations": abstracted(entries.demonstrations)})
+        return entries.model_copy(update={"demonstrations": abstract(entries.demonstrations)})
 
     for kind in ("demonstrations", "notes", "lessons"):
         yield base.remembering(f"without {kind}", partial(without, kind))
@@ -281,7 +281,7 @@ def _neighbours(choices: Iterable[Any], value: Any) -> list[Any]:
     return [*smaller[-1:], *larger[:1]]
 
 
-def recounted(entries: Entries, before: Entries, shown: Iterable[tuple[frozenset[str], bool]]) -> Entries:
+def recount(entries: Entries, before: Entries, shown: Iterable[tuple[frozenset[str], bool]]) -> Entries:
     """The entries, counted as they were `before`, with the runs that showed them since.
 
     Args:

@@ -20,9 +20,9 @@ from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements
 from pivot_dspy.memory.records import Lesson
-from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes, recounted
+from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes, recount
 from pivot_dspy.optimizer.metering import metered
-from pivot_dspy.optimizer.report import DetailedResults, calibrated, measured
+from pivot_dspy.optimizer.report import DetailedResults, fit_calibrations, measure
 from pivot_dspy.optimizer.rollout import Job, RolloutResult, TrainingSignal
 from pivot_dspy.optimizer.scheduler import RunScheduler
 from pivot_dspy.optimizer.selection import ScoredCandidate, Selection
@@ -102,10 +102,10 @@ class Compilation:
         }
         kinds = ("demonstrations", "lessons", "notes")
         return DetailedResults(
-            before=measured(self.selection.first.outcomes, threshold),
-            after=measured(after.outcomes, threshold),
-            training=measured(list(self.first.values()), threshold),
-            teacher=measured(self.taught_by, threshold) if self.taught_by else None,
+            before=measure(self.selection.first.outcomes, threshold),
+            after=measure(after.outcomes, threshold),
+            training=measure(list(self.first.values()), threshold),
+            teacher=measure(self.taught_by, threshold) if self.taught_by else None,
             proposals=tuple(self.selection.records),
             entries={
                 path: {kind: len(getattr(entries, kind)) for kind in kinds}
@@ -133,7 +133,7 @@ class Compilation:
             for _ in range(self.effort.rounds):
                 if not self._propose():
                     break
-        counts = self._counted("counts")
+        counts = self._with_counts("counts")
         if counts.entries != self.selection.incumbent.proposal.entries:
             self.selection.round([counts], ties=True)
 
@@ -209,13 +209,12 @@ class Compilation:
         """Has a model find requirements that verified, yet wrong, results lack; at least two have to."""
         for path, refiner in refiners_of(self.student).items():
             outcomes = self._training_outcomes(path, refiner)
-            wrong = [one for one in outcomes if one.result.verified and one.score < self.work.threshold]
-            if len(wrong) < 2:
+            good = self.work.threshold
+            if sum(outcome.result.verified and outcome.score < good for outcome in outcomes) < 2:
                 continue
-            seen = [(one.result.trajectory.id, one.score) for one in outcomes]
-            mined = self.work.once(
-                "missing", digest([generation, path, seen]), partial(self._mine, refiner, outcomes)
-            )
+            seen = [(outcome.result.trajectory.id, outcome.score) for outcome in outcomes]
+            key = digest([generation, path, seen])
+            mined = self.work.once("missing", key, partial(self._mine, refiner, outcomes))
             self.work.tokens += mined["tokens"]
             self.materials[path].require([Lesson.model_validate(lesson) for lesson in mined["lessons"]])
 
@@ -243,7 +242,7 @@ class Compilation:
                     verified=outcome.verified,
                     trajectory=signals[-1].trajectory,
                     requirements=signals[-1].requirements,
-                    execution=_executed_again(refiner, task, signals[-1].trajectory),
+                    execution=_execute_again(refiner, task, signals[-1].trajectory),
                 )
                 outcomes.append(TrainingOutcome(task, result, outcome.score, outcome.feedback))
         return outcomes
@@ -252,7 +251,7 @@ class Compilation:
 
     def _propose(self) -> bool:
         """One round of proposals; False where none is left, or the budget is spent."""
-        base = self._counted("")
+        base = self._with_counts("")
         every = chain(additions(base, self.materials), changes(base, self.student, self._thresholds()))
         proposals = self.selection.untried(every, self.effort.proposals)
         if not proposals or self.work.left() == 0:
@@ -260,16 +259,17 @@ class Compilation:
         self.selection.round(proposals)
         return True
 
-    def _counted(self, name: str) -> ProgramCandidate:
+    def _with_counts(self, name: str) -> ProgramCandidate:
         """The incumbent, its entries with all runs counted that showed them."""
         return self.selection.incumbent.proposal.remembering(
-            name, lambda path, entries: recounted(entries, self.before.entries[path], self.selection.shown)
+            name, lambda path, entries: recount(entries, self.before.entries[path], self.selection.shown)
         )
 
     # -- calibration
 
     def _calibrations(self) -> dict[str, CalibrationReport]:
-        return calibrated({path: Calibration() for path in self.materials}, self.selection, self.untaught, self.seed)
+        fresh = {path: Calibration() for path in self.materials}
+        return fit_calibrations(fresh, self.selection, self.untaught, self.seed)
 
     def _thresholds(self) -> dict[str, float]:
         """What calibration suggests for each confidence gate."""
@@ -287,7 +287,7 @@ class Compilation:
         if importlib.util.find_spec("sklearn") is None:
             logger.warning("results carry no probability: calibration takes scikit-learn, pip install scikit-learn")
         calibrations = {path: refiner.calibration for path, refiner in refiners_of(program).items()}
-        calibrated(calibrations, self.selection, self.untaught, self.seed)
+        fit_calibrations(calibrations, self.selection, self.untaught, self.seed)
         program._compiled = True
         return program
 
@@ -300,7 +300,7 @@ def _task_of(signal: TrainingSignal, task: dspy.Example) -> dspy.Example:
     return dspy.Example(base={**signal.inputs, **labels}).with_inputs(*signal.inputs)
 
 
-def _executed_again(refiner: Refiner, task: dspy.Example, trajectory: Trajectory) -> Execution:
+def _execute_again(refiner: Refiner, task: dspy.Example, trajectory: Trajectory) -> Execution:
     """The trajectory run once more in a fresh session, for what its steps gave."""
     session = refiner._source.open(dspy.Example(base=dict(task.inputs().items())).with_inputs(*task.inputs().keys()))
     outputs = {name: field.annotation for name, field in refiner.signature.output_fields.items()}
@@ -310,7 +310,7 @@ def _executed_again(refiner: Refiner, task: dspy.Example, trajectory: Trajectory
         session.family.close()
 
 
-def teaching(student: Mapping[str, Refiner], teacher: Mapping[str, Refiner]) -> dict[str, str]:
+def match_refiners(student: Mapping[str, Refiner], teacher: Mapping[str, Refiner]) -> dict[str, str]:
     """Which refiner of the student each of the teacher's teaches, by their paths.
 
     Raises:

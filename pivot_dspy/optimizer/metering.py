@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -70,13 +71,13 @@ class Meter(BaseCallback):  # type: ignore[misc]
             self.history.append({**request, "outputs": outputs})
 
     def _path_of(self, refiner: Refiner) -> str | None:
-        for path, known in self._refiners.items():
-            if known is refiner:
+        alike = None
+        for path, original in self._refiners.items():
+            if original is refiner:
                 return path
-        for path, known in self._refiners.items():  # of a copy, as `dspy.Refine` makes them
-            if known._source is refiner._source and known.signature is refiner.signature:
-                return path
-        return None
+            if original._source is refiner._source and original.signature is refiner.signature:
+                alike = alike or path  # of a copy, as `dspy.Refine` makes them
+        return alike
 
 
 @contextmanager
@@ -104,9 +105,8 @@ def _reported_tokens(entry: Mapping[str, Any]) -> int:
 def _estimated_tokens(entry: Mapping[str, Any]) -> int:
     from litellm import token_counter  # slow to load, and hardly ever needed
 
-    messages = [str(message.get("content") or "") for message in entry.get("messages") or ()]
-    text = "\n".join([*(messages or [str(entry.get("prompt") or "")]), *map(str, entry["outputs"])])
-    return int(token_counter(model=str(entry.get("model") or ""), text=text))
+    texts = [entry.get("messages") or entry.get("prompt"), entry["outputs"]]
+    return int(token_counter(model=str(entry["model"]), text=json.dumps(texts, ensure_ascii=False, default=str)))
 
 
 class SingleFlight(BaseCallback):  # type: ignore[misc]

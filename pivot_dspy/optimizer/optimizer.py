@@ -15,8 +15,8 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.journal import Journal
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.optimizer import settings
-from pivot_dspy.optimizer.compilation import Compilation, teaching
-from pivot_dspy.optimizer.parallel import checked_executor
+from pivot_dspy.optimizer.compilation import Compilation, match_refiners
+from pivot_dspy.optimizer.parallel import check_executor
 from pivot_dspy.optimizer.scheduler import RunScheduler, check_settings
 from pivot_dspy.optimizer.settings import Auto, Metric
 from pivot_dspy.optimizer.targets import ROOT, fingerprint, refiners_of
@@ -86,7 +86,7 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
         self.metric_threshold = metric_threshold
         self.seed = seed
         self.num_threads = num_threads
-        self.executor = checked_executor(executor)
+        self.executor = check_executor(executor)
         self.log_dir = log_dir
         self.track_stats = track_stats
         self.max_errors = max_errors
@@ -113,10 +113,10 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
             TooManyErrors: `max_errors` runs failed; what was reached is in the error, and saved in `log_dir`.
         """
         refiners = refiners_of(student)
-        teaches = {} if teacher is None else teaching(refiners, refiners_of(teacher, "teacher"))
+        teaches = {} if teacher is None else match_refiners(refiners, refiners_of(teacher, "teacher"))
         training = settings.tasks("trainset", trainset, refiners.get(ROOT))
         validation = None if valset is None else settings.tasks("valset", valset, refiners.get(ROOT))
-        training, validation = settings.divided(training, validation, self.seed)
+        training, validation = settings.split(training, validation, self.seed)
         least = 2 * len(validation) + 1
         if self.limits.tasks is not None and self.limits.tasks < least:
             raise ConfigurationError(

@@ -42,7 +42,7 @@ class Ran(Generic[Kept]):
         return "\n".join(f"{count} of {len(self.results)} tasks: {kind:.300}" for kind, count in kinds.most_common())
 
 
-def checked_executor(executor: Any) -> Executor | None:
+def check_executor(executor: Any) -> Executor | None:
     """The executor, or None. Raises ConfigurationError where it is something else."""
     if executor is None or isinstance(executor, Executor):
         return executor
@@ -89,7 +89,7 @@ def run_all(
     most_errors = dspy.settings.max_errors if max_errors is None else max_errors
     window = len(tasks)  # tasks at once with the executor
     threads = None
-    executor = checked_executor(executor)
+    executor = check_executor(executor)
     if executor is None:  # no more threads of its own begin than are asked for
         window = max(1, min(num_threads or dspy.settings.num_threads, len(tasks)))
         executor = threads = ThreadPoolExecutor(window, thread_name_prefix="pivot")

@@ -25,7 +25,7 @@ class CalibrationRow(NamedTuple):
     outcome: RolloutResult
 
 
-def calibrated(
+def fit_calibrations(
     calibrations: Mapping[str, Calibration],
     selection: Selection,
     training: Mapping[int, Sequence[RolloutResult]],
@@ -57,17 +57,16 @@ def calibrated(
     relevant = relevance(incumbents, rows, work.threshold)
     reports = {}
     for path, calibration in calibrations.items():
-        calls = [(row, call) for row in rows for call in row.outcome.calls if call.refiner == path]
+        calls = [
+            (call.features, row.outcome.score >= work.threshold, row.task, relevant[row.program])
+            for row in rows
+            for call in row.outcome.calls
+            if call.refiner == path
+        ]
         if not calls:
             continue
-        tasks = [row.task for row, _ in calls]
-        report = calibration.fit(
-            [call.features for _, call in calls],
-            [row.outcome.score >= work.threshold for row, _ in calls],
-            seed=seed,
-            groups=tasks,
-            weights=shared(tasks, [relevant[row.program] for row, _ in calls]),
-        )
+        features, right, tasks, worth = zip(*calls, strict=True)
+        report = calibration.fit(features, right, seed=seed, groups=tasks, weights=share_worth(tasks, worth))
         note = f"{report.note}; {NOTE}" if report.note else NOTE
         reports[path] = calibration.report = report.model_copy(update={"note": note})
     return reports
@@ -99,7 +98,7 @@ def relevance(
     return worth
 
 
-def shared(tasks: Sequence[str], worth: Sequence[float]) -> list[float]:
+def share_worth(tasks: Sequence[str], worth: Sequence[float]) -> list[float]:
     """The worth of each run in its share of its task's, which is that of the task's most relevant run."""
     worth_of = defaultdict(list)
     for task, value in zip(tasks, worth, strict=True):
@@ -126,7 +125,7 @@ class Measured(Frozen):
     """Runs that left nothing."""
 
 
-def measured(outcomes: Sequence[RolloutResult], threshold: float) -> Measured:
+def measure(outcomes: Sequence[RolloutResult], threshold: float) -> Measured:
     """The means of outcomes."""
     right = sum(outcome.score >= threshold for outcome in outcomes)
     planned = [outcome for outcome in outcomes if outcome.calls]
@@ -170,10 +169,11 @@ class DetailedResults(Frozen):
     """Why it ended before all was tried; empty if it did not."""
 
     def __repr__(self) -> str:
+        accepted = sum(proposal.accepted for proposal in self.proposals)
         return (
             f"DetailedResults(score {self.before.score:.3f} -> {self.after.score:.3f}, tokens a task "
-            f"{self.before.tokens:.0f} -> {self.after.tokens:.0f}, {sum(one.accepted for one in self.proposals)} of "
-            f"{len(self.proposals)} proposals accepted)"
+            f"{self.before.tokens:.0f} -> {self.after.tokens:.0f}, {accepted} of {len(self.proposals)} proposals "
+            "accepted)"
         )
 
     __str__ = __repr__

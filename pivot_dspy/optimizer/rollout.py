@@ -18,7 +18,7 @@ from pivot_dspy.learning.tool_notes import tool_notes
 from pivot_dspy.memory.records import Demonstration, Lesson, ToolNote, environment_name
 from pivot_dspy.optimizer.metering import RefinerCall, SingleFlight, metered
 from pivot_dspy.optimizer.settings import Metric, read_score
-from pivot_dspy.optimizer.targets import ROOT, refiners_of, sampled, seeded
+from pivot_dspy.optimizer.targets import ROOT, lm_with_seed, refiners_of, with_seed
 from pivot_dspy.phases.learn import Learn
 from pivot_dspy.plain_json import plain
 from pivot_dspy.refiners.base import Refiner
@@ -124,9 +124,9 @@ class RolloutRunner:
     single_flight: SingleFlight = field(default_factory=SingleFlight)
 
     def __call__(self, job: Job) -> RolloutResult:
-        program, task = seeded(self.programs[job.program], job.seed), self.tasks[job.task]
+        program, task = with_seed(self.programs[job.program], job.seed), self.tasks[job.task]
         refiners = refiners_of(program)
-        lm = dspy.settings.lm and sampled(dspy.settings.lm, job.seed)
+        lm = dspy.settings.lm and lm_with_seed(dspy.settings.lm, job.seed)
         with dspy.context(lm=lm, callbacks=[*(dspy.settings.callbacks or ()), self.single_flight]):
             with metered(refiners) as meter:
                 try:

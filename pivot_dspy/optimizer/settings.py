@@ -56,13 +56,13 @@ class Limits(NamedTuple):
 def limits(auto: str | None, max_tokens: int | None, max_tasks: int | None) -> Limits:
     """The limits as told. Raises ConfigurationError where they are told twice, or cannot work."""
     options = {"auto": auto, "max_tokens": max_tokens, "max_tasks": max_tasks}
-    given = [name for name, value in options.items() if value is not None]
-    if len(given) > 1:
-        raise ConfigurationError(f"pass one of auto=, max_tokens= and max_tasks=; got {' and '.join(given)}")
+    passed = [name for name, value in options.items() if value is not None]
+    if len(passed) > 1:
+        raise ConfigurationError(f"pass one of auto=, max_tokens= and max_tasks=; got {' and '.join(passed)}")
     check_counts(max_tokens=max_tokens, max_tasks=max_tasks)
     effort = auto
     if effort is None:
-        effort = "heavy" if given else "light"
+        effort = "heavy" if passed else "light"
     if effort not in EFFORTS:
         raise ConfigurationError(f"auto is one of {', '.join(EFFORTS)}; got {auto!r}")
     return Limits(EFFORTS[effort], max_tasks, max_tokens)
@@ -143,14 +143,14 @@ def tasks(name: str, examples: Any, refiner: Refiner | None) -> list[dspy.Exampl
     """
     if isinstance(examples, (str, dspy.Example)) or not isinstance(examples, Iterable):
         raise ConfigurationError(f"{name} is a list of dspy.Example, not {type(examples).__name__}")
-    found = list(examples)
-    if not found:
+    listed = list(examples)
+    if not listed:
         raise ConfigurationError(f"the {name} is empty; pass at least one dspy.Example(...).with_inputs(...)")
-    for number, task in enumerate(found):
+    for number, task in enumerate(listed):
         problem = _problem(task, refiner)
         if problem:
             raise ConfigurationError(f"{name}[{number}] {problem}")
-    return found
+    return listed
 
 
 def _problem(task: Any, refiner: Refiner | None) -> str:
@@ -181,7 +181,7 @@ def _problem(task: Any, refiner: Refiner | None) -> str:
     return ""
 
 
-def divided(
+def split(
     trainset: Sequence[dspy.Example], valset: Sequence[dspy.Example] | None, seed: int
 ) -> tuple[list[dspy.Example], list[dspy.Example]]:
     """Training and validation tasks: without a valset, two fifths of the trainset are held out, by `seed`.

@@ -88,18 +88,18 @@ def with_memory(
     return copied
 
 
-def seeded(program: dspy.Module, seed: int) -> dspy.Module:
+def with_seed(program: dspy.Module, seed: int) -> dspy.Module:
     """The program itself for seed 0; else a copy whose models are sampled, each seed otherwise."""
     if not seed:
         return program
     copied: dspy.Module = program.deepcopy()
     for predictor in copied.predictors():
         if predictor.lm is not None:
-            predictor.lm = sampled(predictor.lm, seed)
+            predictor.lm = lm_with_seed(predictor.lm, seed)
     return copied
 
 
-def sampled(lm: Any, seed: int) -> Any:
+def lm_with_seed(lm: Any, seed: int) -> Any:
     """A language model that answers otherwise for each seed above 0."""
     return lm.copy(rollout_id=10_000 * seed, temperature=1.0) if seed else lm
 

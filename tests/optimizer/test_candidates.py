@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pivot_dspy import Demonstration, Entries, Lesson, Step, Trajectory
 from pivot_dspy.memory import Fix
-from pivot_dspy.optimizer.candidates import LearnedMaterial, abstracted, recounted
+from pivot_dspy.optimizer.candidates import LearnedMaterial, abstract, recount
 from pivot_dspy.optimizer.rollout import CallRecord, RolloutResult, TrainingSignal
 
 
@@ -24,7 +24,7 @@ def example(**args: object) -> Demonstration:
 def test_each_run_counts_once_for_what_it_was_told(runs: list[tuple[set[str], bool]]) -> None:
     made = {name: lesson(name).model_copy(update={"id": name, "retrieved": 2, "helped": 1}) for name in "xy"}
     before = Entries(lessons=tuple(made.values()))
-    after = recounted(before, before, [(frozenset(ids), helped) for ids, helped in runs])
+    after = recount(before, before, [(frozenset(ids), helped) for ids, helped in runs])
     for one in after.lessons:
         assert one.retrieved == 2 + sum(one.id in ids for ids, _ in runs)
         assert one.helped == 1 + sum(one.id in ids and helped for ids, helped in runs)
@@ -54,6 +54,6 @@ def test_a_lesson_that_would_change_what_verified_is_none() -> None:
 
 
 def test_examples_of_one_outline_become_one_with_slots() -> None:
-    (one,) = abstracted([example(size="L", color="red"), example(size="M", color="red")])
+    (one,) = abstract([example(size="L", color="red"), example(size="M", color="red")])
     assert one.steps[0]["args"] == {"size": "<size>", "color": "red"} and one.steps[1] == example().steps[1]
-    assert len(abstracted([example(size="L"), example(color="red"), example(size="$a.x")])) == 3
+    assert len(abstract([example(size="L"), example(color="red"), example(size="$a.x")])) == 3
