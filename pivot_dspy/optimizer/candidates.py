@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -274,11 +275,10 @@ def changes(
                 yield base.set(f"{path}: {setting}={value}", path, setting, value)
 
 
-def _neighbours(choices: Iterable[Any], value: Any) -> list[Any]:
-    """The next smaller and the next larger choice."""
-    smaller = [choice for choice in choices if choice < value]
-    larger = [choice for choice in choices if choice > value]
-    return [*smaller[-1:], *larger[:1]]
+def _neighbours(choices: Sequence[Any], value: Any) -> list[Any]:
+    """The next smaller and the next larger of the choices, which stand in their order."""
+    low, high = bisect_left(choices, value), bisect_right(choices, value)
+    return [*choices[max(0, low - 1) : low], *choices[high : high + 1]]
 
 
 def recount(entries: Entries, before: Entries, shown: Iterable[tuple[frozenset[str], bool]]) -> Entries:

@@ -99,7 +99,7 @@ def _reported_tokens(entry: Mapping[str, Any]) -> int:
         responses = response if isinstance(response, (list, tuple)) else [response]
         usages = [getattr(response, "usage", None) for response in responses]
         counts = [getattr(usage, name, None) for usage in usages for name in ("input_tokens", "output_tokens")]
-    return sum(int(count) for count in counts if count)
+    return int(sum(filter(None, counts)))
 
 
 def _estimated_tokens(entry: Mapping[str, Any]) -> int:

@@ -143,10 +143,10 @@ class RolloutRunner:
                     if job.learns:
                         signal, error = _learn(refiners[call.path], task, call, good=score >= self.threshold)
                     calls.append(_record_of(call, signal))
-                    errors += [error] if error else []
+                    errors.append(error)
         return RolloutResult(
             score=score, feedback=feedback, tokens=meter.tokens, lm_calls=meter.lm_calls,
-            learning_tokens=learning.tokens, error="; ".join(errors), calls=tuple(calls),
+            learning_tokens=learning.tokens, error="; ".join(filter(None, errors)), calls=tuple(calls),
         )  # fmt: skip
 
     def _score(self, task: dspy.Example, prediction: Any) -> tuple[float, str]:

@@ -66,10 +66,8 @@ class RunScheduler:
             TooManyErrors: `max_errors` runs failed.
         """
         waiting = [job for job in dict.fromkeys(jobs) if job not in self._results]
-        while waiting:
+        while waiting and self.left() != 0:
             batch = waiting[: self.left()]
-            if not batch:
-                break
             waiting = waiting[len(batch) :]
             results = self._journalled(batch)
             missing = [job for job in batch if job not in results]

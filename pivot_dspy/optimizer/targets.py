@@ -37,14 +37,11 @@ def refiners_of(program: Any, role: str = "student") -> dict[str, Refiner]:
     """
     if not isinstance(program, dspy.Module):
         raise ConfigurationError(f"the {role} is a refiner, or a dspy.Module with refiners; got {program!r:.80}")
-    compiled = tuple(
-        f"{name}{end}"
-        for name, part in program.named_sub_modules(dspy.Module)
-        if part is not program and part._compiled
-        for end in (".", "[")
-    )
+    modules = program.named_sub_modules(dspy.Module)
+    finished = [name for name, part in modules if part is not program and part._compiled]
+    inside = tuple(f"{name}{end}" for name in finished for end in (".", "["))
     refiners = {
-        name: part for name, part in program.named_sub_modules(Refiner) if not f"{name}.".startswith(compiled)
+        name: part for name, part in program.named_sub_modules(Refiner) if not f"{name}.".startswith(inside)
     }
     if not refiners:
         raise ConfigurationError(
