@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal
@@ -21,17 +22,14 @@ _LEAST = -100.0
 
 
 class Confidence(BaseModel):
-    """The confidence in one step.
-
-    Attributes:
-        value: in [0, 1] if `stated`; if from `tokens`, a mean of token confidences, at least 0.
-        source: who says so: the model in so many words, or the log-probabilities of its tokens.
-    """
+    """The confidence in one step."""
 
     model_config = ConfigDict(frozen=True)
 
     value: float
+    """In [0, 1] if `stated`; if from `tokens`, a mean of token confidences, at least 0."""
     source: Source = "stated"
+    """Who says so: the model in so many words, or the log-probabilities of its tokens."""
 
 
 def read_stated(value: Any) -> Confidence | None:
@@ -51,7 +49,8 @@ def read_stated(value: Any) -> Confidence | None:
 
 def lowest(confidences: Iterable[Confidence | None]) -> Confidence | None:
     """The least of those that are known: a trace is as good as its worst place. None where none is known."""
-    return min((one for one in confidences if one is not None), key=lambda one: one.value, default=None)
+    known = [confidence for confidence in confidences if confidence is not None]
+    return min(known, key=lambda confidence: confidence.value, default=None)
 
 
 def token_confidences(tokens: Iterable[Mapping[str, Any]], top_k: int = 20) -> list[float]:
@@ -63,13 +62,14 @@ def token_confidences(tokens: Iterable[Mapping[str, Any]], top_k: int = 20) -> l
     Raises:
         ValueError: a token comes without alternatives, so that nothing tells how clear the choice was.
     """
-    found: list[float] = []
+    confidences: list[float] = []
     for token in tokens:
-        given = sorted((float(top["logprob"]) for top in token.get("top_logprobs") or ()), reverse=True)[:top_k]
-        if len(given) < 2:
-            raise ValueError(f"token {len(found)} has {len(given)} alternatives; at least 2 are needed")
-        found.append(-math.fsum(max(one, _LEAST) for one in given) / len(given))
-    return found
+        logprobs = [max(float(alternative["logprob"]), _LEAST) for alternative in token.get("top_logprobs") or ()]
+        largest = sorted(logprobs, reverse=True)[:top_k]
+        if len(largest) < 2:
+            raise ValueError(f"token {len(confidences)} has {len(largest)} alternatives; at least 2 are needed")
+        confidences.append(-math.fsum(largest) / len(largest))
+    return confidences
 
 
 def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
@@ -111,13 +111,16 @@ def step_confidences(
     ends = list(accumulate(len(token["token"]) for token in tokens))
     groups = group_confidences(confidences, window)
     offset = min(window, len(confidences)) - 1  # group n ends at token n + offset
-    found = []
-    for place in _spans("".join(token["token"] for token in tokens), steps):
-        inside = [] if place is None else [n for n, end in enumerate(ends) if place[0] < end <= place[1]]
-        full = [groups[n - offset] for n in inside if n >= offset]
-        own = [confidences[n] for n in inside]
-        found.append(min(full) if full else sum(own) / len(own) if own else whole)
-    return found
+    values = []
+    for start, end in _spans("".join(token["token"] for token in tokens), steps):
+        first, last = bisect_right(ends, start), bisect_right(ends, end)
+        own = confidences[first:last]
+        windows = groups[max(0, first - offset) : max(0, last - offset)]
+        if windows:
+            values.append(min(windows))
+        else:
+            values.append(sum(own) / len(own) if own else whole)
+    return values
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -129,27 +132,30 @@ def percentile(values: Sequence[float], percent: float) -> float:
     if not values or not 0 <= percent <= 100:
         raise ValueError(f"a percentile needs values and a percentage from 0 to 100; got {len(values)} and {percent}")
     ordered = sorted(values)
-    place = (len(ordered) - 1) * percent / 100
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+    position = (len(ordered) - 1) * percent / 100
+    low, high = math.floor(position), math.ceil(position)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
 
 
-def _spans(text: str, steps: Sequence[Any]) -> list[tuple[int, int] | None]:
-    """Where the JSON of each step stands in `text`; they stand in their order."""
-    decoder = json.JSONDecoder()
-    found: list[tuple[int, int] | None] = []
-    after = 0
+def _spans(text: str, steps: Sequence[Any]) -> list[tuple[int, int]]:
+    """Where the JSON of each step begins and ends in `text`, empty where it is not found; they stand in their order."""
+    spans, after = [], 0
     for step in steps:
-        place = None
-        start = text.find("{", after) if isinstance(step, Mapping) else -1
-        while start >= 0 and place is None:
-            try:
-                value, end = decoder.raw_decode(text, start)
-            except (ValueError, RecursionError):
-                value, end = None, start
-            if value == step:
-                place, after = (start, end), end
-            start = text.find("{", start + 1)
-        found.append(place)
-    return found
+        start, end = _find_json(step, text, after)
+        spans.append((start, end))
+        after = max(after, end)
+    return spans
+
+
+def _find_json(value: Any, text: str, after: int) -> tuple[int, int]:
+    decoder = json.JSONDecoder()
+    start = text.find("{", after) if isinstance(value, Mapping) else -1
+    while start >= 0:
+        try:
+            decoded, end = decoder.raw_decode(text, start)
+            if decoded == value:
+                return start, end
+        except (ValueError, RecursionError):
+            pass  # no JSON begins here
+        start = text.find("{", start + 1)
+    return 0, 0

@@ -1,333 +1,279 @@
-"""Fits a probability to the features and outcomes of results.
-
-A share of right results; or a logistic regression, and where there is enough data, an isotonic regression over its
-cross-validated score, as in scikit-learn's `CalibratedClassifierCV(ensemble=False)`. Only regression needs
-scikit-learn.
-"""
+"""Fits a probability to the features and outcomes of results, with numpy; a regression takes scikit-learn too."""
 
 from __future__ import annotations
 
 import math
-import random
-from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
-from pydantic import Field
+import numpy
+from numpy.typing import NDArray
 
+from pivot_dspy.calibration.fitted import CalibrationReport, Fitted, ReliabilityRow
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.trajectory import Frozen
-
-
-class ReliabilityRow(Frozen):
-    """One bin of a reliability table: `count` results with a probability from `low` to `high`, the mean `predicted`
-    one, and the share `observed` that was right."""
-
-    low: float
-    high: float
-    count: int
-    predicted: float
-    observed: float
-
-
-def reliability(
-    probabilities: Sequence[float], outcomes: Sequence[bool], bins: int = 10, weights: Sequence[float] | None = None
-) -> tuple[ReliabilityRow, ...]:
-    """The reliability table over `bins` bins of equal width; empty ones are left out. `weights`: as for `brier`.
-
-    >>> [(row.low, row.count, row.observed) for row in reliability([0.1, 0.9, 1.0], [False, True, False], bins=2)]
-    [(0.0, 1, 0.0), (0.5, 2, 0.5)]
-    """
-    _checked(probabilities, outcomes)
-    if bins < 1:
-        raise ConfigurationError(f"bins is at least 1; got {bins}")
-    counts = [1.0] * len(outcomes) if weights is None else weights
-    rows = []
-    for place in range(bins):
-        inside = [
-            (said, right, weight)
-            for said, right, weight in zip(probabilities, outcomes, counts, strict=True)
-            if min(int(said * bins), bins - 1) == place
-        ]
-        if inside:
-            size = math.fsum(weight for _, _, weight in inside)
-            rows.append(
-                ReliabilityRow(
-                    low=place / bins,
-                    high=(place + 1) / bins,
-                    count=len(inside),
-                    predicted=math.fsum(weight * said for said, _, weight in inside) / size,
-                    observed=math.fsum(weight * right for _, right, weight in inside) / size,
-                )
-            )
-    return tuple(rows)
-
-
-def brier(
-    probabilities: Sequence[float], outcomes: Sequence[bool], weights: Sequence[float] | None = None
-) -> float:
-    """The mean squared distance of probabilities from what came of it: 0 is perfect, 0.25 what always saying 0.5 gets.
-
-    Brier, Monthly Weather Review 78 (1950).
-
-    Args:
-        weights: how much each outcome counts, above 0; all the same, if None.
-
-    >>> brier([1.0, 0.5], [True, False])
-    0.125
-    """
-    _checked(probabilities, outcomes)
-    counts = [1.0] * len(outcomes) if weights is None else weights
-    pairs = zip(probabilities, outcomes, counts, strict=True)
-    return math.fsum(weight * (said - right) ** 2 for said, right, weight in pairs) / math.fsum(counts)
-
-
-def threshold(
-    values: Sequence[float],
-    outcomes: Sequence[bool],
-    target: float = 0.9,
-    weights: Sequence[float] | None = None,
-) -> float | None:
-    """The smallest of `values` such that, of the results with at least that value, a share of `target` was right.
-
-    None where no value gives that share. `weights`: as for `brier`.
-
-    >>> threshold([0.2, 0.6, 0.7, 0.9], [False, True, False, True], target=0.6)
-    0.6
-    """
-    if not 0 <= target <= 1:
-        raise ConfigurationError(f"target is the share of right results, from 0 to 1; got {target}")
-    found, right, count = None, 0.0, 0.0
-    counts = [1.0] * len(outcomes) if weights is None else weights
-    ordered = sorted(zip(values, outcomes, counts, strict=True), key=lambda one: one[0], reverse=True)
-    for place, (value, outcome, weight) in enumerate(ordered):
-        right, count = right + weight * bool(outcome), count + weight
-        last = place + 1 == len(ordered) or ordered[place + 1][0] != value
-        if last and right >= target * count:
-            found = value
-    return found
-
-
-def _checked(probabilities: Sequence[float], outcomes: Sequence[bool]) -> None:
-    if len(probabilities) != len(outcomes) or not outcomes:
-        raise ConfigurationError(
-            f"one probability for each outcome, and at least one; got {len(probabilities)} and {len(outcomes)}"
-        )
-    wrong = [said for said in probabilities if not 0 <= said <= 1]
-    if wrong:
-        raise ConfigurationError(f"a probability lies in [0, 1]; got {wrong[0]}")
-
 
 FOLDS = 5
+"""Of cross-validation."""
+FEW = 30
+"""Tasks below which the figures of a report are said to be uncertain."""
 VERIFIED = "verified"
-"""The feature that shares of right results are told apart by."""
+"""The feature that tells two shares of right results apart where a regression does not do better."""
 
-Method = Literal["constant", "verified", "logistic", "isotonic"]
+Floats: TypeAlias = NDArray[numpy.float64]
+Numbers: TypeAlias = Sequence[float] | NDArray[Any]
 
 
 class Sample(NamedTuple):
-    """Features and outcomes of results, the task of each, and how much it counts."""
+    """Results whose outcomes are known."""
 
-    rows: Sequence[Mapping[str, float]]
-    outcomes: Sequence[bool]
-    groups: Sequence[Hashable]
-    weights: Sequence[float]
+    names: tuple[str, ...]
+    features: Floats
+    """A row for each result, a column for each of the names."""
+    right: NDArray[numpy.bool_]
+    tasks: NDArray[numpy.int_]
+    weights: Floats
 
-    @property
-    def size(self) -> float:
-        """As how many results all of them count."""
-        return math.fsum(self.weights)
+    def at(self, chosen: NDArray[numpy.bool_]) -> Sample:
+        """The results that are chosen."""
+        return Sample(
+            self.names, self.features[chosen], self.right[chosen], self.tasks[chosen], self.weights[chosen]
+        )
 
-    @property
-    def right(self) -> float:
-        """As how many results those that are right count."""
-        return math.fsum(weight for weight, right in zip(self.weights, self.outcomes, strict=True) if right)
+    def column(self, name: str) -> Floats:
+        """One feature of all results; 0 where it is not known."""
+        return self.features[:, self.names.index(name)] if name in self.names else numpy.zeros(len(self.right))
 
-    def at(self, places: Iterable[int]) -> Sample:
-        """Some of the results."""
-        parts = [(self.rows[n], self.outcomes[n], self.groups[n], self.weights[n]) for n in places]
-        return Sample(*(list(column) for column in zip(*parts, strict=True))) if parts else Sample([], [], [], [])
-
-
-class Fitted(Frozen):
-    """The numbers that give a probability; readable, and enough without scikit-learn.
-
-    Attributes:
-        method: `constant` is a share of right results, `verified` one for those with the feature `verified` and one
-            for the others.
-        weights: of each feature in the score, `intercept` added, whose logistic function is the probability.
-        points: of `isotonic`, (score, probability) pairs between which it runs in straight lines.
-        least: no probability is nearer than this to 0 or 1: what n outcomes can tell, 1 / (n + 2).
-    """
-
-    method: Method
-    intercept: float = 0.0
-    weights: dict[str, float] = Field(default_factory=dict)
-    points: tuple[tuple[float, float], ...] = ()
-    least: float = Field(gt=0, le=0.5)
-
-    def score(self, known: Mapping[str, float]) -> float:
-        """The logit before calibration.
-
-        Raises:
-            ConfigurationError: a feature is missing.
-        """
-        missing = [name for name in self.weights if name not in known]
-        if missing:
-            raise ConfigurationError(
-                f"the calibration was fitted on {', '.join(missing)} too; pass what features(result) gives, or fit anew"
-            )
-        return self.intercept + math.fsum(weight * known[name] for name, weight in self.weights.items())
-
-    def probability(self, known: Mapping[str, float]) -> float:
-        score = self.score(known)
-        said = _between(self.points, score) if self.method == "isotonic" else _logistic(score)
-        return min(1 - self.least, max(self.least, said))
+    def rows(self) -> Iterator[dict[str, float]]:
+        """The features of each result."""
+        return (dict(zip(self.names, row, strict=True)) for row in self.features.tolist())
 
 
-def shares(sample: Sample) -> Fitted:
-    """The share of right results, by the rule of succession; of those that verified and of the others, where known.
-
-    Of a kind that never occurred that rule says 0.5. Results that did not verify are never right more often: where they
-    were, both kinds have the same share.
-    """
-    rows = [row.get(VERIFIED, 0.0) for row in sample.rows]
-    others, verified = (sample.at(n for n, row in enumerate(rows) if bool(row) is kind) for kind in (False, True))
-    least = 1 / (sample.size + 2)
-    low, high = _succession(others), _succession(verified)
-    if low >= high or any(VERIFIED not in row for row in sample.rows):
-        return Fitted(method="constant", intercept=_logit(_succession(sample)), least=least)
-    return Fitted(
-        method="verified", intercept=_logit(low), weights={VERIFIED: _logit(high) - _logit(low)}, least=least
+def read_sample(
+    features: Sequence[Mapping[str, float]],
+    outcomes: Sequence[Any],
+    groups: Sequence[Hashable] | None = None,
+    weights: Sequence[float] | None = None,
+) -> Sample:
+    """What `Calibration.fit` was given, as arrays. Raises ConfigurationError as it does."""
+    count = len(outcomes)
+    groups = range(count) if groups is None else groups
+    weights = [1.0] * count if weights is None else weights
+    if not len(features) == count == len(groups) == len(weights):
+        raise ConfigurationError(
+            f"one outcome, one group and one weight for each result; got {len(features)} results, {count} outcomes, "
+            f"{len(groups)} groups and {len(weights)} weights"
+        )
+    wrong = [outcome for outcome in outcomes if outcome not in (0, 1)]
+    if wrong:
+        raise ConfigurationError(
+            f"an outcome is true or false, and not {wrong[0]!r:.80}; say from which score a result counts as right"
+        )
+    if any(not 0 < weight < math.inf for weight in weights):
+        raise ConfigurationError("a weight is a number above 0; leave out results that are not to count")
+    names = tuple(features[0]) if features else ()
+    alike = all(row.keys() == set(names) for row in features)
+    table = numpy.array([[row[name] for name in names] for row in features if alike], dtype=float)
+    if not alike or not numpy.isfinite(table).all():
+        raise ConfigurationError("every result needs the same features, all finite: those of features(result)")
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    return Sample(
+        names,
+        table.reshape(count, len(names)),
+        numpy.array(outcomes, dtype=bool),
+        numpy.array([numbers[group] for group in groups], dtype=int),
+        numpy.array(weights, dtype=float),
     )
+
+
+def fit(sample: Sample, seed: int, target: float, isotonic_from: int) -> tuple[Fitted | None, CalibrationReport]:
+    """The probability that fits a sample, None for an empty one, and how good it is; arguments as of `Calibration`."""
+    count, right = len(sample.right), int(sample.right.sum())
+    stated = sample.at(sample.column("stated") > 0)
+    report = CalibrationReport(
+        count=count,
+        right=right,
+        tasks=len(set(sample.tasks)),
+        target=target,
+        confidence_threshold=threshold(stated.column("confidence"), stated.right, target, stated.weights),
+    )
+    if not count:
+        return None, report.model_copy(update={"note": "no outcome: nothing was fitted"})
+    fitted = shares(sample)
+    if right in (0, count):
+        kind, other = ("right", "wrong") if right else ("wrong", "right")
+        unknown = f"the probability is a constant until some are {other}"
+        if fitted.method == "verified":
+            unknown = f"nothing tells yet which results are {other}"
+        return fitted, report.model_copy(update={"note": f"all {count} outcomes were {kind}: {unknown}"})
+    if report.tasks < 2:
+        return fitted, report.model_copy(update={"note": "outcomes of one task only: nothing to test on"})
+    return _cross_validated(sample, seed, sample.weights.sum() >= isotonic_from, fitted, report)
+
+
+def _cross_validated(
+    sample: Sample, seed: int, isotonic: bool, fitted: Fitted, report: CalibrationReport
+) -> tuple[Fitted, CalibrationReport]:
+    """A regression where it does better than the shares that are `fitted`, and the report with its figures."""
+    base = brier(cross_validate(sample, seed, constant), sample.right, sample.weights)
+    probabilities = cross_validate(sample, seed, shares)
+    regressed = cross_validate(sample, seed, lambda inside: regression(inside, seed, isotonic))
+    useful = _better(sample, regressed, probabilities)
+    if useful:
+        fitted, probabilities = regression(sample, seed, isotonic), regressed
+    score = brier(probabilities, sample.right, sample.weights)
+    # A share differs from fold to fold, and that of one fold says nothing of another's outcomes.
+    values = regressed if useful else numpy.array([fitted.probability(row) for row in sample.rows()])
+    notes = []
+    if not useful:
+        more = "the share of right results does" if score >= base else "whether a result was verified"
+        notes.append(f"the features tell no more than {more}")
+    if report.tasks < FEW:
+        notes.append(f"outcomes of {report.tasks} tasks are few: these figures may be far off")
+    certain = brier(sample.column(VERIFIED) > 0, sample.right, sample.weights)
+    figures = {
+        "brier": score,
+        "base": base,
+        "certain": certain if VERIFIED in sample.names else None,
+        "table": reliability(probabilities, sample.right, weights=sample.weights),
+        "threshold": threshold(values, sample.right, report.target, sample.weights),
+        "note": "; ".join(notes),
+    }
+    return fitted, report.model_copy(update=figures)
 
 
 def constant(sample: Sample) -> Fitted:
     """The share of right results, by the rule of succession, whatever their features."""
-    return shares(sample._replace(rows=[{}] * len(sample.rows)))
+    return Fitted(method="constant", intercept=_logit_of_share(sample), least=_least(sample))
+
+
+def shares(sample: Sample) -> Fitted:
+    """The shares of results that verified and of the others, by the rule of succession, which says 0.5 of a kind that
+    never occurred. Results that did not verify are never right more often: where they were, it is one share."""
+    verified = sample.column(VERIFIED) > 0
+    low, high = _logit_of_share(sample.at(~verified)), _logit_of_share(sample.at(verified))
+    if low >= high or VERIFIED not in sample.names:
+        return constant(sample)
+    return Fitted(method="verified", intercept=low, weights={VERIFIED: high - low}, least=_least(sample))
 
 
 def regression(sample: Sample, seed: int, isotonic: bool) -> Fitted:
-    """A logistic regression, `isotonic` over its score or not; `shares` where only one outcome is known, or no feature.
-
-    Args:
-        seed: of the folds.
-
-    Raises:
-        ConfigurationError: scikit-learn is missing.
-    """
-    if len(set(sample.outcomes)) < 2 or not sample.rows[0]:
+    """A logistic regression, regularised as scikit-learn does by default; `isotonic` over its cross-validated score, as
+    in `CalibratedClassifierCV(ensemble=False)`, or not. `shares` where only one outcome is known, or no feature."""
+    if sample.right.all() or not sample.right.any() or not sample.names:
         return shares(sample)
-    fitted = _logistic_fit(sample)
-    if not isotonic or len(set(sample.groups)) < 2:
+    try:
+        from sklearn.isotonic import IsotonicRegression
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.preprocessing import StandardScaler
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "fitting a calibration needs scikit-learn: pip install 'pivot-dspy[calibration]'"
+        ) from error
+    scaler = StandardScaler().fit(sample.features, sample_weight=sample.weights)
+    model = LogisticRegression(max_iter=1000)
+    model.fit(scaler.transform(sample.features), sample.right, sample_weight=sample.weights)
+    weights = model.coef_[0] / scaler.scale_
+    fitted = Fitted(
+        method="logistic",
+        intercept=model.intercept_[0] - weights @ scaler.mean_,
+        weights=dict(zip(sample.names, weights.tolist(), strict=True)),
+        least=_least(sample),
+    )
+    if not isotonic or len(set(sample.tasks)) < 2:
         return fitted
-    scores = left_out(sample, seed, lambda inside: regression(inside, seed, False), Fitted.score)
-    points = _isotonic_points(scores, sample)
+    scores = cross_validate(sample, seed, lambda inside: regression(inside, seed, False), Fitted.score)
+    curve = IsotonicRegression(y_min=0.0, y_max=1.0).fit(scores, sample.right, sample_weight=sample.weights)
+    points = tuple(zip(curve.X_thresholds_.tolist(), curve.y_thresholds_.tolist(), strict=True))
     return fitted.model_copy(update={"method": "isotonic", "points": points})
 
 
-def _logistic_fit(sample: Sample) -> Fitted:
-    """Regularised as scikit-learn does by default, over features of mean 0 and deviation 1."""
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ModuleNotFoundError as error:
-        raise _not_installed() from error
-    names = list(sample.rows[0])
-    scaled = [_scaled([row[name] for row in sample.rows], sample.weights) for name in names]
-    table = [list(row) for row in zip(*(values for values, _, _ in scaled), strict=True)]
-    model = LogisticRegression(max_iter=1000)
-    model.fit(table, [int(right) for right in sample.outcomes], sample_weight=list(sample.weights))
-    weights = [float(weight) / scale for weight, (_, _, scale) in zip(model.coef_[0], scaled, strict=True)]
-    shift = math.fsum(weight * mean for weight, (_, mean, _) in zip(weights, scaled, strict=True))
-    return Fitted(
-        method="logistic",
-        intercept=float(model.intercept_[0]) - shift,
-        weights=dict(zip(names, weights, strict=True)),
-        least=1 / (sample.size + 2),
-    )
-
-
-def _scaled(values: Sequence[float], counts: Sequence[float]) -> tuple[list[float], float, float]:
-    """Values of weighted mean 0 and deviation 1, with the mean and the scale that they had; 0 where they are alike."""
-    size = math.fsum(counts)
-    mean = math.fsum(count * value for count, value in zip(counts, values, strict=True)) / size
-    spread = math.fsum(count * (value - mean) ** 2 for count, value in zip(counts, values, strict=True)) / size
-    scale = math.sqrt(spread)
-    if scale <= max(1e-12 * max(map(abs, values)), 1e-100):  # what rounding leaves of values that are all the same
-        return [0.0] * len(values), mean, 1.0
-    return [(value - mean) / scale for value in values], mean, scale
-
-
-def _isotonic_points(scores: Sequence[float], sample: Sample) -> tuple[tuple[float, float], ...]:
-    try:
-        from sklearn.isotonic import IsotonicRegression
-    except ModuleNotFoundError as error:
-        raise _not_installed() from error
-    model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-    model.fit(list(scores), [float(right) for right in sample.outcomes], sample_weight=list(sample.weights))
-    return tuple((float(x), float(y)) for x, y in zip(model.X_thresholds_, model.y_thresholds_, strict=True))
-
-
-def left_out(
+def cross_validate(
     sample: Sample,
     seed: int,
-    made: Callable[[Sample], Fitted],
-    said: Callable[[Fitted, Mapping[str, float]], float] = Fitted.probability,
-) -> list[float]:
-    """What is said of each row by a fit to the folds that it is not in. Both outcomes are spread evenly over folds."""
-    order = list(dict.fromkeys(sample.groups))
-    random.Random(seed).shuffle(order)
-    rights: dict[Hashable, list[bool]] = {group: [] for group in order}
-    for group, right in zip(sample.groups, sample.outcomes, strict=True):
-        rights[group].append(right)
-    order.sort(key=lambda group: sum(rights[group]) / len(rights[group]))
-    fold = {group: place % FOLDS for place, group in enumerate(order)}
-    found = [0.0] * len(sample.rows)
-    for number in range(min(FOLDS, len(order))):
-        fitted = made(sample.at(place for place, group in enumerate(sample.groups) if fold[group] != number))
-        for place, group in enumerate(sample.groups):
-            if fold[group] == number:
-                found[place] = said(fitted, sample.rows[place])
-    return found
+    fit: Callable[[Sample], Fitted],
+    predict: Callable[[Fitted, Mapping[str, float]], float] = Fitted.probability,
+) -> Floats:
+    """What is predicted of each result by a fit to the folds that its task is not in, the right ones spread evenly."""
+    _, tasks = numpy.unique(sample.tasks, return_inverse=True)
+    right = numpy.bincount(tasks, sample.right) / numpy.bincount(tasks)
+    order = numpy.lexsort((numpy.random.default_rng(seed).random(len(right)), right))
+    folds = order.argsort()[tasks] % FOLDS
+    predicted = numpy.empty(len(tasks))
+    for fold in set(folds):
+        fitted = fit(sample.at(folds != fold))
+        predicted[folds == fold] = [predict(fitted, row) for row in sample.at(folds == fold).rows()]
+    return predicted
 
 
-def better(sample: Sample, said: Sequence[float], simpler: Sequence[float]) -> bool:
-    """Whether the Brier score of what is `said` is lower than that of something `simpler` by more than the standard
-    error of their difference over tasks (Breiman et al., Classification and Regression Trees, 1984: else the simpler
-    one is to be preferred)."""
-    gains: dict[Hashable, float] = dict.fromkeys(sample.groups, 0.0)
-    counts = dict(gains)
-    for one, other, right, group, weight in zip(
-        said, simpler, sample.outcomes, sample.groups, sample.weights, strict=True
-    ):
-        gains[group] += weight * ((other - right) ** 2 - (one - right) ** 2)
-        counts[group] += weight
-    mean = math.fsum(gains.values()) / sample.size
-    spread = math.fsum((gain - mean * counts[group]) ** 2 for group, gain in gains.items())
-    error = math.sqrt(spread * len(gains) / max(1, len(gains) - 1)) / sample.size
-    return mean > error
+def brier(probabilities: Numbers, outcomes: Numbers, weights: Numbers | None = None) -> float:
+    """The mean squared distance of probabilities from what came of it: 0 is perfect, 0.25 what always saying 0.5 gets.
+
+    Brier, Monthly Weather Review 78 (1950).
+
+    >>> brier([1.0, 0.5], [True, False])
+    0.125
+    """
+    distances = numpy.asarray(probabilities, float) - numpy.asarray(outcomes, float)
+    return float(numpy.average(distances**2, weights=weights))
 
 
-def _succession(sample: Sample) -> float:
-    return (sample.right + 1) / (sample.size + 2)
+def reliability(
+    probabilities: Numbers, outcomes: Numbers, bins: int = 10, weights: Numbers | None = None
+) -> tuple[ReliabilityRow, ...]:
+    """The reliability table over `bins` bins of equal width; empty ones are left out.
+
+    >>> [(row.low, row.count, row.observed) for row in reliability([0.1, 0.9, 1.0], [False, True, False], bins=2)]
+    [(0.0, 1, 0.0), (0.5, 2, 0.5)]
+    """
+    predicted, observed = numpy.asarray(probabilities, float), numpy.asarray(outcomes, float)
+    counts = numpy.ones(len(predicted)) if weights is None else numpy.asarray(weights, float)
+    bin_of = numpy.minimum((predicted * bins).astype(int), bins - 1)
+    rows = []
+    for number in sorted(set(bin_of.tolist())):
+        inside = bin_of == number
+        rows.append(
+            ReliabilityRow(
+                low=number / bins,
+                high=(number + 1) / bins,
+                count=int(inside.sum()),
+                predicted=float(numpy.average(predicted[inside], weights=counts[inside])),
+                observed=float(numpy.average(observed[inside], weights=counts[inside])),
+            )
+        )
+    return tuple(rows)
 
 
-def _logit(share: float) -> float:
-    return math.log(share / (1 - share))
+def threshold(
+    values: Numbers, outcomes: Numbers, target: float = 0.9, weights: Numbers | None = None
+) -> float | None:
+    """The smallest of `values` such that, of the results with at least that value, a share of `target` was right.
+
+    None where no value gives that share.
+
+    >>> threshold([0.2, 0.6, 0.7, 0.9], [False, True, False, True], target=0.6)
+    0.6
+    """
+    values, right = numpy.asarray(values, float), numpy.asarray(outcomes, float)
+    counts = numpy.ones(len(values)) if weights is None else numpy.asarray(weights, float)
+    for value in numpy.unique(values):
+        taken = values >= value
+        if counts[taken] @ right[taken] >= target * counts[taken].sum():
+            return float(value)
+    return None
 
 
-def _between(points: Sequence[tuple[float, float]], score: float) -> float:
-    """The value at `score` of straight lines between the points, level beyond the first and last."""
-    place = bisect_right(points, score, key=lambda point: point[0])
-    if place in (0, len(points)):
-        return points[min(place, len(points) - 1)][1]
-    (left, low), (right, high) = points[place - 1], points[place]
-    return low + (high - low) * (score - left) / (right - left)
+def _better(sample: Sample, predicted: Floats, simpler: Floats) -> bool:
+    """Whether the Brier score of `predicted` is lower than that of something `simpler` by more than the standard
+    error over tasks; else the simpler one is to be preferred (Breiman et al., Classification and Regression Trees)."""
+    gains = sample.weights * ((simpler - sample.right) ** 2 - (predicted - sample.right) ** 2)
+    of_tasks = numpy.bincount(sample.tasks, gains)
+    return bool(of_tasks.sum() > of_tasks.std(ddof=1) * math.sqrt(len(of_tasks)))
 
 
-def _logistic(score: float) -> float:
-    return 1 / (1 + math.exp(-score)) if score >= 0 else math.exp(score) / (1 + math.exp(score))
+def _logit_of_share(sample: Sample) -> float:
+    right = sample.weights @ sample.right
+    return math.log((right + 1) / (sample.weights.sum() - right + 1))
 
 
-def _not_installed() -> ConfigurationError:
-    return ConfigurationError("fitting a calibration needs scikit-learn: pip install 'pivot-dspy[calibration]'")
+def _least(sample: Sample) -> float:
+    return 1 / (float(sample.weights.sum()) + 2)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 import dspy
 
+from pivot_dspy.confidence import lowest
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.errors import CommitError
 from pivot_dspy.execution import execute
@@ -72,6 +74,31 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
             raise
         self["committed"] = execution
         return execution
+
+
+def features(result: Refined) -> dict[str, float]:
+    """What is known of a result that tells how far it may be trusted, by name.
+
+    `rewrites`: trajectories that the model wrote after the first. `amended`: changes that audits made to requirements.
+    `calls`: logarithm of 1 + LM calls, cached ones too; tokens are not told, since a cached call spends none and the
+    same result would count as another. `judged`: share of requirements that no check decides, 1 without any.
+    `confidence`: of the least certain step, 0 where none was `stated`.
+    """
+    usage = result.ledger.usage
+    items = result.requirements.items
+    written = sum(1 for event in result.history if event.kind in ("plan", "evolve", "rewrite"))
+    sure = lowest(step.confidence for step in result.trajectory.steps)
+    return {
+        "verified": float(result.verified),
+        "loss": result.loss.total,
+        "rewrites": float(max(0, written - 1)),
+        "amended": float(len(result.requirements.amendments)),
+        "calls": math.log1p(usage.lm_calls + usage.cache_hits),
+        "steps": float(len(result.trajectory)),
+        "judged": len(result.requirements.textual) / len(items) if items else 1.0,
+        "stated": float(sure is not None),
+        "confidence": 0.0 if sure is None else sure.value,
+    }
 
 
 class Committer:

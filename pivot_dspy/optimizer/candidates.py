@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from itertools import chain
+from typing import Any, TypeVar
 
 import dspy
+from pydantic import ValidationError
 
-from pivot_dspy.memory import Entries, Entry
-from pivot_dspy.optimizer.material import LearnedMaterial, abstracted, merged
-from pivot_dspy.optimizer.targets import MEMORY, THRESHOLD, digest, refiners_of, settings_of, with_memory
+from pivot_dspy import bindings
+from pivot_dspy.learning.lessons import counted
+from pivot_dspy.memory.fixes import STYLES, Fix, fixed
+from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote
+from pivot_dspy.optimizer.rollout import RolloutResult
+from pivot_dspy.optimizer.targets import (
+    MEMORY,
+    MEMORY_CHOICES,
+    THRESHOLD,
+    digest,
+    refiners_of,
+    settings_of,
+    with_memory,
+)
 from pivot_dspy.refiners.state import tunables
+from pivot_dspy.trajectory import Trajectory
 
-_CHOICES: Mapping[str, tuple[int, ...]] = {
-    "demonstrations": (0, 1, 2, 3), "lessons": (3, 6, 10), "max_tokens": (300, 600, 1200)
-}  # fmt: skip
-"""Of how much a memory shows."""
+Kind = TypeVar("Kind", bound=Entry)
+
+EXAMPLES = 2
+"""Texts of right trajectories that have to be written in a style before others are put into it."""
 
 
 @dataclass(frozen=True)
 class ProgramCandidate:
-    """A state of a program.
-
-    Attributes:
-        name: what was done to get it.
-        entries: what each refiner remembers, by its path.
-        settings: of each refiner and gate, by its path.
-    """
+    """A state of a program."""
 
     name: str
+    """What was done to get it."""
     entries: Mapping[str, Entries]
+    """What each refiner remembers, by its path."""
     settings: Mapping[str, Mapping[str, Any]]
+    """Of each refiner and gate, by its path."""
 
     @classmethod
     def of(cls, program: dspy.Module) -> ProgramCandidate:
@@ -43,14 +56,14 @@ class ProgramCandidate:
     @cached_property
     def key(self) -> str:
         """Equal for equal states, whatever led to them."""
-        held = {path: entries.model_dump(mode="json") for path, entries in self.entries.items()}
-        return digest([held, self.settings])
+        memories = {path: entries.model_dump(mode="json") for path, entries in self.entries.items()}
+        return digest([memories, self.settings])
 
     @cached_property
     def content(self) -> str:
         """Equal for states that differ in nothing but how often entries were counted."""
-        held = {path: [[type(entry).__name__, entry.id] for entry in entries] for path, entries in self.entries.items()}
-        return digest([held, self.settings])
+        ids = {path: [[type(entry).__name__, entry.id] for entry in entries] for path, entries in self.entries.items()}
+        return digest([ids, self.settings])
 
     def program(self, student: dspy.Module) -> dspy.Module:
         """A copy of the student in this state."""
@@ -61,90 +74,230 @@ class ProgramCandidate:
         changed = {**self.settings, path: {**self.settings[path], setting: value}}
         return ProgramCandidate(name, self.entries, changed)
 
-    def remembering(self, name: str, entries: Mapping[str, Entries]) -> ProgramCandidate:
-        """With other entries."""
-        return ProgramCandidate(name, {**self.entries, **entries}, self.settings)
+    def remembering(self, name: str, change: Callable[[str, Entries], Entries]) -> ProgramCandidate:
+        """With other entries: for each path what `change` makes of those that are there."""
+        changed = {path: change(path, entries) for path, entries in self.entries.items()}
+        return ProgramCandidate(name, changed, self.settings)
 
 
-def contents(base: ProgramCandidate, pools: Mapping[str, LearnedMaterial]) -> Iterator[ProgramCandidate]:
-    """What the pools have to add to the base, in several selections: what is accepted is the base of the next round."""
+class LearnedMaterial:
+    """Entries for the refiner at `path`, from runs of many tasks."""
 
-    def added(name: str, chosen: Mapping[str, Iterable[Entry]]) -> ProgramCandidate:
-        return base.remembering(name, {path: base.entries[path].added(*entries) for path, entries in chosen.items()})
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.required: tuple[Lesson, ...] = ()
+        """Lessons with a requirement that was missing."""
+        self.notes: tuple[ToolNote, ...] = ()
+        self._lessons: list[Lesson] = []
+        self._best: dict[int, tuple[RolloutResult, Demonstration]] = {}
+        self._right: dict[str, Trajectory] = {}
 
-    def learned(least: int) -> dict[str, tuple[Entry, ...]]:
-        return {path: (*pool.lessons(least), *(pool.notes if least == 1 else ())) for path, pool in pools.items()}
+    def take(self, task: int, outcome: RolloutResult) -> None:
+        """Learns from a run of a task what the refiner's calls taught."""
+        for call in outcome.calls:
+            signal = call.taught
+            if call.refiner != self.path or signal is None:
+                continue
+            self._lessons += signal.lessons
+            self.notes += signal.notes
+            if signal.demonstration is None:
+                continue
+            self._right[signal.trajectory.id] = signal.trajectory
+            if task not in self._best or outcome.better_than(self._best[task][0]):
+                self._best[task] = outcome, signal.demonstration
 
-    required = {path: pool.required for path, pool in pools.items()}
-    fixes = {path: pool.fixes for path, pool in pools.items()}
-    examples = {path: pool.demonstrations for path, pool in pools.items()}
-    every, frequent = learned(1), learned(2)
-    yield added("missing requirements", required)
-    yield added("fixes", fixes)
-    yield added("fixes and lessons learned twice", {path: (*fixes[path], *frequent[path]) for path in pools})
-    yield added("lessons", every)
-    yield added("lessons learned twice", frequent)
-    yield added("lessons learned three times", learned(3))
-    yield added("demonstrations", examples)
-    yield added("lessons and demonstrations", {path: (*every[path], *examples[path]) for path in pools})
-    yield added("requirements and frequent lessons", {path: (*required[path], *frequent[path]) for path in pools})
-    for path, lessons in required.items():
-        for lesson in lessons if len(lessons) > 1 else ():
-            yield added(f"one missing requirement ({lesson.id})", {path: (lesson,)})
-    for path, pool in pools.items():
-        for lesson in pool.lessons()[:3]:
-            yield added(f"one lesson ({lesson.id})", {path: (lesson,)})
-    yield added("merged lessons", {path: merged(pool.lessons()) for path, pool in pools.items()})
-    yield added("abstracted demonstrations", {path: abstracted(examples[path]) for path in pools})
+    def require(self, lessons: Sequence[Lesson]) -> None:
+        """Adds requirements that were found missing."""
+        self.required = tuple({lesson.id: lesson for lesson in (*self.required, *lessons)}.values())
+
+    @property
+    def demonstrations(self) -> tuple[Demonstration, ...]:
+        """The best example of each task."""
+        return tuple(demonstration for _, (_, demonstration) in sorted(self._best.items()))
+
+    def lessons(self, least: int = 1) -> tuple[Lesson, ...]:
+        """Those that were learned in at least so many runs and are `borne_out`, the most frequent first."""
+        learned = (lesson for lesson, count in counted(self._lessons) if count >= least)
+        return borne_out(learned, self._right.values())
+
+    @property
+    def fixes(self) -> tuple[Lesson, ...]:
+        """The lessons that cost no tokens, since a model need not be told of them."""
+        return tuple(lesson for lesson in self.lessons() if lesson.fix is not None)
+
+
+def borne_out(lessons: Iterable[Lesson], right: Collection[Trajectory]) -> tuple[Lesson, ...]:
+    """The lessons that trajectories which were `right` leave standing.
+
+    One whose fix would change such a trajectory is no lesson. One that tells how to write a text, and is not shown by
+    several texts of them, is for the model to weigh: it has no fix.
+    """
+    standing = []
+    for lesson in lessons:
+        fix = lesson.fix
+        if fix is None:
+            standing.append(lesson)
+        elif not any(fixed(trajectory, [fix])[1] for trajectory in right):
+            standing.append(lesson if _is_shown(fix, right) else Lesson(**{**dict(lesson), "id": "", "fix": None}))
+    return tuple(standing)
+
+
+def _is_shown(fix: Fix, right: Iterable[Trajectory]) -> bool:
+    if fix.kind not in STYLES:
+        return True
+    texts = {
+        text for trajectory in right for step in trajectory.steps for text in fix.examples(step, trajectory.ids)
+    }  # fmt: skip
+    return len(texts) >= EXAMPLES
+
+
+def abstract(demonstrations: Iterable[Demonstration]) -> tuple[Demonstration, ...]:
+    """Examples of one outline as a single one, with slots for the values in which they differ."""
+    kept: list[Demonstration] = []
+    for demonstration in demonstrations:
+        for position, other in enumerate(kept):
+            common = _common(other, demonstration)
+            if common is not None:
+                kept[position] = common
+                break
+        else:
+            kept.append(demonstration)
+    return tuple(kept)
+
+
+def _common(first: Demonstration, other: Demonstration) -> Demonstration | None:
+    """What two examples have in common; None where their steps are not the same but for values."""
+    if _outline(first) != _outline(other):
+        return None
+    try:
+        return Demonstration(
+            environment=first.environment,
+            task=first.task,
+            steps=tuple(_general(*pair, "value") for pair in zip(first.steps, other.steps, strict=True)),
+            requirements=tuple(draft for draft in first.requirements if draft in other.requirements),
+            partial=first.partial,
+        )
+    except (_DifferentError, ValidationError):
+        return None
+
+
+def _outline(demonstration: Demonstration) -> list[Any]:
+    steps = [(step.get("id"), step.get("tool")) for step in demonstration.steps]
+    return [demonstration.environment, demonstration.partial, steps]
+
+
+class _DifferentError(Exception):
+    """The two do different things."""
+
+
+def _general(first: Any, other: Any, name: str) -> Any:
+    """The value that two steps have in common, `<name>` in the place of those in which they differ."""
+    if first == other:
+        return first
+    if isinstance(first, dict) and isinstance(other, dict) and first.keys() == other.keys():
+        return {key: _general(first[key], other[key], key) for key in first}
+    if isinstance(first, list) and isinstance(other, list) and len(first) == len(other):
+        return [_general(*pair, name) for pair in zip(first, other, strict=True)]
+    if not (_is_plain(first) and _is_plain(other)):
+        raise _DifferentError
+    return f"<{name}>"
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value can be left open: none with parts, and no binding."""
+    return not isinstance(value, (dict, list)) and not (isinstance(value, str) and bindings.references(value))
+
+
+def additions(base: ProgramCandidate, materials: Mapping[str, LearnedMaterial]) -> Iterator[ProgramCandidate]:
+    """The base with what was learned, in several selections: what is accepted is the base of the next round."""
+    selections = {path: _selections(material) for path, material in materials.items()}
+
+    def with_selection(name: str, path: str, entries: Entries) -> Entries:
+        return entries.added(*selections[path].get(name, ()))
+
+    for name in dict.fromkeys(chain(*selections.values())):
+        yield base.remembering(name, partial(with_selection, name))
+
+
+def _selections(material: LearnedMaterial) -> dict[str, Sequence[Entry]]:
+    """Of what was learned for one refiner, by their names in a report."""
+    lessons, frequent, fixes = material.lessons(), material.lessons(2), material.fixes
+    required, demonstrations = material.required, material.demonstrations
+    alone = {f"one missing requirement ({lesson.id})": (lesson,) for lesson in required if len(required) > 1}
+    alone |= {f"one lesson ({lesson.id})": (lesson,) for lesson in lessons[:3]}
+    return {
+        "missing requirements": required,
+        "fixes": fixes,
+        "fixes and lessons learned twice": (*fixes, *frequent),
+        "lessons": lessons,
+        "lessons learned twice": frequent,
+        "lessons learned three times": material.lessons(3),
+        "demonstrations": demonstrations,
+        "lessons and demonstrations": (*lessons, *demonstrations),
+        "requirements and frequent lessons": (*required, *frequent),
+        **alone,
+        "abstracted demonstrations": abstract(demonstrations),
+    }
 
 
 def changes(
     base: ProgramCandidate, student: dspy.Module, thresholds: Mapping[str, float]
 ) -> Iterator[ProgramCandidate]:
-    """The base with something left out, or one of its settings changed.
+    """The base with something left out, or one of its settings changed; some may be as the base is.
 
     Args:
         thresholds: for the confidence gates, as calibration suggests them.
     """
+
+    def without(kind: str, path: str, entries: Entries) -> Entries:
+        return entries.model_copy(update={kind: ()})
+
+    def without_useless(path: str, entries: Entries) -> Entries:
+        return entries.without(entry.id for entry in entries if entry.retrieved > 1 and not entry.helped)
+
+    def with_abstracted(path: str, entries: Entries) -> Entries:
+        return entries.model_copy(update={"demonstrations": abstract(entries.demonstrations)})
+
     for kind in ("demonstrations", "notes", "lessons"):
-        if any(getattr(held, kind) for held in base.entries.values()):
-            without = {path: held.model_copy(update={kind: ()}) for path, held in base.entries.items()}
-            if any(len(held) for held in without.values()):
-                yield base.remembering(f"without {kind}", without)
-    for least, name in ((0.0, "without what has not helped"), (1.0, "without what seldom helped")):
-        weak = {path: _weak(held, least) for path, held in base.entries.items()}
-        if any(weak.values()):
-            yield base.remembering(name, {path: held.without(weak[path]) for path, held in base.entries.items()})
-    examples = {path: held.model_copy(update={"demonstrations": abstracted(held.demonstrations)})
-                for path, held in base.entries.items()}  # fmt: skip
-    yield base.remembering("abstracted demonstrations", examples)
-    lessons = {path: held.model_copy(update={"lessons": merged(held.lessons)}) for path, held in base.entries.items()}
-    yield base.remembering("merged lessons", lessons)
+        yield base.remembering(f"without {kind}", partial(without, kind))
+    yield base.remembering("without what has not helped", without_useless)
+    yield base.remembering("abstracted demonstrations", with_abstracted)
     for path, value in thresholds.items():
-        if base.settings[path][THRESHOLD] != value:
-            yield base.set(f"{path}: {THRESHOLD}={value:.3g}", path, THRESHOLD, value)
+        yield base.set(f"{path}: {THRESHOLD}={value:.3g}", path, THRESHOLD, value)
     for path, refiner in refiners_of(student).items():
-        told = base.settings[path]
-        for name, tunable in tunables(type(refiner)).items():
-            near = _near(tunable.choices, told[name])
-            yield from (base.set(f"{path}: {name}={one}", path, name, one) for one in near)
-        for name in MEMORY:
-            setting = f"memory.{name}"
-            if getattr(base.entries[path], name, base.entries[path]):
-                yield from (base.set(f"{path}: {setting}={one}", path, setting, one)
-                            for one in _near(_CHOICES[name], told[setting]))  # fmt: skip
+        entries = base.entries[path]
+        choices = {name: tunable.choices for name, tunable in tunables(type(refiner)).items()}
+        for name, memory_choices in MEMORY_CHOICES.items():
+            if getattr(entries, name, entries):
+                choices[f"{MEMORY}{name}"] = memory_choices
+        for setting in choices:
+            for value in _neighbours(choices[setting], base.settings[path][setting]):
+                yield base.set(f"{path}: {setting}={value}", path, setting, value)
 
 
-def _weak(entries: Entries, least: float) -> list[str]:
-    """Entries that were shown and helped in no larger share of the runs than `least` times what all of them did."""
-    known = [entry for entry in entries if entry.retrieved > 1]
-    share = sum(entry.helped for entry in known) / max(1, sum(entry.retrieved for entry in known))
-    rated = ((entry, entry.helped / entry.retrieved) for entry in known)
-    return [entry.id for entry, rate in rated if rate <= least * share and (rate < share or not rate)]
+def _neighbours(choices: Sequence[Any], value: Any) -> list[Any]:
+    """The next smaller and the next larger of the choices, which stand in their order."""
+    low, high = bisect_left(choices, value), bisect_right(choices, value)
+    return [*choices[max(0, low - 1) : low], *choices[high : high + 1]]
 
 
-def _near(choices: Iterable[Any], value: Any) -> list[Any]:
-    """The next smaller and the next larger choice."""
-    smaller = [one for one in choices if one < value]
-    larger = [one for one in choices if one > value]
-    return [*smaller[-1:], *larger[:1]]
+def recount(entries: Entries, before: Entries, shown: Iterable[tuple[frozenset[str], bool]]) -> Entries:
+    """The entries, counted as they were `before`, with the runs that showed them since.
+
+    Args:
+        shown: of each run, the ids of the entries that it was told, and whether it went better for that.
+    """
+    retrieved = Counter({entry.id: entry.retrieved for entry in before})
+    helped = Counter({entry.id: entry.helped for entry in before})
+    for ids, better in shown:
+        retrieved.update(ids)
+        helped.update(ids if better else ())
+
+    def count(group: Iterable[Kind]) -> tuple[Kind, ...]:
+        return tuple(
+            entry.model_copy(update={"retrieved": retrieved[entry.id], "helped": helped[entry.id]}) for entry in group
+        )
+
+    return Entries(
+        demonstrations=count(entries.demonstrations), lessons=count(entries.lessons), notes=count(entries.notes)
+    )

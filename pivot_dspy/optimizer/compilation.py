@@ -5,27 +5,28 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
 import dspy
 
-from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
+from pivot_dspy.calibration.calibration import Calibration
+from pivot_dspy.calibration.fitted import CalibrationReport
 from pivot_dspy.dspy_internals import AdapterParseError, LMError, mark_compiled
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
-from pivot_dspy.learning import requirement_mining
-from pivot_dspy.memory import Entries, Lesson, task_text
-from pivot_dspy.optimizer.candidates import ProgramCandidate, changes, contents
-from pivot_dspy.optimizer.material import LearnedMaterial, TrainingRun, crossed, recounted
+from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements
+from pivot_dspy.memory.records import Lesson
+from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes, recount
 from pivot_dspy.optimizer.metering import metered
-from pivot_dspy.optimizer.report import DetailedResults, calibrated, held, measured, tried
+from pivot_dspy.optimizer.report import DetailedResults, fit_calibrations, measure
 from pivot_dspy.optimizer.rollout import Job, RolloutResult, TrainingSignal
 from pivot_dspy.optimizer.scheduler import RunScheduler
-from pivot_dspy.optimizer.selection import Selection
-from pivot_dspy.optimizer.targets import ROOT, digest, gates_of, refiners_of
+from pivot_dspy.optimizer.selection import ScoredCandidate, Selection
+from pivot_dspy.optimizer.targets import digest, gates_of, refiners_of
 from pivot_dspy.phases.learn import Find
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.trajectory import Execution, Trajectory
@@ -62,16 +63,20 @@ class Compilation:
         self.training = list(training)
         self.seed = seed
         self.effort = work.limits.effort
-        first = ProgramCandidate.of(student)
+        self.before = ProgramCandidate.of(student)
         self.selection = Selection(
-            work, student, validation, finalists=self.effort.finalists, seed=seed, first=first
+            work, student, validation, ScoredCandidate(self.before), finalists=self.effort.finalists, seed=seed
         )
-        self.pools = {path: LearnedMaterial() for path in first.entries}
-        self.latest: dict[int, RolloutResult] = {}
+        self.materials = {path: LearnedMaterial(path) for path in self.before.entries}
         self.first: dict[int, RolloutResult] = {}
-        self.taught_by: list[RolloutResult] = []
+        """The first run of each training task."""
+        self.best: dict[int, RolloutResult] = {}
+        """The best one."""
         self.untaught: dict[int, list[RolloutResult]] = {}
-        work.programs[first.key] = first.program(student)
+        """All runs of the student as it was."""
+        self.taught_by: list[RolloutResult] = []
+        """The teacher's runs."""
+        work.programs[self.before.key] = self.before.program(student)
         if teacher is not None:
             work.programs[TEACHER] = teacher
 
@@ -84,26 +89,29 @@ class Compilation:
         try:
             self._run()
         except TooManyErrors as error:
-            error.compiled = self._copy() if self.selection.incumbent.outcomes else None
+            error.compiled = self._copy() if self.selection.incumbents else None
             raise
         return self._copy()
 
     def results(self) -> DetailedResults:
         """What was done, and what it brought."""
-        after, before = self.selection.incumbent, self.selection.first
-        was = ProgramCandidate.of(self.student).settings
+        threshold, after = self.work.threshold, self.selection.incumbent
+        changed = {
+            path: {name: value for name, value in values.items() if value != self.before.settings[path][name]}
+            for path, values in after.proposal.settings.items()
+        }
+        kinds = ("demonstrations", "lessons", "notes")
         return DetailedResults(
-            before=measured(before.outcomes, self.work.threshold),
-            after=measured(after.outcomes, self.work.threshold),
-            training=measured(list(self.first.values()), self.work.threshold),
-            teacher=measured(self.taught_by, self.work.threshold) if self.taught_by else None,
-            proposals=tried(self.selection.decisions),
-            entries=held(after),
-            settings={
-                path: changed
-                for path, told in after.proposal.settings.items()
-                if (changed := {name: value for name, value in told.items() if value != was[path][name]})
+            before=measure(self.selection.first.outcomes, threshold),
+            after=measure(after.outcomes, threshold),
+            training=measure(list(self.first.values()), threshold),
+            teacher=measure(self.taught_by, threshold) if self.taught_by else None,
+            proposals=tuple(self.selection.records),
+            entries={
+                path: {kind: len(getattr(entries, kind)) for kind in kinds}
+                for path, entries in after.proposal.entries.items()
             },
+            settings={path: values for path, values in changed.items() if values},
             calibration=self._calibrations(),
             runs=self.work.runs,
             tokens=self.work.tokens,
@@ -111,208 +119,188 @@ class Compilation:
         )
 
     def _run(self) -> None:
-        base = self.selection.incumbent.proposal.key
         if self.work.left() is None:  # all at once: no thread waits for the last validation
-            every = [*(Job(base, place) for place in self.selection.places), *self._jobs(base, self.training)]
-            self.work.run(every, "running the student")
+            validation = [Job(self.before.key, position) for position in self.selection.positions]
+            self.work.run([*validation, *self._jobs(self.training)], "running the student")
         if not self.selection.begin():
             logger.warning("the budget was spent before the student was validated: it is returned as it was")
             return
         for generation in range(self.effort.generations):
-            if not self._train(generation):
+            trained = self._begin() if generation == 0 else self._continue(generation)
+            if not trained:
                 break
-            self._cross()
             self._require(generation)
             for _ in range(self.effort.rounds):
-                if not self._round():
+                if not self._propose():
                     break
-        entries = self._counted()
-        if entries != self.selection.incumbent.proposal.entries:
-            self.selection.round([self.selection.incumbent.proposal.remembering("counts", entries)], ties=True)
+        counts = self._with_counts("counts")
+        if counts.entries != self.selection.incumbent.proposal.entries:
+            self.selection.round([counts], ties=True)
 
     # -- training
 
-    def _train(self, generation: int) -> bool:
-        """Runs the tasks that are still to be learned from; False where there are none, or nothing pays for them."""
-        base = self.selection.incumbent.proposal.key
-        if generation == 0:
-            self._begin(self._jobs(base, self.training), "training")
-            self._teach()
-            for seed in range(1, self.effort.seeds):
-                self._begin(self._jobs(base, self.training, seed), f"training, sample {seed}")
-            return bool(self.latest)
-        places = [place for place, outcome in self.latest.items() if not self._solved(outcome)]
-        return bool(self._learn(self._jobs(base, places), f"training, generation {generation + 1}"))
+    def _jobs(self, positions: Sequence[int], seed: int = 0) -> list[Job]:
+        """Training runs of the present program."""
+        key = self.selection.incumbent.proposal.key
+        return [Job(key, position, seed, learns=True) for position in positions]
 
-    def _jobs(self, program: str, places: Sequence[int], seed: int = 0) -> list[Job]:
-        return [Job(program, place, seed, learns=True) for place in places]
+    def _begin(self) -> bool:
+        """Runs the training tasks by the student as it was; False where nothing paid for it."""
+        self._sample(0, "training")
+        self._teach()
+        for seed in range(1, self.effort.seeds):
+            self._sample(seed, f"training, sample {seed}")
+        return bool(self.best)
 
-    def _begin(self, jobs: Sequence[Job], title: str) -> None:
-        """Makes training runs of the student as it was, which calibration may go by."""
-        for place, outcome in self._learn(jobs, title):
-            self.untaught.setdefault(place, []).append(outcome)
+    def _sample(self, seed: int, title: str) -> None:
+        for position, outcome in self._train(self._jobs(self.training, seed), title):
+            self.untaught.setdefault(position, []).append(outcome)
 
-    def _learn(self, jobs: Sequence[Job], title: str) -> list[tuple[int, RolloutResult]]:
+    def _continue(self, generation: int) -> bool:
+        """Runs unsolved training tasks again; False where there are none, or nothing pays for them."""
+        unsolved = [position for position, outcome in self.best.items() if not self._is_solved(outcome)]
+        return bool(self._train(self._jobs(unsolved), f"training, generation {generation + 1}"))
+
+    def _train(self, jobs: Sequence[Job], title: str) -> list[tuple[int, RolloutResult]]:
         """Makes training runs, as many as leave room for validation, and takes in what they teach."""
         room = self.work.left()
         if room is not None:
-            reserve = RESERVE * len(self.selection.places)
-            jobs = jobs[: max(room - reserve, min(len(jobs), room // 2) if not self.latest else 0)]
-        found = []
+            reserve = RESERVE * len(self.selection.positions)
+            jobs = jobs[: max(room - reserve, 0 if self.best else room // 2)]
+        made = []
         for job, outcome in zip(jobs, self.work.run(jobs, title), strict=True):
             if outcome is None:
                 continue
-            found.append((job.task, outcome))
-            if job.task in self.first and not job.seed and not job.start:
-                self.selection.count(job.program, job.task, outcome, self.first[job.task])
+            made.append((job.task, outcome))
+            first = self.first.setdefault(job.task, outcome)
+            if first is not outcome and not job.seed:
+                self.selection.count(job.program, job.task, outcome, first)
+            if job.task not in self.best or outcome.better_than(self.best[job.task]):
+                self.best[job.task] = outcome
             self._take(job.task, outcome)
-        return found
+        return made
 
-    def _take(self, place: int, outcome: RolloutResult) -> None:
-        self.first.setdefault(place, outcome)
-        known = self.latest.get(place)
-        if known is None or outcome.better_than(known):
-            self.latest[place] = outcome
-        for path, pool in self.pools.items():
-            pool.take(place, outcome, (path,))
+    def _take(self, position: int, outcome: RolloutResult) -> None:
+        for material in self.materials.values():
+            material.take(position, outcome)
 
     def _teach(self) -> None:
         """Has the teacher run what the student did not do right at the first attempt."""
         if TEACHER not in self.work.programs:
             return
-        hard = [place for place, one in self.latest.items() if not self._solved(one) or one.first_loss]
-        jobs = self._jobs(TEACHER, hard)
+        hard = [
+            position for position, outcome in self.best.items() if not self._is_solved(outcome) or outcome.first_loss
+        ]
+        jobs = [Job(TEACHER, position, learns=True) for position in hard]
         for job, outcome in zip(jobs, self.work.run(jobs, "running the teacher"), strict=True):
             if outcome is None:
                 continue
             calls = tuple(call.model_copy(update={"refiner": self.teaches[call.refiner]}) for call in outcome.calls)
             outcome = outcome.model_copy(update={"calls": calls})
             self.taught_by.append(outcome)
-            for path, pool in self.pools.items():
-                pool.take(job.task, outcome, (path,))
+            self._take(job.task, outcome)
 
-    def _solved(self, outcome: RolloutResult) -> bool:
+    def _is_solved(self, outcome: RolloutResult) -> bool:
         return outcome.verified and outcome.score >= self.work.threshold
-
-    def _cross(self) -> None:
-        """Begins unsolved tasks anew, each with a trajectory joined with that of a task that was solved."""
-        if not isinstance(self.student, Refiner):
-            return  # the refiners inside a program cannot be told where to begin
-        known = {place: self._tried(place, taught) for place, taught in self._taught(ROOT).items()}
-        donors = {place: one for place, one in known.items() if self._solved(self.latest[place])}
-        base = self.selection.incumbent.proposal.key
-        jobs = [
-            Job(base, place, learns=True, start=child.to_json())
-            for place, one in known.items()
-            if place not in donors
-            for child in crossed(one, list(donors.values()))
-        ]
-        self._learn(jobs, "recombining")
-
-    def _taught(self, path: str) -> dict[int, TrainingSignal]:
-        """What the best run of each task taught of the refiner at `path`, of its last call."""
-        found = {}
-        for place, outcome in sorted(self.latest.items()):
-            for call in outcome.calls:
-                if call.refiner == path and call.taught is not None:
-                    found[place] = call.taught
-        return found
-
-    def _tried(self, place: int, taught: TrainingSignal) -> TrainingRun:
-        return TrainingRun(task_text(taught.inputs or self.work.tasks[place].inputs()), taught)
 
     # -- requirements that nobody stated
 
     def _require(self, generation: int) -> None:
+        """Has a model find requirements that verified, yet wrong, results lack; at least two have to."""
         for path, refiner in refiners_of(self.student).items():
-            cases = self._cases(path, refiner)
-            if sum(case.result.verified and case.score < self.work.threshold for case in cases) < 2:
+            outcomes = self._training_outcomes(path, refiner)
+            good = self.work.threshold
+            if sum(outcome.result.verified and outcome.score < good for outcome in outcomes) < 2:
                 continue
+            seen = [(outcome.result.trajectory.id, outcome.score) for outcome in outcomes]
+            key = digest([generation, path, seen])
+            mined = self.work.once("missing", key, partial(self._mine, refiner, outcomes))
+            self.work.tokens += mined["tokens"]
+            self.materials[path].require([Lesson.model_validate(lesson) for lesson in mined["lessons"]])
 
-            def found(
-                refiner: Refiner = refiner, cases: list[requirement_mining.TrainingOutcome] = cases
-            ) -> tuple[dict[str, Any], bool]:
-                return self._found(refiner, cases)
-
-            shown = [(case.result.trajectory.id, case.score) for case in cases]
-            said = self.work.once("missing", digest([generation, path, shown]), found)
-            self.work.spend(said["tokens"])
-            self.pools[path].require([Lesson.model_validate(one) for one in said["lessons"]])
-
-    def _found(self, refiner: Refiner, cases: list[requirement_mining.TrainingOutcome]) -> tuple[dict[str, Any], bool]:
+    def _mine(self, refiner: Refiner, outcomes: list[TrainingOutcome]) -> tuple[dict[str, Any], bool]:
         """Lessons and tokens, and whether the model answered: if not, whoever resumes asks it again."""
         find, answered = Find(), True
         find.set_lm(refiner.plan.predict.lm)
         with metered({}) as meter:
             try:
-                said = requirement_mining.missing_requirements(cases, refiner, find, good=self.work.threshold)
+                mined = missing_requirements(outcomes, refiner, find, good=self.work.threshold)
             except (LMError, AdapterParseError) as error:
                 logger.warning("nothing was learned of missing requirements: %s: %s", type(error).__name__, error)
-                said, answered = (), False
-        kept = [one.lesson.model_dump(mode="json") for one in said if one.kept]
-        return {"lessons": kept, "tokens": meter.tokens}, answered
+                mined, answered = (), False
+        lessons = [requirement.lesson.model_dump(mode="json") for requirement in mined if requirement.kept]
+        return {"lessons": lessons, "tokens": meter.tokens}, answered
 
-    def _cases(self, path: str, refiner: Refiner) -> list[requirement_mining.TrainingOutcome]:
-        cases = []
-        for place, taught in self._taught(path).items():
-            outcome, example = self.latest[place], self.work.tasks[place]
-            if taught.inputs:
-                labels = {name: value for name, value in example.labels().items() if name not in taught.inputs}
-                example = dspy.Example(**taught.inputs, **labels).with_inputs(*taught.inputs)
-            trajectory = taught.parent.trajectory
-            result: Any = SimpleNamespace(
-                verified=outcome.verified,
-                trajectory=trajectory,
-                requirements=taught.requirements,
-                execution=_again(refiner, example, trajectory),
-            )
-            cases.append(requirement_mining.TrainingOutcome(example, result, outcome.score, outcome.feedback))
-        return cases
+    def _training_outcomes(self, path: str, refiner: Refiner) -> list[TrainingOutcome]:
+        """How the best run of each task went for the refiner at `path`, in its last call."""
+        outcomes = []
+        for position, outcome in sorted(self.best.items()):
+            signals = [call.taught for call in outcome.calls if call.refiner == path and call.taught is not None]
+            if signals:
+                task = _task_of(signals[-1], self.work.tasks[position])
+                result: Any = SimpleNamespace(
+                    verified=outcome.verified,
+                    trajectory=signals[-1].trajectory,
+                    requirements=signals[-1].requirements,
+                    execution=_execute_again(refiner, task, signals[-1].trajectory),
+                )
+                outcomes.append(TrainingOutcome(task, result, outcome.score, outcome.feedback))
+        return outcomes
 
     # -- proposals
 
-    def _round(self) -> bool:
+    def _propose(self) -> bool:
         """One round of proposals; False where none is left, or the budget is spent."""
-        base = self.selection.incumbent.proposal
-        base = base.remembering(base.name, self._counted())
-        every = chain(contents(base, self.pools), changes(base, self.student, self._thresholds()))
+        base = self._with_counts("")
+        every = chain(additions(base, self.materials), changes(base, self.student, self._thresholds()))
         proposals = self.selection.untried(every, self.effort.proposals)
         if not proposals or self.work.left() == 0:
             return False
         self.selection.round(proposals)
         return True
 
-    def _counted(self) -> dict[str, Entries]:
-        """The incumbent's entries with all runs counted that showed them."""
-        before = ProgramCandidate.of(self.student).entries
-        entries = self.selection.incumbent.proposal.entries
-        return {path: recounted(one, before[path], self.selection.shown) for path, one in entries.items()}
+    def _with_counts(self, name: str) -> ProgramCandidate:
+        """The incumbent, its entries with all runs counted that showed them."""
+        return self.selection.incumbent.proposal.remembering(
+            name, lambda path, entries: recount(entries, self.before.entries[path], self.selection.shown)
+        )
 
     # -- calibration
 
     def _calibrations(self) -> dict[str, CalibrationReport]:
-        return calibrated({path: Calibration() for path in self.pools}, self.selection, self.untaught, self.seed)
+        fresh = {path: Calibration() for path in self.materials}
+        return fit_calibrations(fresh, self.selection, self.untaught, self.seed)
 
     def _thresholds(self) -> dict[str, float]:
         """What calibration suggests for each confidence gate."""
-        reports, found = self._calibrations() if gates_of(self.student) else {}, {}
-        for path in gates_of(self.student):
+        gates = gates_of(self.student)
+        reports = self._calibrations() if gates else {}
+        thresholds = {}
+        for path in gates:
             report = reports.get(f"{path}.refiner")
             if report is not None and report.confidence_threshold is not None:
-                found[path] = report.confidence_threshold
-        return found
+                thresholds[path] = report.confidence_threshold
+        return thresholds
 
     def _copy(self) -> dspy.Module:
         program = self.selection.incumbent.proposal.program(self.student)
         if importlib.util.find_spec("sklearn") is None:
             logger.warning("results carry no probability: calibration takes scikit-learn, pip install scikit-learn")
-        fitted = {path: refiner.calibration for path, refiner in refiners_of(program).items()}
-        calibrated(fitted, self.selection, self.untaught, self.seed)
+        calibrations = {path: refiner.calibration for path, refiner in refiners_of(program).items()}
+        fit_calibrations(calibrations, self.selection, self.untaught, self.seed)
         mark_compiled(program)
         return program
 
 
-def _again(refiner: Refiner, task: dspy.Example, trajectory: Trajectory) -> Execution:
+def _task_of(signal: TrainingSignal, task: dspy.Example) -> dspy.Example:
+    """The task of a refiner's call: that of the program, with the call's own inputs where they are told."""
+    if not signal.inputs:
+        return task
+    labels = {name: value for name, value in task.labels().items() if name not in signal.inputs}
+    return dspy.Example(base={**signal.inputs, **labels}).with_inputs(*signal.inputs)
+
+
+def _execute_again(refiner: Refiner, task: dspy.Example, trajectory: Trajectory) -> Execution:
     """The trajectory run once more in a fresh session, for what its steps gave."""
     session = refiner._source.open(dspy.Example(base=dict(task.inputs().items())).with_inputs(*task.inputs().keys()))
     outputs = {name: field.annotation for name, field in refiner.signature.output_fields.items()}
@@ -322,7 +310,7 @@ def _again(refiner: Refiner, task: dspy.Example, trajectory: Trajectory) -> Exec
         session.family.close()
 
 
-def teaching(student: Mapping[str, Refiner], teacher: Mapping[str, Refiner]) -> dict[str, str]:
+def match_refiners(student: Mapping[str, Refiner], teacher: Mapping[str, Refiner]) -> dict[str, str]:
     """Which refiner of the student each of the teacher's teaches, by their paths.
 
     Raises:
@@ -337,12 +325,14 @@ def teaching(student: Mapping[str, Refiner], teacher: Mapping[str, Refiner]) -> 
             f"the teacher has refiners at {', '.join(teacher)}, and the student at {', '.join(student)}; pass a "
             "teacher of the same shape"
         )
-    for theirs, own in pairs.items():
-        fields = [list(one.signature.input_fields) + list(one.signature.output_fields)
-                  for one in (teacher[theirs], student[own])]  # fmt: skip
-        if fields[0] != fields[1]:
+    for path, own_path in pairs.items():
+        theirs, own = (
+            [*refiner.signature.input_fields, *refiner.signature.output_fields]
+            for refiner in (teacher[path], student[own_path])
+        )
+        if theirs != own:
             raise ConfigurationError(
-                f"the teacher's signature has the fields {', '.join(fields[0])}, and the student's "
-                f"{', '.join(fields[1])}; they must be the same"
+                f"the teacher's signature has the fields {', '.join(theirs)}, and the student's {', '.join(own)}; they "
+                "must be the same"
             )
     return pairs

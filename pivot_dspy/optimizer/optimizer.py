@@ -15,8 +15,9 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.journal import Journal
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.optimizer import settings
-from pivot_dspy.optimizer.compilation import Compilation, teaching
-from pivot_dspy.optimizer.scheduler import RunScheduler, settled
+from pivot_dspy.optimizer.compilation import Compilation, match_refiners
+from pivot_dspy.optimizer.parallel import check_executor
+from pivot_dspy.optimizer.scheduler import RunScheduler, check_settings
 from pivot_dspy.optimizer.settings import Auto, Metric
 from pivot_dspy.optimizer.targets import ROOT, fingerprint, refiners_of
 
@@ -78,21 +79,14 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
         display_progress: bool = True,
     ) -> None:
         super().__init__()
-        self.arguments = settings.required_arguments(metric)
+        settings.required_arguments(metric)
         self.limits = settings.limits(auto, max_tokens, max_tasks)
-        for name, value in (("num_threads", num_threads), ("max_errors", max_errors)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ConfigurationError(f"{name} is a whole number of at least 1; got {value!r}")
-        if executor is not None and not isinstance(executor, Executor):
-            raise ConfigurationError(
-                f"executor= takes a concurrent.futures.Executor, not {type(executor).__name__}; of a Dask client, pass "
-                "client.get_executor()"
-            )
+        settings.check_counts(num_threads=num_threads, max_errors=max_errors)
         self.metric = metric
         self.metric_threshold = metric_threshold
         self.seed = seed
         self.num_threads = num_threads
-        self.executor = executor
+        self.executor = check_executor(executor)
         self.log_dir = log_dir
         self.track_stats = track_stats
         self.max_errors = max_errors
@@ -119,63 +113,61 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
             TooManyErrors: `max_errors` runs failed; what was reached is in the error, and saved in `log_dir`.
         """
         refiners = refiners_of(student)
-        teaches = {} if teacher is None else teaching(refiners, refiners_of(teacher, "teacher"))
+        teaches = {} if teacher is None else match_refiners(refiners, refiners_of(teacher, "teacher"))
         training = settings.tasks("trainset", trainset, refiners.get(ROOT))
         validation = None if valset is None else settings.tasks("valset", valset, refiners.get(ROOT))
-        training, validation = settings.divided(training, validation, self.seed)
-        self._pays_for(len(validation))
-        tasks = [*training, *validation]
+        training, validation = settings.split(training, validation, self.seed)
+        least = 2 * len(validation) + 1
+        if self.limits.tasks is not None and self.limits.tasks < least:
+            raise ConfigurationError(
+                f"max_tasks={self.limits.tasks} does not pay for one training task and for the {len(validation)} "
+                f"validation tasks with and without what it teaches; raise it to {least} at least, or pass fewer "
+                "validation tasks"
+            )
         journal = self._journal(student, teacher, training, validation)
         with journal or nullcontext():
             work = RunScheduler(
-                tasks,
+                [*training, *validation],
                 self.metric,
-                self.arguments,
                 limits=self.limits,
                 threshold=self.metric_threshold,
                 executor=self.executor,
                 num_threads=self.num_threads,
-                max_errors=self.max_errors,
+                max_errors=dspy.settings.max_errors if self.max_errors is None else self.max_errors,
                 journal=journal,
-                progress=self.display_progress,
+                display_progress=self.display_progress,
             )
-            places = range(len(tasks))
+            positions = range(len(work.tasks))
             compilation = Compilation(
-                work, student, teacher, teaches, places[: len(training)], places[len(training) :], self.seed
+                work, student, teacher, teaches, positions[: len(training)], positions[len(training) :], self.seed
             )
             compiled = compilation.compiled()
             if self.track_stats:
                 compiled.detailed_results = compilation.results()
         return compiled
 
-    def _pays_for(self, validation: int) -> None:
-        least = 2 * validation + 1
-        if self.limits.tasks is not None and self.limits.tasks < least:
-            raise ConfigurationError(
-                f"max_tasks={self.limits.tasks} does not pay for one training task and for the {validation} validation "
-                f"tasks with and without what it teaches; raise it to {least} at least, or pass fewer validation tasks"
-            )
-
     def _journal(
-        self, student: dspy.Module, teacher: dspy.Module | None, *sets: Sequence[dspy.Example]
+        self,
+        student: dspy.Module,
+        teacher: dspy.Module | None,
+        training: Sequence[dspy.Example],
+        validation: Sequence[dspy.Example],
     ) -> Journal | None:
+        """The record in `log_dir`, if there is to be one; of this very compilation."""
         if self.log_dir is None:
             return None
         journal = Journal(self.log_dir)
         lm: Any = dspy.settings.lm
-        settled(
-            journal,
-            {
-                "student": fingerprint(student),
-                "teacher": teacher and fingerprint(teacher),
-                "lm": lm and lm.model,
-                "trainset": [settings.task_key(task) for task in sets[0]],
-                "valset": [settings.task_key(task) for task in sets[1]],
-                "metric": getattr(self.metric, "__qualname__", type(self.metric).__qualname__),
-                "metric_threshold": self.metric_threshold,
-                "limits": list(self.limits),
-                "seed": self.seed,
-            },
-        )
+        options = {
+            "student": fingerprint(student),
+            "teacher": teacher and fingerprint(teacher),
+            "lm": lm and lm.model,
+            "trainset": [settings.task_key(task) for task in training],
+            "valset": [settings.task_key(task) for task in validation],
+            "metric": getattr(self.metric, "__qualname__", type(self.metric).__qualname__),
+            "metric_threshold": self.metric_threshold,
+            "limits": list(self.limits),
+            "seed": self.seed,
+        }
+        check_settings(journal, options)
         return journal
-

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -26,22 +27,29 @@ Kept = TypeVar("Kept")
 
 @dataclass(frozen=True)
 class Ran(Generic[Kept]):
-    """What became of the tasks.
-
-    Attributes:
-        results: what `on_done` returned for each task, in the order of the tasks; None where there is no result.
-        errors: what the tasks that failed raised, by position, in the order of the tasks.
-        stopped: why not all tasks were run ("too many errors", or what `stop` said); empty if all were.
-    """
+    """What became of the tasks."""
 
     results: tuple[Kept | None, ...]
+    """What `on_done` returned for each task, in the order of the tasks; None where there is no result."""
     errors: dict[int, Exception]
+    """What the tasks that failed raised, by position, in the order of the tasks."""
     stopped: str = ""
+    """Why not all tasks were run ("too many errors", or what `stop` said); empty if all were."""
 
     def summary(self) -> str:
         """The errors in a line for each kind, most frequent first; empty if there were none."""
         kinds = Counter(f"{type(error).__name__}: {error}" for error in self.errors.values())
-        return "\n".join(f"{count} of {len(self.results)} tasks: {told:.300}" for told, count in kinds.most_common())
+        return "\n".join(f"{count} of {len(self.results)} tasks: {kind:.300}" for kind, count in kinds.most_common())
+
+
+def check_executor(executor: Any) -> Executor | None:
+    """The executor, or None. Raises ConfigurationError where it is something else."""
+    if executor is None or isinstance(executor, Executor):
+        return executor
+    raise ConfigurationError(
+        f"executor= takes a concurrent.futures.Executor, not {type(executor).__name__}; of a Dask client, pass "
+        "client.get_executor()"
+    )
 
 
 def run_all(
@@ -51,6 +59,7 @@ def run_all(
     *,
     on_done: Callable[[int, Result], Kept],
     max_errors: int | None = None,
+    fatal: type[Exception] | tuple[()] = (),
     stop: Callable[[], str] = lambda: "",
     num_threads: int | None = None,
     progress: str = "",
@@ -67,6 +76,7 @@ def run_all(
         on_done: is given position and result of each task in this thread, as soon as the task is done; what it returns
             is all that is kept of it.
         max_errors: when so many tasks have failed no other begins; DSPy's setting, if None.
+        fatal: errors of a task that end the run, and come through.
         stop: is asked whenever a task is done; when it gives a reason, no other task begins. Those that run then are
             waited for, after errors too.
         num_threads: of the executor that is made here; DSPy's setting, if None.
@@ -76,112 +86,102 @@ def run_all(
         ConfigurationError: the executor works in other processes, and something cannot be sent there.
         KeyboardInterrupt: at once, when everything that was done has been given to `on_done`.
     """
-    if executor is not None and not isinstance(executor, Executor):
-        raise ConfigurationError(
-            f"executor= takes a concurrent.futures.Executor, not {type(executor).__name__}; of a Dask client, pass "
-            "client.get_executor()"
-        )
-    if executor is not None:
-        return _Run(executor, len(tasks), tasks, function, on_done, max_errors, stop, progress).run()
-    workers = max(1, min(num_threads or dspy.settings.num_threads, len(tasks)))
-    threads = ThreadPoolExecutor(workers, thread_name_prefix="pivot")
+    most_errors = dspy.settings.max_errors if max_errors is None else max_errors
+    window = len(tasks)  # tasks at once with the executor
+    threads = None
+    executor = check_executor(executor)
+    if executor is None:  # no more threads of its own begin than are asked for
+        window = max(1, min(num_threads or dspy.settings.num_threads, len(tasks)))
+        executor = threads = ThreadPoolExecutor(window, thread_name_prefix="pivot")
+    results: list[Kept | None] = [None] * len(tasks)
+    errors: dict[int, Exception] = {}
+    waiting = iter(enumerate(tasks))
+    submissions = _Submissions(executor, function)
+    bar = tqdm.tqdm(total=len(tasks), desc=progress, disable=not progress, dynamic_ncols=True)
+
+    def begin_more() -> str:
+        """Fills the window; or says why no other task begins."""
+        reason = "too many errors" if len(errors) >= most_errors else stop()
+        if reason:
+            submissions.cancel()
+            return reason
+        for position, task in islice(waiting, window - len(submissions.open)):
+            submissions.submit(position, task)
+        return ""
+
+    def take(position: int, outcome: Any) -> None:
+        bar.update()
+        if not isinstance(outcome, RemoteFailure):
+            results[position] = on_done(position, outcome)
+            return
+        if isinstance(outcome.error, fatal):
+            raise outcome.error
+        errors[position] = outcome.error
+        logger.warning("Task %d failed: %s: %s", position, type(outcome.error).__name__, outcome.error)
+
     try:
-        return _Run(threads, workers, tasks, function, on_done, max_errors, stop, progress).run()
+        stopped = begin_more()
+        for position, outcome in submissions.outcomes():
+            take(position, outcome)
+            stopped = stopped or begin_more()
+    except BaseException:
+        submissions.cancel()
+        for position, outcome in submissions.outcomes(wait=False):
+            try:
+                take(position, outcome)
+            except Exception as error:  # the one that ended the run is not replaced by another
+                logger.warning("A result was lost while the run was ended: %s: %s", type(error).__name__, error)
+        raise
     finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+        bar.close()
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+    return Ran(tuple(results), dict(sorted(errors.items())), stopped)
 
 
-class _Run(Generic[Task, Result, Kept]):
-    def __init__(
-        self,
-        executor: Executor,
-        window: int,
-        tasks: Sequence[Task],
-        function: Callable[[Task], Result],
-        on_done: Callable[[int, Result], Kept],
-        max_errors: int | None,
-        stop: Callable[[], str],
-        progress: str,
-    ) -> None:
-        self.executor = executor
-        self.window = window  # tasks at once with the executor: no more of its own threads begin than are asked for
-        self.waiting = iter(enumerate(tasks))
-        self.function = function
-        self.parcels = None if isinstance(executor, ThreadPoolExecutor) else TaskSerializer(function)
-        self.on_done = on_done
-        self.max_errors = dspy.settings.max_errors if max_errors is None else max_errors
-        self.stop = stop
-        self.results: list[Kept | None] = [None] * len(tasks)
-        self.errors: dict[int, Exception] = {}
-        self.stopped = ""
+class _Submissions(Generic[Task, Result]):
+    """Tasks that an executor works on, and what comes of them."""
+
+    def __init__(self, executor: Executor, function: Callable[[Task], Result]) -> None:
         self.open: dict[Future[Any], int] = {}
-        self.done: SimpleQueue[Future[Any]] = SimpleQueue()
-        self.bar = tqdm.tqdm(total=len(tasks), desc=progress, disable=not progress, dynamic_ncols=True)
+        self._executor = executor
+        self._function = function
+        self._serializer = None if isinstance(executor, ThreadPoolExecutor) else TaskSerializer(function)
+        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
 
-    def run(self) -> Ran[Kept]:
-        try:
-            self._submit()
-            while self.open:
-                try:
-                    future = self.done.get(timeout=1.0)  # a wait without end cannot be interrupted everywhere
-                except Empty:
-                    continue
-                self._take(future)
-                if not self.stopped:
-                    self._submit()
-        except BaseException:
-            self._cancel()
-            self._save()
-            raise
-        finally:
-            self.bar.close()
-        return Ran(tuple(self.results), dict(sorted(self.errors.items())), self.stopped)
+    def submit(self, position: int, task: Task) -> None:
+        if self._serializer is None:
+            future: Future[Any] = self._executor.submit(copy_context().run, run_local, self._function, task)
+        else:
+            future = self._executor.submit(run_remote, *self._serializer.arguments(position, task))
+        self.open[future] = position
+        future.add_done_callback(self._done.put)
 
-    def _submit(self) -> None:
-        self._ask()
-        while not self.stopped and len(self.open) < self.window:
-            position, task = next(self.waiting, (-1, None))
-            if position < 0:
-                return
-            if self.parcels is None:
-                future = self.executor.submit(copy_context().run, run_local, self.function, task)
-            else:
-                future = self.executor.submit(run_remote, *self.parcels.arguments(position, task))
-            self.open[future] = position
-            future.add_done_callback(self.done.put)
-
-    def _ask(self) -> None:
-        self.stopped = "too many errors" if len(self.errors) >= self.max_errors else self.stop()
-        if self.stopped:
-            self._cancel()
-
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
+        """No task that has not begun does so."""
         for future in tuple(self.open):
             future.cancel()
 
-    def _save(self) -> None:
-        """Gives `on_done` what is done by now; the error that ended the run is not replaced by another."""
-        while not self.done.empty():
+    def outcomes(self, wait: bool = True) -> Iterator[tuple[int, Any]]:
+        """Position and outcome of each task as it is done; with `wait` until none is open, else of those done by now.
+
+        An outcome is what the function returned, or a `RemoteFailure`.
+        """
+        while self.open:
             try:
-                self._take(self.done.get())
-            except Exception as error:
-                logger.warning("A result was lost while the run was ended: %s: %s", type(error).__name__, error)
+                future = self._done.get(wait, timeout=1.0)  # a wait without end cannot be interrupted everywhere
+            except Empty:
+                if wait:
+                    continue
+                return
+            position = self.open.pop(future)
+            if not future.cancelled():
+                yield position, _outcome(future)
 
-    def _take(self, future: Future[Any]) -> None:
-        position = self.open.pop(future, None)
-        if position is None or future.cancelled():
-            return
-        outcome = self._outcome(future)
-        self.bar.update()
-        if isinstance(outcome, RemoteFailure):
-            self.errors[position] = outcome.error
-            logger.warning("Task %d failed: %s: %s", position, type(outcome.error).__name__, outcome.error)
-        else:
-            self.results[position] = self.on_done(position, outcome)
 
-    def _outcome(self, future: Future[Any]) -> Any:
-        try:
-            outcome = future.result()
-        except (Exception, CancelledError) as error:  # the executor's own: a worker was lost, say
-            return RemoteFailure(error)
-        return outcome.opened() if isinstance(outcome, SerializedResult) else outcome
+def _outcome(future: Future[Any]) -> Any:
+    try:
+        outcome = future.result()
+    except (Exception, CancelledError) as error:  # the executor's own: a worker was lost, say
+        return RemoteFailure(error)
+    return outcome.opened() if isinstance(outcome, SerializedResult) else outcome

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import dspy
 from pydantic import Field
 
-from pivot_dspy.calibration.calibration import features
-from pivot_dspy.crossover import Parent
 from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError, LMError
-from pivot_dspy.environment.session import Session
-from pivot_dspy.episode.result import Refined
+from pivot_dspy.episode.result import features
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.learning.demonstrations import demonstrate
 from pivot_dspy.learning.lessons import lessons_of
 from pivot_dspy.learning.tool_notes import tool_notes
-from pivot_dspy.memory import Demonstration, Lesson, ToolNote, environment_name, task_text
-from pivot_dspy.optimizer.metering import Meter, RefinerCall, metered
+from pivot_dspy.memory.records import Demonstration, Lesson, ToolNote, environment_name
+from pivot_dspy.optimizer.metering import RefinerCall, SingleFlight, metered
 from pivot_dspy.optimizer.settings import Metric, read_score
-from pivot_dspy.optimizer.single_flight import SingleFlight
-from pivot_dspy.optimizer.targets import ROOT, refiners_of, sampled, seeded
-from pivot_dspy.phases.inspect import Inspection, parent
+from pivot_dspy.optimizer.targets import ROOT, lm_with_seed, refiners_of, with_seed
 from pivot_dspy.phases.learn import Learn
 from pivot_dspy.plain_json import plain
 from pivot_dspy.refiners.base import Refiner
@@ -31,49 +27,44 @@ from pivot_dspy.trajectory import Frozen, Trajectory
 
 
 class TrainingSignal(Frozen):
-    """What one call of a refiner in a training run teaches.
-
-    Attributes:
-        inputs: of the call, as far as they are plain data; empty where the refiner is the program.
-        parent: the trajectory with what its run showed, for crossover.
-    """
+    """What one call of a refiner in a training run teaches."""
 
     inputs: dict[str, Any] = Field(default_factory=dict)
+    """Of the call, as far as they are plain data; empty where the refiner is the program."""
+    trajectory: Trajectory
     demonstration: Demonstration | None = None
     lessons: tuple[Lesson, ...] = ()
     notes: tuple[ToolNote, ...] = ()
-    parent: Parent
     requirements: Requirements = Requirements()
 
 
 class CallRecord(Frozen):
-    """What came of one call of a refiner: `refiner` is its path in the program, `first_loss` that of its first plan."""
+    """What came of one call of a refiner."""
 
     refiner: str
+    """Its path in the program."""
     verified: bool
     loss: float
     first_loss: float
+    """Of its first plan."""
     features: dict[str, float] = Field(default_factory=dict)
     retrieved: tuple[str, ...] = ()
+    """Ids of the entries that were shown."""
     taught: TrainingSignal | None = None
 
 
 class RolloutResult(Frozen):
-    """What came of one run.
-
-    Attributes:
-        score, feedback: what the metric said.
-        tokens: prompt and completion tokens, counted as if no call had come from DSPy's cache; `learning_tokens` those
-            that were spent to learn from it.
-        error: what ended the run, or the learning from it; the score of a run that left nothing is 0.
-    """
+    """What came of one run."""
 
     score: float
     feedback: str = ""
     tokens: int = 0
+    """Prompt and completion tokens, counted as if no call had come from DSPy's cache."""
     lm_calls: int = 0
     learning_tokens: int = 0
+    """Those that were spent to learn from the run."""
     error: str = ""
+    """What ended the run, or the learning from it; the score of a run that left nothing is 0."""
     calls: tuple[CallRecord, ...] = ()
 
     @property
@@ -94,177 +85,135 @@ class RolloutResult(Frozen):
     @property
     def retrieved(self) -> frozenset[str]:
         """Ids of all entries that were shown."""
-        return frozenset(name for call in self.calls for name in call.retrieved)
+        return frozenset[str]().union(*(call.retrieved for call in self.calls))
 
     def better_than(self, other: RolloutResult) -> bool:
         """Whether it scored higher, or as high for fewer tokens."""
         return (self.score, -self.tokens) > (other.score, -other.tokens)
 
 
-class Job(NamedTuple):
-    """A run to be made.
+def mean(outcomes: Sequence[RolloutResult], name: str) -> float:
+    """The mean of a field or property of outcomes; 0 without any."""
+    return float(sum(getattr(outcome, name) for outcome in outcomes) / max(1, len(outcomes)))
 
-    Attributes:
-        program: name of the program; `task` the position of the task.
-        seed: 0, or which sample of the program's answers.
-        learns: whether it is a training run.
-        start: the JSON of a trajectory to begin with, for a program that is a refiner.
-    """
+
+class Job(NamedTuple):
+    """A run to be made."""
 
     program: str
+    """Name of the program."""
     task: int
+    """Position of the task."""
     seed: int = 0
+    """0, or which sample of the program's answers."""
     learns: bool = False
-    start: str = ""
+    """Whether it is a training run."""
 
 
+@dataclass
 class RolloutRunner:
-    """Runs jobs: everything that they need, sent to another process as a whole.
+    """Runs jobs: everything that they need, sent to another process as a whole."""
 
-    A run gives `{"outcome": ...}`, the JSON form of an `Outcome`, or `{"broken": why}` for what is wrong in any run.
-    """
+    programs: Mapping[str, dspy.Module]
+    tasks: Sequence[dspy.Example]
+    metric: Metric
+    arguments: int
+    """How many the metric has to be given."""
+    threshold: float
+    """The score from which on a result counts as right."""
+    single_flight: SingleFlight = field(default_factory=SingleFlight)
 
-    def __init__(
-        self,
-        programs: Mapping[str, dspy.Module],
-        tasks: Sequence[dspy.Example],
-        metric: Metric,
-        arguments: int,
-        threshold: float,
-        seeds: Mapping[tuple[str, int], dspy.Module],
-    ) -> None:
-        self.programs = programs
-        self.tasks = tasks
-        self.metric = metric
-        self.arguments = arguments
-        self.threshold = threshold
-        self.seeds = seeds
-        self._turns = SingleFlight()
-
-    def __call__(self, job: Job) -> dict[str, Any]:
-        try:
-            return {"outcome": self._outcome(job).model_dump(mode="json", exclude_defaults=True)}
-        except ConfigurationError as error:
-            return {"broken": str(error)}
-
-    def _outcome(self, job: Job) -> RolloutResult:
-        program, task = self.seeds.get((job.program, job.seed)) or self.programs[job.program], self.tasks[job.task]
+    def __call__(self, job: Job) -> RolloutResult:
+        program, task = with_seed(self.programs[job.program], job.seed), self.tasks[job.task]
         refiners = refiners_of(program)
-        inputs = dict(task.inputs().items())
-        if job.start:
-            inputs["trajectory"] = Trajectory.from_json(job.start)
-        lm = dspy.settings.lm
-        listening = [*(dspy.settings.callbacks or ()), self._turns]
-        with dspy.context(lm=lm and sampled(lm, job.seed), callbacks=listening):
+        lm = dspy.settings.lm and lm_with_seed(dspy.settings.lm, job.seed)
+        with dspy.context(lm=lm, callbacks=[*(dspy.settings.callbacks or ()), self.single_flight]):
             with metered(refiners) as meter:
                 try:
-                    said = program(**inputs)
+                    prediction = program(**task.inputs())
                 except PlanningFailed as failure:
-                    if not _unreadable(failure):
+                    if not _is_outcome(failure):
                         raise
                     return RolloutResult(score=0.0, error=str(failure), tokens=meter.tokens, lm_calls=meter.lm_calls)
-            score, feedback = self._scored(task, said)
-            calls, spent, error = self._calls(job, refiners, task, meter, score)
+            score, feedback = self._score(task, prediction)
+            with metered({}) as learning:
+                calls, errors = [], []
+                for call in meter.returned:
+                    signal, error = None, ""
+                    if job.learns:
+                        signal, error = _learn(refiners[call.path], task, call, good=score >= self.threshold)
+                    calls.append(_record_of(call, signal))
+                    errors.append(error)
         return RolloutResult(
-            score=score, feedback=feedback, tokens=meter.tokens, lm_calls=meter.lm_calls, learning_tokens=spent,
-            error=error, calls=calls,
+            score=score, feedback=feedback, tokens=meter.tokens, lm_calls=meter.lm_calls,
+            learning_tokens=learning.tokens, error="; ".join(filter(None, errors)), calls=tuple(calls),
         )  # fmt: skip
 
-    def _scored(self, task: dspy.Example, said: Any) -> tuple[float, str]:
+    def _score(self, task: dspy.Example, prediction: Any) -> tuple[float, str]:
         try:
-            found = self.metric(task, said, *[None] * (self.arguments - 2))
+            returned = self.metric(task, prediction, *[None] * (self.arguments - 2))
         except ConfigurationError:
             raise
         except Exception as error:
             raise RuntimeError(f"the metric raised {type(error).__name__}: {error}") from error
-        return read_score(found)
-
-    def _calls(
-        self, job: Job, refiners: Mapping[str, Refiner], task: dspy.Example, meter: Meter, score: float
-    ) -> tuple[tuple[CallRecord, ...], int, str]:
-        calls, spent, errors = [], 0, []
-        for returned in meter.returned:
-            taught = None
-            if job.learns:
-                refiner = refiners[returned.path]
-                example = _task(task, returned, refiner)
-                with metered({}) as learning:
-                    try:
-                        taught = _taught(refiner, example, returned, good=score >= self.threshold, asks=True)
-                    except (LMError, AdapterParseError) as error:  # the run stands; what rules tell is still learned
-                        errors.append(f"learning: {type(error).__name__}: {error}")
-                        taught = _taught(refiner, example, returned, good=score >= self.threshold, asks=False)
-                spent += learning.tokens
-            calls.append(_call(returned, taught))
-        return tuple(calls), spent, "; ".join(errors)
+        return read_score(returned)
 
 
-def _unreadable(failure: PlanningFailed) -> bool:
+def _is_outcome(failure: PlanningFailed) -> bool:
     """Whether the model answered, and what it said is no plan: that is an outcome, and no fault of the run."""
     cause = failure.__cause__
     return cause is None or isinstance(cause, (AdapterParseError, ContextWindowExceededError))
 
 
-def _task(task: dspy.Example, returned: RefinerCall, refiner: Refiner) -> dspy.Example:
-    """The task of a call, with the labels of the whole program's task, which must not be learned by heart."""
-    inputs = {name: value for name, value in returned.inputs.items() if name in refiner.signature.input_fields}
-    labels = {name: value for name, value in task.labels().items() if name not in inputs}
-    return dspy.Example(**inputs, **labels).with_inputs(*inputs)
-
-
-def _call(returned: RefinerCall, taught: TrainingSignal | None) -> CallRecord:
-    result = returned.result
-    first = next((event.loss for event in result.history if event.kind == "inspect" and event.loss), result.loss)
+def _record_of(call: RefinerCall, signal: TrainingSignal | None) -> CallRecord:
+    result = call.result
+    losses = (event.loss for event in result.history if event.kind == "inspect" and event.loss)
     return CallRecord(
-        refiner=returned.path,
+        refiner=call.path,
         verified=result.verified,
         loss=result.loss.total,
-        first_loss=first.total,
+        first_loss=next(losses, result.loss).total,
         features=features(result),
         retrieved=tuple(result.retrieved),
-        taught=taught,
+        taught=signal,
     )
 
 
-def _taught(refiner: Refiner, task: dspy.Example, returned: RefinerCall, good: bool, asks: bool) -> TrainingSignal:
-    """What a call teaches: an example where it verified with a good score, lessons and notes of what was repaired."""
-    result = returned.result
-    session = refiner._source.open(dspy.Example(base=dict(task.inputs().items())).with_inputs(*task.inputs().keys()))
+def _learn(refiner: Refiner, task: dspy.Example, call: RefinerCall, good: bool) -> tuple[TrainingSignal, str]:
+    """What a call teaches: an example where it verified with a good score, lessons and notes of what was repaired.
+
+    The text is the error of a model that could not be asked: the run stands, and what rules tell is still learned.
+    """
+    result, error_text = call.result, ""
+    inputs = {name: value for name, value in call.inputs.items() if name in refiner.signature.input_fields}
+    # The labels are those of the whole program's task, and must not be learned by heart.
+    labels = {name: value for name, value in task.labels().items() if name not in inputs}
+    example = dspy.Example(base={**inputs, **labels}).with_inputs(*inputs)
+    session = refiner._source.open(dspy.Example(base=inputs).with_inputs(*inputs))
     try:
-        name = environment_name(session.environment)
-        ancestor = _parent(result, session, task)
+        environment = environment_name(session.environment)
     finally:
         session.family.close()
-    learn = Learn(refiner.signature) if asks else None
-    if learn is not None:
-        learn.set_lm(refiner.plan.predict.lm)
-    return TrainingSignal(
-        inputs={} if returned.path == ROOT else _plain(task),
-        demonstration=demonstrate(result, task, name) if good and result.verified else None,
-        lessons=lessons_of(result, task, name, learn),
-        notes=tool_notes(result, name, task),
-        parent=ancestor,
+    learn = Learn(refiner.signature)
+    learn.set_lm(refiner.plan.predict.lm)
+    try:
+        lessons = lessons_of(result, example, environment, learn)
+    except (LMError, AdapterParseError) as error:
+        error_text = f"learning: {type(error).__name__}: {error}"
+        lessons = lessons_of(result, example, environment)
+    signal = TrainingSignal(
+        inputs={} if call.path == ROOT else _plain(inputs),
+        trajectory=result.trajectory,
+        demonstration=demonstrate(result, example, environment) if good and result.verified else None,
+        lessons=lessons,
+        notes=tool_notes(result, environment, example),
         requirements=Requirements(items=tuple(item for item in result.requirements.items if item.test is None)),
     )
+    return signal, error_text
 
 
-def _parent(result: Refined, session: Session, task: dspy.Example) -> Parent:
-    inspection = Inspection(execution=result.execution, findings=result.findings, loss=result.loss)
-    return parent(
-        inspection, result.requirements, session.toolbox, task=task_text(task.inputs()),
-        known=session.environment.policy,
-    )  # fmt: skip
-
-
-def _plain(task: dspy.Example) -> dict[str, Any]:
+def _plain(inputs: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = plain(dict(task.inputs().items()))
+        return dict(plain(inputs))
     except ValueError:
         return {}
-    return found
-
-
-def seeds(programs: Mapping[str, dspy.Module], jobs: Sequence[Job]) -> dict[tuple[str, int], dspy.Module]:
-    """The sampled copies of programs that jobs ask for."""
-    wanted = {(job.program, job.seed) for job in jobs if job.seed}
-    return {(name, seed): seeded(programs[name], seed) for name, seed in sorted(wanted)}

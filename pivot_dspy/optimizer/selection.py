@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import dspy
 
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.optimizer.candidates import ProgramCandidate
-from pivot_dspy.optimizer.rollout import Job, RolloutResult
+from pivot_dspy.optimizer.rollout import Job, RolloutResult, mean
 from pivot_dspy.optimizer.scheduler import RunScheduler
+from pivot_dspy.trajectory import Frozen
 
 
 @dataclass(frozen=True)
@@ -19,101 +21,82 @@ class ScoredCandidate:
     """A proposal with what came of it on validation tasks."""
 
     proposal: ProgramCandidate
-    outcomes: tuple[RolloutResult, ...]
+    outcomes: tuple[RolloutResult, ...] = ()
 
-    @property
+    @cached_property
     def score(self) -> float:
         """The mean score."""
-        return sum(outcome.score for outcome in self.outcomes) / max(1, len(self.outcomes))
+        return mean(self.outcomes, "score")
 
-    @property
+    @cached_property
     def tokens(self) -> float:
         """The mean number of tokens."""
-        return sum(outcome.tokens for outcome in self.outcomes) / max(1, len(self.outcomes))
+        return mean(self.outcomes, "tokens")
 
-    @property
-    def loss(self) -> float:
-        """The mean loss of what was returned, by the requirements."""
-        return sum(outcome.loss for outcome in self.outcomes) / max(1, len(self.outcomes))
-
-    @property
+    @cached_property
     def rank(self) -> tuple[float, float, float]:
-        """Larger is better: by score, then by what it costs, then by how near it came."""
-        return round(self.score / EPSILON) * EPSILON, -self.tokens, -round(self.loss / EPSILON) * EPSILON
+        """Larger is better: by score, then by what it costs, then by how near it came: by the mean loss of what was
+        returned, since a score that is hardly ever above 0 tells little by itself."""
+        loss = mean(self.outcomes, "loss")
+        return round(self.score / EPSILON) * EPSILON, -self.tokens, -round(loss / EPSILON) * EPSILON
 
     def no_worse_than(self, other: ScoredCandidate) -> bool:
         """Whether the score is no lower, but for rounding."""
         return self.score >= other.score - EPSILON
 
     def better_than(self, other: ScoredCandidate) -> bool:
-        """Whether the score is higher, or as high for fewer tokens, or as high for as many and nearer to what is
-        required: a score that is hardly ever above 0 tells little by itself."""
+        """Whether the score is higher, or as high for fewer tokens or, for as many, at a lower loss."""
         if abs(self.score - other.score) > EPSILON:
             return self.score > other.score
         return self.rank[1:] > other.rank[1:]
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What became of a proposal.
-
-    Attributes:
-        minibatch: scores of the proposal and of the incumbent on the first few tasks, and their tokens.
-        full: the same on all of them; None where it was not scored on all.
-        accepted: whether it became the incumbent; `reason` why, or why not.
-    """
+class CandidateRecord(Frozen):
+    """A proposal and what became of it; scores and tokens are (its own, the incumbent's)."""
 
     round: int
     proposal: str
-    key: str
-    minibatch: tuple[float, float, float, float] | None
-    full: tuple[float, float, float, float] | None
-    accepted: bool
-    reason: str
+    minibatch_scores: tuple[float, float] | None = None
+    """On the first few tasks."""
+    minibatch_tokens: tuple[float, float] | None = None
+    scores: tuple[float, float] | None = None
+    """On all tasks; None where it was not scored on all."""
+    tokens: tuple[float, float] | None = None
+    accepted: bool = False
+    """Whether it became the incumbent; `reason` why, or why not."""
+    reason: str = ""
 
 
+@dataclass
 class Selection:
-    """The incumbent, and the proposals that were measured against it.
+    """The incumbent, and the proposals that were measured against it."""
 
-    Args:
-        places: positions of the validation tasks among those of `work`.
-        finalists: proposals of a round that are scored on all of them.
+    work: RunScheduler
+    student: dspy.Module
+    positions: Sequence[int]
+    """Of the validation tasks among those of `work`."""
+    incumbent: ScoredCandidate
+    finalists: int
+    """Proposals of a round that are scored on all validation tasks."""
+    seed: int
+    records: list[CandidateRecord] = field(default_factory=list)
+    incumbents: list[ScoredCandidate] = field(default_factory=list)
+    """All that were validated, from the student as it was to the present one."""
+    rounds: int = 0
 
-    Attributes:
-        incumbents: all that were validated, from the student as it was to the present one.
-    """
-
-    def __init__(
-        self,
-        work: RunScheduler,
-        student: dspy.Module,
-        places: Sequence[int],
-        *,
-        finalists: int,
-        seed: int,
-        first: ProgramCandidate,
-    ) -> None:
-        self.work = work
-        self.student = student
-        self.places = tuple(places)
-        self.finalists = finalists
-        self.seed = seed
-        self.decisions: list[Decision] = []
+    def __post_init__(self) -> None:
+        self._tried = {self.incumbent.proposal.content}
+        self._baseline: dict[int, RolloutResult] = {}
         self._shown: dict[tuple[str, int], tuple[frozenset[str], bool]] = {}
-        self.tried = {first.content}
-        self.rounds = 0
-        self._base: dict[int, RolloutResult] = {}
-        self.incumbent = ScoredCandidate(first, ())
-        self.incumbents: list[ScoredCandidate] = []
 
     def begin(self) -> bool:
         """Scores the student as it is; False where the budget does not pay for that."""
-        found = self._scored([self.incumbent.proposal], self.places, "validating as it is")[0]
-        if found is None:
+        scored = self._scored([self.incumbent.proposal], self.positions, "validating as it is")
+        if not scored:
             return False
-        self.incumbent = replace(self.incumbent, outcomes=found)
+        (self.incumbent,) = scored.values()
         self.incumbents.append(self.incumbent)
-        self._base = dict(zip(self.places, found, strict=True))
+        self._baseline = dict(zip(self.positions, self.incumbent.outcomes, strict=True))
         return True
 
     @property
@@ -128,11 +111,13 @@ class Selection:
 
     def untried(self, proposals: Iterator[ProgramCandidate], most: int) -> list[ProgramCandidate]:
         """The first few of the proposals that were never tried."""
-        found: dict[str, ProgramCandidate] = {}
+        untried: dict[str, ProgramCandidate] = {}
         for proposal in proposals:
-            if proposal.content not in self.tried and len(found) < most:
-                found.setdefault(proposal.content, proposal)
-        return list(found.values())
+            if len(untried) == most:
+                break
+            if proposal.content not in self._tried:
+                untried.setdefault(proposal.content, proposal)
+        return list(untried.values())
 
     def round(self, proposals: Sequence[ProgramCandidate], *, ties: bool = False) -> bool:
         """Scores the proposals on a minibatch, the best of those that are no worse on all tasks, and takes the best.
@@ -143,100 +128,102 @@ class Selection:
         Returns whether one was taken.
         """
         self.rounds += 1
-        self.tried |= {proposal.content for proposal in proposals}
-        batch = self._minibatch()
-        few = [*map(self.incumbent.outcomes.__getitem__, map(self.places.index, batch))]
-        bar = replace(self.incumbent, outcomes=tuple(few))
-        found = self._scored(proposals, batch, f"round {self.rounds}")
-        standing = [ScoredCandidate(one, said) for one, said in zip(proposals, found, strict=True) if said is not None]
-        passed = [one for one in standing if one.no_worse_than(bar) and (ties or one.rank != bar.rank)]
-        different = {one.rank: one for one in reversed(passed)}  # what did just the same so far is probably the same
+        self._tried |= {proposal.content for proposal in proposals}
+        incumbent, batch = self.incumbent, self._minibatch()
+        outcomes = dict(zip(self.positions, incumbent.outcomes, strict=True))
+        bar = replace(incumbent, outcomes=tuple(outcomes[position] for position in batch))
+        first = self._scored(proposals, batch, f"round {self.rounds}")
+        passed = [
+            candidate for candidate in first.values()
+            if candidate.no_worse_than(bar) and (ties or candidate.rank != bar.rank)
+        ]  # fmt: skip
+        # What did just the same so far is probably the same.
+        different = {candidate.rank: candidate for candidate in reversed(passed)}
         chosen = [different[rank].proposal for rank in sorted(different, reverse=True)[: self.finalists]]
-        measured = self._scored(chosen, self.places, f"round {self.rounds}, finalists")
-        scored = zip(chosen, measured, strict=True)
-        finals = {one.key: ScoredCandidate(one, said) for one, said in scored if said is not None}
-        best = max(finals.values(), key=lambda one: one.rank, default=None)
-        takes = best is not None and (
-            best.better_than(self.incumbent) or (ties and best.rank == self.incumbent.rank)
-        )
-        self._record(proposals, {one.proposal.key: one for one in standing}, bar, finals, best if takes else None)
-        if best is None or not takes:
-            return False
-        self.incumbent = best
-        self.incumbents.append(best)
-        return True
+        finals = self._scored(chosen, self.positions, f"round {self.rounds}, finalists")
+        best = max(finals.values(), key=lambda candidate: candidate.rank, default=incumbent)
+        if best.better_than(incumbent) or (ties and best is not incumbent and best.rank == incumbent.rank):
+            self.incumbent = best
+            self.incumbents.append(best)
+        for proposal in proposals:
+            self._conclude(proposal, first.get(proposal.key), bar, finals.get(proposal.key), incumbent)
+        return self.incumbent is not incumbent
+
+    def count(self, program: str, position: int, outcome: RolloutResult, without: RolloutResult) -> None:
+        """Notes which entries a run was told, and whether it went better than the one `without` them."""
+        if outcome.retrieved:
+            self._shown[program, position] = outcome.retrieved, outcome.better_than(without)
 
     def _minibatch(self) -> list[int]:
         """A few validation tasks, others in each round."""
-        size = min(len(self.places), max(4, -(-len(self.places) // 3)))
-        return sorted(random.Random(f"{self.seed}/{self.rounds}").sample(self.places, size))
+        size = min(len(self.positions), max(4, -(-len(self.positions) // 3)))
+        return sorted(random.Random(f"{self.seed}/{self.rounds}").sample(self.positions, size))
 
     def _scored(
-        self, proposals: Sequence[ProgramCandidate], places: Sequence[int], title: str
-    ) -> list[tuple[RolloutResult, ...] | None]:
-        """Outcomes of each proposal on the tasks at `places`; None where the budget did not pay for all of them."""
+        self, proposals: Sequence[ProgramCandidate], positions: Sequence[int], title: str
+    ) -> dict[str, ScoredCandidate]:
+        """By key, the proposals with their outcomes on some tasks; without those that the budget did not pay for."""
         jobs = []
         for proposal in proposals:
             if proposal.key not in self.work.programs:
                 self.work.programs[proposal.key] = proposal.program(self.student)
-            jobs += [Job(proposal.key, place) for place in places]
-        outcomes = self.work.run(jobs, title)
-        rows = [outcomes[start : start + len(places)] for start in range(0, len(outcomes), len(places))]
-        if self._base:
-            for proposal, row in zip(proposals, rows, strict=True):
-                self._count(proposal, row, places)
-        return [None if None in row else tuple(one for one in row if one is not None) for row in rows]
-
-    def _count(self, proposal: ProgramCandidate, row: Sequence[RolloutResult | None], places: Sequence[int]) -> None:
-        for outcome, place in zip(row, places, strict=True):
-            if outcome is not None:
-                self.count(proposal.key, place, outcome, self._base[place])
-
-    def count(self, program: str, place: int, outcome: RolloutResult, without: RolloutResult) -> None:
-        """Notes which entries a run was told, and whether it went better than the one `without` them."""
-        if outcome.retrieved:
-            self._shown[program, place] = outcome.retrieved, outcome.better_than(without)
-
-    def _record(
-        self,
-        proposals: Sequence[ProgramCandidate],
-        standing: dict[str, ScoredCandidate],
-        bar: ScoredCandidate,
-        finals: dict[str, ScoredCandidate],
-        taken: ScoredCandidate | None,
-    ) -> None:
+            jobs += [Job(proposal.key, position) for position in positions]
+        results = dict(zip(jobs, self.work.run(jobs, title), strict=True))
+        scored = {}
         for proposal in proposals:
-            few, full = standing.get(proposal.key), finals.get(proposal.key)
-            accepted = taken is not None and taken.proposal.key == proposal.key
-            decision = Decision(
-                self.rounds,
-                proposal.name,
-                proposal.key,
-                None if few is None else (few.score, bar.score, few.tokens, bar.tokens),
-                None if full is None else (full.score, self.incumbent.score, full.tokens, self.incumbent.tokens),
-                accepted,
-                self._reason(few, bar, full, accepted),
-            )
-            self.decisions.append(decision)
-            self.work.note("decision", f"{self.rounds}/{proposal.key}", vars(decision))
-        for proposal in proposals:  # a program is only needed as long as it is run
-            if taken is None or proposal.key != taken.proposal.key:
-                self.work.programs.pop(proposal.key, None)
+            outcomes = []
+            for position in positions:
+                outcome = results[Job(proposal.key, position)]
+                if outcome is None:
+                    continue
+                outcomes.append(outcome)
+                if self._baseline:
+                    self.count(proposal.key, position, outcome, self._baseline[position])
+            if len(outcomes) == len(positions):
+                scored[proposal.key] = ScoredCandidate(proposal, tuple(outcomes))
+        return scored
 
-    def _reason(
-        self, few: ScoredCandidate | None, bar: ScoredCandidate, full: ScoredCandidate | None, accepted: bool
-    ) -> str:
-        if few is None:
-            return "the budget was spent"
-        if not few.no_worse_than(bar):
+    def _conclude(
+        self,
+        proposal: ProgramCandidate,
+        first: ScoredCandidate | None,
+        bar: ScoredCandidate,
+        final: ScoredCandidate | None,
+        incumbent: ScoredCandidate,
+    ) -> None:
+        """Puts on record what became of a proposal. A program is only needed as long as it is run."""
+        accepted = self.incumbent is final
+        reason = _reason(first, bar, final, incumbent, accepted)
+        record = CandidateRecord(round=self.rounds, proposal=proposal.name, accepted=accepted, reason=reason)
+        if first is not None:
+            on_batch = {"minibatch_scores": (first.score, bar.score), "minibatch_tokens": (first.tokens, bar.tokens)}
+            record = record.model_copy(update=on_batch)
+        if final is not None:
+            on_all = {"scores": (final.score, incumbent.score), "tokens": (final.tokens, incumbent.tokens)}
+            record = record.model_copy(update=on_all)
+        self.records.append(record)
+        self.work.record("decision", f"{self.rounds}/{proposal.key}", record.model_dump())
+        if not accepted:
+            self.work.programs.pop(proposal.key, None)
+
+
+def _reason(
+    first: ScoredCandidate | None,
+    bar: ScoredCandidate,
+    final: ScoredCandidate | None,
+    incumbent: ScoredCandidate,
+    accepted: bool,
+) -> str:
+    if first is None:
+        return "the budget was spent"
+    if final is None:
+        if not first.no_worse_than(bar):
             return "worse on the first tasks"
-        if few.rank == bar.rank and full is None:
+        if first.rank == bar.rank:
             return "the same on the first tasks"
-        if full is None:
-            return "others were better on the first tasks, or the budget was spent"
-        if accepted:
-            higher = full.score > self.incumbent.score + EPSILON
-            return "a higher score" if higher else "as good, and no dearer"
-        if not full.no_worse_than(self.incumbent):
-            return "worse on all tasks"
-        return "as good, and no cheaper" if not full.better_than(self.incumbent) else "another one was better"
+        return "others were better on the first tasks, or the budget was spent"
+    if accepted:
+        return "a higher score" if final.score > incumbent.score + EPSILON else "as good, and no dearer"
+    if not final.no_worse_than(incumbent):
+        return "worse on all tasks"
+    return "another one was better" if final.better_than(incumbent) else "as good, and no cheaper"

@@ -29,6 +29,15 @@ class RemoteFailure(NamedTuple):
     error: Exception
 
 
+class SerializedResult(NamedTuple):
+    """An outcome on its way back, as bytes, since these every executor can carry."""
+
+    content: bytes
+
+    def opened(self) -> Any:
+        return pickle.loads(self.content)
+
+
 class TaskSerializer:
     """`function`, ready to be sent to another process with one task after another.
 
@@ -40,98 +49,76 @@ class TaskSerializer:
     """
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        values = {
-            name: value
-            for name, value in settings.config.items()
-            if name in DEFAULT_CONFIG and name not in _OF_THIS_PROCESS
-        }
+        names = settings.config.keys() & DEFAULT_CONFIG.keys() - _OF_THIS_PROCESS
+        values = {name: settings.config[name] for name in names}
         # Each run is told from any other, or Dask would take a second run of the same for the first.
-        self._shared = _packed("the program", (uuid.uuid4().hex, function, values, _cache()))
+        self._shared = _serialized("the program", (uuid.uuid4().hex, function, values, _cache_configuration()))
 
     def arguments(self, position: int, task: Any) -> tuple[bytes, int, bytes]:
-        """What `run_there` takes, for one task.
-
-        Raises:
-            ConfigurationError: the task cannot be pickled.
-        """
-        return self._shared, position, _packed(f"task {position}", task)
+        """What `run_remote` takes, for one task. Raises ConfigurationError where the task cannot be pickled."""
+        return self._shared, position, _serialized(f"task {position}", task)
 
 
 def run_local(function: Callable[[Any], Any], task: Any) -> Any:
-    """What `function` gives for `task`, or `Failed`."""
+    """What `function` gives for `task`, or a `RemoteFailure`."""
     with dspy.context(trace=[]):  # the caller's would grow by all that is predicted
         try:
             return function(task)
         except Exception as error:
-            return RemoteFailure(_bare(error))
+            _drop_tracebacks(error)
+            return RemoteFailure(error)
 
 
 def run_remote(shared: bytes, position: int, task: bytes) -> SerializedResult:
-    """What `run_here` gives, in another process; as bytes, since these every executor can carry back.
+    """What `run_local` gives, in another process.
 
     Args:
         position: tells two equal tasks apart, which Dask would otherwise run only once.
     """
-    with _unpacking:  # or two threads of one worker would each unpack a program of their own
-        try:
-            function, values = _unpacked(shared)
-            known = pickle.loads(zlib.decompress(task))
-        except Exception as error:
-            return SerializedResult(cloudpickle.dumps(RemoteFailure(_missing_there(error))))
+    try:
+        with _loading:  # or two threads of one worker would each load a program of their own
+            function, values = _loaded(shared)
+        arguments = pickle.loads(zlib.decompress(task))
+    except Exception as error:
+        problem = ConfigurationError(
+            f"a process of the executor cannot load the program ({type(error).__name__}: {error}); the same packages "
+            "and modules must be importable there; pass executor=None for threads"
+        )
+        return SerializedResult(cloudpickle.dumps(RemoteFailure(problem)))
     with dspy.context(**values):
-        return _posted(run_local(function, known))
+        return _serialized_result(run_local(function, arguments))
 
 
-class SerializedResult(NamedTuple):
-    """An outcome on its way back."""
-
-    content: bytes
-
-    def opened(self) -> Any:
-        return pickle.loads(self.content)
-
-
-_unpacking = threading.Lock()
+_loading = threading.Lock()
 
 
 @lru_cache(maxsize=2)
-def _unpacked(shared: bytes) -> tuple[Callable[[Any], Any], dict[str, Any]]:
+def _loaded(shared: bytes) -> tuple[Callable[[Any], Any], dict[str, Any]]:
     _, function, values, cache = pickle.loads(zlib.decompress(shared))
-    if cache is not None and cache != _cache():
+    if cache is not None and cache != _cache_configuration():
         dspy.configure_cache(**cache)
     return function, values
 
 
-def _bare(error: Exception) -> Exception:
-    below: BaseException | None = error
-    while below is not None and below.__traceback__ is not None:
-        below.__traceback__ = None
-        below = below.__cause__ or below.__context__
-    return error
+def _drop_tracebacks(error: BaseException | None) -> None:
+    while error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
-def _posted(outcome: Any) -> SerializedResult:
+def _serialized_result(outcome: Any) -> SerializedResult:
     try:
         content = cloudpickle.dumps(outcome)
-        if isinstance(outcome, RemoteFailure):
-            pickle.loads(content)  # an exception with arguments of its own may refuse only then
+        pickle.loads(content)  # an exception with arguments of its own may refuse only then
     except Exception as error:
+        problem: Exception = ConfigurationError(
+            f"the result of a task cannot be sent back from its process ({type(error).__name__}: {error}); pass "
+            "executor=None for threads"
+        )
         if isinstance(outcome, RemoteFailure):
-            told: Exception = RuntimeError(f"{type(outcome.error).__name__}: {outcome.error}")
-        else:
-            told = ConfigurationError(
-                f"the result of a task cannot be sent back from its process ({type(error).__name__}: {error}); pass "
-                "executor=None for threads"
-            )
-        content = cloudpickle.dumps(RemoteFailure(told))
+            problem = RuntimeError(f"{type(outcome.error).__name__}: {outcome.error}")
+        content = cloudpickle.dumps(RemoteFailure(problem))
     return SerializedResult(content)
-
-
-def _missing_there(error: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"a process of the executor cannot load the program ({type(error).__name__}: {error}); the same packages and "
-        "modules must be importable there; pass executor=None for threads"
-    )
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -139,16 +126,14 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, dspy.BaseLM) and obj.history:
-            return obj.copy().__reduce_ex__(self.proto)
+            return obj.copy().__reduce_ex__(pickle.HIGHEST_PROTOCOL)
         return super().reducer_override(obj)
 
 
-def _packed(what: str, content: Any) -> bytes:
+def _serialized(what: str, content: Any) -> bytes:
     stream = io.BytesIO()
-    pickler = _Pickler(stream, pickle.HIGHEST_PROTOCOL)
-    pickler.proto = pickle.HIGHEST_PROTOCOL
     try:
-        pickler.dump(content)
+        _Pickler(stream, pickle.HIGHEST_PROTOCOL).dump(content)
     except Exception as error:
         raise ConfigurationError(
             f"{what} cannot be sent to another process: {type(error).__name__}: {error}; an environment there is "
@@ -158,13 +143,8 @@ def _packed(what: str, content: Any) -> bytes:
     return zlib.compress(stream.getvalue(), 1)  # it goes along with every task, and most of it is text
 
 
-def _cache() -> dict[str, Any] | None:
+def _cache_configuration() -> dict[str, Any] | None:
     """What of DSPy's cache has to be told to `dspy.configure_cache` elsewhere; None for a cache of the user's own."""
-    cache = dspy.cache
-    if type(cache).__name__ != "Cache":
+    if type(dspy.cache).__name__ != "Cache":
         return None
-    return {
-        "enable_disk_cache": cache.enable_disk_cache,
-        "enable_memory_cache": cache.enable_memory_cache,
-        "disk_cache_dir": cache.disk_cache_dir,
-    }
+    return {name: getattr(dspy.cache, name) for name in ("enable_disk_cache", "enable_memory_cache", "disk_cache_dir")}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 import math
-import numbers
 import random
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -15,28 +12,30 @@ from typing import Any, Literal, NamedTuple
 import dspy
 
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.optimizer.targets import digest
 from pivot_dspy.plain_json import plain
 from pivot_dspy.refiners.base import CALL_OPTIONS, Refiner
 
 Auto = Literal["light", "medium", "heavy"]
 Metric = Callable[..., Any]
+METRIC_SHAPE = "metric(gold, pred, trace=None, pred_name=None, pred_trace=None)"
+HELD_OUT = 0.4
+"""The share of the trainset that is validated on where there is no valset."""
 
 
 class Effort(NamedTuple):
-    """How far the search goes.
-
-    Attributes:
-        seeds: runs of each training task; all but the first are sampled.
-        generations: how often unsolved training tasks are run again with what was learned from the others.
-        rounds: of proposals in each generation; `proposals` in each round.
-        finalists: proposals of a round that are scored on all validation tasks.
-    """
+    """How far the search goes."""
 
     seeds: int
+    """Runs of each training task; all but the first are sampled."""
     generations: int
+    """How often unsolved training tasks are run again with what was learned from the others."""
     rounds: int
+    """Of proposals, in each generation."""
     proposals: int
+    """In each round."""
     finalists: int
+    """Proposals of a round that are scored on all validation tasks."""
 
 
 EFFORTS: dict[str, Effort] = {
@@ -56,20 +55,24 @@ class Limits(NamedTuple):
 
 def limits(auto: str | None, max_tokens: int | None, max_tasks: int | None) -> Limits:
     """The limits as told. Raises ConfigurationError where they are told twice, or cannot work."""
-    told = {name: value for name, value in (("auto", auto), ("max_tokens", max_tokens), ("max_tasks", max_tasks))
-            if value is not None}  # fmt: skip
-    if len(told) > 1:
-        raise ConfigurationError(f"pass one of auto=, max_tokens= and max_tasks=; got {' and '.join(told)}")
-    for name in ("max_tokens", "max_tasks"):
-        value = told.get(name, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigurationError(f"{name} is a whole number of at least 1; got {value!r}")
-    if max_tokens is not None or max_tasks is not None:
-        return Limits(EFFORTS["heavy"], max_tasks, max_tokens)
-    name = "light" if auto is None else auto
-    if name not in EFFORTS:
+    options = {"auto": auto, "max_tokens": max_tokens, "max_tasks": max_tasks}
+    passed = [name for name, value in options.items() if value is not None]
+    if len(passed) > 1:
+        raise ConfigurationError(f"pass one of auto=, max_tokens= and max_tasks=; got {' and '.join(passed)}")
+    check_counts(max_tokens=max_tokens, max_tasks=max_tasks)
+    effort = auto
+    if effort is None:
+        effort = "heavy" if passed else "light"
+    if effort not in EFFORTS:
         raise ConfigurationError(f"auto is one of {', '.join(EFFORTS)}; got {auto!r}")
-    return Limits(EFFORTS[name])
+    return Limits(EFFORTS[effort], max_tasks, max_tokens)
+
+
+def check_counts(**options: Any) -> None:
+    """Raises ConfigurationError for an option that is neither None nor a whole number of at least 1."""
+    for name, value in options.items():
+        if value is not None and (type(value) is not int or value < 1):
+            raise ConfigurationError(f"{name} is a whole number of at least 1; got {value!r}")
 
 
 def required_arguments(metric: Metric) -> int:
@@ -78,9 +81,8 @@ def required_arguments(metric: Metric) -> int:
     Raises:
         ConfigurationError: it cannot be called like this.
     """
-    shape = "metric(gold, pred, trace=None, pred_name=None, pred_trace=None)"
     if not callable(metric):
-        raise ConfigurationError(f"metric is a function {shape}; got {metric!r:.80}")
+        raise ConfigurationError(f"metric is a function {METRIC_SHAPE}; got {metric!r:.80}")
     try:
         signature = inspect.signature(metric)
     except (TypeError, ValueError):
@@ -91,46 +93,46 @@ def required_arguments(metric: Metric) -> int:
         except TypeError:
             continue
         return count
-    raise ConfigurationError(f"the metric takes {signature}, and is called as {shape}; give it these arguments")
+    raise ConfigurationError(f"the metric takes {signature}, and is called as {METRIC_SHAPE}; give it these arguments")
 
 
-def read_score(said: Any) -> tuple[float, str]:
+def read_score(returned: Any) -> tuple[float, str]:
     """Score and feedback of what a metric returned.
 
     Raises:
         ConfigurationError: it is no finite number and no Prediction with one.
     """
-    score, feedback = said, ""
-    if isinstance(said, dspy.Prediction):
-        score, feedback = said.get("score"), str(said.get("feedback") or "")
-    if hasattr(score, "item") and getattr(score, "ndim", None) == 0:
-        score = score.item()  # of numpy or torch
+    score, feedback = returned, ""
+    if isinstance(returned, dspy.Prediction):
+        score, feedback = returned.get("score"), str(returned.get("feedback") or "")
     if isinstance(score, bool):
         warnings.warn(
             "the metric returns a bool, which counts as 1 or 0; a graded score with feedback, "
             "dspy.Prediction(score=..., feedback=...), tells more of what is missing",
             stacklevel=2,
         )
-        score = float(score)
-    if not isinstance(score, numbers.Real) or not math.isfinite(score):
+    try:
+        number = math.nan if isinstance(score, str) else float(score)  # of numpy or torch too
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
         raise ConfigurationError(
-            f"the metric returned {said!r:.120}; it must return a finite number, or dspy.Prediction(score=NUMBER, "
+            f"the metric returned {returned!r:.120}; it must return a finite number, or dspy.Prediction(score=NUMBER, "
             "feedback=TEXT)"
         )
-    return float(score), feedback
+    return number, feedback
 
 
 def task_key(task: dspy.Example) -> str:
     """A digest of a task's inputs, by which tasks are compared."""
     inputs = dict(task.inputs().items())
     try:
-        said = json.dumps(plain(inputs), sort_keys=True)
+        return digest(plain(inputs))
     except ValueError:
-        said = repr(sorted(inputs.items()))
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
+        return digest(repr(sorted(inputs.items())))
 
 
-def tasks(name: str, given: Any, refiner: Refiner | None) -> list[dspy.Example]:
+def tasks(name: str, examples: Any, refiner: Refiner | None) -> list[dspy.Example]:
     """The tasks of a set.
 
     Args:
@@ -139,44 +141,47 @@ def tasks(name: str, given: Any, refiner: Refiner | None) -> list[dspy.Example]:
     Raises:
         ConfigurationError: there are none, or one of them cannot be run.
     """
-    if isinstance(given, (str, dspy.Example)) or not isinstance(given, Iterable):
-        raise ConfigurationError(f"{name} is a list of dspy.Example, not {type(given).__name__}")
-    found = list(given)
-    if not found:
+    if isinstance(examples, (str, dspy.Example)) or not isinstance(examples, Iterable):
+        raise ConfigurationError(f"{name} is a list of dspy.Example, not {type(examples).__name__}")
+    listed = list(examples)
+    if not listed:
         raise ConfigurationError(f"the {name} is empty; pass at least one dspy.Example(...).with_inputs(...)")
-    for number, task in enumerate(found):
-        if not isinstance(task, dspy.Example):
-            raise ConfigurationError(f"{name}[{number}] is a {type(task).__name__}; it must be a dspy.Example")
-        try:
-            inputs = set(task.inputs().keys())
-        except ValueError as error:
-            raise ConfigurationError(
-                f"{name}[{number}] does not say which of its fields are inputs; call .with_inputs(...) on it"
-            ) from error
-        if "commit" in inputs:
-            raise ConfigurationError(f"{name}[{number}] asks for commit: compiling makes nothing real; leave it out")
-        if refiner is not None:
-            _fitting(f"{name}[{number}]", inputs, refiner.signature)
-    return found
+    for number, task in enumerate(listed):
+        problem = _problem(task, refiner)
+        if problem:
+            raise ConfigurationError(f"{name}[{number}] {problem}")
+    return listed
 
 
-def _fitting(place: str, inputs: set[str], signature: type[dspy.Signature]) -> None:
-    fields = signature.input_fields
+def _problem(task: Any, refiner: Refiner | None) -> str:
+    """Why a task cannot be run, and what to do about it; empty where it can."""
+    if not isinstance(task, dspy.Example):
+        return f"is a {type(task).__name__}; it must be a dspy.Example"
+    try:
+        inputs = set(task.inputs().keys())
+    except ValueError:
+        return "does not say which of its fields are inputs; call .with_inputs(...) on it"
+    if "commit" in inputs:
+        return "asks for commit: compiling makes nothing real; leave it out"
+    if refiner is None:
+        return ""
+    fields = refiner.signature.input_fields
     missing = [name for name, field in fields.items() if name not in inputs and field.is_required()]
     unknown = sorted(inputs - fields.keys() - set(CALL_OPTIONS))
     if missing:
-        raise ConfigurationError(
-            f"{place} lacks the input {', '.join(missing)} of the student's signature, and has "
+        return (
+            f"lacks the input {', '.join(missing)} of the student's signature, and has "
             f"{', '.join(sorted(inputs)) or 'none'}; name them in .with_inputs(...)"
         )
     if unknown:
-        raise ConfigurationError(
-            f"{place} has the input {', '.join(unknown)}, which the student's signature does not know; it takes "
+        return (
+            f"has the input {', '.join(unknown)}, which the student's signature does not know; it takes "
             f"{', '.join(fields)}"
         )
+    return ""
 
 
-def divided(
+def split(
     trainset: Sequence[dspy.Example], valset: Sequence[dspy.Example] | None, seed: int
 ) -> tuple[list[dspy.Example], list[dspy.Example]]:
     """Training and validation tasks: without a valset, two fifths of the trainset are held out, by `seed`.
@@ -195,10 +200,8 @@ def divided(
     if len(trainset) == 1:
         warnings.warn("one training task and no valset: it is validated on itself; pass more tasks", stacklevel=4)
         return list(trainset), list(trainset)
-    places = list(range(len(trainset)))
-    random.Random(seed).shuffle(places)
-    held = set(places[: max(1, round(0.4 * len(trainset)))])
-    return (
-        [task for place, task in enumerate(trainset) if place not in held],
-        [task for place, task in enumerate(trainset) if place in held],
-    )
+    positions = list(range(len(trainset)))
+    random.Random(seed).shuffle(positions)
+    size = max(1, round(HELD_OUT * len(trainset)))
+    training, validation = sorted(positions[size:]), sorted(positions[:size])
+    return [trainset[position] for position in training], [trainset[position] for position in validation]

@@ -19,8 +19,12 @@ from pivot_dspy.refiners.state import tunables
 
 ROOT = "self"
 """The path of a program in itself."""
-MEMORY = ("demonstrations", "lessons", "max_tokens")
-"""Settings of a memory that are tuned: how much a task is shown."""
+MEMORY = "memory."
+"""What the names of a memory's settings begin with."""
+MEMORY_CHOICES: Mapping[str, tuple[int, ...]] = {
+    "demonstrations": (0, 1, 2, 3), "lessons": (3, 6, 10), "max_tokens": (300, 600, 1200)
+}  # fmt: skip
+"""Settings of a memory that are tuned, how much a task is shown, and what they may be."""
 _PLAIN = (int, float, str, BaseModel)
 THRESHOLD = "threshold"
 """The setting of a `ConfidenceGate`: below which confidence a step is not run."""
@@ -34,18 +38,18 @@ def refiners_of(program: Any, role: str = "student") -> dict[str, Refiner]:
     """
     if not isinstance(program, dspy.Module):
         raise ConfigurationError(f"the {role} is a refiner, or a dspy.Module with refiners; got {program!r:.80}")
-    shut = [name for name, part in program.named_sub_modules(dspy.Module) if part is not program and is_compiled(part)]
-    found = {
-        name: part
-        for name, part in program.named_sub_modules(Refiner)
-        if not any(name == one or name.startswith((f"{one}.", f"{one}[")) for one in shut)
+    modules = program.named_sub_modules(dspy.Module)
+    finished = [name for name, part in modules if part is not program and is_compiled(part)]
+    inside = tuple(f"{name}{end}" for name in finished for end in (".", "["))
+    refiners = {
+        name: part for name, part in program.named_sub_modules(Refiner) if not f"{name}.".startswith(inside)
     }
-    if not found:
+    if not refiners:
         raise ConfigurationError(
             f"the {role}, {type(program).__name__}, is no refiner and has none among its attributes that is not "
             "compiled already; pass pivot_dspy.Pivot(...), say, or a module with self.agent = Pivot(...)"
         )
-    return found
+    return refiners
 
 
 def gates_of(program: dspy.Module) -> dict[str, ConfidenceGate]:
@@ -55,46 +59,45 @@ def gates_of(program: dspy.Module) -> dict[str, ConfidenceGate]:
 
 def settings_of(program: dspy.Module) -> dict[str, dict[str, Any]]:
     """The tunable settings of all refiners and gates of a program, by path and name."""
-    found: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for path, refiner in refiners_of(program).items():
-        found[path] = {name: getattr(refiner, name) for name in tunables(type(refiner))}
-        found[path] |= {f"memory.{name}": getattr(refiner.memory, name) for name in MEMORY}
+        own = {name: getattr(refiner, name) for name in tunables(type(refiner))}
+        settings[path] = own | {f"{MEMORY}{name}": getattr(refiner.memory, name) for name in MEMORY_CHOICES}
     for path, gate in gates_of(program).items():
-        found.setdefault(path, {})[THRESHOLD] = gate.calibrated.value
-    return found
+        settings[path] = {THRESHOLD: gate.calibrated.value}
+    return settings
 
 
 def with_memory(
     program: dspy.Module, entries: Mapping[str, Entries], settings: Mapping[str, Mapping[str, Any]]
 ) -> dspy.Module:
     """A copy of the program whose refiners remember `entries` and are set as `settings` say."""
-    copied = program.deepcopy()
+    copied: dspy.Module = program.deepcopy()
     refiners, gates = refiners_of(copied), gates_of(copied)
-    for path, held in entries.items():
-        refiners[path].memory.entries = held
-    for path, values in settings.items():
-        for name, value in values.items():
-            if name == THRESHOLD:
-                gates[path].calibrated.value = value
-            elif name.startswith("memory."):
-                setattr(refiners[path].memory, name.partition(".")[2], value)
-            elif getattr(refiners[path], name) != value:
-                refiners[path].tuned.values = {**refiners[path].tuned.values, name: value}
+    for path, gate in gates.items():
+        gate.calibrated.value = settings[path][THRESHOLD]
+    for path, refiner in refiners.items():
+        refiner.memory.entries = entries[path]
+        for name in MEMORY_CHOICES:
+            setattr(refiner.memory, name, settings[path][f"{MEMORY}{name}"])
+        for name in tunables(type(refiner)):
+            if getattr(refiner, name) != settings[path][name]:
+                refiner.tuned.values = {**refiner.tuned.values, name: settings[path][name]}
     return copied
 
 
-def seeded(program: dspy.Module, seed: int) -> dspy.Module:
+def with_seed(program: dspy.Module, seed: int) -> dspy.Module:
     """The program itself for seed 0; else a copy whose models are sampled, each seed otherwise."""
     if not seed:
         return program
     copied: dspy.Module = program.deepcopy()
     for predictor in copied.predictors():
         if predictor.lm is not None:
-            predictor.lm = sampled(predictor.lm, seed)
+            predictor.lm = lm_with_seed(predictor.lm, seed)
     return copied
 
 
-def sampled(lm: Any, seed: int) -> Any:
+def lm_with_seed(lm: Any, seed: int) -> Any:
     """A language model that answers otherwise for each seed above 0."""
     return lm.copy(rollout_id=10_000 * seed, temperature=1.0) if seed else lm
 
@@ -106,32 +109,26 @@ def digest(value: Any) -> str:
 
 def fingerprint(program: dspy.Module) -> dict[str, Any]:
     """What decides how a program behaves, as far as it can be told: kinds, signatures, prompts, models and settings."""
-    refiners = refiners_of(program)
     return {
         "class": type(program).__name__,
-        "refiners": {
-            path: {
-                "class": type(one).__name__,
-                "signature": one.signature.__name__,
-                "environment": one._source.name,
-                "memory": digest(one.memory.dump_state()),
-                "arguments": digest(
-                    {name: repr(value) for name, value in vars(one).items() if isinstance(value, _PLAIN)}
-                ),
-            }
-            for path, one in refiners.items()
-        },
+        "refiners": {path: _refiner_fingerprint(refiner) for path, refiner in refiners_of(program).items()},
         "settings": settings_of(program),
-        "prompts": {
-            name: digest([one.signature.instructions, list(one.signature.fields), _shown(one.demos), _model(one.lm)])
-            for name, one in program.named_predictors()
-        },
+        "prompts": {name: _prompt_digest(predictor) for name, predictor in program.named_predictors()},
     }
 
 
-def _shown(demos: Any) -> list[Any]:
-    return [dict(demo) for demo in demos]
+def _refiner_fingerprint(refiner: Refiner) -> dict[str, str]:
+    arguments = {name: repr(value) for name, value in vars(refiner).items() if isinstance(value, _PLAIN)}
+    return {
+        "class": type(refiner).__name__,
+        "signature": refiner.signature.__name__,
+        "environment": refiner._source.name,
+        "memory": digest(refiner.memory.dump_state()),
+        "arguments": digest(arguments),
+    }
 
 
-def _model(lm: Any) -> list[Any] | None:
-    return None if lm is None else [lm.model, {name: str(value) for name, value in lm.kwargs.items()}]
+def _prompt_digest(predictor: Any) -> str:
+    signature, lm = predictor.signature, predictor.lm
+    model = lm and [lm.model, {name: str(value) for name, value in lm.kwargs.items()}]
+    return digest([signature.instructions, list(signature.fields), [dict(demo) for demo in predictor.demos], model])

@@ -21,7 +21,7 @@ from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import Event
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.episode.result import RESERVED, Committer, Refined, refined
+from pivot_dspy.episode.result import RESERVED, Committer, Refined, features, refined
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
@@ -217,7 +217,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         finally:
             context.close()
         result = _result(episode, best, verdict, self._source)
-        result["probability"] = self.calibration.probability(result)
+        result["probability"] = self.calibration.probability(features(result))
         if commit and result.verified:
             yield from result._commit()
         return result

@@ -23,8 +23,10 @@ from sklearn.preprocessing import StandardScaler
 
 import pivot_dspy
 from pivot_dspy import ConfidenceGate, MajorityOfN
-from pivot_dspy.calibration.calibration import Calibration, CalibrationReport, features
-from pivot_dspy.calibration.fitting import Fitted, Sample, brier, regression, reliability, shares, threshold
+from pivot_dspy.calibration.calibration import Calibration
+from pivot_dspy.calibration.fitted import CalibrationReport, Fitted
+from pivot_dspy.calibration.fitting import brier, read_sample, regression, reliability, shares, threshold
+from pivot_dspy.episode.result import features
 from pivot_dspy.errors import ConfigurationError
 from tests.habits.tasks import examples, pivot, simulated
 from tests.simulator.rooms import REQUEST, Book, Rooms
@@ -74,7 +76,7 @@ def test_a_threshold_of_nothing_is_none() -> None:
 @pytest.mark.parametrize(("count", "method"), [(300, "logistic"), (1200, "isotonic")])
 def test_it_predicts_what_scikit_learn_predicts(count: int, method: str) -> None:
     rows, right = drawn(count)
-    fitted = regression(Sample(rows, right, list(range(count)), [1.0] * count), 0, method == "isotonic")
+    fitted = regression(read_sample(rows, right), 0, method == "isotonic")
     assert fitted.method == method and fitted.weights["amended"] == 0.0
     table = numpy.array([list(row.values()) for row in rows])
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(table, right)
@@ -123,7 +125,7 @@ def test_it_is_not_fooled_by_chance() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(1, 3)), min_size=1, max_size=20))
 def test_a_share_is_that_of_results_that_verified_and_of_others(results: list[tuple[bool, bool, int]]) -> None:
     verified, right, weights = zip(*results, strict=True)
-    fitted = shares(Sample([{"verified": float(one)} for one in verified], right, range(len(right)), weights))
+    fitted = shares(read_sample([{"verified": float(one)} for one in verified], right, None, weights))
     counts = {kind: sum(weight for one, _, weight in results if one is kind) for kind in (True, False)}
     rights = {kind: sum(weight for one, good, weight in results if one is kind and good) for kind in (True, False)}
     expected = {kind: (rights[kind] + 1) / (counts[kind] + 2) for kind in (True, False)}
@@ -236,7 +238,7 @@ def test_a_result_without_a_fitted_feature_is_refused() -> None:
         ({"format": None}, "is of format None"),
         ({"fitted": {"method": "magic"}}, "damaged: .*method"),
         ({"report": 3}, "damaged: .*CalibrationReport"),
-        ({"target": "x"}, "damaged: ValueError: could not convert"),
+        ({"target": "x"}, "damaged: .*target"),
     ],
 )
 def test_a_state_that_cannot_be_read_is_refused(change: Any, said: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy.optimizer.candidates import ProgramCandidate
-from pivot_dspy.optimizer.report import NOTE, CalibrationRow, relevance, shared
+from pivot_dspy.optimizer.report import NOTE, CalibrationRow, relevance, share_worth
 from pivot_dspy.optimizer.rollout import RolloutResult
 from pivot_dspy.optimizer.selection import ScoredCandidate
 from tests.optimizer.compiling import TRAIN, VAL, compiled
@@ -41,7 +41,7 @@ def test_an_earlier_program_tells_the_less_the_more_its_share_differs(
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.01, 1)), min_size=1, max_size=12))
 def test_a_task_counts_as_much_as_its_most_relevant_run(runs: list[tuple[str, float]]) -> None:
     tasks, worth = zip(*runs, strict=True)
-    weights = shared(tasks, worth)
+    weights = share_worth(tasks, worth)
     assert len(weights) == len(runs)
     for task in set(tasks):
         told = [weight for one, weight in zip(tasks, weights, strict=True) if one == task]

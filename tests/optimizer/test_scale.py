@@ -191,6 +191,12 @@ def test_errors_are_kept_apart_and_told(elsewhere: Executor, caplog: pytest.LogC
     assert str(ran.errors[0]) == "Picky: 3 and 3"
 
 
+def test_a_fatal_error_ends_it_and_comes_through(elsewhere: Executor) -> None:
+    for executor in (None, elsewhere):
+        with pytest.raises(ValueError, match="is odd"):
+            run_all(executor, range(9), fails_on_odd, on_done=keep, fatal=ValueError)
+
+
 def test_enough_errors_stop_it_and_nothing_that_was_done_is_lost() -> None:
     begun: list[int] = []
 

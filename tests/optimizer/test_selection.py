@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pivot_dspy import Pivot
 from pivot_dspy.optimizer.candidates import ProgramCandidate
 from pivot_dspy.optimizer.rollout import CallRecord, Job, RolloutResult
-from pivot_dspy.optimizer.selection import Selection
+from pivot_dspy.optimizer.selection import ScoredCandidate, Selection
 from tests.scripted import Store
 
 PLACES = tuple(range(12))
@@ -38,7 +38,7 @@ class Told:
         call = CallRecord(refiner="self", verified=not loss, loss=loss, first_loss=1.0)
         return RolloutResult(score=scores[task], tokens=tokens, calls=(call,))
 
-    def note(self, kind: str, key: str, data: Mapping[str, Any]) -> None:
+    def record(self, kind: str, key: str, data: Mapping[str, Any]) -> None:
         """Nothing is kept."""
 
 
@@ -47,7 +47,8 @@ def selected(first: Row, rows: Sequence[Row]) -> Selection:
     proposals = [FIRST.set(str(place), "self", "patience", 10 + place) for place in range(len(rows))]
     told = {FIRST.key: first} | {proposal.key: row for proposal, row in zip(proposals, rows, strict=True)}
     student = Pivot("request -> answer", Store)
-    selection = Selection(Told(told), student, PLACES, finalists=2, seed=0, first=FIRST)  # type: ignore[arg-type]
+    work: Any = Told(told)
+    selection = Selection(work, student, PLACES, ScoredCandidate(FIRST), finalists=2, seed=0)
     assert selection.begin()
     selection.round(proposals)
     return selection
@@ -60,8 +61,8 @@ rows = st.tuples(scores, st.integers(1, 3), st.sampled_from([0.0, 0.5]))
 @given(rows, st.lists(rows, min_size=1, max_size=4))
 def test_what_is_accepted_is_no_worse_on_all_tasks_and_not_dearer_for_nothing(first: Row, others: list[Row]) -> None:
     selection = selected(first, others)
-    taken = [decision for decision in selection.decisions if decision.accepted]
-    assert len(taken) <= 1 and len(selection.decisions) == len(others)
+    taken = [decision for decision in selection.records if decision.accepted]
+    assert len(taken) <= 1 and len(selection.records) == len(others)
     after = others[int(taken[0].proposal)] if taken else first
     assert sum(after[0]) >= sum(first[0])
     assert after == first or sum(after[0]) > sum(first[0]) or after[1:] < first[1:]
@@ -74,5 +75,5 @@ def test_finalists_differ() -> None:
     batch = selected((half, 10, 0.0), [(half, 9, 0.0)])._minibatch()
     seen = [tuple(half[n] if n in batch else row[n] for n in PLACES) for row in (none, none, whole)]
     selection = selected((half, 10, 0.0), [(seen[0], 1, 0.0), (seen[1], 1, 0.0), (seen[2], 2, 0.0)])
-    full = {decision.proposal for decision in selection.decisions if decision.full is not None}
+    full = {decision.proposal for decision in selection.records if decision.scores is not None}
     assert full == {"0", "2"} and selection.incumbent.proposal.name == "2"

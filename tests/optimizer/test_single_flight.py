@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 from dspy.lm15 import Message, Request, Response, Usage
 
-from pivot_dspy.optimizer.single_flight import SingleFlight
+from pivot_dspy.optimizer.metering import SingleFlight
 
 THREADS = 4
 
@@ -110,4 +110,4 @@ def test_nothing_is_left_of_calls_that_ended() -> None:
     lm = dspy.LM(f"slow-{uuid.uuid4()}", engine=Slow(together=1))
     with dspy.context(lm=lm, callbacks=[turns]):
         dspy.Predict("question -> answer")(question="why?")
-    assert not turns._going and not turns._held
+    assert not turns._turns and not turns._held

@@ -1,4 +1,4 @@
-"""What memories are made of: counts, merged lessons, abstracted examples, and trajectories joined across tasks."""
+"""What memories are made of: counts, lessons that are borne out, and abstracted examples."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy import Demonstration, Entries, Lesson, Step, Trajectory
-from pivot_dspy.crossover import Grade, Parent
 from pivot_dspy.memory import Fix
-from pivot_dspy.optimizer.material import LearnedMaterial, TrainingRun, abstracted, crossed, merged, recounted
+from pivot_dspy.optimizer.candidates import LearnedMaterial, abstract, recount
 from pivot_dspy.optimizer.rollout import CallRecord, RolloutResult, TrainingSignal
 
 
@@ -25,29 +24,23 @@ def example(**args: object) -> Demonstration:
 def test_each_run_counts_once_for_what_it_was_told(runs: list[tuple[set[str], bool]]) -> None:
     made = {name: lesson(name).model_copy(update={"id": name, "retrieved": 2, "helped": 1}) for name in "xy"}
     before = Entries(lessons=tuple(made.values()))
-    after = recounted(before, before, [(frozenset(ids), helped) for ids, helped in runs])
+    after = recount(before, before, [(frozenset(ids), helped) for ids, helped in runs])
     for one in after.lessons:
         assert one.retrieved == 2 + sum(one.id in ids for ids, _ in runs)
         assert one.helped == 1 + sum(one.id in ids and helped for ids, helped in runs)
 
 
-def test_lessons_that_say_much_the_same_of_one_tool_are_merged() -> None:
-    said = [lesson("write the size in capitals"), lesson("write the size in capitals always"), lesson("ask for red")]
-    assert merged(said) == (said[0], said[2])
-    assert len(merged([said[0], lesson("write the size in capitals", tool="add")])) == 2
-
-
 def test_a_lesson_that_would_change_what_verified_is_none() -> None:
     capitals = lesson("write it in capitals").model_copy(update={"fix": Fix(tool="find", kind="upper", place="size")})
-    pool = LearnedMaterial()
+    pool = LearnedMaterial("self")
 
     def learn(task: int, size: str, demonstration: Demonstration | None) -> None:
         found = TrainingSignal(
             lessons=(capitals,), demonstration=demonstration,
-            parent=Parent(trajectory=Trajectory(steps=(Step(id="a", tool="find", args={"size": size}),)), grades={}),
+            trajectory=Trajectory(steps=(Step(id="a", tool="find", args={"size": size}),)),
         )  # fmt: skip
         call = CallRecord(refiner="self", verified=True, loss=0.0, first_loss=0.0, taught=found)
-        pool.take(task, RolloutResult(score=1.0, calls=(call,)), ("self",))
+        pool.take(task, RolloutResult(score=1.0, calls=(call,)))
 
     learn(0, "XL", example(size="<size>"))
     learn(1, "one size", None)  # it did not verify, and says nothing
@@ -61,19 +54,6 @@ def test_a_lesson_that_would_change_what_verified_is_none() -> None:
 
 
 def test_examples_of_one_outline_become_one_with_slots() -> None:
-    (one,) = abstracted([example(size="L", color="red"), example(size="M", color="red")])
+    (one,) = abstract([example(size="L", color="red"), example(size="M", color="red")])
     assert one.steps[0]["args"] == {"size": "<size>", "color": "red"} and one.steps[1] == example().steps[1]
-    assert len(abstracted([example(size="L"), example(color="red"), example(size="$a.x")])) == 3
-
-
-def tried(task: str, grades: dict[str, Grade], **args: str) -> TrainingRun:
-    steps = (Step(id="a", tool="find", args=args), Step(id="b", tool="add", args={"id": "$a.ids[0]"}))
-    return TrainingRun(task, TrainingSignal(parent=Parent(trajectory=Trajectory(steps=steps), grades=grades)))
-
-
-def test_a_failed_task_begins_anew_with_what_was_right_for_the_most_similar_one() -> None:
-    failed = tried("buy a red cap", {"a": Grade.BLAMED, "b": Grade.UNTRIED}, colour="red")
-    near, far = tried("buy a blue cap", {}, color="blue"), tried("cancel the order", {}, order="7")
-    (child,) = crossed(failed, [far, near])
-    assert child.steps[0].args == {"color": "blue"} and child.operator == "crossover"
-    assert crossed(failed, []) == [] and crossed(tried("buy a red cap", {}, color="red"), [near]) == []
+    assert len(abstract([example(size="L"), example(color="red"), example(size="$a.x")])) == 3
