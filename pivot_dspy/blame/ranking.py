@@ -39,19 +39,18 @@ def rank(
     return _suspects(BlameContext(execution, requirements, findings, toolbox, task, known))
 
 
-def _suspects(inquiry: BlameContext) -> tuple[Suspect, ...]:
-    if not inquiry.wrong:
+def _suspects(context: BlameContext) -> tuple[Suspect, ...]:
+    if not context.wrong:
         return ()
-    found = list(fault_rules.clues(inquiry))
-    if inquiry.violated or inquiry.execution.discrepancies:
-        for rules in (mismatch_rules.clues, provenance_rules.link_clues, provenance_rules.origin_clues):
-            found += rules(inquiry)
-        found += [*provenance_rules.unrelated(inquiry, found), *provenance_rules.unexplained(inquiry)]
-    suspects = _ranked(found)
+    clues = list(fault_rules.clues(context))
+    if context.violated or context.execution.discrepancies:
+        clues += [*mismatch_rules.clues(context), *provenance_rules.binding_clues(context)]
+        clues += [*provenance_rules.origin_clues(context), *provenance_rules.unexplained(context)]
+    suspects = _ranked(clues)
     # Several things may be wrong at once. What comes after a step that failed has not shown yet what it is worth, so
     # that a rewrite begins no later than there.
-    failed = [n for n, seen in enumerate(inquiry.execution.observations) if seen.status == "error"]
-    return tuple(sorted(suspects, key=lambda suspect: bool(failed) and suspect.position > failed[0]))
+    first_failed = min((context.graph.position[step_id] for step_id in context.failed), default=len(context.steps))
+    return tuple(sorted(suspects, key=lambda suspect: suspect.position > first_failed))
 
 
 def gradient(
@@ -63,8 +62,8 @@ def gradient(
     Args:
         refuted: keys of suspects that were tried in vain, see `Suspect.key`.
     """
-    inquiry = BlameContext(execution, requirements, findings, toolbox, task, known)
-    suspects = _suspects(inquiry)
+    context = BlameContext(execution, requirements, findings, toolbox, task, known)
+    suspects = _suspects(context)
     left = [suspect for suspect in _without_symptoms(suspects, refuted) if suspect.key not in refuted]
     if not left:
         return None
@@ -82,7 +81,7 @@ def gradient(
     # Where nothing tells the suspects apart, the cause is sought among all of them.
     places = [first] if first.kind != "unexplained" else left
     ids = [suspect.step for suspect in places if suspect.step is not None]
-    return Gradient.of(first, inquiry.graph.slice(ids), questioned)
+    return Gradient.of(first, context.graph.slice(ids), questioned)
 
 
 def _without_symptoms(

@@ -217,7 +217,7 @@ def parent(
     """
     execution, findings = inspection.execution, inspection.findings
     graph = DependenceGraph(execution, toolbox)
-    purposes = Assignment(graph, requirements).serves
+    purposes = Assignment(graph, requirements).assigned
     met = {finding.requirement for finding in findings if finding.holds}
     suspects = ranking.rank(execution, requirements, findings, toolbox, task=task, known=known)
     named = [one for one in suspects if one.kind not in ("missing_step", "unexplained")]

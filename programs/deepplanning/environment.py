@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import dspy
@@ -158,6 +158,8 @@ class ShoppingEnvironment(Shop, Environment):
         about = tuple(p["product_id"] for p in self._bought() if p["product_id"] not in chosen)
         evidence = f"the cart costs {paid}, the least possible is {best.price}"
         fetched = self._cheapest(self._fetched([]), low, high, coupons)
+        if fetched is not None:
+            about += self._unused(fetched.coupons)
         return CheckResult(False, evidence, self._proposal(fetched, high < math.inf), about)
 
     @check
@@ -169,7 +171,7 @@ class ShoppingEnvironment(Shop, Environment):
         best, most = selection.best_coupons(prices, self.user["coupons"], self.user["is_vip"])
         if saved >= most - 0.005:
             return CheckResult(True, f"coupons take {saved} off, the most possible")
-        about = tuple(used)
+        about = tuple(used) + self._unused(best)
         hint = f"coupons: {json.dumps(best, ensure_ascii=False)}"
         return CheckResult(False, f"coupons take {saved} off, {most} is possible", hint, about)
 
@@ -235,6 +237,10 @@ class ShoppingEnvironment(Shop, Environment):
         if chosen is None:
             return None
         return selection.Purchase(tuple(chosen), {}, round(sum(product["price"] for product in chosen), 2))
+
+    def _unused(self, coupons: Mapping[str, int]) -> tuple[str, ...]:
+        used = {coupon["coupon_name"] for coupon in self._cart["used_coupons"]}
+        return tuple(name for name in coupons if name not in used)
 
     def _proposal(self, best: selection.Purchase | None, ranged: bool) -> str:
         """A selection among what the steps have fetched, in words: nothing that no step has seen is named."""
