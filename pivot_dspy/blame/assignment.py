@@ -78,6 +78,10 @@ class Assignment:
         names = self.in_families if not served or None in served else [name for name in served if name is not None]
         return [*self.asked_by(names), *self.everywhere]
 
+    def family_of(self, name: str) -> list[str]:
+        """The requirements of a family, by one of them; of one on its own, itself."""
+        return next((family for family in self.families if name in family), [name])
+
     def own_chain(self, step_id: str) -> tuple[str, ...]:
         """The steps that only this deciding step reads, directly or not, and itself; earliest first."""
         shared = self._read_by(other for other in self.deciding_steps if other != step_id) - {step_id}

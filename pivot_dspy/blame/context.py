@@ -46,9 +46,9 @@ class Weight:
     FOREIGN = 45
     """It uses a value that nothing before it shows."""
     ORIGIN = 42
-    """It brought in what a violated requirement is about."""
+    """It brought in what a violated requirement is about; or nothing did."""
     ABSENT = 40
-    """No submit; or nothing brings in what a violated requirement is about."""
+    """There is no submit."""
     SERVES = 30
     """It means to serve a violated requirement."""
     UNEXPLAINED = 10
@@ -137,6 +137,13 @@ class BlameContext:
 
     def step(self, step_id: str) -> Step:
         return self.steps[self.graph.position[step_id]]
+
+    def in_doubt(self, name: str, step_id: str) -> bool:
+        """Whether a requirement or one of its family is violated, or the step that serves it failed or starved others.
+
+        A check may let another step's choice serve this requirement, and so show a lack elsewhere in its family.
+        """
+        return not self.violated.keys().isdisjoint(self.assignment.family_of(name)) or self.troubled(step_id)
 
     def troubled(self, step_id: str) -> bool:
         """Whether the step, or one that reads it, failed."""

@@ -139,8 +139,8 @@ def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]
     if not any(same_field(predicate, wanted) for predicate in selected for wanted in required):
         record = assignment.record(step_id)  # it names what it takes outright
         if record is None or not assignment.fits(record, name):
-            text = f"what it takes does not meet {name}"
-            yield context.clue(step_id, "wrong_selection", Weight.OMISSION, text, f"select by {_joined(required)}", [name])
+            text, correction = f"what it takes does not meet {name}", f"select by {_joined(required)}"
+            yield context.clue(step_id, "wrong_selection", Weight.OMISSION, text, correction, [name])
         return
     chain = [assignment.step_predicates[member] for member in context.graph.chain(step_id)]
     compared = [Predicate(path, "", None) for member in chain for path in member.fields]
@@ -168,8 +168,7 @@ def _unassigned(context: BlameContext) -> Iterator[Clue]:
             correction = "leave the step out if the task does not ask for it"
             yield context.clue(step_id, UNASKED, Weight.UNASKED, text, correction)
     for name in assignment.unassigned_requirements:
-        # A check may let another step's choice serve this requirement, and so show the lack elsewhere in its family.
-        family = next(family for family in assignment.families if name in family)
+        family = assignment.family_of(name)
         if context.violated.keys().isdisjoint(family):
             continue
         # Of a thing that no result shows, only the check can tell whether it serves.

@@ -18,7 +18,8 @@ def binding_clues(context: BlameContext) -> Iterator[Clue]:
     for unread in assignment.unread_steps:
         yield from _unread(context, unread)
     for step_id, name in assignment.assigned.items():
-        yield from _strangers(context, step_id, name)
+        if context.in_doubt(name, step_id):
+            yield from _strangers(context, step_id, name)
 
 
 def _unread(context: BlameContext, unread: str) -> Iterator[Clue]:
@@ -33,7 +34,8 @@ def _unread(context: BlameContext, unread: str) -> Iterator[Clue]:
                 continue
             reader = next(member for member in assignment.own_chain(step_id) if position[member] > position[unread])
             text = f"nothing reads {unread}, which selects by {predicate} for {name}, and this step does not either"
-            yield context.clue(reader, "wrong_binding", Weight.DISCONNECTED, text, f"read ${unread} ({name})", [name])
+            weight = Weight.DISCONNECTED if context.in_doubt(name, step_id) else Weight.DEVIATION
+            yield context.clue(reader, "wrong_binding", weight, text, f"read ${unread} ({name})", [name])
             return
 
 
@@ -89,19 +91,18 @@ def origin_clues(context: BlameContext) -> Iterator[Clue]:
 
 
 def _origins(context: BlameContext, name: str, finding: Finding) -> Iterator[Clue]:
-    """The steps that brought in the values that a finding is about; where none brought one in, such a step is missing,
-    and belongs after the last that acts."""
-    absent: list[str] = []
-    for value in finding.about:
+    """The steps that brought in the values that a finding is about. Where none brought one in, such a step is missing:
+    before the one for the next value, else after all that act."""
+    following = context.end_of_acts
+    for value in reversed(finding.about):
         step_id = context.bringer(value) if isinstance(value, (str, int, float)) else None
         if step_id is not None:
+            following = context.graph.position[step_id]
             text = f"it brought in {value}, which {name} is about: {finding.evidence}"
             yield context.clue(step_id, "wrong_selection", Weight.ORIGIN, text, finding.hint, [name])
         elif isinstance(value, str):
-            absent.append(value)
-    if absent:
-        text = f"no step brings in {', '.join(absent)}, which {name} wants: {finding.evidence}"
-        yield context.missing(context.end_of_acts, Weight.ABSENT, text, finding.hint, [name])
+            text = f"no step brings in {value}, which {name} wants: {finding.evidence}"
+            yield context.missing(following, Weight.ORIGIN, text, finding.hint, [name])
 
 
 def unexplained(context: BlameContext) -> Iterator[Clue]:

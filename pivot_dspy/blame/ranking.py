@@ -98,13 +98,12 @@ def _without_symptoms(
 
 
 def _ranked(clues: Sequence[Clue]) -> tuple[Suspect, ...]:
+    """One suspect for each place, and one for what is missing before it; of equal ones, what is earlier or missing."""
     places: dict[tuple[int, bool], list[Clue]] = defaultdict(list)
-    for clue in clues:
-        places[clue.position, clue.kind == "missing_step"].append(clue)
-    for found in places.values():
-        found.sort(key=lambda clue: -clue.weight)
-    order = sorted(places.values(), key=lambda found: (-found[0].weight, found[0].position))
-    return tuple(_suspect(found) for found in order)
+    for clue in sorted(clues, key=lambda clue: -clue.weight):
+        places[clue.position, clue.kind != "missing_step"].append(clue)
+    order = sorted(places, key=lambda place: (-places[place][0].weight, place))
+    return tuple(_suspect(places[place]) for place in order)
 
 
 def _suspect(clues: Sequence[Clue]) -> Suspect:

@@ -75,7 +75,7 @@ class Outcome:
     milliseconds: float
 
 
-class Bench:
+class Replay:
     """Runs trajectories in the shops of many cases."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
@@ -132,12 +132,12 @@ def first_plans(data: Path, half: str = HALVES[0]) -> Iterator[tuple[str, int, S
         DataError: `data` holds no cases, or a broken one.
     """
     cases = _half(data, half)
-    bench = Bench(cases)
+    replay = Replay(cases)
     for case in cases:
-        session = bench.open(case)
-        subject = bench.subject(case, data, session, STYLES[0])
+        session = replay.open(case)
+        subject = replay.subject(case, data, session, STYLES[0])
         if subject is not None and subject.draft.id != subject.trajectory.id:
-            run, findings, _ = bench.run(subject.draft, subject.requirements, session)
+            run, findings, _ = replay.run(subject.draft, subject.requirements, session)
             suspects = _suspects(run, findings, subject, session)
             yield case.id, subject.draft.common_prefix(subject.trajectory), suspects[0]
         session.close()
@@ -152,14 +152,14 @@ def measure(
         DataError: `data` holds no cases, or a broken one.
     """
     cases = _half(data, half)
-    bench = Bench(cases)
+    replay = Replay(cases)
     for case in cases:
-        session = bench.open(case)
-        subject = bench.subject(case, data, session, style)
+        session = replay.open(case)
+        subject = replay.subject(case, data, session, style)
         if subject is not None:
             mutator = Mutator(case, session.toolbox, subject.trajectory, random.Random(f"{seed} {case.id}"))
             for mutant in mutator.mutants(each):
-                outcome = _outcome(bench, subject, mutant, session)
+                outcome = _outcome(replay, subject, mutant, session)
                 if outcome is not None:
                     yield outcome
         session.close()
@@ -176,8 +176,8 @@ def _suspects(run: ExecutedRun, findings: Sequence[Finding], subject: Subject, s
     )
 
 
-def _outcome(bench: Bench, subject: Subject, mutant: Mutant, session: Session) -> Outcome | None:
-    run, findings, total = bench.run(mutant.trajectory, subject.requirements, session)
+def _outcome(replay: Replay, subject: Subject, mutant: Mutant, session: Session) -> Outcome | None:
+    run, findings, total = replay.run(mutant.trajectory, subject.requirements, session)
     if total <= loss.EPSILON:
         return None
     started = time.perf_counter()

@@ -30,20 +30,17 @@ _DAYS = "result.estimated_delivery_days"
 
 @dataclass(frozen=True)
 class Mutant:
-    """A trajectory with one fault.
-
-    Attributes:
-        kind: one of `KINDS`.
-        step: id of the step that was changed or dropped.
-        position: where it stands, or stood.
-        change: what was done, in words.
-    """
+    """A trajectory with one fault."""
 
     kind: str
+    """One of `KINDS`."""
     trajectory: Trajectory
     step: str
+    """Id of the step that was changed or dropped."""
     position: int
+    """Where it stands, or stood."""
     change: str
+    """What was done, in words."""
 
 
 class Mutator:
