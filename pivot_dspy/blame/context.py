@@ -39,8 +39,6 @@ class Weight:
     """All that read its result fail."""
     FAILURE = 60
     """It failed when it ran."""
-    ODD = 55
-    """It reads what was selected by more than its requirement asks."""
     DEVIATION = 50
     """It selects by something else than is asked, though the requirement holds."""
     FOREIGN = 45

@@ -1,4 +1,4 @@
-"""Clues from what went wrong while running: faults of steps, and bindings that gave nothing."""
+"""Clues from what went wrong: faults of steps, bindings that gave nothing, and what violated requirements are about."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.extraction import is_expression
 from pivot_dspy.blame.predicates import Predicate, meets, value_at
 from pivot_dspy.environment.toolbox import ToolSpec
+from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import SUBMIT, Fault, Step
 
 _STATIC = frozenset({"unknown_tool", "malformed_step", "timeout"})
@@ -206,3 +207,47 @@ def _unmet_by_all(context: BlameContext, step_id: str) -> list[Predicate]:
         return []
     selecting = [predicate for predicate in selection.predicates if predicate not in selection.arguments]
     return [predicate for predicate in selecting if not any(meets(element, predicate) for element in elements[0])]
+
+
+# ----------------------------------------------------------------------------------------------- violated requirements
+
+
+def origins(context: BlameContext) -> Iterator[Clue]:
+    """Steps that brought in what a violated requirement is about, or mean to serve it."""
+    for name, finding in context.violated.items():
+        yield from _brought_in(context, name, finding)
+        server = context.assignment.step_for.get(name)
+        if server is not None:
+            text = f"it serves {name}: {finding.evidence}"
+            yield context.clue(server, "wrong_selection", Weight.SERVES, text, finding.hint, [name])
+
+
+def _brought_in(context: BlameContext, name: str, finding: Finding) -> Iterator[Clue]:
+    """The steps that brought in the values that a finding is about. Where none brought one in, such a step is missing:
+    before the one for the next value, else after all that act."""
+    following = context.end_of_acts
+    for value in reversed(finding.about):
+        step_id = context.bringer(value) if isinstance(value, (str, int, float)) else None
+        if step_id is not None:
+            following = context.graph.position[step_id]
+            text = f"it brought in {value}, which {name} is about: {finding.evidence}"
+            yield context.clue(step_id, "wrong_selection", Weight.ORIGIN, text, finding.hint, [name])
+        elif isinstance(value, str):
+            text = f"no step brings in {value}, which {name} wants: {finding.evidence}"
+            yield context.missing(following, Weight.ORIGIN, text, finding.hint, [name])
+
+
+def unexplained(context: BlameContext) -> Iterator[Clue]:
+    """The earliest step that any symptom depends on, and the others after it.
+
+    What a judge found unmet in words may show in any result.
+    """
+    symptoms = {found.step for found in context.execution.discrepancies if found.step is not None}
+    if any(item.id in context.violated for item in context.requirements.textual):
+        symptoms.update(context.graph.ids)
+    elif context.violated:
+        symptoms.update(context.graph.writes, context.graph.ids[-1:])
+    names = list(context.violated)
+    for step_id in context.graph.slice(symptoms):
+        if not context.step(step_id).is_submit:
+            yield context.clue(step_id, "unexplained", Weight.UNEXPLAINED, "what went wrong depends on it", "", names)

@@ -1,10 +1,10 @@
-"""Clues from comparing what steps select by with what requirements ask: no observation is needed for these."""
+"""Clues from comparing what steps select by, and what they read, with what requirements ask."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pivot_dspy.blame.assignment import RequiredPredicate, agrees
+from pivot_dspy.blame.assignment import RequiredPredicate, agrees, closest
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.predicates import Predicate, Relation, canonical, compare, overlap, same_field, show, words
 from pivot_dspy.environment.toolbox import ToolSpec
@@ -25,6 +25,7 @@ def clues(context: BlameContext) -> Iterator[Clue]:
     for name in context.violated:
         if name not in context.assignment.unassigned_requirements and name not in context.assignment.step_for:
             yield from _unattempted(context, name)
+    yield from _wrong_bindings(context)
 
 
 # ------------------------------------------------------------------------------------------------------ contradictions
@@ -33,16 +34,15 @@ def clues(context: BlameContext) -> Iterator[Clue]:
 def _of_predicate(
     context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate]
 ) -> Iterator[Clue]:
-    relations = {wanted: compare(predicate, wanted.predicate) for wanted in asked}
-    alike = [wanted for wanted, relation in relations.items() if relation is not None]
+    alike = [wanted for wanted in asked if compare(predicate, wanted.predicate) is not None]
     general = context.assignment.general
     if len({wanted.requirement for wanted in asked} - general) == 1:
         # What the one requirement says of a field goes before what is asked of everything.
         alike = [wanted for wanted in alike if wanted.requirement not in general] or alike
-    best = min((relation for wanted in alike if (relation := relations[wanted]) is not None), default=None)
+    best, _ = closest(predicate, alike)
     elsewhere = _asked_of_another_field(context, step, predicate, asked)
     if best is Relation.SAME:
-        same = [wanted for wanted in alike if relations[wanted] is best]
+        same = [wanted for wanted in alike if compare(predicate, wanted.predicate) is best]
         if _differs_in_letters(context, step, predicate, same):
             yield _contradiction(context, step, predicate, same)
     elif elsewhere:
@@ -221,3 +221,70 @@ def _taken_by(spec: ToolSpec, required: Sequence[Predicate]) -> list[Predicate]:
     parameters = [words((parameter,)) for parameter in spec.parameters]
     taken = [wanted for wanted in required if any(overlap(wanted.words, parameter) for parameter in parameters)]
     return taken if len(taken) * 2 >= len(required) else []
+
+
+# ------------------------------------------------------------------------------------------------------ wrong bindings
+
+
+def _wrong_bindings(context: BlameContext) -> Iterator[Clue]:
+    """Steps that should read a result that goes unread, and steps that read what contradicts their requirement."""
+    assignment = context.assignment
+    if not any(context.graph.reads[step.id] for step in context.steps if not step.is_submit):
+        return  # a log of an agent that read results itself: bindings say nothing of what it used
+    for unread in assignment.unread_steps:
+        yield from _unread(context, unread)
+    for step_id, name in assignment.assigned.items():
+        if context.in_doubt(name, step_id):
+            yield from _strangers(context, step_id, name)
+
+
+def _unread(context: BlameContext, unread: str) -> Iterator[Clue]:
+    """The step that lacks what an unread result is selected by, and should read it."""
+    assignment, position = context.assignment, context.graph.position
+    for name, step_id in _candidates(context, unread):
+        selected = {predicate[1:3] for _, predicate in assignment.chain_predicates[step_id]}
+        for _, predicate in assignment.chain_predicates[unread]:
+            if predicate[1:3] in selected or not any(
+                compare(predicate, wanted) is Relation.SAME for wanted in assignment.required[name]
+            ):
+                continue
+            reader = next(member for member in assignment.own_chain(step_id) if position[member] > position[unread])
+            text = f"nothing reads {unread}, which selects by {predicate} for {name}, and this step does not either"
+            weight = Weight.DISCONNECTED if context.in_doubt(name, step_id) else Weight.DEVIATION
+            yield context.clue(reader, "wrong_binding", weight, text, f"read ${unread} ({name})", [name])
+            return
+
+
+def _candidates(context: BlameContext, unread: str) -> Iterator[tuple[str, str]]:
+    """Requirements that an unread result may be meant for, the likeliest first, each with the step that serves it."""
+    assignment, position = context.assignment, context.graph.position
+    later = [step_id for step_id in assignment.deciding_steps if position[step_id] > position[unread]]
+    purpose = assignment.purpose_of(unread)
+    if purpose is None or (assignment.families and purpose in assignment.general):
+        return
+    if purpose in assignment.unassigned_requirements:
+        yield from ((purpose, step_id) for step_id in later if step_id in assignment.unassigned_steps)
+        return
+    if not assignment.families:
+        yield from ((purpose, step_id) for step_id in later)
+    for name in dict.fromkeys([purpose, *assignment.in_families]):
+        if assignment.step_for.get(name) in later:
+            yield name, assignment.step_for[name]
+
+
+def _strangers(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]:
+    """The step by which a deciding step comes to read what was selected for another requirement."""
+    assignment, graph = context.assignment, context.graph
+    own = assignment.own_chain(step_id)
+    required = [*assignment.asked_by([name]), *assignment.everywhere]
+    for source, predicate in assignment.chain_predicates[step_id]:
+        relation, meant = closest(predicate, required)
+        if source in own or relation in (Relation.SAME, Relation.LOOSER):
+            continue
+        if closest(predicate, assignment.asked_of(source))[0] is not Relation.SAME:
+            continue  # then the source itself is wrong
+        reader = next(member for member in own if source in graph.chain(member))
+        asked = f"asks {meant}" if meant is not None else "does not ask that"
+        text = f"it reads {source}, which selects by {predicate}, and {name} {asked}"
+        weight = Weight.DISCONNECTED if meant is None else Weight.CONTRADICTION
+        yield context.clue(reader, "wrong_binding", weight, text, "read another step", [name])

@@ -1,9 +1,8 @@
 """Blame by rule: from an execution and its findings to ranked suspects, without a language model.
 
-Rules look for clues: faults of steps and bindings that gave nothing (`fault_rules`), steps that say something else
-than requirements ask (`mismatch_rules`), steps that read another than they should, and steps that are odd or brought
-in what a failed check is about (`provenance_rules`). A clue has a weight; the place with the weightiest is the first
-suspect, the earlier of two equal ones.
+Rules look for clues: faults of steps, bindings that gave nothing and what a failed check is about (`fault_rules`),
+steps that select by something else than requirements ask, or read another than they should (`mismatch_rules`). A clue
+has a weight; the place with the weightiest is the first suspect, the earlier of two equal ones.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from pivot_dspy.blame import fault_rules, mismatch_rules, provenance_rules
+from pivot_dspy.blame import fault_rules, mismatch_rules
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.dependence import slice_of
 from pivot_dspy.environment.toolbox import Toolbox
@@ -44,8 +43,7 @@ def _suspects(context: BlameContext) -> tuple[Suspect, ...]:
         return ()
     clues = list(fault_rules.clues(context))
     if context.violated or context.execution.discrepancies:
-        clues += [*mismatch_rules.clues(context), *provenance_rules.binding_clues(context)]
-        clues += [*provenance_rules.origin_clues(context), *provenance_rules.unexplained(context)]
+        clues += [*mismatch_rules.clues(context), *fault_rules.origins(context), *fault_rules.unexplained(context)]
     suspects = _ranked(clues)
     # Several things may be wrong at once. What comes after a step that failed has not shown yet what it is worth, so
     # that a rewrite begins no later than there.
