@@ -45,16 +45,13 @@ class Assignment:
         self.families = self._families(requirements)
         """Ids of the requirements of each family."""
         self.in_families = [name for family in self.families for name in family]
-        self.general = frozenset(self.required).difference(self.in_families)
+        self.general = [name for name in self.required if name not in self.in_families]
         """Ids of the requirements on their own."""
-        self.everywhere = self.asked_by(name for name in self.required if name in self.general)
+        self.everywhere = self.asked_by(self.general)
         """What these ask, of every step."""
-        self.deciding_steps: tuple[str, ...] = ()
-        """Ids of the steps that make the choices: those that write; where none does, those that only `submit` reads,
-        or that nothing does."""
-        self.unread_steps: tuple[str, ...] = ()
-        """Ids of the reads that select something and that nothing reads, though other steps act."""
-        self._tell_deciding_steps()
+        # Those that make the choices: those that write; where none does, those that only `submit` reads, or nothing.
+        # Unread are the reads that select something and that nothing reads, though other steps act.
+        self.deciding_steps, self.unread_steps = self._find_deciding_steps()
         self.assigned: dict[str, str] = {}
         """The requirement that a deciding step means to serve."""
         self.step_for: dict[str, str] = {}
@@ -124,17 +121,15 @@ class Assignment:
                 groups.setdefault(item.check, []).append(item.id)
         return [names for names in groups.values() if len(names) > 1]
 
-    def _tell_deciding_steps(self) -> None:
+    def _find_deciding_steps(self) -> tuple[list[str], list[str]]:
+        """The deciding and the unread steps."""
         graph = self._graph
-        submits = {step.id for step in graph.steps if step.is_submit}
-        writes = tuple(name for name in graph.writes if name not in submits)
-        others = [name for name in graph.ids if name not in submits and name not in writes]
-        unread = tuple(name for name in others if submits.issuperset(graph.readers[name]))
-        self.deciding_steps = writes or unread
-        if writes:
-            self.unread_steps = tuple(
-                name for name in unread if not graph.readers[name] and self.chain_predicates[name]
-            )
+        acting = [step.id for step in graph.steps if not step.is_submit]
+        writes = [name for name in acting if name in graph.writes]
+        reads = [name for name in acting if name not in graph.writes]
+        if not writes:
+            return [name for name in reads if set(acting).isdisjoint(graph.readers[name])], []
+        return writes, [name for name in reads if not graph.readers[name] and self.chain_predicates[name]]
 
     def _assign(self, family: list[str]) -> None:
         """The best pairs first, and of equal ones those whose places in their order are nearest."""

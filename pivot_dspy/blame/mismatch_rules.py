@@ -36,7 +36,7 @@ def _of_predicate(
 ) -> Iterator[Clue]:
     alike = [wanted for wanted in asked if compare(predicate, wanted.predicate) is not None]
     general = context.assignment.general
-    if len({wanted.requirement for wanted in asked} - general) == 1:
+    if len({wanted.requirement for wanted in asked}.difference(general)) == 1:
         # What the one requirement says of a field goes before what is asked of everything.
         alike = [wanted for wanted in alike if wanted.requirement not in general] or alike
     best, _ = closest(predicate, alike)
@@ -172,7 +172,7 @@ def _unassigned(context: BlameContext) -> Iterator[Clue]:
         if context.violated.keys().isdisjoint(family):
             continue
         # Of a thing that no result shows, only the check can tell whether it serves.
-        strays = [one for one in steps if name in context.violated or assignment.record(one) is not None]
+        strays = [step_id for step_id in steps if name in context.violated or assignment.record(step_id) is not None]
         if strays:
             steps.remove(strays[0])
             text = f"what it takes serves no requirement, and nothing serves {name}"

@@ -68,18 +68,21 @@ def gradient(
     first = left[0]
     # What else is known to be wrong is told along with it, to be mended in the same rewrite.
     others = [other for other in left[1:] if other.certain or other.kind == "missing_step"]
-    told = [f"{other.step or 'at the end'}: {other.diagnosis}" for other in others]
+    diagnoses = [f"{other.step or 'at the end'}: {other.diagnosis}" for other in others]
     position = min([first.position, *(other.position for other in others)])
-    first = first.model_copy(update={"position": position, "evidence": (*first.evidence, *told)[:_EVIDENCE]})
-    questioned: tuple[str, ...] = ()
-    if first.kind != "unexplained":
-        doubted = {suspect.step for suspect in suspects if suspect.kind != "unexplained"}
-        doubted.update(seen.step for seen in execution.observations if seen.status in ("error", "blocked"))
-        questioned = tuple(step.id for step in execution.trajectory.steps if step.id in doubted)
+    first = first.model_copy(update={"position": position, "evidence": (*first.evidence, *diagnoses)[:_EVIDENCE]})
     # Where nothing tells the suspects apart, the cause is sought among all of them.
-    places = [first] if first.kind != "unexplained" else left
-    ids = [suspect.step for suspect in places if suspect.step is not None]
-    return Gradient.of(first, context.graph.slice(ids), questioned)
+    unexplained = first.kind == "unexplained"
+    causes = left if unexplained else [first]
+    slice_ = context.graph.slice(suspect.step for suspect in causes if suspect.step is not None)
+    return Gradient.of(first, slice_, () if unexplained else _questioned(execution, suspects))
+
+
+def _questioned(execution: Execution, suspects: Sequence[Suspect]) -> tuple[str, ...]:
+    """Ids of the steps that something speaks against, or that did not run."""
+    doubted = {suspect.step for suspect in suspects if suspect.kind != "unexplained"}
+    doubted.update(seen.step for seen in execution.observations if seen.status in ("error", "blocked"))
+    return tuple(step_id for step_id in execution.trajectory.ids if step_id in doubted)
 
 
 def _without_symptoms(

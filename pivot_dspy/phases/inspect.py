@@ -154,7 +154,7 @@ def inspect(
     )
     found = claims.check(execution, inputs)
     if cleared:
-        found = claims.judged(found, execution, unsupported)
+        found = claims.with_unsupported(found, execution, unsupported)
     measured = loss.measure(
         execution,
         settled,

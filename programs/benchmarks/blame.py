@@ -210,17 +210,17 @@ def is_near(mutant: Mutant, first: Suspect, serves: Mapping[str, Sequence[str]])
 
 def figures(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     """Counts and shares by kind, and in all."""
-    found = {}
+    rows = {}
     for kind in (*KINDS, "all"):
         chosen = [outcome for outcome in outcomes if kind in (outcome.mutant.kind, "all")]
         count = len(chosen) or 1
-        found[kind] = {
+        rows[kind] = {
             "detected": len(chosen),
             "exact": sum(outcome.exact for outcome in chosen) / count,
             "in slice": sum(outcome.in_slice for outcome in chosen) / count,
             "median ms": sorted(outcome.milliseconds for outcome in chosen)[len(chosen) // 2] if chosen else 0.0,
         }
-    return found
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -240,9 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DataError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
-    found = figures(outcomes)
+    rows = figures(outcomes)
     table = Table("kind", "detected", "exact", "exact or in slice", "median ms")
-    for kind, row in found.items():
+    for kind, row in rows.items():
         table.add_row(
             kind, f"{row['detected']:.0f}", f"{row['exact']:.1%}", f"{row['in slice']:.1%}", f"{row['median ms']:.2f}"
         )
@@ -255,9 +255,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     if options.json:
         misses = [_miss(outcome) for outcome in outcomes if not outcome.exact]
-        written = {"figures": found, "first plans": [len(drafts), right, early], "misses": misses}
+        written = {"figures": rows, "first plans": [len(drafts), right, early], "misses": misses}
         options.json.write_text(json.dumps(written, ensure_ascii=False, indent=1), encoding="utf-8")
-    whole = found["all"]
+    whole = rows["all"]
     passed = whole["exact"] >= TARGET_EXACT and whole["in slice"] >= TARGET_SLICE and whole["detected"] >= TARGET_COUNT
     return 0 if passed else 1
 
