@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, get_args
 
 from pivot_dspy import bindings
+from pivot_dspy.blame.assignment import closest
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
-from pivot_dspy.blame.extraction import is_expression
-from pivot_dspy.blame.predicates import Predicate, meets, value_at
+from pivot_dspy.blame.extraction import StepPredicates, is_expression
+from pivot_dspy.blame.predicates import Predicate, Relation, meets, value_at
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import SUBMIT, Fault, Step
@@ -196,17 +197,33 @@ def _nothing_selected(context: BlameContext, source: str, readers: list[str]) ->
     for reader in readers:
         unmet = " or ".join(map(str, _unmet_by_all(context, reader)))
         text = context.faults[reader].message + (f"; no element has {unmet}" if unmet else "")
-        yield context.clue(reader, "unresolved_binding", Weight.FAILURE, text)
+        weight = Weight.STARVED if _selects_as_asked(context, reader) else Weight.FAILURE
+        yield context.clue(reader, "unresolved_binding", weight, text)
+
+
+def _selects_as_asked(context: BlameContext, step_id: str) -> bool:
+    """Whether the step selects from a list just what is asked, so that the list may be what is wrong."""
+    selection = context.assignment.step_predicates[step_id]
+    elements = _elements(context, selection)
+    named = [*selection.picks, *selection.fields]
+    if not elements or not selection.predicates or any(value_at(elements[0], path) is None for path in named):
+        return False
+    asked = context.assignment.asked_of(step_id)
+    return all(closest(predicate, asked)[0] is Relation.SAME for predicate in selection.predicates)
+
+
+def _elements(context: BlameContext, selection: StepPredicates) -> list[Any]:
+    """What a binding selects from."""
+    elements = [value_at(context.graph.result(read[0]), read[1:]) for read in selection.reads[:1]]
+    return elements[0] if elements and isinstance(elements[0], list) else []
 
 
 def _unmet_by_all(context: BlameContext, step_id: str) -> list[Predicate]:
     """The predicates of a step that no element of what it reads meets by itself."""
     selection = context.assignment.step_predicates[step_id]
-    elements = [value_at(context.graph.result(read[0]), read[1:]) for read in selection.reads[:1]]
-    if not elements or not isinstance(elements[0], list):
-        return []
+    elements = _elements(context, selection)
     selecting = [predicate for predicate in selection.predicates if predicate not in selection.arguments]
-    return [predicate for predicate in selecting if not any(meets(element, predicate) for element in elements[0])]
+    return [p for p in selecting if elements and not any(meets(element, p) for element in elements)]
 
 
 # ----------------------------------------------------------------------------------------------- violated requirements
