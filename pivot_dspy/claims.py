@@ -99,7 +99,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _evidence(values: Iterable[Any]) -> set[str]:
-    found: set[str] = set()
+    figures: set[str] = set()
     stack = list(values)
     while stack:
         value = stack.pop()
@@ -107,15 +107,15 @@ def _evidence(values: Iterable[Any]) -> set[str]:
             stack.extend(value.values())
             stack.extend(str(key) for key in value)
         elif isinstance(value, (list, tuple)):
-            found.add(f"{len(value)}")
-            found.update(_sums(value))
+            figures.add(f"{len(value)}")
+            figures.update(_sums(value))
             stack.extend(value)
         elif value is not None and not isinstance(value, bool):
             text = str(value)
-            found.add(_normal(text))
+            figures.add(_normal(text))
             if _SIGN.search(text):
-                found.update(map(_normal, set(_FIGURE.findall(text))))
-    return found
+                figures.update(map(_normal, set(_FIGURE.findall(text))))
+    return figures
 
 
 def _sums(values: Iterable[Any]) -> Iterator[str]:
@@ -131,11 +131,11 @@ def _sums(values: Iterable[Any]) -> Iterator[str]:
             yield _figure(sum(column))
 
 
-def judged(found: Claims, execution: Execution, unsupported: Iterable[str]) -> Claims:
-    """`found` with a judge's list of unsupported claims in place of the rule's."""
+def with_unsupported(claims: Claims, execution: Execution, unsupported: Iterable[str]) -> Claims:
+    """`claims` with a judge's list of unsupported claims in place of the rule's."""
     submit = execution.trajectory.submit
     listed = tuple(
         Discrepancy(kind="unsupported_claim", step=submit.id if submit else None, message=str(claim))
         for claim in unsupported
     )
-    return found.model_copy(update={"unsupported": listed, "count": max(found.count, len(listed))})
+    return claims.model_copy(update={"unsupported": listed, "count": max(claims.count, len(listed))})

@@ -18,28 +18,25 @@ UNASKED = "unasked_step"
 
 
 class Suspect(Frozen):
-    """A step that may have caused what went wrong.
-
-    Attributes:
-        position: where in the trajectory to rewrite from; the number of steps means: add something at the end.
-        step: id of the step there, None at the end.
-        kind: the kind of fault: that of a discrepancy, or `missing_step`, `wrong_tool`, `wrong_value`, `wrong_field`,
-            `wrong_binding`, `wrong_selection`, `narrow_result`, `unasked_step`, `unexplained`.
-        diagnosis: what seems wrong, in a sentence.
-        correction: what to change, where a rule can tell; else empty.
-        evidence: short quotes from observations, checks and requirements.
-        certain: whether the rule leaves no doubt about the place, so that no model needs to be asked for it.
-        requirements: the violated requirements that this would explain.
-    """
+    """A step that may have caused what went wrong."""
 
     position: int
+    """Where in the trajectory to rewrite from; the number of steps means: add something at the end."""
     step: str | None
+    """Id of the step there, None at the end."""
     kind: str
+    """The kind of fault: that of a discrepancy, or `missing_step`, `wrong_tool`, `wrong_value`, `wrong_field`,
+    `wrong_binding`, `wrong_selection`, `narrow_result`, `unasked_step`, `unexplained`."""
     diagnosis: str
+    """What seems wrong, in a sentence."""
     correction: str = ""
+    """What to change, where a rule can tell; else empty."""
     evidence: tuple[str, ...] = ()
+    """Short quotes from observations, checks and requirements."""
     certain: bool = False
+    """Whether the rule leaves no doubt about the place, so that no model needs to be asked for it."""
     requirements: tuple[str, ...] = ()
+    """The violated requirements that this would explain."""
 
     @property
     def key(self) -> tuple[str | None, str]:
@@ -48,23 +45,20 @@ class Suspect(Frozen):
 
 
 class Gradient(Frozen):
-    """Where to change a trajectory and how: made by rule, by a model or by a person, in one type.
-
-    Attributes:
-        locus: position of the first step to rewrite; what stands before it is kept.
-        step: id of that step, None at the end of the trajectory.
-        slice: ids of the steps that what went wrong depends on, earliest first.
-        questioned: ids of the steps that something speaks against; empty where nothing tells them apart.
-    """
+    """Where to change a trajectory and how: made by rule, by a model or by a person, in one type."""
 
     locus: int
+    """Position of the first step to rewrite; what stands before it is kept."""
     step: str | None
+    """Id of that step, None at the end of the trajectory."""
     kind: str
     diagnosis: str
     correction: str = ""
     evidence: tuple[str, ...] = ()
     slice: tuple[str, ...] = ()
+    """Ids of the steps that what went wrong depends on, earliest first."""
     questioned: tuple[str, ...] = ()
+    """Ids of the steps that something speaks against; empty where nothing tells them apart."""
     by: Author = "rule"
 
     @classmethod

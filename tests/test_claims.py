@@ -95,8 +95,8 @@ def test_a_judges_list_takes_the_place_of_the_rules():
         trajectory=Trajectory(steps=(submit,)), observations=(Observation(step="submit"),), outputs={"answer": "x 5"}
     )
     found = claims.check(execution, {})
-    assert claims.judged(found, execution, []).unsupported == ()
-    named = claims.judged(found, execution, ["x is not shown", "5 is not shown"])
+    assert claims.with_unsupported(found, execution, []).unsupported == ()
+    named = claims.with_unsupported(found, execution, ["x is not shown", "5 is not shown"])
     assert [item.message for item in named.unsupported] == ["x is not shown", "5 is not shown"] and named.count == 2
     assert claims.Claims.model_validate_json(named.model_dump_json()) == named
 

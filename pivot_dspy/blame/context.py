@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any, NamedTuple
 
-from pivot_dspy.blame.assignment import Assignment, Known
+from pivot_dspy.blame.assignment import Assignment
 from pivot_dspy.blame.dependence import DependenceGraph, scalars
 from pivot_dspy.environment.toolbox import Toolbox
-from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Execution, Step
 
-BULK = 40
+_BULK = 40
 """Scalars from which on arguments or results no longer say what a step brought in; more are not looked at."""
+_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 
 
 class Weight:
@@ -35,49 +39,53 @@ class Weight:
     """All that read its result fail."""
     FAILURE = 60
     """It failed when it ran."""
-    ODD = 55
-    """It does otherwise than all steps like it, and has to do with a violated requirement."""
     DEVIATION = 50
     """It selects by something else than is asked, though the requirement holds."""
     FOREIGN = 45
     """It uses a value that nothing before it shows."""
     STARVED = 44
     """It selects what is asked, and what it reads has none of it."""
-    UNPROPOSED = 42
-    """It brought in what a violated requirement is about, which is none of what the check proposes."""
+    ORIGIN = 42
+    """It brought in what a violated requirement is about; or nothing did."""
     ABSENT = 40
-    """No submit; or nothing brings in what a violated requirement is about."""
-    ORIGIN = 35
-    """It brought in what a violated requirement is about."""
+    """There is no submit."""
     SERVES = 30
     """It means to serve a violated requirement."""
-    MENTION = 20
-    """The evidence mentions a value of its arguments."""
-    VARIATION = 15
-    """It does otherwise than all steps like it."""
-    UNRELATED = 12
-    """Every step ran, and nothing has to do with a violated requirement."""
     UNEXPLAINED = 10
     """What went wrong depends on it."""
 
 
 class Clue(NamedTuple):
-    """One reason to suspect the place `position`.
-
-    Attributes:
-        step: id of the step there; None at the end.
-        text: the reason, in a sentence without its full stop.
-        correction: what to do instead, where the rule can tell.
-        requirements: ids of the violated requirements that this would explain.
-    """
+    """One reason to suspect the place `position`."""
 
     position: int
     step: str | None
+    """Id of the step there; None at the end."""
     kind: str
     weight: int
     text: str
+    """The reason, in a sentence without its full stop."""
     correction: str = ""
+    """What to do instead, where the rule can tell."""
     requirements: tuple[str, ...] = ()
+    """Ids of the violated requirements that this would explain."""
+
+
+class KnownValues:
+    """The words and numbers that a planner was given: requirements, task, and what else it saw."""
+
+    def __init__(self, requirements: Iterable[Requirement], task: str, known: str) -> None:
+        asked = [item.text + json.dumps(item.args, ensure_ascii=False, default=str) for item in requirements]
+        asked.append(task)
+        self._text = "\n".join([*asked, known]).casefold()
+        # Numbers only of what is asked: records hold too many.
+        self._numbers = {float(number.replace(",", "")) for number in _NUMBER.findall("\n".join(asked))}
+        self.complete = bool(task or known)
+
+    def __contains__(self, value: Any) -> bool:
+        if isinstance(value, frozenset):
+            return all(item in self for item in value)
+        return value in self._numbers if isinstance(value, float) else str(value) in self._text
 
 
 class BlameContext:
@@ -92,102 +100,95 @@ class BlameContext:
         self.toolbox = toolbox
         self.steps = execution.trajectory.steps
         self.violated = {finding.requirement: finding for finding in findings if finding.status == "violated"}
-        self.faulty = {
-            o.step: o.fault for o in execution.observations if o.fault is not None and o.status in ("ok", "error")
+        self.faults = {
+            seen.step: seen.fault
+            for seen in execution.observations
+            if seen.fault is not None and seen.status in ("ok", "error")
         }
+        self.failed = frozenset(seen.step for seen in execution.observations if seen.status == "error")
+        """Ids of the steps that ran, or should have, and gave nothing."""
         self.graph = DependenceGraph(execution, toolbox)
         self._texts = (task, known)
 
     @cached_property
-    def matching(self) -> Assignment:
+    def assignment(self) -> Assignment:
         return Assignment(self.graph, self.requirements)
 
     @cached_property
-    def known(self) -> Known:
-        return Known(self.requirements.items, *self._texts)
-
-    @cached_property
-    def failed(self) -> frozenset[str]:
-        """Ids of the steps that ran, or should have, and gave nothing."""
-        return frozenset(o.step for o in self.execution.observations if o.status == "error")
-
-    @cached_property
-    def brought(self) -> list[tuple[list[Any], list[Any]]]:
-        """For each step but the submit the scalars that it was given and those that its result shows, where few."""
-        found: list[tuple[list[Any], list[Any]]] = []
-        for step in self.steps:
-            observation = self.graph.observed.get(step.id)
-            if observation is None or step.is_submit:
-                found.append(([], []))
-            else:
-                found.append((list(scalars(observation.args or {}, BULK)), list(scalars(observation.value, BULK))))
-        return found
-
-    def bringer(self, value: Any) -> str | None:
-        """The step that was given the value beside the fewest others; else the first whose small result shows it.
-
-        Of several equal ones it is one whose requirement is violated, if there is one.
-        """
-        given = [(len(args), place) for place, (args, _) in enumerate(self.brought) if value in args]
-        if given:
-            fewest = min(given)[0]
-            names = [self.steps[place].id for count, place in given if count == fewest]
-            unmet = (name for name in names if self.matching.serves.get(name) in self.violated)
-            return next(unmet, names[0])
-        return next((self.steps[place].id for place, (_, shown) in enumerate(self.brought) if value in shown), None)
-
-    @cached_property
-    def involved(self) -> frozenset[str | None]:
-        """Ids of the steps that brought in what the violated requirements are about."""
-        about = {value for finding in self.violated.values() for value in finding.about if isinstance(value, str)}
-        return frozenset(map(self.bringer, about))
+    def known(self) -> KnownValues:
+        return KnownValues(self.requirements.items, *self._texts)
 
     @property
     def wrong(self) -> bool:
         """Whether there is anything to explain."""
         return bool(self.violated or self.execution.discrepancies or self.execution.trajectory.submit is None)
 
+    @property
+    def end(self) -> int:
+        """Position of the submit, or the end of the trajectory."""
+        submit = self.execution.trajectory.submit
+        return len(self.steps) if submit is None else self.graph.position[submit.id]
+
+    @cached_property
+    def end_of_acts(self) -> int:
+        """Where one more step that acts belongs: after all that act, and all whose results nothing reads yet."""
+        ends = [name for name in self.graph.ids if name in self.graph.writes or not self.graph.readers[name]]
+        return max((self.graph.position[name] + 1 for name in ends if not self.step(name).is_submit), default=self.end)
+
     def step(self, step_id: str) -> Step:
         return self.steps[self.graph.position[step_id]]
+
+    def in_doubt(self, name: str, step_id: str) -> bool:
+        """Whether a requirement or one of its family is violated, or the step that serves it failed or starved others.
+
+        A check may let another step's choice serve this requirement, and so show a lack elsewhere in its family.
+        """
+        return not self.violated.keys().isdisjoint(self.assignment.family_of(name)) or self.troubled(step_id)
+
+    def troubled(self, step_id: str) -> bool:
+        """Whether the step, or one that reads it, failed."""
+        return not self.failed.isdisjoint((step_id, *self.graph.below(step_id)))
+
+    def bringer(self, value: Any) -> str | None:
+        """The step that was given the value beside the fewest others; else the first whose small result shows it.
+
+        Of several equal ones it is one whose requirement is violated, if there is one.
+        """
+        ranks: list[tuple[int, bool, int]] = []
+        showing: list[str] = []
+        for position, (arguments, result) in enumerate(self._scalars):
+            step_id = self.steps[position].id
+            if value in arguments:
+                ranks.append((len(arguments), self.assignment.assigned.get(step_id) not in self.violated, position))
+            elif value in result:
+                showing.append(step_id)
+        if ranks:
+            return self.steps[min(ranks)[-1]].id
+        return showing[0] if showing else None
+
+    @cached_property
+    def _scalars(self) -> list[tuple[list[Any], list[Any]]]:
+        """For each step but the submit the scalars that it was given and those that its result shows, where few."""
+        observations = [None if step.is_submit else self.graph.observed.get(step.id) for step in self.steps]
+        return [([], []) if seen is None else (_few(seen.args or {}), _few(seen.value)) for seen in observations]
 
     def clue(
         self, step_id: str, kind: str, weight: int, text: str, correction: str = "", requirements: Sequence[str] = ()
     ) -> Clue:
         """A clue against a step."""
         position = self.graph.position[step_id]
-        return Clue(position, step_id, kind, weight, text, correction, self.only_violated(requirements))
+        return Clue(position, step_id, kind, weight, text, correction, self._only_violated(requirements))
 
     def missing(
         self, position: int, weight: int, text: str, correction: str = "", requirements: Sequence[str] = ()
     ) -> Clue:
         """A clue that a step is missing at a position."""
         step = self.steps[position].id if position < len(self.steps) else None
-        return Clue(position, step, "missing_step", weight, text, correction, self.only_violated(requirements))
+        return Clue(position, step, "missing_step", weight, text, correction, self._only_violated(requirements))
 
-    def alike(self, name: str) -> list[str]:
-        """Ids of the requirements of the same check, in their order; empty where it has none."""
-        check = next((item.check for item in self.requirements.items if item.id == name), None)
-        return [item.id for item in self.requirements.items if check is not None and item.check == check]
-
-    def suspected(self, name: str, step_id: str | None = None) -> bool:
-        """Whether a requirement, or one of its family, is violated, or the step that serves it failed or is involved.
-
-        A check may let another step's choice serve this requirement, and so show a lack elsewhere in its family.
-        """
-        family = next((family for family in self.matching.families if name in family), [name])
-        if any(one in self.violated for one in family):
-            return True
-        return step_id is not None and (step_id in self.involved or self.troubled(step_id))
-
-    def only_violated(self, requirements: Sequence[str]) -> tuple[str, ...]:
+    def _only_violated(self, requirements: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for name in requirements if name in self.violated))
 
-    def troubled(self, step_id: str) -> bool:
-        """Whether the step, or one that reads it, failed."""
-        return step_id in self.failed or any(name in self.failed for name in self.graph.below(step_id))
 
-    @cached_property
-    def end(self) -> int:
-        """Position of the submit, or the end of the trajectory."""
-        submit = self.execution.trajectory.submit
-        return len(self.steps) if submit is None else self.graph.position[submit.id]
+def _few(value: Any) -> list[Any]:
+    return list(islice(scalars(value), _BULK))

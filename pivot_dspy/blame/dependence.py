@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from pivot_dspy import bindings
@@ -33,17 +34,28 @@ class DependenceGraph:
         self.ids = execution.trajectory.ids
         self.position = {step_id: position for position, step_id in enumerate(self.ids)}
         self.observed: Mapping[str, Observation] = execution.by_step
+        self.reads: dict[str, tuple[str, ...]] = {}
+        """The earlier steps that a step reads through bindings."""
+        self.readers: dict[str, list[str]] = {step_id: [] for step_id in self.ids}
+        """The steps that read a step through bindings."""
         self._toolbox = toolbox
         self._chains: dict[str, tuple[str, ...]] = {}
-        self._below: dict[str, tuple[str, ...]] = {}
         self._sources: dict[tuple[str, int], str | None] = {}
-        self.reads: dict[str, tuple[str, ...]] = {}
-        self.readers: dict[str, list[str]] = {step_id: [] for step_id in self.ids}
         for position, step in enumerate(self.steps):
             named = step.depends_on(self.position)
             self.reads[step.id] = tuple(name for name in named if self.position.get(name, position) < position)
+            self._chains[step.id] = self._in_order([step.id, *self._all(self._chains, self.reads[step.id])])
             for name in self.reads[step.id]:
                 self.readers[name].append(step.id)
+        self._below: dict[str, tuple[str, ...]] = {}
+        for step_id in reversed(self.ids):
+            readers = self.readers[step_id]
+            self._below[step_id] = self._in_order([*readers, *self._all(self._below, readers)])
+
+    def result(self, step_id: str) -> Any:
+        """What a step returned; None where it returned nothing."""
+        observation = self.observed.get(step_id)
+        return observation.value if observation is not None and observation.ok else None
 
     @cached_property
     def writes(self) -> tuple[str, ...]:
@@ -55,59 +67,50 @@ class DependenceGraph:
 
     def chain(self, step_id: str) -> tuple[str, ...]:
         """The steps that a step reads through bindings, directly or not, and itself; earliest first."""
-        if step_id not in self._chains:
-            self._chains[step_id] = self._closure([step_id], self.reads.__getitem__)
         return self._chains[step_id]
 
     def below(self, step_id: str) -> tuple[str, ...]:
         """The steps that read a step through bindings, directly or not; earliest first."""
-        if step_id not in self._below:
-            self._below[step_id] = self._closure(self.readers[step_id], self.readers.__getitem__)
         return self._below[step_id]
 
     def slice(self, step_ids: Iterable[str]) -> tuple[str, ...]:
         """The given steps and all that they depend on, earliest first."""
-        return self._closure([name for name in step_ids if name in self.position], self.parents)
+        members: set[str] = set()
+        pending = [name for name in step_ids if name in self.position]
+        while pending:
+            name = pending.pop()
+            if name not in members:
+                members.add(name)
+                pending.extend(self.parents(name))
+        return self._in_order(members)
 
     def parents(self, step_id: str) -> tuple[str, ...]:
         """The steps that a step depends on directly."""
-        step, position = self.steps[self.position[step_id]], self.position[step_id]
-        found = dict.fromkeys(self.reads[step_id])
-        for text in _literals(step):
-            # Beside a binding, only what looks like an identifier is traced: other words recur by chance.
-            if len(text) >= _SHORTEST and (not self.reads[step_id] or _IDENTIFIER.fullmatch(text)):
-                source = self.source_of(text, position)
-                if source is not None:
-                    found[source] = None
-        seen = self.observed.get(step_id)
-        refused = seen is not None and seen.fault is not None and seen.fault.kind == "tool_error"
-        if refused or not found:  # it hangs on the state then, and so on whatever was written before
-            found |= dict.fromkeys(name for name in self.writes if self.position[name] < position)
-        return tuple(found)
+        position, reads = self.position[step_id], self.reads[step_id]
+        # Beside a binding, only what looks like an identifier is traced: other words recur by chance.
+        traced = (text for text in _literals(self.steps[position]) if not reads or _IDENTIFIER.fullmatch(text))
+        sources = [self.source_of(text, position) for text in traced if len(text) >= _SHORTEST]
+        parents = [*reads, *(source for source in sources if source is not None)]
+        observation = self.observed.get(step_id)
+        fault = observation.fault if observation is not None else None
+        if not parents or (fault is not None and fault.kind == "tool_error"):
+            # It hangs on the state then, and so on whatever was written before.
+            parents += [name for name in self.writes if self.position[name] < position]
+        return tuple(dict.fromkeys(parents))
 
     def source_of(self, wanted: str, before: int) -> str | None:
         """The latest step before position `before` whose result holds `wanted`."""
         key = (wanted, before)
         if key not in self._sources:
-            self._sources[key] = self._find(wanted, before)
+            earlier = reversed(self.ids[:before])
+            self._sources[key] = next((name for name in earlier if holds(self.result(name), wanted)), None)
         return self._sources[key]
 
-    def _find(self, wanted: str, before: int) -> str | None:
-        for step in reversed(self.steps[:before]):
-            observation = self.observed.get(step.id)
-            if observation is not None and observation.ok and holds(observation.value, wanted):
-                return step.id
-        return None
+    def _all(self, related: Mapping[str, tuple[str, ...]], step_ids: Iterable[str]) -> Iterator[str]:
+        return chain.from_iterable(related[step_id] for step_id in step_ids)
 
-    def _closure(self, start: Iterable[str], next_: Any) -> tuple[str, ...]:
-        seen: set[str] = set()
-        todo = list(start)
-        while todo:
-            name = todo.pop()
-            if name not in seen:
-                seen.add(name)
-                todo.extend(next_(name))
-        return tuple(sorted(seen, key=self.position.__getitem__))
+    def _in_order(self, step_ids: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted(set(step_ids), key=self.position.__getitem__))
 
 
 def holds(value: Any, wanted: Any) -> bool:
@@ -115,20 +118,15 @@ def holds(value: Any, wanted: Any) -> bool:
     return value == wanted or any(wanted in items for items, _ in _containers(value))
 
 
-def scalars(value: Any, limit: int | None = None) -> Iterator[Any]:
-    """The scalars inside `value`, at most `limit` of them."""
-    todo, count = [value], 0
-    while todo:
-        current = todo.pop()
-        if isinstance(current, dict):
-            todo.extend(reversed(list(current.values())))
-        elif isinstance(current, (list, tuple)):
-            todo.extend(reversed(current))
-        else:
-            yield current
-            count += 1
-            if count == limit:
-                return
+def scalars(value: Any) -> Iterator[Any]:
+    """The scalars inside `value`."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from scalars(item)
+    else:
+        yield value
 
 
 def record_with(value: Any, wanted: Any) -> Mapping[str, Any] | None:

@@ -1,271 +1,270 @@
-"""Clues from what went wrong while running: faults of steps, and bindings that gave nothing."""
+"""Clues from what went wrong: faults of steps, bindings that gave nothing, and what violated requirements are about."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, get_args
 
 from pivot_dspy import bindings
-from pivot_dspy.blame.assignment import compare
+from pivot_dspy.blame.assignment import closest
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
-from pivot_dspy.blame.extraction import is_expression
-from pivot_dspy.blame.predicates import Predicate, Relation, relation
+from pivot_dspy.blame.extraction import StepPredicates, is_expression
+from pivot_dspy.blame.predicates import Predicate, Relation, meets, value_at
 from pivot_dspy.environment.toolbox import ToolSpec
+from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import SUBMIT, Fault, Step
 
 _STATIC = frozenset({"unknown_tool", "malformed_step", "timeout"})
+_CORRECTIONS = {"bad_arguments": "call it as {}", "unknown_tool": "use one of {}"}
+_EMPTY: tuple[Any, ...] = (None, [], {}, "")
+_SHOWN_FIELDS = 12
 
 
-def clues(inquiry: BlameContext) -> Iterator[Clue]:
+def clues(context: BlameContext) -> Iterator[Clue]:
     """One clue or more for every fault, for steps that repeat one call, and where there is no submit."""
-    named: set[str] = set()
-    empty_handed: list[str] = []
-    for step in inquiry.steps:
-        fault = inquiry.faulty.get(step.id)
+    missing: set[str] = set()
+    starved: list[str] = []
+    for step in context.steps:
         if step.for_each and not _uses_item(step):
             text = f"it repeats over {step.for_each}, and every call is the same, since nothing in args is $item"
-            yield inquiry.clue(step.id, "wrong_value", Weight.CONTRADICTION, text, "use $item in args")
+            yield context.clue(step.id, "wrong_value", Weight.CONTRADICTION, text, "use $item in args")
+        fault = context.faults.get(step.id)
         if fault is None:
             continue
-        if fault.kind == "unresolved_binding":
-            if fault.reference is not None and fault.reference not in inquiry.graph.position:
-                if fault.reference not in named:
-                    named.add(fault.reference)
-                    yield _missing_source(inquiry, step, fault.reference)
-            elif fault.reference is not None and fault.reference not in inquiry.graph.reads[step.id]:
-                yield inquiry.clue(step.id, fault.kind, Weight.CERTAIN, fault.message, "refer to an earlier step")
-            else:
-                empty_handed.append(step.id)
-        else:
-            yield from _own(inquiry, step, fault)
-    yield from _of_bindings(inquiry, empty_handed)
-    for discrepancy in inquiry.execution.discrepancies:
+        source = fault.reference
+        if fault.kind != "unresolved_binding":
+            yield from _of_fault(context, step, fault)
+        elif source is None or source in context.graph.reads[step.id]:
+            starved.append(step.id)
+        elif source in context.graph.position:
+            yield context.clue(step.id, fault.kind, Weight.CERTAIN, fault.message, "refer to an earlier step")
+        elif source not in missing:
+            missing.add(source)
+            text = f"${source} is read, and no step is called {source}"
+            correction = f"add the step {source} before it, or refer to a step that exists"
+            yield context.missing(context.graph.position[step.id], Weight.CERTAIN, text, correction)
+    yield from _of_bindings(context, starved)
+    for discrepancy in context.execution.discrepancies:
         if discrepancy.kind == "unmet_expectation" and discrepancy.step is not None:
-            yield inquiry.clue(discrepancy.step, discrepancy.kind, Weight.DEVIATION, discrepancy.message)
-    if inquiry.execution.trajectory.submit is None:
-        end = len(inquiry.steps)
-        yield Clue(end, None, "missing_submit", Weight.ABSENT, f"no step is a {SUBMIT}", f"end with a {SUBMIT} step")
+            yield context.clue(discrepancy.step, discrepancy.kind, Weight.DEVIATION, discrepancy.message)
+    if context.execution.trajectory.submit is None:
+        text, correction = f"no step is a {SUBMIT}", f"end with a {SUBMIT} step"
+        yield Clue(len(context.steps), None, "missing_submit", Weight.ABSENT, text, correction)
 
 
 def _uses_item(step: Step) -> bool:
     return any(bindings.ITEM in bindings.references(text) for text in bindings.strings(step.args))
 
 
-def _missing_source(inquiry: BlameContext, step: Step, name: str) -> Clue:
-    position = inquiry.graph.position[step.id]
-    return Clue(
-        position, step.id, "missing_step", Weight.CERTAIN, f"${name} is read, and no step is called {name}",
-        f"add the step {name} before it, or refer to a step that exists",
-    )  # fmt: skip
+# --------------------------------------------------------------------------------------------------------------- faults
 
 
-def _own(inquiry: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]:
-    certain = fault.kind in _STATIC or (fault.kind == "bad_arguments" and _as_written(inquiry, step))
-    failed = step.id in inquiry.failed
-    weight = Weight.CERTAIN if certain else Weight.FAILURE if failed else Weight.DEVIATION
-    correction = f"call it as {fault.expected}" if fault.kind == "bad_arguments" and fault.expected else ""
-    if fault.kind == "bad_arguments" and not certain:
-        yield from _ill_fitting(inquiry, step, fault)
-    if fault.kind == "unknown_tool":
-        correction = f"use one of {fault.expected}"
-    yield inquiry.clue(step.id, fault.kind, weight, fault.message, correction)
+def _of_fault(context: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]:
+    weight = Weight.FAILURE if step.id in context.failed else Weight.DEVIATION
+    if fault.kind in _STATIC or (fault.kind == "bad_arguments" and _is_bad_as_written(context, step)):
+        weight = Weight.CERTAIN
+    elif fault.kind == "bad_arguments":
+        yield from _ill_fitting_results(context, step, fault)
+    correction = _CORRECTIONS.get(fault.kind, "").format(fault.expected) if fault.expected else ""
+    yield context.clue(step.id, fault.kind, weight, fault.message, correction)
 
 
-def _ill_fitting(inquiry: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]:
-    """An argument that is the whole result of a step, and does not fit: that step may have used the wrong tool."""
-    position = inquiry.graph.position
-    for name, text in step.args.items():
-        source = text[1:] if isinstance(text, str) and text.startswith("$") else ""
-        if source not in position or f" {name}: " not in f"{fault.message} ":
-            continue
-        idle = [
-            one.id for one in inquiry.steps
-            if position[source] < position[one.id] < position[step.id]
-            and not inquiry.graph.readers[one.id] and one.id not in inquiry.graph.writes
-        ]  # fmt: skip
-        if not idle:  # else the step should rather read what nothing reads
-            text = f"its whole result is the {name} of {step.id}, and does not fit: {fault.message}"
-            yield inquiry.clue(source, "wrong_tool", Weight.SHARED, text, "use another tool")
-
-
-def _as_written(inquiry: BlameContext, step: Step) -> bool:
+def _is_bad_as_written(context: BlameContext, step: Step) -> bool:
     """Whether bad arguments are bad whatever the bindings give."""
     if not any("$" in text for text in bindings.strings(step.args)):
         return True
     if step.is_submit:
-        fields = {*inquiry.execution.outputs, *inquiry.execution.missing_outputs}
+        fields = {*context.execution.outputs, *context.execution.missing_outputs}
         return bool(fields) and not fields.issuperset(step.args)
-    spec = inquiry.toolbox.tools.get(step.tool)
-    return (
-        spec is None or any(name not in step.args for name in spec.required)
-        or (not spec.open_ended and any(name not in spec.parameters for name in step.args))
-    )  # fmt: skip
+    spec = context.toolbox.tools.get(step.tool)
+    return spec is None or not _takes(spec, step.args)
 
 
-def _of_bindings(inquiry: BlameContext, failing: list[str]) -> Iterator[Clue]:
-    starved: dict[str, list[str]] = defaultdict(list)
-    absent: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for step_id in failing:
-        broken = [text for text in _bindings(inquiry, step_id) if not is_expression(text)]
-        if broken:
-            yield inquiry.clue(step_id, "unresolved_binding", Weight.CERTAIN, f"{broken[0]} is not valid JMESPath")
+def _takes(spec: ToolSpec, names: Collection[str]) -> bool:
+    """Whether arguments of these names fit a tool."""
+    return set(spec.required).issubset(names) and (spec.open_ended or set(names).issubset(spec.parameters))
+
+
+def _ill_fitting_results(context: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]:
+    """An argument that is the whole result of a step, and does not fit: that step may have used the wrong tool."""
+    position = context.graph.position
+    for name, value in step.args.items():
+        source = value[1:] if isinstance(value, str) and value.startswith("$") else ""
+        if source not in position or f" {name}: " not in f"{fault.message} ":
             continue
-        reads = (read for read in inquiry.matching.said[step_id].reads if read[0] in inquiry.graph.position)
-        states = [(read, *_state(inquiry, read)) for read in reads]
-        lost = next((read for read, state, _ in states if state == "absent"), None)
-        thin = next((read for read, state, _ in states if state == "empty"), None)
-        if lost is not None:
-            absent[lost[0], lost[1]].append(step_id)
-        elif thin is not None:
-            yield from _turned_empty(inquiry, step_id, thin[0])
+        between = context.graph.ids[position[source] + 1 : position[step.id]]
+        # Where nothing reads a result in between, the step should rather read that.
+        if all(other in context.graph.writes or context.graph.readers[other] for other in between):
+            text = f"its whole result is the {name} of {step.id}, and does not fit: {fault.message}"
+            yield context.clue(source, "wrong_tool", Weight.SHARED, text, "use another tool")
+
+
+# ------------------------------------------------------------------------------------------- bindings that gave nothing
+
+
+def _of_bindings(context: BlameContext, starved: list[str]) -> Iterator[Clue]:
+    absent: dict[tuple[str, str], list[str]] = defaultdict(list)
+    unserved: dict[str, list[str]] = defaultdict(list)
+    for step_id in starved:
+        broken = _invalid_expression(context.step(step_id))
+        if broken is not None:
+            text = f"{broken} is not valid JMESPath"
+            yield context.clue(step_id, "unresolved_binding", Weight.CERTAIN, text)
+            continue
+        reads = _reads(context, step_id)
+        first = {_state(context, read): read for read in reversed(reads)}
+        if "absent" in first:
+            source, field = first["absent"][:2]
+            absent[source, field].append(step_id)
+        elif "empty" in first:
+            yield from _turned_empty(context, step_id, first["empty"][0])
         else:
-            source = states[0][0][0] if states else ""
-            starved[source].append(step_id)
+            unserved[reads[0][0] if reads else ""].append(step_id)
     for (source, field), readers in absent.items():
-        yield from _wrong_field(inquiry, source, field, readers)
-    for source, readers in starved.items():
-        yield from _nothing_selected(inquiry, source, readers)
+        yield from _wrong_field(context, source, field, readers)
+    for source, readers in unserved.items():
+        yield from _nothing_selected(context, source, readers)
 
 
-def _bindings(inquiry: BlameContext, step_id: str) -> list[str]:
-    step = inquiry.step(step_id)
-    return [text for text in bindings.strings([step.for_each, step.args]) if bindings.references(text)]
+def _invalid_expression(step: Step) -> str | None:
+    texts = bindings.strings([step.for_each, step.args])
+    return next((text for text in texts if bindings.references(text) and not is_expression(text)), None)
 
 
-def _state(inquiry: BlameContext, read: tuple[str, ...]) -> tuple[str, Any]:
+def _reads(context: BlameContext, step_id: str) -> list[tuple[str, ...]]:
+    reads = context.assignment.step_predicates[step_id].reads
+    return [read for read in reads if read[0] in context.graph.position]
+
+
+def _state(context: BlameContext, read: tuple[str, ...]) -> str:
     """Whether what a binding starts from is `absent`, `empty` or `present`."""
-    observation = inquiry.graph.observed.get(read[0])
-    value: Any = None if observation is None else observation.value
+    value = context.graph.result(read[0])
     for part in read[1:]:
         if not isinstance(value, Mapping) or part not in value:
-            return ("absent", None) if value not in (None, [], {}) else ("empty", None)
+            return "empty" if value in _EMPTY else "absent"
         value = value[part]
-    return ("empty" if value in (None, [], {}, "") else "present"), value
+    return "empty" if value in _EMPTY else "present"
 
 
-def _turned_empty(inquiry: BlameContext, step_id: str, source: str) -> Iterator[Clue]:
+def _turned_empty(context: BlameContext, step_id: str, source: str) -> Iterator[Clue]:
     """Step back from an empty result to the first that turned empty."""
-    seen = {source}
-    while True:
-        before = next(
-            (
-                read[0]
-                for read in inquiry.matching.said[source].reads
-                if read[0] in inquiry.graph.position and read[0] not in seen and _state(inquiry, read)[0] == "empty"
-            ),
-            None,
-        )
-        if before is None:
-            break
-        seen.add(before)
-        source = before
-    weight = Weight.STARVED if selects_as_asked(inquiry, source) else Weight.SHARED
+    visited: set[str] = set()
+    while source not in visited:
+        visited.add(source)
+        empty = (read[0] for read in _reads(context, source) if _state(context, read) == "empty")
+        source = next(empty, source)
     text = f"its result is empty, and {step_id} needs it"
-    yield inquiry.clue(source, "narrow_result", weight, text, "select by less, or look elsewhere")
+    yield context.clue(source, "narrow_result", Weight.SHARED, text, "select by less, or look elsewhere")
 
 
-def _wrong_field(inquiry: BlameContext, source: str, field: str, readers: list[str]) -> Iterator[Clue]:
-    producer = inquiry.step(source)
-    others = [
-        spec.name
-        for spec in inquiry.toolbox.tools.values()
-        if spec.name != producer.tool and field in _fields(spec.returns) and _fits(producer, spec)
-    ]
-    succeed = [name for name in inquiry.graph.readers[source] if name not in inquiry.failed and name not in readers]
+def _wrong_field(context: BlameContext, source: str, field: str, readers: list[str]) -> Iterator[Clue]:
     text = f"the result of {source} has no field {field}"
-    if others or (len(readers) > 1 and not succeed):
-        correction = f"use {others[0]}, whose result has it" if others else ""
-        yield inquiry.clue(source, "wrong_tool", Weight.SHARED, f"{text}, which {', '.join(readers)} reads", correction)
-    observation = inquiry.graph.observed[source]
-    there = list(observation.value) if isinstance(observation.value, Mapping) else []
-    correction = f"read one of {', '.join(map(str, there[:12]))}" if there else "read another step's result"
+    tool = _tool_with_field(context, context.step(source), field)
+    if tool is not None or _all_starve(context, source, readers):
+        correction = f"use {tool}, whose result has it" if tool is not None else ""
+        yield context.clue(source, "wrong_tool", Weight.SHARED, f"{text}, which {', '.join(readers)} reads", correction)
+    result = context.graph.result(source)
+    fields = list(map(str, result))[:_SHOWN_FIELDS] if isinstance(result, Mapping) else []
+    correction = f"read one of {', '.join(fields)}" if fields else "read another step's result"
     for reader in readers:
-        yield inquiry.clue(reader, "unresolved_binding", Weight.FAILURE, text, correction)
+        yield context.clue(reader, "unresolved_binding", Weight.FAILURE, text, correction)
 
 
-def _nothing_selected(inquiry: BlameContext, source: str, readers: list[str]) -> Iterator[Clue]:
-    thriving = [
-        name for name in inquiry.graph.readers.get(source, ()) if name not in inquiry.failed and name not in readers
-    ]
-    if len(readers) > 1 and not thriving:
+def _tool_with_field(context: BlameContext, producer: Step, field: str) -> str | None:
+    """Another tool that takes the same arguments and whose result has the field."""
+    for spec in context.toolbox.tools.values():
+        if spec.name != producer.tool and _takes(spec, producer.args) and field in _result_fields(spec):
+            return spec.name
+    return None
+
+
+def _result_fields(spec: ToolSpec) -> frozenset[str]:
+    """Names of the fields of a tool's result; those of every member of a union or list."""
+    members = get_args(spec.returns) or (spec.returns,)
+    return frozenset().union(*(getattr(member, "__annotations__", ()) for member in members))
+
+
+def _all_starve(context: BlameContext, source: str, readers: list[str]) -> bool:
+    """Whether there are several readers, and a step's result serves none of them."""
+    return len(readers) > 1 and context.failed.issuperset({*context.graph.readers.get(source, ())}.difference(readers))
+
+
+def _nothing_selected(context: BlameContext, source: str, readers: list[str]) -> Iterator[Clue]:
+    if _all_starve(context, source, readers):
         text = f"nothing in its result serves {', '.join(readers)}"
-        yield inquiry.clue(source, "narrow_result", Weight.SHARED, text, "widen it, or look elsewhere")
+        yield context.clue(source, "narrow_result", Weight.SHARED, text, "widen it, or look elsewhere")
     for reader in readers:
-        fault = inquiry.faulty[reader]
-        at_odds = unmatched(inquiry, reader)
-        also = f"; no element has {' or '.join(map(str, at_odds))}" if at_odds else ""
-        weight = Weight.STARVED if _only_starved(inquiry, reader) else Weight.FAILURE
-        yield inquiry.clue(reader, "unresolved_binding", weight, f"{fault.message}{also}")
+        unmet = " or ".join(map(str, _unmet_by_all(context, reader)))
+        text = context.faults[reader].message + (f"; no element has {unmet}" if unmet else "")
+        weight = Weight.STARVED if _selects_as_asked(context, reader) else Weight.FAILURE
+        yield context.clue(reader, "unresolved_binding", weight, text)
 
 
-def _only_starved(inquiry: BlameContext, step_id: str) -> bool:
+def _selects_as_asked(context: BlameContext, step_id: str) -> bool:
     """Whether the step selects from a list just what is asked, so that the list may be what is wrong."""
-    said = inquiry.matching.said[step_id]
-    if "gives nothing" not in inquiry.faulty[step_id].message and not inquiry.step(step_id).for_each:
+    selection = context.assignment.step_predicates[step_id]
+    elements = _elements(context, selection)
+    named = [*selection.picks, *selection.fields]
+    if not elements or not selection.predicates or any(value_at(elements[0], path) is None for path in named):
         return False
-    elements = _state(inquiry, said.reads[0])[1] if said.reads else None
-    if not isinstance(elements, list) or not all(has(elements[0], path) for path in (*said.picks, *said.fields)):
-        return False
-    return selects_as_asked(inquiry, step_id)
+    asked = context.assignment.asked_of(step_id)
+    return all(closest(predicate, asked)[0] is Relation.SAME for predicate in selection.predicates)
 
 
-def selects_as_asked(inquiry: BlameContext, step_id: str) -> bool:
-    """Whether a step selects by something, and all of it is asked."""
-    facts = inquiry.matching.said[step_id].facts
-    asked = [wanted.fact for wanted in inquiry.matching.asked_of(step_id)]
-    return bool(facts) and all(any(compare(fact, wanted) is Relation.SAME for wanted in asked) for fact in facts)
+def _elements(context: BlameContext, selection: StepPredicates) -> list[Any]:
+    """What a binding selects from."""
+    elements = [value_at(context.graph.result(read[0]), read[1:]) for read in selection.reads[:1]]
+    return elements[0] if elements and isinstance(elements[0], list) else []
 
 
-def has(record: Any, path: tuple[str, ...]) -> bool:
-    """Whether a record has the field at `path`."""
-    for part in path:
-        if not isinstance(record, Mapping) or part not in record:
-            return False
-        record = record[part]
-    return True
+def _unmet_by_all(context: BlameContext, step_id: str) -> list[Predicate]:
+    """The predicates of a step that no element of what it reads meets by itself."""
+    selection = context.assignment.step_predicates[step_id]
+    elements = _elements(context, selection)
+    selecting = [predicate for predicate in selection.predicates if predicate not in selection.arguments]
+    return [p for p in selecting if elements and not any(meets(element, p) for element in elements)]
 
 
-def unmatched(inquiry: BlameContext, step_id: str) -> list[Predicate]:
-    """The facts of a step that no element of what it reads satisfies by itself."""
-    said = inquiry.matching.said[step_id]
-    found = []
-    for read in said.reads[:1]:
-        elements = _state(inquiry, read)[1]
-        if isinstance(elements, list):
-            asked = [fact for fact in said.facts if fact not in said.given]
-            found = [fact for fact in asked if not any(_satisfies(item, fact) for item in elements)]
-    return found
+# ----------------------------------------------------------------------------------------------- violated requirements
 
 
-def _satisfies(element: Any, fact: Predicate) -> bool:
-    value = element
-    for part in fact.path:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if isinstance(value, list):
-        return any(item == fact.written for item in value)
-    if value is None or isinstance(value, (bool, Mapping)):
-        return False
-    if fact.op == "contains" and isinstance(value, str):
-        return str(fact.written) in value
-    if isinstance(value, str) and fact.op == "==":
-        return bool(value == fact.written)
-    number = float(value) if isinstance(value, (int, float)) else value
-    return relation(Predicate(fact.path, "==", number, value), fact) in (Relation.SAME, Relation.TIGHTER)
+def origins(context: BlameContext) -> Iterator[Clue]:
+    """Steps that brought in what a violated requirement is about, or mean to serve it."""
+    for name, finding in context.violated.items():
+        yield from _brought_in(context, name, finding)
+        server = context.assignment.step_for.get(name)
+        if server is not None:
+            text = f"it serves {name}: {finding.evidence}"
+            yield context.clue(server, "wrong_selection", Weight.SERVES, text, finding.hint, [name])
 
 
-def _fits(step: Step, spec: ToolSpec) -> bool:
-    return all(name in spec.parameters for name in step.args) and all(name in step.args for name in spec.required)
+def _brought_in(context: BlameContext, name: str, finding: Finding) -> Iterator[Clue]:
+    """The steps that brought in the values that a finding is about. Where none brought one in, such a step is missing:
+    before the one for the next value, else after all that act."""
+    following = context.end_of_acts
+    for value in reversed(finding.about):
+        step_id = context.bringer(value) if isinstance(value, (str, int, float)) else None
+        if step_id is not None:
+            following = context.graph.position[step_id]
+            text = f"it brought in {value}, which {name} is about: {finding.evidence}"
+            yield context.clue(step_id, "wrong_selection", Weight.ORIGIN, text, finding.hint, [name])
+        elif isinstance(value, str):
+            text = f"no step brings in {value}, which {name} wants: {finding.evidence}"
+            yield context.missing(following, Weight.ORIGIN, text, finding.hint, [name])
 
 
-def _fields(annotation: Any) -> frozenset[str]:
-    """Names of the fields of a result type; those of every member of a union."""
-    if get_origin(annotation) is not None:
-        members = [item for item in get_args(annotation) if isinstance(item, type)]
-        return frozenset().union(*(_fields(item) for item in members)) if members else frozenset()
-    if isinstance(annotation, type) and not annotation.__module__.startswith("builtins"):
-        try:
-            return frozenset(get_type_hints(annotation))
-        except (NameError, TypeError):
-            return frozenset()
-    return frozenset()
+def unexplained(context: BlameContext) -> Iterator[Clue]:
+    """The earliest step that any symptom depends on, and the others after it.
+
+    What a judge found unmet in words may show in any result.
+    """
+    symptoms = {found.step for found in context.execution.discrepancies if found.step is not None}
+    if any(item.id in context.violated for item in context.requirements.textual):
+        symptoms.update(context.graph.ids)
+    elif context.violated:
+        symptoms.update(context.graph.writes, context.graph.ids[-1:])
+    names = list(context.violated)
+    for step_id in context.graph.slice(symptoms):
+        if not context.step(step_id).is_submit:
+            yield context.clue(step_id, "unexplained", Weight.UNEXPLAINED, "what went wrong depends on it", "", names)

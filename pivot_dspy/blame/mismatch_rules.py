@@ -1,238 +1,290 @@
-"""Clues from comparing what steps say with what requirements ask: no observation is needed for these."""
+"""Clues from comparing what steps select by, and what they read, with what requirements ask."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pivot_dspy.blame.assignment import Wanted, compare, fits
+from pivot_dspy.blame.assignment import RequiredPredicate, agrees, closest
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
-from pivot_dspy.blame.predicates import Predicate, Relation, canonical, overlap, same_field, show, words
+from pivot_dspy.blame.predicates import Predicate, Relation, canonical, compare, overlap, same_field, show, words
+from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.gradient import UNASKED
 from pivot_dspy.trajectory import Step
 
 
-def clues(inquiry: BlameContext) -> Iterator[Clue]:
+def clues(context: BlameContext) -> Iterator[Clue]:
     """Steps that select by something else than is asked, omit what is asked, or use a value out of nowhere."""
-    for step in inquiry.steps:
-        asked = inquiry.matching.asked_of(step.id)
-        for fact in inquiry.matching.said[step.id].facts:
-            yield from _of_fact(inquiry, step, fact, asked)
-    for step_id, name in inquiry.matching.serves.items():
-        yield from _omissions(inquiry, step_id, name)
-    yield from _lacking(inquiry)
-    yield from _unasked(inquiry)
+    for step in context.steps:
+        asked = context.assignment.asked_of(step.id)
+        for predicate in context.assignment.step_predicates[step.id].predicates:
+            yield from _of_predicate(context, step, predicate, asked)
+    for step_id, name in context.assignment.assigned.items():
+        if name in context.violated or step_id in context.failed:
+            yield from _omissions(context, step_id, name)
+    yield from _unassigned(context)
+    for name in context.violated:
+        if name not in context.assignment.unassigned_requirements and name not in context.assignment.step_for:
+            yield from _unattempted(context, name)
+    yield from _wrong_bindings(context)
 
 
 # ------------------------------------------------------------------------------------------------------ contradictions
 
 
-def _of_fact(inquiry: BlameContext, step: Step, fact: Predicate, asked: Sequence[Wanted]) -> Iterator[Clue]:
-    stands = [(found, wanted) for wanted in asked if (found := compare(fact, wanted.fact)) is not None]
-    if len({wanted.requirement for wanted in asked} - inquiry.matching.general) == 1:
+def _of_predicate(
+    context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate]
+) -> Iterator[Clue]:
+    alike = [wanted for wanted in asked if compare(predicate, wanted.predicate) is not None]
+    general = context.assignment.general
+    if len({wanted.requirement for wanted in asked}.difference(general)) == 1:
         # What the one requirement says of a field goes before what is asked of everything.
-        stands = [pair for pair in stands if pair[1].requirement not in inquiry.matching.general] or stands
-    best = min((found for found, _ in stands), default=None)
+        alike = [wanted for wanted in alike if wanted.requirement not in general] or alike
+    best, _ = closest(predicate, alike)
+    elsewhere = _asked_of_another_field(context, step, predicate, asked)
     if best is Relation.SAME:
-        yield from _letters(inquiry, step, fact, stands)
-        return
-    elsewhere = _elsewhere(inquiry, step, fact, asked)
-    if elsewhere is not None:
-        yield elsewhere
+        same = [wanted for wanted in alike if compare(predicate, wanted.predicate) is best]
+        if _differs_in_letters(context, step, predicate, same):
+            yield _contradiction(context, step, predicate, same)
+    elif elsewhere:
+        yield _contradiction(context, step, predicate, elsewhere)
     elif best is None:
-        if not step.is_submit and _foreign(inquiry, step, fact):
-            text = f"{show(fact.written)} stands neither in the task nor in a requirement nor in an earlier result"
-            weight = Weight.FOREIGN if _implicated(inquiry, step.id) else Weight.VARIATION
-            yield inquiry.clue(step.id, "wrong_value", weight, text)
+        if _is_foreign(context, step, predicate):
+            text = f"{show(predicate.written)} stands neither in the task nor in a requirement nor in an earlier result"
+            yield context.clue(step.id, "wrong_value", Weight.FOREIGN, text)
     elif best is Relation.TIGHTER:
         # To ask for more than is required may be a choice, but not by a number that stands nowhere.
-        if isinstance(fact.value, float) and not inquiry.known.has(fact.value):
-            yield _deviation(inquiry, step, fact, [wanted for _, wanted in stands])
-    elif best is Relation.LOOSER and fact.op == "in":
-        yield from _elements(inquiry, step, fact, [wanted for _, wanted in stands])
+        if isinstance(predicate.value, float) and predicate.value not in context.known:
+            yield _contradiction(context, step, predicate, alike)
+    elif best is Relation.LOOSER and predicate.op == "in":
+        yield from _elements(context, step, predicate, alike)
     else:
-        yield _deviation(inquiry, step, fact, [wanted for _, wanted in stands])
+        yield _contradiction(context, step, predicate, alike)
 
 
-def _letters(
-    inquiry: BlameContext, step: Step, fact: Predicate, stands: Sequence[tuple[Relation, Wanted]]
-) -> Iterator[Clue]:
+def _asked_of_another_field(
+    context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate]
+) -> list[RequiredPredicate]:
+    if predicate in context.assignment.step_predicates[step.id].arguments:
+        return []
+    same = [wanted for wanted in asked if wanted.predicate[1:3] == predicate[1:3]]
+    return [wanted for wanted in same if not same_field(wanted.predicate, predicate)]
+
+
+def _differs_in_letters(
+    context: BlameContext, step: Step, predicate: Predicate, same: Sequence[RequiredPredicate]
+) -> bool:
     """Expressions compare exactly: a text in other letters than asked for finds nothing."""
-    if step.id in inquiry.failed and isinstance(fact.written, str) and fact not in inquiry.matching.said[step.id].given:
-        same = [wanted for found, wanted in stands if found is Relation.SAME]
-        if all(wanted.fact.value == fact.value and wanted.fact.written != fact.written for wanted in same):
-            yield _deviation(inquiry, step, fact, same)
+    if step.id not in context.failed or predicate in context.assignment.step_predicates[step.id].arguments:
+        return False
+    return all(
+        wanted.predicate.value == predicate.value and wanted.predicate.written != predicate.written for wanted in same
+    )
 
 
-def _elements(inquiry: BlameContext, step: Step, fact: Predicate, stands: Sequence[Wanted]) -> Iterator[Clue]:
+def _elements(
+    context: BlameContext, step: Step, predicate: Predicate, alike: Sequence[RequiredPredicate]
+) -> Iterator[Clue]:
     """A list is looser than each requirement where it serves several; each of its elements must serve one."""
-    for written in fact.written:
-        single = Predicate(fact.path, "==", canonical(written), written)
-        if all(compare(single, wanted.fact) is Relation.CONTRADICTS for wanted in stands):
-            yield _deviation(inquiry, step, single, stands)
+    for written in predicate.written:
+        single = Predicate(predicate.path, "==", canonical(written), written)
+        if all(compare(single, wanted.predicate) is Relation.CONTRADICTS for wanted in alike):
+            yield _contradiction(context, step, single, alike)
 
 
-def _deviation(inquiry: BlameContext, step: Step, fact: Predicate, stands: Sequence[Wanted]) -> Clue:
-    names = [wanted.requirement for wanted in stands]
-    own = inquiry.matching.serves.get(step.id)
+def _contradiction(
+    context: BlameContext, step: Step, predicate: Predicate, alike: Sequence[RequiredPredicate]
+) -> Clue:
+    names = [wanted.requirement for wanted in alike]
+    own = context.assignment.assigned.get(step.id)
     # The requirement that the step serves, else a violated one, says best what was meant.
-    meant = min(stands, key=lambda w: (w.requirement != own, w.requirement not in inquiry.violated))
-    heavy = any(name in inquiry.violated for name in names) or inquiry.troubled(step.id)
+    name, meant = min(alike, key=lambda w: (w.requirement != own, w.requirement not in context.violated))
+    heavy = not context.violated.keys().isdisjoint(names) or context.troubled(step.id)
     weight = Weight.CONTRADICTION if heavy else Weight.DEVIATION
-    text = f"it selects by {fact}, and {meant.requirement} asks {meant.fact}"
-    return inquiry.clue(step.id, "wrong_value", weight, text, _instead(fact, meant), names)
+    text = f"it selects by {predicate}, and {name} asks {meant}"
+    kind = "wrong_value" if same_field(predicate, meant) else "wrong_field"
+    return context.clue(step.id, kind, weight, text, f"{_correction(predicate, meant)} ({name})", names)
 
 
-def _instead(fact: Predicate, meant: Wanted) -> str:
-    field = ".".join(fact.path)
-    if fact.op == meant.fact.op or meant.fact.op == "in":
-        return f"use {show(meant.fact.written)} instead of {show(fact.written)} for {field} ({meant.requirement})"
-    return f"select by {meant.fact} instead of {fact} ({meant.requirement})"
+def _correction(predicate: Predicate, meant: Predicate) -> str:
+    if not same_field(predicate, meant):
+        return f"compare {meant.field}, not {predicate.field}, with {show(predicate.written)}"
+    if meant.op in (predicate.op, "in"):
+        return f"use {show(meant.written)} instead of {show(predicate.written)} for {predicate.field}"
+    return f"select by {meant} instead of {predicate}"
 
 
-def _elsewhere(inquiry: BlameContext, step: Step, fact: Predicate, asked: Sequence[Wanted]) -> Clue | None:
-    """What is asked of one field is asked of another."""
-    if fact in inquiry.matching.said[step.id].given:
-        return None
-    meant = [w for w in asked if w.fact[1:3] == fact[1:3] and not same_field(w.fact, fact)]
-    if not meant:
-        return None
-    names = [wanted.requirement for wanted in meant]
-    heavy = any(name in inquiry.violated for name in names) or inquiry.troubled(step.id)
-    weight = Weight.CONTRADICTION if heavy else Weight.DEVIATION
-    wrong, right = ".".join(fact.path), ".".join(meant[0].fact.path)
-    text = f"it selects by {fact}, and {names[0]} asks {meant[0].fact}"
-    correction = f"compare {right}, not {wrong}, with {show(fact.written)} ({names[0]})"
-    return inquiry.clue(step.id, "wrong_field", weight, text, correction, names)
-
-
-def _implicated(inquiry: BlameContext, step_id: str) -> bool:
-    """Whether the step or one below it failed, or brought in what a violated requirement is about."""
-    return inquiry.troubled(step_id) or any(one in inquiry.involved for one in (step_id, *inquiry.graph.below(step_id)))
-
-
-def _foreign(inquiry: BlameContext, step: Step, fact: Predicate) -> bool:
-    if not inquiry.known.complete or inquiry.known.has(fact.value):
+def _is_foreign(context: BlameContext, step: Step, predicate: Predicate) -> bool:
+    """Whether a value stands nowhere before the step. A plain argument may also be one of the tool's own words."""
+    if step.is_submit or not context.known.complete or predicate.value in context.known:
         return False
-    if fact not in inquiry.matching.said[step.id].given:
+    if predicate not in context.assignment.step_predicates[step.id].arguments:
         return True
-    spec = inquiry.toolbox.tools.get(step.tool)
-    schema = spec.parameters.get(fact.path[0], {}) if spec is not None else {}
-    if not isinstance(fact.written, str) or "enum" in schema or (spec is not None and fact.written in spec.details):
+    spec = context.toolbox.tools.get(step.tool)
+    if not isinstance(predicate.written, str) or (spec is not None and _is_word_of(spec, predicate)):
         return False
-    return inquiry.graph.source_of(fact.written, inquiry.graph.position[step.id]) is None
+    return context.graph.source_of(predicate.written, context.graph.position[step.id]) is None
+
+
+def _is_word_of(spec: ToolSpec, argument: Predicate) -> bool:
+    return "enum" in spec.parameters.get(argument.path[0], {}) or argument.written in spec.details
 
 
 # ----------------------------------------------------------------------------------------------------------- omissions
 
 
-def _omissions(inquiry: BlameContext, step_id: str, name: str) -> Iterator[Clue]:
-    matching = inquiry.matching
-    if name not in inquiry.violated and step_id not in inquiry.failed:
+def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]:
+    assignment = context.assignment
+    required = assignment.required[name]
+    selected = [predicate for _, predicate in assignment.chain_predicates[step_id]]
+    if not any(same_field(predicate, wanted) for predicate in selected for wanted in required):
+        record = assignment.record(step_id)  # it names what it takes outright
+        if record is None or not assignment.fits(record, name):
+            text, correction = f"what it takes does not meet {name}", f"select by {_joined(required)}"
+            yield context.clue(step_id, "wrong_selection", Weight.OMISSION, text, correction, [name])
         return
-    facts = [fact for _, fact in matching.facts(step_id)]
-    fields = [path for member in inquiry.graph.chain(step_id) for path in matching.said[member].fields]
-    texts = [text for member in inquiry.graph.chain(step_id) for text in matching.said[member].texts]
-    if not any(compare(fact, wanted) is not None for fact in facts for wanted in matching.wanted[name]):
-        record = matching.record(step_id)  # it names what it takes outright
-        if record is None or not fits(record, matching.wanted[name]):
-            text, correction = f"what it takes does not meet {name}", _select(matching.wanted[name])
-            yield inquiry.clue(step_id, "wrong_selection", Weight.OMISSION, text, correction, [name])
-        return
-    for wanted in matching.wanted[name]:
-        covered = any(same_field(Predicate(path, "", None), wanted) for path in fields) or any(
-            str(wanted.value) in text for text in texts
-        )
-        if not covered:
+    chain = [assignment.step_predicates[member] for member in context.graph.chain(step_id)]
+    compared = [Predicate(path, "", None) for member in chain for path in member.fields]
+    prose = "\n".join(text for member in chain for text in member.texts)
+    for wanted in required:
+        if str(wanted.value) not in prose and not any(same_field(field, wanted) for field in compared):
             text = f"it does not select by {wanted}, which {name} asks"
-            yield inquiry.clue(step_id, "wrong_value", Weight.OMISSION, text, f"also select by {wanted}", [name])
+            yield context.clue(step_id, "wrong_value", Weight.OMISSION, text, f"also select by {wanted}", [name])
 
 
-def _select(facts: Sequence[Predicate]) -> str:
-    return f"select by {' and '.join(map(str, facts))}"
+def _joined(predicates: Sequence[Predicate]) -> str:
+    return " and ".join(map(str, predicates))
 
 
 # -------------------------------------------------------------------------------------------------------- missing steps
 
 
-def _lacking(inquiry: BlameContext) -> Iterator[Clue]:
-    matching = inquiry.matching
-    idle = list(matching.idle)
-    for name in matching.lacking:
-        if not inquiry.suspected(name):
-            continue
-        shown = [one for family in matching.families if name in family for one in family if one in inquiry.violated]
-        # Of a thing that no result shows, only the check can tell whether it serves.
-        strays = [one for one in idle if name in inquiry.violated or matching.record(one) is not None]
-        if strays:
-            step_id = strays[0]
-            idle.remove(step_id)
-            text = f"what it takes serves no requirement, and nothing serves {name}"
-            correction = _select(matching.wanted[name])
-            yield inquiry.clue(step_id, "wrong_selection", Weight.LACKING, text, correction, [name, *shown])
-        elif name in inquiry.violated or len(idle) < len(matching.lacking):
-            text = f"no step attempts {name}"
-            correction = f"add a step that selects by {' and '.join(map(str, matching.wanted[name]))}"
-            yield inquiry.missing(_place(inquiry, name), Weight.LACKING, text, correction, [name, *shown])
-    for name in inquiry.violated:
-        if name not in matching.lacking and name not in matching.serves.values():
-            yield from _unattempted(inquiry, name)
-
-
-def _unasked(inquiry: BlameContext) -> Iterator[Clue]:
-    """Steps that take something though every requirement like theirs has its step: plan and requirements disagree."""
-    if not inquiry.matching.lacking:
-        for step_id in inquiry.matching.idle:
+def _unassigned(context: BlameContext) -> Iterator[Clue]:
+    """Steps that serve nothing, and requirements of a family that nothing serves."""
+    assignment = context.assignment
+    steps = list(assignment.unassigned_steps)
+    if not assignment.unassigned_requirements:
+        for step_id in steps:
             text = "it serves no requirement, and each has its step: it is one too many, or a requirement is missing"
             correction = "leave the step out if the task does not ask for it"
-            yield inquiry.clue(step_id, UNASKED, Weight.UNASKED, text, correction)
-
-
-def _place(inquiry: BlameContext, name: str) -> int:
-    """Where a step for a requirement belongs: after a read for it that nothing uses, else in their own order."""
-    matching, graph = inquiry.matching, inquiry.graph
-    unused = next((one for one in matching.unused if matching.meant_by(one) == name), None)
-    if unused is not None:
-        return graph.position[unused] + 1
-    family = next(family for family in matching.families if name in family)
-    rank = family.index(name)
-    for earlier in reversed(family[:rank]):
-        step_id = matching.step_for(earlier)
-        if step_id is not None:
-            return _after_loose_ends(inquiry, graph.position[step_id] + 1)
-    for later in family[rank + 1 :]:
-        step_id = matching.step_for(later)
-        if step_id is not None:
-            return graph.position[matching.exclusive(step_id)[0]]
-    return inquiry.end
-
-
-def _after_loose_ends(inquiry: BlameContext, position: int) -> int:
-    """The position after the steps from `position` on that only lead to results that nothing uses."""
-    matching, graph = inquiry.matching, inquiry.graph
-    loose = {one for unused in matching.unused for one in graph.chain(unused)}
-    loose -= {one for chooser in matching.choosers for one in graph.chain(chooser)}
-    while position < len(inquiry.steps) and inquiry.steps[position].id in loose:
-        position += 1
-    return position
-
-
-def _unattempted(inquiry: BlameContext, name: str) -> Iterator[Clue]:
-    """A requirement on its own for which a tool exists that takes what it asks, and which no call serves."""
-    facts = inquiry.matching.wanted.get(name, ())
-    for spec in inquiry.toolbox.tools.values():
-        taken = [words((parameter,)) for parameter in spec.parameters]
-        fitting = [fact for fact in facts if any(overlap(fact.words, one) for one in taken)]
-        if spec.effect == "read" or not fitting or len(fitting) * 2 < len(facts):
+            yield context.clue(step_id, UNASKED, Weight.UNASKED, text, correction)
+    for name in assignment.unassigned_requirements:
+        family = assignment.family_of(name)
+        if context.violated.keys().isdisjoint(family):
             continue
-        calls = [step for step in inquiry.steps if step.tool == spec.name]
-        said = [fact for step in calls for fact in inquiry.matching.said[step.id].facts]
-        if not calls or not any(compare(one, fact) in (Relation.SAME, Relation.TIGHTER)
-                                for fact in fitting for one in said):
-            near = [step for step in calls if not inquiry.matching.said[step.id].facts]
-            if near:  # its arguments come from elsewhere, so that nothing can be said
-                return
-            text = f"no step attempts {name}"
-            correction = f"add a {spec.name} step with {' and '.join(map(str, fitting))}"
-            position = inquiry.graph.position[calls[-1].id] + 1 if calls else inquiry.end
-            yield inquiry.missing(position, Weight.LACKING, text, correction, [name])
+        # Of a thing that no result shows, only the check can tell whether it serves.
+        strays = [step_id for step_id in steps if name in context.violated or assignment.record(step_id) is not None]
+        if strays:
+            steps.remove(strays[0])
+            text = f"what it takes serves no requirement, and nothing serves {name}"
+            names = [name, *family]
+            correction = f"select by {_joined(assignment.required[name])}"
+            yield context.clue(strays[0], "wrong_selection", Weight.LACKING, text, correction, names)
+        elif name in context.violated or len(steps) < len(assignment.unassigned_requirements):
+            correction = f"add a step that selects by {_joined(assignment.required[name])}"
+            position = _position_for(context, name, family)
+            yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, [name, *family])
+
+
+def _position_for(context: BlameContext, name: str, family: Sequence[str]) -> int:
+    """Where a step for a requirement belongs: after a read for it that nothing uses, else in the family's order."""
+    assignment, position = context.assignment, context.graph.position
+    for unread in assignment.unread_steps:
+        if assignment.purpose_of(unread) == name:
+            return position[unread] + 1
+    rank = family.index(name)
+    before = [assignment.step_for[other] for other in family[:rank] if other in assignment.step_for]
+    if before:
+        return position[before[-1]] + 1
+    after = [assignment.step_for[other] for other in family[rank:] if other in assignment.step_for]
+    return position[assignment.own_chain(after[0])[0]] if after else context.end_of_acts
+
+
+def _unattempted(context: BlameContext, name: str) -> Iterator[Clue]:
+    """A requirement on its own for which a tool exists that takes what it asks, and which no call serves."""
+    for spec in context.toolbox.tools.values():
+        fitting = [] if spec.effect == "read" else _taken_by(spec, context.assignment.required.get(name, ()))
+        if not fitting:
+            continue
+        calls = [step.id for step in context.steps if step.tool == spec.name]
+        selections = [context.assignment.step_predicates[step_id].predicates for step_id in calls]
+        if any(agrees(predicates, wanted, Relation.TIGHTER) for predicates in selections for wanted in fitting):
+            continue
+        if () not in selections:  # else its arguments come from elsewhere, so that nothing can be said
+            correction = f"add a {spec.name} step with {_joined(fitting)}"
+            position = context.graph.position[calls[-1]] + 1 if calls else context.end_of_acts
+            yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, [name])
+        return
+
+
+def _taken_by(spec: ToolSpec, required: Sequence[Predicate]) -> list[Predicate]:
+    """What a tool has parameters for, where that is at least half of what is asked."""
+    parameters = [words((parameter,)) for parameter in spec.parameters]
+    taken = [wanted for wanted in required if any(overlap(wanted.words, parameter) for parameter in parameters)]
+    return taken if len(taken) * 2 >= len(required) else []
+
+
+# ------------------------------------------------------------------------------------------------------ wrong bindings
+
+
+def _wrong_bindings(context: BlameContext) -> Iterator[Clue]:
+    """Steps that should read a result that goes unread, and steps that read what contradicts their requirement."""
+    assignment = context.assignment
+    if not any(context.graph.reads[step.id] for step in context.steps if not step.is_submit):
+        return  # a log of an agent that read results itself: bindings say nothing of what it used
+    for unread in assignment.unread_steps:
+        yield from _unread(context, unread)
+    for step_id, name in assignment.assigned.items():
+        if context.in_doubt(name, step_id):
+            yield from _strangers(context, step_id, name)
+
+
+def _unread(context: BlameContext, unread: str) -> Iterator[Clue]:
+    """The step that lacks what an unread result is selected by, and should read it."""
+    assignment, position = context.assignment, context.graph.position
+    for name, step_id in _candidates(context, unread):
+        selected = {predicate[1:3] for _, predicate in assignment.chain_predicates[step_id]}
+        for _, predicate in assignment.chain_predicates[unread]:
+            if predicate[1:3] in selected or not any(
+                compare(predicate, wanted) is Relation.SAME for wanted in assignment.required[name]
+            ):
+                continue
+            reader = next(member for member in assignment.own_chain(step_id) if position[member] > position[unread])
+            text = f"nothing reads {unread}, which selects by {predicate} for {name}, and this step does not either"
+            weight = Weight.DISCONNECTED if context.in_doubt(name, step_id) else Weight.DEVIATION
+            yield context.clue(reader, "wrong_binding", weight, text, f"read ${unread} ({name})", [name])
             return
+
+
+def _candidates(context: BlameContext, unread: str) -> Iterator[tuple[str, str]]:
+    """Requirements that an unread result may be meant for, the likeliest first, each with the step that serves it."""
+    assignment, position = context.assignment, context.graph.position
+    later = [step_id for step_id in assignment.deciding_steps if position[step_id] > position[unread]]
+    purpose = assignment.purpose_of(unread)
+    if purpose is None or (assignment.families and purpose in assignment.general):
+        return
+    if purpose in assignment.unassigned_requirements:
+        yield from ((purpose, step_id) for step_id in later if step_id in assignment.unassigned_steps)
+        return
+    if not assignment.families:
+        yield from ((purpose, step_id) for step_id in later)
+    for name in dict.fromkeys([purpose, *assignment.in_families]):
+        if assignment.step_for.get(name) in later:
+            yield name, assignment.step_for[name]
+
+
+def _strangers(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]:
+    """The step by which a deciding step comes to read what was selected for another requirement."""
+    assignment, graph = context.assignment, context.graph
+    own = assignment.own_chain(step_id)
+    required = [*assignment.asked_by([name]), *assignment.everywhere]
+    for source, predicate in assignment.chain_predicates[step_id]:
+        relation, meant = closest(predicate, required)
+        if source in own or relation in (Relation.SAME, Relation.LOOSER):
+            continue
+        if closest(predicate, assignment.asked_of(source))[0] is not Relation.SAME:
+            continue  # then the source itself is wrong
+        reader = next(member for member in own if source in graph.chain(member))
+        asked = f"asks {meant}" if meant is not None else "does not ask that"
+        text = f"it reads {source}, which selects by {predicate}, and {name} {asked}"
+        weight = Weight.DISCONNECTED if meant is None else Weight.CONTRADICTION
+        yield context.clue(reader, "wrong_binding", weight, text, "read another step", [name])

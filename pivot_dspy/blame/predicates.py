@@ -1,14 +1,16 @@
-"""Facts: what requirements ask of a field and what steps select by, in one form, so that they can be compared.
+"""Predicates: what requirements ask of a field and what steps select by, in one form, so that they can be compared.
 
 A requirement says `["brand", "==", "Nike"]`; a step says `filter_by_brand(brand_names=["Nike"])` or
-`$p.products[?brand=='Nike']`. All three give a `Fact` whose field has the word `brand`.
+`$p.products[?brand=='Nike']`. All three give a `Predicate` whose field has the word `brand`.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import operator
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,6 +24,10 @@ OPERATORS: dict[str, str] = {
 ANYHOW = "~"
 """The operator of `seats: 8`: only the check knows whether it asks for as many, at least or at most."""
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+")
+_TESTS: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq, ANYHOW: operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt,
+    ">=": operator.ge, "in": lambda value, several: value in several, "contains": operator.contains,
+}  # fmt: skip
 # Words that say how an argument is given rather than what it is about: brand_names, product_id, condition_key.
 _GENERIC = frozenset({"name", "id", "value", "list", "key"})
 
@@ -37,25 +43,43 @@ class Relation(IntEnum):
 
 
 class Predicate(NamedTuple):
-    """A comparison of a field with a value that is written out.
-
-    Attributes:
-        value: text in lower case, numbers as float, lists as frozen sets.
-        written: the value as it was written, lists as tuples.
-    """
+    """A comparison of a field with a value that is written out."""
 
     path: tuple[str, ...]
     op: str
     value: Any
+    """Text in lower case, numbers as float, lists as frozen sets."""
     written: Any = None
+    """The value as it was written, lists as tuples."""
+
+    @property
+    def field(self) -> str:
+        return ".".join(self.path)
 
     @property
     def words(self) -> frozenset[str]:
         return words(self.path)
 
+    @property
+    def values(self) -> frozenset[Any]:
+        """The value, or those of the list that it is."""
+        return self.value if isinstance(self.value, frozenset) else frozenset({self.value})
+
+    @property
+    def deferred(self) -> bool:
+        """Whether the value is one that is only known where the check runs, such as `$user.size`."""
+        return isinstance(self.value, str) and self.value.startswith("$")
+
+    def admits(self, value: Any) -> bool:
+        """Whether a value in its canonical form meets it."""
+        try:
+            return self.deferred or bool(_TESTS[self.op](value, self.value))
+        except TypeError:  # no order, or no parts, between such types
+            return False
+
     def __str__(self) -> str:
         op = ":" if self.op == ANYHOW else f" {self.op}"
-        return f"{'.'.join(self.path)}{op} {show(self.written)}"
+        return f"{self.field}{op} {show(self.written)}"
 
 
 class Order(NamedTuple):
@@ -77,11 +101,11 @@ def words(path: tuple[str, ...]) -> frozenset[str]:
     >>> sorted(words(("rating", "distribution", "2_star"))), sorted(words(("brand_names",)))
     (['2', 'distribution', 'rating', 'star'], ['brand'])
     """
-    found: set[str] = set()
+    kept: set[str] = set()
     for segment in path:
-        parts = [singular(word.lower()) for word in WORD.findall(segment)]
-        found.update([word for word in parts if word not in _GENERIC] or parts)
-    return frozenset(found)
+        parts = {singular(word.lower()) for word in WORD.findall(segment)}
+        kept |= parts - _GENERIC or parts
+    return frozenset(kept)
 
 
 def singular(word: str) -> str:
@@ -99,15 +123,64 @@ def same_field(mine: Predicate | Order, wanted: Predicate | Order) -> bool:
     return overlap(words(mine.path), words(wanted.path))
 
 
+@lru_cache(maxsize=16384)
+def compare(mine: Predicate, wanted: Predicate) -> Relation | None:
+    """How two predicates stand to each other, None where they are about different fields."""
+    if not same_field(mine, wanted):
+        return None
+    # A number that is passed as `quantity=2` is compared with a bound only where the names are alike.
+    passed = mine.op == "==" and isinstance(mine.value, float) and wanted.op in ("<", "<=", ">", ">=")
+    return None if passed and words(mine.path[-1:]) != words(wanted.path[-1:]) else relation(mine, wanted)
+
+
+@lru_cache(maxsize=16384)
+def relation(mine: Predicate, wanted: Predicate) -> Relation:
+    """How `mine`, what a step selects by, stands to `wanted`, on the same field.
+
+    >>> relation(Predicate(("price",), "<", 10.0), Predicate(("price",), "<=", 20.0)).name
+    'TIGHTER'
+    """
+    if mine[1:3] == wanted[1:3] or wanted.deferred:
+        return Relation.SAME
+    if wanted.op == ANYHOW:
+        return _by_mention(mine.values, wanted.values)
+    samples = _samples(mine.values | wanted.values)
+    selected = {value for value in samples if mine.admits(value)}
+    required = {value for value in samples if wanted.admits(value)}
+    if selected.isdisjoint(required):
+        return Relation.CONTRADICTS
+    if selected <= required:
+        return Relation.TIGHTER
+    return Relation.LOOSER if mine.op == "in" or selected >= required else Relation.DIFFERS
+
+
+def _by_mention(mine: frozenset[Any], wanted: frozenset[Any]) -> Relation:
+    if mine == wanted:
+        return Relation.SAME
+    return Relation.DIFFERS if mine.isdisjoint(wanted) else Relation.LOOSER
+
+
+def _samples(named: frozenset[Any]) -> set[Any]:
+    """The named values and those beside them: enough to tell apart what predicates that name them admit."""
+    samples = set(named)
+    texts = [value for value in named if isinstance(value, str)]
+    for value in named:
+        if isinstance(value, str):
+            samples |= {"", f"{value}\0", *(value + other for other in texts)}
+        elif isinstance(value, float):
+            samples |= {math.nextafter(value, -math.inf), math.nextafter(value, math.inf)}
+    return samples
+
+
 def canonical(value: Any) -> Any:
-    """A scalar as facts hold it: text lower case, numbers as float."""
+    """A scalar as predicates hold it: text lower case, numbers as float."""
     if isinstance(value, str):
         return value.strip().casefold()
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 def make(path: tuple[str, ...], op: str, value: Any) -> Predicate | None:
-    """The fact, or None where the value is none that can be compared."""
+    """The predicate, or None where the value is none that can be compared."""
     if isinstance(value, (bool, Mapping)) or value is None:
         return None
     if not isinstance(value, (list, tuple)):
@@ -118,134 +191,55 @@ def make(path: tuple[str, ...], op: str, value: Any) -> Predicate | None:
     op = "in" if op == "==" else op
     if op == "in" and len(kept) == 1:
         return Predicate(path, "==", canonical(kept[0]), kept[0])
-    return Predicate(path, op, frozenset(canonical(item) for item in kept), kept)
+    return Predicate(path, op, frozenset(map(canonical, kept)), kept)
 
 
-@lru_cache(maxsize=16384)
-def relation(mine: Predicate, wanted: Predicate) -> Relation:
-    """How `mine`, what a step selects by, stands to `wanted`, on the same field.
-
-    >>> relation(Predicate(("price",), "<", 10.0), Predicate(("price",), "<=", 20.0)).name
-    'TIGHTER'
-    """
-    if mine[1:3] == wanted[1:3]:
-        return Relation.SAME
-    if isinstance(wanted.value, str) and wanted.value.startswith("$"):
-        return Relation.SAME  # a value that is only known where the check runs
-    if wanted.op == ANYHOW:
-        return _by_mention(mine, wanted)
-    a, b = _members(mine), _members(wanted)
-    if "!=" in (mine.op, wanted.op):
-        return _by_exclusion(mine, wanted, a, b)
-    if "contains" in (mine.op, wanted.op):
-        return _by_text(mine, wanted)
-    if a is not None and b is not None:
-        if a <= b:
-            return Relation.TIGHTER
-        return Relation.LOOSER if a & b else Relation.CONTRADICTS
-    first, second = _interval(mine), _interval(wanted)
-    if first is None or second is None:
-        return Relation.DIFFERS
-    return _by_interval(first, second)
+def value_at(record: Any, path: tuple[str, ...]) -> Any:
+    """What a record has at a path of fields; None where it has nothing there."""
+    for part in path:
+        record = record.get(part) if isinstance(record, Mapping) else None
+    return record
 
 
-def _by_mention(mine: Predicate, wanted: Predicate) -> Relation:
-    mine_values = mine.value if isinstance(mine.value, frozenset) else frozenset({mine.value})
-    wanted_values = wanted.value if isinstance(wanted.value, frozenset) else frozenset({wanted.value})
-    if mine_values == wanted_values:
-        return Relation.SAME
-    return Relation.LOOSER if mine_values & wanted_values else Relation.DIFFERS
-
-
-def _members(fact: Predicate) -> frozenset[Any] | None:
-    if fact.op == "==":
-        return frozenset({fact.value})
-    return fact.value if fact.op == "in" and isinstance(fact.value, frozenset) else None
-
-
-def _by_text(mine: Predicate, wanted: Predicate) -> Relation:
-    mine_texts, wanted_texts = _texts(mine), _texts(wanted)
-    if not mine_texts or not wanted_texts:
-        return Relation.DIFFERS
-    if wanted.op == "contains":
-        held = [all(text in whole for text in wanted_texts) for whole in mine_texts]
-        if all(held):
-            return Relation.TIGHTER
-        if any(held):
-            return Relation.LOOSER
-    if mine.op == "contains" and any(text in whole for text in mine_texts for whole in wanted_texts):
-        return Relation.LOOSER
-    return Relation.DIFFERS if mine.op == wanted.op else Relation.CONTRADICTS
-
-
-def _texts(fact: Predicate) -> list[str]:
-    values = fact.value if isinstance(fact.value, frozenset) else (fact.value,)
-    return [value for value in values if isinstance(value, str)]
-
-
-def _by_exclusion(mine: Predicate, wanted: Predicate, a: frozenset[Any] | None, b: frozenset[Any] | None) -> Relation:
-    if mine.op == wanted.op or (a is None and b is None):
-        return Relation.DIFFERS
-    if a is not None:
-        if wanted.value not in a:
-            return Relation.TIGHTER
-        return Relation.CONTRADICTS if len(a) == 1 else Relation.LOOSER
-    if b is None or mine.value not in b:
-        return Relation.DIFFERS if b is None else Relation.LOOSER
-    return Relation.CONTRADICTS if len(b) == 1 else Relation.DIFFERS
-
-
-Interval = tuple[tuple[float, int], tuple[float, int]]
-
-
-def _interval(fact: Predicate) -> Interval | None:
-    """Ends of the allowed numbers; the second part of an end moves it by less than any number, where it is open."""
-    value = fact.value
-    if not isinstance(value, float):
+def meets(record: Any, wanted: Predicate) -> bool | None:
+    """Whether a record meets a predicate; None where it has no such field."""
+    value = value_at(record, wanted.path)
+    if isinstance(value, (list, tuple)):
+        return any(canonical(item) == wanted.value for item in value)
+    if value is None or isinstance(value, (bool, Mapping)):
         return None
-    low, high = (float("-inf"), 0), (float("inf"), 0)
-    ends: dict[str, Interval] = {
-        "==": ((value, 0), (value, 0)), ">": ((value, 1), high), ">=": ((value, 0), high),
-        "<": (low, (value, -1)), "<=": (low, (value, 0)),
-    }  # fmt: skip
-    return ends.get(fact.op)
-
-
-def _by_interval(mine: Interval, wanted: Interval) -> Relation:
-    if mine[1] < wanted[0] or wanted[1] < mine[0]:
-        return Relation.CONTRADICTS
-    if wanted[0] <= mine[0] and mine[1] <= wanted[1]:
-        return Relation.TIGHTER
-    if mine[0] <= wanted[0] and wanted[1] <= mine[1]:
-        return Relation.LOOSER
-    return Relation.DIFFERS
+    return wanted.admits(canonical(value))
 
 
 def of_requirement(requirement: Requirement) -> tuple[Predicate, ...]:
-    """The facts in a requirement's arguments: `[field, op, value]` triples, and `key: value`."""
+    """The predicates in a requirement's arguments: `[field, op, value]` triples, and `key: value`."""
     return tuple(_of_data(requirement.args, ()))
 
 
 def _of_data(value: Any, path: tuple[str, ...]) -> Iterator[Predicate]:
-    found = triple(value)
-    if found is not None:
-        yield found
+    predicate = triple(value)
+    if predicate is not None:
+        yield predicate
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from _of_data(item, (*path, str(key)))
-    elif isinstance(value, (list, tuple)) and any(isinstance(item, (list, tuple, Mapping)) for item in value):
+    elif is_nested(value):
         for item in value:
             yield from _of_data(item, path)
-    elif path:
-        fact = make(path, "==", value)
-        if fact is not None:
-            yield fact if isinstance(value, str) else fact._replace(op=ANYHOW)
+    elif path and (predicate := make(path, "==", value)) is not None:
+        yield predicate if isinstance(value, str) else predicate._replace(op=ANYHOW)
+
+
+def is_nested(value: Any) -> bool:
+    """Whether a value is a list that holds lists or objects."""
+    return isinstance(value, (list, tuple)) and any(isinstance(item, (list, tuple, Mapping)) for item in value)
 
 
 def triple(value: Any) -> Predicate | None:
-    """The fact in a list `[field, op, value]`, if it is one."""
-    if isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str):
-        op = OPERATORS.get(value[1]) if isinstance(value[1], str) else None
-        if op is not None:
-            return make(tuple(value[0].split(".")), op, value[2])
-    return None
+    """The predicate in a list `[field, op, value]`, if it is one."""
+    if not isinstance(value, (list, tuple)) or len(value) != 3:
+        return None
+    field, op, compared = value
+    if not isinstance(field, str) or not isinstance(op, str) or op not in OPERATORS:
+        return None
+    return make(tuple(field.split(".")), OPERATORS[op], compared)

@@ -1,9 +1,8 @@
 """Blame by rule: from an execution and its findings to ranked suspects, without a language model.
 
-Rules look for clues: faults of steps and bindings that gave nothing (`fault_rules`), steps that say something else
-than requirements ask (`mismatch_rules`), steps that read another than they should, and steps that are odd or brought
-in what a failed check is about (`provenance_rules`). A clue has a weight; the place with the weightiest is the first
-suspect, the earlier of two equal ones.
+Rules look for clues: faults of steps, bindings that gave nothing and what a failed check is about (`fault_rules`),
+steps that select by something else than requirements ask, or read another than they should (`mismatch_rules`). A clue
+has a weight; the place with the weightiest is the first suspect, the earlier of two equal ones.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from pivot_dspy.blame import fault_rules, mismatch_rules, provenance_rules
+from pivot_dspy.blame import fault_rules, mismatch_rules
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.dependence import slice_of
 from pivot_dspy.environment.toolbox import Toolbox
@@ -39,19 +38,17 @@ def rank(
     return _suspects(BlameContext(execution, requirements, findings, toolbox, task, known))
 
 
-def _suspects(inquiry: BlameContext) -> tuple[Suspect, ...]:
-    if not inquiry.wrong:
+def _suspects(context: BlameContext) -> tuple[Suspect, ...]:
+    if not context.wrong:
         return ()
-    found = list(fault_rules.clues(inquiry))
-    if inquiry.violated or inquiry.execution.discrepancies:
-        for rules in (mismatch_rules.clues, provenance_rules.link_clues, provenance_rules.origin_clues):
-            found += rules(inquiry)
-        found += [*provenance_rules.unrelated(inquiry, found), *provenance_rules.unexplained(inquiry)]
-    suspects = _ranked(found)
+    clues = list(fault_rules.clues(context))
+    if context.violated or context.execution.discrepancies:
+        clues += [*mismatch_rules.clues(context), *fault_rules.origins(context), *fault_rules.unexplained(context)]
+    suspects = _ranked(clues)
     # Several things may be wrong at once. What comes after a step that failed has not shown yet what it is worth, so
     # that a rewrite begins no later than there.
-    failed = [n for n, seen in enumerate(inquiry.execution.observations) if seen.status == "error"]
-    return tuple(sorted(suspects, key=lambda suspect: bool(failed) and suspect.position > failed[0]))
+    first_failed = min((context.graph.position[step_id] for step_id in context.failed), default=len(context.steps))
+    return tuple(sorted(suspects, key=lambda suspect: suspect.position > first_failed))
 
 
 def gradient(
@@ -63,26 +60,29 @@ def gradient(
     Args:
         refuted: keys of suspects that were tried in vain, see `Suspect.key`.
     """
-    inquiry = BlameContext(execution, requirements, findings, toolbox, task, known)
-    suspects = _suspects(inquiry)
+    context = BlameContext(execution, requirements, findings, toolbox, task, known)
+    suspects = _suspects(context)
     left = [suspect for suspect in _without_symptoms(suspects, refuted) if suspect.key not in refuted]
     if not left:
         return None
     first = left[0]
     # What else is known to be wrong is told along with it, to be mended in the same rewrite.
     others = [other for other in left[1:] if other.certain or other.kind == "missing_step"]
-    told = [f"{other.step or 'at the end'}: {other.diagnosis}" for other in others]
+    diagnoses = [f"{other.step or 'at the end'}: {other.diagnosis}" for other in others]
     position = min([first.position, *(other.position for other in others)])
-    first = first.model_copy(update={"position": position, "evidence": (*first.evidence, *told)[:_EVIDENCE]})
-    questioned: tuple[str, ...] = ()
-    if first.kind != "unexplained":
-        doubted = {suspect.step for suspect in suspects if suspect.kind != "unexplained"}
-        doubted.update(seen.step for seen in execution.observations if seen.status in ("error", "blocked"))
-        questioned = tuple(step.id for step in execution.trajectory.steps if step.id in doubted)
+    first = first.model_copy(update={"position": position, "evidence": (*first.evidence, *diagnoses)[:_EVIDENCE]})
     # Where nothing tells the suspects apart, the cause is sought among all of them.
-    places = [first] if first.kind != "unexplained" else left
-    ids = [suspect.step for suspect in places if suspect.step is not None]
-    return Gradient.of(first, inquiry.graph.slice(ids), questioned)
+    unexplained = first.kind == "unexplained"
+    causes = left if unexplained else [first]
+    slice_ = context.graph.slice(suspect.step for suspect in causes if suspect.step is not None)
+    return Gradient.of(first, slice_, () if unexplained else _questioned(execution, suspects))
+
+
+def _questioned(execution: Execution, suspects: Sequence[Suspect]) -> tuple[str, ...]:
+    """Ids of the steps that something speaks against, or that did not run."""
+    doubted = {suspect.step for suspect in suspects if suspect.kind != "unexplained"}
+    doubted.update(seen.step for seen in execution.observations if seen.status in ("error", "blocked"))
+    return tuple(step_id for step_id in execution.trajectory.ids if step_id in doubted)
 
 
 def _without_symptoms(
@@ -99,13 +99,12 @@ def _without_symptoms(
 
 
 def _ranked(clues: Sequence[Clue]) -> tuple[Suspect, ...]:
+    """One suspect for each place, and one for what is missing before it; of equal ones, what is earlier or missing."""
     places: dict[tuple[int, bool], list[Clue]] = defaultdict(list)
-    for clue in clues:
-        places[clue.position, clue.kind == "missing_step"].append(clue)
-    for found in places.values():
-        found.sort(key=lambda clue: -clue.weight)
-    order = sorted(places.values(), key=lambda found: (-found[0].weight, found[0].position))
-    return tuple(_suspect(found) for found in order)
+    for clue in sorted(clues, key=lambda clue: -clue.weight):
+        places[clue.position, clue.kind != "missing_step"].append(clue)
+    order = sorted(places, key=lambda place: (-places[place][0].weight, place))
+    return tuple(_suspect(places[place]) for place in order)
 
 
 def _suspect(clues: Sequence[Clue]) -> Suspect:

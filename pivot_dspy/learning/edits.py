@@ -158,7 +158,7 @@ def _of_expressions(before: Step, after: Step, ids: Collection[str], tools: Mapp
         else:
             said = f"a binding of {tool} did not look at the field {right}"
             yield StepEdit("condition", tool, right, said, f"in bindings of {tool} compare the field {right} too")
-    yield from _of_facts(tool, was.facts, now.facts, given)
+    yield from _of_facts(tool, was.predicates, now.predicates, given)
     for order in now.orders:
         turned = next((one for one in was.orders if one.path == order.path and one.direction != order.direction), None)
         if turned is not None and order.path:

@@ -152,7 +152,7 @@ def inspect(
     )
     found = claims.check(execution, inputs)
     if cleared:
-        found = claims.judged(found, execution, unsupported)
+        found = claims.with_unsupported(found, execution, unsupported)
     measured = loss.measure(
         execution,
         settled,
@@ -213,7 +213,7 @@ def parent(
     """
     execution, findings = inspection.execution, inspection.findings
     graph = DependenceGraph(execution, toolbox)
-    purposes = Assignment(graph, requirements).serves
+    purposes = Assignment(graph, requirements).assigned
     met = {finding.requirement for finding in findings if finding.holds}
     suspects = ranking.rank(execution, requirements, findings, toolbox, task=task, known=known)
     named = [one for one in suspects if one.kind not in ("missing_step", "unexplained")]

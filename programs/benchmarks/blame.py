@@ -75,7 +75,7 @@ class Outcome:
     milliseconds: float
 
 
-class Bench:
+class Replay:
     """Runs trajectories in the shops of many cases."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
@@ -132,12 +132,12 @@ def first_plans(data: Path, half: str = HALVES[0]) -> Iterator[tuple[str, int, S
         DataError: `data` holds no cases, or a broken one.
     """
     cases = _half(data, half)
-    bench = Bench(cases)
+    replay = Replay(cases)
     for case in cases:
-        session = bench.open(case)
-        subject = bench.subject(case, data, session, STYLES[0])
+        session = replay.open(case)
+        subject = replay.subject(case, data, session, STYLES[0])
         if subject is not None and subject.draft.id != subject.trajectory.id:
-            run, findings, _ = bench.run(subject.draft, subject.requirements, session)
+            run, findings, _ = replay.run(subject.draft, subject.requirements, session)
             suspects = _suspects(run, findings, subject, session)
             yield case.id, subject.draft.common_prefix(subject.trajectory), suspects[0]
         session.close()
@@ -152,14 +152,14 @@ def measure(
         DataError: `data` holds no cases, or a broken one.
     """
     cases = _half(data, half)
-    bench = Bench(cases)
+    replay = Replay(cases)
     for case in cases:
-        session = bench.open(case)
-        subject = bench.subject(case, data, session, style)
+        session = replay.open(case)
+        subject = replay.subject(case, data, session, style)
         if subject is not None:
             mutator = Mutator(case, session.toolbox, subject.trajectory, random.Random(f"{seed} {case.id}"))
             for mutant in mutator.mutants(each):
-                outcome = _outcome(bench, subject, mutant, session)
+                outcome = _outcome(replay, subject, mutant, session)
                 if outcome is not None:
                     yield outcome
         session.close()
@@ -176,8 +176,8 @@ def _suspects(run: ExecutedRun, findings: Sequence[Finding], subject: Subject, s
     )
 
 
-def _outcome(bench: Bench, subject: Subject, mutant: Mutant, session: Session) -> Outcome | None:
-    run, findings, total = bench.run(mutant.trajectory, subject.requirements, session)
+def _outcome(replay: Replay, subject: Subject, mutant: Mutant, session: Session) -> Outcome | None:
+    run, findings, total = replay.run(mutant.trajectory, subject.requirements, session)
     if total <= loss.EPSILON:
         return None
     started = time.perf_counter()
@@ -210,17 +210,17 @@ def is_near(mutant: Mutant, first: Suspect, serves: Mapping[str, Sequence[str]])
 
 def figures(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     """Counts and shares by kind, and in all."""
-    found = {}
+    rows = {}
     for kind in (*KINDS, "all"):
         chosen = [outcome for outcome in outcomes if kind in (outcome.mutant.kind, "all")]
         count = len(chosen) or 1
-        found[kind] = {
+        rows[kind] = {
             "detected": len(chosen),
             "exact": sum(outcome.exact for outcome in chosen) / count,
             "in slice": sum(outcome.in_slice for outcome in chosen) / count,
             "median ms": sorted(outcome.milliseconds for outcome in chosen)[len(chosen) // 2] if chosen else 0.0,
         }
-    return found
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -240,9 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DataError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
-    found = figures(outcomes)
+    rows = figures(outcomes)
     table = Table("kind", "detected", "exact", "exact or in slice", "median ms")
-    for kind, row in found.items():
+    for kind, row in rows.items():
         table.add_row(
             kind, f"{row['detected']:.0f}", f"{row['exact']:.1%}", f"{row['in slice']:.1%}", f"{row['median ms']:.2f}"
         )
@@ -255,9 +255,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     if options.json:
         misses = [_miss(outcome) for outcome in outcomes if not outcome.exact]
-        written = {"figures": found, "first plans": [len(drafts), right, early], "misses": misses}
+        written = {"figures": rows, "first plans": [len(drafts), right, early], "misses": misses}
         options.json.write_text(json.dumps(written, ensure_ascii=False, indent=1), encoding="utf-8")
-    whole = found["all"]
+    whole = rows["all"]
     passed = whole["exact"] >= TARGET_EXACT and whole["in slice"] >= TARGET_SLICE and whole["detected"] >= TARGET_COUNT
     return 0 if passed else 1
 

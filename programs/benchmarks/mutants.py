@@ -30,20 +30,17 @@ _DAYS = "result.estimated_delivery_days"
 
 @dataclass(frozen=True)
 class Mutant:
-    """A trajectory with one fault.
-
-    Attributes:
-        kind: one of `KINDS`.
-        step: id of the step that was changed or dropped.
-        position: where it stands, or stood.
-        change: what was done, in words.
-    """
+    """A trajectory with one fault."""
 
     kind: str
+    """One of `KINDS`."""
     trajectory: Trajectory
     step: str
+    """Id of the step that was changed or dropped."""
     position: int
+    """Where it stands, or stood."""
     change: str
+    """What was done, in words."""
 
 
 class Mutator:
@@ -95,7 +92,7 @@ class Mutator:
             return None
         key, text = self._rng.choice(places)
         name = re.findall(r"\$(\w+)", text)[0]
-        other = self._rng.choice([one for one in self._trajectory.ids if one not in (name, step.id)])
+        other = self._rng.choice([other for other in self._trajectory.ids if other not in (name, step.id)])
         return _with(step, key, re.sub(rf"\${name}\b", f"${other}", text)), f"${other} instead of ${name}"
 
     def _wrong_id(self, step: Step) -> tuple[Step, str] | None:
@@ -139,15 +136,15 @@ class Mutator:
             choices.append(("value", step.args["value"], step.args["condition_key"]))
         if not choices:
             return None
-        key, found, field = self._rng.choice(choices)
-        if isinstance(found, list):
-            place = self._rng.randrange(len(found))
-            new = self._other(field, found)
-            return _with(step, key, [*found[:place], new, *found[place + 1 :]]), f"{new} instead of {found[place]}"
-        if not isinstance(found, tuple):
-            new = self._other(field, [found])
-            return _with(step, key, new), f"{new} instead of {found}"
-        text, match = found
+        key, target, field = self._rng.choice(choices)
+        if isinstance(target, list):
+            index = self._rng.randrange(len(target))
+            new = self._other(field, target)
+            return _with(step, key, [*target[:index], new, *target[index + 1 :]]), f"{new} instead of {target[index]}"
+        if not isinstance(target, tuple):
+            new = self._other(field, [target])
+            return _with(step, key, new), f"{new} instead of {target}"
+        text, match = target
         inner = match["literal"][1:-1]
         old = json.loads(inner) if match["literal"][0] == "`" else inner.replace("\\'", "'")
         new = self._other(field, [old], part=match.re is _CONTAINED)

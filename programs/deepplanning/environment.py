@@ -1,8 +1,9 @@
 """The DeepPlanning shopping domain as a `pivot_dspy.Environment`: the fifteen tools, and checks for what is asked."""
 
+import itertools
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import dspy
@@ -158,6 +159,8 @@ class ShoppingEnvironment(Shop, Environment):
         about = tuple(p["product_id"] for p in self._bought() if p["product_id"] not in chosen)
         evidence = f"the cart costs {paid}, the least possible is {best.price}"
         fetched = self._cheapest(self._fetched([]), low, high, coupons)
+        if fetched is not None:
+            about += self._coupons_at_odds(fetched.coupons)
         return CheckResult(False, evidence, self._proposal(fetched, high < math.inf), about)
 
     @check
@@ -169,7 +172,7 @@ class ShoppingEnvironment(Shop, Environment):
         best, most = selection.best_coupons(prices, self.user["coupons"], self.user["is_vip"])
         if saved >= most - 0.005:
             return CheckResult(True, f"coupons take {saved} off, the most possible")
-        about = tuple(used)
+        about = self._coupons_at_odds(best)
         hint = f"coupons: {json.dumps(best, ensure_ascii=False)}"
         return CheckResult(False, f"coupons take {saved} off, {most} is possible", hint, about)
 
@@ -235,6 +238,11 @@ class ShoppingEnvironment(Shop, Environment):
         if chosen is None:
             return None
         return selection.Purchase(tuple(chosen), {}, round(sum(product["price"] for product in chosen), 2))
+
+    def _coupons_at_odds(self, coupons: Mapping[str, int]) -> tuple[str, ...]:
+        """Coupons in the cart that are not to be used, and those that are, from the first on that is not in it."""
+        used = [coupon["coupon_name"] for coupon in self._cart["used_coupons"]]
+        return (*(name for name in used if name not in coupons), *itertools.dropwhile(used.__contains__, coupons))
 
     def _proposal(self, best: selection.Purchase | None, ranged: bool) -> str:
         """A selection among what the steps have fetched, in words: nothing that no step has seen is named."""

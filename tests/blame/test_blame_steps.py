@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pivot_dspy import Requirement, Requirements, Step
+from pivot_dspy import CheckResult, Requirement, Requirements, Step, check
 from pivot_dspy.blame.extraction import predicates_of
 from pivot_dspy.blame.ranking import gradient, rank
 from tests.blame.shirts import (
@@ -18,6 +18,7 @@ from tests.blame.shirts import (
     RED,
     TASK,
     VANS,
+    Shop,
     asked,
     choose,
     first,
@@ -123,11 +124,27 @@ def test_a_thing_named_outright_is_no_fault_where_it_serves() -> None:
     assert [suspect.step for suspect in rank(*run(plan), task=TASK)][:1] == ["d"]
 
 
-def test_the_odd_one_among_like_steps_is_suspected() -> None:
+def test_what_a_check_is_about_is_laid_to_the_step_that_brought_it_in() -> None:
     cheapest = Requirement(id="M", check="cheapest", args={"ids": ["nrl1", "nbl1", "pbm1", "vkl1"]})
     plan = with_step("d", args={"id": "max_by($p.rows[?brand=='Vans' && color=='Khaki' && size=='L'], &price).id"})
     found = first(plan, asked(RED, NIKE, PUMA, VANS, more=(cheapest,)))
-    assert found.step == "d" and "max price" in found.diagnosis
+    assert found.step == "d" and "vkl9" in found.diagnosis
+
+
+class Wishes(Shop):
+    """Names what it wants in the order in which it should come."""
+
+    @check
+    def has(self, wishes: list[str]) -> CheckResult:
+        return CheckResult(set(wishes) <= set(self.basket), "not all are there", about=tuple(wishes))
+
+
+@pytest.mark.parametrize(("wishes", "place"), [(["wrap"], 6), (["wrap", "pbm1"], 4)])
+def test_what_a_check_is_about_and_no_step_brings_in_is_missing(wishes: list[str], place: int) -> None:
+    wants = Requirement(id="W", check="has", args={"wishes": wishes})
+    found = first(PLAN, asked(RED, NIKE, PUMA, VANS, more=(wants,)), environment=Wishes)
+    assert (found.kind, found.position) == ("missing_step", place)
+    assert "wrap" in found.diagnosis and found.requirements == ("W",)
 
 
 def test_a_lack_explains_the_step_that_fails_for_want_of_it() -> None:

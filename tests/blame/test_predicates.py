@@ -67,8 +67,8 @@ def test_a_requirement_and_an_expression_say_the_same(field: str, op: str, value
     asked = of_requirement(Requirement(id="R", check="item", args={"where": [[field, op, value]]}))
     literal = f"`{json.dumps(value)}`"
     for text in (f"$a.rows[?{field} {op} {literal}].id", f"min_by($a[?other && {field} {op} {literal}], &price)"):
-        assert [relation(fact, asked[0]) for fact in of_expression(text).facts] == [Relation.SAME]
-        assert same_field(of_expression(text).facts[0], asked[0])
+        assert [relation(fact, asked[0]) for fact in of_expression(text).predicates] == [Relation.SAME]
+        assert same_field(of_expression(text).predicates[0], asked[0])
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_requirement_and_an_expression_say_the_same(field: str, op: str, value
     ],
 )
 def test_expressions(text: str, expected: list[tuple[object, ...]]) -> None:
-    assert [fact[:3] for fact in of_expression(text).facts] == expected
+    assert [fact[:3] for fact in of_expression(text).predicates] == expected
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,9 @@ def test_orders(text: str, order: tuple[str, str]) -> None:
     assert of_expression(text).orders == (Order(tuple(order[0].split(".")), order[1]),)
 
 
-def test_what_an_expression_reads_and_takes() -> None:
+def test_what_an_expression_reads() -> None:
     said = of_expression("min_by($t.rows[?item.price < `5`], &item.price).item.id")
     assert said.reads == (("t", "rows"),)
-    assert said.picks == (("item", "id"),)
     assert is_expression("$a.b") and not is_expression("$a.b[")
 
 
@@ -119,7 +118,7 @@ def test_arguments_say_facts() -> None:
         },
     )  # fmt: skip
     said = predicates_of(step, {"a", "f"})
-    assert {fact[:3] for fact in said.facts} == {
+    assert {fact[:3] for fact in said.predicates} == {
         (("brand_names",), "==", "nike"), (("rating", "stars"), ">", 4.0), (("price",), "<=", 90.0),
         (("color",), "==", "red"),
     }  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pivot_dspy import Suspect, Trajectory
-from programs.benchmarks.blame import Bench, Subject, figures, first_plans, is_exact, is_near, main, measure
+from programs.benchmarks.blame import Replay, Subject, figures, first_plans, is_exact, is_near, main, measure
 from programs.benchmarks.mutants import KINDS, Mutant, Mutator
 from programs.deepplanning.loader import load_cases
 from tests.programs.shops import NO_DATA, SHOPPING, generated
@@ -25,12 +25,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def subjects(data: Path) -> list[tuple[Subject, Mutator]]:
     cases = load_cases(data)
-    bench = Bench(cases)
+    replay = Replay(cases)
     found = []
     for style in ("expression", "chain"):
         for case in cases:
-            session = bench.open(case)
-            subject = bench.subject(case, data, session, style)
+            session = replay.open(case)
+            subject = replay.subject(case, data, session, style)
             assert subject is not None, "the reference meets its own requirements"
             found.append((subject, Mutator(case, session.toolbox, subject.trajectory, random.Random(0))))
     return found
