@@ -8,7 +8,7 @@ repeats over a list. `$$` stands for a plain dollar sign.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -45,13 +45,7 @@ def escape(text: str) -> str:
 
 def literal(value: Any) -> Any:
     """`value` with every string in it escaped: it resolves to itself, whatever the steps are called."""
-    if isinstance(value, str):
-        return escape(value)
-    if isinstance(value, Mapping):
-        return {key: literal(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [literal(item) for item in value]
-    return value
+    return map_strings(value, escape)
 
 
 @lru_cache(maxsize=4096)
@@ -168,6 +162,21 @@ def strings(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from strings(item)
+
+
+def map_strings(value: Any, change: Callable[[str], Any]) -> Any:
+    """`value` with every string inside it changed.
+
+    >>> map_strings({"x": ["a", 1]}, str.upper)
+    {'x': ['A', 1]}
+    """
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: map_strings(item, change) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [map_strings(item, change) for item in value]
+    return value
 
 
 def dependencies(value: Any, known: Collection[str]) -> tuple[str, ...]:
