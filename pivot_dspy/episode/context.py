@@ -20,7 +20,9 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import Await, Flow
 from pivot_dspy.loss import Weights
-from pivot_dspy.memory import Fix, PromptSection, Retrieved, environment_name, fixed, task_text
+from pivot_dspy.memory.fixes import Fix, apply_fixes
+from pivot_dspy.memory.records import environment_name, task_text
+from pivot_dspy.memory.wording import PromptSection, Retrieved
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.settle import PlanningInput
 from pivot_dspy.prompts import catalogue
@@ -226,7 +228,7 @@ class Settling(RunRecord):
         """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""
         known = () if shown is None else shown.execution.trajectory.steps
         lessons = {lesson.fix: lesson for lesson in self.recalled.fixes if lesson.fix is not None}
-        better, made = fixed(written, lessons, known)
+        better, made = apply_fixes(written, lessons, known)
         if made:
             used = [lessons[fix] for fix in made]
             self.retrieved = tuple(dict.fromkeys((*self.retrieved, *(lesson.id for lesson in used))))

@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.memory import Entries, Entry
+from pivot_dspy.memory.records import Entries, Entry
 from pivot_dspy.optimizer.material import LearnedMaterial, abstracted, merged
 from pivot_dspy.optimizer.targets import MEMORY, THRESHOLD, digest, refiners_of, settings_of, with_memory
 from pivot_dspy.refiners.state import tunables

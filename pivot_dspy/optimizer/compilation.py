@@ -17,7 +17,7 @@ from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.learning import requirement_mining
-from pivot_dspy.memory import Entries, Lesson, task_text
+from pivot_dspy.memory.records import Entries, Lesson, task_text
 from pivot_dspy.optimizer.candidates import ProgramCandidate, changes, contents
 from pivot_dspy.optimizer.material import LearnedMaterial, TrainingRun, crossed, recounted
 from pivot_dspy.optimizer.metering import metered

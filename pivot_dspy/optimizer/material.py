@@ -11,9 +11,8 @@ from pydantic import ValidationError
 from pivot_dspy import bindings
 from pivot_dspy.crossover import Parent, crossover
 from pivot_dspy.learning.lessons import counted
-from pivot_dspy.memory import Demonstration, Entries, Entry, Fix, Lesson, ToolNote, fixed
-from pivot_dspy.memory.fixes import STYLES
-from pivot_dspy.memory.records import words
+from pivot_dspy.memory.fixes import STYLES, Fix, apply_fixes
+from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote, words
 from pivot_dspy.optimizer.rollout import RolloutResult, TrainingSignal
 from pivot_dspy.trajectory import Trajectory
 
@@ -122,7 +121,10 @@ def borne_out(lessons: Iterable[Lesson], right: Collection[Trajectory]) -> tuple
     One whose fix would change such a trajectory is no lesson. One that tells how to write a text, and is not shown by
     several texts of them, is for the model to weigh: it has no fix.
     """
-    kept = (lesson for lesson in lessons if lesson.fix is None or not any(fixed(one, [lesson.fix])[1] for one in right))
+    kept = (
+        lesson for lesson in lessons
+        if lesson.fix is None or not any(apply_fixes(one, [lesson.fix])[1] for one in right)
+    )  # fmt: skip
     return tuple(lesson if _shown(lesson.fix, right) else _told(lesson) for lesson in kept)
 
 

@@ -15,7 +15,7 @@ from pivot_dspy.learning.lessons import counted, lessons_of
 from pivot_dspy.learning.repairs import repairs
 from pivot_dspy.learning.tool_notes import tool_notes
 from pivot_dspy.loss import Loss
-from pivot_dspy.memory import Fix
+from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.phases.learn import Learn
 from pivot_dspy.simulator import Rates, offline_lm
 from pivot_dspy.simulator.slips import Surroundings, habit, situations

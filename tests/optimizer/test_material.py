@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pivot_dspy import Demonstration, Entries, Lesson, Step, Trajectory
 from pivot_dspy.crossover import Grade, Parent
-from pivot_dspy.memory import Fix
+from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.optimizer.material import LearnedMaterial, TrainingRun, abstracted, crossed, merged, recounted
 from pivot_dspy.optimizer.rollout import CallRecord, RolloutResult, TrainingSignal
 
