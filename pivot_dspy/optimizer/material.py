@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pivot_dspy import bindings
 from pivot_dspy.crossover import Parent, crossover
-from pivot_dspy.learning.lessons import counted
+from pivot_dspy.learning.lessons import count_lessons
 from pivot_dspy.memory.fixes import STYLES, Fix, apply_fixes
 from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote, words
 from pivot_dspy.optimizer.rollout import RolloutResult, TrainingSignal
@@ -106,7 +106,7 @@ class LearnedMaterial:
 
     def lessons(self, least: int = 1) -> tuple[Lesson, ...]:
         """Those that were learned in at least so many runs and are `borne_out`, the most frequent first."""
-        learned = (lesson for lesson, count in counted(self._lessons) if count >= least)
+        learned = (lesson for lesson, count in count_lessons(self._lessons) if count >= least)
         return borne_out(learned, self._right.values())
 
     @property

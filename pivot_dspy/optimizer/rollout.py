@@ -15,8 +15,7 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.learning.demonstrations import demonstrate
-from pivot_dspy.learning.lessons import lessons_of
-from pivot_dspy.learning.tool_notes import tool_notes
+from pivot_dspy.learning.lessons import lessons_of, tool_notes
 from pivot_dspy.memory.records import Demonstration, Lesson, ToolNote, environment_name, task_text
 from pivot_dspy.optimizer.metering import Meter, RefinerCall, metered
 from pivot_dspy.optimizer.settings import Metric, read_score
