@@ -30,7 +30,8 @@ class Index:
 def _bm25(topics: list[str]) -> Callable[[str], Any]:
     from bm25s import BM25  # brings numpy, which takes longer to import than this package
 
-    index = BM25(dtype="float64")  # Lucene's weights: none is negative, however few the documents
+    # The weights of words of BM25+, none of which is negative, however few the documents.
+    index = BM25(method="atire", idf_method="bm25+", dtype="float64")
     index.index([words(topic) or [""] for topic in topics], show_progress=False)
     return lambda text: index.get_scores(words(text) or ["-"])  # no topic has that word
 
