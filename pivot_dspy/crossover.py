@@ -75,7 +75,7 @@ def contents(trajectory: Trajectory) -> dict[str, str]:
     """
     digests: dict[str, str] = {}
     for step in trajectory.steps:
-        text = _text(_renamed(step, digests, digests.keys(), ()))
+        text = _text(_with_names(step, digests, digests.keys(), ()))
         digests[step.id] = f"h{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     return digests
 
@@ -118,7 +118,7 @@ def _parts(parent: Parent, side: int) -> dict[str, _Part]:
     for position, step in enumerate(steps):
         before = frozenset(parent.trajectory.ids[:position])
         named = bindings.dependencies([step.for_each, step.args, step.expects], before - ends)
-        anonymous = _renamed(step, digests, before, ())  # what is read counts, not its name
+        anonymous = _with_names(step, digests, before, ())  # what is read counts, not its name
         needs = parent.needs.get(step.id, ())
         parts[step.id] = _Part(
             side=side,
@@ -140,7 +140,7 @@ class _Crossing:
     def __init__(self, first: Parent, second: Parent) -> None:
         self.first = first.trajectory
         self.parts = (_parts(first, 0), _parts(second, 1))
-        self.slots = _aligned(*([*parts.values()] for parts in self.parts))
+        self.slots = _align(*([*parts.values()] for parts in self.parts))
         pairs = [slot for slot in self.slots if len(slot) == 2]
         self.twins = {part: twin for pair in pairs for part, twin in (pair, pair[::-1])}
         self.taken: set[_Part] = set()
@@ -151,7 +151,7 @@ class _Crossing:
         if not any(part.side for part in self.taken):
             return self.first
         self._bring_along()
-        return Trajectory(steps=tuple(self._written()), parent=self.first.id, operator="crossover")
+        return Trajectory(steps=tuple(self._child_steps()), parent=self.first.id, operator="crossover")
 
     def _choose(self) -> None:
         """Takes the better step of each pair, and of the others those that are good or needed."""
@@ -179,7 +179,7 @@ class _Crossing:
             for needed in (own[name] for name in part.needs):
                 if self.twins.get(needed) not in self.taken and needed.grade > Grade.BLAMED:
                     more.append(needed)
-            fresh = [found for found in dict.fromkeys(more) if found not in self.taken]
+            fresh = [needed for needed in dict.fromkeys(more) if needed not in self.taken]
             self.taken.update(fresh)
             queue += fresh
 
@@ -192,7 +192,7 @@ class _Crossing:
         replaced = twin.content == read.content or reader.grade == Grade.UNTRIED or both_write
         return twin if replaced else read
 
-    def _written(self) -> Iterator[Step]:
+    def _child_steps(self) -> Iterator[Step]:
         """The taken steps in order, under names of their own."""
         used, other = (set(parts) for parts in self.parts)
         known = used | other
@@ -200,7 +200,7 @@ class _Crossing:
         done: dict[str, _Part] = {}
         for part in (part for part in chain(*self.slots) if part in self.taken):
             sources = {name: names[self.sources[part, name]] for name in part.reads}
-            step = _renamed(part.step, sources, part.before, known)
+            step = _with_names(part.step, sources, part.before, known)
             keys = [_text(step), *([part.change] if part.change else [])]
             earlier = [done[key] for key in keys if key in done and done[key].side != part.side]
             if earlier:
@@ -225,7 +225,7 @@ class _Crossing:
         return next(name for name in chain([part.step.id], numbered) if name not in used)
 
 
-def _aligned(first: Sequence[_Part], second: Sequence[_Part]) -> list[tuple[_Part, ...]]:
+def _align(first: Sequence[_Part], second: Sequence[_Part]) -> list[tuple[_Part, ...]]:
     """The steps of both in one order, those that are versions of one step side by side; `submit` comes last."""
     rows, columns = ([part for part in parts if not part.step.is_submit] for parts in (first, second))
     weights = [[_likeness(row, column) for column in columns] for row in rows]
@@ -274,7 +274,7 @@ def _likeness(one: _Part, other: _Part) -> float:
     return 1.0 + common if only_read or common >= _AKIN else 0.0
 
 
-def _renamed(step: Step, names: Mapping[str, str], own: Collection[str], known: Collection[str]) -> Step:
+def _with_names(step: Step, names: Mapping[str, str], own: Collection[str], known: Collection[str]) -> Step:
     """The step with its references under new names; text that was no binding among `own` is none among `known`."""
 
     def rename(text: str) -> str:

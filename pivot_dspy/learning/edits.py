@@ -110,15 +110,15 @@ def edits(before: Step, after: Step, ids: Collection[str], tools: Mapping[str, s
         only_the_tool = before.model_copy(update={"tool": after.tool}).content() == after.content()
         fix = Fix(tool=after.tool, kind="tool", wrong=before.tool) if only_the_tool else None
         return [StepEdit("tool", after.tool, other=before.tool, fix=fix)]
-    found = [*_argument_edits(before, after, ids)]
-    if all(edit.kind != "made_up" for edit in found):  # else nothing was selected before
+    differences = [*_argument_edits(before, after, ids)]
+    if all(edit.kind != "made_up" for edit in differences):  # else nothing was selected before
         was, now = (predicates_of(step, ids) for step in (before, after))
-        found += _expression_edits(after.tool, was, now, {*before.args, *after.args})
-        found += _source_edits(after.tool, was, now, tools or {})
-    return list(dict.fromkeys(found))
+        differences += _expression_edits(after.tool, was, now, {*before.args, *after.args})
+        differences += _source_edits(after.tool, was, now, tools or {})
+    return list(dict.fromkeys(differences))
 
 
-def added(step: Step, before: str | None) -> StepEdit:
+def addition(step: Step, before: str | None) -> StepEdit:
     """A step that was missing; `before` names the tool of the step that it was put before."""
     return StepEdit("added", step.tool, other=f" before {before}" if before else "")
 
@@ -148,10 +148,10 @@ def _value_edit(tool: str, name: str, old: Any, new: Any) -> Iterator[StepEdit]:
     """How the value of an argument was wrong."""
     while isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         old, new = next(pair for pair in zip(old, new, strict=True) if pair[0] != pair[1])
-    wanted = _TYPES.get(type(new), "")
-    if wanted != _TYPES.get(type(old), ""):
-        if wanted:
-            yield StepEdit("type", tool, name, wanted)
+    expected = _TYPES.get(type(new), "")
+    if expected != _TYPES.get(type(old), ""):
+        if expected:
+            yield StepEdit("type", tool, name, expected)
         return
     style = next((style for style in _STYLES if isinstance(old, str) and STYLES[style](old) == new), None)
     if style is None:

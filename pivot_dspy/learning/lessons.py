@@ -16,7 +16,7 @@ from pivot_dspy.episode.events import Event
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.learning.delexicalize import Delexicalizer
-from pivot_dspy.learning.edits import StepEdit, added, edits
+from pivot_dspy.learning.edits import StepEdit, addition, edits
 from pivot_dspy.memory.records import Lesson, ToolNote
 from pivot_dspy.phases.learn import Learn
 from pivot_dspy.prompts.report import render_steps
@@ -57,17 +57,17 @@ class Repair(NamedTuple):
         ids = {*before.ids, *after.ids}
         tools = {step.id: step.tool for step in (*before.steps, *after.steps)}
         difference = after.diff(before)
-        found: list[StepEdit] = []
+        every: list[StepEdit] = []
         for change in difference.changed:
             position = after.index(change.after.id)
-            found += [edit._replace(position=position) for edit in edits(change.before, change.after, ids, tools)]
+            every += [edit._replace(position=position) for edit in edits(change.before, change.after, ids, tools)]
         known_tools = {step.tool for step in before.steps}
         for step in difference.added:
             if step.tool not in known_tools and not step.is_submit:
                 position = after.index(step.id)
                 following = (other.tool for other in after.steps[position + 1 :] if other.tool in known_tools)
-                found.append(added(step, next(following, None))._replace(position=position))
-        return tuple(found)
+                every.append(addition(step, next(following, None))._replace(position=position))
+        return tuple(every)
 
 
 def repairs(history: Iterable[Event]) -> Iterator[Repair]:

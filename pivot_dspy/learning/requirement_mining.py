@@ -85,10 +85,10 @@ def missing_requirements(
     failures = list(by_task.values())
     if len(failures) < max(least, 1):
         return ()
-    shown = failures[:cases]
+    examples = failures[:cases]
     common = _common_values(outcomes)
-    answer, environment = _ask(find or Find(), shown, refiner, common, 4 * max_tokens)
-    slots = [Delexicalizer(outcome.task, outcome.result.execution) for outcome in shown]
+    answer, environment = _ask(find or Find(), examples, refiner, common, 4 * max_tokens)
+    slots = [Delexicalizer(outcome.task, outcome.result.execution) for outcome in examples]
     own = {value.casefold() for outcome in outcomes for value in _own_gold(outcome.task, common)}
     drafts: dict[str, tuple[dict[str, Any], str]] = {}
     for proposal in answer.proposals:

@@ -194,6 +194,6 @@ def _sample(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _sample(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        shown = [_sample(inner) for inner in value[:EACH]]
-        return shown if len(value) <= EACH else [*shown, f"… {len(value)} in all"]
+        first = [_sample(inner) for inner in value[:EACH]]
+        return first if len(value) <= EACH else [*first, f"… {len(value)} in all"]
     return value

@@ -97,8 +97,8 @@ def _goal_fields(fields: Mapping[str, Any]) -> str:
 
 
 def _inputs_text(inputs: Mapping[str, Any], fields: Collection[str]) -> str:
-    shown = {name: value for name, value in inputs.items() if name in fields}
-    return json.dumps(plain(shown), ensure_ascii=False)
+    goal = {name: value for name, value in inputs.items() if name in fields}
+    return json.dumps(plain(goal), ensure_ascii=False)
 
 
 def _read_goal(entry: Any, fields: Mapping[str, Any]) -> dict[str, Any] | None:
