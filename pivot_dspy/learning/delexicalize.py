@@ -15,7 +15,7 @@ from pivot_dspy import bindings
 from pivot_dspy.blame.predicates import OPERATORS, singular, triple
 from pivot_dspy.trajectory import Execution, Step
 
-_NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w.]*\w)")
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d+)*(?:\.\d+)?(?![\w.]*\w)")
 # What looks like a value in a text, and slots, which stay.
 _VALUE = re.compile(
     r"(?P<slot><[^<>]*>)"
@@ -72,7 +72,7 @@ class Delexicalizer:
         for position, observation in enumerate(execution.observations if execution is not None else ()):
             if observation.ok:
                 self._observe(observation.value, position, f"${observation.step}")
-        self._names = {name for name in self._names if len(name) > 2 and not _NUMBER.fullmatch(name)}
+        self._names = {name for name in self._names if len(name) > 2}
 
     def _observe(self, value: Any, position: int, root: str) -> None:
         values: dict[str, list[str]] = defaultdict(list)
@@ -95,15 +95,17 @@ class Delexicalizer:
         """`text` without the values of this task: known ones by their slots, others by `<text>`, `<number>`, `<id>`."""
         folded = _fold(text)
         slots = {**dict.fromkeys(self._names, "<text>"), **self._slots}
-        values = sorted((value for value in slots if value in folded), key=len, reverse=True)
-        if values:
-            known = rf"<[^<>]*>|(?<!\w)(?<!\w['’])(?:{'|'.join(map(re.escape, values))})(?!\w)"
+        texts = [value for value in slots if value in folded and not _NUMBER.fullmatch(value)]
+        if texts:
+            longest_first = "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
+            known = rf"<[^<>]*>|(?<!\w)(?<!\w['’])(?:{longest_first})(?!\w)"
             text = re.sub(known, lambda match: slots.get(_fold(match[0]), match[0]), text, flags=re.IGNORECASE)
         return _VALUE.sub(self._unnamed, text)
 
     def _unnamed(self, match: re.Match[str]) -> str:
-        names_step_or_field = match[0] in self._ids or match[0] in self._fields
-        return match[0] if match["slot"] or names_step_or_field else f"<{match.lastgroup}>"
+        if match["slot"] or match[0] in self._ids or match[0] in self._fields:
+            return match[0]
+        return self._slots.get(_number_key(match[0]), f"<{match.lastgroup}>")
 
     def call(self, args: Mapping[str, Any]) -> None:
         """Takes every value that a call was made with for one of the task's own."""
