@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,9 @@ class Index:
 
 
 def _bm25(topics: list[str]) -> Callable[[str], Any]:
-    from bm25s import BM25  # brings numpy, which takes longer to import than this package
+    with warnings.catch_warnings():  # its progress bars, which are not used, miss widgets in a notebook
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from bm25s import BM25  # brings numpy, which takes longer to import than this package
 
     # The weights of words of BM25+, none of which is negative, however few the documents.
     index = BM25(method="atire", idf_method="bm25+", dtype="float64")
