@@ -24,7 +24,9 @@ from pivot_dspy.errors import (
 )
 from pivot_dspy.gradient import Gradient, Suspect
 from pivot_dspy.loss import Loss, Weights
-from pivot_dspy.memory import Demonstration, Entries, Fix, Lesson, ToolNote, TrajectoryMemory
+from pivot_dspy.memory.fixes import Fix
+from pivot_dspy.memory.memory import TrajectoryMemory
+from pivot_dspy.memory.records import Demonstration, Entries, Lesson, ToolNote
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.refiners.base import Refiner

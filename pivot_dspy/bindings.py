@@ -47,7 +47,7 @@ def escape(text: str) -> str:
 
 def literal(value: Any) -> Any:
     """`value` with every string in it escaped: it resolves to itself, whatever the steps are called."""
-    return _map_strings(escape, value)
+    return map_strings(value, escape)
 
 
 @lru_cache(maxsize=4096)
@@ -120,7 +120,8 @@ def resolve(value: Any, results: Mapping[str, Any], step_ids: Collection[str], *
     Raises:
         BindingError: as `evaluate`, when a binding gives nothing (null), or, unless `allow_empty`, an empty list.
     """
-    return _map_strings(partial(_resolve_text, results=results, step_ids=step_ids, allow_empty=allow_empty), value)
+    resolve_text = partial(_resolve_text, results=results, step_ids=step_ids, allow_empty=allow_empty)
+    return map_strings(value, resolve_text)
 
 
 def _resolve_text(text: str, results: Mapping[str, Any], step_ids: Collection[str], allow_empty: bool) -> Any:
@@ -133,14 +134,14 @@ def _resolve_text(text: str, results: Mapping[str, Any], step_ids: Collection[st
     return result
 
 
-def _map_strings(change: Callable[[str], Any], value: Any) -> Any:
+def map_strings(value: Any, change: Callable[[str], Any]) -> Any:
     """A copy of `value` with every string in it, keys aside, replaced by what `change` makes of it."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {key: _map_strings(change, item) for key, item in value.items()}
+        return {key: map_strings(item, change) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_map_strings(change, item) for item in value]
+        return [map_strings(item, change) for item in value]
     return value
 
 
@@ -156,7 +157,7 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
 def strings(value: Any) -> list[str]:
     """Every string inside `value`, depth first."""
     texts: list[str] = []
-    _map_strings(texts.append, value)
+    map_strings(value, texts.append)
     return texts
 
 

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pivot_dspy import PivotError, PivotOptimizer, Refined, Refiner
-from pivot_dspy.memory import Entries
-from pivot_dspy.memory.wording import said
+from pivot_dspy.memory.records import Entries
+from pivot_dspy.memory.wording import sentence
 from pivot_dspy.simulator import is_simulated, offline_lm
 from programs.compilation import report
 from programs.compilation.control import at_random
@@ -212,7 +212,7 @@ def _memory(refiner: Refiner) -> dict[str, Any]:
     return {
         "demonstrations": len(entries.demonstrations),
         "lessons": [
-            {"says": said(lesson), "requirement": lesson.requirement, "by": lesson.by} for lesson in entries.lessons
+            {"says": sentence(lesson), "requirement": lesson.requirement, "by": lesson.by} for lesson in entries.lessons
         ],
         "notes": len(entries.notes),
         "settings": refiner.memory.settings,

@@ -17,8 +17,8 @@ import pytest
 import pivot_dspy
 
 HEAVY = (
-    "datasets", "huggingface_hub", "jsonschema", "litellm", "mcp", "numpy", "pandas", "rank_bm25", "rich", "torch",
-    "transformers",
+    "bm25s", "datasets", "huggingface_hub", "jsonschema", "litellm", "mcp", "numpy", "pandas", "rank_bm25", "rich",
+    "scipy", "torch", "transformers",
 )  # fmt: skip
 OWN = {"pivot_dspy", "jmespath"}
 CODE = """

@@ -12,7 +12,7 @@ from pivot_dspy.episode.context import TaskContext
 from pivot_dspy.episode.events import Event, FailureEvent, FixEvent
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.flow import Await, Flow
-from pivot_dspy.memory import fixed
+from pivot_dspy.memory.fixes import apply_fixes
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.trajectory import Trajectory
@@ -64,7 +64,7 @@ class PhaseCaller:
         """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""
         executed = () if view is None else view.execution.trajectory.steps
         lessons = {lesson.fix: lesson for lesson in self.context.recalled.fixes if lesson.fix is not None}
-        corrected, fixes = fixed(written, lessons, executed)
+        corrected, fixes = apply_fixes(written, lessons, executed)
         if fixes:
             used = [lessons[fix] for fix in fixes]
             self.context.note_used(lesson.id for lesson in used)

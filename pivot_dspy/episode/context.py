@@ -19,7 +19,10 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import Await, Flow
 from pivot_dspy.loss import Weights
-from pivot_dspy.memory import Fix, PromptSection, Retrieved, TrajectoryMemory, environment_name, task_text
+from pivot_dspy.memory.fixes import Fix
+from pivot_dspy.memory.memory import TrajectoryMemory
+from pivot_dspy.memory.records import environment_name, task_text
+from pivot_dspy.memory.wording import PromptSection, Retrieved
 from pivot_dspy.phases.settle import PlanningInput
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue

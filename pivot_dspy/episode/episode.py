@@ -23,7 +23,7 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import ExecutedRun
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import NEW_TOOL, Gradient
-from pivot_dspy.memory import TrajectoryMemory
+from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import Inspect, gradient_by_rule, inspect, parent
 from pivot_dspy.phases.verify import Verdict, Verify

@@ -1,25 +1,104 @@
-"""Lessons: what a failure that was later repaired teaches whoever plans another task."""
+"""What the repairs of a run teach whoever plans another task: lessons, and notes on what errors of tools mean.
+
+A repair is a rewrite that was accepted and lowered the loss, read from the events of a run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import dspy
 
 from pivot_dspy.environment.base import Environment
+from pivot_dspy.episode.events import AcceptEvent, Event
 from pivot_dspy.episode.result import Refined
+from pivot_dspy.gradient import Gradient
 from pivot_dspy.learning.delexicalize import Delexicalizer
-from pivot_dspy.learning.repairs import Repair, repairs
-from pivot_dspy.memory.records import Lesson
+from pivot_dspy.learning.edits import StepEdit, addition, edits
+from pivot_dspy.memory.records import Lesson, ToolNote
 from pivot_dspy.phases.learn import Learn
 from pivot_dspy.prompts.report import render_steps
 from pivot_dspy.prompts.truncation import truncate
+from pivot_dspy.trajectory import Execution, Fault, Step
 
 SHOWN = 3
 """Repairs of one run that a model is shown, those that lowered the loss most."""
-_STEPS_CAP = 1600
-_SAID_CAP = 600
+STEPS_CAP = 1600
+COMMENTS_CAP = 600
+ERROR_CAP = 200
+TOOL_FAULTS = frozenset(("tool_error", "bad_arguments", "timeout", "unserialisable"))
+"""Kinds of faults that the tool itself tells of; what else fails is the plan's own and makes a lesson."""
+
+
+
+class Repair(NamedTuple):
+    """A trajectory that failed, what was said of it, and the one that took its place at a lower loss."""
+
+    before: Execution
+    after: Execution
+    gradient: Gradient | None
+    """The last blame before the rewrite; None where it was criticised in words only."""
+    comments: str
+    """What a model said of the failure in words."""
+    drop: float
+    """By how much the total loss fell, above 0."""
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether a rule told what was to blame."""
+        return self.gradient is not None and self.gradient.by != "model" and self.gradient.kind != "unexplained"
+
+    def edits(self) -> tuple[StepEdit, ...]:
+        """What was changed, as far as it can be put into words for any task; each once."""
+        before, after = self.before.trajectory, self.after.trajectory
+        ids = {*before.ids, *after.ids}
+        tools = {step.id: step.tool for step in (*before.steps, *after.steps)}
+        difference = after.diff(before)
+        every: list[StepEdit] = []
+        for change in difference.changed:
+            position = after.index(change.after.id)
+            every += [edit._replace(position=position) for edit in edits(change.before, change.after, ids, tools)]
+        known_tools = {step.tool for step in before.steps}
+        for step in difference.added:
+            if step.tool not in known_tools and not step.is_submit:
+                position = after.index(step.id)
+                following = (other.tool for other in after.steps[position + 1 :] if other.tool in known_tools)
+                every.append(addition(step, next(following, None))._replace(position=position))
+        return tuple(every)
+
+
+def repairs(history: Iterable[Event]) -> Iterator[Repair]:
+    """The repairs of a run, in order. A plan that merely goes on where it had stopped is none."""
+    executions: dict[str, Execution] = {}
+    accepted: AcceptEvent | None = None
+    gradient: Gradient | None = None
+    comments: list[str] = []
+    for event in history:
+        if event.kind == "inspect":
+            executions[event.trajectory.id] = event.execution
+        elif event.kind == "gradient":
+            gradient, comments = event.gradient, []
+        elif event.kind == "critique" or event.kind == "reflect":
+            gradient, comments = None, [event.diagnosis]
+        elif event.kind == "evolve" or event.kind == "rewrite":
+            comments.append(event.diagnosis)
+        elif event.kind == "accept":
+            text = "\n".join(filter(None, comments))
+            if accepted is not None and (gradient is not None or text):
+                yield from _repair(accepted, event, executions, gradient, text)
+            accepted, gradient, comments = event, None, []
+
+
+def _repair(
+    old: AcceptEvent, new: AcceptEvent, executions: Mapping[str, Execution], gradient: Gradient | None, comments: str
+) -> Iterator[Repair]:
+    if new.trajectory.operator == "extend":
+        return
+    before, after = executions.get(old.trajectory.id), executions.get(new.trajectory.id)
+    if before is not None and after is not None and before is not after and new.loss.better_than(old.loss):
+        yield Repair(before, after, gradient, comments, old.loss.total - new.loss.total)
 
 
 def lessons_of(
@@ -34,70 +113,116 @@ def lessons_of(
         LMError, AdapterParseError: the model gave nothing usable.
     """
     slots = Delexicalizer(task, result.execution)
-    found: list[Lesson] = []
-    asked: list[Repair] = []
+    every = list(repairs(result.history))
+    lessons = [
+        Lesson(
+            environment=environment, trigger=edit.trigger, mistake=edit.mistake, avoid=edit.avoid, tools=(edit.tool,),
+            fix=edit.fix, by="rule",
+        )
+        for repair in every if repair.by_rule
+        for edit in repair.edits() if _is_general(edit, slots)
+    ]  # fmt: skip
+    unexplained = sorted((repair for repair in every if not repair.by_rule), key=lambda repair: -repair.drop)[:SHOWN]
+    if unexplained and learn is not None:
+        answer = learn(inputs=task.inputs().toDict(), repairs=[_description(repair) for repair in unexplained])
+        executions = [execution for repair in unexplained for execution in (repair.before, repair.after)]
+        tools = {step.tool for execution in executions for step in execution.trajectory.steps}
+        for draft in answer.lessons:
+            lessons += _of_model(draft, environment, slots, tools)
+    return tuple({lesson.id: lesson for lesson in lessons}.values())
+
+
+def tool_notes(result: Refined, environment: str, task: dspy.Example | None = None) -> tuple[ToolNote, ...]:
+    """For each error of a tool that an accepted rewrite mended: the error without values, and what mended it.
+
+    Args:
+        task: whose values are to be kept out, beside those that were seen in the run.
+    """
+    notes: dict[str, ToolNote] = {}
     for repair in repairs(result.history):
-        if not repair.by_rule:
-            asked.append(repair)
-            continue
-        for change in repair.changes():
-            if change.kind == "tool" and change.fix is None:
-                continue  # another call in its place: both tools have their use
-            if not any(slots.owns(name) for name in (change.place, *change.wrong)):
-                found.append(
-                    Lesson(
-                        environment=environment, trigger=change.trigger, mistake=change.mistake, avoid=change.avoid,
-                        tools=(change.tool,), fix=change.fix, by="rule",
-                    )  # fmt: skip
-                )
-    if asked and learn is not None:
-        asked = sorted(asked, key=lambda one: -one.drop)[:SHOWN]
-        said = learn(inputs=task.inputs().toDict(), repairs=[_shown(repair) for repair in asked])
-        runs = [run for repair in asked for run in (repair.before, repair.after)]
-        known = [step.tool for run in runs for step in run.trajectory.steps]
-        found += [one for draft in said.lessons if (one := _of_model(draft, environment, slots, known)) is not None]
-    return tuple({lesson.id: lesson for lesson in found}.values())
+        for step, seen in zip(repair.before.trajectory.steps, repair.before.observations, strict=True):
+            now = repair.after.by_step.get(step.id)
+            mended = now is not None and now.ok and now.fault is None
+            if not mended or seen.fault is None or seen.fault.kind not in TOOL_FAULTS:
+                continue
+            meaning = _meaning(repair, step)
+            if meaning:
+                slots = Delexicalizer(task or dspy.Example().with_inputs(), repair.after)
+                slots.call(step.args if seen.args is None else seen.args)
+                error = _without_values(seen.fault, slots)
+                note = ToolNote(environment=environment, tool=step.tool, error=error, meaning=meaning)
+                notes[note.id] = note
+    return tuple(notes.values())
 
 
-def counted(lessons: Iterable[Lesson]) -> tuple[tuple[Lesson, int], ...]:
+def count_lessons(lessons: Iterable[Lesson]) -> tuple[tuple[Lesson, int], ...]:
     """Lessons of many tasks, those that say the same as one, with how often each was learned; most frequent first."""
-    counts: dict[str, int] = {}
-    kept: list[Lesson] = []
+    counts: Counter[str] = Counter()
+    kept: dict[str, Lesson] = {}
     for lesson in lessons:
-        same = next((other for other in kept if other.id == lesson.id or other.near(lesson)), None)
-        if same is None:
-            kept.append(lesson)
-        counts[(same or lesson).id] = counts.get((same or lesson).id, 0) + 1
-    return tuple(sorted(((one, counts[one.id]) for one in kept), key=lambda pair: (-pair[1], pair[0].id)))
+        near = (other.id for other in kept.values() if other.id == lesson.id or other.near(lesson))
+        name = next(near, lesson.id)
+        kept.setdefault(name, lesson)
+        counts[name] += 1
+    return tuple((kept[name], counts[name]) for name in sorted(kept, key=lambda name: (-counts[name], name)))
 
 
-def _of_model(draft: Mapping[str, Any], environment: str, slots: Delexicalizer, known: Sequence[str]) -> Lesson | None:
-    """A lesson that a model wrote, without values of the task; None where a part of it is wanting."""
+def _is_general(edit: StepEdit, slots: Delexicalizer) -> bool:
+    """Whether an edit holds nothing of its task. Another call in the place of one teaches nothing, as both tools have
+    their use."""
+    another_call = edit.kind == "tool" and edit.fix is None
+    return not another_call and not slots.owns(edit.place) and not slots.owns(edit.other)
+
+
+def _of_model(draft: Mapping[str, Any], environment: str, slots: Delexicalizer, known: Iterable[str]) -> list[Lesson]:
+    """The lesson that a model wrote, without values of the task; none where a part of it is wanting."""
     parts = [slots.text(str(draft.get(name) or "")).strip() for name in ("trigger", "mistake", "avoid")]
     if not all(parts):
-        return None
+        return []
     trigger, mistake, avoid = parts
     named = draft.get("tools")
-    tools = tuple(dict.fromkeys(str(name) for name in named if name in known)) if isinstance(named, list) else ()
-    return Lesson(
-        environment=environment, trigger=trigger, mistake=mistake, avoid=avoid, tools=tools, by="model"
-    )
+    tools = dict.fromkeys(name for name in named if name in known) if isinstance(named, list) else ()
+    return [
+        Lesson(
+            environment=environment, trigger=trigger, mistake=mistake, avoid=avoid, tools=tuple(tools), by="model"
+        )
+    ]
 
 
-def _shown(repair: Repair) -> str:
+def _description(repair: Repair) -> str:
     """A repair as a model reads it: the steps that differ, what came of them, and what was said of the failure."""
     difference = repair.after.trajectory.diff(repair.before.trajectory)
     changed = [change.before.id for change in difference.changed]
-    before = [*changed, *(step.id for step in difference.removed)]
-    after = [*changed, *(step.id for step in difference.added)]
     blame = repair.gradient.to_text() if repair.gradient is not None else ""
+    parts = [
+        truncate("\n".join(filter(None, (blame, repair.comments))), COMMENTS_CAP),
+        "Before:",
+        _steps(repair.before, changed, difference.removed) or "nothing in its place",
+        "After:",
+        _steps(repair.after, changed, difference.added) or "left out",
+    ]
+    return "\n".join(parts)
+
+
+def _steps(execution: Execution, changed: Sequence[str], others: Iterable[Step]) -> str:
     nobody = Environment()  # observations in plain words: no environment is open any more
-    return "\n".join(
-        [
-            truncate("\n".join(part for part in (blame, repair.said) if part), _SAID_CAP),
-            "Before:",
-            truncate(render_steps(repair.before, before, nobody) or "nothing in its place", _STEPS_CAP),
-            "After:",
-            truncate(render_steps(repair.after, after, nobody) or "left out", _STEPS_CAP),
-        ]
-    )
+    return truncate(render_steps(execution, [*changed, *(step.id for step in others)], nobody), STEPS_CAP)
+
+
+def _without_values(fault: Fault, slots: Delexicalizer) -> str:
+    return truncate(" ".join(slots.text(fault.message).split()), ERROR_CAP) or fault.kind
+
+
+def _meaning(repair: Repair, step: Step) -> str:
+    """What the rewrite did about the error: to the step itself, or else to what stands before it; empty for nothing."""
+    position = repair.after.trajectory.index(step.id)
+    every = repair.edits()
+    own = [edit for edit in every if edit.position == position]
+    earlier = [edit for edit in every if edit.position < position]
+    needed = [edit for edit in earlier if edit.kind == "added"]
+    for why, explaining in (
+        ("the call was wrong", own), ("something has to come first", needed), ("a step before it was wrong", earlier)
+    ):  # fmt: skip
+        if explaining:
+            return f"that {why}: {'; '.join(edit.avoid for edit in explaining[:2])}"
+    return ""

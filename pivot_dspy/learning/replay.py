@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any
 
 import dspy
 import jmespath
 
+from pivot_dspy import bindings
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.memory.records import environment_name
@@ -26,19 +27,17 @@ _KNOWN_CAP = 1500
 
 
 class Replay:
-    """A session of a refiner's environment on one task, for as long as it is entered with `with`.
+    """A session of a refiner's environment on one task, for as long as it is entered with `with`."""
 
-    Attributes:
-        known: results of the orientation reads, by tool.
-        told: the same as a planner is told them, one a line.
-    """
+    known: dict[str, Any]
+    """Results of the orientation reads, by tool."""
+    orientation: str
+    """The same as a planner is shown them, one a line."""
 
     def __init__(self, refiner: Refiner, task: dspy.Example) -> None:
         self._refiner = refiner
-        self._task = dspy.Example(base=task.inputs().toDict()).with_inputs(*task.inputs().keys())
-        self._session = refiner._source.open(self._task)
-        self.known: dict[str, Any] = {}
-        self.told = ""
+        self._session = refiner._source.open(dspy.Example(base=task.inputs().toDict()).with_inputs(*task.inputs()))
+        self.known, self.orientation = {}, ""
 
     def __enter__(self) -> Replay:
         try:
@@ -48,9 +47,7 @@ class Replay:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._session.family.close()
 
     @property
@@ -64,12 +61,10 @@ class Replay:
         environment = self._session.environment
         return catalogue.render(
             self._session.toolbox, self._refiner.signature, policy=environment.policy,
-            vocabulary=environment.vocabulary, known=self.told, read=list(self.known),
+            vocabulary=environment.vocabulary, known=self.orientation, read=list(self.known),
         )  # fmt: skip
 
-    def judge(
-        self, trajectory: Trajectory, settled: Requirements
-    ) -> Callable[[Mapping[str, Any]], bool | None]:
+    def judge(self, trajectory: Trajectory, settled: Requirements) -> Callable[[Mapping[str, Any]], bool | None]:
         """Runs the trajectory, and gives what tells of a draft of a requirement whether it holds where it ended.
 
         That is None where no check can tell: the draft is in words, its slots cannot be filled, its check raises or
@@ -79,7 +74,7 @@ class Replay:
         run = run_sync(execute(trajectory, self._session, outputs=outputs))
 
         def holds(draft: Mapping[str, Any]) -> bool | None:
-            written = self.filled(draft)
+            written = self._fill_draft(draft)
             if written is None or run.execution.withheld or not draft.get("check"):
                 return None
             compiled: tuple[Requirement, ...] = compile_drafts([written], self._session.toolbox, taken=settled.items)
@@ -91,10 +86,9 @@ class Replay:
 
         return holds
 
-    def filled(self, draft: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _fill_draft(self, draft: Mapping[str, Any]) -> dict[str, Any] | None:
         """The draft with what its slots stand for here; None where one cannot be filled."""
-        records = [value for value in self.known.values() if isinstance(value, Mapping)]
-        scope = {key: value for record in reversed(records) for key, value in record.items()} | self.known
+        scope = dict(ChainMap(self.known, *(value for value in self.known.values() if isinstance(value, dict))))
         try:
             return {key: fill(value, scope) if key == "args" else value for key, value in draft.items()}
         except LookupError:
@@ -103,17 +97,15 @@ class Replay:
     def _orient(self) -> None:
         environment = self._session.environment
         names = [name for name in environment.orientation if name in self._session.toolbox.tools]
-        if not names:
-            return
         reads = Trajectory(steps=tuple(Step(id=f"o{n}", tool=name) for n, name in enumerate(names)))
         run = run_sync(execute(reads, self._session))
         lines = []
-        for step, seen in zip(reads.steps, run.execution.observations, strict=True):
-            if seen.ok:
-                said = environment_summary(step.tool, seen.value, environment) or compact_json(seen.value)
-                lines.append(f"{step.tool}() -> {truncate(said, _KNOWN_CAP)}")
-                self.known[step.tool] = seen.value
-        self.told = "\n".join(lines)
+        for name, observation in zip(names, run.execution.observations, strict=True):
+            if observation.ok:
+                self.known[name] = observation.value
+                text = environment_summary(name, observation.value, environment) or compact_json(observation.value)
+                lines.append(f"{name}() -> {truncate(text, _KNOWN_CAP)}")
+        self.orientation = "\n".join(lines)
 
 
 def fill(value: Any, known: Mapping[str, Any]) -> Any:
@@ -125,21 +117,19 @@ def fill(value: Any, known: Mapping[str, Any]) -> Any:
     >>> fill([["size", "in", "<values(sizes)>"]], {"sizes": {"tops": "L"}})
     [['size', 'in', ['L']]]
     """
-    if isinstance(value, Mapping):
-        return {key: fill(item, known) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [fill(item, known) for item in value]
-    if not isinstance(value, str):
-        return value
-    whole = _SLOT.fullmatch(value)
-    return _given(whole[1], known) if whole else _SLOT.sub(lambda slot: str(_given(slot[1], known)), value)
+
+    def fill_text(text: str) -> Any:
+        whole = _SLOT.fullmatch(text)
+        return _search(whole[1], known) if whole else _SLOT.sub(lambda slot: str(_search(slot[1], known)), text)
+
+    return bindings.map_strings(value, fill_text)
 
 
-def _given(expression: str, known: Mapping[str, Any]) -> Any:
+def _search(expression: str, known: Mapping[str, Any]) -> Any:
     try:
-        found = jmespath.search(expression, known)
+        result = jmespath.search(expression, known)
     except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError) as error:  # what jmespath lets through
         raise LookupError(f"{expression} cannot be evaluated: {error}") from error
-    if found is None or found == []:
+    if result is None or result == []:
         raise LookupError(f"nothing that is known has {expression}")
-    return found
+    return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dspy
@@ -16,7 +16,6 @@ from pivot_dspy.learning.delexicalize import Delexicalizer, leaves
 from pivot_dspy.learning.replay import Replay
 from pivot_dspy.memory.records import Lesson, task_text
 from pivot_dspy.phases.learn import Find
-from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.truncation import fair_cap, truncate
 from pivot_dspy.refiners.base import Refiner
 
@@ -35,23 +34,22 @@ class TrainingOutcome(NamedTuple):
 
 
 class MinedRequirement(NamedTuple):
-    """A requirement that a model proposed, and how it stands on the training tasks.
-
-    Attributes:
-        lesson: with the requirement as a draft.
-        held: of `successes` (tasks with a good outcome where it can be told) those in which it holds.
-        explained: of `failures` (tasks that verified with a bad outcome) those in which it does not hold.
-        tested: whether a check could tell at all; one in words has to be judged, and nobody has.
-        kept: whether it contradicts no success and explains enough failures.
-    """
+    """A requirement that a model proposed, and how it stands on the training tasks."""
 
     lesson: Lesson
+    """With the requirement as a draft."""
     held: int
+    """In how many of `successes` it holds."""
     successes: int
+    """Tasks with a good outcome where it can be told."""
     explained: int
+    """In how many of `failures` it does not hold."""
     failures: int
+    """Tasks that verified with a bad outcome."""
     tested: bool
+    """Whether a check could tell at all; one in words has to be judged, and nobody has."""
     kept: bool
+    """Whether it contradicts no success and explains enough failures."""
 
 
 def missing_requirements(
@@ -79,141 +77,139 @@ def missing_requirements(
     Raises:
         LMError, AdapterParseError: the model gave nothing usable.
     """
-    wrong = [one for one in outcomes if one.result.verified and one.score < good and one.feedback.strip()]
-    failures = [*{task_text(one.task.inputs()): one for one in reversed(wrong)}.values()][::-1]  # one for each task
-    if len(failures) < least:
+    wrong = [outcome for outcome in outcomes if outcome.result.verified and outcome.score < good]
+    by_task: dict[str, TrainingOutcome] = {}
+    for outcome in wrong:
+        if outcome.feedback.strip():
+            by_task.setdefault(task_text(outcome.task.inputs()), outcome)
+    failures = list(by_task.values())
+    if len(failures) < max(least, 1):
         return ()
-    shown = failures[:cases]
-    common = _common(outcomes)
-    texts, told, environment = _cases(shown, refiner, common, 4 * max_tokens)
-    said = (find or Find())(checks=told.checks, policy=told.policy, cases=texts)
-    slots = [Delexicalizer(one.task, one.result.execution) for one in shown]
-    drafts = [draft for one in said.proposals if (draft := _draft(one, outcomes, common, slots)) is not None]
-    unique = [*{json.dumps(draft[0], sort_keys=True, default=str): draft for draft in drafts}.values()]
-    if not unique:
+    examples = failures[:cases]
+    common = _common_values(outcomes)
+    answer, environment = _ask(find or Find(), examples, refiner, common, 4 * max_tokens)
+    slots = [Delexicalizer(outcome.task, outcome.result.execution) for outcome in examples]
+    own = {value.casefold() for outcome in outcomes for value in _own_gold(outcome.task, common)}
+    drafts: dict[str, tuple[dict[str, Any], str]] = {}
+    for proposal in answer.proposals:
+        draft, reason = _draft(proposal, slots)
+        if draft and not any(text.casefold() in own or _CODE.search(text) for text in _compared(draft.get("args", {}))):
+            drafts[json.dumps(draft, sort_keys=True, default=str)] = (draft, reason)
+    if not drafts:
         return ()
-    only = [draft for draft, _ in unique]
-    succeeded = _tests(only, [one for one in outcomes if one.score >= good], refiner)
-    failed = _tests(only, failures, refiner)
+    succeeded = _test(drafts.values(), [outcome for outcome in outcomes if outcome.score >= good], refiner)
+    failed = _test(drafts.values(), failures, refiner)
     return tuple(
-        _proposal(draft, reason, environment, [row[n] for row in succeeded], [row[n] for row in failed], least)
-        for n, (draft, reason) in enumerate(unique)
+        _mined(draft, reason, environment, in_successes, in_failures, least)
+        for (draft, reason), in_successes, in_failures in zip(drafts.values(), succeeded, failed, strict=True)
     )
 
 
-def _cases(
-    failures: Sequence[TrainingOutcome], refiner: Refiner, common: frozenset[str], cap: int
-) -> tuple[list[str], Catalogue, str]:
-    """The failures as a model is shown them, what it is told of the environment, and the environment's name."""
+def _ask(
+    find: Callable[..., Any], failures: Sequence[TrainingOutcome], refiner: Refiner, common: Collection[str], cap: int
+) -> tuple[Any, str]:
+    """What the model proposes for these failures, and the name of their environment."""
     texts: list[str] = []
-    told: Catalogue | None = None
-    name = ""
-    for one in failures:
-        with Replay(refiner, one.task) as bench:
-            told, name = told or bench.catalogue, bench.environment
-            texts.append(_case(one, bench.told, common, cap // len(failures)))
-    if told is None:
-        raise ValueError("no failure to show")
-    return texts, told, name
+    for outcome in failures:
+        with Replay(refiner, outcome.task) as replay:
+            texts.append(_case(outcome, replay.orientation, common, cap // len(failures)))
+            catalogue, environment = replay.catalogue, replay.environment
+    return find(checks=catalogue.checks, policy=catalogue.policy, cases=texts), environment
 
 
-def _case(one: TrainingOutcome, known: str, common: frozenset[str], cap: int) -> str:
+def _case(outcome: TrainingOutcome, orientation: str, common: Collection[str], cap: int) -> str:
     """One failure in about `cap` characters; what its outcome lacks is cut last."""
-    request = _plain(task_text(one.task.inputs()), one.task, common)
-    required = _plain("\n".join(item.to_prompt() for item in one.result.requirements.items), one.task, common)
-    outcome = truncate(_plain(one.feedback, one.task, common), max(cap // 2, cap - 3 * _LEAST))
-    level = fair_cap([len(request), len(known), len(required)], max(3 * _LEAST, cap - len(outcome)))
+    request = _without_gold(task_text(outcome.task.inputs()), outcome.task, common)
+    requirements = "\n".join(item.to_prompt() for item in outcome.result.requirements.items)
+    required = _without_gold(requirements, outcome.task, common)
+    feedback = truncate(_without_gold(outcome.feedback, outcome.task, common), max(cap // 2, cap - 3 * _LEAST))
+    level = fair_cap([len(request), len(orientation), len(required)], max(3 * _LEAST, cap - len(feedback)))
     parts = [
         f"Request: {truncate(request, level)}",
-        f"Known: {truncate(known, level)}" if known else "",
+        f"Known: {truncate(orientation, level)}" if orientation else "",
         f"Requirements, all met:\n{truncate(required, level)}",
-        f"Outcome: {outcome}",
+        f"Outcome: {feedback}",
     ]
-    return "\n".join(part for part in parts if part)
+    return "\n".join(filter(None, parts))
 
 
-def _common(outcomes: Sequence[TrainingOutcome]) -> frozenset[str]:
+def _common_values(outcomes: Sequence[TrainingOutcome]) -> frozenset[str]:
     """Values that stand in the gold of at least half of the tasks, and which their runs saw too: no task's secret."""
     counts: Counter[str] = Counter()
-    for one in outcomes:
-        seen = {str(value).casefold() for o in one.result.execution.observations for _, value in leaves(o.value)}
-        counts.update(seen & {str(value).casefold() for _, value in leaves(one.task.labels().toDict())})
+    for outcome in outcomes:
+        observed = [observation.value for observation in outcome.result.execution.observations]
+        counts.update(_values(observed) & _values(outcome.task.labels().toDict()))
     return frozenset(text for text, count in counts.items() if 2 * count >= len(outcomes) > 1)
 
 
-def _gold(task: dspy.Example, common: frozenset[str]) -> set[str]:
+def _values(data: Any) -> set[str]:
+    return {str(value).casefold() for _, value in leaves(data)}
+
+
+def _own_gold(task: dspy.Example, common: Collection[str]) -> set[str]:
     """Names, ids and longer numbers of a task's gold that few other golds share."""
-    found = {str(value) for _, value in leaves(task.labels().toDict())}
-    return {text for text in found if text.casefold() not in common and len(text) > 2 and re.search(r"[\dA-Z ]", text)}
+    texts = {str(value) for _, value in leaves(task.labels().toDict())}
+    return {text for text in texts if text.casefold() not in common and re.search(r"[\dA-Z ]", text) and len(text) > 2}
 
 
-def _plain(text: str, task: dspy.Example, common: frozenset[str]) -> str:
+def _without_gold(text: str, task: dspy.Example, common: Collection[str]) -> str:
     """`text` without ids, and without what the task's gold alone holds, unless its inputs say it too."""
     inputs = task_text(task.inputs()).casefold()
-    for value in sorted(_gold(task, common), key=len, reverse=True):
+    for value in sorted(_own_gold(task, common), key=len, reverse=True):
         if value in text and value.casefold() not in inputs:
             text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", text)
     return _CODE.sub("<id>", text)
 
 
-def _draft(
-    written: Mapping[str, Any],
-    outcomes: Sequence[TrainingOutcome],
-    common: frozenset[str],
-    slots: Sequence[Delexicalizer],
-) -> tuple[dict[str, Any], str] | None:
-    """A proposal as a draft and the reason for it; None where it says nothing or holds a value of one task."""
-    check, args = str(written.get("check") or "").strip(), written.get("args")
-    text, reason = (str(written.get(name) or "").strip() for name in ("text", "reason"))
-    for one in slots:
-        text, reason = one.text(text), one.text(reason)
+def _draft(proposal: Mapping[str, Any], slots: Sequence[Delexicalizer]) -> tuple[dict[str, Any], str]:
+    """A proposal as a draft, empty where it says nothing, and the reason for it."""
+    check, text, reason = (str(proposal.get(name) or "").strip() for name in ("check", "text", "reason"))
+    for task_slots in slots:
+        text, reason = task_slots.text(text), task_slots.text(reason)
+    args = proposal.get("args")
     draft: dict[str, Any] = {}
     if check:
         draft = {"check": check, "args": dict(args) if isinstance(args, Mapping) else {}}
     if text:
         draft["text"] = text
-    own = {value.casefold() for one in outcomes for value in _gold(one.task, common)}
-    if any(value.casefold() in own or _CODE.search(value) for value in _compared(draft.get("args", {}))):
-        return None
-    return (draft, reason) if draft else None
+    return draft, reason
 
 
 def _compared(value: Any) -> Iterator[str]:
     """Texts that a draft compares with; names of fields, operators, slots and references left out."""
     if triple(value) is not None:
         value = value[2]
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from _compared(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
+    if isinstance(value, (Mapping, list, tuple)):
+        for item in value.values() if isinstance(value, Mapping) else value:
             yield from _compared(item)
     elif not isinstance(value, bool) and not str(value).startswith(("$", "<")):
         yield str(value)
 
 
-def _tests(
-    drafts: Sequence[Mapping[str, Any]], outcomes: Sequence[TrainingOutcome], refiner: Refiner
+def _test(
+    drafts: Iterable[tuple[Mapping[str, Any], str]], outcomes: Iterable[TrainingOutcome], refiner: Refiner
 ) -> list[list[bool | None]]:
-    """For each outcome, whether each draft holds of it; None where no check can tell."""
-    found = []
-    for one in outcomes:
-        with Replay(refiner, one.task) as bench:
-            holds = bench.judge(one.result.trajectory, one.result.requirements)
-            found.append([holds(draft) for draft in drafts])
-    return found
+    """For each draft, whether it holds of each outcome; None where no check can tell."""
+    results: list[list[bool | None]] = [[] for _ in drafts]
+    for outcome in outcomes:
+        with Replay(refiner, outcome.task) as replay:
+            holds = replay.judge(outcome.result.trajectory, outcome.result.requirements)
+            for row, (draft, _) in zip(results, drafts, strict=True):
+                row.append(holds(draft))
+    return results
 
 
-def _proposal(
+def _mined(
     draft: dict[str, Any],
     reason: str,
     environment: str,
-    good: Sequence[bool | None],
-    bad: Sequence[bool | None],
+    in_successes: Sequence[bool | None],
+    in_failures: Sequence[bool | None],
     least: int,
 ) -> MinedRequirement:
-    tested = any(one is not None for one in (*good, *bad))
-    explained = sum(one is False for one in bad)
+    tested = {True, False} & {*in_successes, *in_failures} != set()
+    explained = in_failures.count(False)
+    explains = explained >= least and False not in in_successes
     lesson = Lesson(
         environment=environment,
         trigger="a task is planned here",
@@ -222,7 +218,12 @@ def _proposal(
         requirement=draft,
         by="model",
     )
-    contradicted = any(one is False for one in good)
-    kept = explained >= least and not contradicted if tested else bool(draft.get("text")) and "check" not in draft
-    held, told = sum(one is True for one in good), sum(one is not None for one in good)
-    return MinedRequirement(lesson, held, told, explained, len(bad), tested, kept)
+    return MinedRequirement(
+        lesson=lesson,
+        held=in_successes.count(True),
+        successes=len(in_successes) - in_successes.count(None),
+        explained=explained,
+        failures=len(in_failures),
+        tested=tested,
+        kept=explains if tested else "check" not in draft,
+    )

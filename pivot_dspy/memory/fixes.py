@@ -7,7 +7,7 @@ A repair that a model has made before need not be asked for again: fix patterns 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -18,30 +18,26 @@ from pivot_dspy.plain_json import encodable
 from pivot_dspy.trajectory import Frozen, Step, Trajectory
 
 Style = Literal["lower", "upper", "title", "strip"]
-STYLES: Mapping[Style, Callable[[str], str]] = {
+STYLES: Mapping[str, Callable[[str], str]] = {
     "lower": str.lower, "upper": str.upper, "title": str.title, "strip": str.strip
 }  # fmt: skip
-"""How the texts of an argument are written."""
+"""How the texts of an argument are written, by `Style`."""
 
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
-_LITERAL = re.compile(r"'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`")
 _NAME = re.compile(r'"[^"]*"|\$?\w+')
-# Names joined by dots; one that a parenthesis follows is a function.
-_CHAIN = re.compile(rf"(?:{_NAME.pattern})(?:\s*\.\s*(?:{_NAME.pattern}))*(?!\w|\s*\()")
-_AROUND = ("item", "result")
-"""What `for_each` puts around a record."""
+# Texts of an expression, and names joined by dots; one that a parenthesis follows is a function.
+_TEXT_OR_PATH = re.compile(
+    r"'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`"
+    rf"|(?P<path>(?:{_NAME.pattern})(?:\s*\.\s*(?:{_NAME.pattern}))*(?!\w|\s*\())"
+)
+_AROUND_RECORD = re.compile(r"\$.*|item|result")
+"""What names a record itself: a step, and what `for_each` puts around."""
 
 Text = Annotated[str, AfterValidator(encodable)]
 
 
 class Fix(Frozen):
     """One change to calls of a tool.
-
-    Attributes:
-        kind: `tool`: a call of `wrong` becomes one of the tool; `argument`: its argument `wrong` becomes `place`;
-            `field`: in its bindings, the field `wrong` becomes `place`, both as paths with dots; or a style: texts that
-            are written out for the argument `place` are put in lower case, in capitals, capitalised, or stripped of
-            spaces.
 
     >>> fix = Fix(tool="buy", kind="field", place="price", wrong="cost")
     >>> fix.applied(Step(id="b", tool="buy", args={"id": "$a.items[?cost < `5`] | [0].id"}), ["a", "b"]).args
@@ -50,6 +46,9 @@ class Fix(Frozen):
 
     tool: Annotated[Text, Field(min_length=1)]
     kind: Literal["tool", "argument", "field"] | Style
+    """`tool`: a call of `wrong` becomes one of the tool; `argument`: its argument `wrong` becomes `place`; `field`: in
+    its bindings, the field `wrong` becomes `place`, both as paths with dots; or the style in which texts that are
+    written out for the argument `place` are put: in lower case, in capitals, capitalised, or stripped of spaces."""
     place: Text = ""
     wrong: Text = ""
 
@@ -75,34 +74,33 @@ class Fix(Frozen):
 
     def examples(self, step: Step, ids: Collection[str]) -> frozenset[str]:
         """Texts of the step that are written in the style of the fix, and could be written otherwise."""
-        style = next((style for name, style in STYLES.items() if name == self.kind), None)
+        style = STYLES.get(self.kind)
         if style is None or step.tool != self.tool:
             return frozenset()
-        texts = (text for text in bindings.strings(step.args.get(self.place)) if not _binds(text, ids))
-        return frozenset(
-            text for text in texts if style(text) == text and (self.kind == "strip" or text.lower() != text.upper())
-        )
+        texts = [text for text in bindings.strings(step.args.get(self.place)) if not _binds(text, ids)]
+        styled = {text for text in texts if style(text) == text}
+        return frozenset(text for text in styled if self.kind == "strip" or text.lower() != text.upper())
 
     def _changes(self, step: Step, ids: Collection[str]) -> dict[str, Any]:
         if self.kind == "tool":
             return {"tool": self.tool}
         if self.kind == "argument":
-            if self.place in step.args:
-                return {}
-            return {"args": {self.place if name == self.wrong else name: value for name, value in step.args.items()}}
+            names = {} if self.place in step.args else {self.wrong: self.place}
+            return {"args": {names.get(name, name): value for name, value in step.args.items()}}
         if self.kind == "field":
-            return {"args": self._renamed(step.args, ids), "for_each": self._renamed(step.for_each, ids)}
-        styled = self._styled(STYLES[self.kind], step.args.get(self.place), ids)
-        return {"args": {name: styled if name == self.place else value for name, value in step.args.items()}}
+            parts = {"args": step.args, "for_each": step.for_each}
+            changed: dict[str, Any] = bindings.map_strings(
+                parts, lambda text: _with_field(text, self.wrong, self.place) if _binds(text, ids) else text
+            )
+            return changed
+        if self.place not in step.args:
+            return {}
+        style = STYLES[self.kind]
+        styled = bindings.map_strings(step.args[self.place], lambda text: text if _binds(text, ids) else style(text))
+        return {"args": {**step.args, self.place: styled}}
 
-    def _styled(self, style: Callable[[str], str], value: Any, ids: Collection[str]) -> Any:
-        return _mapped(value, lambda text: text if _binds(text, ids) else style(text))
 
-    def _renamed(self, value: Any, ids: Collection[str]) -> Any:
-        return _mapped(value, lambda text: _with_field(text, self.wrong, self.place) if _binds(text, ids) else text)
-
-
-def fixed(
+def apply_fixes(
     trajectory: Trajectory, fixes: Iterable[Fix], known: Collection[Step] = ()
 ) -> tuple[Trajectory, tuple[Fix, ...]]:
     """The trajectory with every change made that fits its steps, and those that did; of the same parent and operator.
@@ -113,11 +111,10 @@ def fixed(
     steps = list(trajectory.steps)
     made: list[Fix] = []
     for fix in fixes:
-        for place, step in enumerate(steps):
-            if step in known or (changed := fix.applied(step, trajectory.ids)) is step:
-                continue
-            steps[place] = changed
-            made.append(fix)
+        for position, step in enumerate(steps):
+            if step not in known and (changed := fix.applied(step, trajectory.ids)) is not step:
+                steps[position] = changed
+                made.append(fix)
     if not made:
         return trajectory, ()
     child = Trajectory(steps=tuple(steps), parent=trajectory.parent, operator=trajectory.operator)
@@ -128,36 +125,17 @@ def _binds(text: str, ids: Collection[str]) -> bool:
     return "$" in text and bindings.is_binding(text, {*ids, bindings.ITEM})
 
 
-def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """`value` with each text inside it changed."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _mapped(item, change) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_mapped(item, change) for item in value]
-    return value
-
-
 def _with_field(text: str, wrong: str, right: str) -> str:
-    """The expression with the field at the path `right` in the place of that at `wrong`."""
+    """The expression with the field at the path `right` in the place of that at `wrong`, which is the whole of a chain
+    of names but for what names the record itself."""
+    path = wrong.split(".")
     written = ".".join(name if _PLAIN.fullmatch(name) else f'"{name}"' for name in right.split("."))
-    for start, end in reversed(list(_fields(text, wrong.split(".")))):
-        text = f"{text[:start]}{written}{text[end:]}"
-    return text
 
+    def rename(match: re.Match[str]) -> str:
+        names = _NAME.findall(match["path"] or "")
+        around = names[: -len(path)]
+        if [name.strip('"') for name in names[-len(path) :]] != path or not all(map(_AROUND_RECORD.fullmatch, around)):
+            return match[0]
+        return ".".join([*around, written])
 
-def _fields(text: str, path: list[str]) -> Iterator[tuple[int, int]]:
-    """Where the field at `path` of a record stands in an expression: the whole of a chain of names, but for what
-    names the record itself."""
-    masked = _LITERAL.sub(lambda found: " " * len(found[0]), text)
-    for chain in _CHAIN.finditer(masked):
-        names = list(_NAME.finditer(chain[0]))
-        said = [name[0].strip('"') for name in names]
-        around = len(said) - len(path)
-        if around >= 0 and said[around:] == path and all(map(_names_record, said[:around])):
-            yield chain.start() + names[around].start(), chain.end()
-
-
-def _names_record(name: str) -> bool:
-    return name.startswith("$") or name in _AROUND
+    return _TEXT_OR_PATH.sub(rename, text)

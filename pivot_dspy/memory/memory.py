@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote
 from pivot_dspy.memory.similarity import Embedder, Index
-from pivot_dspy.memory.wording import Retrieved, SelectedEntries, retrieved, wordings
+from pivot_dspy.memory.wording import Retrieved, render_entries, wordings
+from pivot_dspy.trajectory import Frozen
 
 FORMAT = 2
 """Version of the saved form; it changes when a reader of the last one would misread it."""
-READS = (1, FORMAT)
-"""Versions that are read: in the first, lessons had no fix."""
 SETTINGS = ("demonstrations", "lessons", "notes", "max_tokens")
 
+Count = Annotated[int, Field(strict=True, ge=0)]
 Kind = TypeVar("Kind", bound=Entry)
 
 
@@ -67,7 +68,9 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         self.notes = notes
         self.max_tokens = max_tokens
         self.embedder = embedder
-        self._check()
+        for name, value in self.settings.items():
+            if type(value) is not int or value < 0:
+                raise ConfigurationError(f"{name} is a whole number of at least 0; got {value!r:.80}")
         self._index: Index | None = None
         self._indexing = threading.Lock()
 
@@ -103,8 +106,8 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         def fits(entry: Entry) -> bool:
             if entry.faded or (tools and not entry.named_tools <= frozenset(tools)):
                 return False
-            foreign = entry.environment != environment
-            return not foreign or (near[entry.id] > 0 and getattr(entry, "requirement", None) is None)
+            required = isinstance(entry, Lesson) and entry.requirement is not None
+            return entry.environment == environment or (near[entry.id] > 0 and not required)
 
         def rank(entry: Entry) -> tuple[Any, ...]:
             partial = isinstance(entry, Demonstration) and entry.partial
@@ -119,52 +122,33 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         lessons = ranked(entries.lessons)
         required = [lesson for lesson in lessons if lesson.requirement is not None]
         others = [lesson for lesson in lessons if lesson.requirement is None and not mends(lesson)]
-        told = self._within([*required, *others], ranked(entries.notes), ranked(entries.demonstrations))
-        return told._replace(fixes=tuple(filter(mends, lessons)))
+        retrieved = self._select([*required, *others, *ranked(entries.notes), *ranked(entries.demonstrations)])
+        return retrieved._replace(fixes=tuple(filter(mends, lessons)))
 
-    def _within(
-        self, lessons: list[Lesson], notes: list[ToolNote], demonstrations: list[Demonstration]
-    ) -> Retrieved:
-        """As many of each, in order, as the settings allow."""
-        best = retrieved(SelectedEntries())
-        shown = SelectedEntries()
-        told: list[Entry] = []
-
-        def tried(entry: Entry, **change: Any) -> bool:
-            nonlocal best, shown
-            wider = shown._replace(**change)
-            said = retrieved(wider)
-            if tokens(said.text) > self.max_tokens:
-                return False
-            best, shown = said, wider
-            told.append(entry)
-            return True
-
-        for lesson in lessons:
-            if len(shown.required) + len(shown.lessons) >= self.lessons:
-                break
-            kind = "lessons" if lesson.requirement is None else "required"
-            if not any(lesson.near(other) for other in told):
-                tried(lesson, **{kind: (*getattr(shown, kind), lesson)})
-        for note in notes:
-            if len(shown.notes) >= self.notes:
-                break
-            if not any(note.near(other) for other in told):
-                tried(note, notes=(*shown.notes, note))
-        for example in demonstrations:
-            if len(shown.examples) >= self.demonstrations:
-                break
-            if not any(example.near(other) for other in told):
-                any(tried(example, examples=(*shown.examples, (example, text))) for text in wordings(example))
-        return best
+    def _select(self, entries: Iterable[Entry]) -> Retrieved:
+        """As many of each kind, in order, as the settings allow."""
+        limits = {Lesson: self.lessons, ToolNote: self.notes, Demonstration: self.demonstrations}
+        counts: Counter[type[Entry]] = Counter()
+        selected: list[tuple[Entry, str]] = []
+        retrieved = Retrieved()
+        for entry in entries:
+            kind = type(entry)
+            if counts[kind] >= limits[kind] or any(entry.near(other) for other, _ in selected):
+                continue
+            for wording in wordings(entry):
+                wider = render_entries([*selected, (entry, wording)])
+                if tokens(wider.text) <= self.max_tokens:
+                    retrieved = wider
+                    selected.append((entry, wording))
+                    counts[kind] += 1
+                    break
+        return retrieved
 
     def _indexed(self, entries: Entries) -> Index:
-        index = self._index
-        if index is None or index.entries is not entries or index.embedder is not self.embedder:
-            with self._indexing:  # an embedder is not to be asked for the same by every thread
-                index = self._index
-                if index is None or index.entries is not entries or index.embedder is not self.embedder:
-                    index = self._index = Index(entries, self.embedder)
+        with self._indexing:  # an embedder is not to be asked for the same by every thread
+            index = self._index
+            if index is None or index.entries is not entries or index.embedder is not self.embedder:
+                index = self._index = Index(entries, self.embedder)
         return index
 
     def reset(self) -> None:
@@ -181,27 +165,16 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         Raises:
             ConfigurationError: it was saved in another format, or is damaged: the message says where.
         """
-        _readable(state)
+        version = state.get("format") if isinstance(state, Mapping) else None
+        if type(version) is int and version != FORMAT:
+            raise ConfigurationError(_other_format(version))
         try:
-            entries = Entries.model_validate(state["entries"])
+            saved = _SavedMemory.model_validate(state)
         except ValidationError as error:
-            wrong = error.errors(include_url=False)
-            first = wrong[0]
-            more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-            raise ConfigurationError(
-                f"the saved memory is damaged at {_path('entries', *first['loc'])}: {first['msg']}, got "
-                f"{first['input']!r:.80}{more}; correct it there, or compile again"
-            ) from error
-        self._check(state["settings"])
-        for name in SETTINGS:
-            setattr(self, name, state["settings"][name])
-        self.entries = entries
-
-    def _check(self, settings: Mapping[str, Any] | None = None) -> None:
-        for name, value in (self.settings if settings is None else settings).items():
-            if type(value) is not int or value < 0:
-                place = name if settings is None else f"the saved memory is damaged at {_path('settings', name)}: it"
-                raise ConfigurationError(f"{place} is a whole number of at least 0; got {value!r:.80}")
+            raise ConfigurationError(_damage(error)) from error
+        for name, value in saved.settings:
+            setattr(self, name, value)
+        self.entries = saved.entries
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TrajectoryMemory:
         copied = TrajectoryMemory(self.entries, embedder=self.embedder, **self.settings)
@@ -215,11 +188,8 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         self.__dict__.update(state, _index=None, _indexing=threading.Lock())
 
     def __repr__(self) -> str:
-        held = self.entries
-        return (
-            f"TrajectoryMemory({len(held.demonstrations)} demonstrations, {len(held.lessons)} lessons, "
-            f"{len(held.notes)} notes)"
-        )
+        counts = [f"{len(getattr(self.entries, kind))} {kind}" for kind in Entries.model_fields]
+        return f"TrajectoryMemory({', '.join(counts)})"
 
 
 def tokens(text: str) -> int:
@@ -227,38 +197,43 @@ def tokens(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def _readable(state: Any) -> None:
-    """Raises ConfigurationError where the saved form is none that this version reads."""
-    if not isinstance(state, Mapping):
-        raise ConfigurationError(f"the saved memory is damaged at memory: it is an object, got {state!r:.80}")
-    version = state.get("format")
-    if type(version) is not int:
-        raise ConfigurationError(
-            f"the saved memory is damaged at {_path('format')}: it is the number of the format, {FORMAT} for this "
-            f"version of pivot_dspy; got {version!r:.80}. Compile the refiner again"
-        )
+class _Settings(Frozen):
+    demonstrations: Count
+    lessons: Count
+    notes: Count
+    max_tokens: Count
+
+
+class _SavedMemory(Frozen):
+    """The JSON form of a memory."""
+
+    format: Annotated[int, Field(strict=True)]
+    settings: _Settings
+    entries: Entries
+
+    @field_validator("entries", mode="before")
+    @classmethod
+    def _of_every_kind(cls, entries: Any) -> Any:
+        missing = Entries.model_fields.keys() - entries if isinstance(entries, Mapping) else ()
+        if missing:
+            raise ValueError(f"{', '.join(sorted(missing))} missing")
+        return entries
+
+
+def _other_format(version: int) -> str:
     if version > FORMAT:
-        raise ConfigurationError(
-            f"the memory was saved in format {version} by a newer pivot_dspy, and this one reads format {FORMAT}; "
-            "upgrade it (pip install -U pivot-dspy), or compile the refiner again"
-        )
-    if version not in READS:
-        raise ConfigurationError(
-            f"the memory was saved in format {version} by an older pivot_dspy, and this one reads format {FORMAT}; "
-            "compile the refiner again, or load it with the version that saved it"
-        )
-    if unknown := [name for name in state if name not in ("format", "settings", "entries")]:
-        raise ConfigurationError(f"the saved memory is damaged at {_path(unknown[0])}: nothing is called so")
-    for part, names in (("settings", SETTINGS), ("entries", tuple(Entries.model_fields))):
-        held = state.get(part)
-        missing = [name for name in names if not isinstance(held, Mapping) or name not in held]
-        unknown = [name for name in held if name not in names] if isinstance(held, Mapping) else []
-        if missing or unknown:
-            raise ConfigurationError(
-                f"the saved memory is damaged at {_path(part, (missing or unknown)[0])}: {part} has {', '.join(names)}"
-            )
+        age, remedy = "a newer", "upgrade it (pip install -U pivot-dspy), or compile the refiner again"
+    else:
+        age, remedy = "an older", "compile the refiner again, or load it with the version that saved it"
+    return f"the memory was saved in format {version} by {age} pivot_dspy, and this one reads format {FORMAT}; {remedy}"
 
 
-def _path(*parts: str | int) -> str:
-    """Where something stands in the saved JSON."""
-    return "memory" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+def _damage(error: ValidationError) -> str:
+    """What is wrong with the saved JSON, and where."""
+    first, *others = error.errors(include_url=False)
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    more = f", and {len(others)} more" if others else ""
+    return (
+        f"the saved memory is damaged at memory{path}: {first['msg']}, got {first['input']!r:.80}{more}; correct it "
+        "there, or compile the refiner again"
+    )

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -50,13 +51,13 @@ def task_text(inputs: Mapping[str, Any]) -> str:
     return "\n".join(value if isinstance(value, str) else str(value) for value in inputs.values() if value is not None)
 
 
-def _said(text: str) -> str:
+def _not_empty(text: str) -> str:
     if not text.strip():
         raise ValueError("it is empty")
     return encodable(text)
 
 
-def _step(step: dict[str, Any]) -> Any:
+def _written_step(step: dict[str, Any]) -> Any:
     if not all(isinstance(step.get(name), str) and step[name] for name in ("id", "tool")):
         raise ValueError('a step needs "id" and "tool", both text')
     return plain(step)
@@ -68,26 +69,22 @@ def _draft(draft: dict[str, Any]) -> Any:
     return plain(draft)
 
 
-Text = Annotated[str, AfterValidator(encodable)]
-Said = Annotated[str, AfterValidator(_said)]
-WrittenStep = Annotated[dict[str, Any], AfterValidator(_step)]
+Text = Annotated[str, AfterValidator(_not_empty)]
+WrittenStep = Annotated[dict[str, Any], AfterValidator(_written_step)]
 Draft = Annotated[dict[str, Any], AfterValidator(_draft)]
 
 
 class Entry(Frozen):
-    """What all kinds of entries have.
+    """What all kinds of entries have."""
 
-    Attributes:
-        id: a digest of the content, made where none is given; of no meaning but to tell entries apart.
-        environment: the `environment_name` of where it was learned.
-        retrieved: in how many runs it was shown or applied; `helped` in how many of them it did good, as an optimizer
-            counts.
-    """
-
-    id: Text = ""
-    environment: Said
+    id: Annotated[str, AfterValidator(encodable)] = ""
+    """A digest of the content, made where none is given; of no meaning but to tell entries apart."""
+    environment: Text
+    """The `environment_name` of where it was learned."""
     retrieved: int = Field(default=0, ge=0)
+    """In how many runs it was shown or applied."""
     helped: int = Field(default=0, ge=0)
+    """In how many of them it did good, as an optimizer counts."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -136,19 +133,16 @@ class Entry(Frozen):
 
 
 class Demonstration(Entry):
-    """A trajectory that was accepted and verified, as it is shown for another task.
+    """A trajectory that was accepted and verified, as it is shown for another task."""
 
-    Attributes:
-        task: the task that it carried out, in words.
-        steps: as a model writes them; `<size>` stands for a value that the task or an observation gave.
-        requirements: drafts by which it was measured, as a model writes them.
-        partial: whether it is a part of a trajectory.
-    """
-
-    task: Said
+    task: Text
+    """The task that it carried out, in words."""
     steps: tuple[WrittenStep, ...] = Field(min_length=1)
+    """As a model writes them; `<size>` stands for a value that the task or an observation gave."""
     requirements: tuple[Draft, ...] = ()
+    """Drafts by which it was measured, as a model writes them."""
     partial: bool = False
+    """Whether it is a part of a trajectory."""
 
     @property
     def named_tools(self) -> frozenset[str]:
@@ -164,24 +158,22 @@ class Demonstration(Entry):
 
 
 class Lesson(Entry):
-    """What a failure that was later repaired teaches.
+    """What a failure that was later repaired teaches."""
 
-    Attributes:
-        trigger: when it applies; `mistake` what was done wrong, and `avoid` what to do instead.
-        requirement: a draft, `{"check", "args"}` or `{"text"}`, that a planner is told to write among the requirements.
-            `"<demographics.gender>"` in it is a JMESPath expression over what is known before planning.
-        tools: names of the tools that it is about; with one that an environment lacks, it is not shown there.
-        fix: what it tells, in a form that is applied to the steps that a model writes: then the model is not told.
-        by: what found it.
-    """
-
-    trigger: Said
-    mistake: Said
-    avoid: Said
+    trigger: Text
+    """When it applies."""
+    mistake: Text
+    avoid: Text
+    """What to do instead of the mistake."""
     requirement: Draft | None = None
-    tools: tuple[Said, ...] = ()
+    """`{"check", "args"}` or `{"text"}`, which a planner is told to write among the requirements. In it,
+    `"<demographics.gender>"` is a JMESPath expression over what is known before planning."""
+    tools: tuple[Text, ...] = ()
+    """The tools that it is about; with one that an environment lacks, it is not shown there."""
     fix: Fix | None = None
+    """What it tells, in a form that is applied to the steps that a model writes: then the model is not told."""
     by: Literal["rule", "model", "person"] = "rule"
+    """What found it."""
 
     @property
     def named_tools(self) -> frozenset[str]:
@@ -202,9 +194,9 @@ class Lesson(Entry):
 class ToolNote(Entry):
     """What an error of a tool turned out to mean."""
 
-    tool: Said
-    error: Said
-    meaning: Said
+    tool: Text
+    error: Text
+    meaning: Text
 
     @property
     def named_tools(self) -> frozenset[str]:
@@ -266,30 +258,28 @@ class Entries(Frozen):
     def merged(self, *others: Entries) -> Entries:
         """All entries of several memories. Of an entry that stands in more than one, the larger counts are right: the
         memories have grown from one."""
-        every = [entry for entries in (self, *others) for entry in entries]
-        longest: dict[str, Entry] = {}
-        for entry in every:
-            if entry.id not in longest or longest[entry.id].retrieved < entry.retrieved:
-                longest[entry.id] = entry
-        return Entries().added(*(longest[name] for name in dict.fromkeys(entry.id for entry in every)))
+        largest: dict[str, Entry] = {}
+        for entry in chain(self, *others):
+            if largest.setdefault(entry.id, entry).retrieved < entry.retrieved:
+                largest[entry.id] = entry
+        return Entries().added(*largest.values())
 
     def counted(self, retrieved: Iterable[str], helped: Collection[str] = ()) -> Entries:
         """With one retrieval more for each id in `retrieved`, and one help more for those that are in `helped` too."""
-        shown, good = frozenset(retrieved), frozenset(helped)
-        return _of(
-            entry.model_copy(
-                update={"retrieved": entry.retrieved + 1, "helped": entry.helped + (entry.id in good)}
-            )
-            if entry.id in shown
-            else entry
-            for entry in self
-        )
+        shown = frozenset(retrieved)
+        good = shown.intersection(helped)
+
+        def count(entry: Entry) -> Entry:
+            counts = {"retrieved": entry.retrieved + (entry.id in shown), "helped": entry.helped + (entry.id in good)}
+            return entry.model_copy(update=counts)
+
+        return _of(map(count, self))
 
 
 def _of(entries: Iterable[Entry]) -> Entries:
-    entries = tuple(entries)
+    kinds: dict[type[Entry], list[Any]] = {Demonstration: [], Lesson: [], ToolNote: []}
+    for entry in entries:
+        kinds[type(entry)].append(entry)
     return Entries(
-        demonstrations=tuple(entry for entry in entries if isinstance(entry, Demonstration)),
-        lessons=tuple(entry for entry in entries if isinstance(entry, Lesson)),
-        notes=tuple(entry for entry in entries if isinstance(entry, ToolNote)),
+        demonstrations=tuple(kinds[Demonstration]), lessons=tuple(kinds[Lesson]), notes=tuple(kinds[ToolNote])
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 from pivot_dspy.errors import ConfigurationError
@@ -20,30 +21,31 @@ class Index:
         self.embedder = embedder
         self._ids = [entry.id for entry in entries]
         topics = [entry.topic for entry in entries]
-        self._bm25 = _bm25(topics) if embedder is None else None
-        self._vectors = None if embedder is None else _vectors(embedder, topics)
+        self._score = _bm25(topics) if embedder is None else _cosine(embedder, topics)
 
     def similarities(self, text: str) -> dict[str, float]:
         """How near each entry is to `text`, by id: 0 where BM25 finds no common word, from -1 to 1 by vectors."""
-        if self._bm25 is not None:
-            query = words(text)
-            # BM25+ gives every document a share for every word; what is more than that is likeness.
-            base = self._bm25.delta * sum(self._bm25.idf.get(word, 0.0) for word in query)
-            scores = self._bm25.get_scores(query) - base
-        else:
-            scores = self._vectors @ _vectors(self.embedder, [text])[0]
-        return {name: round(float(score), 9) for name, score in zip(self._ids, scores, strict=True)}
+        return {name: round(float(score), 9) for name, score in zip(self._ids, self._score(text), strict=True)}
 
 
-def _bm25(topics: Sequence[str]) -> Any:
-    # BM25+, since plain BM25 ranks by how little is common where there are few documents (negative weights).
-    from rank_bm25 import BM25Plus  # brings numpy, which takes longer to import than this package
+def _bm25(topics: list[str]) -> Callable[[str], Any]:
+    with warnings.catch_warnings():  # its progress bars, which are not used, miss widgets in a notebook
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from bm25s import BM25  # brings numpy, which takes longer to import than this package
 
-    return BM25Plus([words(topic) or [""] for topic in topics])
+    # The weights of words of BM25+, none of which is negative, however few the documents.
+    index = BM25(method="atire", idf_method="bm25+", dtype="float64")
+    index.index([words(topic) or [""] for topic in topics], show_progress=False)
+    return lambda text: index.get_scores(words(text) or ["-"])  # no topic has that word
 
 
-def _vectors(embedder: Any, texts: list[str]) -> Any:
-    """Unit vectors, one a row. Raises ConfigurationError where the embedder gave something else."""
+def _cosine(embedder: Embedder, topics: list[str]) -> Callable[[str], Any]:
+    vectors = _unit_vectors(embedder, topics)
+    return lambda text: vectors @ _unit_vectors(embedder, [text])[0]
+
+
+def _unit_vectors(embedder: Embedder, texts: list[str]) -> Any:
+    """One a row. Raises ConfigurationError where the embedder gave something else."""
     import numpy as np
 
     vectors = np.asarray(embedder(texts), dtype=float)

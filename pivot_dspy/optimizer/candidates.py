@@ -14,8 +14,8 @@ import dspy
 from pydantic import ValidationError
 
 from pivot_dspy import bindings
-from pivot_dspy.learning.lessons import counted
-from pivot_dspy.memory.fixes import STYLES, Fix, fixed
+from pivot_dspy.learning.lessons import count_lessons
+from pivot_dspy.memory.fixes import STYLES, Fix, apply_fixes
 from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote
 from pivot_dspy.optimizer.rollout import RolloutResult
 from pivot_dspy.optimizer.targets import (
@@ -117,7 +117,7 @@ class LearnedMaterial:
 
     def lessons(self, least: int = 1) -> tuple[Lesson, ...]:
         """Those that were learned in at least so many runs and are `borne_out`, the most frequent first."""
-        learned = (lesson for lesson, count in counted(self._lessons) if count >= least)
+        learned = (lesson for lesson, count in count_lessons(self._lessons) if count >= least)
         return borne_out(learned, self._right.values())
 
     @property
@@ -137,7 +137,7 @@ def borne_out(lessons: Iterable[Lesson], right: Collection[Trajectory]) -> tuple
         fix = lesson.fix
         if fix is None:
             standing.append(lesson)
-        elif not any(fixed(trajectory, [fix])[1] for trajectory in right):
+        elif not any(apply_fixes(trajectory, [fix])[1] for trajectory in right):
             standing.append(lesson if _is_shown(fix, right) else Lesson(**{**dict(lesson), "id": "", "fix": None}))
     return tuple(standing)
 

@@ -13,8 +13,7 @@ from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededEr
 from pivot_dspy.episode.result import features
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.learning.demonstrations import demonstrate
-from pivot_dspy.learning.lessons import lessons_of
-from pivot_dspy.learning.tool_notes import tool_notes
+from pivot_dspy.learning.lessons import lessons_of, tool_notes
 from pivot_dspy.memory.records import Demonstration, Lesson, ToolNote, environment_name
 from pivot_dspy.optimizer.metering import RefinerCall, SingleFlight, metered
 from pivot_dspy.optimizer.settings import Metric, read_score

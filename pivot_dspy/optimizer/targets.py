@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from pivot_dspy.dspy_internals import is_compiled
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.memory import Entries
+from pivot_dspy.memory.records import Entries
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.confidence_gate import ConfidenceGate
 from pivot_dspy.refiners.state import tunables

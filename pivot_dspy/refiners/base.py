@@ -25,7 +25,7 @@ from pivot_dspy.episode.result import RESERVED, Committer, Refined, features, re
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
-from pivot_dspy.memory import TrajectoryMemory
+from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.phases.compose import Compose
 from pivot_dspy.phases.evolve import Evolve
 from pivot_dspy.phases.inspect import Inspect

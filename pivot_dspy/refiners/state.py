@@ -10,7 +10,7 @@ import dspy
 from pivot_dspy.calibration.calibration import Calibration
 from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.memory import TrajectoryMemory
+from pivot_dspy.memory.memory import TrajectoryMemory
 
 FORMAT = 1
 """Of the saved state."""

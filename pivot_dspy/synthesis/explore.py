@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import zip_longest
 from typing import Any, NamedTuple
+
+from jsonschema import Draft202012Validator
+from referencing.exceptions import Unresolvable
 
 from pivot_dspy import bindings
 from pivot_dspy.environment.session import Session
@@ -28,14 +31,6 @@ LINE_CAP = 600
 REPORT_CAP = 8000
 """Characters; about 2,000 tokens."""
 
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,), "null": (),
-}  # fmt: skip
-
-
-_NOTHING = object()
-
-
 class Sight(Frozen):
     """A call that gave something."""
 
@@ -46,7 +41,7 @@ class Sight(Frozen):
 
 def report(sights: tuple[Sight, ...]) -> str:
     """The calls and what they gave, one a line, long lists by their first elements."""
-    lines = [f"{one.tool}({_arguments(one.args)}) -> {compact_json(_sample(one.value))}" for one in sights]
+    lines = [f"{sight.tool}({_arguments(sight.args)}) -> {compact_json(_sample(sight.value))}" for sight in sights]
     cap = min(LINE_CAP, fair_cap([len(line) for line in lines], REPORT_CAP))
     return "\n".join(truncate(line, cap) for line in lines)
 
@@ -67,31 +62,29 @@ def explore(
     values = _Values()
     for name, value in (known or {}).items():
         values.note((name,), value)
-    found: list[Sight] = []
+    sights: list[Sight] = []
+    useful: Counter[str] = Counter()
     tried: dict[str, set[str]] = {spec.name: set() for spec in session.toolbox.tools.values() if spec.effect == "read"}
-    useful = dict.fromkeys(tried, 0)
     progress = True
     while progress:
         progress = False
         for name, before in tried.items():
-            spec = session.toolbox.tools[name]
-            for args in _candidates(spec, values):
-                key = _arguments(args)
+            for args in _candidates(session.toolbox.tools[name], values):
                 if useful[name] >= EACH or len(before) >= TRIES or sum(map(len, tried.values())) >= calls:
                     break
-                if key in before:
+                if _arguments(args) in before:
                     continue
-                before.add(key)
+                before.add(_arguments(args))
                 step = Step(id="s", tool=name, args=bindings.literal(args))
                 run = yield from execute(Trajectory(steps=(step,)), session, permit=permit)
                 observation = run.execution.observations[0]
-                if observation.ok and not _empty(observation.value):
-                    found.append(Sight(tool=name, args=args, value=observation.value))
+                if observation.ok and not _is_empty(observation.value):
+                    sights.append(Sight(tool=name, args=args, value=observation.value))
                     values.note((name,), observation.value)
                     useful[name] += 1
                     progress = True
                     break
-    return tuple(found)
+    return tuple(sights)
 
 
 class _Named(NamedTuple):
@@ -124,34 +117,33 @@ class _Values:
     def like(self, parameter: str, schema: Mapping[str, Any]) -> list[Any]:
         """Values that fit the schema: of the most similar names first; of any name, where none is similar."""
         wanted = _words(parameter)
-        by_name: dict[tuple[frozenset[str], frozenset[str]], list[Any]] = {}
-        for named in self._seen.values():
-            by_name.setdefault((named.name, named.above), []).extend(_fitted(named.value, schema))
-        by_likeness: dict[int, list[list[Any]]] = {}
-        for (name, above), fitting in by_name.items():
-            by_likeness.setdefault(2 * len(wanted & name) + len(wanted & above), []).append(fitting)
-        options: list[Any] = []
-        for likeness in sorted(by_likeness, reverse=True):
-            if likeness or not options:
+        counts: Counter[tuple[frozenset[str], frozenset[str]]] = Counter()
+        ranked: list[tuple[int, int, Any]] = []
+        for name, above, value in self._seen.values():
+            for fitting in _fitting(value, schema):
                 # One of each name in turn, so that no name with many values hides another.
-                turns = (value for turn in zip_longest(*by_likeness[likeness], fillvalue=_NOTHING) for value in turn)
-                options += [value for value in turns if value is not _NOTHING]
-        return options[:OPTIONS]
+                counts[name, above] += 1
+                ranked.append((2 * len(wanted & name) + len(wanted & above), counts[name, above], fitting))
+        ranked.sort(key=lambda row: (-row[0], row[1]))
+        similar = [value for likeness, _, value in ranked if likeness] or [value for _, _, value in ranked]
+        return similar[:OPTIONS]
 
 
 def _candidates(spec: ToolSpec, values: _Values) -> Iterator[dict[str, Any]]:
     """Arguments to call a tool with: the required ones, then each optional one beside them."""
-    options = {name: _listed(schema)[:OPTIONS] or values.like(name, schema)
-               for name, schema in spec.parameters.items()}  # fmt: skip
-    if any(not options[name] for name in spec.required):
+    options = {
+        name: _listed(schema)[:OPTIONS] or values.like(name, schema) for name, schema in spec.parameters.items()
+    }
+    required = [options[name] for name in spec.required]
+    if not all(required):
         return
-    most = max((len(options[name]) for name in spec.required), default=1)
-    plain = [{name: options[name][place % len(options[name])] for name in spec.required} for place in range(most)]
-    yield plain[0]
-    for name in spec.parameters:
-        if name not in spec.required and options[name]:
-            yield {**plain[0], name: options[name][0]}
-    yield from plain[1:]
+    turns = range(max(map(len, required), default=1))
+    rows = [{name: options[name][turn % len(options[name])] for name in spec.required} for turn in turns]
+    yield rows[0]
+    for name, choices in options.items():
+        if name not in spec.required and choices:
+            yield {**rows[0], name: choices[0]}
+    yield from rows[1:]
 
 
 def _listed(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None) -> list[Any]:
@@ -171,21 +163,13 @@ def _listed(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = N
     return [value for inner in every for value in inner]
 
 
-def _fitted(value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
-    """The value as the schema takes it, a list around it where a list is asked for; nothing where it does not fit."""
-    for inner in schema.get("anyOf", ()):
-        yield from _fitted(value, inner)
-    kind = schema.get("type")
-    if kind == "array" and not isinstance(value, list):
-        yield from ([inner] for inner in _fitted(value, schema.get("items") or {}))
-    elif kind == "array":
-        if all(any(True for _ in _fitted(inner, schema.get("items") or {})) for inner in value):
-            yield value
-    elif isinstance(kind, str):
-        if type(value) in _TYPES.get(kind, ()):
-            yield value
-    elif "anyOf" not in schema and "$ref" not in schema:
-        yield value
+def _fitting(value: Any, schema: Mapping[str, Any]) -> list[Any]:
+    """The value as the schema takes it, a list around it where a list is asked for; none where it does not fit."""
+    validator = Draft202012Validator(schema)
+    try:
+        return [written for written in (value, [value]) if validator.is_valid(written)][:1]
+    except Unresolvable:  # a schema that refers to nothing: no call will pass it
+        return []
 
 
 def _words(name: str) -> frozenset[str]:
@@ -194,10 +178,10 @@ def _words(name: str) -> frozenset[str]:
     return frozenset(part.rstrip("es") or part for part in parts)
 
 
-def _empty(value: Any) -> bool:
+def _is_empty(value: Any) -> bool:
     """Whether there is nothing in it, however deep."""
     if isinstance(value, (Mapping, list)):
-        return all(map(_empty, value.values() if isinstance(value, Mapping) else value))
+        return all(map(_is_empty, value.values() if isinstance(value, Mapping) else value))
     return value is None or value == ""
 
 
@@ -210,6 +194,6 @@ def _sample(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _sample(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        shown = [_sample(inner) for inner in value[:EACH]]
-        return shown if len(value) <= EACH else [*shown, f"… {len(value)} in all"]
+        first = [_sample(inner) for inner in value[:EACH]]
+        return first if len(value) <= EACH else [*first, f"… {len(value)} in all"]
     return value

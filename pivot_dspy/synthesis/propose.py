@@ -68,56 +68,52 @@ class Propose(Phase):
         config: Mapping[str, Any] | None = None,
     ) -> Flow[dspy.Prediction]:
         fields = {name: field for name, field in self.task.input_fields.items() if name not in given}
-        said = yield from ask(
+        answer = yield from ask(
             self.predict,
             config,
             tools=catalogue.tools,
             checks=catalogue.checks,
             policy=catalogue.policy,
             about=self.task.instructions,
-            goal=_described(fields),
+            goal=_goal_fields(fields),
             seen="\n".join(text for text in (catalogue.known, seen) if text),
-            examples="\n".join(_line(one, fields) for one in examples),
+            examples="\n".join(_inputs_text(inputs, fields) for inputs in examples),
             covered=covered,
-            proposed="\n".join(_line(one, fields) for one in proposed),
+            proposed="\n".join(_inputs_text(inputs, fields) for inputs in proposed),
             number=number,
         )
-        written = said.goals if isinstance(said.goals, list) else [said.goals]
-        read = [_read(entry, fields) for entry in written]
-        goals = [goal for goal in read if goal is not None]
-        return dspy.Prediction(goals=goals, unreadable=len(read) - len(goals))
+        entries = answer.goals if isinstance(answer.goals, list) else [answer.goals]
+        goals = [goal for goal in (_read_goal(entry, fields) for entry in entries) if goal is not None]
+        return dspy.Prediction(goals=goals, unreadable=len(entries) - len(goals))
 
 
-def _described(fields: Mapping[str, Any]) -> str:
+def _goal_fields(fields: Mapping[str, Any]) -> str:
     named: Named = {}
     lines = []
     for name, field in fields.items():
-        said = str((field.json_schema_extra or {}).get("desc") or "")
-        lines.append(f"{name}: {type_text(field.annotation, named)}" + ("" if said.startswith("${") else f"  # {said}"))
+        description = str((field.json_schema_extra or {}).get("desc") or "")
+        comment = "" if description.startswith("${") else f"  # {description}"
+        lines.append(f"{name}: {type_text(field.annotation, named)}{comment}")
     return "\n".join([*lines, *(f"{name} = {text}" for name, text in named.items())])
 
 
-def _line(inputs: Mapping[str, Any], fields: Collection[str]) -> str:
-    shown = {name: value for name, value in inputs.items() if name in fields}
-    return json.dumps(plain(shown), ensure_ascii=False)
+def _inputs_text(inputs: Mapping[str, Any], fields: Collection[str]) -> str:
+    goal = {name: value for name, value in inputs.items() if name in fields}
+    return json.dumps(plain(goal), ensure_ascii=False)
 
 
-def _read(entry: Any, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+def _read_goal(entry: Any, fields: Mapping[str, Any]) -> dict[str, Any] | None:
     """The inputs in what the model wrote; a text stands for the only field. None where they are not all there."""
     if isinstance(entry, str) and len(fields) == 1:
         entry = {next(iter(fields)): entry}
     if not isinstance(entry, Mapping):
         return None
-    goal: dict[str, Any] = {}
-    for name, field in fields.items():
-        if name not in entry:
-            if field.is_required():
-                return None
-            continue
-        try:
-            goal[name] = TypeAdapter(field.annotation).validate_python(entry[name])
-        except ValidationError:
-            return None
-        if goal[name] == "":
-            return None
-    return goal or None
+    missing = [name for name, field in fields.items() if field.is_required() and name not in entry]
+    try:
+        goal = {
+            name: TypeAdapter(field.annotation).validate_python(entry[name])
+            for name, field in fields.items() if name in entry
+        }  # fmt: skip
+    except ValidationError:
+        return None
+    return None if missing or "" in goal.values() else goal or None

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import dspy
@@ -26,26 +27,24 @@ from pivot_dspy.trajectory import Frozen
 
 
 class Coverage(Frozen):
-    """What the trajectories of some tasks make use of.
-
-    Attributes:
-        tools: those that ran, by name; `unused` the others of the environment.
-        pairs: tools that ran one right after the other.
-        lengths: how many tool calls, a repeated step counted once, there are in a trajectory.
-    """
+    """What the trajectories of some tasks make use of."""
 
     tools: tuple[str, ...] = ()
+    """Those that ran, by name."""
     unused: tuple[str, ...] = ()
+    """The others of the environment."""
     pairs: tuple[tuple[str, str], ...] = ()
+    """Tools that ran one right after the other."""
     lengths: tuple[int, ...] = ()
+    """How many tool calls, a repeated step counted once, there are in a trajectory."""
 
     def with_calls(self, calls: Sequence[str]) -> Coverage:
         """With a trajectory that calls these tools, one after another; equal to this, if it adds nothing."""
         return Coverage(
-            tools=_merged(self.tools, calls),
+            tools=tuple(sorted({*self.tools, *calls})),
             unused=tuple(name for name in self.unused if name not in calls),
-            pairs=_merged(self.pairs, zip(calls, calls[1:], strict=False)),
-            lengths=_merged(self.lengths, [len(calls)]),
+            pairs=tuple(sorted({*self.pairs, *pairwise(calls)})),
+            lengths=tuple(sorted({*self.lengths, len(calls)})),
         )
 
     def to_prompt(self) -> str:
@@ -59,37 +58,35 @@ class Coverage(Frozen):
 
 
 class SynthesisReport(Frozen):
-    """What became of the goals that were proposed.
-
-    Attributes:
-        proposed: goals in all; the next seven counts sum up to it.
-        kept: tasks that were made of them.
-        unreadable: of which the inputs were not all there; `repeated`: known or proposed before.
-        failed: that could not be run; `errors` says why.
-        unverified: whose result was not verified; `unchecked`: where that means nothing, as nothing was required.
-        redundant: which added no tool, pair or length.
-        left: that were not tried, as enough were kept or the budget was spent.
-        coverage: of the tasks that were kept.
-        explored: tool calls of the exploration that gave something.
-        usage: of all LM calls and tool calls.
-        stopped: why it ended.
-        errors: kinds of errors, with how often each came.
-    """
+    """What became of the goals that were proposed."""
 
     proposed: int = 0
+    """Goals in all; the next eight counts sum up to it."""
     kept: int = 0
+    """Tasks that were made of them."""
     unreadable: int = 0
+    """Of which the inputs were not all there."""
     repeated: int = 0
+    """Known or proposed before."""
     failed: int = 0
+    """That could not be run; `errors` says why."""
     unverified: int = 0
     unchecked: int = 0
+    """Verified, which means nothing, as nothing was required."""
     redundant: int = 0
+    """Which added no tool, pair or length."""
     left: int = 0
+    """That were not tried, as enough were kept or the budget was spent."""
     coverage: Coverage = Coverage()
+    """Of the tasks that were kept."""
     explored: int = 0
+    """Tool calls of the exploration that gave something."""
     usage: Usage = Usage()
+    """Of all LM calls and tool calls."""
     stopped: str = ""
+    """Why it ended."""
     errors: tuple[str, ...] = ()
+    """Kinds of errors, with how often each came."""
 
 
 class Synthesis(NamedTuple):
@@ -150,12 +147,12 @@ def synthesize(
         ConfigurationError: an argument cannot work, or the environment cannot be opened for the inputs in `shared`.
         LMAuthError, LMConfigurationError: the model cannot be reached.
     """
-    return _Making(refiner, shared or {}, examples, budget or Budget(), propose).make(
+    return _Synthesizer(refiner, shared or {}, examples, budget or Budget(), propose).run(
         count, number, patience, max_errors=max_errors, num_threads=num_threads, executor=executor, progress=progress
     )
 
 
-class _Making:
+class _Synthesizer:
     def __init__(
         self,
         refiner: Refiner,
@@ -174,7 +171,7 @@ class _Making:
                 f"proposed; got {', '.join(shared)}"
             )
         self.refiner, self.shared, self.budget = refiner, dict(shared), budget
-        self.known = [{name: one[name] for name in fields if name in one} for one in examples]
+        self.known = [{name: example[name] for name in fields if name in example} for example in examples]
         self.ledger = Ledger()
         self.solving = Usage()
         if propose is None:
@@ -186,7 +183,7 @@ class _Making:
         self.proposed: list[dict[str, Any]] = []
         self.made: list[dspy.Example] = []
 
-    def make(self, count: int, number: int, patience: int, **running: Any) -> Synthesis:
+    def run(self, count: int, number: int, patience: int, **running: Any) -> Synthesis:
         for name, value in (("count", count), ("number", number), ("patience", patience)):
             if type(value) is not int or value < 1:
                 raise ConfigurationError(f"{name} is a whole number of at least 1; got {value!r:.80}")
@@ -200,12 +197,12 @@ class _Making:
             fruitless = 0 if len(self.made) > before else fruitless + 1
             if not stopped and fruitless >= patience:
                 stopped = f"{patience} proposals in a row gave no new task"
-        said = tuple(f"{times} times: {error}" for error, times in self.errors.most_common())
+        errors = tuple(f"{times} times: {error}" for error, times in self.errors.most_common())
         return Synthesis(
             self.made,
             SynthesisReport(
                 **self.counts, kept=len(self.made), coverage=self.coverage, explored=self.explored,
-                usage=self.ledger.usage + self.solving, stopped=stopped, errors=said,
+                usage=self.ledger.usage + self.solving, stopped=stopped, errors=errors,
             ),
         )  # fmt: skip
 
@@ -239,7 +236,7 @@ class _Making:
         """Goals that were not there before."""
         try:
             with self.ledger.phase("propose"):
-                said = self.propose(
+                proposal = self.propose(
                     catalogue=self.catalogue,
                     seen=self.seen,
                     examples=self.known,
@@ -252,21 +249,19 @@ class _Making:
         except (LMConfigurationError, LMAuthError):
             raise  # no later call would fare better
         except (LMError, AdapterParseError) as error:
-            self.errors[f"propose: {_said(error)}"] += 1
+            self.errors[f"propose: {_error_text(error)}"] += 1
             return []
-        self.counts["unreadable"] += said.unreadable
-        self.counts["proposed"] += said.unreadable + len(said.goals)
-        before = {_key(inputs) for inputs in (*self.known, *self.proposed)}
-        fresh = []
-        for goal in said.goals:
+        self.counts["unreadable"] += proposal.unreadable
+        self.counts["proposed"] += proposal.unreadable + len(proposal.goals)
+        known = {_key(inputs) for inputs in (*self.known, *self.proposed)}
+        fresh: dict[str, dict[str, Any]] = {}
+        for goal in proposal.goals:
             inputs = {**goal, **self.shared}
-            if _key(inputs) in before:
-                self.counts["repeated"] += 1
-                continue
-            before.add(_key(inputs))
-            self.proposed.append(inputs)
-            fresh.append(inputs)
-        return fresh
+            if _key(inputs) not in known:
+                fresh.setdefault(_key(inputs), inputs)
+        self.counts["repeated"] += len(proposal.goals) - len(fresh)
+        self.proposed += fresh.values()
+        return list(fresh.values())
 
     def _solve(self, goals: list[dict[str, Any]], count: int, **running: Any) -> str:
         """Solves the goals and keeps what adds to the tasks, in the order in which they were proposed."""
@@ -276,13 +271,13 @@ class _Making:
             progress=bar, **running,
         )  # fmt: skip
         for error in ran.errors.values():
-            self.errors[_said(error)] += 1
+            self.errors[_error_text(error)] += 1
             spent = getattr(error, "ledger", None)  # of a PlanningFailed
             if isinstance(spent, LedgerReport):
                 self.solving += spent.usage
         self.counts["failed"] += len(ran.errors)
-        for place, (goal, solved) in enumerate(zip(goals, ran.results, strict=True)):
-            if place in ran.errors:
+        for position, (goal, solved) in enumerate(zip(goals, ran.results, strict=True)):
+            if position in ran.errors:
                 continue
             if solved is None or len(self.made) >= count:
                 self.counts["left"] += 1
@@ -292,7 +287,7 @@ class _Making:
                 self._keep(goal, solved)
         return ran.stopped or (f"{count} tasks were made" if len(self.made) >= count else "")
 
-    def _book(self, place: int, solved: Solved) -> Solved:
+    def _book(self, position: int, solved: Solved) -> Solved:
         self.solving += solved.usage
         return solved
 
@@ -320,14 +315,10 @@ def _solved(refiner: Refiner, goal: Mapping[str, Any]) -> Solved:
     return Solved("", usage, calls, outputs)
 
 
-def _merged(known: tuple[Any, ...], more: Any) -> tuple[Any, ...]:
-    return tuple(sorted({*known, *more}))
-
-
 def _key(inputs: Mapping[str, Any]) -> str:
     """Inputs by which two tasks are the same, whatever their spacing and capitals."""
     return " ".join(str(sorted(plain(dict(inputs)).items())).lower().split())
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

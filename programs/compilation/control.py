@@ -9,9 +9,8 @@ import dspy
 
 from pivot_dspy import Refined, Refiner
 from pivot_dspy.learning.demonstrations import demonstrate
-from pivot_dspy.learning.lessons import lessons_of
-from pivot_dspy.learning.tool_notes import tool_notes
-from pivot_dspy.memory import Entries, Entry, Lesson
+from pivot_dspy.learning.lessons import lessons_of, tool_notes
+from pivot_dspy.memory.records import Entries, Entry, Lesson
 from pivot_dspy.optimizer.candidates import borne_out
 
 

@@ -99,6 +99,14 @@ def test_a_value_has_one_slot_wherever_it_stands(values):
     assert slots.text(f"Take {values[0]}.") == f"Take {first[0]}."
 
 
+def test_a_number_has_one_slot_however_it_is_written():
+    slots = Delexicalizer(task("Over 1,000 pieces, for 5.0 or 12.50, in three days."))
+    args = {"pieces": 1000, "least": "5", "price": 12.5, "days": 3}
+    assert slots.value("order", args, 0) == {name: f"<{name}>" for name in args}
+    written = slots.text("Over 1,000 pieces, for 5.0 or 12.50, not 7, nor 8.")
+    assert written == "Over <pieces> pieces, for <least> or <price>, not <number>, nor <number>."
+
+
 def test_an_example_must_say_what_its_inputs_are():
     result = refined(lambda: Depot([part("AX-100", "Bolt")], {}), "Reserve a Bolt.", "Bolt", bound("Bolt"))
     with pytest.raises(ValueError, match="with_inputs"):

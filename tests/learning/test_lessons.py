@@ -11,11 +11,9 @@ from pivot_dspy import Pivot
 from pivot_dspy.episode.events import AcceptEvent, GradientEvent, InspectEvent
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.learning.edits import edits
-from pivot_dspy.learning.lessons import counted, lessons_of
-from pivot_dspy.learning.repairs import repairs
-from pivot_dspy.learning.tool_notes import tool_notes
+from pivot_dspy.learning.lessons import count_lessons, lessons_of, repairs, tool_notes
 from pivot_dspy.loss import Loss
-from pivot_dspy.memory import Fix
+from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.phases.learn import Learn
 from pivot_dspy.simulator import Rates, offline_lm
 from pivot_dspy.simulator.slips import Surroundings, habit, situations
@@ -37,17 +35,17 @@ def one(before, after, ids=("a", "b")):
     [
         ({"kind": "bolt"}, {"kind": "BOLT"}, "kind", "write the argument kind of find in capitals"),
         ({"kind": " Bolt"}, {"kind": "Bolt"}, "kind", "without spaces"),
-        ({"limit": 500}, {"limit": 50}, "limit", "with its digits as they are given"),
+        ({"limit": 500}, {"limit": 50}, "limit", "exactly as it is asked for"),
         ({"limit": "50"}, {"limit": 50}, "limit", "as a number"),
         ({"kind": "Bolt"}, {"kind": ["Bolt"]}, "kind", "as a list"),
-        ({"open": True}, {"open": False}, "open", "the other way round"),
+        ({"open": True}, {"open": False}, "open", "exactly as it is asked for"),
         ({}, {"kind": "Bolt"}, "kind", "give find its argument kind"),
         ({"kind": "Bolt", "x": 1}, {"kind": "Bolt"}, "x", "leave x out of find"),
         ({"kinds": "Bolt"}, {"kind": "Bolt"}, "kind", "the argument of find is kind, not kinds"),
         ({"kind": "Bolt-17"}, {"kind": "$a.kind"}, "kind", "bind the argument kind of find"),
         ({"kind": "$a[?colour=='red'].id"}, {"kind": "$a[?color=='red'].id"}, "color", "color, not colour"),
         ({"kind": "min_by($a, &cost).id"}, {"kind": "max_by($a, &cost).id"}, "cost", "choose the max by cost"),
-        ({"kind": "$a.id"}, {"kind": "$b.id"}, "", "bind find to the result of details, not of find"),
+        ({"kind": "$a.id"}, {"kind": "$b.id"}, "details", "bind find to the result of details, not of find"),
     ],
 )
 def test_a_difference_names_tool_and_place_and_no_value(before, after, place, avoid):
@@ -114,7 +112,7 @@ def test_a_repair_makes_a_lesson_by_rule():
     assert lesson.by == "rule" and lesson.tools == ("reserve",)
     assert "the field is price, not cost" in lesson.avoid and "Bolt" not in said(lesson)
     again = lessons_of(result, task("Reserve a Bolt for me."), "Depot")
-    assert [(one.id, count) for one, count in counted([lesson, *again])] == [(lesson.id, 2)]
+    assert [(one.id, count) for one, count in count_lessons([lesson, *again])] == [(lesson.id, 2)]
 
 
 def test_an_error_is_noted_with_what_mended_it():

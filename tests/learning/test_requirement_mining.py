@@ -146,11 +146,11 @@ def test_slots_are_filled_from_what_is_known(known):
         fill("<[>", known)
 
 
-def test_a_bench_leaves_nothing_open(ran):
+def test_a_replay_leaves_nothing_open(ran):
     pivot, found = ran
-    with Replay(pivot, found[0].task) as bench:
-        assert bench.told == 'owner() -> {"team": "north"}' and bench.known == {"owner": {"team": "north"}}
-        assert "every(" in bench.catalogue.checks and bench.environment == "Depot"
+    with Replay(pivot, found[0].task) as replay:
+        assert replay.orientation == 'owner() -> {"team": "north"}' and replay.known == {"owner": {"team": "north"}}
+        assert "every(" in replay.catalogue.checks and replay.environment == "Depot"
 
 
 def test_the_prompt_of_find(snapshot, ran):

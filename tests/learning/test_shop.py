@@ -9,9 +9,8 @@ import pytest
 
 from pivot_dspy import Pivot
 from pivot_dspy.learning.demonstrations import demonstrate
-from pivot_dspy.learning.lessons import counted, lessons_of
+from pivot_dspy.learning.lessons import count_lessons, lessons_of, tool_notes
 from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements
-from pivot_dspy.learning.tool_notes import tool_notes
 from pivot_dspy.simulator import offline_lm
 from programs.deepplanning.environment import PURCHASE, Market, Shopping
 from programs.deepplanning.loader import load_annotation, load_cases, load_gold
@@ -63,7 +62,7 @@ def test_habits_show_in_the_lessons_of_several_real_tasks():
     _, ran = runs(SHOPPING, cases)
     lessons, notes, examples = learned(ran)
     assert_general([*lessons, *notes, *examples], cases)
-    (lesson, count), *_ = counted(lessons)
+    (lesson, count), *_ = count_lessons(lessons)
     assert count > 1 and all(name in lesson.avoid for name in lesson.tools)
     assert all(case.query not in said(*examples) for case in cases)
 

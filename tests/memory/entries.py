@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from pivot_dspy import Demonstration, Entries, Lesson, ToolNote
-from pivot_dspy.memory import Fix
+from pivot_dspy.memory.fixes import Fix
 
 STEPS = (
     {"id": "a", "tool": "find", "args": {"color": "<color>", "size": "<size>"}},

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from pivot_dspy import Entries, Lesson, Pivot, ReAct, Step, Trajectory, TrajectoryMemory
 from pivot_dspy.learning.edits import edits
-from pivot_dspy.memory import Fix, fixed
+from pivot_dspy.memory.fixes import Fix, apply_fixes
 from pivot_dspy.simulator import Rates
 from pivot_dspy.simulator.slips import Surroundings, habit, situations
 from tests.memory.entries import SIZES, fixes
@@ -96,12 +96,12 @@ def test_a_fix_learned_from_a_repair_undoes_the_same_habit_in_another_step(seed)
 def test_steps_that_have_been_run_stay():
     first = Trajectory(steps=tuple(Step(**one) for one in SMALL))
     child = first.replace_from(2, [Step(**SMALL[2]), Step(**SMALL[3])], operator="evolve")
-    whole, used = fixed(child, [CAPITALS.fix, PRICE.fix])
+    whole, used = apply_fixes(child, [CAPITALS.fix, PRICE.fix])
     assert (whole.operator, whole.parent) == ("evolve", first.id) and used == (CAPITALS.fix, PRICE.fix)
     assert [one.args for one in whole.steps] == [one["args"] for one in RIGHT]
-    part, used = fixed(child, [CAPITALS.fix, PRICE.fix], known=first.steps[:2])
+    part, used = apply_fixes(child, [CAPITALS.fix, PRICE.fix], known=first.steps[:2])
     assert part.steps[0] == first.steps[0] and used == (PRICE.fix,)
-    assert fixed(whole, [CAPITALS.fix, PRICE.fix]) == (whole, ())
+    assert apply_fixes(whole, [CAPITALS.fix, PRICE.fix]) == (whole, ())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pivot_dspy import Demonstration, Entries, Lesson, ToolNote, from_functions
-from pivot_dspy.memory import environment_name, task_text
+from pivot_dspy.memory.records import environment_name, task_text
 from tests.memory.entries import ENTRIES, EXAMPLE, ONE, SIZES, STEPS, UNKNOWN, collections, demonstrations, lessons
 from tests.scripted import Store
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from pivot_dspy import Demonstration, Entries, Lesson, TrajectoryMemory
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.memory.memory import tokens
+from pivot_dspy.memory.records import words
+from pivot_dspy.memory.similarity import Index
 from tests.memory.entries import ENTRIES, EXAMPLE, ONE, SIZES, STEPS, TOOLS, UNKNOWN, collections, texts
 from tests.refiners.loops import REQUEST
 
@@ -72,6 +74,15 @@ def test_what_helped_most_comes_first_where_similarity_does_not_tell():
     ]
     found = TrajectoryMemory(Entries().added(*lessons), lessons=3).retrieve("Buy it.", "Store")
     assert found.ids == tuple(lesson.id for lesson in lessons[:2:-1])
+
+
+@OFTEN
+@given(entries=collections.filter(len), task=texts)
+def test_entries_are_near_where_a_word_is_common_and_nowhere_else(entries, task):
+    near = Index(entries, None).similarities(task)
+    asked = set(words(task))
+    assert all((near[entry.id] > 0) == bool(asked & set(words(entry.topic))) for entry in entries)
+    assert min(near.values()) >= 0
 
 
 def test_an_entry_that_fades_is_retrieved_no_more_and_one_that_helps_stays():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy import Demonstration, Entries, Lesson, Step, Trajectory
-from pivot_dspy.memory import Fix
+from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.optimizer.candidates import LearnedMaterial, abstract, recount
 from pivot_dspy.optimizer.rollout import CallRecord, RolloutResult, TrainingSignal
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import ConfigurationError, Pivot
-from pivot_dspy.memory import Entries, fixed
+from pivot_dspy.memory.fixes import apply_fixes
+from pivot_dspy.memory.records import Entries
 from pivot_dspy.simulator import offline_lm
 from programs.compilation.control import at_random
 from programs.compilation.split import split
@@ -127,7 +128,7 @@ def test_a_memory_filled_at_random_has_as_many_entries(shop: tuple[Pivot, list[d
     verified = [result.trajectory for _, result in found if result.verified]
     fixes = [lesson.fix for lesson in judged.lessons if lesson.fix is not None]
     assert {lesson.avoid for lesson in judged.lessons} <= {lesson.avoid for lesson in everything.lessons}
-    assert verified and not any(fixed(right, fixes)[1] for right in verified)
+    assert verified and not any(apply_fixes(right, fixes)[1] for right in verified)
     some = at_random(pivot, _like(1, 2), found, "ShoppingEnvironment", 0).memory.entries
     assert (len(some.demonstrations), len(some.lessons)) == (1, 2)
     assert some == at_random(pivot, _like(1, 2), found, "ShoppingEnvironment", 0).memory.entries

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pivot_dspy import Budget, BudgetExhausted, Environment, Ledger, from_functions, tool
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.flow import run_async, run_sync
-from pivot_dspy.synthesis.explore import EACH, REPORT_CAP, Sight, explore, report
+from pivot_dspy.synthesis.explore import EACH, REPORT_CAP, Sight, _fitting, explore, report
 from tests.scripted import Calls, Store
 from tests.simulator.rooms import Rooms
 
@@ -39,6 +39,21 @@ def test_names_that_mean_the_same_are_matched() -> None:
     assert ("quote", {"room_id": "r1", "day": "2026-03-12"}) in sights  # from the field id of list_rooms
     assert "book_room" not in dict(sights)
     assert explored(Rooms) == ()  # no day is known
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "written"),
+    [
+        ("p1", {"type": "array", "items": {"type": "string"}}, [["p1"]]),
+        (["p1"], {"type": "array", "items": {"type": "string"}}, [["p1"]]),
+        (7, {"anyOf": [{"type": "string"}, {"type": "integer"}]}, [7]),
+        (True, {"type": "integer"}, []),
+        ("x", {}, ["x"]),
+        ("x", {"$ref": "#/$defs/Nothing"}, []),
+    ],
+)
+def test_a_value_is_given_as_the_schema_takes_it(value: Any, schema: dict[str, Any], written: list[Any]) -> None:
+    assert _fitting(value, schema) == written
 
 
 class Odd(Environment):
