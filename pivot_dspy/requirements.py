@@ -67,6 +67,11 @@ class Requirement(Frozen):
             return session.check(session.toolbox.checks[self.check], dict(self.args))
         return None if self.test is None else self.test(execution)
 
+    @property
+    def has_json_form(self) -> bool:
+        """Whether it can be written down and read back: not a function of the user's, nor a kind of one's own."""
+        return self.test is None and type(self) is Requirement
+
     def describe(self) -> str:
         """What is asked, in one line, as a model and a person read it."""
         call = f"{self.check} {json.dumps(self.args, ensure_ascii=False, default=str)}" if self.check else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
 import dspy
@@ -23,6 +23,12 @@ EnvironmentLike = type[Environment] | Environment | Callable[..., Environment]
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds that one tool call may take."""
+
+
+def task_of(inputs: Mapping[str, Any]) -> dspy.Example:
+    """A task of which an environment is told its inputs, and nothing of its gold outputs."""
+    fields = dict(inputs.items())
+    return dspy.Example(base=fields).with_inputs(*fields)
 
 
 class SessionFactory:

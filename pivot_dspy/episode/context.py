@@ -11,7 +11,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.environment.factory import SessionFactory, task_of
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.episode.record import RunRecord
@@ -83,7 +83,7 @@ class TaskContext:
         Raises:
             ConfigurationError: the environment cannot be opened, or a requirement does not fit it.
         """
-        task = dspy.Example(base=dict(inputs)).with_inputs(*inputs)
+        task = task_of(inputs)
         root = factory.open(task)
         try:
             requirements = Requirements(items=normalize_requirements(required, root.toolbox))

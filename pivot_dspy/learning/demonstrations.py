@@ -41,7 +41,7 @@ def demonstrate(result: Refined, task: dspy.Example, environment: str) -> Demons
     requirements = [
         (item, {name: slots.value(name, value, 0) for name, value in item.args.items()})
         for item in result.requirements.items
-        if item.test is None
+        if item.has_json_form
     ]
     return Demonstration(
         environment=environment,

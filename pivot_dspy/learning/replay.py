@@ -11,6 +11,7 @@ import dspy
 import jmespath
 
 from pivot_dspy import bindings
+from pivot_dspy.environment.factory import task_of
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.memory.records import environment_name
@@ -36,7 +37,7 @@ class Replay:
 
     def __init__(self, refiner: Refiner, task: dspy.Example) -> None:
         self._refiner = refiner
-        self._session = refiner._source.open(dspy.Example(base=task.inputs().toDict()).with_inputs(*task.inputs()))
+        self._session = refiner.session_factory.open(task_of(task.inputs()))
         self.known, self.orientation = {}, ""
 
     def __enter__(self) -> Replay:

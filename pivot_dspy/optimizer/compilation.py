@@ -15,6 +15,7 @@ import dspy
 from pivot_dspy.calibration.calibration import Calibration
 from pivot_dspy.calibration.fitted import CalibrationReport
 from pivot_dspy.dspy_internals import AdapterParseError, LMError, mark_compiled
+from pivot_dspy.environment.factory import task_of
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
@@ -302,7 +303,7 @@ def _task_of(signal: TrainingSignal, task: dspy.Example) -> dspy.Example:
 
 def _execute_again(refiner: Refiner, task: dspy.Example, trajectory: Trajectory) -> Execution:
     """The trajectory run once more in a fresh session, for what its steps gave."""
-    session = refiner._source.open(dspy.Example(base=dict(task.inputs().items())).with_inputs(*task.inputs().keys()))
+    session = refiner.session_factory.open(task_of(task.inputs()))
     outputs = {name: field.annotation for name, field in refiner.signature.output_fields.items()}
     try:
         return run_sync(execute(trajectory, session, outputs=outputs)).execution

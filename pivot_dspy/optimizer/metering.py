@@ -75,7 +75,7 @@ class Meter(BaseCallback):  # type: ignore[misc]
         for path, original in self._refiners.items():
             if original is refiner:
                 return path
-            if original._source is refiner._source and original.signature is refiner.signature:
+            if original.session_factory is refiner.session_factory and original.signature is refiner.signature:
                 alike = alike or path  # of a copy, as `dspy.Refine` makes them
         return alike
 

@@ -10,6 +10,7 @@ import dspy
 from pydantic import Field
 
 from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError, LMError
+from pivot_dspy.environment.factory import task_of
 from pivot_dspy.episode.result import features
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.learning.demonstrations import demonstrate
@@ -188,7 +189,7 @@ def _learn(refiner: Refiner, task: dspy.Example, call: RefinerCall, good: bool) 
     # The labels are those of the whole program's task, and must not be learned by heart.
     labels = {name: value for name, value in task.labels().items() if name not in inputs}
     example = dspy.Example(base={**inputs, **labels}).with_inputs(*inputs)
-    session = refiner._source.open(dspy.Example(base=inputs).with_inputs(*inputs))
+    session = refiner.session_factory.open(task_of(inputs))
     try:
         environment = environment_name(session.environment)
     finally:
@@ -206,7 +207,7 @@ def _learn(refiner: Refiner, task: dspy.Example, call: RefinerCall, good: bool) 
         demonstration=demonstrate(result, example, environment) if good and result.verified else None,
         lessons=lessons,
         notes=tool_notes(result, environment, example),
-        requirements=Requirements(items=tuple(item for item in result.requirements.items if item.test is None)),
+        requirements=Requirements(items=tuple(item for item in result.requirements.items if item.has_json_form)),
     )
     return signal, error_text
 

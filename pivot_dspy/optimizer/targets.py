@@ -122,7 +122,7 @@ def _refiner_fingerprint(refiner: Refiner) -> dict[str, str]:
     return {
         "class": type(refiner).__name__,
         "signature": refiner.signature.__name__,
-        "environment": refiner._source.name,
+        "environment": refiner.session_factory.name,
         "memory": digest(refiner.memory.dump_state()),
         "arguments": digest(arguments),
     }

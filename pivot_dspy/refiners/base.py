@@ -129,10 +129,10 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             raise ConfigurationError(_unknown_parameter(type(self), next(iter(unknown))))
         self.tuned = Tuned()
         self.signature = _usable(signature)
-        self._source = SessionFactory(_environment(environment, tools, effects), timeout=timeout)
+        self.session_factory = SessionFactory(_environment(environment, tools, effects), timeout=timeout)
         self._required = _listed(requirements)
-        if self._source.toolbox is not None:
-            normalize_requirements(self._required, self._source.toolbox)
+        if self.session_factory.toolbox is not None:
+            normalize_requirements(self._required, self.session_factory.toolbox)
         self._budget = _budget(budget) or Budget()
         self._acceptance = validate_acceptance(acceptance)
         self._weights = weights or Weights()
@@ -199,7 +199,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             )
         task_requirements = _listed(requirements)
         context = TaskContext.open(
-            self._source,
+            self.session_factory,
             self.signature,
             self._completed(inputs),
             required=(*self._required, *task_requirements),
@@ -216,7 +216,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             best, verdict = yield from self._searching(episode, trajectory)
         finally:
             context.close()
-        result = _result(episode, best, verdict, self._source)
+        result = _result(episode, best, verdict, self.session_factory)
         result["probability"] = self.calibration.probability(features(result))
         if commit and result.verified:
             yield from result._commit()

@@ -231,7 +231,7 @@ class ReAct(Attempts):
                 raise ConfigurationError(f"the signature's field {name!r} has a name that dspy.ReAct uses; rename it")
         self.max_iters = max_iters
         # What optimizers see and files hold; the loop of a call is made anew, over what is known by then.
-        agent = self._agent(self._source.toolbox or Toolbox(()), {})
+        agent = self._agent(self.session_factory.toolbox or Toolbox(()), {})
         self.react = agent.react
         self.extract = agent.extract
         self._written = self.react.signature.instructions, self.extract.predict.signature.instructions
@@ -305,7 +305,7 @@ class ReAct(Attempts):
         mine = (self.react, self.extract.predict)[place].signature.instructions
         if mine == self._written[place]:
             return signature
-        if self._source.toolbox is None:
+        if self.session_factory.toolbox is None:
             raise ConfigurationError(
                 "the instructions of this ReAct were rewritten before its tools were known; give its environment as a "
                 "class, or annotate what the function that makes it returns, and compile again"

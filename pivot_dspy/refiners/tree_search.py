@@ -168,7 +168,7 @@ class TreeSearch(Stepwise):
             return None if environment.forkable else without
         if environment is not None and not isinstance(environment, Environment):
             return None  # a factory
-        family = self._source.open(None).family
+        family = self.session_factory.open(None).family
         family.close()
         tier: Tier = family.tier
         return tier
@@ -177,7 +177,7 @@ class TreeSearch(Stepwise):
         if tier in ("replay", "live"):
             raise ConfigurationError(
                 "TreeSearch goes back to earlier states, which needs the tier 'fork'; the tier of "
-                f"{self._source.name} is {tier!r}. Write an Environment class whose state can be copied (see "
+                f"{self.session_factory.name} is {tier!r}. Write an Environment class whose state can be copied (see "
                 "Environment.fork), or take a refiner that needs no forks: Pivot, BestOfN, SelfRefine, Reflexion, "
                 "RewardRising"
             )

@@ -208,7 +208,7 @@ class _Synthesizer:
 
     def _explore(self) -> None:
         task = dspy.Example(**self.shared).with_inputs(*self.shared)
-        session = self.refiner._source.open(task)
+        session = self.refiner.session_factory.open(task)
         try:
             with self.ledger.phase("explore"):
                 sights = run_sync(explore(session, plain(self.shared), permit=self._permit))

@@ -79,11 +79,11 @@ class Replay:
     """Runs trajectories in the shops of many cases."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
-        self._source = SessionFactory(Market(cases).open, timeout=None)
+        self.session_factory = SessionFactory(Market(cases).open, timeout=None)
         self._outputs = {name: field.annotation for name, field in Shopping.output_fields.items()}
 
     def open(self, case: Case) -> Session:
-        return self._source.open(dspy.Example(request=case.query).with_inputs("request"))
+        return self.session_factory.open(dspy.Example(request=case.query).with_inputs("request"))
 
     def run(
         self, trajectory: Trajectory, requirements: Requirements, session: Session

@@ -36,7 +36,11 @@ def opened(environment=None, required=(), budget=None, told=False, request="Buy 
     calls = Calls()
     pivot = Pivot("request -> answer", environment or (lambda: Store(calls)), timeout=None)
     context = TaskContext.open(
-        pivot._source, pivot.signature, {"request": request}, required=tuple(required), has_task_requirements=told
+        pivot.session_factory,
+        pivot.signature,
+        {"request": request},
+        required=tuple(required),
+        has_task_requirements=told,
     )
     episode = Episode(context, RunRecord(budget or Budget()), pivot, pivot._acceptance)
     episode.calls = calls
@@ -354,7 +358,7 @@ def test_the_judge_is_not_asked_when_the_budget_is_spent():
 def test_events_are_recorded_and_told():
     seen = []
     pivot = Pivot("request -> answer", Store, timeout=None)
-    context = TaskContext.open(pivot._source, pivot.signature, {"request": "x"})
+    context = TaskContext.open(pivot.session_factory, pivot.signature, {"request": "x"})
     episode = Episode(context, RunRecord(Budget(), on_event=seen.append), pivot, pivot._acceptance)
     event = StopEvent(message="x")
     episode.emit(event)

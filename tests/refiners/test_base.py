@@ -282,7 +282,7 @@ def test_a_copy_has_phases_of_its_own_and_the_same_environment():
     real = Store(Calls())
     module = Pivot("question -> answer", real, budget=Budget(lm_calls=9))
     twin = module.deepcopy()
-    assert twin.plan.predict is not module.plan.predict and twin._source is module._source
+    assert twin.plan.predict is not module.plan.predict and twin.session_factory is module.session_factory
     lm = scripted(plan=answers)
     twin.set_lm(lm)
     assert module.plan.predict.lm is None and twin(question="Buy p1").answer == "p1" and real.cart == []
