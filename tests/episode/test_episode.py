@@ -364,3 +364,11 @@ def test_events_are_recorded_and_told():
     episode.emit(event)
     context.close()
     assert episode.record.history == seen == [event]
+
+
+def test_its_repr_says_which_move_it_is_at():
+    with opened(plan=planned()) as (episode, _):
+        assert repr(episode) == "Episode('Buy something red.'; no move yet; 0 LM calls)"
+        first = run_sync(episode.plan())
+        run_sync(episode.inspect(first))
+        assert repr(episode) == "Episode('Buy something red.'; move 2: inspect; 1 LM calls)"
