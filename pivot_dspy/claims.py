@@ -39,8 +39,8 @@ def check(execution: Execution, inputs: Mapping[str, Any]) -> Claims:
     submit = execution.trajectory.submit
     if submit is None or not execution.outputs:
         return Claims()
-    known = frozenset(execution.trajectory.ids)
-    written = tuple(name for name in execution.outputs if _is_written(submit, name, known))
+    step_ids = frozenset(execution.trajectory.ids)
+    written = tuple(name for name in execution.outputs if _is_written(submit, name, step_ids))
     figures: dict[str, str] = {}
     for name in written:
         for text in _texts(execution.outputs[name]):

@@ -144,8 +144,8 @@ def with_task(
     if outputs:
         for name, field in task.output_fields.items():
             phase = phase.append(name, dspy.OutputField(desc=_desc(field)), field.annotation)
-    told: type[dspy.Signature] = phase.with_instructions(f"{phase.instructions}\n\nThe task: {task.instructions}")
-    return told
+    with_task_told: type[dspy.Signature] = phase.with_instructions(f"{phase.instructions}\n\nThe task: {task.instructions}")
+    return with_task_told
 
 
 def _desc(field: Any) -> Any:
@@ -195,8 +195,8 @@ def _read(entry: Any, number: int, base: Mapping[str, Step]) -> Step:
         kept = base.get(str(entry["keep"]))
         if kept is not None:
             return kept
-        known = ", ".join(base) or "none"
-        return Step(id=name, tool="?", problem=f"keep names {entry['keep']!r:.60}; the steps to keep are {known}")
+        names = ", ".join(base) or "none"
+        return Step(id=name, tool="?", problem=f"keep names {entry['keep']!r:.60}; the steps to keep are {names}")
     args = entry.get("args", entry.get("arguments"))
     tool = entry.get("tool", entry.get("name"))
     if not isinstance(tool, str) or not tool:

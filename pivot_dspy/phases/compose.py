@@ -30,9 +30,9 @@ class Compose(Phase):
 
     def run(self, *, view: RunView) -> Flow[dspy.Prediction]:
         execution = view.execution
-        given = [name for name in execution.outputs if name in self.predict.signature.output_fields]
+        planned = [name for name in execution.outputs if name in self.predict.signature.output_fields]
         observations = render_observations(execution)
-        prediction = yield from ask(self.predict, None, given, observations=observations, **view.inputs)
+        prediction = yield from ask(self.predict, None, planned, observations=observations, **view.inputs)
         parent = execution.trajectory
         old = parent.submit or Step(id=unused(SUBMIT, parent.ids), tool=SUBMIT)
         worded = [name for name in execution.missing_outputs if name in prediction]

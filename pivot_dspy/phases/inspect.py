@@ -150,19 +150,19 @@ def inspect(
         verdicts.get(finding.requirement, finding) if finding.status == "unjudged" else finding
         for finding in requirements.evaluate(settled, execution, run.session)
     )
-    found = claims.check(execution, inputs)
+    answer_claims = claims.check(execution, inputs)
     if cleared:
-        found = claims.with_unsupported(found, execution, unsupported)
+        answer_claims = claims.with_unsupported(answer_claims, execution, unsupported)
     measured = loss.measure(
         execution,
         settled,
         findings,
-        unsupported=found.unsupported,
-        claims=found.count,
+        unsupported=answer_claims.unsupported,
+        claims=answer_claims.count,
         outcome=outcome,
         weights=weights,
     )
-    return Inspection(execution=execution, findings=findings, claims=found, loss=measured)
+    return Inspection(execution=execution, findings=findings, claims=answer_claims, loss=measured)
 
 
 def gradient_by_rule(
@@ -175,7 +175,7 @@ def gradient_by_rule(
     refuted: frozenset[tuple[str | None, str]],
 ) -> Gradient | None:
     """The gradient that rules give, or None where every suspect has been refuted."""
-    found = ranking.gradient(
+    gradient = ranking.gradient(
         inspection.execution,
         settled,
         inspection.findings,
@@ -184,7 +184,7 @@ def gradient_by_rule(
         known=known,
         refuted=refuted,
     )
-    return found or _of_claims(inspection, session, refuted)
+    return gradient or _of_claims(inspection, session, refuted)
 
 
 def _of_claims(inspection: Inspection, session: Session, refuted: frozenset[tuple[str | None, str]]) -> Gradient | None:
