@@ -144,8 +144,9 @@ def with_task(
     if outputs:
         for name, field in task.output_fields.items():
             phase = phase.append(name, dspy.OutputField(desc=_desc(field)), field.annotation)
-    with_task_told: type[dspy.Signature] = phase.with_instructions(f"{phase.instructions}\n\nThe task: {task.instructions}")
-    return with_task_told
+    instructions = f"{phase.instructions}\n\nThe task: {task.instructions}"
+    combined: type[dspy.Signature] = phase.with_instructions(instructions)
+    return combined
 
 
 def _desc(field: Any) -> Any:

@@ -70,9 +70,7 @@ def test_an_output_field_matters_only_where_it_is_asked_for():
 
 
 class Asking(Phase):
-    def __init__(self) -> None:
-        super().__init__()
-        self.predict = dspy.Predict(Inner)
+    asks = Inner
 
     def run(self, **inputs):
         return (yield from ask(self.predict, **inputs))
