@@ -86,15 +86,16 @@ def test_a_loss_that_nothing_else_explains_stands_against_it():
     assert shortcomings(inspection, settled) == [f"the loss is {inspection.loss.total:.4f}"]
 
 
+TURNS = itertools.count()  # outside of the class, whose containers each session has for itself
+
+
 class Fickle(Store):
     """Finds something else each time."""
-
-    turns = itertools.count()
 
     @tool(effect="read")
     def find(self, color: str | None = None, size: str | None = None) -> dict[str, list[str]]:
         """Ids of the products that match."""
-        return {"ids": [f"p{next(self.turns) % 4 + 1}"]}
+        return {"ids": [f"p{next(TURNS) % 4 + 1}"]}
 
 
 def test_a_second_run_that_goes_another_way_names_the_step():
