@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
+from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss
 from pivot_dspy.requirements import Requirements
@@ -199,12 +200,15 @@ def parse_event(record: Any) -> Event:
     """The event whose JSON data, a mapping, this is.
 
     Raises:
-        ValidationError: it is none.
+        ConfigurationError: it is none; the message names what is wrong with it.
 
     >>> parse_event(StopEvent(message="no suspect is left").model_dump(mode="json")).kind
     'stop'
     """
-    return _EVENTS.validate_python(record)
+    try:
+        return _EVENTS.validate_python(record)
+    except ValidationError as error:
+        raise ConfigurationError(f"this is no event of a refiner: {error}") from error
 
 
 def accepted_losses(history: tuple[Event, ...]) -> list[float]:

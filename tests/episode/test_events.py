@@ -3,7 +3,6 @@ from typing import get_args
 
 import pytest
 from hypothesis import given
-from pydantic import ValidationError
 
 from pivot_dspy.episode.events import (
     AcceptEvent,
@@ -17,6 +16,7 @@ from pivot_dspy.episode.events import (
     first_suspect_right,
     parse_event,
 )
+from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss
 from pivot_dspy.requirements import Requirements
@@ -88,5 +88,5 @@ def test_every_kind_has_a_record_of_its_own() -> None:
 
 
 def test_a_kind_that_is_unknown_is_refused_by_name() -> None:
-    with pytest.raises(ValidationError, match="'wander' found using 'kind' does not match any of the expected tags"):
+    with pytest.raises(ConfigurationError, match="'wander' found using 'kind' does not match any of the expected tags"):
         parse_event({"kind": "wander"})

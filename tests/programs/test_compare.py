@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from pivot_dspy import PlanningFailed
-from pivot_dspy.simulator import OfflineEngine, Rates
+from pivot_dspy.simulator import OfflineEngine, Rates, Reference
 from programs import compare
 from programs.comparison.benchmarks import load
 from programs.comparison.results import Results
@@ -149,10 +150,20 @@ def test_a_rival_that_fails_has_not_solved_the_task(
     assert "fragile failed in 2 of 2 runs, counted as not solved; the first, L1-1" in capsys.readouterr().out
 
 
+class Sampling:
+    """A model that answers the same prompt otherwise each time."""
+
+    def __init__(self, references: list[Reference]) -> None:
+        self._engines = (OfflineEngine(references, Rates(slip=0.3, seed=seed)) for seed in itertools.count())
+
+    def complete(self, request: Any) -> Any:
+        return next(self._engines).complete(request)
+
+
 def test_a_real_model_is_asked_afresh_for_every_refiner_and_seed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = load("shopping", "1", None, offline=True).tasks[0]
     assert task.reference is not None
-    with OpenAIServer(OfflineEngine([task.reference], Rates(slip=0.3))) as server:
+    with OpenAIServer(Sampling([task.reference])) as server:
         monkeypatch.setenv("OPENAI_API_KEY", "x")
         monkeypatch.setenv("OPENAI_API_BASE", server.url)
         options = ["--lm", "openai/loopback", "--refiners", "plan-execute,pivot", "--tasks", "1", "--seeds", "3"]
