@@ -175,7 +175,7 @@ def test_whatever_the_model_says(scripts, options):
 def told(result):
     def plain(event):
         record = event.model_dump(mode="json")
-        for observation in (record["execution"] or {}).get("observations", ()):
+        for observation in record.get("execution", {}).get("observations", ()):
             observation["seconds"] = 0
         return record
 
