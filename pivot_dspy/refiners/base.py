@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypedDict, get_args
 
@@ -32,12 +33,16 @@ from pivot_dspy.phases.inspect import Inspect
 from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.phases.verify import Verdict, Verify
-from pivot_dspy.refiners.state import Tuned, completed
+from pivot_dspy.refiners.state import Tuned, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.trajectory import Trajectory
 
 CALL_OPTIONS = ("trajectory", "requirements", "commit", "budget")
 """Keyword arguments of a call that are not inputs of the task."""
+
+
+Search = Flow[tuple[Candidate, Verdict]]
+"""A search on its way to the best candidate that was accepted, and the verdict on it."""
 
 
 class _ConstructorSignature:
@@ -47,14 +52,10 @@ class _ConstructorSignature:
         if instance is not None:  # the signature of a call is another
             raise AttributeError("__signature__")
         parameters: dict[str, inspect.Parameter] = {}
-        for base in owner.__mro__:
-            if "__init__" not in vars(base):
-                continue
+        ancestors = owner.__mro__[: owner.__mro__.index(Refiner) + 1]
+        for base in (ancestor for ancestor in ancestors if "__init__" in vars(ancestor)):
             _, *own = inspect.signature(vars(base)["__init__"]).parameters.values()
-            named = [parameter for parameter in own if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
-            parameters = {**parameters, **{new.name: new for new in named if new.name not in parameters}}
-            if base is Refiner or named == own:
-                break
+            parameters |= {new.name: new for new in own if new.kind is not new.VAR_KEYWORD} | parameters
         return inspect.Signature([*parameters.values()])
 
 
@@ -147,7 +148,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self.compose = Compose(self.signature)
         self.memory = TrajectoryMemory()
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         """The strategy: the best candidate that was accepted, and the verdict on it.
 
         Args:
@@ -222,23 +223,21 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             yield from result._commit()
         return result
 
-    def _searching(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def _searching(self, episode: Episode, start: Trajectory | None) -> Search:
         """`search`, with a message for who writes one and forgets that moves are generators."""
-        forgotten = ConfigurationError(
+        try:
+            flow: Any = self.search(episode, start)
+            if isinstance(flow, Generator):
+                best, verdict = yield from flow
+                return best, verdict
+        except AttributeError as error:
+            if "'generator' object" not in str(error):
+                raise
+        raise ConfigurationError(
             f"{type(self).__name__}.search is a generator, with `yield from` before each move of the episode but "
             "decide, as in `candidate = yield from episode.inspect(trajectory)`; here an ordinary function stands, or "
             "a move without it"
         )
-        try:
-            flow: Any = self.search(episode, start)
-            if not isinstance(flow, Generator):
-                raise forgotten
-            best, verdict = yield from flow
-        except AttributeError as error:
-            if "'generator' object" in str(error):
-                raise forgotten from error
-            raise
-        return best, verdict
 
     def _completed(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The task's inputs, with defaults for those that may be left out.
@@ -248,29 +247,24 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         """
         fields = self.signature.input_fields
         for name, field in fields.items():
-            if name not in inputs and (not field.is_required() or type(None) in get_args(field.annotation)):
-                inputs[name] = None if field.is_required() else field.get_default(call_default_factory=True)
-        missing = [name for name in fields if name not in inputs]
-        unknown = [name for name in inputs if name not in fields]
-        problems = [
-            f"{problem}: {', '.join(names)}" for problem, names in (("missing", missing), ("unknown", unknown)) if names
-        ]
-        if problems:
+            if not field.is_required():
+                inputs.setdefault(name, field.get_default(call_default_factory=True))
+            elif type(None) in get_args(field.annotation):
+                inputs.setdefault(name, None)
+        if inputs.keys() != fields.keys():
+            differing = {"missing": [*fields.keys() - inputs.keys()], "unknown": [*inputs.keys() - fields.keys()]}
+            problems = (f"{problem}: {', '.join(sorted(names))}" for problem, names in differing.items() if names)
             raise ConfigurationError(f"{type(self).__name__} takes {', '.join(fields)}; {'; '.join(problems)}")
         return inputs
 
     def load_state(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
-        """As of any module; what an older state does not have yet, such as a memory, stays as it is.
+        """As of any module.
 
         Raises:
             ConfigurationError: the state is that of another program, or damaged.
         """
-        super().load_state(completed(self, state), allow_unsafe_lm_state=allow_unsafe_lm_state)
-
-    def deepcopy(self) -> Refiner:
-        """A copy with its own phases on the same environment."""
-        copied: Refiner = super().deepcopy()
-        return copied
+        check_state(self, state)
+        super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
 
 
 def _budget(budget: Any) -> Budget | None:
@@ -309,10 +303,23 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
     )
 
 
+def check_range(minimum: float, maximum: float = math.inf, /, **values: float) -> None:
+    """Raises ConfigurationError for a parameter, given by its name, that is out of its range.
+
+    >>> check_range(1, N=3, warmup=0)
+    Traceback (most recent call last):
+    pivot_dspy.errors.ConfigurationError: warmup is at least 1; got 0
+    """
+    limits = f"is at least {minimum}" if maximum == math.inf else f"lies in [{minimum}, {maximum}]"
+    for name, value in values.items():
+        if not minimum <= value <= maximum:
+            raise ConfigurationError(f"{name} {limits}; got {value}")
+
+
 def _unknown_parameter(kind: type[Refiner], name: str) -> str:
-    known = [*inspect.signature(kind).parameters]
-    close = difflib.get_close_matches(name, known, n=1)
-    remedy = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}"
+    parameters = [*inspect.signature(kind).parameters]
+    close = difflib.get_close_matches(name, parameters, n=1)
+    remedy = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(parameters)}"
     return f"{kind.__name__} has no parameter {name!r}; {remedy}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -18,8 +17,8 @@ from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.phases.base import STEP_BASICS, STEP_FORM
-from pivot_dspy.refiners.base import Refiner
-from pivot_dspy.refiners.state import completed
+from pivot_dspy.refiners.base import Refiner, check_range
+from pivot_dspy.refiners.state import check_state
 from pivot_dspy.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -147,13 +146,10 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
         super().__init__()
         if not isinstance(refiner, Refiner):
             raise ConfigurationError(f"ConfidenceGate wraps a refiner such as MajorityOfN(...), not {refiner!r:.80}")
-        if threshold is not None and not 0 <= threshold < math.inf:
-            raise ConfigurationError(f"threshold is a number of at least 0, or None to be calibrated; got {threshold}")
-        if top_k < 2 or window < 1 or warmup < 1 or not 0 <= percentile <= 100:
-            raise ConfigurationError(
-                f"top_k is at least 2, window and warmup are at least 1 and percentile lies in [0, 100]; got {top_k}, "
-                f"{window}, {warmup} and {percentile}"
-            )
+        check_range(0, threshold=0 if threshold is None else threshold)
+        check_range(0, 100, percentile=percentile)
+        check_range(1, window=window, warmup=warmup)
+        check_range(2, top_k=top_k)
         self.top_k, self.window = top_k, window
         self.percentile, self.warmup = percentile, warmup
         self.calibrated = Threshold(threshold)
@@ -224,7 +220,8 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
 
     def load_state(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         """As of the refiner that it wraps."""
-        super().load_state(completed(self, state), allow_unsafe_lm_state=allow_unsafe_lm_state)
+        check_state(self, state)
+        super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
 
     def _gate(self) -> Gate:
         if self.calibrated.value is None:

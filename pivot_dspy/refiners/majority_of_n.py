@@ -12,11 +12,9 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Flow
-from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.plain_json import plain
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
+from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search, check_range
 from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
@@ -61,13 +59,12 @@ class MajorityOfN(Attempts):
         weighted: bool = False,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if N < 1:
-            raise ConfigurationError(f"N is at least 1; got {N}")
+        check_range(1, N=N)
         super().__init__(signature, environment, **options)
         self.N = N
         self.weighted = weighted
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         votes: dict[str | None, list[Candidate]] = {}
         failed: PlanningFailed | None = None
         leader: Candidate | None = None

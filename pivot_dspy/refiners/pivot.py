@@ -19,7 +19,7 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import UNASKED, Gradient
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Refiner, RefinerOptions
+from pivot_dspy.refiners.base import Refiner, RefinerOptions, Search, check_range
 from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Fault, Step, Trajectory
 
@@ -304,11 +304,8 @@ class Pivot(Refiner):
         audit: Literal["never", "stuck", "always"] = "stuck",
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if candidates < 1 or patience < 1 or max_iters < 0 or restarts < 0:
-            raise ConfigurationError(
-                f"candidates and patience are at least 1, max_iters and restarts at least 0; got {candidates}, "
-                f"{patience}, {max_iters} and {restarts}"
-            )
+        check_range(1, candidates=candidates, patience=patience)
+        check_range(0, max_iters=max_iters, restarts=restarts)
         if audit not in ("never", "stuck", "always"):
             raise ConfigurationError(f"audit is 'never', 'stuck' or 'always'; got {audit!r}")
         super().__init__(signature, environment, **options)
@@ -318,7 +315,7 @@ class Pivot(Refiner):
         self.restarts = restarts
         self.audit_when = audit
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         state = self.search_type(self, episode)
         yield from state.begin(start)
         while not state.over:

@@ -21,10 +21,9 @@ from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.loss import Loss
 from pivot_dspy.phases.inspect import Inspection
-from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.truncation import compact_json
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
+from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search, check_range
 from pivot_dspy.requirements import BINDING_ORIGINS
 from pivot_dspy.trajectory import SUBMIT, Execution, Observation, Step, Trajectory
 
@@ -223,8 +222,7 @@ class ReAct(Attempts):
         max_iters: int = 20,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if max_iters < 1:
-            raise ConfigurationError(f"max_iters is at least 1; got {max_iters}")
+        check_range(1, max_iters=max_iters)
         super().__init__(signature, environment, **options)
         for name in _TAKEN:
             if name in self.signature.fields:
@@ -236,7 +234,7 @@ class ReAct(Attempts):
         self.extract = agent.extract
         self._written = self.react.signature.instructions, self.extract.predict.signature.instructions
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         best: Candidate | None = None
         if start is not None:
             first = yield from self.opening(episode, start)

@@ -12,11 +12,10 @@ from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.reflect import Reflect
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
+from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search, check_range
 from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
@@ -57,14 +56,13 @@ class Reflexion(Attempts):
         memory: int = 3,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if max_trials < 1 or memory < 1:
-            raise ConfigurationError(f"max_trials and memory are at least 1; got {max_trials} and {memory}")
+        check_range(1, max_trials=max_trials, memory=memory)
         super().__init__(signature, environment, **options)
         self.max_trials = max_trials
         self.remembered = memory
         self.reflect = Reflect(self.signature)
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         first = yield from self.opening(episode, start)
         latest = yield from self.run(episode, first)
         best = episode.decide(None, latest)

@@ -9,10 +9,8 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import RefinerOptions
+from pivot_dspy.refiners.base import RefinerOptions, Search, check_range
 from pivot_dspy.refiners.stepwise import Stepwise, action_key, cleared
 from pivot_dspy.trajectory import Trajectory
 
@@ -58,15 +56,14 @@ class RewardRising(Stepwise):
         show_siblings: bool = False,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if max_samples < 1 or max_steps < 1:
-            raise ConfigurationError(f"max_samples and max_steps are at least 1; got {max_samples} and {max_steps}")
+        check_range(1, max_samples=max_samples, max_steps=max_steps)
         super().__init__(signature, environment, **options)
         self.max_samples = max_samples
         self.max_steps = max_steps
         self.ties = ties
         self.show_siblings = show_siblings
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         root, whole = yield from self.start(episode, start)
         best, current = whole, root
         for _ in range(self.max_steps):

@@ -15,13 +15,12 @@ from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import ModelFailed, sampled
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.recombine import Recombine, Restructure, Transfer
 from pivot_dspy.phases.rewrite import Rewrite
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
+from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search, check_range
 from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
@@ -116,11 +115,8 @@ class SelfEvolution(Attempts):
         patience: int = 1,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if pool_size < 1 or max_iters < 0 or patience < 1:
-            raise ConfigurationError(
-                f"pool_size and patience are at least 1 and max_iters at least 0; got {pool_size}, {patience} and "
-                f"{max_iters}"
-            )
+        check_range(1, pool_size=pool_size, patience=patience)
+        check_range(0, max_iters=max_iters)
         super().__init__(signature, environment, **options)
         self.pool_size = pool_size
         self.max_iters = max_iters
@@ -130,7 +126,7 @@ class SelfEvolution(Attempts):
         self.transfer = Transfer(self.signature)
         self.restructure = Restructure(self.signature)
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         evolution = _Evolution(self, episode)
         yield from evolution.begin(start)
         stale = 0

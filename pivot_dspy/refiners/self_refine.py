@@ -12,12 +12,10 @@ from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import ModelFailed, sampled
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.rewrite import Rewrite, version
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
+from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search, check_range
 from pivot_dspy.refiners.state import Tunable
 from pivot_dspy.trajectory import Trajectory
 
@@ -56,14 +54,13 @@ class SelfRefine(Attempts):
         max_iters: int = 4,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if max_iters < 0:
-            raise ConfigurationError(f"max_iters is at least 0; got {max_iters}")
+        check_range(0, max_iters=max_iters)
         super().__init__(signature, environment, **options)
         self.max_iters = max_iters
         self.critique = Critique(self.signature)
         self.rewrite = Rewrite(self.signature)
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         first = yield from self.opening(episode, start)
         current = yield from self.run(episode, first)
         best = episode.decide(None, current)

@@ -15,8 +15,7 @@ from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.act import Act
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
+from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
 from pivot_dspy.trajectory import Step, Trajectory
 
 
@@ -96,7 +95,7 @@ class Stepwise(Attempts):
         """Whichever of the two is the best so far; of equals the one that goes on from the other, or is shorter."""
         return episode.decide(best, candidate, ties="first", extensions=True)
 
-    def finish(self, episode: Episode, root: Candidate, best: Candidate | None) -> Flow[tuple[Candidate, Verdict]]:
+    def finish(self, episode: Episode, root: Candidate, best: Candidate | None) -> Search:
         """The best candidate and the verdict on it.
 
         Raises:

@@ -20,8 +20,7 @@ from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.reflect import Reflect
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import RefinerOptions
+from pivot_dspy.refiners.base import RefinerOptions, Search, check_range
 from pivot_dspy.refiners.stepwise import Stepwise, action_key, cleared
 from pivot_dspy.trajectory import Trajectory
 
@@ -143,11 +142,8 @@ class TreeSearch(Stepwise):
         memory: int = 3,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if iterations < 1 or n_generate_sample < 1 or max_depth < 1 or memory < 0 or not exploration >= 0:
-            raise ConfigurationError(
-                "iterations, n_generate_sample and max_depth are at least 1, memory and exploration at least 0; got "
-                f"{iterations}, {n_generate_sample}, {max_depth}, {memory} and {exploration}"
-            )
+        check_range(1, iterations=iterations, n_generate_sample=n_generate_sample, max_depth=max_depth)
+        check_range(0, memory=memory, exploration=exploration)
         super().__init__(signature, environment, **options)
         self._refuse(self._known_tier(environment))
         self.iterations = iterations
@@ -157,7 +153,7 @@ class TreeSearch(Stepwise):
         self.remembered = memory
         self.reflect = Reflect(self.signature)
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         self._refuse(episode.context.root.family.tier)
         return (yield from _Search(self, episode).run(start))
 
@@ -195,7 +191,7 @@ class _Search:
         self.reflected: set[float] = set()
         self.best: Candidate | None = None
 
-    def run(self, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def run(self, given: Trajectory | None) -> Search:
         refiner, episode = self.refiner, self.episode
         start, self.best = yield from refiner.start(episode, given)
         root = Node(start)
