@@ -20,10 +20,10 @@ from pivot_dspy.episode.asking import Gate, ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode.events import CritiqueEvent, Event, ReflectEvent
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import RESERVED, Committer, Refined, features, refined
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory.memory import TrajectoryMemory
@@ -156,6 +156,10 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         """
         yield from ()
         raise NotImplementedError(f"{type(self).__name__} has no search")
+
+    def is_over(self, episode: Episode, best: Candidate | None) -> bool:
+        """Whether nothing is left to gain, or the budget is spent."""
+        return (best is not None and best.loss.perfect) or episode.spent()
 
     def opening(self, episode: Episode, start: Trajectory | None) -> Flow[Trajectory]:
         """The trajectory to begin with, its requirements settled: the given one, or a plan.
@@ -329,12 +333,10 @@ def _usable(signature: str | type[dspy.Signature]) -> type[dspy.Signature]:
     ready: type[dspy.Signature] = ensure_signature(signature)
     if not ready.output_fields:
         raise ConfigurationError("the signature has no output field; name what is submitted, as in 'task -> answer'")
-    for name in ready.output_fields:
-        if name in RESERVED:
-            raise ConfigurationError(f"the output field {name!r} is one that a refiner adds to its result; rename it")
-    for name in ready.input_fields:
-        if name in CALL_OPTIONS:
-            raise ConfigurationError(f"the input field {name!r} is an option of the call; rename the field")
+    for name in ready.output_fields.keys() & RESERVED:
+        raise ConfigurationError(f"the output field {name!r} is one that a refiner adds to its result; rename it")
+    for name in ready.input_fields.keys() & CALL_OPTIONS:
+        raise ConfigurationError(f"the input field {name!r} is an option of the call; rename the field")
     return ready
 
 
@@ -345,20 +347,20 @@ def _environment(
         raise ConfigurationError("pass tools by name: tools=[...], with effects= to say which of them only read")
     if (environment is None) == (tools is None):
         raise ConfigurationError("pass either an environment or tools=[...]")
+    if environment is not None and effects is not None:
+        raise ConfigurationError("effects= goes with tools=; an environment says @tool(effect=...) itself")
     if environment is not None:
-        if effects is not None:
-            raise ConfigurationError("effects= goes with tools=; an environment says @tool(effect=...) itself")
         return environment
     if callable(tools):
         raise ConfigurationError("tools is a list; write tools=[...]")
     made = from_functions(tools or (), effects=effects)
-    if not made.toolbox.tools:
-        raise ConfigurationError("tools is empty; pass at least one function or dspy.Tool")
     if not any(spec.effect == "read" for spec in made.toolbox.tools.values()):
         names = ", ".join(made.toolbox.tools)
         raise ConfigurationError(
             f"none of the tools ({names}) is declared to only read, so that none may run before commit; declare it: "
             'effects="read" if all only read, or effects={"NAME": "read", ...}'
+            if names
+            else "tools is empty; pass at least one function or dspy.Tool"
         )
     return made
 
@@ -390,3 +392,34 @@ class Attempts(Refiner):
         if number == 1 and start is not None:
             return (yield from self.opening(episode, start))
         return (yield from episode.plan(number))
+
+    def sample(
+        self, episode: Episode, start: Trajectory | None, number: int, failures: list[PlanningFailed]
+    ) -> Flow[Candidate | None]:
+        """Plan `number`, run and measured; None where none could be had, which is added to the `failures`."""
+        try:
+            trajectory = yield from self.sample_plan(episode, start, number)
+        except PlanningFailed as failure:
+            failures.append(failure)
+            return None
+        return (yield from self.run(episode, trajectory))
+
+    def criticise(self, episode: Episode, candidate: Candidate, config: Mapping[str, Any] | None) -> Flow[Any]:
+        """The faults that a refiner's `critique` finds in a candidate.
+
+        Raises:
+            ModelFailed: the model gave nothing usable.
+        """
+        answer = yield from episode.ask("critique", self.critique, view=episode.view(candidate), config=config)
+        episode.emit(CritiqueEvent(trajectory=candidate.trajectory, diagnosis="\n".join(answer.faults)))
+        return answer.faults
+
+    def lesson(self, episode: Episode, candidate: Candidate) -> Flow[str]:
+        """What a refiner's `reflect` learns from a candidate; empty where the model gave nothing usable."""
+        try:
+            answer = yield from episode.ask("reflect", self.reflect, view=episode.view(candidate))
+        except ModelFailed:
+            return ""  # the failure is on record
+        if answer.reflection:
+            episode.emit(ReflectEvent(trajectory=candidate.trajectory, diagnosis=answer.reflection))
+        return str(answer.reflection)

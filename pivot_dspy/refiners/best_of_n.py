@@ -63,18 +63,12 @@ class BestOfN(Attempts):
         best: Candidate | None = None
         failures: list[PlanningFailed] = []
         for number in range(1, self.N + 1):
-            try:
-                trajectory = yield from self.sample_plan(episode, start, number)
-            except PlanningFailed as failure:
-                failures.append(failure)
-                if len(failures) > self.fail_count or episode.spent():
-                    break
-                continue
-            candidate = yield from self.run(episode, trajectory)
-            best = episode.decide(best, candidate)
-            if 1 - best.loss.total >= self.threshold - EPSILON or episode.spent():
+            candidate = yield from self.sample(episode, start, number, failures)
+            if candidate is not None:
+                best = episode.decide(best, candidate)
+            enough = best is not None and 1 - best.loss.total >= self.threshold - EPSILON
+            if enough or len(failures) > self.fail_count or episode.spent():
                 break
         if best is None or len(failures) > self.fail_count:
             raise failures[-1]
-        verdict = yield from episode.verify(best)
-        return best, verdict
+        return best, (yield from episode.verify(best))

@@ -79,10 +79,6 @@ class PivotSearch:
         self._composed: set[str] = set()
         self._judged_again: set[str] = set()
 
-    def __repr__(self) -> str:
-        standing = f"loss {self.incumbent.loss.total:.3f}" if hasattr(self, "incumbent") else "no incumbent yet"
-        return f"PivotSearch({standing}, {self.rewrites_left} rewrites left; {self.episode!r})"
-
     def begin(self, start: Trajectory | None) -> Flow[None]:
         """The first incumbent: the given trajectory, or the best of the planned ones."""
         first = yield from self.refiner.opening(self.episode, start)
@@ -91,7 +87,7 @@ class PivotSearch:
                 yield from self.episode.audit()
         self.incumbent = self.episode.decide(None, (yield from self.episode.inspect(first)))
         for rollout in range(1, self.refiner.candidates if start is None else 1):
-            if self.incumbent.loss.perfect or self.episode.spent():
+            if self.refiner.is_over(self.episode, self.incumbent):
                 break
             self.incumbent = yield from self._better_plan(rollout)
 
@@ -242,7 +238,7 @@ class PivotSearch:
         or every step ran and the model, shown the blame, kept them all."""
         incumbent = self.incumbent
         askable = self.audits_left > 0 or self._verdicts_in_doubt(incumbent)
-        if not askable or incumbent.loss.perfect or self.episode.spent():
+        if not askable or self.refiner.is_over(self.episode, incumbent):
             return False
         if gradient is None:
             return True

@@ -30,6 +30,5 @@ class PlanExecute(Attempts):
     def search(self, episode: Episode, start: Trajectory | None) -> Search:
         trajectory = yield from self.opening(episode, start)
         candidate = yield from self.run(episode, trajectory)
-        only = episode.decide(None, candidate)
-        verdict = yield from episode.verify(only)
-        return only, verdict
+        episode.decide(None, candidate)
+        return candidate, (yield from episode.verify(candidate))

@@ -241,7 +241,7 @@ class ReAct(Attempts):
             best = episode.decide(None, (yield from self.run(episode, first)))
         elif not episode.context.has_task_requirements:
             yield from episode.settle()
-        if best is None or not (best.loss.perfect or episode.spent()):
+        if best is None or not self.is_over(episode, best):
             try:
                 found = yield from self._acted(episode)
             except ModelFailed as failure:

@@ -67,7 +67,7 @@ class RewardRising(Stepwise):
         root, whole = yield from self.start(episode, start)
         best, current = whole, root
         for _ in range(self.max_steps):
-            if (best is not None and best.loss.perfect) or current.trajectory.submit is not None or episode.spent():
+            if current.trajectory.submit is not None or self.is_over(episode, best):
                 break
             samples = yield from self._sampled(episode, current, whole)
             if not samples:
