@@ -15,7 +15,7 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.episode.asking import ModelFailed, sampled
 from pivot_dspy.episode.candidate import Candidate
-from pivot_dspy.episode.episode import Episode
+from pivot_dspy.episode.episode import UNREADABLE_RETRY, Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
@@ -83,22 +83,21 @@ class RecordedAgent:
             ModelFailed: it gave nothing usable.
             ContextWindowExceededError: the prompt is too long, which the loop knows how to shorten.
         """
-        for rollout in (0, 1000):
+        for rollout in (0, UNREADABLE_RETRY):
             if self.error is not None:
                 raise self.error
             if self._over or self.episode.spent():
                 raise Stopped
-            config = {"config": sampled(rollout)} if rollout else {}
             try:
-                prediction = yield from self.episode.ask(phase, predict, **inputs, **config)
+                prediction = yield from self.episode.ask(phase, predict, **inputs, config=sampled(rollout) or {})
             except ModelFailed as failure:
                 if isinstance(failure.__cause__, ContextWindowExceededError):
                     raise failure.__cause__ from None
                 if rollout or not isinstance(failure.__cause__, AdapterParseError):
                     raise
-                continue
-            self._thought = str(prediction.get("next_thought") or "")
-            return prediction
+            else:
+                self._thought = str(prediction.get("next_thought") or "")
+                return prediction
         raise Stopped
 
     def _keeping_error(self, flow: Flow[Any]) -> Flow[Any]:
@@ -110,31 +109,30 @@ class RecordedAgent:
             raise
 
     def _call_tool(self, spec: ToolSpec, args: Mapping[str, Any]) -> Flow[Any]:
-        position = len(self.steps)
         try:
             arguments = literal(plain(dict(args)))
         except ValueError as error:
             return f"Execution error in {spec.name}: the arguments have no JSON form: {error}"
-        step = Step(id=f"c{position + 1}", tool=spec.name, args=arguments, why=self._thought or None)
+        step = Step(id=f"c{len(self.steps) + 1}", tool=spec.name, args=arguments, why=self._thought or None)
         with self.episode.record.ledger.phase("act"):
             run = yield from execute(Trajectory(steps=(step,)), self._session, permit=self.episode.record.permit)
-        seen = run.execution.observations[0]
+        observation = run.execution.observations[0]
         self._session = run.session
         self._over = run.reach is not None
-        if seen.status in ("ok", "withheld"):
-            self.steps.append(step)
-            self._observations.append(seen)
+        if observation.status in ("ok", "withheld"):
             if run.before:
-                self._before[position] = run.before[0]
-            if not seen.ok:
+                self._before[len(self.steps)] = run.before[0]
+            self.steps.append(step)
+            self._observations.append(observation)
+            if not observation.ok:
                 return WITHHELD
-            return seen.value if isinstance(seen.value, str) else compact_json(seen.value)
+            return observation.value if isinstance(observation.value, str) else compact_json(observation.value)
         if run.before and not self._over:
             self._session = run.before[0].fork()
-        if seen.fault is None:
+        if observation.fault is None:
             return f"{spec.name} was not run: the budget is spent."
-        expected = f"; expected {seen.fault.expected}" if seen.fault.expected else ""
-        return f"Execution error in {spec.name}: {seen.fault.message}{expected}"
+        expected = f"; expected {observation.fault.expected}" if observation.fault.expected else ""
+        return f"Execution error in {spec.name}: {observation.fault.message}{expected}"
 
 
 class _FlowCall:
@@ -177,7 +175,7 @@ def _schema(spec: ToolSpec, name: str) -> dict[str, Any]:
 
 _FINISH = "finish"
 _TAKEN = ("max_iters", "next_thought", "next_tool_name", "next_tool_args", "signature", "reasoning")
-_TOLD = {
+_CONTEXT_FIELDS = {
     "policy": "what always holds here",
     "lessons": "from earlier tasks",
     "known": "already read; no need to call it again",
@@ -243,16 +241,16 @@ class ReAct(Attempts):
             yield from episode.settle()
         if best is None or not self.is_over(episode, best):
             try:
-                found = yield from self._acted(episode)
+                candidate = yield from self._act(episode)
             except ModelFailed as failure:
                 if best is None:
                     raise PlanningFailed(f"no call: {failure}", episode.record.ledger.snapshot()) from failure.__cause__
             else:
-                best = episode.decide(best, found)
+                best = episode.decide(best, candidate)
         verdict = yield from episode.verify(best)
         return best, verdict
 
-    def _acted(self, episode: Episode) -> Flow[Candidate]:
+    def _act(self, episode: Episode) -> Flow[Candidate]:
         """What the loop came to, run and measured.
 
         Raises:
@@ -294,14 +292,14 @@ class ReAct(Attempts):
         if _FINISH in toolbox.tools:
             raise ConfigurationError(f"a tool is called {_FINISH!r}, which ends dspy.ReAct's loop; rename the tool")
         signature = self.signature
-        for place, name in enumerate(context_fields):
-            signature = signature.insert(place, name, dspy.InputField(desc=_TOLD[name]), str)
+        for position, name in enumerate(context_fields):
+            signature = signature.insert(position, name, dspy.InputField(desc=_CONTEXT_FIELDS[name]), str)
         return TextReAct(signature, described(toolbox), max_iters=self.max_iters)
 
-    def _learned(self, signature: Any, place: int) -> Any:
+    def _learned(self, signature: Any, index: int) -> Any:
         """`signature` with the instructions that an optimizer wrote, if one did."""
-        mine = (self.react, self.extract.predict)[place].signature.instructions
-        if mine == self._written[place]:
+        mine = (self.react, self.extract.predict)[index].signature.instructions
+        if mine == self._written[index]:
             return signature
         if self.session_factory.toolbox is None:
             raise ConfigurationError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import dspy
@@ -62,10 +63,10 @@ class Population:
         kept = self.members[: -(-self.size // 2)]
         others = self.members[len(kept) :]
         while others and len(kept) < self.size:
-            chosen = max(others, key=lambda one: min(distance(one.trajectory, other.trajectory) for other in kept))
+            chosen = max(others, key=lambda other: min(distance(other.trajectory, near.trajectory) for near in kept))
             others.remove(chosen)
             kept.append(chosen)
-        self.members = [one for one in self.members if one in kept]
+        self.members = [member for member in self.members if member in kept]
 
 
 SHOWN = 4
@@ -157,7 +158,7 @@ class _Evolution:
 
     @property
     def done(self) -> bool:
-        return self.best.loss.perfect or self.episode.spent()
+        return self.refiner.is_over(self.episode, self._best)
 
     def begin(self, start: Trajectory | None) -> Flow[None]:
         """Fills the pool with plans, each crossed with the best of those before it.
@@ -165,28 +166,26 @@ class _Evolution:
         Raises:
             PlanningFailed: no plan was usable.
         """
-        failure: PlanningFailed | None = None
+        failures: list[PlanningFailed] = []
         for number in range(1, self.refiner.pool_size + 1):
             try:
                 trajectory = yield from self.refiner.sample_plan(self.episode, start, number)
-            except PlanningFailed as failed:
-                failure = failed
+            except PlanningFailed as failure:
+                failures.append(failure)
             else:
                 yield from self._join(trajectory, None)
-            if self.done if self.pool.members else self.episode.spent():
+            if self.done:
                 break
-        if failure is not None and not self.pool.members:
-            raise failure
+        if not self.pool.members:
+            raise failures[-1]
 
     def generation(self) -> Flow[None]:
         """One child by each operator, then selection."""
         for operator in (self._revise, self._transfer, self._restructure):
             if self.done:
                 break
-            try:
+            with suppress(ModelFailed):  # it is on record
                 yield from operator()
-            except ModelFailed:
-                continue  # it is on record
         self.pool.refine()
 
     def _revise(self) -> Flow[None]:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-import dspy
-from typing_extensions import Unpack
-
-from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.asking import ModelFailed, sampled
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.act import Act
-from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
+from pivot_dspy.refiners.base import Attempts, Search
 from pivot_dspy.trajectory import Step, Trajectory
 
 
@@ -31,21 +27,14 @@ def cleared(candidate: Candidate) -> Trajectory | None:
     good = [step for step in steps if states[step.id].status not in ("error", "blocked")]
     if len(good) == len(steps) or not good:
         return None
-    first = next(place for place, step in enumerate(steps) if step not in good)
+    first = next(position for position, step in enumerate(steps) if step not in good)
     return candidate.trajectory.replace_from(first, good[first:], operator="prune")
 
 
 class Stepwise(Attempts):
-    """A refiner that searches step by step. Subclasses implement `search`."""
+    """A refiner that searches step by step. Subclasses make its `act`, and implement `search`."""
 
-    def __init__(
-        self,
-        signature: str | type[dspy.Signature],
-        environment: EnvironmentLike | None = None,
-        **options: Unpack[RefinerOptions],
-    ) -> None:
-        super().__init__(signature, environment, **options)
-        self.act = Act(self.signature)
+    act: Act
 
     def start(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Candidate | None]]:
         """The run of no step at all, requirements settled, and the run of the trajectory that is given, if one is.
@@ -72,7 +61,7 @@ class Stepwise(Attempts):
     ) -> Flow[Trajectory | None]:
         """The steps of `current` and a next one, sampled; None where the model gave nothing usable."""
         try:
-            said = yield from episode.ask(
+            answer = yield from episode.ask(
                 "act",
                 self.act,
                 view=episode.view(current),
@@ -82,7 +71,7 @@ class Stepwise(Attempts):
             )
         except ModelFailed:
             return None  # it is on record, and cost one of the samples
-        trajectory: Trajectory = said.trajectory
+        trajectory: Trajectory = answer.trajectory
         return trajectory
 
     def run_step(self, episode: Episode, trajectory: Trajectory, base: Candidate) -> Flow[Candidate]:

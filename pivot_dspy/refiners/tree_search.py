@@ -18,6 +18,7 @@ from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
+from pivot_dspy.phases.act import Act
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.refiners.base import RefinerOptions, Search, check_range
 from pivot_dspy.refiners.stepwise import Stepwise, action_key, cleared
@@ -139,6 +140,7 @@ class TreeSearch(Stepwise):
         check_range(1, iterations=iterations, n_generate_sample=n_generate_sample, max_depth=max_depth)
         check_range(0, memory=memory, exploration=exploration)
         super().__init__(signature, environment, **options)
+        self.act = Act(self.signature)
         self._require_fork(self._known_tier(environment))
         self.iterations = iterations
         self.n_generate_sample = n_generate_sample
