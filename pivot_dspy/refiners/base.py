@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import math
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypedDict, get_args
 
@@ -289,9 +288,8 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
     execution = best.inspection.execution
     if not verdict.verified:
         record.spent()
-    outputs = {name: execution.outputs.get(name) for name in context.outputs}
     return refined(
-        outputs,
+        {name: execution.outputs.get(name) for name in context.outputs},
         trajectory=best.trajectory,
         verdict=verdict,
         committer=Committer(factory, context.task, context.outputs),
@@ -305,19 +303,6 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
         exhausted=record.exhausted,
         retrieved=context.used_entries,
     )
-
-
-def check_range(minimum: float, maximum: float = math.inf, /, **values: float) -> None:
-    """Raises ConfigurationError for a parameter, given by its name, that is out of its range.
-
-    >>> check_range(1, N=3, warmup=0)
-    Traceback (most recent call last):
-    pivot_dspy.errors.ConfigurationError: warmup is at least 1; got 0
-    """
-    limits = f"is at least {minimum}" if maximum == math.inf else f"lies in [{minimum}, {maximum}]"
-    for name, value in values.items():
-        if not minimum <= value <= maximum:
-            raise ConfigurationError(f"{name} {limits}; got {value}")
 
 
 def _unknown_parameter(kind: type[Refiner], name: str) -> str:

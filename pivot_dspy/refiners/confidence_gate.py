@@ -17,8 +17,8 @@ from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.phases.base import STEP_BASICS, STEP_FORM
-from pivot_dspy.refiners.base import Refiner, check_range
-from pivot_dspy.refiners.state import check_state
+from pivot_dspy.refiners.base import Refiner
+from pivot_dspy.refiners.state import check_range, check_state
 from pivot_dspy.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)

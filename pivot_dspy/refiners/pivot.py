@@ -19,9 +19,9 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import UNASKED, Gradient
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Refiner, RefinerOptions, Search, check_range
-from pivot_dspy.refiners.state import Tunable
-from pivot_dspy.trajectory import Fault, Step, Trajectory
+from pivot_dspy.refiners.base import Refiner, RefinerOptions, Search
+from pivot_dspy.refiners.state import Tunable, check_range
+from pivot_dspy.trajectory import Trajectory
 
 
 class RefutedSuspects:
@@ -323,12 +323,11 @@ class Pivot(Refiner):
 
 def _departure(verdict: Verdict | None, incumbent: Candidate, refuted: RefutedSuspects) -> Gradient | None:
     """A verification that went another way, as a gradient like any other."""
-    step = None if verdict is None else verdict.departed
-    if verdict is None or step is None or (step, "not_reproducible") in refuted.keys:
+    if verdict is None or verdict.departed is None or (verdict.departed, "not_reproducible") in refuted.keys:
         return None
     return Gradient(
-        locus=incumbent.trajectory.index(step),
-        step=step,
+        locus=incumbent.trajectory.index(verdict.departed),
+        step=verdict.departed,
         kind="not_reproducible",
         diagnosis="Run again from the start, the step gave something else.",
         evidence=verdict.reasons,
@@ -337,12 +336,8 @@ def _departure(verdict: Verdict | None, incumbent: Candidate, refuted: RefutedSu
 
 def _kept_failing(gradient: Gradient, before: Candidate, after: Candidate) -> bool:
     """Whether a rewrite mended something else, but left the blamed step, which a tool refused, as it was."""
-    blamed = gradient.step
-    if gradient.kind != "tool_error" or blamed is None or blamed not in after.trajectory.ids:
+    same_steps = {step.id for step in before.trajectory.steps if step in after.trajectory.steps}
+    if gradient.kind != "tool_error" or gradient.step not in same_steps:
         return False
-    return _step_and_fault(before, blamed) == _step_and_fault(after, blamed)
-
-
-def _step_and_fault(candidate: Candidate, step_id: str) -> tuple[Step, Fault | None]:
-    trajectory = candidate.trajectory
-    return trajectory.steps[trajectory.index(step_id)], candidate.inspection.execution.by_step[step_id].fault
+    old, new = (candidate.inspection.execution.by_step[gradient.step] for candidate in (before, after))
+    return old.fault == new.fault

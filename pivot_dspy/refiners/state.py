@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,19 @@ class Tuned(Parameter):  # type: ignore[misc]
                 f"{', '.join(self.given) or 'none'}"
             )
         self.values = dict(values)
+
+
+def check_range(minimum: float, maximum: float = math.inf, /, **values: float) -> None:
+    """Raises ConfigurationError for a parameter, given by its name, that is out of its range.
+
+    >>> check_range(1, N=3, warmup=0)
+    Traceback (most recent call last):
+    pivot_dspy.errors.ConfigurationError: warmup is at least 1; got 0
+    """
+    limits = f"is at least {minimum}" if maximum == math.inf else f"lies in [{minimum}, {maximum}]"
+    for name, value in values.items():
+        if not minimum <= value <= maximum:
+            raise ConfigurationError(f"{name} {limits}; got {value}")
 
 
 class Tunable:
