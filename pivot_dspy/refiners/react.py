@@ -175,7 +175,7 @@ def _schema(spec: ToolSpec, name: str) -> dict[str, Any]:
 
 
 _FINISH = "finish"
-_TAKEN = ("max_iters", "next_thought", "next_tool_name", "next_tool_args", "signature", "reasoning")
+_TAKEN = {"max_iters", "next_thought", "next_tool_name", "next_tool_args", "signature", "reasoning"}
 _CONTEXT_FIELDS = {
     "policy": "what always holds here",
     "lessons": "from earlier tasks",
@@ -223,9 +223,8 @@ class ReAct(Attempts):
     ) -> None:
         check_range(1, max_iters=max_iters)
         super().__init__(signature, environment, **options)
-        for name in _TAKEN:
-            if name in self.signature.fields:
-                raise ConfigurationError(f"the signature's field {name!r} has a name that dspy.ReAct uses; rename it")
+        for name in self.signature.fields.keys() & _TAKEN:
+            raise ConfigurationError(f"the signature's field {name!r} has a name that dspy.ReAct uses; rename it")
         self.max_iters = max_iters
         # What optimizers see and files hold; the loop of a call is made anew, over what is known by then.
         agent = self._agent(self.session_factory.toolbox or Toolbox(()), {})
@@ -248,8 +247,7 @@ class ReAct(Attempts):
                     raise PlanningFailed(f"no call: {failure}", episode.record.ledger.snapshot()) from failure.__cause__
             else:
                 best = episode.decide(best, candidate)
-        verdict = yield from episode.verify(best)
-        return best, verdict
+        return best, (yield from episode.verify(best))
 
     def _act(self, episode: Episode) -> Flow[Candidate]:
         """What the loop came to, run and measured.
@@ -257,25 +255,24 @@ class ReAct(Attempts):
         Raises:
             ModelFailed: the model gave nothing usable before anything was done.
         """
-        agent_run = RecordedAgent(episode)
-        required = [item.to_prompt() for item in episode.context.requirements.items if item.origin in BINDING_ORIGINS]
-        context_fields = {
-            "policy": episode.context.catalogue.policy,
-            "lessons": episode.context.tell(episode.context.recalled.advice, episode.context.recalled.in_words),
-            "known": episode.context.catalogue.known,
+        context, agent_run = episode.context, RecordedAgent(episode)
+        required = [item.to_prompt() for item in context.requirements.items if item.origin in BINDING_ORIGINS]
+        texts = {
+            "policy": context.catalogue.policy,
+            "lessons": context.tell(context.recalled.advice, context.recalled.in_words),
+            "known": context.catalogue.known,
             "user_requirements": "\n".join(required),
         }
-        context_fields = {name: text for name, text in context_fields.items() if text}
-        agent = self._agent(episode.context.toolbox, context_fields)
-        agent.tools |= {spec.name: agent_run.tool(spec) for spec in episode.context.toolbox.tools.values()}
+        context_fields = {name: text for name, text in texts.items() if text}
+        agent = self._agent(context.toolbox, context_fields)
+        agent.tools |= {spec.name: agent_run.tool(spec) for spec in context.toolbox.tools.values()}
         agent.react = agent_run.predictor("act", self.react, self._learned(agent.react.signature, 0))
         agent.extract = agent_run.predictor("extract", self.extract, self._learned(agent.extract.predict.signature, 1))
-        inputs = {**context_fields, **episode.context.inputs}
-        outputs: dict[str, Any] = {}
+        inputs = {**context_fields, **context.inputs}
         submits: list[Step] = []
         try:
             prediction = yield Await(lambda: agent(**inputs), lambda: agent.acall(**inputs))
-            written = {name: prediction.get(name) for name in episode.context.outputs}
+            written = {name: prediction.get(name) for name in context.outputs}
             outputs = {name: literal(plain(value)) for name, value in written.items() if value is not None}
             submits = [Step(id=SUBMIT, tool=SUBMIT, args=outputs)]
         except Stopped:

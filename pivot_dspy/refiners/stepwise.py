@@ -96,5 +96,4 @@ class Stepwise(Attempts):
             best = self.keep_best(episode, None, root)
         elif best.trajectory.submit is None and best.inspection.needs_only_outputs and not episode.spent():
             best = self.keep_best(episode, best, (yield from self.run(episode, best.trajectory, best)))
-        verdict = yield from episode.verify(best)
-        return best, verdict
+        return best, (yield from episode.verify(best))
