@@ -19,10 +19,10 @@ from pivot_dspy.episode.asking import Gate, ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.episode.events import Event
+from pivot_dspy.episode.events import CritiqueEvent, Event, ReflectEvent
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import RESERVED, Committer, Refined, features, refined
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory.memory import TrajectoryMemory
@@ -32,12 +32,16 @@ from pivot_dspy.phases.inspect import Inspect
 from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.phases.verify import Verdict, Verify
-from pivot_dspy.refiners.state import Tuned, completed
+from pivot_dspy.refiners.state import Tuned, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.trajectory import Trajectory
 
 CALL_OPTIONS = ("trajectory", "requirements", "commit", "budget")
 """Keyword arguments of a call that are not inputs of the task."""
+
+
+Search = Flow[tuple[Candidate, Verdict]]
+"""A search on its way to the best candidate that was accepted, and the verdict on it."""
 
 
 class _ConstructorSignature:
@@ -47,14 +51,10 @@ class _ConstructorSignature:
         if instance is not None:  # the signature of a call is another
             raise AttributeError("__signature__")
         parameters: dict[str, inspect.Parameter] = {}
-        for base in owner.__mro__:
-            if "__init__" not in vars(base):
-                continue
+        ancestors = owner.__mro__[: owner.__mro__.index(Refiner) + 1]
+        for base in (ancestor for ancestor in ancestors if "__init__" in vars(ancestor)):
             _, *own = inspect.signature(vars(base)["__init__"]).parameters.values()
-            named = [parameter for parameter in own if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
-            parameters = {**parameters, **{new.name: new for new in named if new.name not in parameters}}
-            if base is Refiner or named == own:
-                break
+            parameters |= {new.name: new for new in own if new.kind is not new.VAR_KEYWORD} | parameters
         return inspect.Signature([*parameters.values()])
 
 
@@ -147,7 +147,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self.compose = Compose(self.signature)
         self.memory = TrajectoryMemory()
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         """The strategy: the best candidate that was accepted, and the verdict on it.
 
         Args:
@@ -155,6 +155,10 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         """
         yield from ()
         raise NotImplementedError(f"{type(self).__name__} has no search")
+
+    def is_over(self, episode: Episode, best: Candidate | None) -> bool:
+        """Whether nothing is left to gain, or the budget is spent."""
+        return (best is not None and best.loss.perfect) or episode.spent()
 
     def opening(self, episode: Episode, start: Trajectory | None) -> Flow[Trajectory]:
         """The trajectory to begin with, its requirements settled: the given one, or a plan.
@@ -222,23 +226,21 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             yield from result._commit()
         return result
 
-    def _searching(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def _searching(self, episode: Episode, start: Trajectory | None) -> Search:
         """`search`, with a message for who writes one and forgets that moves are generators."""
-        forgotten = ConfigurationError(
+        try:
+            flow: Any = self.search(episode, start)
+            if isinstance(flow, Generator):
+                best, verdict = yield from flow
+                return best, verdict
+        except AttributeError as error:
+            if "'generator' object" not in str(error):
+                raise
+        raise ConfigurationError(
             f"{type(self).__name__}.search is a generator, with `yield from` before each move of the episode but "
             "decide, as in `candidate = yield from episode.inspect(trajectory)`; here an ordinary function stands, or "
             "a move without it"
         )
-        try:
-            flow: Any = self.search(episode, start)
-            if not isinstance(flow, Generator):
-                raise forgotten
-            best, verdict = yield from flow
-        except AttributeError as error:
-            if "'generator' object" in str(error):
-                raise forgotten from error
-            raise
-        return best, verdict
 
     def _completed(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The task's inputs, with defaults for those that may be left out.
@@ -248,29 +250,24 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         """
         fields = self.signature.input_fields
         for name, field in fields.items():
-            if name not in inputs and (not field.is_required() or type(None) in get_args(field.annotation)):
-                inputs[name] = None if field.is_required() else field.get_default(call_default_factory=True)
-        missing = [name for name in fields if name not in inputs]
-        unknown = [name for name in inputs if name not in fields]
-        problems = [
-            f"{problem}: {', '.join(names)}" for problem, names in (("missing", missing), ("unknown", unknown)) if names
-        ]
-        if problems:
+            if not field.is_required():
+                inputs.setdefault(name, field.get_default(call_default_factory=True))
+            elif type(None) in get_args(field.annotation):
+                inputs.setdefault(name, None)
+        if inputs.keys() != fields.keys():
+            differing = {"missing": [*fields.keys() - inputs.keys()], "unknown": [*inputs.keys() - fields.keys()]}
+            problems = (f"{problem}: {', '.join(sorted(names))}" for problem, names in differing.items() if names)
             raise ConfigurationError(f"{type(self).__name__} takes {', '.join(fields)}; {'; '.join(problems)}")
         return inputs
 
     def load_state(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
-        """As of any module; what an older state does not have yet, such as a memory, stays as it is.
+        """As of any module.
 
         Raises:
             ConfigurationError: the state is that of another program, or damaged.
         """
-        super().load_state(completed(self, state), allow_unsafe_lm_state=allow_unsafe_lm_state)
-
-    def deepcopy(self) -> Refiner:
-        """A copy with its own phases on the same environment."""
-        copied: Refiner = super().deepcopy()
-        return copied
+        check_state(self, state)
+        super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
 
 
 def _budget(budget: Any) -> Budget | None:
@@ -291,9 +288,8 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
     execution = best.inspection.execution
     if not verdict.verified:
         record.spent()
-    outputs = {name: execution.outputs.get(name) for name in context.outputs}
     return refined(
-        outputs,
+        {name: execution.outputs.get(name) for name in context.outputs},
         trajectory=best.trajectory,
         verdict=verdict,
         committer=Committer(factory, context.task, context.outputs),
@@ -310,9 +306,9 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
 
 
 def _unknown_parameter(kind: type[Refiner], name: str) -> str:
-    known = [*inspect.signature(kind).parameters]
-    close = difflib.get_close_matches(name, known, n=1)
-    remedy = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}"
+    parameters = [*inspect.signature(kind).parameters]
+    close = difflib.get_close_matches(name, parameters, n=1)
+    remedy = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(parameters)}"
     return f"{kind.__name__} has no parameter {name!r}; {remedy}"
 
 
@@ -322,12 +318,10 @@ def _usable(signature: str | type[dspy.Signature]) -> type[dspy.Signature]:
     ready: type[dspy.Signature] = ensure_signature(signature)
     if not ready.output_fields:
         raise ConfigurationError("the signature has no output field; name what is submitted, as in 'task -> answer'")
-    for name in ready.output_fields:
-        if name in RESERVED:
-            raise ConfigurationError(f"the output field {name!r} is one that a refiner adds to its result; rename it")
-    for name in ready.input_fields:
-        if name in CALL_OPTIONS:
-            raise ConfigurationError(f"the input field {name!r} is an option of the call; rename the field")
+    for name in ready.output_fields.keys() & RESERVED:
+        raise ConfigurationError(f"the output field {name!r} is one that a refiner adds to its result; rename it")
+    for name in ready.input_fields.keys() & CALL_OPTIONS:
+        raise ConfigurationError(f"the input field {name!r} is an option of the call; rename the field")
     return ready
 
 
@@ -338,20 +332,20 @@ def _environment(
         raise ConfigurationError("pass tools by name: tools=[...], with effects= to say which of them only read")
     if (environment is None) == (tools is None):
         raise ConfigurationError("pass either an environment or tools=[...]")
+    if environment is not None and effects is not None:
+        raise ConfigurationError("effects= goes with tools=; an environment says @tool(effect=...) itself")
     if environment is not None:
-        if effects is not None:
-            raise ConfigurationError("effects= goes with tools=; an environment says @tool(effect=...) itself")
         return environment
     if callable(tools):
         raise ConfigurationError("tools is a list; write tools=[...]")
     made = from_functions(tools or (), effects=effects)
-    if not made.toolbox.tools:
-        raise ConfigurationError("tools is empty; pass at least one function or dspy.Tool")
     if not any(spec.effect == "read" for spec in made.toolbox.tools.values()):
         names = ", ".join(made.toolbox.tools)
         raise ConfigurationError(
             f"none of the tools ({names}) is declared to only read, so that none may run before commit; declare it: "
             'effects="read" if all only read, or effects={"NAME": "read", ...}'
+            if names
+            else "tools is empty; pass at least one function or dspy.Tool"
         )
     return made
 
@@ -383,3 +377,34 @@ class Attempts(Refiner):
         if number == 1 and start is not None:
             return (yield from self.opening(episode, start))
         return (yield from episode.plan(number))
+
+    def sample(
+        self, episode: Episode, start: Trajectory | None, number: int, failures: list[PlanningFailed]
+    ) -> Flow[Candidate | None]:
+        """Plan `number`, run and measured; None where none could be had, which is added to the `failures`."""
+        try:
+            trajectory = yield from self.sample_plan(episode, start, number)
+        except PlanningFailed as failure:
+            failures.append(failure)
+            return None
+        return (yield from self.run(episode, trajectory))
+
+    def criticise(self, episode: Episode, candidate: Candidate, config: Mapping[str, Any] | None) -> Flow[Any]:
+        """The faults that a refiner's `critique` finds in a candidate.
+
+        Raises:
+            ModelFailed: the model gave nothing usable.
+        """
+        answer = yield from episode.ask("critique", self.critique, view=episode.view(candidate), config=config)
+        episode.emit(CritiqueEvent(trajectory=candidate.trajectory, diagnosis="\n".join(answer.faults)))
+        return answer.faults
+
+    def lesson(self, episode: Episode, candidate: Candidate) -> Flow[str]:
+        """What a refiner's `reflect` learns from a candidate; empty where the model gave nothing usable."""
+        try:
+            answer = yield from episode.ask("reflect", self.reflect, view=episode.view(candidate))
+        except ModelFailed:
+            return ""  # the failure is on record
+        if answer.reflection:
+            episode.emit(ReflectEvent(trajectory=candidate.trajectory, diagnosis=answer.reflection))
+        return str(answer.reflection)

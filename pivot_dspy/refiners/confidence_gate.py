@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -19,7 +18,7 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.phases.base import STEP_BASICS, STEP_FORM
 from pivot_dspy.refiners.base import Refiner
-from pivot_dspy.refiners.state import completed
+from pivot_dspy.refiners.state import check_range, check_state
 from pivot_dspy.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -61,35 +60,37 @@ class Confident(dspy.Predict):  # type: ignore[misc]
         return next((name for name in ("steps", "step") if name in fields and fields[name].annotation is not str), None)
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
-        return self._rated(super().forward(**inputs))
+        return self._rate(super().forward(**inputs))
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
-        return self._rated(await super().aforward(**inputs))
+        return self._rate(await super().aforward(**inputs))
 
-    def _rated(self, said: dspy.Prediction) -> dspy.Prediction:
+    def _rate(self, answer: dspy.Prediction) -> dspy.Prediction:
         field = self.field(self.signature)
-        if field is None:
-            return said
-        steps = said[field] if isinstance(said[field], list) else [said[field]]
-        tokens = (said.get("logprobs") or {}).get("content")
-        found: Iterable[Confidence | None]
-        if tokens:
-            try:
-                values = step_confidences(steps, tokens, top_k=self.top_k, window=self.window)
-            except ValueError as error:
-                raise ConfigurationError(
-                    f"the log-probabilities tell no confidence ({error}); ask for alternatives: "
-                    f"dspy.LM(..., logprobs=True, top_logprobs={self.top_k})"
-                ) from error
-            found = [Confidence(value=round(value, 6), source="tokens") for value in values]
-        else:
-            found = [read_stated(step.get("confidence")) if isinstance(step, Mapping) else None for step in steps]
+        is_list = isinstance(answer[field], list)
+        steps = answer[field] if is_list else [answer[field]]
+        tokens = (answer.get("logprobs") or {}).get("content")
+        confidences = self._of_tokens(steps, tokens) if tokens else map(_stated, steps)
         rated = [
             {**step, "confidence": confidence} if isinstance(step, Mapping) else step
-            for step, confidence in zip(steps, found, strict=True)
+            for step, confidence in zip(steps, confidences, strict=True)
         ]
         # A new prediction, since DSPy's trace keeps the answer as it was.
-        return dspy.Prediction(**{**said, field: rated if isinstance(said[field], list) else rated[0]})
+        return dspy.Prediction(**{**answer, field: rated if is_list else rated[0]})
+
+    def _of_tokens(self, steps: list[Any], tokens: list[Any]) -> list[Confidence]:
+        try:
+            values = step_confidences(steps, tokens, top_k=self.top_k, window=self.window)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"the log-probabilities tell no confidence ({error}); ask for alternatives: "
+                f"dspy.LM(..., logprobs=True, top_logprobs={self.top_k})"
+            ) from error
+        return [Confidence(value=round(value, 6), source="tokens") for value in values]
+
+
+def _stated(step: Any) -> Confidence | None:
+    return read_stated(step.get("confidence")) if isinstance(step, Mapping) else None
 
 
 class ConfidenceGate(dspy.Module):  # type: ignore[misc]
@@ -147,13 +148,10 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
         super().__init__()
         if not isinstance(refiner, Refiner):
             raise ConfigurationError(f"ConfidenceGate wraps a refiner such as MajorityOfN(...), not {refiner!r:.80}")
-        if threshold is not None and not 0 <= threshold < math.inf:
-            raise ConfigurationError(f"threshold is a number of at least 0, or None to be calibrated; got {threshold}")
-        if top_k < 2 or window < 1 or warmup < 1 or not 0 <= percentile <= 100:
-            raise ConfigurationError(
-                f"top_k is at least 2, window and warmup are at least 1 and percentile lies in [0, 100]; got {top_k}, "
-                f"{window}, {warmup} and {percentile}"
-            )
+        check_range(0, threshold=0 if threshold is None else threshold)
+        check_range(0, 100, percentile=percentile)
+        check_range(1, window=window, warmup=warmup)
+        check_range(2, top_k=top_k)
         self.top_k, self.window = top_k, window
         self.percentile, self.warmup = percentile, warmup
         self.calibrated = Threshold(threshold)
@@ -196,7 +194,7 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
     def _calibrate(self, tasks: Iterable[dspy.Example | Mapping[str, Any]]) -> Flow[float]:
         traces: list[Confidence] = []
 
-        def listen(trajectory: Trajectory, tell: Callable[[events.Event], None]) -> Trajectory:
+        def listen(trajectory: Trajectory, emit: Callable[[events.Event], None]) -> Trajectory:
             score = lowest(step.confidence for step in trajectory.steps)
             if trajectory.parent is None and score is not None:  # a plan, and no rewrite of one
                 traces.append(score)
@@ -224,7 +222,8 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
 
     def load_state(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         """As of the refiner that it wraps."""
-        super().load_state(completed(self, state), allow_unsafe_lm_state=allow_unsafe_lm_state)
+        check_state(self, state)
+        super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
 
     def _gate(self) -> Gate:
         if self.calibrated.value is None:
@@ -241,22 +240,22 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
 
 def _asking(signature: type[dspy.Signature]) -> type[dspy.Signature]:
     """The signature with a confidence asked for, where the form of a step is told."""
-    told: str = signature.instructions
-    form = next((form for form in (STEP_FORM, STEP_BASICS) if form in told), told)
-    asking: type[dspy.Signature] = signature.with_instructions(told.replace(form, f"{form}\n{STATED_FORM}", 1))
+    instructions: str = signature.instructions
+    form = next((form for form in (STEP_FORM, STEP_BASICS) if form in instructions), instructions)
+    asking: type[dspy.Signature] = signature.with_instructions(instructions.replace(form, f"{form}\n{STATED_FORM}", 1))
     return asking
 
 
 def _look(
-    threshold: float, source: Source | None, trajectory: Trajectory, tell: Callable[[events.Event], None]
+    threshold: float, source: Source | None, trajectory: Trajectory, emit: Callable[[events.Event], None]
 ) -> Trajectory:
     """The trajectory with its doubtful steps marked, but for those that the model let stand when told of the doubt."""
-    steps, said = [], []
+    steps, notes = [], []
     for step in trajectory.steps:
         sure = step.confidence
         if step.stopped:
             step = step.model_copy(update={"stopped": None, "confidence": None})
-            said.append(f"step {step.id} stands, and runs")
+            notes.append(f"step {step.id} stands, and runs")
         elif sure is not None and source not in (None, sure.source):
             raise ConfigurationError(
                 f"the threshold was calibrated on confidences that are {_KINDS[source]}, and those of this model are "
@@ -265,13 +264,12 @@ def _look(
         elif sure is not None and sure.value < threshold:
             doubt = f"a confidence of {sure.value:.3g}, below {threshold:.3g}"
             step = step.model_copy(update={"stopped": f"not run: {doubt}; keep it if it is right after all"})
-            said.append(f"step {step.id} has {doubt}")
+            notes.append(f"step {step.id} has {doubt}")
         steps.append(step)
-    if not said:
-        return trajectory
-    looked = trajectory.model_copy(update={"steps": tuple(steps)})
-    tell(events.GateEvent(trajectory=looked, message="; ".join(said)))
-    return looked
+    if notes:
+        trajectory = trajectory.model_copy(update={"steps": tuple(steps)})
+        emit(events.GateEvent(trajectory=trajectory, message="; ".join(notes)))
+    return trajectory
 
 
 _KINDS: dict[str | None, str] = {"stated": "stated by the model", "tokens": "of its log-probabilities"}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import dspy
@@ -16,8 +14,6 @@ import dspy
 from pivot_dspy.dspy_internals import (
     AdapterParseError,
     BaseCallback,
-    LMAuthError,
-    LMConfigurationError,
     LMError,
     OfferFeedback,
     Refine,
@@ -27,14 +23,13 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError, PlanningFailed, error_text
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
-from pivot_dspy.loss import EPSILON
 from pivot_dspy.phases.base import empty, without
 from pivot_dspy.phases.plan import Plan
-from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.prompts.report import OPEN_CAP, render_outcome, render_report
 from pivot_dspy.prompts.truncation import fair_cap, truncate
+from pivot_dspy.refiners.base import Search
 from pivot_dspy.refiners.best_of_n import BestOfN
 from pivot_dspy.trajectory import Trajectory
 
@@ -56,32 +51,12 @@ def reward(inputs: Mapping[str, Any], prediction: dspy.Prediction) -> float:
     return 1.0 - float(prediction.loss)
 
 
-_made = threading.Lock()
-
-
-@lru_cache(maxsize=1)
-def _template() -> Refine:
-    return Refine(PlanAndRun(dspy.Module(), lambda plan: dspy.Prediction()), 1, reward, 1.0)
-
-
-def refine_of(program: PlanAndRun, N: int, threshold: float) -> Refine:
-    """A `dspy.Refine` of `program`, which never raises for failures: those are counted by `Rollouts`.
-
-    It is copied from one that was made before, since it reads the program's source, which some versions of Python
-    cannot do in two threads at once.
-    """
-    with _made:
-        refine = copy.copy(_template())
-    refine.module, refine.N, refine.threshold, refine.fail_count = program, N, threshold, 2 * N
-    return refine
+_REFINE = Refine(PlanAndRun(dspy.Module(), lambda plan: dspy.Prediction()), 1, reward, 1.0)
+"""Copied for each call: to make one reads its program's source, which not every Python can in two threads at once."""
 
 
 class RolloutEnded(BaseException):
-    """The attempts are over. No `Exception`, since `dspy.Refine` prints those and goes on.
-
-    Attributes:
-        error: what ended them; None for the budget, or where the call was cancelled.
-    """
+    """The attempts are over: for the budget, or an `error`. No `Exception`: `dspy.Refine` prints those and goes on."""
 
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__(error)
@@ -99,21 +74,17 @@ class Rollouts:
         self.episode = episode
         self.given = given
         self.best: Candidate | None = None
-        self.failure: PlanningFailed | None = None
-        self.failures = 0
-        self.attempts = 0
-        self.ended = False
+        self.failures: list[PlanningFailed] = []
         self.cancelled = False
-        self.heard = _Heard()
+        self.advice = _AdviceListener()
         plan: Plan = refiner.plan.deepcopy()
-        self._full = plan.predict.signature
+        self._full_signature = plan.predict.signature
         self.program = PlanAndRun(plan, self)
-        self._show()
+        self._leave_out_empty_fields()
         self._wait: Callable[[Flow[dspy.Prediction]], dspy.Prediction] = run_sync
         # What an attempt asks beside its plan is not hinted or traced, and has the caller's model: dspy.Refine knows
         # only its own predictors.
         self._outside = {name: getattr(dspy.settings, name) for name in ("adapter", "trace", "lm")}
-        self._warns = dspy.settings.warn_on_type_mismatch
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Rollouts:
         return self
@@ -121,10 +92,13 @@ class Rollouts:
     def __call__(self, plan: dspy.Module) -> dspy.Prediction:
         return self._wait(self._attempt(plan))
 
-    def drive(self, refine: Refine) -> Exception | None:
-        """Let `refine` make its attempts, in this thread; the error that ended them, if one did."""
+    def drive(self) -> None:
+        """Let `dspy.Refine` make the attempts, in this thread. Raises the error that ended them, if one did."""
+        refine = copy.copy(_REFINE)
+        refine.module, refine.N, refine.threshold = self.program, self.refiner.N, self.refiner.threshold
+        refine.fail_count = 2 * refine.N  # it never raises: failures are counted here
         lm = self.program.plan.predict.lm or dspy.settings.lm  # OfferFeedback asks the LM of the settings
-        callbacks = [*(dspy.settings.callbacks or ()), self.heard]
+        callbacks = [*(dspy.settings.callbacks or ()), self.advice]
         trace = [] if dspy.settings.trace is None else dspy.settings.trace
         # dspy.Refine hands numbers and lists over as text, and would be warned of it each time.
         changed = dspy.context(lm=lm, callbacks=callbacks, trace=trace, warn_on_type_mismatch=False)
@@ -132,11 +106,10 @@ class Rollouts:
             try:
                 refine(**self.episode.context.inputs)
             except RolloutEnded as end:
-                self.ended = True
-                return end.error
-        return None
+                if end.error is not None:
+                    raise end.error from end.error.__cause__
 
-    async def adrive(self, refine: Refine) -> Exception | None:
+    async def adrive(self) -> None:
         """As `drive`, for an event loop: `dspy.Refine` has no async form, so it works in a thread of its own.
 
         Only it and its calls of the model do: attempts are run in the loop, where async tools belong.
@@ -153,7 +126,7 @@ class Rollouts:
         self._wait = wait
         executor = ThreadPoolExecutor(1, thread_name_prefix="dspy-refine")
         try:
-            return await asyncio.wrap_future(executor.submit(contextvars.copy_context().run, self.drive, refine))
+            await asyncio.wrap_future(executor.submit(contextvars.copy_context().run, self.drive))
         except asyncio.CancelledError:
             self.cancelled = True
             for future in waiting:
@@ -162,110 +135,84 @@ class Rollouts:
         finally:
             executor.shutdown(wait=False)
 
-    @property
-    def complete(self) -> bool:
-        """Whether every attempt was made that was due."""
-        good = self.best is not None and 1 - self.best.loss.total >= self.refiner.threshold - EPSILON
-        return self.ended or good or self.attempts >= self.refiner.N
-
-    def tell_advice(self) -> None:
-        """Put on record what `OfferFeedback` said since the last time; raises its error if nothing would mend that."""
-        while self.heard.said:
-            heard = self.heard.said.pop(0)
-            if not isinstance(heard, Exception):
-                advice = "\n".join(str(text) for text in heard.advice.values())
-                self.episode.emit(events.ReflectEvent(diagnosis=f"{heard.discussion}\n{advice}"))
-            elif isinstance(heard, (LMConfigurationError, LMAuthError)) or not isinstance(
-                heard, (LMError, AdapterParseError)
-            ):
-                raise heard
-            else:
-                self.episode.emit(events.FailureEvent(message=f"feedback: {error_text(heard)}"))
-
     def _attempt(self, plan: dspy.Module) -> Flow[dspy.Prediction]:
         try:
-            with dspy.context(warn_on_type_mismatch=self._warns):
-                return (yield from self._attempted(plan))
+            return (yield from self._plan_and_run(plan))
         except PlanningFailed as failure:
-            self.failure = failure
-            self.failures += 1
-            if self.failures > self.refiner.fail_count or self.episode.spent():
-                hopeless = self.best is None or self.failures > self.refiner.fail_count
-                raise RolloutEnded(failure if hopeless else None) from None
+            self.failures.append(failure)
+            if len(self.failures) > self.refiner.fail_count or self.episode.spent():
+                raise RolloutEnded() from None
             raise  # dspy.Refine goes on to the next attempt
         except Exception as error:
             raise RolloutEnded(error) from None
 
-    def _attempted(self, plan: dspy.Module) -> Flow[dspy.Prediction]:
+    def _plan_and_run(self, plan: dspy.Module) -> Flow[dspy.Prediction]:
         episode = self.episode
-        self.tell_advice()
+        self._record_advice()
         if self.best is not None and episode.spent():
             raise RolloutEnded()
-        self.attempts += 1
         given, self.given = self.given, None
-        if given is not None:
-            trajectory = given
-        else:
-            episode.phases.plan = _Hinted(plan)
+        trajectory = given
+        if trajectory is None:
+            plan.acall = dspy.asyncify(plan)  # dspy.Refine hands its hint over in sync calls only
+            episode.phases.plan = plan
             trajectory = yield from episode.plan(plan.predict.lm.kwargs["rollout_id"])
         with dspy.context(**self._outside):
             candidate = yield from self.refiner.run(episode, trajectory)
         self.best = episode.decide(self.best, candidate)
         if episode.spent():
             raise RolloutEnded()
-        self._show()
-        return _told(episode, candidate, given)
+        self._leave_out_empty_fields()
+        return _attempt_report(episode, candidate, given)
 
-    def _show(self) -> None:
+    def _record_advice(self) -> None:
+        """Put on record what `OfferFeedback` gave since the last time; raises its error if nothing would mend that."""
+        while self.advice.answers:
+            answer = self.advice.answers.pop(0)
+            if not isinstance(answer, Exception):
+                advice = "\n".join(str(text) for text in answer.advice.values())
+                self.episode.emit(events.ReflectEvent(diagnosis=f"{answer.discussion}\n{advice}"))
+            elif isinstance(answer, (LMError, AdapterParseError)):
+                self.episode.caller.record_failure("feedback", answer)
+            else:
+                raise answer
+
+    def _leave_out_empty_fields(self) -> None:
         """Give the next copy's PLAN the signature that it will ask with: `dspy.Refine` knows whom it advises by it."""
-        briefing = self.episode.context.planning_input(self.episode.context.recalled.text)
-        told = {"tools": briefing.catalogue.tools, **briefing.fields()}
-        self.program.plan.predict.signature = without(self._full, empty(told))
+        planning = self.episode.context.planning_input(self.episode.context.recalled.text)
+        fields = {"tools": planning.catalogue.tools, **planning.fields()}
+        self.program.plan.predict.signature = without(self._full_signature, empty(fields))
 
 
-class _Hinted:
-    """PLAN as `dspy.Refine` made it for an attempt; its hint is handed over in sync calls only."""
-
-    def __init__(self, plan: dspy.Module) -> None:
-        self._plan = plan
-
-    def __call__(self, **inputs: Any) -> dspy.Prediction:
-        return self._plan(**inputs)
-
-    async def acall(self, **inputs: Any) -> dspy.Prediction:
-        return await dspy.asyncify(self._plan)(**inputs)
-
-
-class _Heard(BaseCallback):  # type: ignore[misc]
-    """What `OfferFeedback` said, or how it failed: `dspy.Refine` keeps the advice only, and prints the failure."""
+class _AdviceListener(BaseCallback):  # type: ignore[misc]
+    """What `OfferFeedback` gave, or how it failed: `dspy.Refine` keeps the advice only, and prints the failure."""
 
     def __init__(self) -> None:
-        self.said: list[Any] = []
-        self._open: set[str] = set()
+        self.answers: list[Any] = []
+        self._calls: set[str] = set()
 
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         if getattr(instance, "signature", None) is OfferFeedback:
-            self._open.add(call_id)
+            self._calls.add(call_id)
 
     def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
-        if call_id in self._open:
-            self._open.discard(call_id)
-            self.said.append(outputs if exception is None else exception)
+        if call_id in self._calls:
+            self.answers.append(outputs if exception is None else exception)
 
 
-def _told(episode: Episode, candidate: Candidate, given: Trajectory | None) -> dspy.Prediction:
+def _attempt_report(episode: Episode, candidate: Candidate, given: Trajectory | None) -> dspy.Prediction:
     """What `OfferFeedback` is shown of an attempt, beside the plan as the model wrote it: lists, one line an entry."""
     execution = candidate.inspection.execution
     outcomes = [
-        f"{step.id} {step.tool} -> {render_outcome(step, seen, episode.context.root.environment)}"
-        for step, seen in zip(execution.trajectory.steps, execution.observations, strict=True)
+        f"{step.id} {step.tool} -> {render_outcome(step, observation, episode.context.root.environment)}"
+        for step, observation in zip(execution.trajectory.steps, execution.observations, strict=True)
     ]
-    level = fair_cap([*map(len, outcomes)], OPEN_CAP)
+    cap = fair_cap([*map(len, outcomes)], OPEN_CAP)
     report = render_report(execution, episode.context.requirements, candidate.inspection.findings)
     written = {} if given is None else {"steps": [step.content() for step in given.steps]}
     return dspy.Prediction(
         **written,
-        outcomes=[truncate(text, level) for text in outcomes],
+        outcomes=[truncate(text, cap) for text in outcomes],
         report=report.splitlines(),
         loss=round(candidate.loss.total, 6),
     )
@@ -312,27 +259,19 @@ class DspyRefine(BestOfN):
         if _HINT in self.signature.input_fields:
             raise ConfigurationError(f"the signature's field {_HINT!r} has the name of dspy.Refine's hint; rename it")
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         _refuse_settings(self.plan.predict.lm or dspy.settings.lm, current_adapter())
         first = None if start is None else (yield from self.opening(episode, start))
         # A copy, whose PLAN is exchanged for the one that dspy.Refine copies for an attempt.
         episode.phases = copy.copy(self)
         rollouts = Rollouts(self, episode, first)
-        refine = refine_of(rollouts.program, self.N, self.threshold)
         try:
-            error: Exception | None = yield Await(lambda: rollouts.drive(refine), lambda: rollouts.adrive(refine))
+            yield Await(rollouts.drive, rollouts.adrive)
         finally:
             episode.phases = self
-        rollouts.tell_advice()
-        if error is not None:
-            raise error from error.__cause__
-        if not rollouts.complete:
-            message = "dspy.Refine gave up an attempt for a reason of its own, which it printed"
-            episode.emit(events.FailureEvent(message=message))
-        if rollouts.best is None:
-            raise rollouts.failure or PlanningFailed("no attempt came to its end", episode.record.ledger.snapshot())
-        verdict = yield from episode.verify(rollouts.best)
-        return rollouts.best, verdict
+        if rollouts.best is None or len(rollouts.failures) > self.fail_count:
+            raise rollouts.failures[-1]
+        return rollouts.best, (yield from episode.verify(rollouts.best))
 
 
 def _refuse_settings(lm: Any, adapter: Any) -> None:

@@ -12,12 +12,10 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Flow
-from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.plain_json import plain
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
-from pivot_dspy.refiners.state import Tunable
+from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
+from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -61,61 +59,56 @@ class MajorityOfN(Attempts):
         weighted: bool = False,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if N < 1:
-            raise ConfigurationError(f"N is at least 1; got {N}")
+        check_range(1, N=N)
         super().__init__(signature, environment, **options)
         self.N = N
         self.weighted = weighted
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         votes: dict[str | None, list[Candidate]] = {}
-        failed: PlanningFailed | None = None
+        failures: list[PlanningFailed] = []
         leader: Candidate | None = None
         for number in range(1, self.N + 1):
-            try:
-                trajectory = yield from self.sample_plan(episode, start, number)
-            except PlanningFailed as failure:
-                failed = failure
-            else:
-                candidate = yield from self.run(episode, trajectory)
+            candidate = yield from self.sample(episode, start, number, failures)
+            if candidate is not None:
                 votes.setdefault(_ballot(candidate), []).append(candidate)
-                ahead, _ = self._elected(votes)
+                ahead, _ = self._elect(votes)
                 if ahead is not leader:
                     leader = ahead
                     episode.emit(events.ElectEvent(trajectory=leader.trajectory, loss=leader.loss))
             if self._decided(votes, self.N - number) or episode.spent():
                 break
-        if failed is not None and not votes:
-            raise failed
-        winner, count = self._elected(votes)
-        cast = sum(map(len, votes.values()))
-        for group in votes.values():
-            for candidate in group:
-                if candidate is not winner:
-                    episode.emit(events.RejectEvent(trajectory=candidate.trajectory, loss=candidate.loss))
-        said = f"{count} of {cast} agree"
-        episode.emit(events.AcceptEvent(trajectory=winner.trajectory, loss=winner.loss, message=said))
-        verdict = yield from episode.verify(winner)
-        return winner, verdict
+        if not votes:
+            raise failures[-1]
+        winner, agreeing = self._elect(votes)
+        candidates = [candidate for group in votes.values() for candidate in group]
+        for loser in (candidate for candidate in candidates if candidate is not winner):
+            episode.emit(events.RejectEvent(trajectory=loser.trajectory, loss=loser.loss))
+        message = f"{agreeing} of {len(candidates)} agree"
+        episode.emit(events.AcceptEvent(trajectory=winner.trajectory, loss=winner.loss, message=message))
+        return winner, (yield from episode.verify(winner))
 
     def _decided(self, votes: dict[str | None, list[Candidate]], left: int) -> bool:
-        weights = sorted((self._weight(group) for ballot, group in votes.items() if ballot is not None), reverse=True)
-        # No stated confidence is above 1; of those of tokens, what is to come is taken to be no larger than what came.
-        largest = max((self._weight([one]) for group in votes.values() for one in group), default=1.0)
-        return bool(weights) and weights[0] > (weights[1] if len(weights) > 1 else 0) + left * max(1.0, largest)
+        """Whether the plans that are left cannot change the outcome.
 
-    def _elected(self, votes: dict[str | None, list[Candidate]]) -> tuple[Candidate, int]:
+        No stated confidence is above 1; of those of tokens, what is to come is taken to be no larger than what came.
+        """
+        weights = [self._weight(group) for ballot, group in votes.items() if ballot is not None]
+        second, first = sorted([0.0, 0.0, *weights])[-2:]
+        largest = max((self._weight([candidate]) for group in votes.values() for candidate in group), default=1.0)
+        return first > second + left * max(1.0, largest)
+
+    def _elect(self, votes: dict[str | None, list[Candidate]]) -> tuple[Candidate, int]:
         """The winner and how many agree with it. `min` is stable, so that ties go to the earlier plan."""
         groups = [group for ballot, group in votes.items() if ballot is not None] or list(votes.values())
-        best = [(-self._weight(group), min(group, key=_total), len(group)) for group in groups]
-        _, winner, count = min(best, key=lambda entry: (entry[0], _total(entry[1])))
-        return winner, count
+        group = min(groups, key=lambda group: (-self._weight(group), min(map(_total_loss, group))))
+        return min(group, key=_total_loss), len(group)
 
     def _weight(self, group: list[Candidate]) -> float:
         if not self.weighted:
             return len(group)
-        known = [lowest(step.confidence for step in candidate.trajectory.steps) for candidate in group]
-        return sum(1.0 if one is None else one.value for one in known)
+        confidences = [lowest(step.confidence for step in candidate.trajectory.steps) for candidate in group]
+        return sum(1.0 if confidence is None else confidence.value for confidence in confidences)
 
 
 def _ballot(candidate: Candidate) -> str | None:
@@ -126,6 +119,5 @@ def _ballot(candidate: Candidate) -> str | None:
     return json.dumps(plain(execution.outputs), sort_keys=True, ensure_ascii=False)
 
 
-def _total(candidate: Candidate) -> float:
-    total: float = candidate.loss.total
-    return total
+def _total_loss(candidate: Candidate) -> float:
+    return candidate.loss.total

@@ -19,9 +19,9 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import UNASKED, Gradient
 from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Refiner, RefinerOptions
-from pivot_dspy.refiners.state import Tunable
-from pivot_dspy.trajectory import Fault, Step, Trajectory
+from pivot_dspy.refiners.base import Refiner, RefinerOptions, Search
+from pivot_dspy.refiners.state import Tunable, check_range
+from pivot_dspy.trajectory import Trajectory
 
 
 class RefutedSuspects:
@@ -79,10 +79,6 @@ class PivotSearch:
         self._composed: set[str] = set()
         self._judged_again: set[str] = set()
 
-    def __repr__(self) -> str:
-        standing = f"loss {self.incumbent.loss.total:.3f}" if hasattr(self, "incumbent") else "no incumbent yet"
-        return f"PivotSearch({standing}, {self.rewrites_left} rewrites left; {self.episode!r})"
-
     def begin(self, start: Trajectory | None) -> Flow[None]:
         """The first incumbent: the given trajectory, or the best of the planned ones."""
         first = yield from self.refiner.opening(self.episode, start)
@@ -91,7 +87,7 @@ class PivotSearch:
                 yield from self.episode.audit()
         self.incumbent = self.episode.decide(None, (yield from self.episode.inspect(first)))
         for rollout in range(1, self.refiner.candidates if start is None else 1):
-            if self.incumbent.loss.perfect or self.episode.spent():
+            if self.refiner.is_over(self.episode, self.incumbent):
                 break
             self.incumbent = yield from self._better_plan(rollout)
 
@@ -242,7 +238,7 @@ class PivotSearch:
         or every step ran and the model, shown the blame, kept them all."""
         incumbent = self.incumbent
         askable = self.audits_left > 0 or self._verdicts_in_doubt(incumbent)
-        if not askable or incumbent.loss.perfect or self.episode.spent():
+        if not askable or self.refiner.is_over(self.episode, incumbent):
             return False
         if gradient is None:
             return True
@@ -304,11 +300,8 @@ class Pivot(Refiner):
         audit: Literal["never", "stuck", "always"] = "stuck",
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if candidates < 1 or patience < 1 or max_iters < 0 or restarts < 0:
-            raise ConfigurationError(
-                f"candidates and patience are at least 1, max_iters and restarts at least 0; got {candidates}, "
-                f"{patience}, {max_iters} and {restarts}"
-            )
+        check_range(1, candidates=candidates, patience=patience)
+        check_range(0, max_iters=max_iters, restarts=restarts)
         if audit not in ("never", "stuck", "always"):
             raise ConfigurationError(f"audit is 'never', 'stuck' or 'always'; got {audit!r}")
         super().__init__(signature, environment, **options)
@@ -318,7 +311,7 @@ class Pivot(Refiner):
         self.restarts = restarts
         self.audit_when = audit
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         state = self.search_type(self, episode)
         yield from state.begin(start)
         while not state.over:
@@ -330,12 +323,11 @@ class Pivot(Refiner):
 
 def _departure(verdict: Verdict | None, incumbent: Candidate, refuted: RefutedSuspects) -> Gradient | None:
     """A verification that went another way, as a gradient like any other."""
-    step = None if verdict is None else verdict.departed
-    if verdict is None or step is None or (step, "not_reproducible") in refuted.keys:
+    if verdict is None or verdict.departed is None or (verdict.departed, "not_reproducible") in refuted.keys:
         return None
     return Gradient(
-        locus=incumbent.trajectory.index(step),
-        step=step,
+        locus=incumbent.trajectory.index(verdict.departed),
+        step=verdict.departed,
         kind="not_reproducible",
         diagnosis="Run again from the start, the step gave something else.",
         evidence=verdict.reasons,
@@ -344,12 +336,8 @@ def _departure(verdict: Verdict | None, incumbent: Candidate, refuted: RefutedSu
 
 def _kept_failing(gradient: Gradient, before: Candidate, after: Candidate) -> bool:
     """Whether a rewrite mended something else, but left the blamed step, which a tool refused, as it was."""
-    blamed = gradient.step
-    if gradient.kind != "tool_error" or blamed is None or blamed not in after.trajectory.ids:
+    same_steps = {step.id for step in before.trajectory.steps if step in after.trajectory.steps}
+    if gradient.kind != "tool_error" or gradient.step not in same_steps:
         return False
-    return _step_and_fault(before, blamed) == _step_and_fault(after, blamed)
-
-
-def _step_and_fault(candidate: Candidate, step_id: str) -> tuple[Step, Fault | None]:
-    trajectory = candidate.trajectory
-    return trajectory.steps[trajectory.index(step_id)], candidate.inspection.execution.by_step[step_id].fault
+    old, new = (candidate.inspection.execution.by_step[gradient.step] for candidate in (before, after))
+    return old.fault == new.fault

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.flow import Flow
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts
+from pivot_dspy.refiners.base import Attempts, Search
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -30,9 +27,8 @@ class PlanExecute(Attempts):
     dict_keys(['answer'])
     """
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         trajectory = yield from self.opening(episode, start)
         candidate = yield from self.run(episode, trajectory)
-        only = episode.decide(None, candidate)
-        verdict = yield from episode.verify(only)
-        return only, verdict
+        episode.decide(None, candidate)
+        return candidate, (yield from episode.verify(candidate))

@@ -15,16 +15,16 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.episode.asking import ModelFailed, sampled
 from pivot_dspy.episode.candidate import Candidate
-from pivot_dspy.episode.episode import Episode
+from pivot_dspy.episode.episode import UNREADABLE_RETRY, Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.loss import Loss
 from pivot_dspy.phases.inspect import Inspection
-from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.truncation import compact_json
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
+from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
+from pivot_dspy.refiners.state import check_range
 from pivot_dspy.requirements import BINDING_ORIGINS
 from pivot_dspy.trajectory import SUBMIT, Execution, Observation, Step, Trajectory
 
@@ -84,22 +84,21 @@ class RecordedAgent:
             ModelFailed: it gave nothing usable.
             ContextWindowExceededError: the prompt is too long, which the loop knows how to shorten.
         """
-        for rollout in (0, 1000):
+        for rollout in (0, UNREADABLE_RETRY):
             if self.error is not None:
                 raise self.error
             if self._over or self.episode.spent():
                 raise Stopped
-            config = {"config": sampled(rollout)} if rollout else {}
             try:
-                prediction = yield from self.episode.ask(phase, predict, **inputs, **config)
+                prediction = yield from self.episode.ask(phase, predict, **inputs, config=sampled(rollout) or {})
             except ModelFailed as failure:
                 if isinstance(failure.__cause__, ContextWindowExceededError):
                     raise failure.__cause__ from None
                 if rollout or not isinstance(failure.__cause__, AdapterParseError):
                     raise
-                continue
-            self._thought = str(prediction.get("next_thought") or "")
-            return prediction
+            else:
+                self._thought = str(prediction.get("next_thought") or "")
+                return prediction
         raise Stopped
 
     def _keeping_error(self, flow: Flow[Any]) -> Flow[Any]:
@@ -111,31 +110,30 @@ class RecordedAgent:
             raise
 
     def _call_tool(self, spec: ToolSpec, args: Mapping[str, Any]) -> Flow[Any]:
-        position = len(self.steps)
         try:
             arguments = literal(plain(dict(args)))
         except ValueError as error:
             return f"Execution error in {spec.name}: the arguments have no JSON form: {error}"
-        step = Step(id=f"c{position + 1}", tool=spec.name, args=arguments, why=self._thought or None)
+        step = Step(id=f"c{len(self.steps) + 1}", tool=spec.name, args=arguments, why=self._thought or None)
         with self.episode.record.ledger.phase("act"):
             run = yield from execute(Trajectory(steps=(step,)), self._session, permit=self.episode.record.permit)
-        seen = run.execution.observations[0]
+        observation = run.execution.observations[0]
         self._session = run.session
         self._over = run.reach is not None
-        if seen.status in ("ok", "withheld"):
-            self.steps.append(step)
-            self._observations.append(seen)
+        if observation.status in ("ok", "withheld"):
             if run.before:
-                self._before[position] = run.before[0]
-            if not seen.ok:
+                self._before[len(self.steps)] = run.before[0]
+            self.steps.append(step)
+            self._observations.append(observation)
+            if not observation.ok:
                 return WITHHELD
-            return seen.value if isinstance(seen.value, str) else compact_json(seen.value)
+            return observation.value if isinstance(observation.value, str) else compact_json(observation.value)
         if run.before and not self._over:
             self._session = run.before[0].fork()
-        if seen.fault is None:
+        if observation.fault is None:
             return f"{spec.name} was not run: the budget is spent."
-        expected = f"; expected {seen.fault.expected}" if seen.fault.expected else ""
-        return f"Execution error in {spec.name}: {seen.fault.message}{expected}"
+        expected = f"; expected {observation.fault.expected}" if observation.fault.expected else ""
+        return f"Execution error in {spec.name}: {observation.fault.message}{expected}"
 
 
 class _FlowCall:
@@ -177,8 +175,8 @@ def _schema(spec: ToolSpec, name: str) -> dict[str, Any]:
 
 
 _FINISH = "finish"
-_TAKEN = ("max_iters", "next_thought", "next_tool_name", "next_tool_args", "signature", "reasoning")
-_TOLD = {
+_TAKEN = {"max_iters", "next_thought", "next_tool_name", "next_tool_args", "signature", "reasoning"}
+_CONTEXT_FIELDS = {
     "policy": "what always holds here",
     "lessons": "from earlier tasks",
     "known": "already read; no need to call it again",
@@ -223,12 +221,10 @@ class ReAct(Attempts):
         max_iters: int = 20,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if max_iters < 1:
-            raise ConfigurationError(f"max_iters is at least 1; got {max_iters}")
+        check_range(1, max_iters=max_iters)
         super().__init__(signature, environment, **options)
-        for name in _TAKEN:
-            if name in self.signature.fields:
-                raise ConfigurationError(f"the signature's field {name!r} has a name that dspy.ReAct uses; rename it")
+        for name in self.signature.fields.keys() & _TAKEN:
+            raise ConfigurationError(f"the signature's field {name!r} has a name that dspy.ReAct uses; rename it")
         self.max_iters = max_iters
         # What optimizers see and files hold; the loop of a call is made anew, over what is known by then.
         agent = self._agent(self.session_factory.toolbox or Toolbox(()), {})
@@ -236,49 +232,47 @@ class ReAct(Attempts):
         self.extract = agent.extract
         self._written = self.react.signature.instructions, self.extract.predict.signature.instructions
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         best: Candidate | None = None
         if start is not None:
             first = yield from self.opening(episode, start)
             best = episode.decide(None, (yield from self.run(episode, first)))
         elif not episode.context.has_task_requirements:
             yield from episode.settle()
-        if best is None or not (best.loss.perfect or episode.spent()):
+        if best is None or not self.is_over(episode, best):
             try:
-                found = yield from self._acted(episode)
+                candidate = yield from self._act(episode)
             except ModelFailed as failure:
                 if best is None:
                     raise PlanningFailed(f"no call: {failure}", episode.record.ledger.snapshot()) from failure.__cause__
             else:
-                best = episode.decide(best, found)
-        verdict = yield from episode.verify(best)
-        return best, verdict
+                best = episode.decide(best, candidate)
+        return best, (yield from episode.verify(best))
 
-    def _acted(self, episode: Episode) -> Flow[Candidate]:
+    def _act(self, episode: Episode) -> Flow[Candidate]:
         """What the loop came to, run and measured.
 
         Raises:
             ModelFailed: the model gave nothing usable before anything was done.
         """
-        agent_run = RecordedAgent(episode)
-        required = [item.to_prompt() for item in episode.context.requirements.items if item.origin in BINDING_ORIGINS]
-        context_fields = {
-            "policy": episode.context.catalogue.policy,
-            "lessons": episode.context.tell(episode.context.recalled.advice, episode.context.recalled.in_words),
-            "known": episode.context.catalogue.known,
+        context, agent_run = episode.context, RecordedAgent(episode)
+        required = [item.to_prompt() for item in context.requirements.items if item.origin in BINDING_ORIGINS]
+        texts = {
+            "policy": context.catalogue.policy,
+            "lessons": context.tell(context.recalled.advice, context.recalled.in_words),
+            "known": context.catalogue.known,
             "user_requirements": "\n".join(required),
         }
-        context_fields = {name: text for name, text in context_fields.items() if text}
-        agent = self._agent(episode.context.toolbox, context_fields)
-        agent.tools |= {spec.name: agent_run.tool(spec) for spec in episode.context.toolbox.tools.values()}
+        context_fields = {name: text for name, text in texts.items() if text}
+        agent = self._agent(context.toolbox, context_fields)
+        agent.tools |= {spec.name: agent_run.tool(spec) for spec in context.toolbox.tools.values()}
         agent.react = agent_run.predictor("act", self.react, self._learned(agent.react.signature, 0))
         agent.extract = agent_run.predictor("extract", self.extract, self._learned(agent.extract.predict.signature, 1))
-        inputs = {**context_fields, **episode.context.inputs}
-        outputs: dict[str, Any] = {}
+        inputs = {**context_fields, **context.inputs}
         submits: list[Step] = []
         try:
             prediction = yield Await(lambda: agent(**inputs), lambda: agent.acall(**inputs))
-            written = {name: prediction.get(name) for name in episode.context.outputs}
+            written = {name: prediction.get(name) for name in context.outputs}
             outputs = {name: literal(plain(value)) for name, value in written.items() if value is not None}
             submits = [Step(id=SUBMIT, tool=SUBMIT, args=outputs)]
         except Stopped:
@@ -296,14 +290,14 @@ class ReAct(Attempts):
         if _FINISH in toolbox.tools:
             raise ConfigurationError(f"a tool is called {_FINISH!r}, which ends dspy.ReAct's loop; rename the tool")
         signature = self.signature
-        for place, name in enumerate(context_fields):
-            signature = signature.insert(place, name, dspy.InputField(desc=_TOLD[name]), str)
+        for position, name in enumerate(context_fields):
+            signature = signature.insert(position, name, dspy.InputField(desc=_CONTEXT_FIELDS[name]), str)
         return TextReAct(signature, described(toolbox), max_iters=self.max_iters)
 
-    def _learned(self, signature: Any, place: int) -> Any:
+    def _learned(self, signature: Any, index: int) -> Any:
         """`signature` with the instructions that an optimizer wrote, if one did."""
-        mine = (self.react, self.extract.predict)[place].signature.instructions
-        if mine == self._written[place]:
+        mine = (self.react, self.extract.predict)[index].signature.instructions
+        if mine == self._written[index]:
             return signature
         if self.session_factory.toolbox is None:
             raise ConfigurationError(

@@ -8,16 +8,12 @@ import dspy
 from typing_extensions import Unpack
 
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.episode import events
-from pivot_dspy.episode.asking import ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Flow
+from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.phases.reflect import Reflect
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
-from pivot_dspy.refiners.state import Tunable
+from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
+from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -57,48 +53,35 @@ class Reflexion(Attempts):
         memory: int = 3,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if max_trials < 1 or memory < 1:
-            raise ConfigurationError(f"max_trials and memory are at least 1; got {max_trials} and {memory}")
+        check_range(1, max_trials=max_trials, memory=memory)
         super().__init__(signature, environment, **options)
         self.max_trials = max_trials
         self.remembered = memory
         self.reflect = Reflect(self.signature)
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         first = yield from self.opening(episode, start)
         latest = yield from self.run(episode, first)
         best = episode.decide(None, latest)
-        reflections: list[str] = []
+        lessons: list[str] = []
         reflected: Candidate | None = None
         # A prompt that was there before is sampled: else it would get the same plan.
         planned = Counter({"": 1 if start is None else 0})
         for trial in range(1, self.max_trials):
-            if latest.loss.perfect or episode.spent():
+            if self.is_over(episode, latest):
                 break
             if latest is not reflected:
                 reflected = latest
-                text = yield from self._reflected(episode, latest)
-                reflections += [f"- Trial {trial}:\n{text}"] if text else []
+                lesson = yield from self.lesson(episode, latest)
+                lessons += [f"- Trial {trial}:\n{lesson}"] if lesson else []
                 if episode.spent():
                     break
-            lessons = "\n".join(reflections[-self.remembered :])
-            rollout = planned[lessons]
-            planned[lessons] += 1
+            shown = "\n".join(lessons[-self.remembered :])
+            planned[shown] += 1
             try:
-                trajectory = yield from episode.plan(rollout, lessons)
+                trajectory = yield from episode.plan(planned[shown] - 1, shown)
             except PlanningFailed:
                 continue  # it is on record, and cost one of the trials
             latest = yield from self.run(episode, trajectory)
             best = episode.decide(best, latest)
-        verdict = yield from episode.verify(best)
-        return best, verdict
-
-    def _reflected(self, episode: Episode, latest: Candidate) -> Flow[str]:
-        """What the trial teaches; empty where the model gave nothing usable."""
-        try:
-            said = yield from episode.ask("reflect", self.reflect, view=episode.view(latest))
-        except ModelFailed:
-            return ""
-        reflection: str = said.reflection
-        episode.emit(events.ReflectEvent(trajectory=latest.trajectory, diagnosis=reflection))
-        return reflection
+        return best, (yield from episode.verify(best))

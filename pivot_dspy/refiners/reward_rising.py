@@ -9,10 +9,10 @@ from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import RefinerOptions
+from pivot_dspy.phases.act import Act
+from pivot_dspy.refiners.base import RefinerOptions, Search
+from pivot_dspy.refiners.state import check_range
 from pivot_dspy.refiners.stepwise import Stepwise, action_key, cleared
 from pivot_dspy.trajectory import Trajectory
 
@@ -58,19 +58,19 @@ class RewardRising(Stepwise):
         show_siblings: bool = False,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if max_samples < 1 or max_steps < 1:
-            raise ConfigurationError(f"max_samples and max_steps are at least 1; got {max_samples} and {max_steps}")
+        check_range(1, max_samples=max_samples, max_steps=max_steps)
         super().__init__(signature, environment, **options)
+        self.act = Act(self.signature)
         self.max_samples = max_samples
         self.max_steps = max_steps
         self.ties = ties
         self.show_siblings = show_siblings
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         root, whole = yield from self.start(episode, start)
         best, current = whole, root
         for _ in range(self.max_steps):
-            if (best is not None and best.loss.perfect) or current.trajectory.submit is not None or episode.spent():
+            if current.trajectory.submit is not None or self.is_over(episode, best):
                 break
             samples = yield from self._sampled(episode, current, whole)
             if not samples:
@@ -101,22 +101,22 @@ class RewardRising(Stepwise):
     def _sampled(self, episode: Episode, current: Candidate, whole: Candidate | None) -> Flow[list[Candidate]]:
         """Different next steps after `current`, each run, up to the first that rises."""
         samples: list[Candidate] = []
-        done: set[str] = set()
-        place = len(current.trajectory)
-        follows = whole if whole is not None and whole.trajectory.common_prefix(current.trajectory) == place else None
+        keys: set[str] = set()
+        length = len(current.trajectory)
+        follows = whole if whole is not None and whole.extends(current) else None
         for number in range(1, self.max_samples + 1):
             trajectory: Trajectory | None
             base = current
-            if number == 1 and follows is not None and place < len(follows.trajectory):
-                base, trajectory = follows, follows.trajectory.replace_from(place + 1, [], operator="given")
+            if number == 1 and follows is not None:
+                base, trajectory = follows, follows.trajectory.replace_from(length + 1, [], operator="given")
             elif episode.spent():
                 break
             else:
                 siblings = samples if self.show_siblings else []
                 trajectory = yield from self.propose(episode, current, number, siblings=siblings)
-            if trajectory is None or action_key(trajectory.steps[-1]) in done:
+            if trajectory is None or action_key(trajectory.steps[-1]) in keys:
                 continue
-            done.add(action_key(trajectory.steps[-1]))
+            keys.add(action_key(trajectory.steps[-1]))
             samples.append((yield from self.run_step(episode, trajectory, base)))
             if self.rises(episode, samples[-1], current):
                 break

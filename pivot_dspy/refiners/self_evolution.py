@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import dspy
 from typing_extensions import Unpack
 
-from pivot_dspy.crossover import Parent, contents, crossover, distance
+from pivot_dspy.crossover import contents, crossover, distance
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import ModelFailed, sampled
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.recombine import Recombine, Restructure, Transfer
 from pivot_dspy.phases.rewrite import Rewrite
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
-from pivot_dspy.refiners.state import Tunable
+from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
+from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -44,11 +44,11 @@ class Population:
 
     def add(self, candidate: Candidate, proposed: Trajectory) -> None:
         """Puts in what became of a trajectory that was proposed, unless one that does the same has been there."""
-        known = self.knows(candidate.trajectory)
-        self._known |= {tuple(contents(one).values()) for one in (proposed, candidate.trajectory)}
-        if not known:
+        is_new = not self.knows(candidate.trajectory)
+        self._known |= {tuple(contents(trajectory).values()) for trajectory in (proposed, candidate.trajectory)}
+        if is_new:
             self.members.append(candidate)
-            self.members.sort(key=lambda one: (one.loss.total, len(one.trajectory)))
+            self.members.sort(key=lambda member: (member.loss.total, len(member.trajectory)))
 
     @property
     def best(self) -> Candidate:
@@ -56,17 +56,17 @@ class Population:
 
     def farthest(self) -> Candidate:
         """The member that differs most from the best one."""
-        return max(self.members[1:], key=lambda one: distance(self.best.trajectory, one.trajectory))
+        return max(self.members[1:], key=lambda member: distance(self.best.trajectory, member.trajectory))
 
     def refine(self) -> None:
         """Leaves `size` members: half of them the best, the others those that differ most from all that are left."""
         kept = self.members[: -(-self.size // 2)]
         others = self.members[len(kept) :]
         while others and len(kept) < self.size:
-            chosen = max(others, key=lambda one: min(distance(one.trajectory, other.trajectory) for other in kept))
+            chosen = max(others, key=lambda other: min(distance(other.trajectory, near.trajectory) for near in kept))
             others.remove(chosen)
             kept.append(chosen)
-        self.members = [one for one in self.members if one in kept]
+        self.members = [member for member in self.members if member in kept]
 
 
 SHOWN = 4
@@ -116,11 +116,8 @@ class SelfEvolution(Attempts):
         patience: int = 1,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if pool_size < 1 or max_iters < 0 or patience < 1:
-            raise ConfigurationError(
-                f"pool_size and patience are at least 1 and max_iters at least 0; got {pool_size}, {patience} and "
-                f"{max_iters}"
-            )
+        check_range(1, pool_size=pool_size, patience=patience)
+        check_range(0, max_iters=max_iters)
         super().__init__(signature, environment, **options)
         self.pool_size = pool_size
         self.max_iters = max_iters
@@ -130,7 +127,7 @@ class SelfEvolution(Attempts):
         self.transfer = Transfer(self.signature)
         self.restructure = Restructure(self.signature)
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         evolution = _Evolution(self, episode)
         yield from evolution.begin(start)
         stale = 0
@@ -140,8 +137,7 @@ class SelfEvolution(Attempts):
             before = evolution.best.loss
             yield from evolution.generation()
             stale = 0 if evolution.best.loss.better_than(before) else stale + 1
-        verdict = yield from episode.verify(evolution.best)
-        return evolution.best, verdict
+        return evolution.best, (yield from episode.verify(evolution.best))
 
 
 class _Evolution:
@@ -154,7 +150,6 @@ class _Evolution:
         self._best: Candidate | None = None
         self._asked: Counter[tuple[str, ...]] = Counter()
         self._crossed: set[tuple[str, str]] = set()
-        self._parents: dict[str, Parent] = {}
 
     @property
     def best(self) -> Candidate:
@@ -163,7 +158,7 @@ class _Evolution:
 
     @property
     def done(self) -> bool:
-        return self.best.loss.perfect or self.episode.spent()
+        return self.refiner.is_over(self.episode, self._best)
 
     def begin(self, start: Trajectory | None) -> Flow[None]:
         """Fills the pool with plans, each crossed with the best of those before it.
@@ -171,66 +166,62 @@ class _Evolution:
         Raises:
             PlanningFailed: no plan was usable.
         """
-        failure: PlanningFailed | None = None
+        failures: list[PlanningFailed] = []
         for number in range(1, self.refiner.pool_size + 1):
             try:
                 trajectory = yield from self.refiner.sample_plan(self.episode, start, number)
-            except PlanningFailed as failed:
-                failure = failed
+            except PlanningFailed as failure:
+                failures.append(failure)
             else:
                 yield from self._join(trajectory, None)
-            if self.done if self.pool.members else self.episode.spent():
+            if self.done:
                 break
-        if failure is not None and not self.pool.members:
-            raise failure
+        if not self.pool.members:
+            raise failures[-1]
 
     def generation(self) -> Flow[None]:
         """One child by each operator, then selection."""
-        for operator in (self._revised, self._transferred, self._restructured):
+        for operator in (self._revise, self._transfer, self._restructure):
             if self.done:
                 break
-            try:
+            with suppress(ModelFailed):  # it is on record
                 yield from operator()
-            except ModelFailed:
-                continue  # it is on record
         self.pool.refine()
 
-    def _revised(self) -> Flow[None]:
+    def _revise(self) -> Flow[None]:
         """Of the members revised least often, the best one criticised and written again."""
-        member = min(self.pool.members, key=lambda one: self._asked["revise", one.trajectory.id])
-        told = {"view": self.episode.view(member), "config": self._sample("revise", member)}
-        said = yield from self.episode.ask("critique", self.refiner.critique, **told)
-        self.episode.emit(events.CritiqueEvent(trajectory=member.trajectory, diagnosis="\n".join(said.faults)))
-        if said.faults and not self.episode.spent():
-            said = yield from self.episode.ask("rewrite", self.refiner.rewrite, faults=said.faults, **told)
-            yield from self._written(said.trajectory, member)
+        episode, refiner = self.episode, self.refiner
+        member = min(self.pool.members, key=lambda member: self._asked["revise", member.trajectory.id])
+        config = self._sample("revise", member)
+        faults = yield from refiner.criticise(episode, member, config)
+        if faults and not episode.spent():
+            view = episode.view(member)
+            answer = yield from episode.ask("rewrite", refiner.rewrite, view=view, faults=faults, config=config)
+            yield from self._take_up(answer.trajectory, member)
 
-    def _transferred(self) -> Flow[None]:
+    def _transfer(self) -> Flow[None]:
         if len(self.pool.members) > 1:
-            yield from self._recombined(self.refiner.transfer, [self.pool.best, self.pool.farthest()])
+            yield from self._recombine(self.refiner.transfer, [self.pool.best, self.pool.farthest()])
 
-    def _restructured(self) -> Flow[None]:
+    def _restructure(self) -> Flow[None]:
         if len(self.pool.members) > 1:
-            yield from self._recombined(self.refiner.restructure, self.pool.members[:SHOWN])
+            yield from self._recombine(self.refiner.restructure, self.pool.members[:SHOWN])
 
-    def _recombined(self, phase: Recombine, members: list[Candidate]) -> Flow[None]:
-        said = yield from self.episode.ask(
-            phase.operator,
-            phase,
-            runs=[self.episode.view(one) for one in members],
-            config=self._sample(phase.operator, *members),
-        )
-        yield from self._written(said.trajectory, members[-1], said.summary)
+    def _recombine(self, phase: Recombine, members: list[Candidate]) -> Flow[None]:
+        config = self._sample(phase.operator, *members)
+        views = [self.episode.view(member) for member in members]
+        answer = yield from self.episode.ask(phase.operator, phase, runs=views, config=config)
+        yield from self._take_up(answer.trajectory, members[-1], answer.summary)
 
     def _sample(self, operator: str, *members: Candidate) -> Mapping[str, Any] | None:
         """What makes a question that was asked before be answered anew."""
-        key = (operator, *(one.trajectory.id for one in members))
+        key = (operator, *(member.trajectory.id for member in members))
         self._asked[key] += 1
         return sampled(self._asked[key] - 1)
 
-    def _written(self, child: Trajectory, base: Candidate, said: str = "") -> Flow[None]:
+    def _take_up(self, child: Trajectory, base: Candidate, summary: str = "") -> Flow[None]:
         """A child that a model wrote; what does the same as one before is not run again."""
-        self.episode.emit(events.RewriteEvent(trajectory=child, message=child.operator, diagnosis=said))
+        self.episode.emit(events.RewriteEvent(trajectory=child, message=child.operator, diagnosis=summary))
         if self.pool.knows(child):
             self.episode.emit(events.RejectEvent(trajectory=child, message="it was there before"))
         else:
@@ -242,9 +233,7 @@ class _Evolution:
             return
         yield from self._run(trajectory, base)
         for _ in range(2 * self.refiner.pool_size):
-            if self.done:
-                break
-            crossed = self._cross()
+            crossed = None if self.done else self._cross()
             if crossed is None:
                 break
             child, receiver = crossed
@@ -265,13 +254,7 @@ class _Evolution:
                 if pair in self._crossed:
                     continue
                 self._crossed.add(pair)
-                child = crossover(self._parent(receiver), self._parent(donor))
+                child = crossover(self.episode.parent(receiver), self.episode.parent(donor))
                 if not self.pool.knows(child):
                     return child, receiver
         return None
-
-    def _parent(self, member: Candidate) -> Parent:
-        found = self._parents.get(member.trajectory.id)
-        if found is None:
-            found = self._parents[member.trajectory.id] = self.episode.parent(member)
-        return found

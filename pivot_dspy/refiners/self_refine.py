@@ -10,15 +10,11 @@ from typing_extensions import Unpack
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import ModelFailed, sampled
-from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.flow import Flow
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.rewrite import Rewrite, version
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
-from pivot_dspy.refiners.state import Tunable
+from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
+from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -56,57 +52,38 @@ class SelfRefine(Attempts):
         max_iters: int = 4,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if max_iters < 0:
-            raise ConfigurationError(f"max_iters is at least 0; got {max_iters}")
+        check_range(0, max_iters=max_iters)
         super().__init__(signature, environment, **options)
         self.max_iters = max_iters
         self.critique = Critique(self.signature)
         self.rewrite = Rewrite(self.signature)
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
         first = yield from self.opening(episode, start)
         current = yield from self.run(episode, first)
         best = episode.decide(None, current)
         versions: list[str] = []
         criticised: Counter[str] = Counter()
         for _ in range(self.max_iters):
-            if current.loss.perfect or episode.spent():
+            if self.is_over(episode, current):
                 break
-            rollout = criticised[current.trajectory.id]  # the same question again would get the same answer
+            config = sampled(criticised[current.trajectory.id])  # the same question again would get the same answer
             criticised[current.trajectory.id] += 1
+            view = episode.view(current)
             try:
-                faults = yield from self._criticised(episode, current, rollout)
+                faults = yield from self.criticise(episode, current, config)
                 if not faults or episode.spent():
                     break
-                child = yield from self._rewritten(episode, current, faults, versions, rollout)
+                answer = yield from episode.ask(
+                    "rewrite", self.rewrite, view=view, faults=faults, earlier_versions=tuple(versions), config=config
+                )
             except ModelFailed:
                 continue  # it is on record, and cost one of the iterations
-            versions.append(version(len(versions) + 1, episode.view(current), faults))
-            if child.id == current.trajectory.id:
-                episode.emit(events.RejectEvent(trajectory=child, message="nothing was changed"))
+            episode.emit(events.RewriteEvent(trajectory=answer.trajectory))
+            versions.append(version(len(versions) + 1, view, faults))
+            if answer.trajectory.id == current.trajectory.id:
+                episode.emit(events.RejectEvent(trajectory=answer.trajectory, message="nothing was changed"))
                 continue
-            current = yield from self.run(episode, child, current)
+            current = yield from self.run(episode, answer.trajectory, current)
             best = episode.decide(best, current)
-        verdict = yield from episode.verify(best)
-        return best, verdict
-
-    def _criticised(self, episode: Episode, current: Candidate, rollout: int) -> Flow[tuple[str, ...]]:
-        said = yield from episode.ask("critique", self.critique, view=episode.view(current), config=sampled(rollout))
-        faults: tuple[str, ...] = said.faults
-        episode.emit(events.CritiqueEvent(trajectory=current.trajectory, diagnosis="\n".join(faults)))
-        return faults
-
-    def _rewritten(
-        self, episode: Episode, current: Candidate, faults: tuple[str, ...], versions: list[str], rollout: int
-    ) -> Flow[Trajectory]:
-        said = yield from episode.ask(
-            "rewrite",
-            self.rewrite,
-            view=episode.view(current),
-            faults=faults,
-            earlier_versions=tuple(versions),
-            config=sampled(rollout),
-        )
-        child: Trajectory = said.trajectory
-        episode.emit(events.RewriteEvent(trajectory=child))
-        return child
+        return best, (yield from episode.verify(best))

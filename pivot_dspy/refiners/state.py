@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar, overload
+from typing import Any
 
 import dspy
 
-from pivot_dspy.calibration.calibration import Calibration
 from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.memory.memory import TrajectoryMemory
 
 FORMAT = 1
 """Of the saved state."""
-
-Value = TypeVar("Value")
 
 
 class Tuned(Parameter):  # type: ignore[misc]
@@ -51,77 +48,60 @@ class Tuned(Parameter):  # type: ignore[misc]
         self.values = dict(values)
 
 
-class Tunable(Generic[Value]):
+def check_range(minimum: float, maximum: float = math.inf, /, **values: float) -> None:
+    """Raises ConfigurationError for a parameter, given by its name, that is out of its range.
+
+    >>> check_range(1, N=3, warmup=0)
+    Traceback (most recent call last):
+    pivot_dspy.errors.ConfigurationError: warmup is at least 1; got 0
+    """
+    limits = f"is at least {minimum}" if maximum == math.inf else f"lies in [{minimum}, {maximum}]"
+    for name, value in values.items():
+        if not minimum <= value <= maximum:
+            raise ConfigurationError(f"{name} {limits}; got {value}")
+
+
+class Tunable:
     """An attribute of a refiner that an optimizer may set to one of `choices`.
 
     >>> class Any:
     ...     def __init__(self):
     ...         self.tuned, self.patience = Tuned(), 3
     ...     patience = Tunable(2, 3, 5)
-    >>> one = Any()
-    >>> one.tuned.values = {"patience": 5}
-    >>> one.patience
+    >>> refiner = Any()
+    >>> refiner.tuned.values = {"patience": 5}
+    >>> refiner.patience
     5
     """
 
-    def __init__(self, *choices: Value) -> None:
+    def __init__(self, *choices: Any) -> None:
         self.choices = choices
-        self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    @overload
-    def __get__(self, instance: None, owner: type) -> Tunable[Value]: ...
-
-    @overload
-    def __get__(self, instance: Any, owner: type) -> Value: ...
-
-    def __get__(self, instance: Any, owner: type) -> Value | Tunable[Value]:
+    def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:
             return self
-        tuned: Tuned = instance.tuned
-        if self.name not in tuned.given:
-            raise AttributeError(f"{owner.__name__} has no {self.name} yet")
-        value: Value = tuned.values.get(self.name, tuned.given[self.name])
-        return value
+        return {**instance.tuned.given, **instance.tuned.values}[self.name]
 
-    def __set__(self, instance: Any, value: Value) -> None:
+    def __set__(self, instance: Any, value: Any) -> None:
         instance.tuned.given[self.name] = value
-        instance.tuned.values = {name: one for name, one in instance.tuned.values.items() if name != self.name}
+        instance.tuned.values = {name: tuned for name, tuned in instance.tuned.values.items() if name != self.name}
 
 
-def tunables(kind: type) -> dict[str, Tunable[Any]]:
+def tunables(kind: type) -> dict[str, Tunable]:
     """The settings of a class of refiners that may be tuned, by name."""
-    found: dict[str, Tunable[Any]] = {}
-    for base in reversed(kind.__mro__):
-        for name, value in vars(base).items():
-            if isinstance(value, Tunable):
-                found[name] = value
-            else:
-                found.pop(name, None)
-    return found
+    attributes = {name: value for base in reversed(kind.__mro__) for name, value in vars(base).items()}
+    return {name: value for name, value in attributes.items() if isinstance(value, Tunable)}
 
 
-_LATER = (TrajectoryMemory, Tuned, Calibration)
-"""Parameters that refiners have had only since they can be compiled."""
-
-
-def completed(program: dspy.Module, state: Mapping[str, Any]) -> dict[str, Any]:
-    """The saved `state`, with the program's own memories, settings and calibrations where it was saved without any.
-
-    Refiners and `ConfidenceGate` load like this by themselves. A larger program loads as DSPy does, which takes a state
-    only if it is complete: `program.load_state(completed(program, state))`.
-
-    Raises:
-        ConfigurationError: the state lacks anything else, and so is that of another program.
-    """
-    lacking = {name: part for name, part in program.named_parameters() if name not in state}
-    others = [name for name, part in lacking.items() if not isinstance(part, _LATER)]
-    if others:
+def check_state(program: dspy.Module, state: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError where a saved `state` lacks something of `program`, and so is that of another one."""
+    lacking = [name for name, _ in program.named_parameters() if name not in state]
+    if lacking:
         raise ConfigurationError(
-            f"the saved state is not that of this {type(program).__name__}: it has no {', '.join(others)}, only "
+            f"the saved state is not that of this {type(program).__name__}: it has no {', '.join(lacking)}, only "
             f"{', '.join(name for name in state if name != 'metadata') or 'nothing'}; load it into a program made like "
             "the one that was saved"
         )
-    return {**state, **{name: part.dump_state() for name, part in lacking.items()}}

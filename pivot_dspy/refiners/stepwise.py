@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-import dspy
-from typing_extensions import Unpack
-
-from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.asking import ModelFailed, sampled
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.act import Act
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import Attempts, RefinerOptions
+from pivot_dspy.refiners.base import Attempts, Search
 from pivot_dspy.trajectory import Step, Trajectory
 
 
@@ -32,21 +27,14 @@ def cleared(candidate: Candidate) -> Trajectory | None:
     good = [step for step in steps if states[step.id].status not in ("error", "blocked")]
     if len(good) == len(steps) or not good:
         return None
-    first = next(place for place, step in enumerate(steps) if step not in good)
+    first = next(position for position, step in enumerate(steps) if step not in good)
     return candidate.trajectory.replace_from(first, good[first:], operator="prune")
 
 
 class Stepwise(Attempts):
-    """A refiner that searches step by step. Subclasses implement `search`."""
+    """A refiner that searches step by step. Subclasses make its `act`, and implement `search`."""
 
-    def __init__(
-        self,
-        signature: str | type[dspy.Signature],
-        environment: EnvironmentLike | None = None,
-        **options: Unpack[RefinerOptions],
-    ) -> None:
-        super().__init__(signature, environment, **options)
-        self.act = Act(self.signature)
+    act: Act
 
     def start(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Candidate | None]]:
         """The run of no step at all, requirements settled, and the run of the trajectory that is given, if one is.
@@ -73,7 +61,7 @@ class Stepwise(Attempts):
     ) -> Flow[Trajectory | None]:
         """The steps of `current` and a next one, sampled; None where the model gave nothing usable."""
         try:
-            said = yield from episode.ask(
+            answer = yield from episode.ask(
                 "act",
                 self.act,
                 view=episode.view(current),
@@ -83,7 +71,7 @@ class Stepwise(Attempts):
             )
         except ModelFailed:
             return None  # it is on record, and cost one of the samples
-        trajectory: Trajectory = said.trajectory
+        trajectory: Trajectory = answer.trajectory
         return trajectory
 
     def run_step(self, episode: Episode, trajectory: Trajectory, base: Candidate) -> Flow[Candidate]:
@@ -96,7 +84,7 @@ class Stepwise(Attempts):
         """Whichever of the two is the best so far; of equals the one that goes on from the other, or is shorter."""
         return episode.decide(best, candidate, ties="first", extensions=True)
 
-    def finish(self, episode: Episode, root: Candidate, best: Candidate | None) -> Flow[tuple[Candidate, Verdict]]:
+    def finish(self, episode: Episode, root: Candidate, best: Candidate | None) -> Search:
         """The best candidate and the verdict on it.
 
         Raises:
@@ -108,5 +96,4 @@ class Stepwise(Attempts):
             best = self.keep_best(episode, None, root)
         elif best.trajectory.submit is None and best.inspection.needs_only_outputs and not episode.spent():
             best = self.keep_best(episode, best, (yield from self.run(episode, best.trajectory, best)))
-        verdict = yield from episode.verify(best)
-        return best, verdict
+        return best, (yield from episode.verify(best))

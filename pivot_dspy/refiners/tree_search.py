@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
@@ -13,43 +14,37 @@ from typing_extensions import Unpack
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.environment.session import Tier
-from pivot_dspy.episode import events
-from pivot_dspy.episode.asking import ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
+from pivot_dspy.phases.act import Act
 from pivot_dspy.phases.reflect import Reflect
-from pivot_dspy.phases.verify import Verdict
-from pivot_dspy.refiners.base import RefinerOptions
+from pivot_dspy.refiners.base import RefinerOptions, Search
+from pivot_dspy.refiners.state import check_range
 from pivot_dspy.refiners.stepwise import Stepwise, action_key, cleared
 from pivot_dspy.trajectory import Trajectory
 
 
+@dataclass(eq=False, repr=False)
 class Node:
-    """A step, with all that is known of the run up to it.
+    """A step, with all that is known of the run up to it."""
 
-    Args:
-        content: the run of all steps up to this one.
-        parent: the node of the steps before; None at the root.
-        prior: what orders nodes that were not visited yet, the larger the earlier.
-        failed: whether the step gave nothing: it is visited only where nothing else is left.
-        closed: whether nothing can come after it.
-    """
-
-    def __init__(
-        self, content: Any, parent: Node | None = None, *, prior: tuple[float, float] = (0.0, 0.0),
-        failed: bool = False, closed: bool = False,
-    ) -> None:  # fmt: skip
-        self.content = content
-        self.parent = parent
-        self.prior = prior
-        self.failed = failed
-        self.closed = closed
-        self.children: list[Node] = []
-        self.expanded = False
-        self.visits = 0
-        self.value = 0.0
+    content: Any
+    """The run of all steps up to this one."""
+    parent: Node | None = None
+    """The node of the steps before; None at the root."""
+    prior: tuple[float, float] = (0.0, 0.0)
+    """What orders nodes that were not visited yet, the larger the earlier."""
+    failed: bool = False
+    """Whether the step gave nothing: it is visited only where nothing else is left."""
+    closed: bool = False
+    """Whether nothing can come after it."""
+    children: list[Node] = field(default_factory=list)
+    expanded: bool = False
+    visits: int = 0
+    value: float = 0.0
+    """The sum of the rewards of the visits."""
 
     @property
     def mean(self) -> float:
@@ -143,13 +138,11 @@ class TreeSearch(Stepwise):
         memory: int = 3,
         **options: Unpack[RefinerOptions],
     ) -> None:
-        if iterations < 1 or n_generate_sample < 1 or max_depth < 1 or memory < 0 or not exploration >= 0:
-            raise ConfigurationError(
-                "iterations, n_generate_sample and max_depth are at least 1, memory and exploration at least 0; got "
-                f"{iterations}, {n_generate_sample}, {max_depth}, {memory} and {exploration}"
-            )
+        check_range(1, iterations=iterations, n_generate_sample=n_generate_sample, max_depth=max_depth)
+        check_range(0, memory=memory, exploration=exploration)
         super().__init__(signature, environment, **options)
-        self._refuse(self._known_tier(environment))
+        self.act = Act(self.signature)
+        self._require_fork(self._known_tier(environment))
         self.iterations = iterations
         self.n_generate_sample = n_generate_sample
         self.exploration = exploration
@@ -157,24 +150,22 @@ class TreeSearch(Stepwise):
         self.remembered = memory
         self.reflect = Reflect(self.signature)
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
-        self._refuse(episode.context.root.family.tier)
-        return (yield from _Search(self, episode).run(start))
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
+        self._require_fork(episode.context.root.family.tier)
+        return (yield from _Growth(self, episode).run(start))
 
-    def _known_tier(self, environment: EnvironmentLike | None) -> Tier | None:
-        """The tier, where it is known before an environment is made: of an instance, or of a class that says so."""
+    def _known_tier(self, environment: EnvironmentLike | None) -> Tier:
+        """The tier as far as it is known before an environment is made: of an instance, or of a class that says so."""
         if isinstance(environment, type) and issubclass(environment, Environment):
-            without: Tier = "replay" if environment.reopenable else "live"
-            return None if environment.forkable else without
+            return "fork" if environment.forkable else "replay" if environment.reopenable else "live"
         if environment is not None and not isinstance(environment, Environment):
-            return None  # a factory
+            return "fork"  # what a factory makes is looked at in a call
         family = self.session_factory.open(None).family
         family.close()
-        tier: Tier = family.tier
-        return tier
+        return family.tier
 
-    def _refuse(self, tier: Tier | None) -> None:
-        if tier in ("replay", "live"):
+    def _require_fork(self, tier: Tier) -> None:
+        if tier != "fork":
             raise ConfigurationError(
                 "TreeSearch goes back to earlier states, which needs the tier 'fork'; the tier of "
                 f"{self.session_factory.name} is {tier!r}. Write an Environment class whose state can be copied (see "
@@ -183,7 +174,7 @@ class TreeSearch(Stepwise):
             )
 
 
-class _Search:
+class _Growth:
     """One search: its tree, what was run, and what failed ends have taught."""
 
     def __init__(self, refiner: TreeSearch, episode: Episode) -> None:
@@ -191,74 +182,73 @@ class _Search:
         self.episode = episode
         self.ran: dict[str, Candidate] = {}
         self.drawn: Counter[tuple[str, str]] = Counter()
-        self.reflections: list[str] = []
+        self.lessons: list[str] = []
         self.reflected: set[float] = set()
         self.best: Candidate | None = None
 
-    def run(self, given: Trajectory | None) -> Flow[tuple[Candidate, Verdict]]:
+    def run(self, given: Trajectory | None) -> Search:
         refiner, episode = self.refiner, self.episode
         start, self.best = yield from refiner.start(episode, given)
         root = Node(start)
         if self.best is not None and not self._over():
-            yield from self._planted(root, self.best)
+            yield from self._plant(root, self.best)
         for _ in range(refiner.iterations):
             node = select(root, refiner.exploration)
             if node is None or self._over():
                 break
-            yield from self._expanded(node)
+            yield from self._expand(node)
             node.expanded = True
             if self._over():
                 break
-            if not node.children:
+            if node.children:
+                end = yield from self._roll_out(_best_child(node))
+                yield from self._learn(end)
+            else:
                 node.close()
-                continue
-            end = yield from self._rolled_out(max(node.children, key=lambda child: child.prior))
-            yield from self._ended(end)
         return (yield from refiner.finish(episode, start, self.best))
 
     def _over(self) -> bool:
-        return (self.best is not None and self.best.loss.perfect) or self.episode.spent()
+        return self.refiner.is_over(self.episode, self.best)
 
-    def _planted(self, root: Node, whole: Candidate) -> Flow[None]:
+    def _plant(self, root: Node, whole: Candidate) -> Flow[None]:
         """The given trajectory as the first path."""
         node, trajectory = root, whole.trajectory
         self.ran[trajectory.id] = whole
         for count in range(1, len(trajectory) + 1):
             prefix = trajectory.replace_from(count, [], operator="given")
             candidate = yield from self._run(prefix, whole)
-            child = self._node(candidate, node, 1)
-            node.children.append(child)
-            node = child
-        yield from self._ended(node)
+            node.children.append(self._node(candidate, node, 1))
+            node = node.children[-1]
+        yield from self._learn(node)
 
-    def _expanded(self, node: Node) -> Flow[None]:
+    def _expand(self, node: Node) -> Flow[None]:
         """Different next steps, each run, as children of `node`."""
-        lessons = self._lessons()
-        place: Candidate = node.content
-        key = (place.trajectory.id, lessons)
+        lessons = "\n".join(self.lessons[-self.refiner.remembered :])
+        base: Candidate = node.content
+        prompt = (base.trajectory.id, lessons)
         counts: Counter[str] = Counter()
-        found = {action_key(child.content.trajectory.steps[-1]): child.content for child in node.children}
+        steps = {action_key(child.content.trajectory.steps[-1]): child.content for child in node.children}
         for _ in range(self.refiner.n_generate_sample):
             if self._over():
                 break
-            self.drawn[key] += 1
-            trajectory = yield from self.refiner.propose(self.episode, place, self.drawn[key], lessons=lessons)
+            self.drawn[prompt] += 1
+            trajectory = yield from self.refiner.propose(self.episode, base, self.drawn[prompt], lessons=lessons)
             if trajectory is not None:
-                does = action_key(trajectory.steps[-1])
-                counts[does] += 1
-                if does not in found:
-                    found[does] = yield from self._run(trajectory, place)
-        there = len(node.children)
-        node.children += [self._node(found[does], node, counts[does]) for does in list(found)[there:]]
+                key = action_key(trajectory.steps[-1])
+                counts[key] += 1
+                if key not in steps:
+                    steps[key] = yield from self._run(trajectory, base)
+        new = [*steps][len(node.children) :]
+        node.children += [self._node(steps[key], node, counts[key]) for key in new]
 
-    def _rolled_out(self, node: Node) -> Flow[Node]:
+    def _roll_out(self, node: Node) -> Flow[Node]:
         """The end that is reached by always taking the best next step; nodes below `node` do not join the tree."""
         while not node.closed and not self._over():
             scratch = Node(node.content, node)
-            yield from self._expanded(scratch)
+            yield from self._expand(scratch)
             if not scratch.children:
                 break
-            best = max(scratch.children, key=lambda child: child.prior)
+            best = _best_child(scratch)
             best.parent = node
             node = best
         return node
@@ -276,13 +266,13 @@ class _Search:
         failed = candidate.inspection.execution.observations[-1].status in ("error", "blocked")
         return Node(candidate, parent, prior=(1 - candidate.loss.total, count), failed=failed, closed=ended)
 
-    def _ended(self, end: Node) -> Flow[None]:
+    def _learn(self, end: Node) -> Flow[None]:
         """Back the reward of an end up, and reflect on it, unless one with the same reward was reflected on."""
         candidate: Candidate = end.content
         clear = None if candidate.loss.perfect else cleared(candidate)
         if clear is not None:
-            parts = (clear.replace_from(count, [], operator=clear.operator).id for count in range(len(clear), 0, -1))
-            base = next((self.ran[part] for part in parts if part in self.ran), candidate)
+            prefixes = (clear.replace_from(count, [], operator=clear.operator).id for count in range(len(clear), 0, -1))
+            base = next((self.ran[prefix] for prefix in prefixes if prefix in self.ran), candidate)
             shorter = yield from self._run(clear, base)
             candidate = shorter if shorter.loss.better_than(candidate.loss) else candidate
         reward = 1 - candidate.loss.total
@@ -291,17 +281,9 @@ class _Search:
             end.close()
         if not self._over() and self.refiner.remembered and reward not in self.reflected:
             self.reflected.add(reward)
-            yield from self._reflected(candidate)
+            lesson = yield from self.refiner.lesson(self.episode, candidate)
+            self.lessons += [f"- Trial {len(self.lessons) + 1}:\n{lesson}"] if lesson else []
 
-    def _lessons(self) -> str:
-        return "\n".join(self.reflections[-self.refiner.remembered :] if self.refiner.remembered else [])
 
-    def _reflected(self, candidate: Candidate) -> Flow[None]:
-        episode = self.episode
-        try:
-            said = yield from episode.ask("reflect", self.refiner.reflect, view=episode.view(candidate))
-        except ModelFailed:
-            return
-        if said.reflection:
-            self.reflections.append(f"- Trial {len(self.reflections) + 1}:\n{said.reflection}")
-            episode.emit(events.ReflectEvent(trajectory=candidate.trajectory, diagnosis=said.reflection))
+def _best_child(node: Node) -> Node:
+    return max(node.children, key=lambda child: child.prior)

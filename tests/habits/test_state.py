@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import json
 import pickle
 import threading
 import weakref
@@ -15,8 +14,7 @@ import cloudpickle
 import dspy
 import pytest
 
-from pivot_dspy import CommitError, ConfidenceGate, ConfigurationError, Entries, Lesson, Pivot, Refined
-from pivot_dspy.refiners.state import completed
+from pivot_dspy import CommitError, ConfidenceGate, ConfigurationError, Pivot, Refined
 from tests.habits.tasks import pivot, simulated
 from tests.simulator.rooms import REQUEST, Book, Rooms
 
@@ -58,42 +56,6 @@ def test_state_of_another_signature_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="it has no .*plan.predict.*, only traces, train, demos"):
             program.load(tmp_path / "state.json")
         assert program.dump_state() == before
-
-
-class Holder(dspy.Module):  # type: ignore[misc]
-    """A program with a refiner in it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.agents = [ConfidenceGate(pivot(), 0.5)]
-
-
-@pytest.mark.parametrize(
-    ("make", "path"),
-    [(pivot, ""), (lambda: ConfidenceGate(pivot(), 0.5), "refiner."), (Holder, "agents[0].refiner.")],
-)
-def test_state_that_was_saved_before_refiners_could_learn_is_loaded(make: Any, path: str, tmp_path: Path) -> None:
-    made = make()
-    made.predictors()[0].signature = made.predictors()[0].signature.with_instructions("Plan with care.")
-    made.save(tmp_path / "state.json")
-    state = json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))
-    for name in ("memory", "tuned", "calibration"):
-        del state[f"{path}{name}"]
-    (tmp_path / "state.json").write_text(json.dumps(state), encoding="utf-8")
-    fresh, again = make(), make()
-    lesson = Lesson(environment="Rooms", trigger="t", mistake="m", avoid="a")
-    memories = [dict(one.named_parameters())[f"{path}memory"] for one in (fresh, again)]
-    memories[0].entries = Entries().added(lesson)
-    if isinstance(made, Holder):  # DSPy's own, which nothing but a complete state will do for
-        with pytest.raises(KeyError):
-            fresh.load(tmp_path / "state.json")
-        fresh.load_state(completed(fresh, state))
-        again.load_state(completed(again, state))
-    else:
-        fresh.load(tmp_path / "state.json")
-        again.load_state(state)
-    assert memories[0].entries == Entries().added(lesson)  # its own, since the state has none
-    assert again.dump_state() == made.dump_state()
 
 
 def test_a_whole_program_is_saved_and_loaded(tmp_path: Path) -> None:

@@ -196,11 +196,11 @@ def test_too_few_traces_are_refused():
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"threshold": -0.1}, "threshold is a number of at least 0"),
-        ({"threshold": float("nan")}, "threshold is a number of at least 0"),
+        ({"threshold": -0.1}, "threshold is at least 0"),
+        ({"threshold": float("nan")}, "threshold is at least 0"),
         ({"top_k": 1}, "top_k is at least 2"),
-        ({"window": 0}, "window and warmup are at least 1"),
-        ({"warmup": 0}, "window and warmup are at least 1"),
+        ({"window": 0}, "window is at least 1"),
+        ({"warmup": 0}, "warmup is at least 1"),
         ({"percentile": 101}, r"percentile lies in \[0, 100\]"),
     ],
 )
