@@ -90,8 +90,8 @@ class OfflineEngine:
     - `heed`: EVOLVE puts a wrong step right at this rate if the feedback names it: in the blame, by its own line that
       says it failed or did not run, by a requirement that it serves and that is not met, or by what the reference's
       `revise` concludes. Otherwise the step stays as it is. A step that was left out is put back likewise, where the
-      reference has it, or as early as the rewrite reaches. LOCALISE names the first wrong suspect at this rate, else a
-      random one. AUDIT finds each requirement that was forgotten at this rate. CRITIQUE and REFLECT name, each at this
+      reference has it, or as early as the rewrite reaches. LOCALISE names the first wrong suspect, or the end where a
+      step is missing, at this rate, else a random one. AUDIT finds each requirement that was forgotten at this rate. CRITIQUE and REFLECT name, each at this
       rate, every step whose line says that it failed, every requirement that the report says is not met, a submit that
       is wanting, and where there is any of these, the first wrong or wanting step, as LOCALISE would.
     - LEARN names for each repair that it is shown, at the rate `heed`, the arguments and fields that were mended, with
@@ -102,8 +102,8 @@ class OfflineEngine:
       of one task share ids and outline here, which favours all that joins trajectories.
     - ACT writes the first step of the reference that is not among those shown, with slips as PLAN, and takes up what
       `revise` concludes at the rate `heed`. So are done again, under new ids, steps that are shown to have gone wrong
-      (as for EVOLVE, or by a failed step that reads them); so is done, once only steps that serve no requirement are
-      left, what `revise` proposes with the reference's own steps left out; so are averted slips that `siblings` show.
+      (as for EVOLVE); so is done, once only steps that serve no requirement are left, what `revise` proposes with the
+      reference's own steps left out.
     - `relapse`: EVOLVE breaks a right step at this rate, by a slip as above, if the prompt makes it write the step
       again, as a rewrite of the whole does. What the prompt lets it `keep` never breaks.
     - `judge_error`: JUDGE turns a verdict round, or overlooks an unsupported claim, at this rate. Without error a

@@ -165,8 +165,6 @@ _ARROW = " -> "
 _BRIEF = re.compile(r"^(\w+) (\S+) -> (.*)$", re.MULTILINE)
 _RESULT = re.compile(r"^(\w+) \S+ (.*)$", re.MULTILINE)
 _NO_RESULT = frozenset(("", "error", "blocked", "withheld"))
-_LISTED = re.compile(r"\bsteps? ((?:['\"`$]*\w+['\"`]*(?:, and |, | and )?)+)", re.IGNORECASE)
-_POINTED = r"(?:\$|\b(?:step|called|result of|id|named|after|before|add) ['\"`$]*){name}\b"
 
 
 class ShownStep(NamedTuple):
@@ -213,12 +211,9 @@ def step_line(step: Mapping[str, Any], outcome: str = "") -> str:
     return f"{json.dumps(step, ensure_ascii=False)}{_ARROW}{outcome}"
 
 
-def kept_in(text: str, ids: Iterable[str]) -> frozenset[str]:
-    """Ids of the steps that `kept` shows, and where it leaves out the first ones, those of `ids` before."""
-    shown = [step_id for step_id, _, _ in _BRIEF.findall(text)]
-    order = list(ids)
-    hidden = order[: order.index(shown[0])] if text.startswith("…") and set(shown[:1]) & set(order) else []
-    return frozenset([*hidden, *shown])
+def kept_in(text: str) -> frozenset[str]:
+    """Ids of the steps that `kept` shows."""
+    return frozenset(step_id for step_id, _, _ in _BRIEF.findall(text))
 
 
 def same(written: Mapping[str, Any], reference: Mapping[str, Any]) -> bool:
@@ -235,18 +230,9 @@ def unmet_in(text: str) -> frozenset[str]:
     return frozenset(unmet.id.rstrip("_") or unmet.id for unmet in report.unmet_in(text))
 
 
-def names(text: str, step_id: str, blame: str = "") -> bool:
-    """Whether feedback names a step: as `$id`, "step id", "steps id and id", "called 'id'" and the like.
-
-    In `blame` the bare id is enough, unless it could be a word of the language.
-    """
-    whole = f"{text}\n{blame}"
-    if re.search(_POINTED.format(name=re.escape(step_id)), whole):
-        return True
-    if any(step_id in re.findall(r"\w+", listed) for listed in _LISTED.findall(whole)):
-        return True
-    word = step_id.isalpha() and (len(step_id) > 1 or step_id in "aAI")
-    return not word and says(blame, step_id)
+def names(text: str, step_id: str) -> bool:
+    """Whether feedback names a step, as `$id` or "step id"."""
+    return re.search(rf"(?:\$|\bstep ){re.escape(step_id)}\b", text, re.IGNORECASE) is not None
 
 
 def says(text: str, word: str) -> bool:

@@ -35,12 +35,11 @@ _CHOICE = re.compile(r"(min|max)_by\(\$(\w+)\[\?(.*)\], &(item\.[\w.]+)\)")
 def still_open(texts: Sequence[str], name: str, items: Sequence[Any], done: Mapping[int, Any]) -> list[int]:
     """Positions of the elements to call for next: the results of `$name` so far, by position, are in `done`.
 
-    Where all that reads them chooses the best by a field of the element, it is looked for in that order, and not
-    beyond the first that fits; else every element counts.
+    Where what reads them chooses the best by a field of the element, it is looked for in that order, and not beyond the
+    first that fits; else every element counts.
     """
-    readers = [text for text in texts if name in bindings.references(text)]
-    choices = [choice for text in readers if (choice := _CHOICE.match(text)) and choice[2] == name]
-    if not readers or len(choices) < len(readers):
+    choices = [choice for text in texts if (choice := _CHOICE.match(text)) and choice[2] == name]
+    if not choices:
         return [position for position in range(len(items)) if position not in done]
     positions = [_next_of(choice[1], choice[3].split(" && "), choice[4], items, done) for choice in choices]
     return [position for position in positions if position is not None]
@@ -52,7 +51,7 @@ def _next_of(
     """The best element that may still be chosen, if it was not called for yet; None where the choice is made."""
     of_item = " && ".join(term for term in terms if "result" not in term) or "item"
     pairs = [{"item": item, "position": position} for position, item in enumerate(items)]
-    ordered = _search(f"[?{of_item}] | [?type({key}) == 'number'] | sort_by(@, &{key})[].position", pairs) or []
+    ordered = _search(f"[?{of_item}] | sort_by(@, &{key})[].position", pairs) or []
     for position in ordered if end == "min" else reversed(ordered):
         pair = {"item": items[position], "result": done.get(position)}
         if position not in done:
@@ -167,7 +166,7 @@ class _Acting:
         """The call that has just failed, as it should have been; None where that is not seen, or was no other."""
         step = self.by_id.get(last.step)
         items = self.shown.items(step) if step else []
-        if step is None or not 1 <= last.number <= len(items) or not self.turn.heeds("again", last.step):
+        if step is None or last.number > len(items) or not self.turn.heeds("again", last.step):
             return None
         right = self._resolved(step, items[last.number - 1])
         if right is None or (last.tool, last.args) == (step["tool"], right):
@@ -177,8 +176,6 @@ class _Acting:
     def _next(self) -> Iterator[dict[str, Any]]:
         """The first call of the plan that no thought says was made, with slips."""
         for step in self.shown.steps:
-            if (step["id"], 0) in self.shown.left_out:
-                continue
             items = self.shown.items(step)
             for number in self._open(step, items):
                 item = items[number - 1]
@@ -210,12 +207,9 @@ class _Acting:
         """For a step that lacks a result: the call that should have given it, if another was made."""
         for name in bindings.dependencies([step.get("for_each"), step.get("args")], frozenset(self.around.ids)):
             source = self.by_id.get(name)
-            if source is None or "for_each" in source:
-                continue
-            right = self._resolved(source, None)
-            made = [(call.tool, call.args) for call in self.shown.calls if call.step == name]
-            repeated = made[-1:] == [(source["tool"], right)]
-            if right is not None and not repeated and self.turn.heeds("look", step["id"], name):
+            right = self._resolved(source, None) if source else None
+            made = [(call.tool, call.args) for call in self.shown.calls]
+            if source and right and (source["tool"], right) not in made and self.turn.heeds("look", step["id"], name):
                 yield self._call(source, right, 1, 1, " again")
 
     def _resolved(self, step: WrittenStep, item: Any, *, made_up: bool = False) -> dict[str, Any] | None:
