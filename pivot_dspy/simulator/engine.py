@@ -91,9 +91,10 @@ class OfflineEngine:
       says it failed or did not run, by a requirement that it serves and that is not met, or by what the reference's
       `revise` concludes. Otherwise the step stays as it is. A step that was left out is put back likewise, where the
       reference has it, or as early as the rewrite reaches. LOCALISE names the first wrong suspect, or the end where a
-      step is missing, at this rate, else a random one. AUDIT finds each requirement that was forgotten at this rate. CRITIQUE and REFLECT name, each at this
-      rate, every step whose line says that it failed, every requirement that the report says is not met, a submit that
-      is wanting, and where there is any of these, the first wrong or wanting step, as LOCALISE would.
+      step is missing, at this rate, else a random one. AUDIT finds each requirement that was forgotten at this rate.
+      CRITIQUE and REFLECT name, each at this rate, every step whose line says that it failed, every requirement that
+      the report says is not met, a submit that is wanting, and where there is any of these, the first wrong or wanting
+      step, as LOCALISE would.
     - LEARN names for each repair that it is shown, at the rate `heed`, the arguments and fields that were mended, with
       their tool, in words of its own. FIND proposes, at that rate, each fact ("- WORDS: [FIELD, OP, VALUE]") that
       stands in two or more outcomes and whose words stand in at least half of them, as a requirement of every element.

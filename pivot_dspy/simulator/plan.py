@@ -20,10 +20,9 @@ def plan(turn: Turn) -> dict[str, Any]:
     """Requirements and steps; of an unknown task, no requirement and nothing but an empty submit."""
     if turn.reference is None:
         return {"requirements": [], "steps": [empty_submit()]}
-    hint = turn.section("hint_")  # of dspy.Refine, which calls no trial by its number
     trials = _TRIAL.split(turn.section("lessons"))[1:]
-    text = "\n".join([hint, *reversed(trials)] if hint else reversed(trials))  # what the latest showed counts first
-    steps, warned = _reconsidered(turn, turn.reference, text)
+    # What the latest showed counts first; dspy.Refine's hint is no trial by its number.
+    steps, warned = _reconsidered(turn, turn.reference, "\n".join([turn.section("hint_"), *reversed(trials)]).strip())
     return {"requirements": requirements(turn)["requirements"], "steps": written(steps, turn, warned)}
 
 
@@ -33,11 +32,9 @@ def requirements(turn: Turn) -> dict[str, Any]:
     if turn.reference is None:
         return {"requirements": []}
     given = turn.section("user_requirements")
-    own = turn.reference.requirements
     forgotten = turn.rates.slip / 4
-    recalled = [item for item in learn.required(turn) if _content(item) not in map(_content, own)]
-    remembered = [item for item in own if not turn.dice.falls(forgotten, "forgotten", item["id"])]
-    return {"requirements": [item for item in [*remembered, *recalled] if not _stands(item, given)]}
+    own = [item for item in turn.reference.requirements if not turn.dice.falls(forgotten, "forgotten", item["id"])]
+    return {"requirements": [item for item in [*own, *learn.required(turn)] if not _stands(item, given)]}
 
 
 def audit(turn: Turn) -> dict[str, Any]:
@@ -46,7 +43,7 @@ def audit(turn: Turn) -> dict[str, Any]:
     missing = [
         {**item, "reason": "The request asks for it and no requirement says it."}
         for item in (turn.reference.requirements if turn.reference else ())
-        if not re.search(rf"^{re.escape(item['id'])}_*: ", settled, re.MULTILINE) and not _stands(item, settled)
+        if not _stands(item, settled)
     ]
     return {"changes": [item for item in missing if turn.heeds("audit", item["id"])]}
 
@@ -112,10 +109,6 @@ def _reconsidered(turn: Turn, reference: Reference, reflections: str) -> tuple[l
     ids = [step["id"] for step in reference.steps]
     warned |= {name for name in ids if names(reflections, name) or unmet.intersection(reference.requirements_of(name))}
     return steps, warned
-
-
-def _content(requirement: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in requirement.items() if key != "id" and value != {}}
 
 
 def _stands(requirement: Mapping[str, Any], text: str) -> bool:

@@ -99,23 +99,23 @@ class _ReactView:
         numbers = sorted({int(number) for number in _NUMBER.findall(text)})
         parts = sections_in(turn.prompt.adapter, text, [f"{part}_{number}" for number in numbers for part in _PARTS])
         rounds = [[parts.get(f"{part}_{number}", "") for part in _PARTS] for number in numbers]
-        self.left_out = {(name, int(n or 0)) for thought, *_ in rounds for name, n in _LEFT_OUT.findall(thought)}
         self.calls = [
             ReactCall(purpose[1], int(purpose[2] or 1), tool, json_in(args), observation)
             for thought, tool, args, observation in rounds
             if (purpose := _PURPOSE.search(thought))
         ]
+        self.left_out = [(name, int(number or 0)) for name, number in _LEFT_OUT.findall(text)]
         self.results: dict[str, Any] = {}
         self.steps = [step for step in reference.steps if step["tool"] != SUBMIT]
         for step in self.steps:
             latest = {call.number: call for call in self.calls if call.step == step["id"]}
             values = {number: call.value for number, call in latest.items() if not call.failed}
             if latest and "for_each" in step:
-                items = enumerate(self.items(step), start=1)
-                pairs = [{"item": item, "result": values[number]} for number, item in items if number in values]
+                items = dict(enumerate(self.items(step), start=1))
+                pairs = [{"item": items[number], "result": values[number]} for number in sorted({*items} & {*values})]
                 self.results[step["id"]] = pairs
             elif values:
-                self.results[step["id"]] = next(iter(values.values()))
+                self.results[step["id"]] = values[1]
 
     def items(self, step: WrittenStep) -> list[Any]:
         """The elements that a step is repeated for; none where what is shown does not tell them."""

@@ -153,9 +153,7 @@ def _own_code() -> str:
 
 
 def _code_of(function: Any) -> str:
-    if function is None:
-        return ""
-    function = getattr(function, "func", function)  # a partial
+    """The name and the instructions of a function, or of what a `partial` calls."""
+    function = getattr(function, "func", function)
     code = getattr(function, "__code__", None)
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    return f"{getattr(function, '__module__', '')}:{name}:{code.co_code.hex() if code else ''}"
+    return f"{getattr(function, '__qualname__', '')}:{code and code.co_code.hex()}"
