@@ -41,9 +41,9 @@ def cause(turn: Turn, reference: Reference, shown: Sequence[ShownStep]) -> tuple
     """The first shown step that is not as it should be, or else the id of one that is wanting: one that those shown
     name, or that alone serves what is not met."""
     right = {step["id"]: step for step in reference.revised(turn.prompt.sections)}
-    for step in shown:
-        if step.id not in right or not same(step.written, right[step.id]):
-            return step, None
+    wrong = next((step for step in shown if not same(step.written, right.get(step.id, {}))), None)
+    if wrong is not None:
+        return wrong, None
     unmet = unmet_in(turn.section("report"))
     faults = "\n".join(step.outcome for step in shown if step.failed)
     for step_id in [step_id for step_id in right if step_id not in {step.id for step in shown}]:

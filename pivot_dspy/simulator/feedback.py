@@ -99,6 +99,7 @@ def _seen(turn: Turn, shown: list[ShownStep]) -> Iterator[tuple[str, str]]:
 # ---------------------------------------------------------------------------------------------- advice in dspy.Refine
 
 _NOT_TO_BLAME = "N/A"
+_OUTCOME = re.compile(r"^(\S+) .*? -> (.*)$", re.MULTILINE)
 
 
 def advise(turn: Turn) -> dict[str, Any]:
@@ -122,10 +123,6 @@ def _as_report(turn: Turn) -> dict[str, str]:
     """The attempt in the sections that a reflection is shown: steps with what came of each, and the report."""
     outputs = json_in(turn.section("program_outputs")) or {}
     calls = json_in(turn.section("program_trajectory")) or [{"outputs": outputs}]
-    outcomes = {}
-    for line in outputs.get("outcomes") or ():
-        step_id, _, rest = str(line).partition(" ")
-        outcomes[step_id] = rest.partition(" -> ")[2]
-    steps = calls[-1]["outputs"].get("steps") or ()
-    lines = [step_line(step, outcomes.get(str(step.get("id")), "")) for step in steps if isinstance(step, Mapping)]
-    return {"open_steps": "\n".join(lines), "report": "\n".join(map(str, outputs.get("report") or ()))}
+    outcomes = dict(_OUTCOME.findall("\n".join(outputs.get("outcomes") or ())))
+    lines = [step_line(step, outcomes.get(step["id"], "")) for step in calls[-1]["outputs"].get("steps") or ()]
+    return {"open_steps": "\n".join(lines), "report": "\n".join(outputs.get("report") or ())}

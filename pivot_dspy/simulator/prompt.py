@@ -246,9 +246,8 @@ def results_in(text: str) -> dict[str, Any]:
     for step_id, rest in _RESULT.findall(text):
         _, end = json_at(rest)
         written = rest[end:].strip().removeprefix("->").strip()
-        value, end = json_at(written)
-        if written not in _NO_RESULT and (end == len(written) or CUT not in written):
-            results[step_id] = value if end == len(written) else written
+        if written not in _NO_RESULT and CUT not in written:
+            results[step_id] = json_or_text(written)
     return results
 
 
@@ -263,6 +262,12 @@ def json_at(text: str) -> tuple[Any, int]:
         return json.JSONDecoder().raw_decode(text)
     except ValueError:
         return None, 0
+
+
+def json_or_text(text: str) -> Any:
+    """The JSON value that `text` is as a whole, or the text itself."""
+    value, end = json_at(text)
+    return value if end and end == len(text) else text
 
 
 def json_in(text: str) -> Any:

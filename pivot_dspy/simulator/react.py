@@ -13,7 +13,7 @@ from pivot_dspy import bindings
 from pivot_dspy.simulator.evolve import NOTHING
 from pivot_dspy.simulator.feedback import read_off
 from pivot_dspy.simulator.plan import first_draft
-from pivot_dspy.simulator.prompt import json_at, json_in, sections_in
+from pivot_dspy.simulator.prompt import json_in, json_or_text, sections_in
 from pivot_dspy.simulator.reference import Reference, Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, invented
 from pivot_dspy.trajectory import SUBMIT
@@ -87,8 +87,7 @@ class ReactCall(NamedTuple):
 
     @property
     def value(self) -> Any:
-        value, end = json_at(self.observation)
-        return value if end and end == len(self.observation) else self.observation
+        return json_or_text(self.observation)
 
 
 class _ReactView:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import Field
 
 from pivot_dspy import bindings
-from pivot_dspy.simulator.prompt import json_at
+from pivot_dspy.simulator.prompt import json_or_text
 from pivot_dspy.trajectory import SUBMIT, Frozen
 
 Item = TypeVar("Item")
@@ -181,10 +181,7 @@ def field_spans(step: Mapping[str, Any], ids: Iterable[str]) -> list[Span]:
 def value_of(literal: str) -> Any:
     """The value of a JMESPath literal as written: `'text'`, or JSON between backticks."""
     content = literal[1:-1]
-    if literal.startswith("'"):
-        return content.replace("\\'", "'")
-    value, end = json_at(content)
-    return value if end == len(content) else content
+    return content.replace("\\'", "'") if literal.startswith("'") else json_or_text(content)
 
 
 # ------------------------------------------------------------------------------------------------ kinds of slips
