@@ -89,7 +89,6 @@ def _confidence(step: WrittenStep, known: Sequence[WrittenStep], share: float) -
 _WORDS = "Checked against what is given."
 _FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 _SCHEMA = "must adhere to the JSON schema: "
-_OPTIONS = re.compile(r"one of: (.*)$", re.DOTALL)
 _LEAST: Mapping[str, Any] = {"int": 0, "integer": 0, "float": 0.0, "number": 0, "bool": False, "boolean": False,
                              "list": [], "array": [], "dict": {}, "null": None}  # fmt: skip
 """The least value of each type, by its names in Python and in JSON schemas."""
@@ -114,13 +113,11 @@ def write(prompt: Prompt, values: Mapping[str, Any]) -> str:
 
 def _filled(field: Field, prompt: Prompt) -> Any:
     """A short value of the kind that `field` asks for."""
-    options = _OPTIONS.search(field.note)
     if field.note.startswith(_SCHEMA):
         schema = json.loads(field.note.removeprefix(_SCHEMA))
         return _least(schema, schema.get("$defs", {}))
-    if options:
-        choices = options[1].split("; ")
-        return react.FINISH if react.FINISH in choices else choices[0]  # the way out of an agent's loop
+    if field.choices:
+        return field.choices[0]
     kind = field.kind.partition("[")[0]
     if kind in _LEAST:
         return _LEAST[kind]

@@ -19,7 +19,6 @@ from dspy.lm15 import (
     StreamEndEvent,
     StreamStartEvent,
     TextDelta,
-    TextPart,
     Usage,
 )
 from pydantic import ValidationError
@@ -182,10 +181,9 @@ class OfflineEngine:
         if not prompt.text.strip():
             raise InvalidRequestError("the prompt is empty", provider="offline")
         text = respond(prompt, self.references, self.rates, _sample(request))
-        limit = request.config.max_tokens
-        cut = limit is not None and tokens(text) > limit
-        if limit is not None and cut:
-            text = text[: 4 * limit]
+        limit = request.config.max_tokens or tokens(text)
+        cut = tokens(text) > limit
+        text = text[: 4 * limit] if cut else text
         spent = Usage(input_tokens=tokens(prompt.text), output_tokens=tokens(text))
         with self._lock:
             calls, received, sent = self._calls
@@ -320,8 +318,7 @@ def tokens(text: str) -> int:
 def events(response: Response) -> Iterator[StreamEvent]:
     """A response as the events of a stream."""
     yield StreamStartEvent(id=response.id, model=response.model)
-    for index, part in enumerate(response.message.parts):
-        text = part.text if isinstance(part, TextPart) else ""
-        for start in range(0, len(text), _CHUNK):
-            yield StreamDeltaEvent(delta=TextDelta(text=text[start : start + _CHUNK], part_index=index))
+    text = response.text or ""
+    for start in range(0, len(text), _CHUNK):
+        yield StreamDeltaEvent(delta=TextDelta(text=text[start : start + _CHUNK], part_index=0))
     yield StreamEndEvent(finish_reason=response.finish_reason, usage=response.usage)

@@ -135,9 +135,7 @@ _UNUSED = re.compile(r"^Not used yet: (.*)\.$", re.MULTILINE)
 
 def goals(turn: Turn, references: Sequence[Reference]) -> dict[str, Any]:
     """The texts of references that the prompt shows nowhere, as values of the first field."""
-    field = _FIELD.search(turn.section("goal"))
-    if field is None:
-        return {"goals": []}
+    name = _FIELD.findall(turn.section("goal"))[0]
     shown = "\n".join(map(_unquoted, f"{turn.section('examples')}\n{turn.section('proposed')}".splitlines()))
     fresh = [reference for reference in references if reference.match not in shown]
     fresh.sort(key=lambda reference: turn.dice.fraction("goal", reference.match))
@@ -145,8 +143,7 @@ def goals(turn: Turn, references: Sequence[Reference]) -> dict[str, Any]:
     if unused and turn.heeds("covered"):
         wanted = {*unused[1].split(", ")} - {SUBMIT}
         fresh.sort(key=lambda reference: wanted.isdisjoint(step["tool"] for step in reference.steps))
-    number = turn.section("number")
-    return {"goals": [{field[1]: reference.match} for reference in fresh[: int(number) if number.isdigit() else None]]}
+    return {"goals": [{name: reference.match} for reference in fresh[: int(turn.section("number"))]]}
 
 
 def _unquoted(line: str) -> str:

@@ -32,6 +32,7 @@ _JSON_FORM = "Outputs will be a JSON object with the following fields.\n\n"
 _PLACEHOLDER = re.compile(r"^\{(\w+)\}( .*)$", re.MULTILINE)
 _TAGS = re.compile(r"^<(\w+)>.+</\1>$", re.MULTILINE)
 _NOTE = "# note: the value you produce "
+_CHOICES = re.compile(r"one of: (.*)$", re.DOTALL)
 
 
 class Field(NamedTuple):
@@ -42,6 +43,12 @@ class Field(NamedTuple):
     """The type as Python text."""
     note: str = ""
     """What the value must be, where the prompt says so."""
+
+    @property
+    def choices(self) -> list[str]:
+        """The values that it may have, where the prompt lists them."""
+        listed = _CHOICES.search(self.note)
+        return listed[1].split("; ") if listed else []
 
 
 class Prompt(NamedTuple):
@@ -104,13 +111,8 @@ def sections_in(adapter: Adapter, text: str, names: Iterable[str]) -> dict[str, 
     ends = [start for _, start, _ in openings[1:]]
     sections = {name: text[start:end] for (name, _, start), end in zip(openings, [*ends, len(text)], strict=False)}
     if adapter == "xml":
-        sections = {name: _before_last(content, f"</{name}>") for name, content in sections.items()}
+        sections = {name: content.rpartition(f"</{name}>")[0] for name, content in sections.items()}
     return {name: content.strip() for name, content in sections.items()}
-
-
-def _before_last(text: str, mark: str) -> str:
-    before, found, after = text.rpartition(mark)
-    return before if found else after
 
 
 def _text(content: Any) -> str:
@@ -124,8 +126,7 @@ def _text(content: Any) -> str:
 
 def _adapter(question: str) -> Adapter:
     _, found, reminder = question.rpartition(_REMINDER)
-    names = [name for start, name in _REMINDERS.items() if found and reminder.startswith(start)]
-    return names[0] if names else "plain"
+    return next((name for start, name in _REMINDERS.items() if found and reminder.startswith(start)), "plain")
 
 
 def _notes(system: str, adapter: Adapter) -> dict[str, str]:

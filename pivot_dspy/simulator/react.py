@@ -22,7 +22,6 @@ FINISH = "finish"
 
 _PARTS = ("thought", "tool_name", "tool_args", "observation")
 _NUMBER = re.compile(r"\b(?:thought|observation)_(\d+)\b")
-_OPTIONS = re.compile(r"one of: (.*)$", re.DOTALL)
 _PURPOSE = re.compile(r"Step (\w+)(?: \((\d+) of \d+\))?(?: again)?: ")
 _LEFT_OUT = re.compile(r"Without step (\w+)(?: \((\d+) of \d+\))?\. ")
 
@@ -243,6 +242,5 @@ def _ended(thought: str) -> dict[str, Any]:
 
 def _tools(turn: Turn) -> list[str]:
     """The tools that the prompt lets the loop choose from."""
-    notes = "".join(field.note for field in turn.prompt.outputs if field.name == "next_tool_name")
-    options = _OPTIONS.search(notes)
-    return [name for name in options[1].split("; ") if name != FINISH] if options else []
+    choices = next(field.choices for field in turn.prompt.outputs if field.name == "next_tool_name")
+    return [name for name in choices if name != FINISH]
