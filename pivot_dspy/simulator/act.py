@@ -9,9 +9,8 @@ from itertools import count
 from typing import Any
 
 from pivot_dspy.simulator import plan
-from pivot_dspy.simulator.evolve import NOTHING
 from pivot_dspy.simulator.prompt import ShownStep, same, step_line, steps_in, unmet_in
-from pivot_dspy.simulator.reference import Reference, Turn, empty_submit
+from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import WrittenStep
 from pivot_dspy.trajectory import SUBMIT
 
@@ -21,18 +20,16 @@ _AGAIN = re.compile(r"_\d+$")
 
 
 def act(turn: Turn) -> dict[str, Any]:
-    """A thought and one step; of an unknown task, nothing but an empty submit."""
-    if turn.reference is None:
-        return {"thought": NOTHING, "step": empty_submit()}
-    return _Stepping(turn, turn.reference).answer()
+    """A thought and one step."""
+    return _Stepping(turn).answer()
 
 
 class _Stepping:
     """One step that is written after those that the prompt shows."""
 
-    def __init__(self, turn: Turn, reference: Reference) -> None:
+    def __init__(self, turn: Turn) -> None:
         self.turn = turn
-        self.reference = reference
+        self.reference = reference = turn.reference
         self.shown = steps_in(turn.section(_SECTION))
         self.taken = {step.id for step in self.shown}
         self.own = {step["id"] for step in reference.steps}
@@ -41,7 +38,7 @@ class _Stepping:
         self.concluded: set[str] = set()
         if self.shown:
             sections = {**turn.prompt.sections, "open_steps": turn.section(_SECTION)}
-            self.plan, self.concluded = plan.concluded(turn, reference, sections)
+            self.plan, self.concluded = plan.concluded(turn, sections)
         self.planned = {step["id"] for step in self.plan} | self.own
         self.latest = {self._base(step.id): step for step in self.shown}
         """By the id of the step in the plan that they were written for."""
@@ -94,7 +91,7 @@ class _Stepping:
         """The first step not yet taken, as PLAN would write it: with slips, of which lessons warn."""
         drafts = plan.plan(self.turn._replace(reference=self.reference.model_copy(update={"steps": in_mind})))["steps"]
         step = next((draft for draft in drafts if draft["id"] not in self.taken), None)
-        return step or {**empty_submit(), "id": self._unused(SUBMIT)}
+        return step or {"id": self._unused(SUBMIT), "tool": SUBMIT, "args": {}}
 
     def _base(self, step_id: str) -> str:
         """The id of the step in the plan that a step does, maybe again."""

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from pivot_dspy.simulator.prompt import ShownStep, kept_in, names, same, says, shared, step_line, steps_in, unmet_in
-from pivot_dspy.simulator.reference import Reference, Turn
+from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, spoil
 from pivot_dspy.trajectory import SUBMIT
 
@@ -28,8 +28,8 @@ def localise(turn: Turn) -> dict[str, Any]:
     suspects = steps_in(turn.section("suspects"))
     wrong = turn.dice.pick(suspects, "suspect") if suspects else None
     missing = None
-    if turn.reference is not None and turn.heeds("locus"):
-        cause_step, missing = cause(turn, turn.reference, suspects)
+    if turn.knows_task and turn.heeds("locus"):
+        cause_step, missing = cause(turn, suspects)
         wrong = cause_step or wrong
     if wrong is None or missing is not None:
         return {"diagnosis": "A step is missing.", "step": "end", "correction": f"Add {missing or 'what is missing'}."}
@@ -37,10 +37,10 @@ def localise(turn: Turn) -> dict[str, Any]:
     return {"diagnosis": diagnosis, "step": wrong.id, "correction": f"Write step {wrong.id} again."}
 
 
-def cause(turn: Turn, reference: Reference, shown: Sequence[ShownStep]) -> tuple[ShownStep | None, str | None]:
+def cause(turn: Turn, shown: Sequence[ShownStep]) -> tuple[ShownStep | None, str | None]:
     """The first shown step that is not as it should be, or else the id of one that is wanting: one that those shown
     name, or that alone serves what is not met."""
-    right = {step["id"]: step for step in reference.revised(turn.prompt.sections)}
+    right = {step["id"]: step for step in turn.reference.revised(turn.prompt.sections)}
     wrong = next((step for step in shown if not same(step.written, right.get(step.id, {}))), None)
     if wrong is not None:
         return wrong, None
@@ -48,7 +48,7 @@ def cause(turn: Turn, reference: Reference, shown: Sequence[ShownStep]) -> tuple
     faults = "\n".join(step.outcome for step in shown if step.failed)
     for step_id in [step_id for step_id in right if step_id not in {step.id for step in shown}]:
         named = names(faults, step_id) or says(faults, right[step_id]["tool"])
-        if named or unmet.intersection(reference.requirements_of(step_id)):
+        if named or unmet.intersection(turn.reference.requirements_of(step_id)):
             return None, step_id
     return None, None
 
@@ -68,10 +68,9 @@ def recombine(turn: Turn) -> dict[str, Any]:
 def _joined(turn: Turn, trajectories: list[list[ShownStep]]) -> list[ShownStep]:
     """The first trajectory, with the right version of a step that another shows, each at the rate of heed."""
     joined = [*trajectories[0]] if trajectories else []
-    reference_steps = turn.reference.steps if turn.reference else ()
-    order = [step["id"] for step in reference_steps]
+    order = [step["id"] for step in turn.reference.steps]
     versions = [step for steps in trajectories for step in steps]
-    for right in reference_steps:
+    for right in turn.reference.steps:
         version = next((step for step in versions if step.id == right["id"] and same(step.written, right)), None)
         if version is None or version in joined or not turn.heeds("version", version.id):
             continue
@@ -95,9 +94,9 @@ def rewrite(turn: Turn) -> dict[str, Any]:
     open_steps = steps_in(turn.section("open_steps"), brief=True)
     keeping = _KEEP.search(turn.prompt.instructions) is not None
     entries: list[WrittenStep] = [{"keep": step.id} for step in open_steps]
-    if turn.reference is None:
+    if not turn.knows_task:
         return {"diagnosis": NOTHING, "steps": _written_out(entries, open_steps, keeping)}
-    rewriting = _Rewriting(turn, turn.reference, open_steps)
+    rewriting = _Rewriting(turn, open_steps)
     entries = rewriting.entries()
     steps = _written_out(entries, open_steps, keeping)
     changed = ", ".join(rewriting.changed)
@@ -110,9 +109,9 @@ def rewrite(turn: Turn) -> dict[str, Any]:
 class _Rewriting:
     """One rewrite of the steps that a prompt shows as open."""
 
-    def __init__(self, turn: Turn, reference: Reference, open_steps: list[ShownStep]) -> None:
+    def __init__(self, turn: Turn, open_steps: list[ShownStep]) -> None:
         self.turn = turn
-        self.reference = reference
+        self.reference = reference = turn.reference
         self.open = open_steps
         self.right = {step["id"]: step for step in reference.revised(turn.prompt.sections)}
         before = {step["id"]: step for step in reference.steps}

@@ -10,11 +10,10 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from pivot_dspy import bindings
-from pivot_dspy.simulator.evolve import NOTHING
 from pivot_dspy.simulator.feedback import read_off
 from pivot_dspy.simulator.plan import first_draft
 from pivot_dspy.simulator.prompt import json_in, json_or_text, sections_in
-from pivot_dspy.simulator.reference import Reference, Turn
+from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, invented
 from pivot_dspy.trajectory import SUBMIT
 
@@ -92,7 +91,7 @@ class ReactCall(NamedTuple):
 class _ReactView:
     """What the prompt shows of the loop, and the results of the plan's steps by it."""
 
-    def __init__(self, turn: Turn, reference: Reference) -> None:
+    def __init__(self, turn: Turn) -> None:
         text = turn.section("trajectory")
         numbers = sorted({int(number) for number in _NUMBER.findall(text)})
         parts = sections_in(turn.prompt.adapter, text, [f"{part}_{number}" for number in numbers for part in _PARTS])
@@ -104,7 +103,7 @@ class _ReactView:
         ]
         self.left_out = [(name, int(number or 0)) for name, number in _LEFT_OUT.findall(text)]
         self.results: dict[str, Any] = {}
-        self.steps = [step for step in reference.steps if step["tool"] != SUBMIT]
+        self.steps = [step for step in turn.reference.steps if step["tool"] != SUBMIT]
         for step in self.steps:
             latest = {call.number: call for call in self.calls if call.step == step["id"]}
             values = {number: call.value for number, call in latest.items() if not call.failed}
@@ -131,14 +130,12 @@ class _ReactView:
 
 def act(turn: Turn) -> dict[str, Any]:
     """A thought and a call; of an unknown task, the end of the loop."""
-    return _ended(NOTHING) if turn.reference is None else _Acting(turn, turn.reference).answer()
+    return _Acting(turn).answer()
 
 
 def extract(turn: Turn) -> dict[str, Any]:
     """The outputs that the plan submits, as far as the observations tell them."""
-    if turn.reference is None:
-        return {}
-    results = _ReactView(turn, turn.reference).results
+    results = _ReactView(turn).results
     submit = next((step for step in turn.reference.steps if step["tool"] == SUBMIT), {})
     values = {**(submit.get("args") or {}), **turn.reference.outputs}
     return {"reasoning": "The observations say it.", **read_off(values, results)}
@@ -147,11 +144,11 @@ def extract(turn: Turn) -> dict[str, Any]:
 class _Acting:
     """One turn of the loop."""
 
-    def __init__(self, turn: Turn, reference: Reference) -> None:
+    def __init__(self, turn: Turn) -> None:
         self.turn = turn
-        self.shown = _ReactView(turn, reference)
+        self.shown = _ReactView(turn)
         self.by_id = {str(step["id"]): step for step in self.shown.steps}
-        self.around = Surroundings(reference.steps, "\n".join(f"- {name}(" for name in _tools(turn)))
+        self.around = Surroundings(turn.reference.steps, "\n".join(f"- {name}(" for name in _tools(turn)))
         self.skipped: list[str] = []
         """What is left out is not told of as a step of its own: the thought of the next call says so."""
 
