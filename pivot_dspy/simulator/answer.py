@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from pivot_dspy.simulator import act, evolve, feedback, learn, plan, react
 from pivot_dspy.simulator.prompt import Field, Prompt, normal_form, same
-from pivot_dspy.simulator.reference import Reference, Turn, find
+from pivot_dspy.simulator.reference import UNKNOWN_TASK, Reference, Turn, find
 from pivot_dspy.simulator.slips import Dice, Rates, WrittenStep
 
 _WRITTEN_BY_REFINERS = frozenset(
@@ -51,7 +51,7 @@ def respond(prompt: Prompt, references: Sequence[Reference], rates: Rates, sampl
     """The answer to `prompt`, the same for the same prompt, rates and sample."""
     inputs = [text for name, text in prompt.sections.items() if name not in _WRITTEN_BY_REFINERS]
     match = find(references, ("\n".join([*inputs, feedback.task_in(prompt)]), prompt.question))
-    reference = match and match.as_told(prompt.sections)
+    reference = match.as_told(prompt.sections) if match else UNKNOWN_TASK
     # The rates are thresholds and no part of the key: a model that errs more errs wherever a better one does.
     turn = Turn(prompt, reference, rates, Dice(str(rates.seed), normal_form(prompt.text), str(sample)))
     return write(prompt, _confident(_values(turn, references), turn))
@@ -71,7 +71,7 @@ def _confident(values: dict[str, Any], turn: Turn) -> dict[str, Any]:
     """`values` with a confidence in each step that they write out, where the prompt asks for it."""
     if '"confidence"' not in turn.prompt.instructions or not isinstance(values.get("steps"), list):
         return values
-    known = [*turn.reference.steps, *turn.reference.revised(turn.prompt.sections)] if turn.reference else []
+    known = [*turn.reference.steps, *turn.reference.revised(turn.prompt.sections)] if turn.knows_task else []
     steps = []
     for position, step in enumerate(values["steps"]):
         share = turn.dice.fraction("confidence", position)
@@ -89,7 +89,6 @@ def _confidence(step: WrittenStep, known: Sequence[WrittenStep], share: float) -
 _WORDS = "Checked against what is given."
 _FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 _SCHEMA = "must adhere to the JSON schema: "
-_OPTIONS = re.compile(r"one of: (.*)$", re.DOTALL)
 _LEAST: Mapping[str, Any] = {"int": 0, "integer": 0, "float": 0.0, "number": 0, "bool": False, "boolean": False,
                              "list": [], "array": [], "dict": {}, "null": None}  # fmt: skip
 """The least value of each type, by its names in Python and in JSON schemas."""
@@ -114,13 +113,11 @@ def write(prompt: Prompt, values: Mapping[str, Any]) -> str:
 
 def _filled(field: Field, prompt: Prompt) -> Any:
     """A short value of the kind that `field` asks for."""
-    options = _OPTIONS.search(field.note)
     if field.note.startswith(_SCHEMA):
         schema = json.loads(field.note.removeprefix(_SCHEMA))
         return _least(schema, schema.get("$defs", {}))
-    if options:
-        choices = options[1].split("; ")
-        return react.FINISH if react.FINISH in choices else choices[0]  # the way out of an agent's loop
+    if field.choices:
+        return field.choices[0]
     kind = field.kind.partition("[")[0]
     if kind in _LEAST:
         return _LEAST[kind]

@@ -19,7 +19,6 @@ from dspy.lm15 import (
     StreamEndEvent,
     StreamStartEvent,
     TextDelta,
-    TextPart,
     Usage,
 )
 from pydantic import ValidationError
@@ -90,10 +89,11 @@ class OfflineEngine:
     - `heed`: EVOLVE puts a wrong step right at this rate if the feedback names it: in the blame, by its own line that
       says it failed or did not run, by a requirement that it serves and that is not met, or by what the reference's
       `revise` concludes. Otherwise the step stays as it is. A step that was left out is put back likewise, where the
-      reference has it, or as early as the rewrite reaches. LOCALISE names the first wrong suspect at this rate, else a
-      random one. AUDIT finds each requirement that was forgotten at this rate. CRITIQUE and REFLECT name, each at this
-      rate, every step whose line says that it failed, every requirement that the report says is not met, a submit that
-      is wanting, and where there is any of these, the first wrong or wanting step, as LOCALISE would.
+      reference has it, or as early as the rewrite reaches. LOCALISE names the first wrong suspect, or the end where a
+      step is missing, at this rate, else a random one. AUDIT finds each requirement that was forgotten at this rate.
+      CRITIQUE and REFLECT name, each at this rate, every step whose line says that it failed, every requirement that
+      the report says is not met, a submit that is wanting, and where there is any of these, the first wrong or wanting
+      step, as LOCALISE would.
     - LEARN names for each repair that it is shown, at the rate `heed`, the arguments and fields that were mended, with
       their tool, in words of its own. FIND proposes, at that rate, each fact ("- WORDS: [FIELD, OP, VALUE]") that
       stands in two or more outcomes and whose words stand in at least half of them, as a requirement of every element.
@@ -102,8 +102,8 @@ class OfflineEngine:
       of one task share ids and outline here, which favours all that joins trajectories.
     - ACT writes the first step of the reference that is not among those shown, with slips as PLAN, and takes up what
       `revise` concludes at the rate `heed`. So are done again, under new ids, steps that are shown to have gone wrong
-      (as for EVOLVE, or by a failed step that reads them); so is done, once only steps that serve no requirement are
-      left, what `revise` proposes with the reference's own steps left out; so are averted slips that `siblings` show.
+      (as for EVOLVE); so is done, once only steps that serve no requirement are left, what `revise` proposes with the
+      reference's own steps left out.
     - `relapse`: EVOLVE breaks a right step at this rate, by a slip as above, if the prompt makes it write the step
       again, as a rewrite of the whole does. What the prompt lets it `keep` never breaks.
     - `judge_error`: JUDGE turns a verdict round, or overlooks an unsupported claim, at this rate. Without error a
@@ -181,10 +181,9 @@ class OfflineEngine:
         if not prompt.text.strip():
             raise InvalidRequestError("the prompt is empty", provider="offline")
         text = respond(prompt, self.references, self.rates, _sample(request))
-        limit = request.config.max_tokens
-        cut = limit is not None and tokens(text) > limit
-        if limit is not None and cut:
-            text = text[: 4 * limit]
+        limit = request.config.max_tokens or tokens(text)
+        cut = tokens(text) > limit
+        text = text[: 4 * limit] if cut else text
         spent = Usage(input_tokens=tokens(prompt.text), output_tokens=tokens(text))
         with self._lock:
             calls, received, sent = self._calls
@@ -319,8 +318,7 @@ def tokens(text: str) -> int:
 def events(response: Response) -> Iterator[StreamEvent]:
     """A response as the events of a stream."""
     yield StreamStartEvent(id=response.id, model=response.model)
-    for index, part in enumerate(response.message.parts):
-        text = part.text if isinstance(part, TextPart) else ""
-        for start in range(0, len(text), _CHUNK):
-            yield StreamDeltaEvent(delta=TextDelta(text=text[start : start + _CHUNK], part_index=index))
+    text = response.text or ""
+    for start in range(0, len(text), _CHUNK):
+        yield StreamDeltaEvent(delta=TextDelta(text=text[start : start + _CHUNK], part_index=0))
     yield StreamEndEvent(finish_reason=response.finish_reason, usage=response.usage)

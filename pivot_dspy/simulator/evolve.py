@@ -3,68 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from pivot_dspy.simulator.plan import written
-from pivot_dspy.simulator.prompt import (
-    Prompt,
-    ShownStep,
-    kept_in,
-    names,
-    same,
-    says,
-    shared,
-    step_line,
-    steps_in,
-    unmet_in,
-)
-from pivot_dspy.simulator.reference import Reference, Turn, empty_submit
+from pivot_dspy.simulator.prompt import ShownStep, kept_in, names, same, says, shared, step_line, steps_in, unmet_in
+from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, spoil
 from pivot_dspy.trajectory import SUBMIT
 
 NOTHING = "Nothing stands out."
-MISSING = "A step is missing."
 
 _HEADING = re.compile(r"^Trajectory \d+:$", re.MULTILINE)
 _KEEP = re.compile(r"[\"'`]keep[\"'`]")
-_NOT_FEEDBACK = frozenset({"tools", "checks", "policy", "known", "kept", "lessons", "user_requirements"})
+_NOT_FEEDBACK = frozenset(
+    ("tools", "checks", "policy", "known", "kept", "lessons", "user_requirements", "open_steps")
+)
 
 # ---------------------------------------------------------------------------------------------------------- blame
 
 
 def localise(turn: Turn) -> dict[str, Any]:
-    """The first suspect that is wrong, or a step that is wanting, with probability `heed`; else a random suspect."""
+    """The first suspect that is wrong, or that a step is missing, with probability `heed`; else a random suspect."""
     suspects = steps_in(turn.section("suspects"))
     wrong = turn.dice.pick(suspects, "suspect") if suspects else None
-    wanting = None
-    if turn.reference is not None and turn.heeds("locus"):
-        cause_step, wanting = cause(turn, turn.reference, suspects)
+    missing = None
+    if turn.knows_task and turn.heeds("locus"):
+        cause_step, missing = cause(turn, suspects)
         wrong = cause_step or wrong
-    if wanting is not None and turn.reference is not None:
-        order = [step["id"] for step in turn.reference.steps]
-        later = order[order.index(wanting) + 1 :] if wanting in order else []
-        before = next((step.id for step in suspects if step.id in later), "end")
-        return {"diagnosis": MISSING, "step": before, "correction": f"Add step {wanting}."}
-    if wrong is None:
-        return {"diagnosis": MISSING, "step": "end", "correction": "Add what is missing."}
+    if wrong is None or missing is not None:
+        return {"diagnosis": "A step is missing.", "step": "end", "correction": f"Add {missing or 'what is missing'}."}
     diagnosis = f"Step {wrong.id} does not do what is asked."
     return {"diagnosis": diagnosis, "step": wrong.id, "correction": f"Write step {wrong.id} again."}
 
 
-def cause(turn: Turn, reference: Reference, shown: Sequence[ShownStep]) -> tuple[ShownStep | None, str | None]:
+def cause(turn: Turn, shown: Sequence[ShownStep]) -> tuple[ShownStep | None, str | None]:
     """The first shown step that is not as it should be, or else the id of one that is wanting: one that those shown
     name, or that alone serves what is not met."""
-    right = {step["id"]: step for step in reference.revised(turn.prompt.sections)}
-    for step in shown:
-        if step.id not in right or not same(step.written, right[step.id]):
-            return step, None
+    right = {step["id"]: step for step in turn.reference.revised(turn.prompt.sections)}
+    wrong = next((step for step in shown if not same(step.written, right.get(step.id, {}))), None)
+    if wrong is not None:
+        return wrong, None
     unmet = unmet_in(turn.section("report"))
     faults = "\n".join(step.outcome for step in shown if step.failed)
     for step_id in [step_id for step_id in right if step_id not in {step.id for step in shown}]:
         named = names(faults, step_id) or says(faults, right[step_id]["tool"])
-        if named or unmet.intersection(reference.requirements_of(step_id)):
+        if named or unmet.intersection(turn.reference.requirements_of(step_id)):
             return None, step_id
     return None, None
 
@@ -83,20 +67,16 @@ def recombine(turn: Turn) -> dict[str, Any]:
 
 def _joined(turn: Turn, trajectories: list[list[ShownStep]]) -> list[ShownStep]:
     """The first trajectory, with the right version of a step that another shows, each at the rate of heed."""
-    joined = trajectories[0] if trajectories else []
-    reference_steps = turn.reference.steps if turn.reference else ()
-    order = [step["id"] for step in reference_steps]
+    joined = [*trajectories[0]] if trajectories else []
+    order = [step["id"] for step in turn.reference.steps]
     versions = [step for steps in trajectories for step in steps]
-    for right in reference_steps:
+    for right in turn.reference.steps:
         version = next((step for step in versions if step.id == right["id"] and same(step.written, right)), None)
         if version is None or version in joined or not turn.heeds("version", version.id):
             continue
         ids = [step.id for step in joined]
-        if version.id in ids:
-            joined = [version if step.id == version.id else step for step in joined]
-        else:
-            position = _position(version.id, ids, order)
-            joined = [*joined[:position], version, *joined[position:]]
+        position = ids.index(version.id) if version.id in ids else _position(version.id, ids, order)
+        joined[position : position + (version.id in ids)] = [version]
     return joined
 
 
@@ -110,81 +90,73 @@ def _position(step_id: str, ids: Sequence[str], order: Sequence[str]) -> int:
 
 
 def rewrite(turn: Turn) -> dict[str, Any]:
-    """A diagnosis, and the steps from the first one shown as open."""
-    section, open_steps = _open(turn.prompt)
-    if turn.reference is not None:
-        return _Rewriting(turn, turn.reference, section, open_steps).answer()
-    entries: list[WrittenStep] = [{"keep": step_id} for step_id in dict.fromkeys(step.id for step in open_steps)]
-    if all(step.written["tool"] != SUBMIT for step in open_steps):
-        entries.append(empty_submit())
-    return {"diagnosis": NOTHING, "steps": _written_out(entries, turn.prompt, open_steps)}
+    """A diagnosis, and the open steps rewritten; of an unknown task, as they are."""
+    open_steps = steps_in(turn.section("open_steps"), brief=True)
+    keeping = _KEEP.search(turn.prompt.instructions) is not None
+    entries: list[WrittenStep] = [{"keep": step.id} for step in open_steps]
+    if not turn.knows_task:
+        return {"diagnosis": NOTHING, "steps": _written_out(entries, open_steps, keeping)}
+    rewriting = _Rewriting(turn, open_steps)
+    entries = rewriting.entries()
+    steps = _written_out(entries, open_steps, keeping)
+    changed = ", ".join(rewriting.changed)
+    return {
+        "diagnosis": f"To be mended: {changed}." if changed else NOTHING,
+        "steps": steps if keeping else list(rewriting.relapsed(steps)),
+    }
 
 
 class _Rewriting:
     """One rewrite of the steps that a prompt shows as open."""
 
-    def __init__(self, turn: Turn, reference: Reference, section: str, open_steps: list[ShownStep]) -> None:
-        sections = turn.prompt.sections
+    def __init__(self, turn: Turn, open_steps: list[ShownStep]) -> None:
         self.turn = turn
-        self.reference = reference
-        self.right = {step["id"]: step for step in reference.revised(sections)}
-        self.open = _best(open_steps, self.right)
+        self.reference = reference = turn.reference
+        self.open = open_steps
+        self.right = {step["id"]: step for step in reference.revised(turn.prompt.sections)}
         before = {step["id"]: step for step in reference.steps}
         self.revised = {name for name, step in self.right.items() if not same(step, before.get(name, {}))}
-        self.kept = kept_in(turn.section("kept"), self.right)
-        task = [name for name, text in sections.items() if reference.match in text and name != "blame"]
-        feedback = shared(sections, {*_NOT_FEEDBACK, section, "blame", *task}).splitlines()
-        words = [line for line in feedback if not steps_in(line)]  # no versions of steps
-        self.unmet = unmet_in("\n".join(words))
-        self.feedback = "\n".join([*words, *(step.outcome for step in open_steps)])
+        lines = shared(turn.prompt.sections, _NOT_FEEDBACK).splitlines()
+        words = "\n".join(line for line in lines if not steps_in(line))  # no earlier versions of steps
+        self.unmet = unmet_in(words)
+        self.feedback = "\n".join([words, *(step.outcome for step in open_steps)])
         self.changed: list[str] = []
 
-    def answer(self) -> dict[str, Any]:
-        entries = list(self._of_open())
-        self._insert_missing(entries)
-        diagnosis = f"To be mended: {', '.join(self.changed)}." if self.changed else NOTHING
-        steps = _written_out(entries, self.turn.prompt, self.open)
-        return {"diagnosis": diagnosis, "steps": steps if _keeping(self.turn.prompt) else list(self._relapsed(steps))}
-
-    def _of_open(self) -> Iterator[WrittenStep]:
-        """The open steps as they are to be written."""
-        for step in self.open:
-            right = self.right.get(step.id)
-            fine = right is not None and (same(step.written, right) or step.brief and not self._pointed_at(step.id))
-            if fine or not (step.failed or self._named(step.id)) or not self.turn.heeds("repair", step.id):
-                yield {"keep": step.id}
-                continue
-            self.changed.append(step.id)
-            if right is not None:
-                yield right
-
-    def _insert_missing(self, entries: list[WrittenStep]) -> None:
+    def entries(self) -> list[WrittenStep]:
+        """The open steps as they are to be written, and those that are missing at their places."""
+        entries = [entry for step in self.open if (entry := self._entry(step))]
         order = list(self.right)
-        last = max((position for position, step_id in enumerate(order) if step_id in self.kept), default=-1)
-        first_time = {step["id"]: step for step in written(self.right.values(), self.turn)}
-        present = {*self.kept, *(step.id for step in self.open)}
-        for position, step_id in enumerate(order):
-            stopped_short = not self.open and position > last  # then the plan is gone on with
-            step = first_time.get(step_id) if stopped_short else self.right[step_id]
-            if step is None or step_id in present or not (stopped_short or self._missed(step_id)):
-                continue
+        present = {*kept_in(self.turn.section("kept")), *(step.id for step in self.open)}
+        for step_id in [step_id for step_id in order if step_id not in present and self._is_missed(step_id)]:
             ids = [str(entry.get("keep", entry.get("id"))) for entry in entries]
-            entries.insert(_position(step_id, ids, order), step)
+            entries.insert(_position(step_id, ids, order), self.right[step_id])
             self.changed.append(step_id)
+        return entries
 
-    def _missed(self, step_id: str) -> bool:
-        """Whether the model sees that a step is wanting: a submit always, another where the feedback names it."""
-        return self.right[step_id]["tool"] == SUBMIT or self._named(step_id) and self.turn.heeds("insert", step_id)
+    def _entry(self, step: ShownStep) -> WrittenStep | None:
+        """An open step kept or mended; None where it goes, since the reference does not have it."""
+        right = self.right.get(step.id)
+        pointed_at = self._is_pointed_at(step.id)
+        fine = right is not None and (same(step.written, right) or step.brief and not pointed_at)
+        named = step.failed or pointed_at or self._serves_unmet(step.id)
+        if fine or not named or not self.turn.heeds("repair", step.id):
+            return {"keep": step.id}
+        self.changed.append(step.id)
+        return right
 
-    def _named(self, step_id: str) -> bool:
-        """Whether the feedback names the step, or what it serves is not met."""
-        return self._pointed_at(step_id) or bool(self.unmet.intersection(self.reference.requirements_of(step_id)))
+    def _is_missed(self, step_id: str) -> bool:
+        """Whether the model sees that a step is missing: a submit always, another where the feedback names it."""
+        named = self._is_pointed_at(step_id) or self._serves_unmet(step_id)
+        return self.right[step_id]["tool"] == SUBMIT or named and self.turn.heeds("insert", step_id)
 
-    def _pointed_at(self, step_id: str) -> bool:
+    def _is_pointed_at(self, step_id: str) -> bool:
         """Whether the feedback names the step, or the task's own reasoning over it concludes that it has to change."""
-        return step_id in self.revised or names(self.feedback, step_id, self.turn.section("blame"))
+        return step_id in self.revised or names(self.feedback, step_id)
 
-    def _relapsed(self, steps: list[WrittenStep]) -> Iterator[WrittenStep]:
+    def _serves_unmet(self, step_id: str) -> bool:
+        return not self.unmet.isdisjoint(self.reference.requirements_of(step_id))
+
+    def relapsed(self, steps: list[WrittenStep]) -> Iterator[WrittenStep]:
         """The steps, of which some that were right break as they are written again."""
         around = Surroundings(list(self.right.values()), self.turn.section("tools"))
         again = {step.id for step in self.open if same(step.written, self.right.get(step.id, {}))}
@@ -197,34 +169,9 @@ class _Rewriting:
                 yield broken
 
 
-def _open(prompt: Prompt) -> tuple[str, list[ShownStep]]:
-    """The section that shows the steps to rewrite, and those steps."""
-    for name in sorted(prompt.sections, key=lambda name: name != "open_steps"):
-        shown = [] if name in _NOT_FEEDBACK else steps_in(prompt.sections[name], brief=True)
-        if shown:
-            return name, shown
-    return "open_steps", []
-
-
-def _best(shown: Iterable[ShownStep], right: Mapping[str, WrittenStep]) -> list[ShownStep]:
-    """Each id once; where a prompt shows several trajectories, the version of a step that is right, if one is."""
-    chosen: dict[str, ShownStep] = {}
-    for step in shown:
-        first = chosen.setdefault(step.id, step)
-        wanted = right.get(step.id, {})
-        if same(step.written, wanted) and not same(first.written, wanted):
-            chosen[step.id] = step
-    return list(chosen.values())
-
-
-def _keeping(prompt: Prompt) -> bool:
-    """Whether the prompt offers to keep steps without writing them again."""
-    return _KEEP.search(prompt.instructions) is not None
-
-
-def _written_out(entries: list[WrittenStep], prompt: Prompt, open_steps: list[ShownStep]) -> list[WrittenStep]:
+def _written_out(entries: list[WrittenStep], open_steps: list[ShownStep], keeping: bool) -> list[WrittenStep]:
     """The entries with neighbouring keeps joined, or where the prompt does not offer keeping, in full."""
-    if not _keeping(prompt):
+    if not keeping:
         in_full = {step.id: {k: v for k, v in step.written.items() if k != "problem"} for step in open_steps}
         return [in_full.get(entry.get("keep", ""), entry) for entry in entries]
     joined: list[WrittenStep] = []

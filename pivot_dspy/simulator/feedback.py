@@ -21,7 +21,7 @@ _FIGURE = re.compile(r"\w*\d\w*")
 
 def judge(turn: Turn) -> dict[str, Any]:
     """A verdict on each requirement, and the claims that nothing supports; each turned round with `judge_error`."""
-    truths = turn.reference.truths if turn.reference else {}
+    truths = turn.reference.truths
     observations = turn.section("observations")
     error = turn.rates.judge_error
     verdicts = []
@@ -46,7 +46,7 @@ def _unsupported(prompt: Prompt) -> list[str]:
 
 def compose(turn: Turn) -> dict[str, Any]:
     """The reference's outputs; a binding among them reads what the prompt shows of the observations."""
-    return read_off(turn.reference.outputs if turn.reference else {}, results_in(turn.section("observations")))
+    return read_off(turn.reference.outputs, results_in(turn.section("observations")))
 
 
 def read_off(values: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,8 +77,8 @@ def _faults(turn: Turn) -> Iterator[str]:
     shown = steps_in(turn.section("open_steps"))
     seen = list(_seen(turn, shown))
     yield from (text for label, text in seen if turn.heeds("fault", label))
-    if seen and turn.reference is not None and turn.heeds("cause"):
-        wrong, wanting = cause(turn, turn.reference, shown)
+    if seen and turn.knows_task and turn.heeds("cause"):
+        wrong, wanting = cause(turn, shown)
         if wrong is not None:
             yield f"Step {wrong.id} does not do what is asked; write it again."
         elif wanting is not None:
@@ -99,6 +99,7 @@ def _seen(turn: Turn, shown: list[ShownStep]) -> Iterator[tuple[str, str]]:
 # ---------------------------------------------------------------------------------------------- advice in dspy.Refine
 
 _NOT_TO_BLAME = "N/A"
+_OUTCOME = re.compile(r"^(\S+) .*? -> (.*)$", re.MULTILINE)
 
 
 def advise(turn: Turn) -> dict[str, Any]:
@@ -122,10 +123,6 @@ def _as_report(turn: Turn) -> dict[str, str]:
     """The attempt in the sections that a reflection is shown: steps with what came of each, and the report."""
     outputs = json_in(turn.section("program_outputs")) or {}
     calls = json_in(turn.section("program_trajectory")) or [{"outputs": outputs}]
-    outcomes = {}
-    for line in outputs.get("outcomes") or ():
-        step_id, _, rest = str(line).partition(" ")
-        outcomes[step_id] = rest.partition(" -> ")[2]
-    steps = calls[-1]["outputs"].get("steps") or ()
-    lines = [step_line(step, outcomes.get(str(step.get("id")), "")) for step in steps if isinstance(step, Mapping)]
-    return {"open_steps": "\n".join(lines), "report": "\n".join(map(str, outputs.get("report") or ()))}
+    outcomes = dict(_OUTCOME.findall("\n".join(outputs.get("outcomes") or ())))
+    lines = [step_line(step, outcomes.get(step["id"], "")) for step in calls[-1]["outputs"].get("steps") or ()]
+    return {"open_steps": "\n".join(lines), "report": "\n".join(outputs.get("report") or ())}

@@ -6,6 +6,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import jmespath
@@ -22,11 +25,8 @@ _BULLET = re.compile(r"[ \t]*(?:[-*•]|\d+[.)])\s")
 _BREAK = re.compile(rf"\n(?={_BULLET.pattern})|\n[ \t]*\n")
 _REQUIRED = re.compile(r'^(?=\{"id": "L\d+", "(?:check|text|args)")', re.MULTILINE)
 _READ = re.compile(r"^(\w+)\(\) -> (.*)$", re.MULTILINE)
-_SLOT = re.compile(r"<([^<>\n]+)>")
-
-
-class _Unknown(Exception):
-    """What a slot asks for is not told."""
+_SLOT = re.compile(r'"<([^<>"\n]+)>"|<([^<>"\n]+)>')
+"""In the JSON of a requirement: a text that is a slot as a whole, or has one in it."""
 
 
 def averts(turn: Turn, tool: str, name: str) -> bool:
@@ -48,12 +48,9 @@ def required(turn: Turn) -> Iterator[dict[str, Any]]:
     lessons = turn.section("lessons")
     for start in _REQUIRED.finditer(lessons):
         draft, _ = json_at(lessons[start.end() :])
-        if draft is None or not turn.heeds("recalled", draft["id"]):
-            continue
-        try:
-            yield _filled(draft, scope)
-        except _Unknown:
-            continue  # a requirement with a gap in it would say something else
+        if draft is not None and turn.heeds("recalled", draft["id"]):
+            with suppress(JMESPathError):  # a requirement with a gap in it would say something else
+                yield json.loads(_SLOT.sub(partial(_filled, scope=scope), json.dumps(draft, ensure_ascii=False)))
 
 
 def _scope(known: str) -> dict[str, Any]:
@@ -65,31 +62,13 @@ def _scope(known: str) -> dict[str, Any]:
     return scope | results
 
 
-def _filled(value: Any, scope: Mapping[str, Any]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _filled(item, scope) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_filled(item, scope) for item in value]
-    if not isinstance(value, str):
-        return value
-    whole = _SLOT.fullmatch(value)
-    if whole:
-        return _value(whole[1], scope)
-    return _SLOT.sub(lambda slot: _as_text(_value(slot[1], scope)), value)
-
-
-def _value(expression: str, scope: Mapping[str, Any]) -> Any:
-    try:
-        value = jmespath.search(expression, scope)
-    except JMESPathError as error:
-        raise _Unknown(expression) from error
+def _filled(slot: re.Match[str], scope: Mapping[str, Any]) -> str:
+    """What stands in the place of a slot, as JSON or within a text of it."""
+    value = jmespath.search(slot[1] or slot[2], scope)
     if value in (None, []):
-        raise _Unknown(expression)
-    return value
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        raise JMESPathError(f"{slot[0]} is not told")
+    text = json.dumps(value, ensure_ascii=False)
+    return text if slot[1] else json.dumps(value if isinstance(value, str) else text, ensure_ascii=False)[1:-1]
 
 
 # --------------------------------------------------------------------------------------------- learning from runs
@@ -136,15 +115,15 @@ def proposals(turn: Turn) -> dict[str, Any]:
     """
     outcomes = [_OUTCOME.split(case)[-1] for case in _CASE.split(turn.section("cases"))[1:]]
     check = _CHECK_OF_ALL.search(turn.section("checks"))
-    words = {fact: text for outcome in outcomes for text, fact in _FACT.findall(outcome)}
-    counts = Counter(fact for outcome in outcomes for fact in {fact: text for text, fact in _FACT.findall(outcome)})
+    facts = [{fact: words for words, fact in _FACT.findall(outcome)} for outcome in outcomes]
+    words_of = dict(chain.from_iterable(map(dict.items, facts)))
     drafts = []
-    for fact, count in counts.most_common():
-        mentions = sum(words[fact] in outcome for outcome in outcomes)
+    for fact, count in Counter(chain.from_iterable(facts)).most_common():
+        words = words_of[fact]
+        mentions = sum(words in outcome for outcome in outcomes)
         if count > 1 and 2 * mentions >= len(outcomes) and turn.heeds("common", fact):
-            condition = json_in(fact)
-            written = {"check": check[1], "args": {check[2]: [condition]}} if check and condition else None
-            drafts.append({**(written or {"text": words[fact]}), "reason": words[fact]})
+            written = {"check": check[1], "args": {check[2]: [json_in(fact)]}} if check else {"text": words}
+            drafts.append({**written, "reason": words})
     return {"proposals": drafts}
 
 
@@ -156,9 +135,7 @@ _UNUSED = re.compile(r"^Not used yet: (.*)\.$", re.MULTILINE)
 
 def goals(turn: Turn, references: Sequence[Reference]) -> dict[str, Any]:
     """The texts of references that the prompt shows nowhere, as values of the first field."""
-    field = _FIELD.search(turn.section("goal"))
-    if field is None:
-        return {"goals": []}
+    name = _FIELD.findall(turn.section("goal"))[0]
     shown = "\n".join(map(_unquoted, f"{turn.section('examples')}\n{turn.section('proposed')}".splitlines()))
     fresh = [reference for reference in references if reference.match not in shown]
     fresh.sort(key=lambda reference: turn.dice.fraction("goal", reference.match))
@@ -166,8 +143,7 @@ def goals(turn: Turn, references: Sequence[Reference]) -> dict[str, Any]:
     if unused and turn.heeds("covered"):
         wanted = {*unused[1].split(", ")} - {SUBMIT}
         fresh.sort(key=lambda reference: wanted.isdisjoint(step["tool"] for step in reference.steps))
-    number = turn.section("number")
-    return {"goals": [{field[1]: reference.match} for reference in fresh[: int(number) if number.isdigit() else None]]}
+    return {"goals": [{name: reference.match} for reference in fresh[: int(turn.section("number"))]]}
 
 
 def _unquoted(line: str) -> str:

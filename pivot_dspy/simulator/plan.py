@@ -9,7 +9,7 @@ from typing import Any
 
 from pivot_dspy.simulator import learn
 from pivot_dspy.simulator.prompt import names, step_line, unmet_in
-from pivot_dspy.simulator.reference import Reference, Turn, empty_submit
+from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, habit, situations, spoil
 from pivot_dspy.trajectory import SUBMIT
 
@@ -17,27 +17,20 @@ _TRIAL = re.compile(r"^- Trial \d+:$", re.MULTILINE)
 
 
 def plan(turn: Turn) -> dict[str, Any]:
-    """Requirements and steps; of an unknown task, no requirement and nothing but an empty submit."""
-    if turn.reference is None:
-        return {"requirements": [], "steps": [empty_submit()]}
-    hint = turn.section("hint_")  # of dspy.Refine, which calls no trial by its number
+    """Requirements and steps."""
     trials = _TRIAL.split(turn.section("lessons"))[1:]
-    text = "\n".join([hint, *reversed(trials)] if hint else reversed(trials))  # what the latest showed counts first
-    steps, warned = _reconsidered(turn, turn.reference, text)
+    # What the latest showed counts first; dspy.Refine's hint is no trial by its number.
+    steps, warned = _reconsidered(turn, "\n".join([turn.section("hint_"), *reversed(trials)]).strip())
     return {"requirements": requirements(turn)["requirements"], "steps": written(steps, turn, warned)}
 
 
 def requirements(turn: Turn) -> dict[str, Any]:
     """The reference's requirements but those that the prompt gives already, and those that are forgotten; and the ones
     that lessons demand."""
-    if turn.reference is None:
-        return {"requirements": []}
     given = turn.section("user_requirements")
-    own = turn.reference.requirements
     forgotten = turn.rates.slip / 4
-    recalled = [item for item in learn.required(turn) if _content(item) not in map(_content, own)]
-    remembered = [item for item in own if not turn.dice.falls(forgotten, "forgotten", item["id"])]
-    return {"requirements": [item for item in [*remembered, *recalled] if not _stands(item, given)]}
+    own = [item for item in turn.reference.requirements if not turn.dice.falls(forgotten, "forgotten", item["id"])]
+    return {"requirements": [item for item in [*own, *learn.required(turn)] if not _stands(item, given)]}
 
 
 def audit(turn: Turn) -> dict[str, Any]:
@@ -45,8 +38,8 @@ def audit(turn: Turn) -> dict[str, Any]:
     settled = turn.section("requirements")
     missing = [
         {**item, "reason": "The request asks for it and no requirement says it."}
-        for item in (turn.reference.requirements if turn.reference else ())
-        if not re.search(rf"^{re.escape(item['id'])}_*: ", settled, re.MULTILINE) and not _stands(item, settled)
+        for item in turn.reference.requirements
+        if not _stands(item, settled)
     ]
     return {"changes": [item for item in missing if turn.heeds("audit", item["id"])]}
 
@@ -85,14 +78,12 @@ def first_draft(
     return step
 
 
-def concluded(
-    turn: Turn, reference: Reference, sections: Mapping[str, str]
-) -> tuple[list[WrittenStep], set[str]]:
+def concluded(turn: Turn, sections: Mapping[str, str]) -> tuple[list[WrittenStep], set[str]]:
     """The reference's steps with what its `revise` concludes from `sections`, each conclusion taken up at the rate
     `heed`; and the ids of those that were."""
-    known = {step["id"]: step for step in reference.steps}
+    known = {step["id"]: step for step in turn.reference.steps}
     steps, taken_up = [], set()
-    for step in reference.revised(sections):
+    for step in turn.reference.revised(sections):
         chosen = known.get(step["id"])
         if chosen != step and turn.heeds("conclude", step["id"]):
             chosen = step
@@ -102,20 +93,17 @@ def concluded(
     return steps, taken_up
 
 
-def _reconsidered(turn: Turn, reference: Reference, reflections: str) -> tuple[list[WrittenStep], set[str]]:
+def _reconsidered(turn: Turn, reflections: str) -> tuple[list[WrittenStep], set[str]]:
     """The plan in the light of reflections on earlier trials of the task, and the ids of the steps that they name."""
+    reference = turn.reference
     if not reflections:
         return list(reference.steps), set()
     in_mind = "\n".join(map(step_line, reference.steps))
-    steps, warned = concluded(turn, reference, {"open_steps": in_mind, "report": reflections})
+    steps, warned = concluded(turn, {"open_steps": in_mind, "report": reflections})
     unmet = unmet_in(reflections)
     ids = [step["id"] for step in reference.steps]
     warned |= {name for name in ids if names(reflections, name) or unmet.intersection(reference.requirements_of(name))}
     return steps, warned
-
-
-def _content(requirement: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in requirement.items() if key != "id" and value != {}}
 
 
 def _stands(requirement: Mapping[str, Any], text: str) -> bool:

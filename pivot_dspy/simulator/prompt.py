@@ -32,6 +32,7 @@ _JSON_FORM = "Outputs will be a JSON object with the following fields.\n\n"
 _PLACEHOLDER = re.compile(r"^\{(\w+)\}( .*)$", re.MULTILINE)
 _TAGS = re.compile(r"^<(\w+)>.+</\1>$", re.MULTILINE)
 _NOTE = "# note: the value you produce "
+_CHOICES = re.compile(r"one of: (.*)$", re.DOTALL)
 
 
 class Field(NamedTuple):
@@ -42,6 +43,12 @@ class Field(NamedTuple):
     """The type as Python text."""
     note: str = ""
     """What the value must be, where the prompt says so."""
+
+    @property
+    def choices(self) -> list[str]:
+        """The values that it may have, where the prompt lists them."""
+        listed = _CHOICES.search(self.note)
+        return listed[1].split("; ") if listed else []
 
 
 class Prompt(NamedTuple):
@@ -104,13 +111,8 @@ def sections_in(adapter: Adapter, text: str, names: Iterable[str]) -> dict[str, 
     ends = [start for _, start, _ in openings[1:]]
     sections = {name: text[start:end] for (name, _, start), end in zip(openings, [*ends, len(text)], strict=False)}
     if adapter == "xml":
-        sections = {name: _before_last(content, f"</{name}>") for name, content in sections.items()}
+        sections = {name: content.rpartition(f"</{name}>")[0] for name, content in sections.items()}
     return {name: content.strip() for name, content in sections.items()}
-
-
-def _before_last(text: str, mark: str) -> str:
-    before, found, after = text.rpartition(mark)
-    return before if found else after
 
 
 def _text(content: Any) -> str:
@@ -124,8 +126,7 @@ def _text(content: Any) -> str:
 
 def _adapter(question: str) -> Adapter:
     _, found, reminder = question.rpartition(_REMINDER)
-    names = [name for start, name in _REMINDERS.items() if found and reminder.startswith(start)]
-    return names[0] if names else "plain"
+    return next((name for start, name in _REMINDERS.items() if found and reminder.startswith(start)), "plain")
 
 
 def _notes(system: str, adapter: Adapter) -> dict[str, str]:
@@ -165,8 +166,6 @@ _ARROW = " -> "
 _BRIEF = re.compile(r"^(\w+) (\S+) -> (.*)$", re.MULTILINE)
 _RESULT = re.compile(r"^(\w+) \S+ (.*)$", re.MULTILINE)
 _NO_RESULT = frozenset(("", "error", "blocked", "withheld"))
-_LISTED = re.compile(r"\bsteps? ((?:['\"`$]*\w+['\"`]*(?:, and |, | and )?)+)", re.IGNORECASE)
-_POINTED = r"(?:\$|\b(?:step|called|result of|id|named|after|before|add) ['\"`$]*){name}\b"
 
 
 class ShownStep(NamedTuple):
@@ -213,12 +212,9 @@ def step_line(step: Mapping[str, Any], outcome: str = "") -> str:
     return f"{json.dumps(step, ensure_ascii=False)}{_ARROW}{outcome}"
 
 
-def kept_in(text: str, ids: Iterable[str]) -> frozenset[str]:
-    """Ids of the steps that `kept` shows, and where it leaves out the first ones, those of `ids` before."""
-    shown = [step_id for step_id, _, _ in _BRIEF.findall(text)]
-    order = list(ids)
-    hidden = order[: order.index(shown[0])] if text.startswith("…") and set(shown[:1]) & set(order) else []
-    return frozenset([*hidden, *shown])
+def kept_in(text: str) -> frozenset[str]:
+    """Ids of the steps that `kept` shows."""
+    return frozenset(step_id for step_id, _, _ in _BRIEF.findall(text))
 
 
 def same(written: Mapping[str, Any], reference: Mapping[str, Any]) -> bool:
@@ -235,18 +231,9 @@ def unmet_in(text: str) -> frozenset[str]:
     return frozenset(unmet.id.rstrip("_") or unmet.id for unmet in report.unmet_in(text))
 
 
-def names(text: str, step_id: str, blame: str = "") -> bool:
-    """Whether feedback names a step: as `$id`, "step id", "steps id and id", "called 'id'" and the like.
-
-    In `blame` the bare id is enough, unless it could be a word of the language.
-    """
-    whole = f"{text}\n{blame}"
-    if re.search(_POINTED.format(name=re.escape(step_id)), whole):
-        return True
-    if any(step_id in re.findall(r"\w+", listed) for listed in _LISTED.findall(whole)):
-        return True
-    word = step_id.isalpha() and (len(step_id) > 1 or step_id in "aAI")
-    return not word and says(blame, step_id)
+def names(text: str, step_id: str) -> bool:
+    """Whether feedback names a step, as `$id` or "step id"."""
+    return re.search(rf"(?:\$|\bstep ){re.escape(step_id)}\b", text, re.IGNORECASE) is not None
 
 
 def says(text: str, word: str) -> bool:
@@ -260,9 +247,8 @@ def results_in(text: str) -> dict[str, Any]:
     for step_id, rest in _RESULT.findall(text):
         _, end = json_at(rest)
         written = rest[end:].strip().removeprefix("->").strip()
-        value, end = json_at(written)
-        if written not in _NO_RESULT and (end == len(written) or CUT not in written):
-            results[step_id] = value if end == len(written) else written
+        if written not in _NO_RESULT and CUT not in written:
+            results[step_id] = json_or_text(written)
     return results
 
 
@@ -277,6 +263,12 @@ def json_at(text: str) -> tuple[Any, int]:
         return json.JSONDecoder().raw_decode(text)
     except ValueError:
         return None, 0
+
+
+def json_or_text(text: str) -> Any:
+    """The JSON value that `text` is as a whole, or the text itself."""
+    value, end = json_at(text)
+    return value if end and end == len(text) else text
 
 
 def json_in(text: str) -> Any:

@@ -10,11 +10,10 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from pivot_dspy import bindings
-from pivot_dspy.simulator.evolve import NOTHING
 from pivot_dspy.simulator.feedback import read_off
 from pivot_dspy.simulator.plan import first_draft
-from pivot_dspy.simulator.prompt import json_at, json_in, sections_in
-from pivot_dspy.simulator.reference import Reference, Turn
+from pivot_dspy.simulator.prompt import json_in, json_or_text, sections_in
+from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, invented
 from pivot_dspy.trajectory import SUBMIT
 
@@ -22,7 +21,6 @@ FINISH = "finish"
 
 _PARTS = ("thought", "tool_name", "tool_args", "observation")
 _NUMBER = re.compile(r"\b(?:thought|observation)_(\d+)\b")
-_OPTIONS = re.compile(r"one of: (.*)$", re.DOTALL)
 _PURPOSE = re.compile(r"Step (\w+)(?: \((\d+) of \d+\))?(?: again)?: ")
 _LEFT_OUT = re.compile(r"Without step (\w+)(?: \((\d+) of \d+\))?\. ")
 
@@ -35,12 +33,11 @@ _CHOICE = re.compile(r"(min|max)_by\(\$(\w+)\[\?(.*)\], &(item\.[\w.]+)\)")
 def still_open(texts: Sequence[str], name: str, items: Sequence[Any], done: Mapping[int, Any]) -> list[int]:
     """Positions of the elements to call for next: the results of `$name` so far, by position, are in `done`.
 
-    Where all that reads them chooses the best by a field of the element, it is looked for in that order, and not
-    beyond the first that fits; else every element counts.
+    Where what reads them chooses the best by a field of the element, it is looked for in that order, and not beyond the
+    first that fits; else every element counts.
     """
-    readers = [text for text in texts if name in bindings.references(text)]
-    choices = [choice for text in readers if (choice := _CHOICE.match(text)) and choice[2] == name]
-    if not readers or len(choices) < len(readers):
+    choices = [choice for text in texts if (choice := _CHOICE.match(text)) and choice[2] == name]
+    if not choices:
         return [position for position in range(len(items)) if position not in done]
     positions = [_next_of(choice[1], choice[3].split(" && "), choice[4], items, done) for choice in choices]
     return [position for position in positions if position is not None]
@@ -52,7 +49,7 @@ def _next_of(
     """The best element that may still be chosen, if it was not called for yet; None where the choice is made."""
     of_item = " && ".join(term for term in terms if "result" not in term) or "item"
     pairs = [{"item": item, "position": position} for position, item in enumerate(items)]
-    ordered = _search(f"[?{of_item}] | [?type({key}) == 'number'] | sort_by(@, &{key})[].position", pairs) or []
+    ordered = _search(f"[?{of_item}] | sort_by(@, &{key})[].position", pairs) or []
     for position in ordered if end == "min" else reversed(ordered):
         pair = {"item": items[position], "result": done.get(position)}
         if position not in done:
@@ -88,35 +85,34 @@ class ReactCall(NamedTuple):
 
     @property
     def value(self) -> Any:
-        value, end = json_at(self.observation)
-        return value if end and end == len(self.observation) else self.observation
+        return json_or_text(self.observation)
 
 
 class _ReactView:
     """What the prompt shows of the loop, and the results of the plan's steps by it."""
 
-    def __init__(self, turn: Turn, reference: Reference) -> None:
+    def __init__(self, turn: Turn) -> None:
         text = turn.section("trajectory")
         numbers = sorted({int(number) for number in _NUMBER.findall(text)})
         parts = sections_in(turn.prompt.adapter, text, [f"{part}_{number}" for number in numbers for part in _PARTS])
         rounds = [[parts.get(f"{part}_{number}", "") for part in _PARTS] for number in numbers]
-        self.left_out = {(name, int(n or 0)) for thought, *_ in rounds for name, n in _LEFT_OUT.findall(thought)}
         self.calls = [
             ReactCall(purpose[1], int(purpose[2] or 1), tool, json_in(args), observation)
             for thought, tool, args, observation in rounds
             if (purpose := _PURPOSE.search(thought))
         ]
+        self.left_out = [(name, int(number or 0)) for name, number in _LEFT_OUT.findall(text)]
         self.results: dict[str, Any] = {}
-        self.steps = [step for step in reference.steps if step["tool"] != SUBMIT]
+        self.steps = [step for step in turn.reference.steps if step["tool"] != SUBMIT]
         for step in self.steps:
             latest = {call.number: call for call in self.calls if call.step == step["id"]}
             values = {number: call.value for number, call in latest.items() if not call.failed}
             if latest and "for_each" in step:
-                items = enumerate(self.items(step), start=1)
-                pairs = [{"item": item, "result": values[number]} for number, item in items if number in values]
+                items = dict(enumerate(self.items(step), start=1))
+                pairs = [{"item": items[number], "result": values[number]} for number in sorted({*items} & {*values})]
                 self.results[step["id"]] = pairs
             elif values:
-                self.results[step["id"]] = next(iter(values.values()))
+                self.results[step["id"]] = values[1]
 
     def items(self, step: WrittenStep) -> list[Any]:
         """The elements that a step is repeated for; none where what is shown does not tell them."""
@@ -134,14 +130,12 @@ class _ReactView:
 
 def act(turn: Turn) -> dict[str, Any]:
     """A thought and a call; of an unknown task, the end of the loop."""
-    return _ended(NOTHING) if turn.reference is None else _Acting(turn, turn.reference).answer()
+    return _Acting(turn).answer()
 
 
 def extract(turn: Turn) -> dict[str, Any]:
     """The outputs that the plan submits, as far as the observations tell them."""
-    if turn.reference is None:
-        return {}
-    results = _ReactView(turn, turn.reference).results
+    results = _ReactView(turn).results
     submit = next((step for step in turn.reference.steps if step["tool"] == SUBMIT), {})
     values = {**(submit.get("args") or {}), **turn.reference.outputs}
     return {"reasoning": "The observations say it.", **read_off(values, results)}
@@ -150,11 +144,11 @@ def extract(turn: Turn) -> dict[str, Any]:
 class _Acting:
     """One turn of the loop."""
 
-    def __init__(self, turn: Turn, reference: Reference) -> None:
+    def __init__(self, turn: Turn) -> None:
         self.turn = turn
-        self.shown = _ReactView(turn, reference)
+        self.shown = _ReactView(turn)
         self.by_id = {str(step["id"]): step for step in self.shown.steps}
-        self.around = Surroundings(reference.steps, "\n".join(f"- {name}(" for name in _tools(turn)))
+        self.around = Surroundings(turn.reference.steps, "\n".join(f"- {name}(" for name in _tools(turn)))
         self.skipped: list[str] = []
         """What is left out is not told of as a step of its own: the thought of the next call says so."""
 
@@ -167,7 +161,7 @@ class _Acting:
         """The call that has just failed, as it should have been; None where that is not seen, or was no other."""
         step = self.by_id.get(last.step)
         items = self.shown.items(step) if step else []
-        if step is None or not 1 <= last.number <= len(items) or not self.turn.heeds("again", last.step):
+        if step is None or last.number > len(items) or not self.turn.heeds("again", last.step):
             return None
         right = self._resolved(step, items[last.number - 1])
         if right is None or (last.tool, last.args) == (step["tool"], right):
@@ -177,8 +171,6 @@ class _Acting:
     def _next(self) -> Iterator[dict[str, Any]]:
         """The first call of the plan that no thought says was made, with slips."""
         for step in self.shown.steps:
-            if (step["id"], 0) in self.shown.left_out:
-                continue
             items = self.shown.items(step)
             for number in self._open(step, items):
                 item = items[number - 1]
@@ -210,12 +202,9 @@ class _Acting:
         """For a step that lacks a result: the call that should have given it, if another was made."""
         for name in bindings.dependencies([step.get("for_each"), step.get("args")], frozenset(self.around.ids)):
             source = self.by_id.get(name)
-            if source is None or "for_each" in source:
-                continue
-            right = self._resolved(source, None)
-            made = [(call.tool, call.args) for call in self.shown.calls if call.step == name]
-            repeated = made[-1:] == [(source["tool"], right)]
-            if right is not None and not repeated and self.turn.heeds("look", step["id"], name):
+            right = self._resolved(source, None) if source else None
+            made = [(call.tool, call.args) for call in self.shown.calls]
+            if source and right and (source["tool"], right) not in made and self.turn.heeds("look", step["id"], name):
                 yield self._call(source, right, 1, 1, " again")
 
     def _resolved(self, step: WrittenStep, item: Any, *, made_up: bool = False) -> dict[str, Any] | None:
@@ -250,6 +239,5 @@ def _ended(thought: str) -> dict[str, Any]:
 
 def _tools(turn: Turn) -> list[str]:
     """The tools that the prompt lets the loop choose from."""
-    notes = "".join(field.note for field in turn.prompt.outputs if field.name == "next_tool_name")
-    options = _OPTIONS.search(notes)
-    return [name for name in options[1].split("; ") if name != FINISH] if options else []
+    choices = next(field.choices for field in turn.prompt.outputs if field.name == "next_tool_name")
+    return [name for name in choices if name != FINISH]

@@ -108,13 +108,22 @@ class Reference(Frozen):
         return text + _code_of(self.revise) + _code_of(self.told)
 
 
+UNKNOWN_TASK = Reference(match="unknown", steps=[{"id": SUBMIT, "tool": SUBMIT, "args": {}}])
+"""What the model goes by where it has no reference: an empty submit."""
+
+
 class Turn(NamedTuple):
     """One call of the model: what it is asked and shown, what it knows of the task, and how its luck falls."""
 
     prompt: Prompt
-    reference: Reference | None
+    reference: Reference
+    """`UNKNOWN_TASK` where no reference matches."""
     rates: Rates
     dice: Dice
+
+    @property
+    def knows_task(self) -> bool:
+        return self.reference is not UNKNOWN_TASK
 
     def section(self, name: str) -> str:
         return self.prompt.section(name)
@@ -126,11 +135,6 @@ class Turn(NamedTuple):
     def showing(self, **sections: str) -> Turn:
         """The same call with other sections."""
         return self._replace(prompt=self.prompt._replace(sections={**self.prompt.sections, **sections}))
-
-
-def empty_submit() -> WrittenStep:
-    """The last step of a task that the model does not know."""
-    return {"id": SUBMIT, "tool": SUBMIT, "args": {}}
 
 
 def find(references: Iterable[Reference], texts: Sequence[str]) -> Reference | None:
@@ -153,9 +157,7 @@ def _own_code() -> str:
 
 
 def _code_of(function: Any) -> str:
-    if function is None:
-        return ""
-    function = getattr(function, "func", function)  # a partial
+    """The name and the instructions of a function, or of what a `partial` calls."""
+    function = getattr(function, "func", function)
     code = getattr(function, "__code__", None)
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    return f"{getattr(function, '__module__', '')}:{name}:{code.co_code.hex() if code else ''}"
+    return f"{getattr(function, '__qualname__', '')}:{code and code.co_code.hex()}"

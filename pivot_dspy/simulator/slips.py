@@ -6,14 +6,14 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import Field
 
 from pivot_dspy import bindings
-from pivot_dspy.simulator.prompt import json_at
+from pivot_dspy.simulator.prompt import json_or_text
 from pivot_dspy.trajectory import SUBMIT, Frozen
 
 Item = TypeVar("Item")
@@ -123,12 +123,10 @@ class Surroundings:
 
 def spoil(step: WrittenStep, around: Surroundings, dice: Dice, *labels: object) -> WrittenStep | None:
     """The step with one slip, of a kind drawn evenly from those that fit it; None where it is left out altogether."""
-    options = {kind: slip.places(step, around) for kind, slip in _SLIPS.items()}
-    kind = dice.pick([*(kind for kind, places in options.items() if places), "dropped"], *labels, "kind")
-    if kind == "dropped":
-        return None
+    options = {kind: places for kind, places in _places(step, around).items() if places}
+    kind = dice.pick([*options], *labels, "kind")
     place = dice.pick(options[kind], *labels, "place")
-    broken = _SLIPS[kind].write(step, place, around, dice, (*labels, "value"))
+    broken = _slipped(step, kind, place, around, dice, (*labels, "value"))
     return broken if broken != step else None
 
 
@@ -183,73 +181,53 @@ def field_spans(step: Mapping[str, Any], ids: Iterable[str]) -> list[Span]:
 def value_of(literal: str) -> Any:
     """The value of a JMESPath literal as written: `'text'`, or JSON between backticks."""
     content = literal[1:-1]
-    if literal.startswith("'"):
-        return content.replace("\\'", "'")
-    value, end = json_at(content)
-    return value if end == len(content) else content
+    return content.replace("\\'", "'") if literal.startswith("'") else json_or_text(content)
 
 
 # ------------------------------------------------------------------------------------------------ kinds of slips
 
 
-def _bound_paths(step: WrittenStep, around: Surroundings) -> list[Path]:
-    return [path for path, _ in _expressions(step, around.ids) if path[0] == "args"]
+def _places(step: WrittenStep, around: Surroundings) -> dict[str, list[Any]]:
+    """Where each kind of slip can happen in a step."""
+    expressions = _expressions(step, around.ids)
+    return {
+        "wrong_tool": [name for name in around.tools if name != step["tool"]],
+        "wrong_value": [*literal_arguments(step, around.ids), *literal_spans(step, around.ids)],
+        "wrong_field": field_spans(step, around.ids),
+        "swapped_binding": [
+            (path, name, other)
+            for path, text in expressions
+            for name in bindings.references(text)
+            for other in around.earlier(step["id"])
+            if bindings.ITEM != name != other
+        ],
+        "invented_value": [path for path, _ in expressions if path[0] == "args"],
+        "dropped": [None],
+    }
 
 
-def _swaps(step: WrittenStep, around: Surroundings) -> list[tuple[Path, str, str]]:
-    earlier = around.earlier(step["id"])
-    return [
-        (path, name, other)
-        for path, text in _expressions(step, around.ids)
-        for name in bindings.references(text)
-        for other in earlier
-        if bindings.ITEM != name != other
-    ]
-
-
-def _wrong_tool(step: WrittenStep, name: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
-    return {**step, "tool": name}
-
-
-def _wrong_value(step: WrittenStep, place: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
-    if not isinstance(place, Span):
-        path, value = place
-        return _put(step, path, _other(value, around, dice, labels))
-    value = _other(value_of(place.text), around, dice, labels)
-    escaped = str(value).replace("'", "\\'")
-    return _splice(step, place, f"'{escaped}'" if place.text.startswith("'") else f"`{json.dumps(value)}`")
-
-
-def _wrong_field(step: WrittenStep, span: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
-    return _splice(step, span, dice.pick(around.fields_beside(span.text) or [f"{span.text}s"], *labels))
-
-
-def _swapped_binding(step: WrittenStep, place: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
-    path, name, other = place
-    return _put(step, path, re.sub(rf"\${name}\b", f"${other}", _get(step, path), count=1))
-
-
-def _invented_value(step: WrittenStep, path: Any, around: Surroundings, dice: Dice, labels: Any) -> WrittenStep:
-    return _put(step, path, invented(path[1], dice, *labels))
-
-
-class _Slip(NamedTuple):
-    """A kind of slip."""
-
-    places: Callable[[WrittenStep, Surroundings], list[Any]]
-    """Where it can happen in a step; nowhere, if it does not fit."""
-    write: Callable[[WrittenStep, Any, Surroundings, Dice, Any], WrittenStep]
-
-
-_SLIPS: Mapping[str, _Slip] = {
-    "wrong_tool": _Slip(lambda step, around: [name for name in around.tools if name != step["tool"]], _wrong_tool),
-    "wrong_value": _Slip(
-        lambda step, around: [*literal_arguments(step, around.ids), *literal_spans(step, around.ids)], _wrong_value
-    ),
-    "wrong_field": _Slip(lambda step, around: field_spans(step, around.ids), _wrong_field),
-    "swapped_binding": _Slip(_swaps, _swapped_binding),
-    "invented_value": _Slip(_bound_paths, _invented_value),
-}
+def _slipped(
+    step: WrittenStep, kind: str, place: Any, around: Surroundings, dice: Dice, labels: tuple[object, ...]
+) -> WrittenStep | None:
+    """The step with one slip at `place`, or None where it is dropped."""
+    match kind:
+        case "wrong_tool":
+            return {**step, "tool": place}
+        case "wrong_value" if isinstance(place, Span):
+            value = _other(value_of(place.text), around, dice, labels)
+            escaped = str(value).replace("'", "\\'")
+            return _splice(step, place, f"'{escaped}'" if place.text.startswith("'") else f"`{json.dumps(value)}`")
+        case "wrong_value":
+            path, value = place
+            return _put(step, path, _other(value, around, dice, labels))
+        case "wrong_field":
+            return _splice(step, place, dice.pick(around.fields_beside(place.text) or [f"{place.text}s"], *labels))
+        case "swapped_binding":
+            path, name, other = place
+            return _put(step, path, re.sub(rf"\${name}\b", f"${other}", _get(step, path), count=1))
+        case "invented_value":
+            return _put(step, place, invented(place[1], dice, *labels))
+    return None
 
 
 def invented(name: object, dice: Dice, *labels: object) -> str:
@@ -265,12 +243,10 @@ def _other(value: Any, around: Surroundings, dice: Dice, labels: Any) -> Any:
         written = [other for other in around.literals if type(other) in (int, float)]
         near = [value + 1, value - 1, value * 2, value * 10, *written]
         return dice.pick([other for other in near if other != value], *labels)
-    if not isinstance(value, str):
-        return "none"
     others = [other for other in around.literals if isinstance(other, str) and other != value]
     if others and dice.falls(0.5, *labels, "other"):
         return dice.pick(others, *labels)
-    return _misspelt(value, dice, labels)
+    return _misspelt(str(value), dice, labels)
 
 
 def _misspelt(text: str, dice: Dice, labels: Any) -> str:

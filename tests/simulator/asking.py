@@ -40,7 +40,7 @@ class RewriteAll(dspy.Signature):  # type: ignore[misc]
     """The trajectory was run. Write all its steps again, better."""
 
     tools: str = dspy.InputField()
-    attempt: str = dspy.InputField(desc="one a line: step -> what came of it")
+    open_steps: str = dspy.InputField(desc="one a line: step -> what came of it")
     report: str = dspy.InputField()
     steps: list[dict[str, Any]] = dspy.OutputField()
 

@@ -73,7 +73,7 @@ def test_all_that_failed_is_mended_and_the_rest_is_kept(adapter: Any, seed: int,
             model(relapse=1.0, seed=seed),
             shown,
             outcomes={step["id"]: f"{FAILED} tool_error: no" for step in shown if step["id"] in broken},
-            blame="Blame: step submit (missing_step). " + "; ".join(f"no step is called {name!r}" for name in missing),
+            blame="Blame: step submit (missing_step). " + "; ".join(f"${name} is read" for name in missing),
         )
     assert carried_out(written, shown) == carried_out(STEPS, [])
     assert not any(step.get("id") in {"a", "b", "c", "submit"} - broken for step in written)
@@ -88,7 +88,7 @@ def test_what_nothing_names_stays_as_it_is() -> None:
     "shown",
     [
         {"blame": "Blame: step b (wrong_value). It selects by something else."},
-        {"blame": "Blame: step a (narrow_result). Its result is empty, and b needs it."},
+        {"blame": "Blame: step a (narrow_result). Its result is empty, and $b needs it."},
         {"outcomes": {"b": f"{NOT_RUN}: it needs a step that failed"}},
         {"outcomes": {"c": f"{FAILED} unresolved_binding: min_by($b, &price) gives nothing"}},
         {"report": UNMET},
@@ -100,20 +100,18 @@ def test_ways_of_naming_a_step(shown: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "blame", "step_id", "found"),
+    ("text", "step_id", "found"),
     [
-        ("", "a step is missing", "a", False),
-        ("", "Blame: step a (unexplained).", "a", True),
-        ("", "what steps b, c and d took", "d", True),
-        ("$s.rooms gives nothing", "", "s", True),
-        ("no step is called 'rooms'", "", "rooms", True),
-        ("", "3 rooms are free", "rooms", False),
-        ("", "which c7 reads", "c7", True),
-        ("which c7 reads", "", "c7", False),
+        ("a step is missing", "a", False),
+        ("Blame: step a (unexplained).", "a", True),
+        ("Step b: it gives nothing", "b", True),
+        ("$s.rooms gives nothing", "s", True),
+        ("3 rooms are free", "rooms", False),
+        ("step ab", "a", False),
     ],
 )
-def test_names_are_told_from_words(text: str, blame: str, step_id: str, found: bool) -> None:
-    assert names(text, step_id, blame) is found
+def test_names_are_told_from_words(text: str, step_id: str, found: bool) -> None:
+    assert names(text, step_id) is found
 
 
 def test_a_dropped_step_goes_where_the_reference_has_it_or_as_early_as_possible() -> None:
@@ -121,11 +119,6 @@ def test_a_dropped_step_goes_where_the_reference_has_it_or_as_early_as_possible(
     assert evolved(model(), [A, C, SUBMIT], blame=blame) == [{"keep": ["a"]}, B, {"keep": ["c", "submit"]}]
     assert evolved(model(), [SUBMIT], kept="a list_rooms -> 4\nc book_room -> r1", blame=blame)[0] == B
     assert evolved(model(), [A, C], report=UNMET) == [{"keep": ["a"]}, B, {"keep": ["c"]}, SUBMIT]
-
-
-def test_a_plan_that_stopped_short_is_gone_on_with() -> None:
-    assert evolved(model(), [], kept="a list_rooms -> 4") == [B, C, SUBMIT]
-    assert changed(evolved(model(slip=1.0), [], kept="a list_rooms -> 4")) == {"a", "b", "c"}
 
 
 def test_steps_that_the_reference_does_not_know() -> None:
@@ -139,18 +132,13 @@ def test_heed_and_relapse_come_at_their_rates() -> None:
     lm = model(TASKS, heed=0.7, relapse=0.2)
     shown: dict[str, Any] = {"tools": TOOLS, "report": UNMET}
     kept = [evolved(lm, [WRONG_B, C, SUBMIT], task=task, kept="a list_rooms -> 4", report=UNMET) for task in TASKS]
-    again = [said(REWRITE, lm, task, attempt=lines([A, B, WRONG_C, SUBMIT]), **shown).steps for task in TASKS]
+    again = [said(REWRITE, lm, task, open_steps=lines([A, B, WRONG_C, SUBMIT]), **shown).steps for task in TASKS]
     assert within(sum(step == B for steps in kept for step in steps), len(TASKS), 0.7)
     assert {frozenset(changed(steps) & {"c"}) for steps in kept} == {frozenset("c")}  # kept, and so never broken
     assert not any("keep" in step for steps in again for step in steps)
     assert within(sum(len(changed(steps) & {"a", "b"}) for steps in again), 2 * len(TASKS), 0.2)
     assert within(sum(C in steps for steps in again), len(TASKS), 0.7)
     assert all(steps[-1] == SUBMIT for steps in again)
-
-
-def test_of_two_trajectories_the_right_version_of_a_step_is_taken() -> None:
-    both = f"First:\n{lines([A, WRONG_B, C, SUBMIT])}\nSecond:\n{lines([A, B, WRONG_C, SUBMIT])}"
-    assert said(REWRITE, model(), REQUEST, attempt=both, report=REPORT).steps == STEPS
 
 
 def test_a_domains_own_reasoning_sees_the_sections_and_names_what_it_changes() -> None:
@@ -178,8 +166,7 @@ def test_the_first_wrong_suspect_is_blamed_at_the_rate_of_heed() -> None:
     lm = model(TASKS, heed=0.6)
     picked = [said(LOCALISE, lm, task, suspects=suspects, report=UNMET).step for task in TASKS]
     assert within(picked.count("b"), len(TASKS), 0.6 + 0.4 / 4)
-    # What is missing belongs before the first suspect that comes after it.
-    assert said(LOCALISE, model(), REQUEST, suspects=lines([SUBMIT]), report=UNMET).step == "submit"
+    assert said(LOCALISE, model(), REQUEST, suspects=lines([SUBMIT]), report=UNMET).step == "end"  # one is missing
     assert said(LOCALISE, model(), REQUEST, suspects=lines([A]), report=REPORT).step == "a"
 
 
@@ -229,8 +216,7 @@ def test_what_is_shown_is_parsed() -> None:
     first, second = steps_in(text)
     assert (first.outcome, first.failed, second.written) == (f"{FAILED} tool_error: first\nsecond", True, SUBMIT)
     assert steps_in("none: add what is missing") == [] and steps_in('{"id": 3}\n[1] -> x') == []
-    assert kept_in("… 2 earlier steps\nc book_room -> r3", "abc") == {"a", "b", "c"}
-    assert kept_in("a list_rooms -> 4 x -> y", "abc") == {"a"}
+    assert kept_in("a list_rooms -> 4 x -> y") == {"a"}
     more = "\nd note {} -> plain words\ne look {} -> blocked\nf look {} -> [1, 2… (+9 characters)"
     shown = results_in(OBSERVED + more)
     assert shown["c"]["room_id"] == "r3" and shown["d"] == "plain words" and set(shown) == set("abcd")

@@ -73,7 +73,6 @@ def test_an_example_speaks_for_each_of_its_steps_alone():
         ({"text": "<age>"}, None),
         ({"text": "<x>"}, None),
         ({"text": "<[>"}, None),
-        ({"check": "booked", "args": REQUIREMENTS[0]["args"]}, None),
     ],
 )
 def test_a_learned_requirement_is_written_with_its_slots_filled(draft, written):
