@@ -12,8 +12,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.calibration.calibration import Calibration
-from pivot_dspy.calibration.fitted import CalibrationReport
+from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
 from pivot_dspy.dspy_internals import AdapterParseError, LMError, mark_compiled
 from pivot_dspy.environment.factory import task_of
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
