@@ -17,7 +17,7 @@ from pivot_dspy.memory.similarity import Embedder, Index
 from pivot_dspy.memory.wording import Retrieved, render_entries, wordings
 from pivot_dspy.trajectory import Frozen
 
-FORMAT = 2
+FORMAT = 3
 """Version of the saved form; it changes when a reader of the last one would misread it."""
 SETTINGS = ("demonstrations", "lessons", "notes", "max_tokens")
 
@@ -89,8 +89,8 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         """What is to be told of earlier tasks: those of the same environment first, then the most similar ones; and
         what is to be mended by the fixes of the same environment's lessons.
 
-        Left out are entries that have faded, that name a tool which is not among `tools` (where any are given), and
-        that say nearly what another one said; of other environments, those that have nothing in common with the task,
+        Left out are entries that name a tool which is not among `tools` (where any are given), and that say nearly what
+        another one said; of other environments, those that have nothing in common with the task,
         and requirements.
 
         Args:
@@ -104,14 +104,14 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         near = self._indexed(entries).similarities(task)
 
         def fits(entry: Entry) -> bool:
-            if entry.faded or (tools and not entry.named_tools <= frozenset(tools)):
+            if tools and not entry.named_tools <= frozenset(tools):
                 return False
             required = isinstance(entry, Lesson) and entry.requirement is not None
             return entry.environment == environment or (near[entry.id] > 0 and not required)
 
         def rank(entry: Entry) -> tuple[Any, ...]:
             partial = isinstance(entry, Demonstration) and entry.partial
-            return (entry.environment != environment, -near[entry.id], -entry.rate, partial, entry.id)
+            return (entry.environment != environment, -near[entry.id], partial, entry.id)
 
         def ranked(entries: Iterable[Kind]) -> list[Kind]:
             return sorted(filter(fits, entries), key=rank)

@@ -20,7 +20,7 @@ from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements
 from pivot_dspy.memory.records import Lesson
-from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes, recount
+from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes
 from pivot_dspy.optimizer.metering import metered
 from pivot_dspy.optimizer.report import DetailedResults, fit_calibrations, measure
 from pivot_dspy.optimizer.rollout import Job, RolloutResult, TrainingSignal
@@ -133,9 +133,6 @@ class Compilation:
             for _ in range(self.effort.rounds):
                 if not self._propose():
                     break
-        counts = self._with_counts("counts")
-        if counts.entries != self.selection.incumbent.proposal.entries:
-            self.selection.round([counts], ties=True)
 
     # -- training
 
@@ -172,9 +169,7 @@ class Compilation:
             if outcome is None:
                 continue
             made.append((job.task, outcome))
-            first = self.first.setdefault(job.task, outcome)
-            if first is not outcome and not job.seed:
-                self.selection.count(job.program, job.task, outcome, first)
+            self.first.setdefault(job.task, outcome)
             if job.task not in self.best or outcome.better_than(self.best[job.task]):
                 self.best[job.task] = outcome
             self._take(job.task, outcome)
@@ -251,19 +246,13 @@ class Compilation:
 
     def _propose(self) -> bool:
         """One round of proposals; False where none is left, or the budget is spent."""
-        base = self._with_counts("")
+        base = self.selection.incumbent.proposal
         every = chain(additions(base, self.materials), changes(base, self.student, self._thresholds()))
         proposals = self.selection.untried(every, self.effort.proposals)
         if not proposals or self.work.left() == 0:
             return False
         self.selection.round(proposals)
         return True
-
-    def _with_counts(self, name: str) -> ProgramCandidate:
-        """The incumbent, its entries with all runs counted that showed them."""
-        return self.selection.incumbent.proposal.remembering(
-            name, lambda path, entries: recount(entries, self.before.entries[path], self.selection.shown)
-        )
 
     # -- calibration
 

@@ -48,8 +48,6 @@ class CallRecord(Frozen):
     first_loss: float
     """Of its first plan."""
     features: dict[str, float] = Field(default_factory=dict)
-    retrieved: tuple[str, ...] = ()
-    """Ids of the entries that were shown."""
     taught: TrainingSignal | None = None
 
 
@@ -81,11 +79,6 @@ class RolloutResult(Frozen):
     def loss(self) -> float:
         """The mean loss of what the refiners returned; 1 where there was no plan."""
         return sum(call.loss for call in self.calls) / len(self.calls) if self.calls else 1.0
-
-    @property
-    def retrieved(self) -> frozenset[str]:
-        """Ids of all entries that were shown."""
-        return frozenset[str]().union(*(call.retrieved for call in self.calls))
 
     def better_than(self, other: RolloutResult) -> bool:
         """Whether it scored higher, or as high for fewer tokens."""
@@ -174,7 +167,6 @@ def _record_of(call: RefinerCall, signal: TrainingSignal | None) -> CallRecord:
         loss=result.loss.total,
         first_loss=next(losses, result.loss).total,
         features=features(result),
-        retrieved=tuple(result.retrieved),
         taught=signal,
     )
 

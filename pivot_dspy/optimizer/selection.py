@@ -85,9 +85,7 @@ class Selection:
     rounds: int = 0
 
     def __post_init__(self) -> None:
-        self._tried = {self.incumbent.proposal.content}
-        self._baseline: dict[int, RolloutResult] = {}
-        self._shown: dict[tuple[str, int], tuple[frozenset[str], bool]] = {}
+        self._tried = {self.incumbent.proposal.key}
 
     def begin(self) -> bool:
         """Scores the student as it is; False where the budget does not pay for that."""
@@ -96,7 +94,6 @@ class Selection:
             return False
         (self.incumbent,) = scored.values()
         self.incumbents.append(self.incumbent)
-        self._baseline = dict(zip(self.positions, self.incumbent.outcomes, strict=True))
         return True
 
     @property
@@ -104,55 +101,38 @@ class Selection:
         """The student as it was."""
         return self.incumbents[0] if self.incumbents else self.incumbent
 
-    @property
-    def shown(self) -> tuple[tuple[frozenset[str], bool], ...]:
-        """Of each run that was told of entries: their ids, and whether it went better than without."""
-        return tuple(self._shown.values())
-
     def untried(self, proposals: Iterator[ProgramCandidate], most: int) -> list[ProgramCandidate]:
         """The first few of the proposals that were never tried."""
         untried: dict[str, ProgramCandidate] = {}
         for proposal in proposals:
             if len(untried) == most:
                 break
-            if proposal.content not in self._tried:
-                untried.setdefault(proposal.content, proposal)
+            if proposal.key not in self._tried:
+                untried.setdefault(proposal.key, proposal)
         return list(untried.values())
 
-    def round(self, proposals: Sequence[ProgramCandidate], *, ties: bool = False) -> bool:
-        """Scores the proposals on a minibatch, the best of those that are no worse on all tasks, and takes the best.
-
-        Args:
-            ties: whether one that is neither better nor worse is taken too.
-
-        Returns whether one was taken.
-        """
+    def round(self, proposals: Sequence[ProgramCandidate]) -> None:
+        """Scores the proposals on a minibatch, the best of those that are no worse on all tasks, and takes the best."""
         self.rounds += 1
-        self._tried |= {proposal.content for proposal in proposals}
+        self._tried |= {proposal.key for proposal in proposals}
         incumbent, batch = self.incumbent, self._minibatch()
         outcomes = dict(zip(self.positions, incumbent.outcomes, strict=True))
         bar = replace(incumbent, outcomes=tuple(outcomes[position] for position in batch))
         first = self._scored(proposals, batch, f"round {self.rounds}")
         passed = [
             candidate for candidate in first.values()
-            if candidate.no_worse_than(bar) and (ties or candidate.rank != bar.rank)
+            if candidate.no_worse_than(bar) and candidate.rank != bar.rank
         ]  # fmt: skip
         # What did just the same so far is probably the same.
         different = {candidate.rank: candidate for candidate in reversed(passed)}
         chosen = [different[rank].proposal for rank in sorted(different, reverse=True)[: self.finalists]]
         finals = self._scored(chosen, self.positions, f"round {self.rounds}, finalists")
         best = max(finals.values(), key=lambda candidate: candidate.rank, default=incumbent)
-        if best.better_than(incumbent) or (ties and best is not incumbent and best.rank == incumbent.rank):
+        if best.better_than(incumbent):
             self.incumbent = best
             self.incumbents.append(best)
         for proposal in proposals:
             self._conclude(proposal, first.get(proposal.key), bar, finals.get(proposal.key), incumbent)
-        return self.incumbent is not incumbent
-
-    def count(self, program: str, position: int, outcome: RolloutResult, without: RolloutResult) -> None:
-        """Notes which entries a run was told, and whether it went better than the one `without` them."""
-        if outcome.retrieved:
-            self._shown[program, position] = outcome.retrieved, outcome.better_than(without)
 
     def _minibatch(self) -> list[int]:
         """A few validation tasks, others in each round."""
@@ -171,16 +151,10 @@ class Selection:
         results = dict(zip(jobs, self.work.run(jobs, title), strict=True))
         scored = {}
         for proposal in proposals:
-            outcomes = []
-            for position in positions:
-                outcome = results[Job(proposal.key, position)]
-                if outcome is None:
-                    continue
-                outcomes.append(outcome)
-                if self._baseline:
-                    self.count(proposal.key, position, outcome, self._baseline[position])
-            if len(outcomes) == len(positions):
-                scored[proposal.key] = ScoredCandidate(proposal, tuple(outcomes))
+            outcomes = [results[Job(proposal.key, position)] for position in positions]
+            complete = tuple(outcome for outcome in outcomes if outcome is not None)
+            if len(complete) == len(positions):
+                scored[proposal.key] = ScoredCandidate(proposal, complete)
         return scored
 
     def _conclude(

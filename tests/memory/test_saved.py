@@ -43,7 +43,7 @@ def test_it_is_part_of_a_refiner_in_json_and_as_a_whole_program(tmp_path):
     made.memory.entries, made.memory.lessons = ENTRIES, 3
     made.save(tmp_path / "pivot.json")
     text = (tmp_path / "pivot.json").read_text()
-    assert json.loads(text)["memory"]["format"] == 2 and '"mistake": "it was written small"' in text
+    assert json.loads(text)["memory"]["format"] == 3 and '"mistake": "it was written small"' in text
     loaded = pivot()
     loaded.load(tmp_path / "pivot.json")
     made.save(tmp_path / "program", save_program=True)
@@ -82,8 +82,8 @@ def test_a_file_that_cannot_be_read_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 3}, r"format 3 by a newer pivot_dspy, .*reads format 2; upgrade it \(pip install -U pivot-dspy\)"),
-        ({"format": 1}, "format 1 by an older pivot_dspy.*compile the refiner again"),
+        ({"format": 4}, r"format 4 by a newer pivot_dspy, .*reads format 3; upgrade it \(pip install -U pivot-dspy\)"),
+        ({"format": 2}, "format 2 by an older pivot_dspy.*compile the refiner again"),
         ({"format": None}, "damaged at memory.format"),
         ({"format": True}, "damaged at memory.format"),
         ({"settings": {"lessons": 3}}, "damaged at memory.settings.demonstrations: Field required"),
