@@ -19,7 +19,9 @@ from pivot_dspy.phases.learn import Find
 from pivot_dspy.prompts.truncation import fair_cap, truncate
 from pivot_dspy.refiners.base import Refiner
 
-_LEAST = 240
+LEAST = 2
+"""Failures that a requirement has to explain."""
+_PART_LEAST = 240
 """Characters that each part of a case has at least."""
 _CODE = re.compile(r"(?<![\w$.])(?=[a-z-]*\d[\w-]*[a-z]|[\w-]*[a-z][\w-]*\d\d)[\w-]{5,}(?![\w.])", re.IGNORECASE)
 
@@ -33,40 +35,20 @@ class TrainingOutcome(NamedTuple):
     feedback: str = ""
 
 
-class MinedRequirement(NamedTuple):
-    """A requirement that a model proposed, and how it stands on the training tasks."""
-
-    lesson: Lesson
-    """With the requirement as a draft."""
-    held: int
-    """In how many of `successes` it holds."""
-    successes: int
-    """Tasks with a good outcome where it can be told."""
-    explained: int
-    """In how many of `failures` it does not hold."""
-    failures: int
-    """Tasks that verified with a bad outcome."""
-    tested: bool
-    """Whether a check could tell at all; one in words has to be judged, and nobody has."""
-    kept: bool
-    """Whether it contradicts no success and explains enough failures."""
-
-
 def missing_requirements(
     outcomes: Sequence[TrainingOutcome],
     refiner: Refiner,
     find: Callable[..., Any] | None = None,
     *,
     good: float = 1.0,
-    least: int = 2,
     cases: int = 8,
     max_tokens: int = 4000,
-) -> tuple[MinedRequirement, ...]:
+) -> tuple[Lesson, ...]:
     """What the expected outcomes of training tasks have in common and verified, yet wrong, results lack.
 
     One call of a model sees the feedback that the metric gave on up to `cases` failures (verified, with a score below
     `good`). Each requirement that it proposes is tested on runs of all outcomes: it is kept if it holds in all that
-    succeeded and fails in at least `least` failures. Failures of one task, or without feedback that says how the
+    succeeded and fails in at least two failures. Failures of one task, or without feedback that says how the
     outcome relates to the expected one, teach nothing here; nor does a rule that no check can express get tested: it
     is kept as text. What holds by chance of the few training tasks passes, so that validation has the last word.
 
@@ -83,7 +65,7 @@ def missing_requirements(
         if outcome.feedback.strip():
             by_task.setdefault(task_text(outcome.task.inputs()), outcome)
     failures = list(by_task.values())
-    if len(failures) < max(least, 1):
+    if len(failures) < LEAST:
         return ()
     examples = failures[:cases]
     common = _common_values(outcomes)
@@ -100,8 +82,9 @@ def missing_requirements(
     succeeded = _test(drafts.values(), [outcome for outcome in outcomes if outcome.score >= good], refiner)
     failed = _test(drafts.values(), failures, refiner)
     return tuple(
-        _mined(draft, reason, environment, in_successes, in_failures, least)
-        for (draft, reason), in_successes, in_failures in zip(drafts.values(), succeeded, failed, strict=True)
+        _lesson(draft, reason, environment)
+        for (draft, reason), *holds in zip(drafts.values(), succeeded, failed, strict=True)
+        if _is_borne_out(draft, *holds)
     )
 
 
@@ -122,8 +105,8 @@ def _case(outcome: TrainingOutcome, orientation: str, common: Collection[str], c
     request = _without_gold(task_text(outcome.task.inputs()), outcome.task, common)
     requirements = "\n".join(item.to_prompt() for item in outcome.result.requirements.items)
     required = _without_gold(requirements, outcome.task, common)
-    feedback = truncate(_without_gold(outcome.feedback, outcome.task, common), max(cap // 2, cap - 3 * _LEAST))
-    level = fair_cap([len(request), len(orientation), len(required)], max(3 * _LEAST, cap - len(feedback)))
+    feedback = truncate(_without_gold(outcome.feedback, outcome.task, common), max(cap // 2, cap - 3 * _PART_LEAST))
+    level = fair_cap([len(request), len(orientation), len(required)], max(3 * _PART_LEAST, cap - len(feedback)))
     parts = [
         f"Request: {truncate(request, level)}",
         f"Known: {truncate(orientation, level)}" if orientation else "",
@@ -199,31 +182,19 @@ def _test(
     return results
 
 
-def _mined(
-    draft: dict[str, Any],
-    reason: str,
-    environment: str,
-    in_successes: Sequence[bool | None],
-    in_failures: Sequence[bool | None],
-    least: int,
-) -> MinedRequirement:
-    tested = {True, False} & {*in_successes, *in_failures} != set()
-    explained = in_failures.count(False)
-    explains = explained >= least and False not in in_successes
-    lesson = Lesson(
+def _is_borne_out(draft: Mapping[str, Any], succeeded: Sequence[bool | None], failed: Sequence[bool | None]) -> bool:
+    """Whether it contradicts no success and explains enough failures. One in words is for validation to judge."""
+    if {*succeeded, *failed} <= {None}:
+        return "check" not in draft
+    return failed.count(False) >= LEAST and False not in succeeded
+
+
+def _lesson(draft: dict[str, Any], reason: str, environment: str) -> Lesson:
+    return Lesson(
         environment=environment,
         trigger="a task is planned here",
         mistake="what was written down was met, and the outcome was not the expected one",
         avoid=f"require this too: {reason or draft.get('text') or draft.get('check')}",
         requirement=draft,
         by="model",
-    )
-    return MinedRequirement(
-        lesson=lesson,
-        held=in_successes.count(True),
-        successes=len(in_successes) - in_successes.count(None),
-        explained=explained,
-        failures=len(in_failures),
-        tested=tested,
-        kept=explains if tested else "check" not in draft,
     )

@@ -13,7 +13,7 @@ import dspy
 
 from pivot_dspy.learning.lessons import count_lessons
 from pivot_dspy.memory.fixes import STYLES, Fix, apply_fixes
-from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote
+from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson
 from pivot_dspy.optimizer.rollout import RolloutResult
 from pivot_dspy.optimizer.targets import (
     MEMORY,
@@ -76,7 +76,6 @@ class LearnedMaterial:
         self.path = path
         self.required: tuple[Lesson, ...] = ()
         """Lessons with a requirement that was missing."""
-        self.notes: tuple[ToolNote, ...] = ()
         self._lessons: list[Lesson] = []
         self._best: dict[int, tuple[RolloutResult, Demonstration]] = {}
         self._right: dict[str, Trajectory] = {}
@@ -88,7 +87,6 @@ class LearnedMaterial:
             if call.refiner != self.path or signal is None:
                 continue
             self._lessons += signal.lessons
-            self.notes += signal.notes
             if signal.demonstration is None:
                 continue
             self._right[signal.trajectory.id] = signal.trajectory

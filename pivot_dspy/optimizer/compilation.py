@@ -223,8 +223,7 @@ class Compilation:
             except (LMError, AdapterParseError) as error:
                 logger.warning("nothing was learned of missing requirements: %s: %s", type(error).__name__, error)
                 mined, answered = (), False
-        lessons = [requirement.lesson.model_dump(mode="json") for requirement in mined if requirement.kept]
-        return {"lessons": lessons, "tokens": meter.tokens}, answered
+        return {"lessons": [lesson.model_dump(mode="json") for lesson in mined], "tokens": meter.tokens}, answered
 
     def _training_outcomes(self, path: str, refiner: Refiner) -> list[TrainingOutcome]:
         """How the best run of each task went for the refiner at `path`, in its last call."""

@@ -14,8 +14,8 @@ from pivot_dspy.environment.factory import task_of
 from pivot_dspy.episode.result import features
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.learning.demonstrations import demonstrate
-from pivot_dspy.learning.lessons import lessons_of, tool_notes
-from pivot_dspy.memory.records import Demonstration, Lesson, ToolNote, environment_name
+from pivot_dspy.learning.lessons import lessons_of
+from pivot_dspy.memory.records import Demonstration, Lesson, environment_name
 from pivot_dspy.optimizer.metering import RefinerCall, SingleFlight, metered
 from pivot_dspy.optimizer.settings import Metric, read_score
 from pivot_dspy.optimizer.targets import ROOT, lm_with_seed, refiners_of, with_seed
@@ -34,7 +34,6 @@ class TrainingSignal(Frozen):
     trajectory: Trajectory
     demonstration: Demonstration | None = None
     lessons: tuple[Lesson, ...] = ()
-    notes: tuple[ToolNote, ...] = ()
     requirements: Requirements = Requirements()
 
 
@@ -58,7 +57,6 @@ class RolloutResult(Frozen):
     feedback: str = ""
     tokens: int = 0
     """Prompt and completion tokens, counted as if no call had come from DSPy's cache."""
-    lm_calls: int = 0
     learning_tokens: int = 0
     """Those that were spent to learn from the run."""
     error: str = ""
@@ -127,7 +125,7 @@ class RolloutRunner:
                 except PlanningFailed as failure:
                     if not _is_outcome(failure):
                         raise
-                    return RolloutResult(score=0.0, error=str(failure), tokens=meter.tokens, lm_calls=meter.lm_calls)
+                    return RolloutResult(score=0.0, error=str(failure), tokens=meter.tokens)
             score, feedback = self._score(task, prediction)
             with metered({}) as learning:
                 calls, errors = [], []
@@ -138,8 +136,8 @@ class RolloutRunner:
                     calls.append(_record_of(call, signal))
                     errors.append(error)
         return RolloutResult(
-            score=score, feedback=feedback, tokens=meter.tokens, lm_calls=meter.lm_calls,
-            learning_tokens=learning.tokens, error="; ".join(filter(None, errors)), calls=tuple(calls),
+            score=score, feedback=feedback, tokens=meter.tokens, learning_tokens=learning.tokens,
+            error="; ".join(filter(None, errors)), calls=tuple(calls),
         )  # fmt: skip
 
     def _score(self, task: dspy.Example, prediction: Any) -> tuple[float, str]:
@@ -172,7 +170,7 @@ def _record_of(call: RefinerCall, signal: TrainingSignal | None) -> CallRecord:
 
 
 def _learn(refiner: Refiner, task: dspy.Example, call: RefinerCall, good: bool) -> tuple[TrainingSignal, str]:
-    """What a call teaches: an example where it verified with a good score, lessons and notes of what was repaired.
+    """What a call teaches: an example where it verified with a good score, lessons of what was repaired.
 
     The text is the error of a model that could not be asked: the run stands, and what rules tell is still learned.
     """
@@ -198,7 +196,6 @@ def _learn(refiner: Refiner, task: dspy.Example, call: RefinerCall, good: bool) 
         trajectory=result.trajectory,
         demonstration=demonstrate(result, example, environment) if good and result.verified else None,
         lessons=lessons,
-        notes=tool_notes(result, environment, example),
         requirements=Requirements(items=tuple(item for item in result.requirements.items if item.has_json_form)),
     )
     return signal, error_text

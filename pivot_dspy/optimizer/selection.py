@@ -56,9 +56,6 @@ class CandidateRecord(Frozen):
 
     round: int
     proposal: str
-    minibatch_scores: tuple[float, float] | None = None
-    """On the first few tasks."""
-    minibatch_tokens: tuple[float, float] | None = None
     scores: tuple[float, float] | None = None
     """On all tasks; None where it was not scored on all."""
     tokens: tuple[float, float] | None = None
@@ -169,12 +166,9 @@ class Selection:
         accepted = self.incumbent is final
         reason = _reason(first, bar, final, incumbent, accepted)
         record = CandidateRecord(round=self.rounds, proposal=proposal.name, accepted=accepted, reason=reason)
-        if first is not None:
-            on_batch = {"minibatch_scores": (first.score, bar.score), "minibatch_tokens": (first.tokens, bar.tokens)}
-            record = record.model_copy(update=on_batch)
         if final is not None:
-            on_all = {"scores": (final.score, incumbent.score), "tokens": (final.tokens, incumbent.tokens)}
-            record = record.model_copy(update=on_all)
+            figures = {"scores": (final.score, incumbent.score), "tokens": (final.tokens, incumbent.tokens)}
+            record = record.model_copy(update=figures)
         self.records.append(record)
         self.work.record("decision", f"{self.rounds}/{proposal.key}", record.model_dump())
         if not accepted:
