@@ -72,15 +72,6 @@ class Fix(Frozen):
         changed = {name: value for name, value in self._changes(step, ids).items() if value != getattr(step, name)}
         return step.model_copy(update=changed) if changed else step
 
-    def examples(self, step: Step, ids: Collection[str]) -> frozenset[str]:
-        """Texts of the step that are written in the style of the fix, and could be written otherwise."""
-        style = STYLES.get(self.kind)
-        if style is None or step.tool != self.tool:
-            return frozenset()
-        texts = [text for text in bindings.strings(step.args.get(self.place)) if not _binds(text, ids)]
-        styled = {text for text in texts if style(text) == text}
-        return frozenset(text for text in styled if self.kind == "strip" or text.lower() != text.upper())
-
     def _changes(self, step: Step, ids: Collection[str]) -> dict[str, Any]:
         if self.kind == "tool":
             return {"tool": self.tool}

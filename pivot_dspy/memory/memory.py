@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.errors import ConfigurationError
@@ -167,7 +167,10 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         """
         version = state.get("format") if isinstance(state, Mapping) else None
         if type(version) is int and version != FORMAT:
-            raise ConfigurationError(_other_format(version))
+            raise ConfigurationError(
+                f"the memory was saved in format {version}, and this pivot_dspy reads format {FORMAT}; load it with "
+                "the version that saved it, or compile the refiner again"
+            )
         try:
             saved = _SavedMemory.model_validate(state)
         except ValidationError as error:
@@ -210,22 +213,6 @@ class _SavedMemory(Frozen):
     format: Annotated[int, Field(strict=True)]
     settings: _Settings
     entries: Entries
-
-    @field_validator("entries", mode="before")
-    @classmethod
-    def _of_every_kind(cls, entries: Any) -> Any:
-        missing = Entries.model_fields.keys() - entries if isinstance(entries, Mapping) else ()
-        if missing:
-            raise ValueError(f"{', '.join(sorted(missing))} missing")
-        return entries
-
-
-def _other_format(version: int) -> str:
-    if version > FORMAT:
-        age, remedy = "a newer", "upgrade it (pip install -U pivot-dspy), or compile the refiner again"
-    else:
-        age, remedy = "an older", "compile the refiner again, or load it with the version that saved it"
-    return f"the memory was saved in format {version} by {age} pivot_dspy, and this one reads format {FORMAT}; {remedy}"
 
 
 def _damage(error: ValidationError) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 
 from pivot_dspy.learning.lessons import count_lessons
-from pivot_dspy.memory.fixes import STYLES, Fix, apply_fixes
+from pivot_dspy.memory.fixes import apply_fixes
 from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson
 from pivot_dspy.optimizer.rollout import RolloutResult
 from pivot_dspy.optimizer.targets import (
@@ -26,9 +26,6 @@ from pivot_dspy.optimizer.targets import (
 )
 from pivot_dspy.refiners.state import tunables
 from pivot_dspy.trajectory import Trajectory
-
-EXAMPLES = 2
-"""Texts of right trajectories that have to be written in a style before others are put into it."""
 
 
 @dataclass(frozen=True)
@@ -114,28 +111,12 @@ class LearnedMaterial:
 
 
 def borne_out(lessons: Iterable[Lesson], right: Collection[Trajectory]) -> tuple[Lesson, ...]:
-    """The lessons that trajectories which were `right` leave standing.
-
-    One whose fix would change such a trajectory is no lesson. One that tells how to write a text, and is not shown by
-    several texts of them, is for the model to weigh: it has no fix.
-    """
-    standing = []
-    for lesson in lessons:
-        fix = lesson.fix
-        if fix is None:
-            standing.append(lesson)
-        elif not any(apply_fixes(trajectory, [fix])[1] for trajectory in right):
-            standing.append(lesson if _is_shown(fix, right) else Lesson(**{**dict(lesson), "id": "", "fix": None}))
-    return tuple(standing)
-
-
-def _is_shown(fix: Fix, right: Iterable[Trajectory]) -> bool:
-    if fix.kind not in STYLES:
-        return True
-    texts = {
-        text for trajectory in right for step in trajectory.steps for text in fix.examples(step, trajectory.ids)
-    }  # fmt: skip
-    return len(texts) >= EXAMPLES
+    """The lessons that trajectories which were `right` leave standing: without those whose fix would change one."""
+    return tuple(
+        lesson
+        for lesson in lessons
+        if lesson.fix is None or not any(apply_fixes(trajectory, [lesson.fix])[1] for trajectory in right)
+    )
 
 
 def of_one_outline_each(demonstrations: Iterable[Demonstration]) -> tuple[Demonstration, ...]:

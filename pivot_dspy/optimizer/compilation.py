@@ -14,11 +14,8 @@ import dspy
 
 from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
 from pivot_dspy.dspy_internals import AdapterParseError, LMError, mark_compiled
-from pivot_dspy.environment.factory import task_of
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
-from pivot_dspy.execution import execute
-from pivot_dspy.flow import run_sync
-from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements
+from pivot_dspy.learning.requirement_mining import Replay, TrainingOutcome, missing_requirements
 from pivot_dspy.memory.records import Lesson
 from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes
 from pivot_dspy.optimizer.metering import metered
@@ -29,7 +26,6 @@ from pivot_dspy.optimizer.selection import ScoredCandidate, Selection
 from pivot_dspy.optimizer.targets import digest, gates_of, refiners_of
 from pivot_dspy.phases.learn import Find
 from pivot_dspy.refiners.base import Refiner
-from pivot_dspy.trajectory import Execution, Trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -232,11 +228,13 @@ class Compilation:
             signals = [call.taught for call in outcome.calls if call.refiner == path and call.taught is not None]
             if signals:
                 task = _task_of(signals[-1], self.work.tasks[position])
+                with Replay(refiner, task) as replay:
+                    execution = replay.run(signals[-1].trajectory).execution
                 result: Any = SimpleNamespace(
                     verified=outcome.verified,
                     trajectory=signals[-1].trajectory,
                     requirements=signals[-1].requirements,
-                    execution=_execute_again(refiner, task, signals[-1].trajectory),
+                    execution=execution,
                 )
                 outcomes.append(TrainingOutcome(task, result, outcome.score, outcome.feedback))
         return outcomes
@@ -286,16 +284,6 @@ def _task_of(signal: TrainingSignal, task: dspy.Example) -> dspy.Example:
         return task
     labels = {name: value for name, value in task.labels().items() if name not in signal.inputs}
     return dspy.Example(base={**signal.inputs, **labels}).with_inputs(*signal.inputs)
-
-
-def _execute_again(refiner: Refiner, task: dspy.Example, trajectory: Trajectory) -> Execution:
-    """The trajectory run once more in a fresh session, for what its steps gave."""
-    session = refiner.session_factory.open(task_of(task.inputs()))
-    outputs = {name: field.annotation for name, field in refiner.signature.output_fields.items()}
-    try:
-        return run_sync(execute(trajectory, session, outputs=outputs)).execution
-    finally:
-        session.family.close()
 
 
 def match_refiners(student: Mapping[str, Refiner], teacher: Mapping[str, Refiner]) -> dict[str, str]:

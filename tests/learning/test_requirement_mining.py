@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import Pivot
-from pivot_dspy.learning.replay import Replay, fill
-from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements
+from pivot_dspy.learning.requirement_mining import Replay, TrainingOutcome, fill, missing_requirements
 from pivot_dspy.phases.learn import Find
 from pivot_dspy.simulator import Reference, offline_lm
 from tests.learning.depot import SIGNATURE, Depot, asked, bound, part, said, task

@@ -82,8 +82,8 @@ def test_a_file_that_cannot_be_read_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 4}, r"format 4 by a newer pivot_dspy, .*reads format 3; upgrade it \(pip install -U pivot-dspy\)"),
-        ({"format": 2}, "format 2 by an older pivot_dspy.*compile the refiner again"),
+        ({"format": 4}, "in format 4, .*reads format 3; load it with the version that saved it"),
+        ({"format": 2}, "in format 2.*compile the refiner again"),
         ({"format": None}, "damaged at memory.format"),
         ({"format": True}, "damaged at memory.format"),
         ({"settings": {"lessons": 3}}, "damaged at memory.settings.demonstrations: Field required"),
@@ -95,7 +95,6 @@ def test_a_file_that_cannot_be_read_changes_nothing(tmp_path):
         ({"settings": {**SETTINGS, "notes": -1}}, "damaged at memory.settings.notes: .*greater than or equal to 0"),
         ({"settings": {**SETTINGS, "notes": True}}, "damaged at memory.settings.notes: .*valid integer, got True"),
         ({"entries": None}, "damaged at memory.entries: Input should be a valid dictionary"),
-        ({"entries": {"demonstrations": [], "lessons": []}}, "damaged at memory.entries: .*notes missing"),
         ({"entries": {**NONE, "steps": []}}, "damaged at memory.entries.steps: "),
         ({"entries": {**NONE, "lessons": {}}}, "damaged at memory.entries.lessons: "),
         ({"entries": {**NONE, "lessons": [{}]}}, r"at memory.entries.lessons\[0\].environment: Field required.*3 more"),
