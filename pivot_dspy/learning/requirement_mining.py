@@ -6,6 +6,7 @@ import json
 import re
 from collections import ChainMap, Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 import dspy
@@ -14,6 +15,7 @@ import jmespath
 from pivot_dspy import bindings
 from pivot_dspy.blame.predicates import triple
 from pivot_dspy.environment.factory import task_of
+from pivot_dspy.environment.session import Session
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
@@ -105,9 +107,9 @@ def _ask(
     """What the model proposes for these failures, and the name of their environment."""
     texts: list[str] = []
     for outcome in failures:
-        with Replay(refiner, outcome.task) as replay:
-            texts.append(_case(outcome, replay.orientation, common, cap // len(failures)))
-            known, environment = replay.catalogue, replay.environment
+        with replay(refiner, outcome.task) as again:
+            texts.append(_case(outcome, again.orientation, common, cap // len(failures)))
+            known, environment = again.catalogue, again.environment
     return find(checks=known.checks, policy=known.policy, cases=texts), environment
 
 
@@ -186,8 +188,8 @@ def _test(
     """For each draft, whether it holds of each outcome; None where no check can tell."""
     results: list[list[bool | None]] = [[] for _ in drafts]
     for outcome in outcomes:
-        with Replay(refiner, outcome.task) as replay:
-            holds = replay.judge(outcome.result.trajectory, outcome.result.requirements)
+        with replay(refiner, outcome.task) as again:
+            holds = again.judge(outcome.result.trajectory, outcome.result.requirements)
             for row, (draft, _) in zip(results, drafts, strict=True):
                 row.append(holds(draft))
     return results
@@ -211,29 +213,24 @@ def _lesson(draft: dict[str, Any], reason: str, environment: str) -> Lesson:
     )
 
 
+@contextmanager
+def replay(refiner: Refiner, task: dspy.Example) -> Iterator[Replay]:
+    """Opens the refiner's environment on a task once more, for as long as the `with` block lasts."""
+    session = refiner.session_factory.open(task_of(task.inputs()))
+    with closing(session.family):
+        yield Replay(refiner, session)
+
+
 class Replay:
-    """A session of a refiner's environment on one task, for as long as it is entered with `with`."""
+    """A session of a refiner's environment, with its orientation reads made."""
 
-    known: dict[str, Any]
-    """Results of the orientation reads, by tool."""
-    orientation: str
-    """The same as a planner is shown them, one a line."""
-
-    def __init__(self, refiner: Refiner, task: dspy.Example) -> None:
+    def __init__(self, refiner: Refiner, session: Session) -> None:
         self._refiner = refiner
-        self._session = refiner.session_factory.open(task_of(task.inputs()))
-        self.known, self.orientation = {}, ""
-
-    def __enter__(self) -> Replay:
-        try:
-            self._orient()
-        except BaseException:
-            self._session.family.close()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._session.family.close()
+        self._session = session
+        self.known: dict[str, Any] = {}
+        """Results of the orientation reads, by tool."""
+        self.orientation = self._orient()
+        """The same as a planner is shown them, one a line."""
 
     @property
     def environment(self) -> str:
@@ -283,7 +280,7 @@ class Replay:
         except LookupError:
             return None
 
-    def _orient(self) -> None:
+    def _orient(self) -> str:
         environment = self._session.environment
         names = [name for name in environment.orientation if name in self._session.toolbox.tools]
         reads = Trajectory(steps=tuple(Step(id=f"o{n}", tool=name) for n, name in enumerate(names)))
@@ -294,7 +291,7 @@ class Replay:
                 self.known[name] = observation.value
                 text = environment_summary(name, observation.value, environment) or compact_json(observation.value)
                 lines.append(f"{name}() -> {truncate(text, _KNOWN_CAP)}")
-        self.orientation = "\n".join(lines)
+        return "\n".join(lines)
 
 
 def fill(value: Any, known: Mapping[str, Any]) -> Any:

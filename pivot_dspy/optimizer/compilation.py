@@ -15,7 +15,7 @@ import dspy
 from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
 from pivot_dspy.dspy_internals import AdapterParseError, LMError, mark_compiled
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
-from pivot_dspy.learning.requirement_mining import Replay, TrainingOutcome, missing_requirements
+from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements, replay
 from pivot_dspy.memory.records import Lesson
 from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes
 from pivot_dspy.optimizer.metering import metered
@@ -64,12 +64,10 @@ class Compilation:
             work, student, validation, ScoredCandidate(self.before), finalists=self.effort.finalists, seed=seed
         )
         self.materials = {path: LearnedMaterial(path) for path in self.before.entries}
-        self.first: dict[int, RolloutResult] = {}
-        """The first run of each training task."""
         self.best: dict[int, RolloutResult] = {}
         """The best one."""
         self.untaught: dict[int, list[RolloutResult]] = {}
-        """All runs of the student as it was."""
+        """All runs of the student as it was, seed 0 first."""
         self.taught_by: list[RolloutResult] = []
         """The teacher's runs."""
         work.programs[self.before.key] = self.before.program(student)
@@ -100,7 +98,7 @@ class Compilation:
         return DetailedResults(
             before=measure(self.selection.first.outcomes, threshold),
             after=measure(after.outcomes, threshold),
-            training=measure(list(self.first.values()), threshold),
+            training=measure([first for first, *_ in self.untaught.values()], threshold),
             teacher=measure(self.taught_by, threshold) if self.taught_by else None,
             proposals=tuple(self.selection.records),
             entries={
@@ -165,7 +163,6 @@ class Compilation:
             if outcome is None:
                 continue
             made.append((job.task, outcome))
-            self.first.setdefault(job.task, outcome)
             if job.task not in self.best or outcome.better_than(self.best[job.task]):
                 self.best[job.task] = outcome
             self._take(job.task, outcome)
@@ -228,8 +225,8 @@ class Compilation:
             signals = [call.taught for call in outcome.calls if call.refiner == path and call.taught is not None]
             if signals:
                 task = _task_of(signals[-1], self.work.tasks[position])
-                with Replay(refiner, task) as replay:
-                    execution = replay.run(signals[-1].trajectory).execution
+                with replay(refiner, task) as again:
+                    execution = again.run(signals[-1].trajectory).execution
                 result: Any = SimpleNamespace(
                     verified=outcome.verified,
                     trajectory=signals[-1].trajectory,

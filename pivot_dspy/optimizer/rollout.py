@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -180,10 +181,8 @@ def _learn(refiner: Refiner, task: dspy.Example, call: RefinerCall, good: bool) 
     labels = {name: value for name, value in task.labels().items() if name not in inputs}
     example = dspy.Example(base={**inputs, **labels}).with_inputs(*inputs)
     session = refiner.session_factory.open(task_of(inputs))
-    try:
+    with closing(session.family):
         environment = environment_name(session.environment)
-    finally:
-        session.family.close()
     learn = Learn(refiner.signature)
     learn.set_lm(refiner.plan.predict.lm)
     try:

@@ -50,6 +50,14 @@ class ScoredCandidate:
             return self.score > other.score
         return self.rank[1:] > other.rank[1:]
 
+    def compared_with(self, other: ScoredCandidate, where: str) -> str:
+        """How it did beside another, in words."""
+        if not self.no_worse_than(other):
+            return f"worse on {where}"
+        if not self.better_than(other):
+            return f"no better on {where}"
+        return f"{'a higher score' if self.score > other.score + EPSILON else 'as good, and cheaper'} on {where}"
+
 
 class CandidateRecord(Frozen):
     """A proposal and what became of it; scores and tokens are (its own, the incumbent's)."""
@@ -60,8 +68,9 @@ class CandidateRecord(Frozen):
     """On all tasks; None where it was not scored on all."""
     tokens: tuple[float, float] | None = None
     accepted: bool = False
-    """Whether it became the incumbent; `reason` why, or why not."""
+    """Whether it became the incumbent, which the best of a round does."""
     reason: str = ""
+    """How it did beside the incumbent."""
 
 
 @dataclass
@@ -164,34 +173,21 @@ class Selection:
     ) -> None:
         """Puts on record what became of a proposal. A program is only needed as long as it is run."""
         accepted = self.incumbent is final
-        reason = _reason(first, bar, final, incumbent, accepted)
-        record = CandidateRecord(round=self.rounds, proposal=proposal.name, accepted=accepted, reason=reason)
-        if final is not None:
-            figures = {"scores": (final.score, incumbent.score), "tokens": (final.tokens, incumbent.tokens)}
-            record = record.model_copy(update=figures)
+        if first is None:
+            reason = "the budget was spent"
+        elif final is None:
+            reason = first.compared_with(bar, "the first tasks")
+        else:
+            reason = final.compared_with(incumbent, "all tasks")
+        record = CandidateRecord(
+            round=self.rounds,
+            proposal=proposal.name,
+            scores=None if final is None else (final.score, incumbent.score),
+            tokens=None if final is None else (final.tokens, incumbent.tokens),
+            accepted=accepted,
+            reason=reason,
+        )
         self.records.append(record)
         self.work.record("decision", f"{self.rounds}/{proposal.key}", record.model_dump())
         if not accepted:
             self.work.programs.pop(proposal.key, None)
-
-
-def _reason(
-    first: ScoredCandidate | None,
-    bar: ScoredCandidate,
-    final: ScoredCandidate | None,
-    incumbent: ScoredCandidate,
-    accepted: bool,
-) -> str:
-    if first is None:
-        return "the budget was spent"
-    if final is None:
-        if not first.no_worse_than(bar):
-            return "worse on the first tasks"
-        if first.rank == bar.rank:
-            return "the same on the first tasks"
-        return "others were better on the first tasks, or the budget was spent"
-    if accepted:
-        return "a higher score" if final.score > incumbent.score + EPSILON else "as good, and no dearer"
-    if not final.no_worse_than(incumbent):
-        return "worse on all tasks"
-    return "another one was better" if final.better_than(incumbent) else "as good, and no cheaper"
