@@ -80,19 +80,11 @@ def repairs(history: Iterable[Event]) -> Iterator[Repair]:
             comments.append(event.diagnosis)
         elif event.kind == "accept":
             text = "\n".join(filter(None, comments))
-            if accepted is not None and (gradient is not None or text):
-                yield from _repair(accepted, event, executions, gradient, text)
+            if accepted is not None and event.trajectory.operator != "extend" and (gradient is not None or text):
+                before, after = executions.get(accepted.trajectory.id), executions.get(event.trajectory.id)
+                if before is not None and after is not None and event.loss.better_than(accepted.loss):
+                    yield Repair(before, after, gradient, text, accepted.loss.total - event.loss.total)
             accepted, gradient, comments = event, None, []
-
-
-def _repair(
-    old: AcceptEvent, new: AcceptEvent, executions: Mapping[str, Execution], gradient: Gradient | None, comments: str
-) -> Iterator[Repair]:
-    if new.trajectory.operator == "extend":
-        return
-    before, after = executions.get(old.trajectory.id), executions.get(new.trajectory.id)
-    if before is not None and after is not None and before is not after and new.loss.better_than(old.loss):
-        yield Repair(before, after, gradient, comments, old.loss.total - new.loss.total)
 
 
 def lessons_of(

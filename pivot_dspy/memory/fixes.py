@@ -54,11 +54,11 @@ class Fix(Frozen):
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
-        if bool(self.place) == (self.kind == "tool"):
-            raise ValueError(f"a fix of kind {self.kind!r} has {'no' if self.place else 'a'} place")
-        if bool(self.wrong) == (self.kind in STYLES) or self.wrong == (self.place or self.tool):
-            needs = "nothing" if self.kind in STYLES else "another name"
-            raise ValueError(f"a fix of kind {self.kind!r} has {needs} for wrong")
+        needed = ["place"] if self.kind in STYLES else ["wrong"] if self.kind == "tool" else ["place", "wrong"]
+        if needed != [name for name in ("place", "wrong") if getattr(self, name)]:
+            raise ValueError(f"a fix of kind {self.kind!r} has {' and '.join(needed)} alone")
+        if self.wrong == (self.place or self.tool):
+            raise ValueError(f"a fix of kind {self.kind!r} has another name for wrong")
         return self
 
     def applied(self, step: Step, ids: Collection[str]) -> Step:

@@ -20,7 +20,7 @@ from pivot_dspy.memory.records import Lesson
 from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes
 from pivot_dspy.optimizer.metering import metered
 from pivot_dspy.optimizer.report import DetailedResults, fit_calibrations, measure
-from pivot_dspy.optimizer.rollout import Job, RolloutResult, TrainingSignal
+from pivot_dspy.optimizer.rollout import Job, RolloutResult, task_of_call
 from pivot_dspy.optimizer.scheduler import RunScheduler
 from pivot_dspy.optimizer.selection import ScoredCandidate, Selection
 from pivot_dspy.optimizer.targets import digest, gates_of, refiners_of
@@ -224,13 +224,14 @@ class Compilation:
         for position, outcome in sorted(self.best.items()):
             signals = [call.taught for call in outcome.calls if call.refiner == path and call.taught is not None]
             if signals:
-                task = _task_of(signals[-1], self.work.tasks[position])
+                taught, task = signals[-1], self.work.tasks[position]
+                task = task_of_call(taught.inputs, task) if taught.inputs else task
                 with replay(refiner, task) as again:
-                    execution = again.run(signals[-1].trajectory).execution
+                    execution = again.run(taught.trajectory).execution
                 result: Any = SimpleNamespace(
                     verified=outcome.verified,
-                    trajectory=signals[-1].trajectory,
-                    requirements=signals[-1].requirements,
+                    trajectory=taught.trajectory,
+                    requirements=taught.requirements,
                     execution=execution,
                 )
                 outcomes.append(TrainingOutcome(task, result, outcome.score, outcome.feedback))
@@ -273,14 +274,6 @@ class Compilation:
         fit_calibrations(calibrations, self.selection, self.untaught, self.seed)
         mark_compiled(program)
         return program
-
-
-def _task_of(signal: TrainingSignal, task: dspy.Example) -> dspy.Example:
-    """The task of a refiner's call: that of the program, with the call's own inputs where they are told."""
-    if not signal.inputs:
-        return task
-    labels = {name: value for name, value in task.labels().items() if name not in signal.inputs}
-    return dspy.Example(base={**signal.inputs, **labels}).with_inputs(*signal.inputs)
 
 
 def match_refiners(student: Mapping[str, Refiner], teacher: Mapping[str, Refiner]) -> dict[str, str]:

@@ -177,9 +177,7 @@ def _learn(refiner: Refiner, task: dspy.Example, call: RefinerCall, good: bool) 
     """
     result, error_text = call.result, ""
     inputs = {name: value for name, value in call.inputs.items() if name in refiner.signature.input_fields}
-    # The labels are those of the whole program's task, and must not be learned by heart.
-    labels = {name: value for name, value in task.labels().items() if name not in inputs}
-    example = dspy.Example(base={**inputs, **labels}).with_inputs(*inputs)
+    example = task_of_call(inputs, task)
     session = refiner.session_factory.open(task_of(inputs))
     with closing(session.family):
         environment = environment_name(session.environment)
@@ -198,6 +196,13 @@ def _learn(refiner: Refiner, task: dspy.Example, call: RefinerCall, good: bool) 
         requirements=Requirements(items=tuple(item for item in result.requirements.items if item.has_json_form)),
     )
     return signal, error_text
+
+
+def task_of_call(inputs: Mapping[str, Any], task: dspy.Example) -> dspy.Example:
+    """The task of a refiner's call: that of the whole program, whose labels must not be learned by heart, with the
+    call's own inputs."""
+    labels = {name: value for name, value in task.labels().items() if name not in inputs}
+    return dspy.Example(base={**inputs, **labels}).with_inputs(*inputs)
 
 
 def _plain(inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,13 +42,11 @@ class ScoredCandidate:
 
     def no_worse_than(self, other: ScoredCandidate) -> bool:
         """Whether the score is no lower, but for rounding."""
-        return self.score >= other.score - EPSILON
+        return self.rank[0] >= other.rank[0]
 
     def better_than(self, other: ScoredCandidate) -> bool:
         """Whether the score is higher, or as high for fewer tokens or, for as many, at a lower loss."""
-        if abs(self.score - other.score) > EPSILON:
-            return self.score > other.score
-        return self.rank[1:] > other.rank[1:]
+        return self.rank > other.rank
 
     def compared_with(self, other: ScoredCandidate, where: str) -> str:
         """How it did beside another, in words."""
@@ -56,7 +54,7 @@ class ScoredCandidate:
             return f"worse on {where}"
         if not self.better_than(other):
             return f"no better on {where}"
-        return f"{'a higher score' if self.score > other.score + EPSILON else 'as good, and cheaper'} on {where}"
+        return f"{'a higher score' if self.rank[0] > other.rank[0] else 'as good, and no dearer'} on {where}"
 
 
 class CandidateRecord(Frozen):
