@@ -2,19 +2,78 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from pivot_dspy.calibration.fitted import CalibrationReport, Fitted
+from pydantic import Field
+
 from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.trajectory import Frozen
 
-ISOTONIC_FROM = 1000
-"""Outcomes from which on isotonic regression is fitted; with fewer it follows chance (scikit-learn's user guide, and
-Niculescu-Mizil and Caruana, ICML 2005)."""
 FORMAT = 1
 """Of the saved state."""
+
+
+class Fitted(Frozen):
+    """A probability of the features of a result, as plain numbers."""
+
+    method: Literal["constant", "verified", "logistic"]
+    intercept: float = 0.0
+    weights: dict[str, float] = Field(default_factory=dict)
+    """Of each feature in the score, whose logistic function is the probability."""
+    least: float = Field(gt=0, le=0.5)
+    """No probability is nearer than this to 0 or 1: what n outcomes can tell, 1 / (n + 2)."""
+
+    def probability(self, features: Mapping[str, float]) -> float:
+        """Raises ConfigurationError where a feature is missing."""
+        missing = [name for name in self.weights if name not in features]
+        if missing:
+            raise ConfigurationError(
+                f"the calibration was fitted on {', '.join(missing)} too; pass what features(result) gives, or fit anew"
+            )
+        logit = self.intercept + math.fsum(weight * features[name] for name, weight in self.weights.items())
+        probability = (1 + math.tanh(logit / 2)) / 2  # the logistic function, which cannot overflow like this
+        return min(1 - self.least, max(self.least, probability))
+
+
+class ReliabilityRow(Frozen):
+    """One bin of a reliability table: `count` results with a probability from `low` to `high`, the mean `predicted`
+    one, and the share `observed` that was right."""
+
+    low: float
+    high: float
+    count: int
+    predicted: float
+    observed: float
+
+
+class CalibrationReport(Frozen):
+    """How good the probabilities are: on outcomes that were left out when they were fitted.
+
+    Outcomes are counted one by one; shares and scores weigh them as `Calibration.fit` was told to.
+    """
+
+    count: int
+    right: int
+    tasks: int = 0
+    brier: float | None = None
+    """Cross-validated Brier score."""
+    base: float | None = None
+    """The Brier score of always saying the share that is right elsewhere."""
+    certain: float | None = None
+    """The Brier score of taking a verified result as certainly right, and any other as wrong."""
+    table: tuple[ReliabilityRow, ...] = ()
+    """Cross-validated reliability."""
+    target: float = 0.9
+    """The share of right results that the thresholds are to give."""
+    threshold: float | None = None
+    """The probability from which on a result counts as right; None where none gives that share."""
+    confidence_threshold: float | None = None
+    """Likewise of the confidence that models stated in steps, as `ConfidenceGate` takes it."""
+    note: str = ""
+    """What has to be known of these figures."""
 
 
 class Calibration(Parameter):  # type: ignore[misc]
@@ -28,7 +87,6 @@ class Calibration(Parameter):  # type: ignore[misc]
 
     Args:
         target: the share of right results that the suggested thresholds are to give.
-        isotonic_from: outcomes from which on an isotonic regression ends the logistic one.
 
     >>> calibration = Calibration()
     >>> calibration.probability({"loss": 0.0}) is None
@@ -39,11 +97,10 @@ class Calibration(Parameter):  # type: ignore[misc]
     0.8
     """
 
-    def __init__(self, *, target: float = 0.9, isotonic_from: int = ISOTONIC_FROM) -> None:
+    def __init__(self, *, target: float = 0.9) -> None:
         if not 0 <= target <= 1:
             raise ConfigurationError(f"target is the share of right results, from 0 to 1; got {target}")
         self.target = target
-        self.isotonic_from = isotonic_from
         self.clear()
 
     def clear(self) -> None:
@@ -88,7 +145,7 @@ class Calibration(Parameter):  # type: ignore[misc]
         from pivot_dspy.calibration import fitting  # loads numpy, which telling a probability does not take
 
         sample = fitting.read_sample(known, outcomes, groups, weights)
-        self.fitted, self.report = fitting.fit(sample, seed, self.target, self.isotonic_from)
+        self.fitted, self.report = fitting.fit(sample, seed, self.target)
         return self.report
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy
 from numpy.typing import NDArray
 
-from pivot_dspy.calibration.fitted import CalibrationReport, Fitted, ReliabilityRow
+from pivot_dspy.calibration.calibration import CalibrationReport, Fitted, ReliabilityRow
 from pivot_dspy.errors import ConfigurationError
 
 FOLDS = 5
@@ -85,7 +85,7 @@ def read_sample(
     )
 
 
-def fit(sample: Sample, seed: int, target: float, isotonic_from: int) -> tuple[Fitted | None, CalibrationReport]:
+def fit(sample: Sample, seed: int, target: float) -> tuple[Fitted | None, CalibrationReport]:
     """The probability that fits a sample, None for an empty one, and how good it is; arguments as of `Calibration`."""
     count, right = len(sample.right), int(sample.right.sum())
     stated = sample.at(sample.column("stated") > 0)
@@ -107,19 +107,19 @@ def fit(sample: Sample, seed: int, target: float, isotonic_from: int) -> tuple[F
         return fitted, report.model_copy(update={"note": f"all {count} outcomes were {kind}: {unknown}"})
     if report.tasks < 2:
         return fitted, report.model_copy(update={"note": "outcomes of one task only: nothing to test on"})
-    return _cross_validated(sample, seed, sample.weights.sum() >= isotonic_from, fitted, report)
+    return _cross_validated(sample, seed, fitted, report)
 
 
 def _cross_validated(
-    sample: Sample, seed: int, isotonic: bool, fitted: Fitted, report: CalibrationReport
+    sample: Sample, seed: int, fitted: Fitted, report: CalibrationReport
 ) -> tuple[Fitted, CalibrationReport]:
     """A regression where it does better than the shares that are `fitted`, and the report with its figures."""
     base = brier(cross_validate(sample, seed, constant), sample.right, sample.weights)
     probabilities = cross_validate(sample, seed, shares)
-    regressed = cross_validate(sample, seed, lambda inside: regression(inside, seed, isotonic))
+    regressed = cross_validate(sample, seed, regression)
     useful = _better(sample, regressed, probabilities)
     if useful:
-        fitted, probabilities = regression(sample, seed, isotonic), regressed
+        fitted, probabilities = regression(sample), regressed
     score = brier(probabilities, sample.right, sample.weights)
     # A share differs from fold to fold, and that of one fold says nothing of another's outcomes.
     values = regressed if useful else numpy.array([fitted.probability(row) for row in sample.rows()])
@@ -156,13 +156,12 @@ def shares(sample: Sample) -> Fitted:
     return Fitted(method="verified", intercept=low, weights={VERIFIED: high - low}, least=_least(sample))
 
 
-def regression(sample: Sample, seed: int, isotonic: bool) -> Fitted:
-    """A logistic regression, regularised as scikit-learn does by default; `isotonic` over its cross-validated score, as
-    in `CalibratedClassifierCV(ensemble=False)`, or not. `shares` where only one outcome is known, or no feature."""
+def regression(sample: Sample) -> Fitted:
+    """A logistic regression, regularised as scikit-learn does by default; `shares` where only one outcome is known, or
+    no feature."""
     if sample.right.all() or not sample.right.any() or not sample.names:
         return shares(sample)
     try:
-        from sklearn.isotonic import IsotonicRegression
         from sklearn.linear_model import LogisticRegression
         from sklearn.preprocessing import StandardScaler
     except ModuleNotFoundError as error:
@@ -173,26 +172,15 @@ def regression(sample: Sample, seed: int, isotonic: bool) -> Fitted:
     model = LogisticRegression(max_iter=1000)
     model.fit(scaler.transform(sample.features), sample.right, sample_weight=sample.weights)
     weights = model.coef_[0] / scaler.scale_
-    fitted = Fitted(
+    return Fitted(
         method="logistic",
         intercept=model.intercept_[0] - weights @ scaler.mean_,
         weights=dict(zip(sample.names, weights.tolist(), strict=True)),
         least=_least(sample),
     )
-    if not isotonic or len(set(sample.tasks)) < 2:
-        return fitted
-    scores = cross_validate(sample, seed, lambda inside: regression(inside, seed, False), Fitted.score)
-    curve = IsotonicRegression(y_min=0.0, y_max=1.0).fit(scores, sample.right, sample_weight=sample.weights)
-    points = tuple(zip(curve.X_thresholds_.tolist(), curve.y_thresholds_.tolist(), strict=True))
-    return fitted.model_copy(update={"method": "isotonic", "points": points})
 
 
-def cross_validate(
-    sample: Sample,
-    seed: int,
-    fit: Callable[[Sample], Fitted],
-    predict: Callable[[Fitted, Mapping[str, float]], float] = Fitted.probability,
-) -> Floats:
+def cross_validate(sample: Sample, seed: int, fit: Callable[[Sample], Fitted]) -> Floats:
     """What is predicted of each result by a fit to the folds that its task is not in, the right ones spread evenly."""
     _, tasks = numpy.unique(sample.tasks, return_inverse=True)
     right = numpy.bincount(tasks, sample.right) / numpy.bincount(tasks)
@@ -201,7 +189,7 @@ def cross_validate(
     predicted = numpy.empty(len(tasks))
     for fold in set(folds):
         fitted = fit(sample.at(folds != fold))
-        predicted[folds == fold] = [predict(fitted, row) for row in sample.at(folds == fold).rows()]
+        predicted[folds == fold] = [fitted.probability(row) for row in sample.at(folds == fold).rows()]
     return predicted
 
 

@@ -1,1 +1,1 @@
-"""What results of training tasks teach: demonstrations, lessons, notes about tools, requirements that went unsaid."""
+"""What results of training tasks teach: demonstrations, lessons, requirements that went unsaid."""

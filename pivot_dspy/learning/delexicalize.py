@@ -107,12 +107,6 @@ class Delexicalizer:
             return match[0]
         return self._slots.get(_number_key(match[0]), f"<{match.lastgroup}>")
 
-    def call(self, args: Mapping[str, Any]) -> None:
-        """Takes every value that a call was made with for one of the task's own."""
-        for path, value in leaves(args):
-            if _key(value) not in self._slots:
-                self._slot(path.replace("[]", "").rpartition(".")[2], _key(value))
-
     def owns(self, name: str) -> bool:
         """Whether a name, such as a step's id, holds a value of this task."""
         words = {_key(word) for word in (name, *name.split("_")) if len(word) > 1}

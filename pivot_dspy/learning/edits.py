@@ -78,8 +78,6 @@ class StepEdit(NamedTuple):
     """What stood in its place, or what else the kind tells of."""
     fix: Fix | None = None
     """The same in a form that is applied to a step, where there is one."""
-    position: int = 0
-    """Of the step in the trajectory as it is now."""
 
     @property
     def trigger(self) -> str:

@@ -1,4 +1,4 @@
-"""What the repairs of a run teach whoever plans another task: lessons, and notes on what errors of tools mean.
+"""Lessons: what the repairs of a run teach whoever plans another task.
 
 A repair is a rewrite that was accepted and lowered the loss, read from the events of a run.
 """
@@ -17,20 +17,16 @@ from pivot_dspy.episode.result import Refined
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.learning.delexicalize import Delexicalizer
 from pivot_dspy.learning.edits import StepEdit, addition, edits
-from pivot_dspy.memory.records import Lesson, ToolNote
+from pivot_dspy.memory.records import Lesson
 from pivot_dspy.phases.learn import Learn
 from pivot_dspy.prompts.report import render_steps
 from pivot_dspy.prompts.truncation import truncate
-from pivot_dspy.trajectory import Execution, Fault, Step
+from pivot_dspy.trajectory import Execution, Step
 
 SHOWN = 3
 """Repairs of one run that a model is shown, those that lowered the loss most."""
 STEPS_CAP = 1600
 COMMENTS_CAP = 600
-ERROR_CAP = 200
-TOOL_FAULTS = frozenset(("tool_error", "bad_arguments", "timeout", "unserialisable"))
-"""Kinds of faults that the tool itself tells of; what else fails is the plan's own and makes a lesson."""
-
 
 
 class Repair(NamedTuple):
@@ -58,14 +54,12 @@ class Repair(NamedTuple):
         difference = after.diff(before)
         every: list[StepEdit] = []
         for change in difference.changed:
-            position = after.index(change.after.id)
-            every += [edit._replace(position=position) for edit in edits(change.before, change.after, ids, tools)]
+            every += edits(change.before, change.after, ids, tools)
         known_tools = {step.tool for step in before.steps}
         for step in difference.added:
             if step.tool not in known_tools and not step.is_submit:
-                position = after.index(step.id)
-                following = (other.tool for other in after.steps[position + 1 :] if other.tool in known_tools)
-                every.append(addition(step, next(following, None))._replace(position=position))
+                later = after.steps[after.index(step.id) + 1 :]
+                every.append(addition(step, next((other.tool for other in later if other.tool in known_tools), None)))
         return tuple(every)
 
 
@@ -86,19 +80,11 @@ def repairs(history: Iterable[Event]) -> Iterator[Repair]:
             comments.append(event.diagnosis)
         elif event.kind == "accept":
             text = "\n".join(filter(None, comments))
-            if accepted is not None and (gradient is not None or text):
-                yield from _repair(accepted, event, executions, gradient, text)
+            if accepted is not None and event.trajectory.operator != "extend" and (gradient is not None or text):
+                before, after = executions.get(accepted.trajectory.id), executions.get(event.trajectory.id)
+                if before is not None and after is not None and event.loss.better_than(accepted.loss):
+                    yield Repair(before, after, gradient, text, accepted.loss.total - event.loss.total)
             accepted, gradient, comments = event, None, []
-
-
-def _repair(
-    old: AcceptEvent, new: AcceptEvent, executions: Mapping[str, Execution], gradient: Gradient | None, comments: str
-) -> Iterator[Repair]:
-    if new.trajectory.operator == "extend":
-        return
-    before, after = executions.get(old.trajectory.id), executions.get(new.trajectory.id)
-    if before is not None and after is not None and before is not after and new.loss.better_than(old.loss):
-        yield Repair(before, after, gradient, comments, old.loss.total - new.loss.total)
 
 
 def lessons_of(
@@ -130,29 +116,6 @@ def lessons_of(
         for draft in answer.lessons:
             lessons += _of_model(draft, environment, slots, tools)
     return tuple({lesson.id: lesson for lesson in lessons}.values())
-
-
-def tool_notes(result: Refined, environment: str, task: dspy.Example | None = None) -> tuple[ToolNote, ...]:
-    """For each error of a tool that an accepted rewrite mended: the error without values, and what mended it.
-
-    Args:
-        task: whose values are to be kept out, beside those that were seen in the run.
-    """
-    notes: dict[str, ToolNote] = {}
-    for repair in repairs(result.history):
-        for step, seen in zip(repair.before.trajectory.steps, repair.before.observations, strict=True):
-            now = repair.after.by_step.get(step.id)
-            mended = now is not None and now.ok and now.fault is None
-            if not mended or seen.fault is None or seen.fault.kind not in TOOL_FAULTS:
-                continue
-            meaning = _meaning(repair, step)
-            if meaning:
-                slots = Delexicalizer(task or dspy.Example().with_inputs(), repair.after)
-                slots.call(step.args if seen.args is None else seen.args)
-                error = _without_values(seen.fault, slots)
-                note = ToolNote(environment=environment, tool=step.tool, error=error, meaning=meaning)
-                notes[note.id] = note
-    return tuple(notes.values())
 
 
 def count_lessons(lessons: Iterable[Lesson]) -> tuple[tuple[Lesson, int], ...]:
@@ -207,22 +170,3 @@ def _description(repair: Repair) -> str:
 def _steps(execution: Execution, changed: Sequence[str], others: Iterable[Step]) -> str:
     nobody = Environment()  # observations in plain words: no environment is open any more
     return truncate(render_steps(execution, [*changed, *(step.id for step in others)], nobody), STEPS_CAP)
-
-
-def _without_values(fault: Fault, slots: Delexicalizer) -> str:
-    return truncate(" ".join(slots.text(fault.message).split()), ERROR_CAP) or fault.kind
-
-
-def _meaning(repair: Repair, step: Step) -> str:
-    """What the rewrite did about the error: to the step itself, or else to what stands before it; empty for nothing."""
-    position = repair.after.trajectory.index(step.id)
-    every = repair.edits()
-    own = [edit for edit in every if edit.position == position]
-    earlier = [edit for edit in every if edit.position < position]
-    needed = [edit for edit in earlier if edit.kind == "added"]
-    for why, explaining in (
-        ("the call was wrong", own), ("something has to come first", needed), ("a step before it was wrong", earlier)
-    ):  # fmt: skip
-        if explaining:
-            return f"that {why}: {'; '.join(edit.avoid for edit in explaining[:2])}"
-    return ""

@@ -54,11 +54,11 @@ class Fix(Frozen):
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
-        if bool(self.place) == (self.kind == "tool"):
-            raise ValueError(f"a fix of kind {self.kind!r} has {'no' if self.place else 'a'} place")
-        if bool(self.wrong) == (self.kind in STYLES) or self.wrong == (self.place or self.tool):
-            needs = "nothing" if self.kind in STYLES else "another name"
-            raise ValueError(f"a fix of kind {self.kind!r} has {needs} for wrong")
+        needed = ["place"] if self.kind in STYLES else ["wrong"] if self.kind == "tool" else ["place", "wrong"]
+        if needed != [name for name in ("place", "wrong") if getattr(self, name)]:
+            raise ValueError(f"a fix of kind {self.kind!r} has {' and '.join(needed)} alone")
+        if self.wrong == (self.place or self.tool):
+            raise ValueError(f"a fix of kind {self.kind!r} has another name for wrong")
         return self
 
     def applied(self, step: Step, ids: Collection[str]) -> Step:
@@ -71,15 +71,6 @@ class Fix(Frozen):
             return step
         changed = {name: value for name, value in self._changes(step, ids).items() if value != getattr(step, name)}
         return step.model_copy(update=changed) if changed else step
-
-    def examples(self, step: Step, ids: Collection[str]) -> frozenset[str]:
-        """Texts of the step that are written in the style of the fix, and could be written otherwise."""
-        style = STYLES.get(self.kind)
-        if style is None or step.tool != self.tool:
-            return frozenset()
-        texts = [text for text in bindings.strings(step.args.get(self.place)) if not _binds(text, ids)]
-        styled = {text for text in texts if style(text) == text}
-        return frozenset(text for text in styled if self.kind == "strip" or text.lower() != text.upper())
 
     def _changes(self, step: Step, ids: Collection[str]) -> dict[str, Any]:
         if self.kind == "tool":

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.errors import ConfigurationError
@@ -17,7 +17,7 @@ from pivot_dspy.memory.similarity import Embedder, Index
 from pivot_dspy.memory.wording import Retrieved, render_entries, wordings
 from pivot_dspy.trajectory import Frozen
 
-FORMAT = 2
+FORMAT = 3
 """Version of the saved form; it changes when a reader of the last one would misread it."""
 SETTINGS = ("demonstrations", "lessons", "notes", "max_tokens")
 
@@ -89,8 +89,8 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         """What is to be told of earlier tasks: those of the same environment first, then the most similar ones; and
         what is to be mended by the fixes of the same environment's lessons.
 
-        Left out are entries that have faded, that name a tool which is not among `tools` (where any are given), and
-        that say nearly what another one said; of other environments, those that have nothing in common with the task,
+        Left out are entries that name a tool which is not among `tools` (where any are given), and that say nearly what
+        another one said; of other environments, those that have nothing in common with the task,
         and requirements.
 
         Args:
@@ -104,14 +104,14 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         near = self._indexed(entries).similarities(task)
 
         def fits(entry: Entry) -> bool:
-            if entry.faded or (tools and not entry.named_tools <= frozenset(tools)):
+            if tools and not entry.named_tools <= frozenset(tools):
                 return False
             required = isinstance(entry, Lesson) and entry.requirement is not None
             return entry.environment == environment or (near[entry.id] > 0 and not required)
 
         def rank(entry: Entry) -> tuple[Any, ...]:
             partial = isinstance(entry, Demonstration) and entry.partial
-            return (entry.environment != environment, -near[entry.id], -entry.rate, partial, entry.id)
+            return (entry.environment != environment, -near[entry.id], partial, entry.id)
 
         def ranked(entries: Iterable[Kind]) -> list[Kind]:
             return sorted(filter(fits, entries), key=rank)
@@ -167,7 +167,10 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         """
         version = state.get("format") if isinstance(state, Mapping) else None
         if type(version) is int and version != FORMAT:
-            raise ConfigurationError(_other_format(version))
+            raise ConfigurationError(
+                f"the memory was saved in format {version}, and this pivot_dspy reads format {FORMAT}; load it with "
+                "the version that saved it, or compile the refiner again"
+            )
         try:
             saved = _SavedMemory.model_validate(state)
         except ValidationError as error:
@@ -210,22 +213,6 @@ class _SavedMemory(Frozen):
     format: Annotated[int, Field(strict=True)]
     settings: _Settings
     entries: Entries
-
-    @field_validator("entries", mode="before")
-    @classmethod
-    def _of_every_kind(cls, entries: Any) -> Any:
-        missing = Entries.model_fields.keys() - entries if isinstance(entries, Mapping) else ()
-        if missing:
-            raise ValueError(f"{', '.join(sorted(missing))} missing")
-        return entries
-
-
-def _other_format(version: int) -> str:
-    if version > FORMAT:
-        age, remedy = "a newer", "upgrade it (pip install -U pivot-dspy), or compile the refiner again"
-    else:
-        age, remedy = "an older", "compile the refiner again, or load it with the version that saved it"
-    return f"the memory was saved in format {version} by {age} pivot_dspy, and this one reads format {FORMAT}; {remedy}"
 
 
 def _damage(error: ValidationError) -> str:

@@ -6,9 +6,8 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -20,10 +19,6 @@ from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.plain_json import encodable, plain
 from pivot_dspy.trajectory import SUBMIT, Frozen
 
-FADES_AFTER = 4
-"""Retrievals before the counts of an entry decide whether it fades."""
-FADES_BELOW = 0.25
-"""The smoothed rate of help, (helped + 1) / (retrieved + 2), below which an entry is retrieved no more."""
 NEAR = 0.9
 """Two entries that share this much of what they say are one."""
 
@@ -81,33 +76,16 @@ class Entry(Frozen):
     """A digest of the content, made where none is given; of no meaning but to tell entries apart."""
     environment: Text
     """The `environment_name` of where it was learned."""
-    retrieved: int = Field(default=0, ge=0)
-    """In how many runs it was shown or applied."""
-    helped: int = Field(default=0, ge=0)
-    """In how many of them it did good, as an optimizer counts."""
-
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.helped > self.retrieved:
-            raise ValueError(f"helped is at most retrieved; got {self.helped} and {self.retrieved}")
         if not self.id:
             text = json.dumps([type(self).__name__, self.content()], sort_keys=True)
             object.__setattr__(self, "id", hashlib.sha256(text.encode()).hexdigest()[:8])
         return self
 
     def content(self) -> dict[str, Any]:
-        """All but the id and the counts."""
-        return self.model_dump(mode="json", exclude={"id", "retrieved", "helped"})
-
-    @property
-    def rate(self) -> float:
-        """How often it helped, smoothed: an entry that was never retrieved has 1/2."""
-        return (self.helped + 1) / (self.retrieved + 2)
-
-    @property
-    def faded(self) -> bool:
-        """Whether it was retrieved often enough without helping that it is retrieved no more."""
-        return self.retrieved >= FADES_AFTER and self.rate < FADES_BELOW
+        """All but the id."""
+        return self.model_dump(mode="json", exclude={"id"})
 
     @property
     def named_tools(self) -> frozenset[str]:
@@ -254,26 +232,6 @@ class Entries(Frozen):
         """All but those of these ids."""
         dropped = frozenset(ids)
         return _of(entry for entry in self if entry.id not in dropped)
-
-    def merged(self, *others: Entries) -> Entries:
-        """All entries of several memories. Of an entry that stands in more than one, the larger counts are right: the
-        memories have grown from one."""
-        largest: dict[str, Entry] = {}
-        for entry in chain(self, *others):
-            if largest.setdefault(entry.id, entry).retrieved < entry.retrieved:
-                largest[entry.id] = entry
-        return Entries().added(*largest.values())
-
-    def counted(self, retrieved: Iterable[str], helped: Collection[str] = ()) -> Entries:
-        """With one retrieval more for each id in `retrieved`, and one help more for those that are in `helped` too."""
-        shown = frozenset(retrieved)
-        good = shown.intersection(helped)
-
-        def count(entry: Entry) -> Entry:
-            counts = {"retrieved": entry.retrieved + (entry.id in shown), "helped": entry.helped + (entry.id in good)}
-            return entry.model_copy(update=counts)
-
-        return _of(map(count, self))
 
 
 def _of(entries: Iterable[Entry]) -> Entries:

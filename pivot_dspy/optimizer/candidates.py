@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import dspy
-from pydantic import ValidationError
 
-from pivot_dspy import bindings
 from pivot_dspy.learning.lessons import count_lessons
-from pivot_dspy.memory.fixes import STYLES, Fix, apply_fixes
-from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson, ToolNote
+from pivot_dspy.memory.fixes import apply_fixes
+from pivot_dspy.memory.records import Demonstration, Entries, Entry, Lesson
 from pivot_dspy.optimizer.rollout import RolloutResult
 from pivot_dspy.optimizer.targets import (
     MEMORY,
@@ -29,11 +26,6 @@ from pivot_dspy.optimizer.targets import (
 )
 from pivot_dspy.refiners.state import tunables
 from pivot_dspy.trajectory import Trajectory
-
-Kind = TypeVar("Kind", bound=Entry)
-
-EXAMPLES = 2
-"""Texts of right trajectories that have to be written in a style before others are put into it."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +51,6 @@ class ProgramCandidate:
         memories = {path: entries.model_dump(mode="json") for path, entries in self.entries.items()}
         return digest([memories, self.settings])
 
-    @cached_property
-    def content(self) -> str:
-        """Equal for states that differ in nothing but how often entries were counted."""
-        ids = {path: [[type(entry).__name__, entry.id] for entry in entries] for path, entries in self.entries.items()}
-        return digest([ids, self.settings])
-
     def program(self, student: dspy.Module) -> dspy.Module:
         """A copy of the student in this state."""
         return with_memory(student, self.entries, self.settings)
@@ -87,7 +73,6 @@ class LearnedMaterial:
         self.path = path
         self.required: tuple[Lesson, ...] = ()
         """Lessons with a requirement that was missing."""
-        self.notes: tuple[ToolNote, ...] = ()
         self._lessons: list[Lesson] = []
         self._best: dict[int, tuple[RolloutResult, Demonstration]] = {}
         self._right: dict[str, Trajectory] = {}
@@ -99,7 +84,6 @@ class LearnedMaterial:
             if call.refiner != self.path or signal is None:
                 continue
             self._lessons += signal.lessons
-            self.notes += signal.notes
             if signal.demonstration is None:
                 continue
             self._right[signal.trajectory.id] = signal.trajectory
@@ -127,85 +111,21 @@ class LearnedMaterial:
 
 
 def borne_out(lessons: Iterable[Lesson], right: Collection[Trajectory]) -> tuple[Lesson, ...]:
-    """The lessons that trajectories which were `right` leave standing.
-
-    One whose fix would change such a trajectory is no lesson. One that tells how to write a text, and is not shown by
-    several texts of them, is for the model to weigh: it has no fix.
-    """
-    standing = []
-    for lesson in lessons:
-        fix = lesson.fix
-        if fix is None:
-            standing.append(lesson)
-        elif not any(apply_fixes(trajectory, [fix])[1] for trajectory in right):
-            standing.append(lesson if _is_shown(fix, right) else Lesson(**{**dict(lesson), "id": "", "fix": None}))
-    return tuple(standing)
+    """The lessons that trajectories which were `right` leave standing: without those whose fix would change one."""
+    return tuple(
+        lesson
+        for lesson in lessons
+        if lesson.fix is None or not any(apply_fixes(trajectory, [lesson.fix])[1] for trajectory in right)
+    )
 
 
-def _is_shown(fix: Fix, right: Iterable[Trajectory]) -> bool:
-    if fix.kind not in STYLES:
-        return True
-    texts = {
-        text for trajectory in right for step in trajectory.steps for text in fix.examples(step, trajectory.ids)
-    }  # fmt: skip
-    return len(texts) >= EXAMPLES
-
-
-def abstract(demonstrations: Iterable[Demonstration]) -> tuple[Demonstration, ...]:
-    """Examples of one outline as a single one, with slots for the values in which they differ."""
-    kept: list[Demonstration] = []
+def of_one_outline_each(demonstrations: Iterable[Demonstration]) -> tuple[Demonstration, ...]:
+    """The first of those that call the same tools with the same arguments, whatever their values."""
+    first: dict[str, Demonstration] = {}
     for demonstration in demonstrations:
-        for position, other in enumerate(kept):
-            common = _common(other, demonstration)
-            if common is not None:
-                kept[position] = common
-                break
-        else:
-            kept.append(demonstration)
-    return tuple(kept)
-
-
-def _common(first: Demonstration, other: Demonstration) -> Demonstration | None:
-    """What two examples have in common; None where their steps are not the same but for values."""
-    if _outline(first) != _outline(other):
-        return None
-    try:
-        return Demonstration(
-            environment=first.environment,
-            task=first.task,
-            steps=tuple(_general(*pair, "value") for pair in zip(first.steps, other.steps, strict=True)),
-            requirements=tuple(draft for draft in first.requirements if draft in other.requirements),
-            partial=first.partial,
-        )
-    except (_DifferentError, ValidationError):
-        return None
-
-
-def _outline(demonstration: Demonstration) -> list[Any]:
-    steps = [(step.get("id"), step.get("tool")) for step in demonstration.steps]
-    return [demonstration.environment, demonstration.partial, steps]
-
-
-class _DifferentError(Exception):
-    """The two do different things."""
-
-
-def _general(first: Any, other: Any, name: str) -> Any:
-    """The value that two steps have in common, `<name>` in the place of those in which they differ."""
-    if first == other:
-        return first
-    if isinstance(first, dict) and isinstance(other, dict) and first.keys() == other.keys():
-        return {key: _general(first[key], other[key], key) for key in first}
-    if isinstance(first, list) and isinstance(other, list) and len(first) == len(other):
-        return [_general(*pair, name) for pair in zip(first, other, strict=True)]
-    if not (_is_plain(first) and _is_plain(other)):
-        raise _DifferentError
-    return f"<{name}>"
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value can be left open: none with parts, and no binding."""
-    return not isinstance(value, (dict, list)) and not (isinstance(value, str) and bindings.references(value))
+        calls = [(step["id"], step["tool"], list(step.get("args", ()))) for step in demonstration.steps]
+        first.setdefault(digest([demonstration.environment, demonstration.partial, calls]), demonstration)
+    return tuple(first.values())
 
 
 def additions(base: ProgramCandidate, materials: Mapping[str, LearnedMaterial]) -> Iterator[ProgramCandidate]:
@@ -222,7 +142,7 @@ def additions(base: ProgramCandidate, materials: Mapping[str, LearnedMaterial]) 
 def _selections(material: LearnedMaterial) -> dict[str, Sequence[Entry]]:
     """Of what was learned for one refiner, by their names in a report."""
     lessons, frequent, fixes = material.lessons(), material.lessons(2), material.fixes
-    required, demonstrations = material.required, material.demonstrations
+    required = material.required
     alone = {f"one missing requirement ({lesson.id})": (lesson,) for lesson in required if len(required) > 1}
     alone |= {f"one lesson ({lesson.id})": (lesson,) for lesson in lessons[:3]}
     return {
@@ -232,11 +152,9 @@ def _selections(material: LearnedMaterial) -> dict[str, Sequence[Entry]]:
         "lessons": lessons,
         "lessons learned twice": frequent,
         "lessons learned three times": material.lessons(3),
-        "demonstrations": demonstrations,
-        "lessons and demonstrations": (*lessons, *demonstrations),
         "requirements and frequent lessons": (*required, *frequent),
         **alone,
-        "abstracted demonstrations": abstract(demonstrations),
+        "demonstrations": of_one_outline_each(material.demonstrations),
     }
 
 
@@ -252,16 +170,8 @@ def changes(
     def without(kind: str, path: str, entries: Entries) -> Entries:
         return entries.model_copy(update={kind: ()})
 
-    def without_useless(path: str, entries: Entries) -> Entries:
-        return entries.without(entry.id for entry in entries if entry.retrieved > 1 and not entry.helped)
-
-    def with_abstracted(path: str, entries: Entries) -> Entries:
-        return entries.model_copy(update={"demonstrations": abstract(entries.demonstrations)})
-
     for kind in ("demonstrations", "notes", "lessons"):
         yield base.remembering(f"without {kind}", partial(without, kind))
-    yield base.remembering("without what has not helped", without_useless)
-    yield base.remembering("abstracted demonstrations", with_abstracted)
     for path, value in thresholds.items():
         yield base.set(f"{path}: {THRESHOLD}={value:.3g}", path, THRESHOLD, value)
     for path, refiner in refiners_of(student).items():
@@ -279,25 +189,3 @@ def _neighbours(choices: Sequence[Any], value: Any) -> list[Any]:
     """The next smaller and the next larger of the choices, which stand in their order."""
     low, high = bisect_left(choices, value), bisect_right(choices, value)
     return [*choices[max(0, low - 1) : low], *choices[high : high + 1]]
-
-
-def recount(entries: Entries, before: Entries, shown: Iterable[tuple[frozenset[str], bool]]) -> Entries:
-    """The entries, counted as they were `before`, with the runs that showed them since.
-
-    Args:
-        shown: of each run, the ids of the entries that it was told, and whether it went better for that.
-    """
-    retrieved = Counter({entry.id: entry.retrieved for entry in before})
-    helped = Counter({entry.id: entry.helped for entry in before})
-    for ids, better in shown:
-        retrieved.update(ids)
-        helped.update(ids if better else ())
-
-    def count(group: Iterable[Kind]) -> tuple[Kind, ...]:
-        return tuple(
-            entry.model_copy(update={"retrieved": retrieved[entry.id], "helped": helped[entry.id]}) for entry in group
-        )
-
-    return Entries(
-        demonstrations=count(entries.demonstrations), lessons=count(entries.lessons), notes=count(entries.notes)
-    )

@@ -12,25 +12,20 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.calibration.calibration import Calibration
-from pivot_dspy.calibration.fitted import CalibrationReport
+from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
 from pivot_dspy.dspy_internals import AdapterParseError, LMError, mark_compiled
-from pivot_dspy.environment.factory import task_of
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
-from pivot_dspy.execution import execute
-from pivot_dspy.flow import run_sync
-from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements
+from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements, replay
 from pivot_dspy.memory.records import Lesson
-from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes, recount
+from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes
 from pivot_dspy.optimizer.metering import metered
 from pivot_dspy.optimizer.report import DetailedResults, fit_calibrations, measure
-from pivot_dspy.optimizer.rollout import Job, RolloutResult, TrainingSignal
+from pivot_dspy.optimizer.rollout import Job, RolloutResult, task_of_call
 from pivot_dspy.optimizer.scheduler import RunScheduler
 from pivot_dspy.optimizer.selection import ScoredCandidate, Selection
 from pivot_dspy.optimizer.targets import digest, gates_of, refiners_of
 from pivot_dspy.phases.learn import Find
 from pivot_dspy.refiners.base import Refiner
-from pivot_dspy.trajectory import Execution, Trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +64,10 @@ class Compilation:
             work, student, validation, ScoredCandidate(self.before), finalists=self.effort.finalists, seed=seed
         )
         self.materials = {path: LearnedMaterial(path) for path in self.before.entries}
-        self.first: dict[int, RolloutResult] = {}
-        """The first run of each training task."""
         self.best: dict[int, RolloutResult] = {}
         """The best one."""
         self.untaught: dict[int, list[RolloutResult]] = {}
-        """All runs of the student as it was."""
+        """All runs of the student as it was, seed 0 first."""
         self.taught_by: list[RolloutResult] = []
         """The teacher's runs."""
         work.programs[self.before.key] = self.before.program(student)
@@ -105,7 +98,7 @@ class Compilation:
         return DetailedResults(
             before=measure(self.selection.first.outcomes, threshold),
             after=measure(after.outcomes, threshold),
-            training=measure(list(self.first.values()), threshold),
+            training=measure([first for first, *_ in self.untaught.values()], threshold),
             teacher=measure(self.taught_by, threshold) if self.taught_by else None,
             proposals=tuple(self.selection.records),
             entries={
@@ -134,9 +127,6 @@ class Compilation:
             for _ in range(self.effort.rounds):
                 if not self._propose():
                     break
-        counts = self._with_counts("counts")
-        if counts.entries != self.selection.incumbent.proposal.entries:
-            self.selection.round([counts], ties=True)
 
     # -- training
 
@@ -173,9 +163,6 @@ class Compilation:
             if outcome is None:
                 continue
             made.append((job.task, outcome))
-            first = self.first.setdefault(job.task, outcome)
-            if first is not outcome and not job.seed:
-                self.selection.count(job.program, job.task, outcome, first)
             if job.task not in self.best or outcome.better_than(self.best[job.task]):
                 self.best[job.task] = outcome
             self._take(job.task, outcome)
@@ -229,8 +216,7 @@ class Compilation:
             except (LMError, AdapterParseError) as error:
                 logger.warning("nothing was learned of missing requirements: %s: %s", type(error).__name__, error)
                 mined, answered = (), False
-        lessons = [requirement.lesson.model_dump(mode="json") for requirement in mined if requirement.kept]
-        return {"lessons": lessons, "tokens": meter.tokens}, answered
+        return {"lessons": [lesson.model_dump(mode="json") for lesson in mined], "tokens": meter.tokens}, answered
 
     def _training_outcomes(self, path: str, refiner: Refiner) -> list[TrainingOutcome]:
         """How the best run of each task went for the refiner at `path`, in its last call."""
@@ -238,12 +224,15 @@ class Compilation:
         for position, outcome in sorted(self.best.items()):
             signals = [call.taught for call in outcome.calls if call.refiner == path and call.taught is not None]
             if signals:
-                task = _task_of(signals[-1], self.work.tasks[position])
+                taught, task = signals[-1], self.work.tasks[position]
+                task = task_of_call(taught.inputs, task) if taught.inputs else task
+                with replay(refiner, task) as again:
+                    execution = again.run(taught.trajectory).execution
                 result: Any = SimpleNamespace(
                     verified=outcome.verified,
-                    trajectory=signals[-1].trajectory,
-                    requirements=signals[-1].requirements,
-                    execution=_execute_again(refiner, task, signals[-1].trajectory),
+                    trajectory=taught.trajectory,
+                    requirements=taught.requirements,
+                    execution=execution,
                 )
                 outcomes.append(TrainingOutcome(task, result, outcome.score, outcome.feedback))
         return outcomes
@@ -252,19 +241,13 @@ class Compilation:
 
     def _propose(self) -> bool:
         """One round of proposals; False where none is left, or the budget is spent."""
-        base = self._with_counts("")
+        base = self.selection.incumbent.proposal
         every = chain(additions(base, self.materials), changes(base, self.student, self._thresholds()))
         proposals = self.selection.untried(every, self.effort.proposals)
         if not proposals or self.work.left() == 0:
             return False
         self.selection.round(proposals)
         return True
-
-    def _with_counts(self, name: str) -> ProgramCandidate:
-        """The incumbent, its entries with all runs counted that showed them."""
-        return self.selection.incumbent.proposal.remembering(
-            name, lambda path, entries: recount(entries, self.before.entries[path], self.selection.shown)
-        )
 
     # -- calibration
 
@@ -291,24 +274,6 @@ class Compilation:
         fit_calibrations(calibrations, self.selection, self.untaught, self.seed)
         mark_compiled(program)
         return program
-
-
-def _task_of(signal: TrainingSignal, task: dspy.Example) -> dspy.Example:
-    """The task of a refiner's call: that of the program, with the call's own inputs where they are told."""
-    if not signal.inputs:
-        return task
-    labels = {name: value for name, value in task.labels().items() if name not in signal.inputs}
-    return dspy.Example(base={**signal.inputs, **labels}).with_inputs(*signal.inputs)
-
-
-def _execute_again(refiner: Refiner, task: dspy.Example, trajectory: Trajectory) -> Execution:
-    """The trajectory run once more in a fresh session, for what its steps gave."""
-    session = refiner.session_factory.open(task_of(task.inputs()))
-    outputs = {name: field.annotation for name, field in refiner.signature.output_fields.items()}
-    try:
-        return run_sync(execute(trajectory, session, outputs=outputs)).execution
-    finally:
-        session.family.close()
 
 
 def match_refiners(student: Mapping[str, Refiner], teacher: Mapping[str, Refiner]) -> dict[str, str]:

@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from pivot_dspy.calibration.calibration import Calibration
-from pivot_dspy.calibration.fitted import CalibrationReport
+from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
 from pivot_dspy.optimizer.rollout import RolloutResult, mean
 from pivot_dspy.optimizer.selection import CandidateRecord, ScoredCandidate, Selection
 from pivot_dspy.trajectory import Frozen

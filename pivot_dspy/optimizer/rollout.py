@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,8 +15,8 @@ from pivot_dspy.environment.factory import task_of
 from pivot_dspy.episode.result import features
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.learning.demonstrations import demonstrate
-from pivot_dspy.learning.lessons import lessons_of, tool_notes
-from pivot_dspy.memory.records import Demonstration, Lesson, ToolNote, environment_name
+from pivot_dspy.learning.lessons import lessons_of
+from pivot_dspy.memory.records import Demonstration, Lesson, environment_name
 from pivot_dspy.optimizer.metering import RefinerCall, SingleFlight, metered
 from pivot_dspy.optimizer.settings import Metric, read_score
 from pivot_dspy.optimizer.targets import ROOT, lm_with_seed, refiners_of, with_seed
@@ -34,7 +35,6 @@ class TrainingSignal(Frozen):
     trajectory: Trajectory
     demonstration: Demonstration | None = None
     lessons: tuple[Lesson, ...] = ()
-    notes: tuple[ToolNote, ...] = ()
     requirements: Requirements = Requirements()
 
 
@@ -48,8 +48,6 @@ class CallRecord(Frozen):
     first_loss: float
     """Of its first plan."""
     features: dict[str, float] = Field(default_factory=dict)
-    retrieved: tuple[str, ...] = ()
-    """Ids of the entries that were shown."""
     taught: TrainingSignal | None = None
 
 
@@ -60,7 +58,6 @@ class RolloutResult(Frozen):
     feedback: str = ""
     tokens: int = 0
     """Prompt and completion tokens, counted as if no call had come from DSPy's cache."""
-    lm_calls: int = 0
     learning_tokens: int = 0
     """Those that were spent to learn from the run."""
     error: str = ""
@@ -81,11 +78,6 @@ class RolloutResult(Frozen):
     def loss(self) -> float:
         """The mean loss of what the refiners returned; 1 where there was no plan."""
         return sum(call.loss for call in self.calls) / len(self.calls) if self.calls else 1.0
-
-    @property
-    def retrieved(self) -> frozenset[str]:
-        """Ids of all entries that were shown."""
-        return frozenset[str]().union(*(call.retrieved for call in self.calls))
 
     def better_than(self, other: RolloutResult) -> bool:
         """Whether it scored higher, or as high for fewer tokens."""
@@ -134,7 +126,7 @@ class RolloutRunner:
                 except PlanningFailed as failure:
                     if not _is_outcome(failure):
                         raise
-                    return RolloutResult(score=0.0, error=str(failure), tokens=meter.tokens, lm_calls=meter.lm_calls)
+                    return RolloutResult(score=0.0, error=str(failure), tokens=meter.tokens)
             score, feedback = self._score(task, prediction)
             with metered({}) as learning:
                 calls, errors = [], []
@@ -145,8 +137,8 @@ class RolloutRunner:
                     calls.append(_record_of(call, signal))
                     errors.append(error)
         return RolloutResult(
-            score=score, feedback=feedback, tokens=meter.tokens, lm_calls=meter.lm_calls,
-            learning_tokens=learning.tokens, error="; ".join(filter(None, errors)), calls=tuple(calls),
+            score=score, feedback=feedback, tokens=meter.tokens, learning_tokens=learning.tokens,
+            error="; ".join(filter(None, errors)), calls=tuple(calls),
         )  # fmt: skip
 
     def _score(self, task: dspy.Example, prediction: Any) -> tuple[float, str]:
@@ -174,26 +166,21 @@ def _record_of(call: RefinerCall, signal: TrainingSignal | None) -> CallRecord:
         loss=result.loss.total,
         first_loss=next(losses, result.loss).total,
         features=features(result),
-        retrieved=tuple(result.retrieved),
         taught=signal,
     )
 
 
 def _learn(refiner: Refiner, task: dspy.Example, call: RefinerCall, good: bool) -> tuple[TrainingSignal, str]:
-    """What a call teaches: an example where it verified with a good score, lessons and notes of what was repaired.
+    """What a call teaches: an example where it verified with a good score, lessons of what was repaired.
 
     The text is the error of a model that could not be asked: the run stands, and what rules tell is still learned.
     """
     result, error_text = call.result, ""
     inputs = {name: value for name, value in call.inputs.items() if name in refiner.signature.input_fields}
-    # The labels are those of the whole program's task, and must not be learned by heart.
-    labels = {name: value for name, value in task.labels().items() if name not in inputs}
-    example = dspy.Example(base={**inputs, **labels}).with_inputs(*inputs)
+    example = task_of_call(inputs, task)
     session = refiner.session_factory.open(task_of(inputs))
-    try:
+    with closing(session.family):
         environment = environment_name(session.environment)
-    finally:
-        session.family.close()
     learn = Learn(refiner.signature)
     learn.set_lm(refiner.plan.predict.lm)
     try:
@@ -206,10 +193,16 @@ def _learn(refiner: Refiner, task: dspy.Example, call: RefinerCall, good: bool) 
         trajectory=result.trajectory,
         demonstration=demonstrate(result, example, environment) if good and result.verified else None,
         lessons=lessons,
-        notes=tool_notes(result, environment, example),
         requirements=Requirements(items=tuple(item for item in result.requirements.items if item.has_json_form)),
     )
     return signal, error_text
+
+
+def task_of_call(inputs: Mapping[str, Any], task: dspy.Example) -> dspy.Example:
+    """The task of a refiner's call: that of the whole program, whose labels must not be learned by heart, with the
+    call's own inputs."""
+    labels = {name: value for name, value in task.labels().items() if name not in inputs}
+    return dspy.Example(base={**inputs, **labels}).with_inputs(*inputs)
 
 
 def _plain(inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,13 +42,19 @@ class ScoredCandidate:
 
     def no_worse_than(self, other: ScoredCandidate) -> bool:
         """Whether the score is no lower, but for rounding."""
-        return self.score >= other.score - EPSILON
+        return self.rank[0] >= other.rank[0]
 
     def better_than(self, other: ScoredCandidate) -> bool:
         """Whether the score is higher, or as high for fewer tokens or, for as many, at a lower loss."""
-        if abs(self.score - other.score) > EPSILON:
-            return self.score > other.score
-        return self.rank[1:] > other.rank[1:]
+        return self.rank > other.rank
+
+    def compared_with(self, other: ScoredCandidate, where: str) -> str:
+        """How it did beside another, in words."""
+        if not self.no_worse_than(other):
+            return f"worse on {where}"
+        if not self.better_than(other):
+            return f"no better on {where}"
+        return f"{'a higher score' if self.rank[0] > other.rank[0] else 'as good, and no dearer'} on {where}"
 
 
 class CandidateRecord(Frozen):
@@ -56,15 +62,13 @@ class CandidateRecord(Frozen):
 
     round: int
     proposal: str
-    minibatch_scores: tuple[float, float] | None = None
-    """On the first few tasks."""
-    minibatch_tokens: tuple[float, float] | None = None
     scores: tuple[float, float] | None = None
     """On all tasks; None where it was not scored on all."""
     tokens: tuple[float, float] | None = None
     accepted: bool = False
-    """Whether it became the incumbent; `reason` why, or why not."""
+    """Whether it became the incumbent, which the best of a round does."""
     reason: str = ""
+    """How it did beside the incumbent."""
 
 
 @dataclass
@@ -85,9 +89,7 @@ class Selection:
     rounds: int = 0
 
     def __post_init__(self) -> None:
-        self._tried = {self.incumbent.proposal.content}
-        self._baseline: dict[int, RolloutResult] = {}
-        self._shown: dict[tuple[str, int], tuple[frozenset[str], bool]] = {}
+        self._tried = {self.incumbent.proposal.key}
 
     def begin(self) -> bool:
         """Scores the student as it is; False where the budget does not pay for that."""
@@ -96,7 +98,6 @@ class Selection:
             return False
         (self.incumbent,) = scored.values()
         self.incumbents.append(self.incumbent)
-        self._baseline = dict(zip(self.positions, self.incumbent.outcomes, strict=True))
         return True
 
     @property
@@ -104,55 +105,38 @@ class Selection:
         """The student as it was."""
         return self.incumbents[0] if self.incumbents else self.incumbent
 
-    @property
-    def shown(self) -> tuple[tuple[frozenset[str], bool], ...]:
-        """Of each run that was told of entries: their ids, and whether it went better than without."""
-        return tuple(self._shown.values())
-
     def untried(self, proposals: Iterator[ProgramCandidate], most: int) -> list[ProgramCandidate]:
         """The first few of the proposals that were never tried."""
         untried: dict[str, ProgramCandidate] = {}
         for proposal in proposals:
             if len(untried) == most:
                 break
-            if proposal.content not in self._tried:
-                untried.setdefault(proposal.content, proposal)
+            if proposal.key not in self._tried:
+                untried.setdefault(proposal.key, proposal)
         return list(untried.values())
 
-    def round(self, proposals: Sequence[ProgramCandidate], *, ties: bool = False) -> bool:
-        """Scores the proposals on a minibatch, the best of those that are no worse on all tasks, and takes the best.
-
-        Args:
-            ties: whether one that is neither better nor worse is taken too.
-
-        Returns whether one was taken.
-        """
+    def round(self, proposals: Sequence[ProgramCandidate]) -> None:
+        """Scores the proposals on a minibatch, the best of those that are no worse on all tasks, and takes the best."""
         self.rounds += 1
-        self._tried |= {proposal.content for proposal in proposals}
+        self._tried |= {proposal.key for proposal in proposals}
         incumbent, batch = self.incumbent, self._minibatch()
         outcomes = dict(zip(self.positions, incumbent.outcomes, strict=True))
         bar = replace(incumbent, outcomes=tuple(outcomes[position] for position in batch))
         first = self._scored(proposals, batch, f"round {self.rounds}")
         passed = [
             candidate for candidate in first.values()
-            if candidate.no_worse_than(bar) and (ties or candidate.rank != bar.rank)
+            if candidate.no_worse_than(bar) and candidate.rank != bar.rank
         ]  # fmt: skip
         # What did just the same so far is probably the same.
         different = {candidate.rank: candidate for candidate in reversed(passed)}
         chosen = [different[rank].proposal for rank in sorted(different, reverse=True)[: self.finalists]]
         finals = self._scored(chosen, self.positions, f"round {self.rounds}, finalists")
         best = max(finals.values(), key=lambda candidate: candidate.rank, default=incumbent)
-        if best.better_than(incumbent) or (ties and best is not incumbent and best.rank == incumbent.rank):
+        if best.better_than(incumbent):
             self.incumbent = best
             self.incumbents.append(best)
         for proposal in proposals:
             self._conclude(proposal, first.get(proposal.key), bar, finals.get(proposal.key), incumbent)
-        return self.incumbent is not incumbent
-
-    def count(self, program: str, position: int, outcome: RolloutResult, without: RolloutResult) -> None:
-        """Notes which entries a run was told, and whether it went better than the one `without` them."""
-        if outcome.retrieved:
-            self._shown[program, position] = outcome.retrieved, outcome.better_than(without)
 
     def _minibatch(self) -> list[int]:
         """A few validation tasks, others in each round."""
@@ -171,16 +155,10 @@ class Selection:
         results = dict(zip(jobs, self.work.run(jobs, title), strict=True))
         scored = {}
         for proposal in proposals:
-            outcomes = []
-            for position in positions:
-                outcome = results[Job(proposal.key, position)]
-                if outcome is None:
-                    continue
-                outcomes.append(outcome)
-                if self._baseline:
-                    self.count(proposal.key, position, outcome, self._baseline[position])
-            if len(outcomes) == len(positions):
-                scored[proposal.key] = ScoredCandidate(proposal, tuple(outcomes))
+            outcomes = [results[Job(proposal.key, position)] for position in positions]
+            complete = tuple(outcome for outcome in outcomes if outcome is not None)
+            if len(complete) == len(positions):
+                scored[proposal.key] = ScoredCandidate(proposal, complete)
         return scored
 
     def _conclude(
@@ -193,37 +171,21 @@ class Selection:
     ) -> None:
         """Puts on record what became of a proposal. A program is only needed as long as it is run."""
         accepted = self.incumbent is final
-        reason = _reason(first, bar, final, incumbent, accepted)
-        record = CandidateRecord(round=self.rounds, proposal=proposal.name, accepted=accepted, reason=reason)
-        if first is not None:
-            on_batch = {"minibatch_scores": (first.score, bar.score), "minibatch_tokens": (first.tokens, bar.tokens)}
-            record = record.model_copy(update=on_batch)
-        if final is not None:
-            on_all = {"scores": (final.score, incumbent.score), "tokens": (final.tokens, incumbent.tokens)}
-            record = record.model_copy(update=on_all)
+        if first is None:
+            reason = "the budget was spent"
+        elif final is None:
+            reason = first.compared_with(bar, "the first tasks")
+        else:
+            reason = final.compared_with(incumbent, "all tasks")
+        record = CandidateRecord(
+            round=self.rounds,
+            proposal=proposal.name,
+            scores=None if final is None else (final.score, incumbent.score),
+            tokens=None if final is None else (final.tokens, incumbent.tokens),
+            accepted=accepted,
+            reason=reason,
+        )
         self.records.append(record)
         self.work.record("decision", f"{self.rounds}/{proposal.key}", record.model_dump())
         if not accepted:
             self.work.programs.pop(proposal.key, None)
-
-
-def _reason(
-    first: ScoredCandidate | None,
-    bar: ScoredCandidate,
-    final: ScoredCandidate | None,
-    incumbent: ScoredCandidate,
-    accepted: bool,
-) -> str:
-    if first is None:
-        return "the budget was spent"
-    if final is None:
-        if not first.no_worse_than(bar):
-            return "worse on the first tasks"
-        if first.rank == bar.rank:
-            return "the same on the first tasks"
-        return "others were better on the first tasks, or the budget was spent"
-    if accepted:
-        return "a higher score" if final.score > incumbent.score + EPSILON else "as good, and no dearer"
-    if not final.no_worse_than(incumbent):
-        return "worse on all tasks"
-    return "another one was better" if final.better_than(incumbent) else "as good, and no cheaper"

@@ -21,9 +21,7 @@ ROOT = "self"
 """The path of a program in itself."""
 MEMORY = "memory."
 """What the names of a memory's settings begin with."""
-MEMORY_CHOICES: Mapping[str, tuple[int, ...]] = {
-    "demonstrations": (0, 1, 2, 3), "lessons": (3, 6, 10), "max_tokens": (300, 600, 1200)
-}  # fmt: skip
+MEMORY_CHOICES: Mapping[str, tuple[int, ...]] = {"demonstrations": (0, 1, 2, 3), "max_tokens": (300, 600, 1200)}
 """Settings of a memory that are tuned, how much a task is shown, and what they may be."""
 _PLAIN = (int, float, str, BaseModel)
 THRESHOLD = "threshold"

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 from jsonschema import Draft202012Validator
@@ -151,16 +152,11 @@ def _listed(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = N
     definitions = schema.get("$defs") or definitions or {}
     if "$ref" in schema:
         return _listed(definitions.get(str(schema["$ref"]).rsplit("/", 1)[-1], {}), definitions)
-    if "const" in schema:
-        return [schema["const"]]
-    if schema.get("enum"):
-        return list(schema["enum"])
-    if schema.get("type") == "boolean":
-        return [True, False]
     if schema.get("type") == "array":
         return [[value] for value in _listed(schema.get("items") or {}, definitions)]
-    every = [_listed(inner, definitions) for inner in schema.get("anyOf", ())]
-    return [value for inner in every for value in inner]
+    own = [True, False] if schema.get("type") == "boolean" else schema.get("enum") or ()
+    constant = [schema["const"]] if "const" in schema else []
+    return [*constant, *own, *chain.from_iterable(_listed(inner, definitions) for inner in schema.get("anyOf", ()))]
 
 
 def _fitting(value: Any, schema: Mapping[str, Any]) -> list[Any]:

@@ -9,7 +9,7 @@ import dspy
 
 from pivot_dspy import Refined, Refiner
 from pivot_dspy.learning.demonstrations import demonstrate
-from pivot_dspy.learning.lessons import lessons_of, tool_notes
+from pivot_dspy.learning.lessons import lessons_of
 from pivot_dspy.memory.records import Entries, Entry, Lesson
 from pivot_dspy.optimizer.candidates import borne_out
 
@@ -23,8 +23,8 @@ def at_random(
     *,
     judged: bool = False,
 ) -> Refiner:
-    """A copy of `student` with as many entries of each kind as `like` has, drawn from all that results of training
-    tasks teach by rule; fewer where there are not as many.
+    """A copy of `student` with as many demonstrations and lessons as `like` has, drawn from all that results of
+    training tasks teach by rule; fewer where there are not as many.
 
     Args:
         outcomes: training tasks with what `student` returned for them.
@@ -36,8 +36,7 @@ def at_random(
     lessons: Sequence[Lesson] = [one for task, result in outcomes for one in lessons_of(result, task, environment)]
     if judged:
         lessons = borne_out(lessons, [result.trajectory for _, result in outcomes if result.verified])
-    notes = [one for task, result in outcomes for one in tool_notes(result, environment, task)]
-    counted = ((examples, like.demonstrations), (lessons, like.lessons), (notes, like.notes))
+    counted = ((examples, like.demonstrations), (lessons, like.lessons))
     drawn = [one for pool, wanted in counted for one in _some(pool, len(wanted), rng)]
     copied = student.deepcopy()
     copied.memory.entries = Entries().added(*drawn)

@@ -16,15 +16,13 @@ import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import pivot_dspy
 from pivot_dspy import ConfidenceGate, MajorityOfN
-from pivot_dspy.calibration.calibration import Calibration
-from pivot_dspy.calibration.fitted import CalibrationReport, Fitted
+from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
 from pivot_dspy.calibration.fitting import brier, read_sample, regression, reliability, shares, threshold
 from pivot_dspy.episode.result import features
 from pivot_dspy.errors import ConfigurationError
@@ -73,21 +71,14 @@ def test_a_threshold_of_nothing_is_none() -> None:
     assert threshold([], []) is None
 
 
-@pytest.mark.parametrize(("count", "method"), [(300, "logistic"), (1200, "isotonic")])
-def test_it_predicts_what_scikit_learn_predicts(count: int, method: str) -> None:
+@pytest.mark.parametrize("count", [300, 1200])
+def test_it_predicts_what_scikit_learn_predicts(count: int) -> None:
     rows, right = drawn(count)
-    fitted = regression(read_sample(rows, right), 0, method == "isotonic")
-    assert fitted.method == method and fitted.weights["amended"] == 0.0
+    fitted = regression(read_sample(rows, right))
+    assert fitted.method == "logistic" and fitted.weights["amended"] == 0.0
     table = numpy.array([list(row.values()) for row in rows])
-    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(table, right)
-    if method == "logistic":
-        expected = model.predict_proba(table)[:, 1]
-        assert [fitted.probability(row) for row in rows] == pytest.approx(expected, abs=1e-6)
-        return
-    xs, ys = zip(*fitted.points, strict=True)
-    expected = IsotonicRegression(out_of_bounds="clip").fit(xs, ys).predict(model.decision_function(table))
-    least = 1 / (count + 2)
-    assert [fitted.probability(row) for row in rows] == pytest.approx(numpy.clip(expected, least, 1 - least), abs=1e-5)
+    expected = make_pipeline(StandardScaler(), LogisticRegression()).fit(table, right).predict_proba(table)[:, 1]
+    assert [fitted.probability(row) for row in rows] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("count", [200, 1100])
@@ -157,7 +148,7 @@ def test_a_weight_of_two_is_a_result_that_came_twice(count: int) -> None:
     rows, right = drawn(count)
     rows = [{**row, "stated": 1.0, "confidence": 1 - row["loss"]} for row in rows]
     tasks = list(range(count))
-    once, twice = Calibration(isotonic_from=500), Calibration(isotonic_from=500)
+    once, twice = Calibration(), Calibration()
     weighted = once.fit(rows, right, groups=tasks, weights=[1 + place % 2 for place in tasks])
     copies = [place for place in tasks for _ in range(1 + place % 2)]
     copied = twice.fit([rows[n] for n in copies], [right[n] for n in copies], groups=copies)
@@ -179,7 +170,7 @@ def test_small_samples_never_crash(data: st.DataObject, count: int) -> None:
     rows = data.draw(st.lists(row, min_size=count, max_size=count))
     right = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
     groups = data.draw(st.none() | st.lists(st.integers(0, 3), min_size=count, max_size=count))
-    calibration = Calibration(isotonic_from=data.draw(st.sampled_from([4, 1000])))
+    calibration = Calibration()
     report = calibration.fit(rows, right, groups=groups, seed=data.draw(st.integers(0, 3)))
     assert report.count == count and report.right == sum(right) and report.note
     if not count:
@@ -297,7 +288,7 @@ def test_every_result_of_a_refiner_carries_its_probability_and_it_is_saved_with_
 
 
 def test_telling_a_probability_needs_no_scikit_learn() -> None:
-    calibration = Calibration(isotonic_from=50)
+    calibration = Calibration()
     rows, right = drawn(80)
     calibration.fit(rows, right)
     code = f"""
@@ -322,5 +313,3 @@ except ValueError as error:
 def test_the_report_goes_to_json_and_back() -> None:
     report = Calibration().fit(*drawn(50))
     assert CalibrationReport.model_validate_json(report.model_dump_json()) == report
-    fitted = Fitted(method="isotonic", points=((0.0, 0.2), (1.0, 0.8)), weights={"x": 1.0}, least=0.01)
-    assert [fitted.probability({"x": x}) for x in (-5, 0, 0.5, 1, 9)] == pytest.approx([0.2, 0.2, 0.5, 0.8, 0.8])

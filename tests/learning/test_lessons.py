@@ -1,4 +1,4 @@
-"""Lessons and notes: from repairs to what a planner of another task can use."""
+"""Lessons: from repairs to what a planner of another task can use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pivot_dspy import Pivot
 from pivot_dspy.episode.events import AcceptEvent, GradientEvent, InspectEvent
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.learning.edits import edits
-from pivot_dspy.learning.lessons import count_lessons, lessons_of, repairs, tool_notes
+from pivot_dspy.learning.lessons import count_lessons, lessons_of, repairs
 from pivot_dspy.loss import Loss
 from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.phases.learn import Learn
@@ -19,7 +19,7 @@ from pivot_dspy.simulator import Rates, offline_lm
 from pivot_dspy.simulator.slips import Surroundings, habit, situations
 from pivot_dspy.trajectory import Execution, Observation, Step, Trajectory
 from tests.learning.depot import SIGNATURE, Depot, bound, part, refined, said, task
-from tests.scripted import Calendar, plan, rewrite, scripted, step, submit
+from tests.scripted import scripted, step
 from tests.simulator.rooms import REQUEST, STEPS, Book, Rooms, reference
 
 PARTS = [part("AX-100", "Bolt"), part("BQ-200", "Bolt")]
@@ -113,29 +113,6 @@ def test_a_repair_makes_a_lesson_by_rule():
     assert "the field is price, not cost" in lesson.avoid and "Bolt" not in said(lesson)
     again = lessons_of(result, task("Reserve a Bolt for me."), "Depot")
     assert [(one.id, count) for one, count in count_lessons([lesson, *again])] == [(lesson.id, 2)]
-
-
-def test_an_error_is_noted_with_what_mended_it():
-    wrong = bound("Bolt")
-    wrong[2]["args"]["part_id"] = "ZZ-999"
-    mended = [{"keep": ["a", "b"]}, bound("Bolt")[2], {"keep": "submit"}]
-    result = refined(lambda: Depot(PARTS, {}), SAID, "Bolt", wrong, [mended])
-    (note,) = tool_notes(result, "Depot", task(SAID))
-    assert note.tool == "reserve" and "no part is called" in note.error
-    assert "bind the argument part_id of reserve" in note.meaning
-    assert not any(mark in said(note) for mark in ("ZZ-999", "AX-100", "BQ-200"))
-
-
-def test_what_has_to_come_first_is_noted():
-    signature = dspy.Signature("request -> hour", "Book what is asked for.")
-    first = [step("a", "search", day="Monday"), step("b", "book", hour="$a[0]"), submit(hour="$b")]
-    granted = [step("g", "grant", scope="calendar.read"), {"keep": ["a", "b", "submit"]}]
-    lm = scripted(plan=plan(first), evolve=rewrite(granted), judge={"verdicts": [], "unsupported": []})
-    with dspy.context(lm=lm):
-        result = Pivot(signature, Calendar)(request="Book an hour on Monday.")
-    (note,) = tool_notes(result, "Calendar")
-    assert note.tool == "search" and "needs the scope" in note.error
-    assert "something has to come first: call grant before search" in note.meaning
 
 
 def test_what_a_model_blamed_is_put_into_words_by_one_call():

@@ -9,7 +9,7 @@ import pytest
 
 from pivot_dspy import Pivot
 from pivot_dspy.learning.demonstrations import demonstrate
-from pivot_dspy.learning.lessons import count_lessons, lessons_of, tool_notes
+from pivot_dspy.learning.lessons import count_lessons, lessons_of
 from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements
 from pivot_dspy.simulator import offline_lm
 from programs.deepplanning.environment import PURCHASE, Market, Shopping
@@ -32,9 +32,8 @@ def runs(folder, cases, *, policy=True, seed=0, **rates):
 
 def learned(ran):
     entries = [entry for task, result in ran for entry in lessons_of(result, task, "ShoppingEnvironment")]
-    notes = [note for task, result in ran for note in tool_notes(result, "ShoppingEnvironment", task)]
     examples = [one for task, result in ran if (one := demonstrate(result, task, "ShoppingEnvironment")) is not None]
-    return entries, notes, examples
+    return entries, examples
 
 
 def assert_general(entries, cases):
@@ -49,19 +48,19 @@ def test_entries_of_a_generated_shop_are_general(tmp_path_factory):
     folder = generated(tmp_path_factory, seed=5, tasks=4)
     cases = load_cases(folder)
     _, ran = runs(folder, cases)
-    lessons, notes, examples = learned(ran)
+    lessons, examples = learned(ran)
     assert lessons and examples and all(lesson.by == "rule" and lesson.tools for lesson in lessons)
-    assert_general([*lessons, *notes, *examples], cases)
+    assert_general([*lessons, *examples], cases)
     assert not [number for case in cases for number in (str(p["price"]) for p in case.products)
-                if len(number) > 4 and number in said(*lessons, *notes, *examples)]  # fmt: skip
+                if len(number) > 4 and number in said(*lessons, *examples)]  # fmt: skip
 
 
 @pytest.mark.skipif(not SHOPPING.is_dir(), reason=NO_DATA)
 def test_habits_show_in_the_lessons_of_several_real_tasks():
     cases = load_cases(SHOPPING)[::15]
     _, ran = runs(SHOPPING, cases)
-    lessons, notes, examples = learned(ran)
-    assert_general([*lessons, *notes, *examples], cases)
+    lessons, examples = learned(ran)
+    assert_general([*lessons, *examples], cases)
     (lesson, count), *_ = count_lessons(lessons)
     assert count > 1 and all(name in lesson.avoid for name in lesson.tools)
     assert all(case.query not in said(*examples) for case in cases)
@@ -78,11 +77,10 @@ def test_the_buyers_profile_is_found_from_real_failures():
         outcomes.append(TrainingOutcome(task, result, float(scored.score), scored.feedback))
     asking = offline_lm([], heed=1.0, cache=False)
     with dspy.context(lm=asking):
-        kept = [one for one in missing_requirements(outcomes, pivot) if one.kept]
-    fields = {condition[0] for one in kept for condition in one.lesson.requirement["args"]["where"]}
+        lessons = missing_requirements(outcomes, pivot)
+    fields = {condition[0] for lesson in lessons for condition in lesson.requirement["args"]["where"]}
     assert fields and fields <= {"size", "target_demographic"}
-    assert all(one.explained >= 2 and one.held == one.successes for one in kept)
-    assert_general([one.lesson for one in kept], cases)
+    assert_general(lessons, cases)
     prompt = str(asking.history[-1]["messages"])
     gold = {name for task, _ in ran for name in task.expected.gold.product_ids}
     assert not [name for name in gold if name in prompt]

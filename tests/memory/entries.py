@@ -50,22 +50,13 @@ values = st.recursive(
     max_leaves=5,
 )
 args = st.dictionaries(st.sampled_from(["size", "color", "ids"]), values, max_size=2)
-counts = st.integers(0, 12).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))
 steps = st.builds(lambda tool, given: {"id": "a", "tool": tool, "args": given}, st.sampled_from(TOOLS), args)
 drafts = st.builds(lambda given: {"check": "item", "args": given}, args) | st.builds(lambda said: {"text": said}, texts)
 
 
-def _counted(kind, **fields):
-    return st.builds(
-        lambda both, **said: kind(retrieved=both[0], helped=both[1], **said),
-        counts,
-        environment=environments,
-        **fields,
-    )
-
-
-demonstrations = _counted(
+demonstrations = st.builds(
     Demonstration,
+    environment=environments,
     task=texts,
     steps=st.lists(steps, min_size=1, max_size=6),
     requirements=st.lists(drafts, max_size=2),
@@ -79,8 +70,9 @@ renames = st.builds(
     Fix, tool=st.sampled_from(TOOLS), kind=st.sampled_from(["argument", "field"]), place=names, wrong=st.just("costs")
 )
 fixes = styles | renames | st.builds(Fix, tool=st.sampled_from(TOOLS), kind=st.just("tool"), wrong=st.just("look"))
-lessons = _counted(
+lessons = st.builds(
     Lesson,
+    environment=environments,
     trigger=texts,
     mistake=texts,
     avoid=texts,
@@ -89,5 +81,5 @@ lessons = _counted(
     fix=st.none() | fixes,
     by=st.sampled_from(["rule", "model", "person"]),
 )
-notes = _counted(ToolNote, tool=st.sampled_from(TOOLS), error=texts, meaning=texts)
+notes = st.builds(ToolNote, environment=environments, tool=st.sampled_from(TOOLS), error=texts, meaning=texts)
 collections = st.lists(demonstrations | lessons | notes, max_size=12).map(lambda found: Entries().added(*found))

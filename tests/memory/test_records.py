@@ -28,7 +28,7 @@ def test_the_json_form_gives_the_same_entries_again(entries):
 @given(entry=demonstrations | lessons)
 def test_an_id_is_short_and_depends_on_the_content_alone(entry):
     fields = entry.model_dump()
-    bare = type(entry)(**{**fields, "id": "", "retrieved": 0, "helped": 0})
+    bare = type(entry)(**{**fields, "id": ""})
     assert bare.id == entry.id and len(entry.id) == 8
     other = type(entry)(**{**fields, "id": "", "environment": "Elsewhere"})
     assert other.id != entry.id
@@ -37,33 +37,19 @@ def test_an_id_is_short_and_depends_on_the_content_alone(entry):
 @OFTEN
 @given(one=collections, two=collections)
 def test_no_two_entries_of_a_collection_say_the_same(one, two):
-    merged = one.merged(two)
+    merged = Entries().added(*one, *two)
     assert not any(a.near(b) for a, b in itertools.combinations(merged, 2))
-    assert merged.merged(two) == merged == merged.merged(merged)
+    assert merged.added(*two) == merged == merged.added(*merged)
     assert {entry.id for entry in merged} <= {entry.id for entry in (*one, *two)}
-    assert Entries().merged(one) == one
+    assert Entries().added(*one) == one
 
 
 @OFTEN
 @given(entries=collections, data=st.data())
-def test_counting_and_dropping_touch_what_they_name(entries, data):
+def test_dropping_touches_what_it_names(entries, data):
     every = [entry.id for entry in entries]
-    shown = data.draw(st.lists(st.sampled_from(every))) if every else []
-    good = [name for name in shown if data.draw(st.booleans())]
-    counted = entries.counted(shown, good)
-    assert [entry.id for entry in counted] == every
-    for before, after in zip(entries, counted, strict=True):
-        assert after.retrieved - before.retrieved == (before.id in shown)
-        assert after.helped - before.helped == (before.id in good)
-    assert [entry.id for entry in entries.without(shown)] == [name for name in every if name not in shown]
-
-
-def test_of_an_entry_in_two_memories_the_larger_counts_stay():
-    grown = ENTRIES.counted([SIZES.id, ONE.id], [ONE.id])
-    for merged in (ENTRIES.merged(grown), grown.merged(ENTRIES)):
-        assert {entry.id: (entry.retrieved, entry.helped) for entry in merged} == {
-            EXAMPLE.id: (0, 0), SIZES.id: (1, 0), ONE.id: (1, 1), UNKNOWN.id: (0, 0),
-        }  # fmt: skip
+    dropped = data.draw(st.lists(st.sampled_from(every))) if every else []
+    assert [entry.id for entry in entries.without(dropped)] == [name for name in every if name not in dropped]
 
 
 def test_near_duplicates_are_one():
@@ -87,15 +73,6 @@ def test_what_differs_in_a_name_is_another(entry):
     assert len(ENTRIES.added(type(entry)(**entry.model_dump()))) == 5
 
 
-def test_an_entry_that_never_helps_fades():
-    def seen(retrieved, helped):
-        return SIZES.model_copy(update={"retrieved": retrieved, "helped": helped})
-
-    assert not seen(0, 0).faded and not seen(3, 0).faded and seen(4, 0).faded
-    assert not seen(4, 1).faded and not seen(12, 3).faded and seen(12, 1).faded
-    assert [seen(0, 0).rate, seen(4, 4).rate] == [0.5, 5 / 6]
-
-
 @pytest.mark.parametrize(
     ("kind", "fields", "said"),
     [
@@ -104,7 +81,6 @@ def test_an_entry_that_never_helps_fades():
         (Demonstration, {"task": " ", "steps": STEPS}, "it is empty"),
         (Lesson, {"trigger": "x", "mistake": "y", "avoid": "z", "requirement": {"id": "R"}}, "a requirement needs"),
         (Lesson, {"trigger": "x", "mistake": "y", "avoid": "z", "by": "chance"}, "'rule', 'model' or 'person'"),
-        (ToolNote, {"tool": "x", "error": "y", "meaning": "z", "retrieved": 1, "helped": 2}, "at most retrieved"),
         (ToolNote, {"tool": "x", "error": "y", "meaning": "z", "why": "?"}, "Extra inputs"),
     ],
 )

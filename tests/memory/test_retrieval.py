@@ -29,7 +29,7 @@ def test_the_limits_hold_and_what_is_told_is_what_the_ids_say(entries, task, cap
     found = memory.retrieve(task, "Store", TOOLS)
     assert tokens(found.text) <= cap and bool(found.text) == bool(found.ids)
     told = [entry for entry in entries if entry.id in found.ids]
-    assert len(told) == len(found.ids) and not any(entry.faded for entry in told)
+    assert len(told) == len(found.ids)
     assert not any(one.near(other) for one, other in itertools.combinations(told, 2))
     for name, limit in limits.items():
         assert sum(entry in getattr(entries, name) for entry in told) <= limit
@@ -50,7 +50,7 @@ def test_the_same_environment_comes_first(entries, task):
     for kind in (lambda e: e in entries.lessons, lambda e: e in entries.notes, lambda e: e in entries.demonstrations):
         places = [entry.environment != "Store" for entry in told if kind(entry)]
         assert places == sorted(places)
-    home = {entry.id for entry in entries if entry.environment == "Store" and not entry.faded}
+    home = {entry.id for entry in entries if entry.environment == "Store"}
     assert home <= {entry.id for entry in (*told, *found.fixes)}
 
 
@@ -67,15 +67,6 @@ def test_the_most_similar_example_comes_first():
     assert alone.retrieve("A room for people", "Store").ids == (examples[1].id,)  # plain BM25 has negative weights here
 
 
-def test_what_helped_most_comes_first_where_similarity_does_not_tell():
-    lessons = [
-        Lesson(environment="Store", trigger=f"x{n}", mistake=f"y{n}", avoid=f"z{n}", retrieved=6, helped=n)
-        for n in range(6)
-    ]
-    found = TrajectoryMemory(Entries().added(*lessons), lessons=3).retrieve("Buy it.", "Store")
-    assert found.ids == tuple(lesson.id for lesson in lessons[:2:-1])
-
-
 @OFTEN
 @given(entries=collections.filter(len), task=texts)
 def test_entries_are_near_where_a_word_is_common_and_nowhere_else(entries, task):
@@ -83,15 +74,6 @@ def test_entries_are_near_where_a_word_is_common_and_nowhere_else(entries, task)
     asked = set(words(task))
     assert all((near[entry.id] > 0) == bool(asked & set(words(entry.topic))) for entry in entries)
     assert min(near.values()) >= 0
-
-
-def test_an_entry_that_fades_is_retrieved_no_more_and_one_that_helps_stays():
-    memory = TrajectoryMemory(ENTRIES)
-    for _ in range(4):
-        found = memory.retrieve(REQUEST, "Store")
-        assert set(found.ids) == {entry.id for entry in ENTRIES}
-        memory.entries = memory.entries.counted(found.ids, set(found.ids) - {SIZES.id})
-    assert SIZES.id not in memory.retrieve(REQUEST, "Store").ids and len(memory.entries) == 4
 
 
 def test_what_names_a_tool_that_is_not_there_is_left_out():

@@ -27,8 +27,7 @@ def test_a_compiled_refiner_is_no_worse_and_cheaper_and_starts_better(tmp_path: 
     assert results.after.score >= results.before.score
     assert results.after.tokens < 0.8 * results.before.tokens
     assert results.after.first_loss < results.before.first_loss
-    lessons = program.memory.entries.lessons
-    assert lessons and all(lesson.retrieved >= lesson.helped > 0 for lesson in lessons)
+    assert program.memory.entries.lessons
 
     program.save(str(tmp_path / "compiled.json"))
     fresh = pivot()
@@ -48,7 +47,7 @@ def test_what_is_accepted_is_never_worse_and_at_equal_score_cheaper(seed: int) -
     scores = [results.before.score, *(one.scores[0] for one in accepted)]
     assert scores == sorted(scores) and scores[-1] == results.after.score
     for one in accepted:
-        assert one.scores[0] > one.scores[1] or one.tokens[0] < one.tokens[1] or one.proposal == "counts"
+        assert one.scores[0] > one.scores[1] or one.tokens[0] < one.tokens[1]
 
 
 def test_threads_and_processes_make_no_difference() -> None:
