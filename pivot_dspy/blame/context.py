@@ -43,8 +43,6 @@ class Weight:
     """It selects by something else than is asked, though the requirement holds."""
     FOREIGN = 45
     """It uses a value that nothing before it shows."""
-    STARVED = 44
-    """It selects what is asked, and what it reads has none of it."""
     ORIGIN = 42
     """It brought in what a violated requirement is about; or nothing did."""
     ABSENT = 40

@@ -37,10 +37,6 @@ class StepPredicates(NamedTuple):
     """Paths of every field that is compared, with a literal or not."""
     reads: tuple[Path, ...] = ()
     """For each place where it starts reading, the id of a step and the fields up to the first selection."""
-    picks: tuple[Path, ...] = ()
-    """The fields that it takes from what was selected."""
-    texts: tuple[str, ...] = ()
-    """Longer free texts, lower case."""
     arguments: tuple[Predicate, ...] = ()
     """Those of the predicates that are plain arguments, `name=value`."""
 
@@ -106,7 +102,6 @@ def _of_arguments(arguments: Mapping[str, Any]) -> StepPredicates:
         predicates=tuple(kept),
         orders=orders,
         fields=tuple(predicate.path for predicate in kept),
-        texts=tuple(value.casefold() for value in rest.values() if _is_prose(value)),
         arguments=tuple(kept if comparison is None else kept[1:]),
     )
 
@@ -175,12 +170,11 @@ def of_expression(text: str) -> StepPredicates:
     reader = _Reader(frozenset(bindings.references(text)))
     try:
         reader.read(tree, inside=False)
-        picks = _picked(tree)
     except RecursionError:  # nested too deep to be evaluated, too
         return StepPredicates()
     return StepPredicates(
         predicates=tuple(reader.predicates), orders=tuple(reader.orders), fields=tuple(reader.fields),
-        reads=tuple(reader.reads), picks=(picks,) if picks else (),
+        reads=tuple(reader.reads),
     )  # fmt: skip
 
 
@@ -226,18 +220,6 @@ def _static(node: Node) -> Path:
             if child["type"] != "field":
                 break
     return path
-
-
-def _picked(node: Node) -> Path:
-    """The fields taken from what the last selection left."""
-    kind, children = node["type"], node["children"]
-    if kind in ("projection", "filter_projection", "pipe"):
-        return _path(children[1])
-    if kind != "subexpression":
-        return ()
-    if children[0]["type"] == "field":
-        return _picked(children[-1])
-    return tuple(_joined(map(_path, children[1:])))
 
 
 class _Reader:

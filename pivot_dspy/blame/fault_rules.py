@@ -7,10 +7,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, get_args
 
 from pivot_dspy import bindings
-from pivot_dspy.blame.assignment import closest
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.extraction import StepPredicates, is_expression
-from pivot_dspy.blame.predicates import Predicate, Relation, meets, value_at
+from pivot_dspy.blame.predicates import Predicate, meets, value_at
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import SUBMIT, Fault, Step
@@ -197,19 +196,7 @@ def _nothing_selected(context: BlameContext, source: str, readers: list[str]) ->
     for reader in readers:
         unmet = " or ".join(map(str, _unmet_by_all(context, reader)))
         text = context.faults[reader].message + (f"; no element has {unmet}" if unmet else "")
-        weight = Weight.STARVED if _selects_as_asked(context, reader) else Weight.FAILURE
-        yield context.clue(reader, "unresolved_binding", weight, text)
-
-
-def _selects_as_asked(context: BlameContext, step_id: str) -> bool:
-    """Whether the step selects from a list just what is asked, so that the list may be what is wrong."""
-    selection = context.assignment.step_predicates[step_id]
-    elements = _elements(context, selection)
-    named = [*selection.picks, *selection.fields]
-    if not elements or not selection.predicates or any(value_at(elements[0], path) is None for path in named):
-        return False
-    asked = context.assignment.asked_of(step_id)
-    return all(closest(predicate, asked)[0] is Relation.SAME for predicate in selection.predicates)
+        yield context.clue(reader, "unresolved_binding", Weight.FAILURE, text)
 
 
 def _elements(context: BlameContext, selection: StepPredicates) -> list[Any]:
