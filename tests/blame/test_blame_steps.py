@@ -163,7 +163,7 @@ def test_a_field_that_is_not_there_is_laid_to_the_lone_reader() -> None:
 
 def test_a_field_that_another_tool_would_give_is_laid_to_the_tool() -> None:
     found = first(with_step("p", tool="prices"))
-    assert found.step == "p" and found.kind == "wrong_tool" and "use details" in found.correction.lower()
+    assert found.step == "p" and found.kind == "wrong_tool" and "no field rows" in found.diagnosis
 
 
 def test_step_back_to_the_first_result_that_turned_empty() -> None:
