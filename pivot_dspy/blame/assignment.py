@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pivot_dspy.blame.dependence import DependenceGraph, record_with
@@ -88,12 +89,11 @@ class Assignment:
         """The requirement that an unread result was likely meant for, by what it alone is selected by."""
         used = self._read_by(self.deciding_steps)
         predicates = [predicate for source, predicate in self.chain_predicates[unread] if source not in used]
-        best, purpose = 0, None
-        for name in [*self.in_families, *self.general]:
-            agreed = sum(agrees(predicates, wanted) for wanted in self.required[name])
-            if agreed > best:
-                best, purpose = agreed, name
-        return purpose
+        agreed = {
+            name: sum(agrees(predicates, wanted) for wanted in self.required[name])
+            for name in [*self.in_families, *self.general]
+        }
+        return max(filter(agreed.get, agreed), key=agreed.__getitem__, default=None)
 
     def record(self, step_id: str) -> Mapping[str, Any] | None:
         """What earlier steps saw of the thing that a step names outright."""
@@ -134,11 +134,12 @@ class Assignment:
     def _assign(self, family: list[str]) -> None:
         """The best pairs first, and of equal ones those whose places in their order are nearest."""
         free = [name for name in self.deciding_steps if name not in self.assigned]
-        pairs = []
-        for position, step_id in enumerate(free):
-            for rank, score in enumerate(self._scores(step_id, family)):
-                if score > _ENOUGH:
-                    pairs.append((-score, abs(position - rank), position, rank))
+        pairs = [
+            (-score, abs(position - rank), position, rank)
+            for position, step_id in enumerate(free)
+            for rank, score in enumerate(self._scores(step_id, family))
+            if score > _ENOUGH
+        ]
         for *_, position, rank in sorted(pairs):
             step_id, name = free[position], family[rank]
             if step_id not in self.assigned and name not in self.step_for:
@@ -159,14 +160,10 @@ class Assignment:
         return [_share(predicates, self.required[name]) for name in family]
 
     def _find_record(self, step_id: str) -> Mapping[str, Any] | None:
-        position = self._graph.position[step_id]
-        for predicate in self.step_predicates[step_id].arguments:
-            if isinstance(predicate.written, str):
-                for name in self._graph.ids[:position]:
-                    record = record_with(self._graph.result(name), predicate.written)
-                    if record is not None:
-                        return record
-        return None
+        earlier = self._graph.ids[: self._graph.position[step_id]]
+        texts = [p.written for p in self.step_predicates[step_id].arguments if isinstance(p.written, str)]
+        records = (record_with(self._graph.result(name), text) for text in texts for name in earlier)
+        return next((record for record in records if record is not None), None)
 
     def _tool(self, step_id: str) -> str:
         return self._graph.steps[self._graph.position[step_id]].tool
@@ -174,20 +171,16 @@ class Assignment:
 
 def _share(predicates: list[Predicate], required: Sequence[Predicate]) -> float:
     """How much of what is required the predicates select by, in [0, 1]."""
-    credit = 0.0
-    for wanted in required:
-        credit += max((_CREDIT.get(compare(mine, wanted), 0.0) for mine in predicates), default=0.0)
+    credit = sum(
+        max((_CREDIT.get(compare(mine, wanted), 0.0) for mine in predicates), default=0.0) for wanted in required
+    )
     return credit / max(1, len(required))
 
 
 def closest(predicate: Predicate, asked: Iterable[RequiredPredicate]) -> tuple[Relation | None, Predicate | None]:
     """What is asked of a predicate's field that it agrees with best, and how well; None where nothing is."""
-    best: tuple[Relation | None, Predicate | None] = (None, None)
-    for _, wanted in asked:
-        relation = compare(predicate, wanted)
-        if relation is not None and (best[0] is None or relation < best[0]):
-            best = (relation, wanted)
-    return best
+    pairs = [(relation, wanted) for _, wanted in asked if (relation := compare(predicate, wanted)) is not None]
+    return min(pairs, key=itemgetter(0), default=(None, None))
 
 
 def agrees(predicates: Iterable[Predicate], wanted: Predicate, loosest: Relation = Relation.SAME) -> bool:

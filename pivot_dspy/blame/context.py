@@ -152,23 +152,21 @@ class BlameContext:
 
         Of several equal ones it is one whose requirement is violated, if there is one.
         """
-        ranks: list[tuple[int, bool, int]] = []
-        showing: list[str] = []
-        for position, (arguments, result) in enumerate(self._scalars):
-            step_id = self.steps[position].id
-            if value in arguments:
-                ranks.append((len(arguments), self.assignment.assigned.get(step_id) not in self.violated, position))
-            elif value in result:
-                showing.append(step_id)
-        if ranks:
-            return self.steps[min(ranks)[-1]].id
-        return showing[0] if showing else None
+        assigned = self.assignment.assigned
+        given = [
+            (len(arguments), assigned.get(step_id) not in self.violated, position, step_id)
+            for position, (step_id, arguments, _) in enumerate(self._scalars)
+            if value in arguments
+        ]
+        if given:
+            return min(given)[-1]
+        return next((step_id for step_id, _, result in self._scalars if value in result), None)
 
     @cached_property
-    def _scalars(self) -> list[tuple[list[Any], list[Any]]]:
+    def _scalars(self) -> list[tuple[str, list[Any], list[Any]]]:
         """For each step but the submit the scalars that it was given and those that its result shows, where few."""
-        observations = [None if step.is_submit else self.graph.observed.get(step.id) for step in self.steps]
-        return [([], []) if seen is None else (_few(seen.args or {}), _few(seen.value)) for seen in observations]
+        observations = [seen for seen in self.execution.observations if not self.step(seen.step).is_submit]
+        return [(seen.step, _few(seen.args or {}), _few(seen.value)) for seen in observations]
 
     def clue(
         self, step_id: str, kind: str, weight: int, text: str, correction: str = "", requirements: Sequence[str] = ()
