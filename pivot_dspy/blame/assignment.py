@@ -71,7 +71,7 @@ class Assignment:
     def asked_of(self, step_id: str) -> list[RequiredPredicate]:
         """What may be asked of a step's selection: by the requirements that it and the deciding steps below it serve,
         or by all where one of them serves none."""
-        below = [name for name in (step_id, *self._graph.below(step_id)) if name in self.deciding_steps]
+        below = [name for name in (step_id, *self._graph.below[step_id]) if name in self.deciding_steps]
         served = dict.fromkeys(self.assigned.get(name) for name in below)
         names = self.in_families if not served or None in served else [name for name in served if name is not None]
         return [*self.asked_by(names), *self.everywhere]
@@ -83,7 +83,7 @@ class Assignment:
     def own_chain(self, step_id: str) -> tuple[str, ...]:
         """The steps that only this deciding step reads, directly or not, and itself; earliest first."""
         shared = self._read_by(other for other in self.deciding_steps if other != step_id) - {step_id}
-        return tuple(name for name in self._graph.chain(step_id) if name not in shared)
+        return tuple(name for name in self._graph.chains[step_id] if name not in shared)
 
     def purpose_of(self, unread: str) -> str | None:
         """The requirement that an unread result was likely meant for, by what it alone is selected by."""
@@ -107,12 +107,12 @@ class Assignment:
         return any(met) and False not in met
 
     def _of_chain(self, step_id: str) -> list[tuple[str, Predicate]]:
-        chain = self._graph.chain(step_id)
+        chain = self._graph.chains[step_id]
         return [(name, predicate) for name in chain for predicate in self.step_predicates[name].predicates]
 
     def _read_by(self, step_ids: Iterable[str]) -> set[str]:
         """All that steps read, directly or not, and themselves."""
-        return {name for step_id in step_ids for name in self._graph.chain(step_id)}
+        return {name for step_id in step_ids for name in self._graph.chains[step_id]}
 
     def _families(self, requirements: Requirements) -> list[list[str]]:
         groups: dict[str, list[str]] = {}

@@ -145,7 +145,7 @@ class BlameContext:
 
     def troubled(self, step_id: str) -> bool:
         """Whether the step, or one that reads it, failed."""
-        return not self.failed.isdisjoint((step_id, *self.graph.below(step_id)))
+        return not self.failed.isdisjoint((step_id, *self.graph.below[step_id]))
 
     def bringer(self, value: Any) -> str | None:
         """The step that was given the value beside the fewest others; else the first whose small result shows it.

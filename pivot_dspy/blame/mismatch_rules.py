@@ -138,7 +138,7 @@ def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]
     record = assignment.record(step_id)
     if record is not None and assignment.fits(record, name):
         return
-    chain = context.graph.chain(step_id)
+    chain = context.graph.chains[step_id]
     compared = [Predicate(path, "", None) for member in chain for path in assignment.step_predicates[member].fields]
     for wanted in assignment.required[name]:
         if not any(same_field(field, wanted) for field in compared):
@@ -242,7 +242,7 @@ def _strangers(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]
             continue
         if closest(predicate, assignment.asked_of(source))[0] is not Relation.SAME:
             continue  # then the source itself is wrong
-        reader = next(member for member in own if source in graph.chain(member))
+        reader = next(member for member in own if source in graph.chains[member])
         asked = f"asks {meant}" if meant is not None else "does not ask that"
         text = f"it reads {source}, which selects by {predicate}, and {name} {asked}"
         weight = Weight.DISCONNECTED if meant is None else Weight.CONTRADICTION
