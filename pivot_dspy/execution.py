@@ -230,10 +230,8 @@ class _Execution:
         return items
 
     def _resolved(self, step: Step, item: Any) -> dict[str, Any]:
-        results: Mapping[str, Any] = self.results
-        known: Collection[str] = self.observed
-        if step.for_each is not None:
-            results, known = {**results, bindings.ITEM: item}, {*known, bindings.ITEM}
+        repeated = {} if step.for_each is None else {bindings.ITEM: item}
+        results, known = {**self.results, **repeated}, {*self.observed, *repeated}
         # A tool may read an empty list as "no restriction" and silently widen its scope.
         resolved: dict[str, Any] = bindings.resolve(step.args, results, known, allow_empty=False)
         return resolved
