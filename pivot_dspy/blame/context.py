@@ -30,7 +30,7 @@ class Weight:
     CONTRADICTION = 80
     """It selects by something else than a violated requirement asks, or fails and does so."""
     DISCONNECTED = 78
-    """It should read a step that nothing reads."""
+    """It reads what was selected by something that its requirement does not ask."""
     LACKING = 75
     """Nothing attempts a violated requirement."""
     OMISSION = 70
@@ -135,13 +135,6 @@ class BlameContext:
 
     def step(self, step_id: str) -> Step:
         return self.steps[self.graph.position[step_id]]
-
-    def in_doubt(self, name: str, step_id: str) -> bool:
-        """Whether a requirement or one of its family is violated, or the step that serves it failed or starved others.
-
-        A check may let another step's choice serve this requirement, and so show a lack elsewhere in its family.
-        """
-        return not self.violated.keys().isdisjoint(self.assignment.family_of(name)) or self.troubled(step_id)
 
     def troubled(self, step_id: str) -> bool:
         """Whether the step, or one that reads it, failed."""

@@ -35,10 +35,6 @@ def _of_predicate(
     context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate]
 ) -> Iterator[Clue]:
     alike = [wanted for wanted in asked if compare(predicate, wanted.predicate) is not None]
-    general = context.assignment.general
-    if len({wanted.requirement for wanted in asked}.difference(general)) == 1:
-        # What the one requirement says of a field goes before what is asked of everything.
-        alike = [wanted for wanted in alike if wanted.requirement not in general] or alike
     best, _ = closest(predicate, alike)
     elsewhere = _asked_of_another_field(context, step, predicate, asked)
     if best is Relation.SAME:
@@ -166,18 +162,14 @@ def _unassigned(context: BlameContext) -> Iterator[Clue]:
         family = assignment.family_of(name)
         if context.violated.keys().isdisjoint(family):
             continue
-        # Of a thing that no result shows, only the check can tell whether it serves.
-        strays = [step_id for step_id in steps if name in context.violated or assignment.record(step_id) is not None]
-        if strays:
-            steps.remove(strays[0])
+        selecting, names = f"select by {_joined(assignment.required[name])}", [name, *family]
+        if steps:
             text = f"what it takes serves no requirement, and nothing serves {name}"
-            names = [name, *family]
-            correction = f"select by {_joined(assignment.required[name])}"
-            yield context.clue(strays[0], "wrong_selection", Weight.LACKING, text, correction, names)
-        elif name in context.violated or len(steps) < len(assignment.unassigned_requirements):
+            yield context.clue(steps.pop(0), "wrong_selection", Weight.LACKING, text, selecting, names)
+        else:
             correction = f"add a step that selects by {_joined(assignment.required[name])}"
             position = _position_for(context, name, family)
-            yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, [name, *family])
+            yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, names)
 
 
 def _position_for(context: BlameContext, name: str, family: Sequence[str]) -> int:
@@ -227,7 +219,7 @@ def _wrong_bindings(context: BlameContext) -> Iterator[Clue]:
     if not any(context.graph.reads[step.id] for step in context.steps if not step.is_submit):
         return  # a log of an agent that read results itself: bindings say nothing of what it used
     for step_id, name in assignment.assigned.items():
-        if context.in_doubt(name, step_id):
+        if name in context.violated or context.troubled(step_id):
             yield from _strangers(context, step_id, name)
 
 
