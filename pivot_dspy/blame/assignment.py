@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -35,7 +36,8 @@ class Assignment:
 
     def __init__(self, graph: DependenceGraph, requirements: Requirements) -> None:
         self._graph = graph
-        self._records: dict[str, Mapping[str, Any] | None] = {}
+        self.record = cache(self._find_record)
+        """What earlier steps saw of the thing that a step names outright, by the step's id."""
         self.step_predicates: dict[str, StepPredicates] = {
             step.id: predicates_of(step, graph.position) for step in graph.steps
         }
@@ -94,12 +96,6 @@ class Assignment:
             for name in [*self.in_families, *self.general]
         }
         return max(filter(agreed.get, agreed), key=agreed.__getitem__, default=None)
-
-    def record(self, step_id: str) -> Mapping[str, Any] | None:
-        """What earlier steps saw of the thing that a step names outright."""
-        if step_id not in self._records:
-            self._records[step_id] = self._find_record(step_id)
-        return self._records[step_id]
 
     def fits(self, record: Mapping[str, Any], name: str) -> bool:
         """Whether a record meets all that a requirement asks of the fields that it has, and has some of them."""

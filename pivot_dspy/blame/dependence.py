@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from pivot_dspy import bindings
@@ -39,7 +40,8 @@ class DependenceGraph:
         writing = {name for name, spec in toolbox.tools.items() if spec.effect != "read"}
         self.writes = tuple(step.id for step in self.steps if step.tool in writing)
         """Ids of the steps that may change the environment."""
-        self._sources: dict[tuple[str, int], str | None] = {}
+        self.source_of = cache(self._find_source)
+        """The latest step before a position whose result holds a value."""
         for position, step in enumerate(self.steps):
             named = step.depends_on(self.position)
             reads = tuple(name for name in named if self.position.get(name, position) < position)
@@ -81,13 +83,8 @@ class DependenceGraph:
             parents += [name for name in self.writes if self.position[name] < position]
         return tuple(dict.fromkeys(parents))
 
-    def source_of(self, wanted: str, before: int) -> str | None:
-        """The latest step before position `before` whose result holds `wanted`."""
-        key = (wanted, before)
-        if key not in self._sources:
-            earlier = reversed(self.ids[:before])
-            self._sources[key] = next((name for name in earlier if holds(self.result(name), wanted)), None)
-        return self._sources[key]
+    def _find_source(self, wanted: str, before: int) -> str | None:
+        return next((name for name in reversed(self.ids[:before]) if holds(self.result(name), wanted)), None)
 
     def _in_order(self, step_ids: Collection[str]) -> tuple[str, ...]:
         return tuple(sorted(step_ids, key=self.position.__getitem__))

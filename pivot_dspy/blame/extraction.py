@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
@@ -67,12 +68,7 @@ def predicates_of(step: Step, known: Collection[str]) -> StepPredicates:
             parts.append(_of_arguments({".".join(path): value}))
     if plain:
         parts.append(_of_arguments(plain))
-    return StepPredicates(*(tuple(dict.fromkeys(_joined(values))) for values in zip(*parts, strict=True)))
-
-
-def _joined(parts: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-    for part in parts:
-        yield from part
+    return StepPredicates(*(tuple(dict.fromkeys(chain.from_iterable(values))) for values in zip(*parts, strict=True)))
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
@@ -203,7 +199,7 @@ def _path(node: Node) -> Path:
         children = children[:2]
     elif kind not in _ACCESS and (kind != "function_expression" or len(children) != 1):
         return ()
-    return tuple(_joined(map(_path, children)))
+    return tuple(chain.from_iterable(map(_path, children)))
 
 
 def _static(node: Node) -> Path:
