@@ -135,6 +135,7 @@ class Ledger:
         self._lock = threading.Lock()
         # By phase and field of `Usage`: tool calls are booked one by one, and a record for each would take longer.
         self._phases: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._total: Counter[str] = Counter()
         for name, usage in start.phases.items():
             self._book(name, usage)
         self._began = time.monotonic() - start.seconds
@@ -174,7 +175,7 @@ class Ledger:
     def usage(self) -> Usage:
         """The sum over all phases."""
         with self._lock:
-            return Usage(**sum(self._phases.values(), Counter()))
+            return Usage(**self._total)
 
     @property
     def elapsed(self) -> float:
@@ -212,7 +213,8 @@ class Ledger:
 
     def _book(self, phase: str, usage: Usage | Mapping[str, Any]) -> None:
         with self._lock:
-            self._phases[phase].update(dict(usage))
+            for counts in (self._phases[phase], self._total):
+                counts.update(dict(usage))
 
 
 class _Tracker(UsageTracker):  # type: ignore[misc]

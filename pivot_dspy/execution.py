@@ -20,7 +20,7 @@ from pivot_dspy.flow import Flow
 from pivot_dspy.trajectory import SUBMIT, Discrepancy, Execution, Fault, FaultKind, Observation, Step, Trajectory
 
 Permit = Callable[[bool], None]
-"""Called with False before each tool call and with True for each reused one; it may raise `BudgetExhausted`."""
+"""Called with False before each tool call, when it may raise `BudgetExhausted`, and with True for each reused one."""
 
 Watch = Callable[[Observation], None]
 
@@ -139,12 +139,8 @@ class _Execution:
         reads = spec is not None and spec.effect == "read"
         if not self.forks and not (reads and observation.ok and self._standing(step.depends_on(self.observed)) is None):
             return False
-        if self.reach is None:
-            try:
-                for _ in range(observation.calls):
-                    self.permit(True)
-            except BudgetExhausted:
-                self.reach = position + 1
+        for _ in range(observation.calls):
+            self.permit(True)
         if step.is_submit:
             self.submitted = dict(base.execution.outputs)
         self._record(step, observation.model_copy(update={"reused": True}))
@@ -234,10 +230,8 @@ class _Execution:
         return items
 
     def _resolved(self, step: Step, item: Any) -> dict[str, Any]:
-        results: Mapping[str, Any] = self.results
-        known: Collection[str] = self.observed
-        if step.for_each is not None:
-            results, known = {**results, bindings.ITEM: item}, {*known, bindings.ITEM}
+        repeated = {} if step.for_each is None else {bindings.ITEM: item}
+        results, known = {**self.results, **repeated}, {*self.observed, *repeated}
         # A tool may read an empty list as "no restriction" and silently widen its scope.
         resolved: dict[str, Any] = bindings.resolve(step.args, results, known, allow_empty=False)
         return resolved

@@ -75,7 +75,12 @@ class Step(Frozen):
 
     def depends_on(self, step_ids: Collection[str]) -> tuple[str, ...]:
         """Ids of the steps whose results this step's bindings read."""
-        return bindings.dependencies([self.for_each, self.args], step_ids)
+        return bindings.dependencies(self.dollar_texts, step_ids) if self.dollar_texts else ()
+
+    @cached_property
+    def dollar_texts(self) -> tuple[str, ...]:
+        """The texts in `for_each` and `args` that may be bindings: those with a dollar."""
+        return tuple(text for text in bindings.strings([self.for_each, self.args]) if "$" in text)
 
     def content(self) -> dict[str, Any]:
         """The part that decides what the step does: `why` and `confidence` are left out, and whatever is empty."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pivot_dspy.blame.dependence import DependenceGraph, record_with
@@ -34,7 +36,8 @@ class Assignment:
 
     def __init__(self, graph: DependenceGraph, requirements: Requirements) -> None:
         self._graph = graph
-        self._records: dict[str, Mapping[str, Any] | None] = {}
+        self.record = cache(self._find_record)
+        """What earlier steps saw of the thing that a step names outright, by the step's id."""
         self.step_predicates: dict[str, StepPredicates] = {
             step.id: predicates_of(step, graph.position) for step in graph.steps
         }
@@ -70,7 +73,7 @@ class Assignment:
     def asked_of(self, step_id: str) -> list[RequiredPredicate]:
         """What may be asked of a step's selection: by the requirements that it and the deciding steps below it serve,
         or by all where one of them serves none."""
-        below = [name for name in (step_id, *self._graph.below(step_id)) if name in self.deciding_steps]
+        below = [name for name in (step_id, *self._graph.below[step_id]) if name in self.deciding_steps]
         served = dict.fromkeys(self.assigned.get(name) for name in below)
         names = self.in_families if not served or None in served else [name for name in served if name is not None]
         return [*self.asked_by(names), *self.everywhere]
@@ -82,24 +85,17 @@ class Assignment:
     def own_chain(self, step_id: str) -> tuple[str, ...]:
         """The steps that only this deciding step reads, directly or not, and itself; earliest first."""
         shared = self._read_by(other for other in self.deciding_steps if other != step_id) - {step_id}
-        return tuple(name for name in self._graph.chain(step_id) if name not in shared)
+        return tuple(name for name in self._graph.chains[step_id] if name not in shared)
 
     def purpose_of(self, unread: str) -> str | None:
         """The requirement that an unread result was likely meant for, by what it alone is selected by."""
         used = self._read_by(self.deciding_steps)
         predicates = [predicate for source, predicate in self.chain_predicates[unread] if source not in used]
-        best, purpose = 0, None
-        for name in [*self.in_families, *self.general]:
-            agreed = sum(agrees(predicates, wanted) for wanted in self.required[name])
-            if agreed > best:
-                best, purpose = agreed, name
-        return purpose
-
-    def record(self, step_id: str) -> Mapping[str, Any] | None:
-        """What earlier steps saw of the thing that a step names outright."""
-        if step_id not in self._records:
-            self._records[step_id] = self._find_record(step_id)
-        return self._records[step_id]
+        agreed = {
+            name: sum(agrees(predicates, wanted) for wanted in self.required[name])
+            for name in [*self.in_families, *self.general]
+        }
+        return max(filter(agreed.get, agreed), key=agreed.__getitem__, default=None)
 
     def fits(self, record: Mapping[str, Any], name: str) -> bool:
         """Whether a record meets all that a requirement asks of the fields that it has, and has some of them."""
@@ -107,12 +103,12 @@ class Assignment:
         return any(met) and False not in met
 
     def _of_chain(self, step_id: str) -> list[tuple[str, Predicate]]:
-        chain = self._graph.chain(step_id)
+        chain = self._graph.chains[step_id]
         return [(name, predicate) for name in chain for predicate in self.step_predicates[name].predicates]
 
     def _read_by(self, step_ids: Iterable[str]) -> set[str]:
         """All that steps read, directly or not, and themselves."""
-        return {name for step_id in step_ids for name in self._graph.chain(step_id)}
+        return {name for step_id in step_ids for name in self._graph.chains[step_id]}
 
     def _families(self, requirements: Requirements) -> list[list[str]]:
         groups: dict[str, list[str]] = {}
@@ -134,11 +130,12 @@ class Assignment:
     def _assign(self, family: list[str]) -> None:
         """The best pairs first, and of equal ones those whose places in their order are nearest."""
         free = [name for name in self.deciding_steps if name not in self.assigned]
-        pairs = []
-        for position, step_id in enumerate(free):
-            for rank, score in enumerate(self._scores(step_id, family)):
-                if score > _ENOUGH:
-                    pairs.append((-score, abs(position - rank), position, rank))
+        pairs = [
+            (-score, abs(position - rank), position, rank)
+            for position, step_id in enumerate(free)
+            for rank, score in enumerate(self._scores(step_id, family))
+            if score > _ENOUGH
+        ]
         for *_, position, rank in sorted(pairs):
             step_id, name = free[position], family[rank]
             if step_id not in self.assigned and name not in self.step_for:
@@ -159,14 +156,10 @@ class Assignment:
         return [_share(predicates, self.required[name]) for name in family]
 
     def _find_record(self, step_id: str) -> Mapping[str, Any] | None:
-        position = self._graph.position[step_id]
-        for predicate in self.step_predicates[step_id].arguments:
-            if isinstance(predicate.written, str):
-                for name in self._graph.ids[:position]:
-                    record = record_with(self._graph.result(name), predicate.written)
-                    if record is not None:
-                        return record
-        return None
+        earlier = self._graph.ids[: self._graph.position[step_id]]
+        texts = [p.written for p in self.step_predicates[step_id].arguments if isinstance(p.written, str)]
+        records = (record_with(self._graph.result(name), text) for text in texts for name in earlier)
+        return next((record for record in records if record is not None), None)
 
     def _tool(self, step_id: str) -> str:
         return self._graph.steps[self._graph.position[step_id]].tool
@@ -174,20 +167,16 @@ class Assignment:
 
 def _share(predicates: list[Predicate], required: Sequence[Predicate]) -> float:
     """How much of what is required the predicates select by, in [0, 1]."""
-    credit = 0.0
-    for wanted in required:
-        credit += max((_CREDIT.get(compare(mine, wanted), 0.0) for mine in predicates), default=0.0)
+    credit = sum(
+        max((_CREDIT.get(compare(mine, wanted), 0.0) for mine in predicates), default=0.0) for wanted in required
+    )
     return credit / max(1, len(required))
 
 
 def closest(predicate: Predicate, asked: Iterable[RequiredPredicate]) -> tuple[Relation | None, Predicate | None]:
     """What is asked of a predicate's field that it agrees with best, and how well; None where nothing is."""
-    best: tuple[Relation | None, Predicate | None] = (None, None)
-    for _, wanted in asked:
-        relation = compare(predicate, wanted)
-        if relation is not None and (best[0] is None or relation < best[0]):
-            best = (relation, wanted)
-    return best
+    pairs = [(relation, wanted) for _, wanted in asked if (relation := compare(predicate, wanted)) is not None]
+    return min(pairs, key=itemgetter(0), default=(None, None))
 
 
 def agrees(predicates: Iterable[Predicate], wanted: Predicate, loosest: Relation = Relation.SAME) -> bool:

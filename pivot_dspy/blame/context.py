@@ -30,7 +30,7 @@ class Weight:
     CONTRADICTION = 80
     """It selects by something else than a violated requirement asks, or fails and does so."""
     DISCONNECTED = 78
-    """It should read a step that nothing reads."""
+    """It reads what was selected by something that its requirement does not ask."""
     LACKING = 75
     """Nothing attempts a violated requirement."""
     OMISSION = 70
@@ -43,8 +43,6 @@ class Weight:
     """It selects by something else than is asked, though the requirement holds."""
     FOREIGN = 45
     """It uses a value that nothing before it shows."""
-    STARVED = 44
-    """It selects what is asked, and what it reads has none of it."""
     ORIGIN = 42
     """It brought in what a violated requirement is about; or nothing did."""
     ABSENT = 40
@@ -138,39 +136,30 @@ class BlameContext:
     def step(self, step_id: str) -> Step:
         return self.steps[self.graph.position[step_id]]
 
-    def in_doubt(self, name: str, step_id: str) -> bool:
-        """Whether a requirement or one of its family is violated, or the step that serves it failed or starved others.
-
-        A check may let another step's choice serve this requirement, and so show a lack elsewhere in its family.
-        """
-        return not self.violated.keys().isdisjoint(self.assignment.family_of(name)) or self.troubled(step_id)
-
     def troubled(self, step_id: str) -> bool:
         """Whether the step, or one that reads it, failed."""
-        return not self.failed.isdisjoint((step_id, *self.graph.below(step_id)))
+        return not self.failed.isdisjoint((step_id, *self.graph.below[step_id]))
 
     def bringer(self, value: Any) -> str | None:
         """The step that was given the value beside the fewest others; else the first whose small result shows it.
 
         Of several equal ones it is one whose requirement is violated, if there is one.
         """
-        ranks: list[tuple[int, bool, int]] = []
-        showing: list[str] = []
-        for position, (arguments, result) in enumerate(self._scalars):
-            step_id = self.steps[position].id
-            if value in arguments:
-                ranks.append((len(arguments), self.assignment.assigned.get(step_id) not in self.violated, position))
-            elif value in result:
-                showing.append(step_id)
-        if ranks:
-            return self.steps[min(ranks)[-1]].id
-        return showing[0] if showing else None
+        assigned = self.assignment.assigned
+        given = [
+            (len(arguments), assigned.get(step_id) not in self.violated, position, step_id)
+            for position, (step_id, arguments, _) in enumerate(self._scalars)
+            if value in arguments
+        ]
+        if given:
+            return min(given)[-1]
+        return next((step_id for step_id, _, result in self._scalars if value in result), None)
 
     @cached_property
-    def _scalars(self) -> list[tuple[list[Any], list[Any]]]:
+    def _scalars(self) -> list[tuple[str, list[Any], list[Any]]]:
         """For each step but the submit the scalars that it was given and those that its result shows, where few."""
-        observations = [None if step.is_submit else self.graph.observed.get(step.id) for step in self.steps]
-        return [([], []) if seen is None else (_few(seen.args or {}), _few(seen.value)) for seen in observations]
+        observations = [seen for seen in self.execution.observations if not self.step(seen.step).is_submit]
+        return [(seen.step, _few(seen.args or {}), _few(seen.value)) for seen in observations]
 
     def clue(
         self, step_id: str, kind: str, weight: int, text: str, correction: str = "", requirements: Sequence[str] = ()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import cached_property
-from itertools import chain
+from functools import cache
 from typing import Any
 
 from pivot_dspy import bindings
@@ -17,19 +16,15 @@ _SHORTEST = 3
 _NESTED = frozenset({dict, list})
 
 
-def slice_of(execution: Execution, step_ids: Iterable[str], toolbox: Toolbox | None = None) -> tuple[str, ...]:
-    """Ids of the given steps and of all that they depend on, earliest first.
-
-    Args:
-        toolbox: tells which tools write; without it, any earlier step that no other reads may have.
-    """
+def slice_of(execution: Execution, step_ids: Iterable[str], toolbox: Toolbox) -> tuple[str, ...]:
+    """Ids of the given steps and of all that they depend on, earliest first."""
     return DependenceGraph(execution, toolbox).slice(step_ids)
 
 
 class DependenceGraph:
     """The dependences of one execution."""
 
-    def __init__(self, execution: Execution, toolbox: Toolbox | None = None) -> None:
+    def __init__(self, execution: Execution, toolbox: Toolbox) -> None:
         self.steps = execution.trajectory.steps
         self.ids = execution.trajectory.ids
         self.position = {step_id: position for position, step_id in enumerate(self.ids)}
@@ -38,40 +33,30 @@ class DependenceGraph:
         """The earlier steps that a step reads through bindings."""
         self.readers: dict[str, list[str]] = {step_id: [] for step_id in self.ids}
         """The steps that read a step through bindings."""
-        self._toolbox = toolbox
-        self._chains: dict[str, tuple[str, ...]] = {}
-        self._sources: dict[tuple[str, int], str | None] = {}
+        self.chains: dict[str, tuple[str, ...]] = {}
+        """The steps that a step reads through bindings, directly or not, and itself; earliest first."""
+        self.below: dict[str, tuple[str, ...]] = {}
+        """The steps that read a step through bindings, directly or not; earliest first."""
+        writing = {name for name, spec in toolbox.tools.items() if spec.effect != "read"}
+        self.writes = tuple(step.id for step in self.steps if step.tool in writing)
+        """Ids of the steps that may change the environment."""
+        self.source_of = cache(self._find_source)
+        """The latest step before a position whose result holds a value."""
         for position, step in enumerate(self.steps):
             named = step.depends_on(self.position)
-            self.reads[step.id] = tuple(name for name in named if self.position.get(name, position) < position)
-            self._chains[step.id] = self._in_order([step.id, *self._all(self._chains, self.reads[step.id])])
-            for name in self.reads[step.id]:
+            reads = tuple(name for name in named if self.position.get(name, position) < position)
+            self.reads[step.id] = reads
+            self.chains[step.id] = self._in_order({step.id}.union(*(self.chains[name] for name in reads)))
+            for name in reads:
                 self.readers[name].append(step.id)
-        self._below: dict[str, tuple[str, ...]] = {}
         for step_id in reversed(self.ids):
             readers = self.readers[step_id]
-            self._below[step_id] = self._in_order([*readers, *self._all(self._below, readers)])
+            self.below[step_id] = self._in_order(set(readers).union(*(self.below[name] for name in readers)))
 
     def result(self, step_id: str) -> Any:
         """What a step returned; None where it returned nothing."""
         observation = self.observed.get(step_id)
         return observation.value if observation is not None and observation.ok else None
-
-    @cached_property
-    def writes(self) -> tuple[str, ...]:
-        """Ids of the steps that may change the environment."""
-        if self._toolbox is None:
-            return tuple(step.id for step in self.steps if not step.is_submit and not self.readers[step.id])
-        tools = self._toolbox.tools
-        return tuple(step.id for step in self.steps if step.tool in tools and tools[step.tool].effect != "read")
-
-    def chain(self, step_id: str) -> tuple[str, ...]:
-        """The steps that a step reads through bindings, directly or not, and itself; earliest first."""
-        return self._chains[step_id]
-
-    def below(self, step_id: str) -> tuple[str, ...]:
-        """The steps that read a step through bindings, directly or not; earliest first."""
-        return self._below[step_id]
 
     def slice(self, step_ids: Iterable[str]) -> tuple[str, ...]:
         """The given steps and all that they depend on, earliest first."""
@@ -98,19 +83,11 @@ class DependenceGraph:
             parents += [name for name in self.writes if self.position[name] < position]
         return tuple(dict.fromkeys(parents))
 
-    def source_of(self, wanted: str, before: int) -> str | None:
-        """The latest step before position `before` whose result holds `wanted`."""
-        key = (wanted, before)
-        if key not in self._sources:
-            earlier = reversed(self.ids[:before])
-            self._sources[key] = next((name for name in earlier if holds(self.result(name), wanted)), None)
-        return self._sources[key]
+    def _find_source(self, wanted: str, before: int) -> str | None:
+        return next((name for name in reversed(self.ids[:before]) if holds(self.result(name), wanted)), None)
 
-    def _all(self, related: Mapping[str, tuple[str, ...]], step_ids: Iterable[str]) -> Iterator[str]:
-        return chain.from_iterable(related[step_id] for step_id in step_ids)
-
-    def _in_order(self, step_ids: Iterable[str]) -> tuple[str, ...]:
-        return tuple(sorted(set(step_ids), key=self.position.__getitem__))
+    def _in_order(self, step_ids: Collection[str]) -> tuple[str, ...]:
+        return tuple(sorted(step_ids, key=self.position.__getitem__))
 
 
 def holds(value: Any, wanted: Any) -> bool:

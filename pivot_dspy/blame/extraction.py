@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
@@ -37,10 +38,6 @@ class StepPredicates(NamedTuple):
     """Paths of every field that is compared, with a literal or not."""
     reads: tuple[Path, ...] = ()
     """For each place where it starts reading, the id of a step and the fields up to the first selection."""
-    picks: tuple[Path, ...] = ()
-    """The fields that it takes from what was selected."""
-    texts: tuple[str, ...] = ()
-    """Longer free texts, lower case."""
     arguments: tuple[Predicate, ...] = ()
     """Those of the predicates that are plain arguments, `name=value`."""
 
@@ -71,12 +68,7 @@ def predicates_of(step: Step, known: Collection[str]) -> StepPredicates:
             parts.append(_of_arguments({".".join(path): value}))
     if plain:
         parts.append(_of_arguments(plain))
-    return StepPredicates(*(tuple(dict.fromkeys(_joined(values))) for values in zip(*parts, strict=True)))
-
-
-def _joined(parts: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-    for part in parts:
-        yield from part
+    return StepPredicates(*(tuple(dict.fromkeys(chain.from_iterable(values))) for values in zip(*parts, strict=True)))
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
@@ -106,7 +98,6 @@ def _of_arguments(arguments: Mapping[str, Any]) -> StepPredicates:
         predicates=tuple(kept),
         orders=orders,
         fields=tuple(predicate.path for predicate in kept),
-        texts=tuple(value.casefold() for value in rest.values() if _is_prose(value)),
         arguments=tuple(kept if comparison is None else kept[1:]),
     )
 
@@ -175,12 +166,11 @@ def of_expression(text: str) -> StepPredicates:
     reader = _Reader(frozenset(bindings.references(text)))
     try:
         reader.read(tree, inside=False)
-        picks = _picked(tree)
     except RecursionError:  # nested too deep to be evaluated, too
         return StepPredicates()
     return StepPredicates(
         predicates=tuple(reader.predicates), orders=tuple(reader.orders), fields=tuple(reader.fields),
-        reads=tuple(reader.reads), picks=(picks,) if picks else (),
+        reads=tuple(reader.reads),
     )  # fmt: skip
 
 
@@ -209,7 +199,7 @@ def _path(node: Node) -> Path:
         children = children[:2]
     elif kind not in _ACCESS and (kind != "function_expression" or len(children) != 1):
         return ()
-    return tuple(_joined(map(_path, children)))
+    return tuple(chain.from_iterable(map(_path, children)))
 
 
 def _static(node: Node) -> Path:
@@ -226,18 +216,6 @@ def _static(node: Node) -> Path:
             if child["type"] != "field":
                 break
     return path
-
-
-def _picked(node: Node) -> Path:
-    """The fields taken from what the last selection left."""
-    kind, children = node["type"], node["children"]
-    if kind in ("projection", "filter_projection", "pipe"):
-        return _path(children[1])
-    if kind != "subexpression":
-        return ()
-    if children[0]["type"] == "field":
-        return _picked(children[-1])
-    return tuple(_joined(map(_path, children[1:])))
 
 
 class _Reader:

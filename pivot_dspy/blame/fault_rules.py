@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pivot_dspy import bindings
-from pivot_dspy.blame.assignment import closest
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.extraction import StepPredicates, is_expression
-from pivot_dspy.blame.predicates import Predicate, Relation, meets, value_at
+from pivot_dspy.blame.predicates import Predicate, meets, value_at
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import SUBMIT, Fault, Step
@@ -160,29 +159,13 @@ def _turned_empty(context: BlameContext, step_id: str, source: str) -> Iterator[
 
 def _wrong_field(context: BlameContext, source: str, field: str, readers: list[str]) -> Iterator[Clue]:
     text = f"the result of {source} has no field {field}"
-    tool = _tool_with_field(context, context.step(source), field)
-    if tool is not None or _all_starve(context, source, readers):
-        correction = f"use {tool}, whose result has it" if tool is not None else ""
-        yield context.clue(source, "wrong_tool", Weight.SHARED, f"{text}, which {', '.join(readers)} reads", correction)
+    if _all_starve(context, source, readers):
+        yield context.clue(source, "wrong_tool", Weight.SHARED, f"{text}, which {', '.join(readers)} reads")
     result = context.graph.result(source)
     fields = list(map(str, result))[:_SHOWN_FIELDS] if isinstance(result, Mapping) else []
     correction = f"read one of {', '.join(fields)}" if fields else "read another step's result"
     for reader in readers:
         yield context.clue(reader, "unresolved_binding", Weight.FAILURE, text, correction)
-
-
-def _tool_with_field(context: BlameContext, producer: Step, field: str) -> str | None:
-    """Another tool that takes the same arguments and whose result has the field."""
-    for spec in context.toolbox.tools.values():
-        if spec.name != producer.tool and _takes(spec, producer.args) and field in _result_fields(spec):
-            return spec.name
-    return None
-
-
-def _result_fields(spec: ToolSpec) -> frozenset[str]:
-    """Names of the fields of a tool's result; those of every member of a union or list."""
-    members = get_args(spec.returns) or (spec.returns,)
-    return frozenset().union(*(getattr(member, "__annotations__", ()) for member in members))
 
 
 def _all_starve(context: BlameContext, source: str, readers: list[str]) -> bool:
@@ -197,19 +180,7 @@ def _nothing_selected(context: BlameContext, source: str, readers: list[str]) ->
     for reader in readers:
         unmet = " or ".join(map(str, _unmet_by_all(context, reader)))
         text = context.faults[reader].message + (f"; no element has {unmet}" if unmet else "")
-        weight = Weight.STARVED if _selects_as_asked(context, reader) else Weight.FAILURE
-        yield context.clue(reader, "unresolved_binding", weight, text)
-
-
-def _selects_as_asked(context: BlameContext, step_id: str) -> bool:
-    """Whether the step selects from a list just what is asked, so that the list may be what is wrong."""
-    selection = context.assignment.step_predicates[step_id]
-    elements = _elements(context, selection)
-    named = [*selection.picks, *selection.fields]
-    if not elements or not selection.predicates or any(value_at(elements[0], path) is None for path in named):
-        return False
-    asked = context.assignment.asked_of(step_id)
-    return all(closest(predicate, asked)[0] is Relation.SAME for predicate in selection.predicates)
+        yield context.clue(reader, "unresolved_binding", Weight.FAILURE, text)
 
 
 def _elements(context: BlameContext, selection: StepPredicates) -> list[Any]:

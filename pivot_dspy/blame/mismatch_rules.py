@@ -35,10 +35,6 @@ def _of_predicate(
     context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate]
 ) -> Iterator[Clue]:
     alike = [wanted for wanted in asked if compare(predicate, wanted.predicate) is not None]
-    general = context.assignment.general
-    if len({wanted.requirement for wanted in asked}.difference(general)) == 1:
-        # What the one requirement says of a field goes before what is asked of everything.
-        alike = [wanted for wanted in alike if wanted.requirement not in general] or alike
     best, _ = closest(predicate, alike)
     elsewhere = _asked_of_another_field(context, step, predicate, asked)
     if best is Relation.SAME:
@@ -133,20 +129,15 @@ def _is_word_of(spec: ToolSpec, argument: Predicate) -> bool:
 
 
 def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]:
+    """What a requirement asks and the step that serves it does not select by, nor name outright."""
     assignment = context.assignment
-    required = assignment.required[name]
-    selected = [predicate for _, predicate in assignment.chain_predicates[step_id]]
-    if not any(same_field(predicate, wanted) for predicate in selected for wanted in required):
-        record = assignment.record(step_id)  # it names what it takes outright
-        if record is None or not assignment.fits(record, name):
-            text, correction = f"what it takes does not meet {name}", f"select by {_joined(required)}"
-            yield context.clue(step_id, "wrong_selection", Weight.OMISSION, text, correction, [name])
+    record = assignment.record(step_id)
+    if record is not None and assignment.fits(record, name):
         return
-    chain = [assignment.step_predicates[member] for member in context.graph.chain(step_id)]
-    compared = [Predicate(path, "", None) for member in chain for path in member.fields]
-    prose = "\n".join(text for member in chain for text in member.texts)
-    for wanted in required:
-        if str(wanted.value) not in prose and not any(same_field(field, wanted) for field in compared):
+    chain = context.graph.chains[step_id]
+    compared = [Predicate(path, "", None) for member in chain for path in assignment.step_predicates[member].fields]
+    for wanted in assignment.required[name]:
+        if not any(same_field(field, wanted) for field in compared):
             text = f"it does not select by {wanted}, which {name} asks"
             yield context.clue(step_id, "wrong_value", Weight.OMISSION, text, f"also select by {wanted}", [name])
 
@@ -171,18 +162,14 @@ def _unassigned(context: BlameContext) -> Iterator[Clue]:
         family = assignment.family_of(name)
         if context.violated.keys().isdisjoint(family):
             continue
-        # Of a thing that no result shows, only the check can tell whether it serves.
-        strays = [step_id for step_id in steps if name in context.violated or assignment.record(step_id) is not None]
-        if strays:
-            steps.remove(strays[0])
+        selecting, names = f"select by {_joined(assignment.required[name])}", [name, *family]
+        if steps:
             text = f"what it takes serves no requirement, and nothing serves {name}"
-            names = [name, *family]
-            correction = f"select by {_joined(assignment.required[name])}"
-            yield context.clue(strays[0], "wrong_selection", Weight.LACKING, text, correction, names)
-        elif name in context.violated or len(steps) < len(assignment.unassigned_requirements):
+            yield context.clue(steps.pop(0), "wrong_selection", Weight.LACKING, text, selecting, names)
+        else:
             correction = f"add a step that selects by {_joined(assignment.required[name])}"
             position = _position_for(context, name, family)
-            yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, [name, *family])
+            yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, names)
 
 
 def _position_for(context: BlameContext, name: str, family: Sequence[str]) -> int:
@@ -227,49 +214,13 @@ def _taken_by(spec: ToolSpec, required: Sequence[Predicate]) -> list[Predicate]:
 
 
 def _wrong_bindings(context: BlameContext) -> Iterator[Clue]:
-    """Steps that should read a result that goes unread, and steps that read what contradicts their requirement."""
+    """Steps that read what contradicts their requirement."""
     assignment = context.assignment
     if not any(context.graph.reads[step.id] for step in context.steps if not step.is_submit):
         return  # a log of an agent that read results itself: bindings say nothing of what it used
-    for unread in assignment.unread_steps:
-        yield from _unread(context, unread)
     for step_id, name in assignment.assigned.items():
-        if context.in_doubt(name, step_id):
+        if name in context.violated or context.troubled(step_id):
             yield from _strangers(context, step_id, name)
-
-
-def _unread(context: BlameContext, unread: str) -> Iterator[Clue]:
-    """The step that lacks what an unread result is selected by, and should read it."""
-    assignment, position = context.assignment, context.graph.position
-    for name, step_id in _candidates(context, unread):
-        selected = {predicate[1:3] for _, predicate in assignment.chain_predicates[step_id]}
-        for _, predicate in assignment.chain_predicates[unread]:
-            if predicate[1:3] in selected or not any(
-                compare(predicate, wanted) is Relation.SAME for wanted in assignment.required[name]
-            ):
-                continue
-            reader = next(member for member in assignment.own_chain(step_id) if position[member] > position[unread])
-            text = f"nothing reads {unread}, which selects by {predicate} for {name}, and this step does not either"
-            weight = Weight.DISCONNECTED if context.in_doubt(name, step_id) else Weight.DEVIATION
-            yield context.clue(reader, "wrong_binding", weight, text, f"read ${unread} ({name})", [name])
-            return
-
-
-def _candidates(context: BlameContext, unread: str) -> Iterator[tuple[str, str]]:
-    """Requirements that an unread result may be meant for, the likeliest first, each with the step that serves it."""
-    assignment, position = context.assignment, context.graph.position
-    later = [step_id for step_id in assignment.deciding_steps if position[step_id] > position[unread]]
-    purpose = assignment.purpose_of(unread)
-    if purpose is None or (assignment.families and purpose in assignment.general):
-        return
-    if purpose in assignment.unassigned_requirements:
-        yield from ((purpose, step_id) for step_id in later if step_id in assignment.unassigned_steps)
-        return
-    if not assignment.families:
-        yield from ((purpose, step_id) for step_id in later)
-    for name in dict.fromkeys([purpose, *assignment.in_families]):
-        if assignment.step_for.get(name) in later:
-            yield name, assignment.step_for[name]
 
 
 def _strangers(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]:
@@ -283,7 +234,7 @@ def _strangers(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]
             continue
         if closest(predicate, assignment.asked_of(source))[0] is not Relation.SAME:
             continue  # then the source itself is wrong
-        reader = next(member for member in own if source in graph.chain(member))
+        reader = next(member for member in own if source in graph.chains[member])
         asked = f"asks {meant}" if meant is not None else "does not ask that"
         text = f"it reads {source}, which selects by {predicate}, and {name} {asked}"
         weight = Weight.DISCONNECTED if meant is None else Weight.CONTRADICTION

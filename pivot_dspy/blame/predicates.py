@@ -133,7 +133,6 @@ def compare(mine: Predicate, wanted: Predicate) -> Relation | None:
     return None if passed and words(mine.path[-1:]) != words(wanted.path[-1:]) else relation(mine, wanted)
 
 
-@lru_cache(maxsize=16384)
 def relation(mine: Predicate, wanted: Predicate) -> Relation:
     """How `mine`, what a step selects by, stands to `wanted`, on the same field.
 

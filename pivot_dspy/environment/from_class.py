@@ -62,12 +62,8 @@ def own_shared_state(environment: Environment) -> None:
 
     What `copy.deepcopy` cannot copy, such as a lock, stays shared.
     """
-    own = getattr(environment, "__dict__", None)
-    if own is None:
-        return
-    for base in type(environment).__mro__:
-        if base in Environment.__mro__:
-            continue
+    own = vars(environment)
+    for base in [base for base in type(environment).__mro__ if base not in Environment.__mro__]:
         for name, value in list(vars(base).items()):
             is_state = not name.startswith("__") and not hasattr(type(value), "__get__")
             if is_state and name not in own:

@@ -10,8 +10,8 @@ from typing import Any, get_type_hints
 import dspy
 from pydantic.errors import PydanticUserError
 
-from pivot_dspy.environment.base import EFFECTS, Effect, Environment
-from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, arguments_adapter, describe, first_line
+from pivot_dspy.environment.base import Effect, Environment
+from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, annotated, arguments_adapter, describe, first_line
 from pivot_dspy.errors import ConfigurationError
 
 Effects = str | Mapping[str, str] | None
@@ -97,16 +97,13 @@ def effect_of(effects: Effects, names: Iterable[str], default: Mapping[str, Effe
     """The effect of each tool; `write`, or what `default` says, where none is given.
 
     Raises:
-        ConfigurationError: an unknown effect or tool name.
+        ConfigurationError: an unknown tool name.
     """
     names = list(names)
     declared = dict.fromkeys(names, effects) if isinstance(effects, str) else dict(effects or {})
     unknown = [name for name in declared if name not in names]
     if unknown:
         raise ConfigurationError(f"effects names {', '.join(unknown)}, which is no tool; tools: {', '.join(names)}")
-    wrong = [effect for effect in declared.values() if effect not in EFFECTS]
-    if wrong:
-        raise ConfigurationError(f"effect must be one of {', '.join(EFFECTS)}; got {wrong[0]!r}")
     return {**dict.fromkeys(names, "write"), **(default or {}), **declared}  # type: ignore[dict-item]
 
 
@@ -123,8 +120,7 @@ def of_tool(tool: dspy.Tool, effect: Effect) -> ToolSpec:
     args = {key: schema for key, schema in (tool.args or {}).items() if schema or key not in variadic}
     types = {key: kind for key, kind in (tool.arg_types or {}).items() if key in args}
     required = tuple(key for key, schema in args.items() if "default" not in schema)
-    function = tool.func
-    target = function if inspect.isroutine(function) else type(function).__call__
+    function, target = tool.func, annotated(tool.func)
     try:
         adapter = arguments_adapter(name, {key: types.get(key, Any) for key in args}, required, tool.has_kwargs)
         returns = get_type_hints(target).get("return", EMPTY)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
-from typing_extensions import NotRequired, Required
+from typing_extensions import NotRequired, Required, is_typeddict
 
 Named = dict[str, str]
 """Named record types met while rendering: name to its one-line definition."""
@@ -102,10 +102,8 @@ def _record_fields(annotation: Any) -> dict[str, Any] | None:
         return None
     if issubclass(annotation, BaseModel):
         return {name: field.annotation for name, field in annotation.model_fields.items()}
-    if dataclasses.is_dataclass(annotation) or (issubclass(annotation, dict) and hasattr(annotation, "__total__")):
-        optional: frozenset[str] = getattr(annotation, "__optional_keys__", frozenset())
-        hints = get_type_hints(annotation, include_extras=False)
-        return {f"{name}?" if name in optional else name: hint for name, hint in hints.items()}
-    if issubclass(annotation, tuple) and hasattr(annotation, "_fields"):
-        return dict(get_type_hints(annotation))
-    return None
+    is_named_tuple = issubclass(annotation, tuple) and hasattr(annotation, "_fields")
+    if not (is_named_tuple or is_typeddict(annotation) or dataclasses.is_dataclass(annotation)):
+        return None
+    optional = getattr(annotation, "__optional_keys__", ())
+    return {f"{name}?" if name in optional else name: hint for name, hint in get_type_hints(annotation).items()}

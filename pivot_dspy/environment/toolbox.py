@@ -237,7 +237,7 @@ def describe(
     Raises:
         ConfigurationError: its parameters cannot be given by name, or its annotations cannot be used as a schema.
     """
-    target = _annotated(function)
+    target = annotated(function)
     try:
         hints = get_type_hints(target, include_extras=True)
         parameters = list(inspect.signature(function).parameters.values())[1 if method else 0 :]
@@ -297,7 +297,7 @@ def first_line(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0].rstrip(".")
 
 
-def _annotated(function: Any) -> Any:
+def annotated(function: Any) -> Any:
     """The function that carries the annotations of a callable."""
     while isinstance(function, functools.partial):
         function = function.func

@@ -219,12 +219,12 @@ def parent(
     named = [one for one in suspects if one.kind not in ("missing_step", "unexplained")]
     blamed = {one.step for one in named if one.certain or one is suspects[0]}
     blamed |= {found.step for found in execution.discrepancies if found.kind == "unmet_expectation"}
-    useful = {name for one, purpose in purposes.items() if purpose in met for name in graph.chain(one)}
+    useful = {name for one, purpose in purposes.items() if purpose in met for name in graph.chains[one]}
 
     def grade(step: Step, seen: Observation) -> Grade:
         if step.id in blamed:
             return Grade.BLAMED
-        misled = any(name in blamed for name in graph.chain(step.id))
+        misled = any(name in blamed for name in graph.chains[step.id])
         if seen.status == "blocked" or (seen.status == "error" and misled):
             return Grade.UNTRIED
         if seen.status == "error" or purposes.get(step.id, "") not in {*met, ""}:

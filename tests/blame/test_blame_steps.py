@@ -163,7 +163,7 @@ def test_a_field_that_is_not_there_is_laid_to_the_lone_reader() -> None:
 
 def test_a_field_that_another_tool_would_give_is_laid_to_the_tool() -> None:
     found = first(with_step("p", tool="prices"))
-    assert found.step == "p" and found.kind == "wrong_tool" and "use details" in found.correction.lower()
+    assert found.step == "p" and found.kind == "wrong_tool" and "no field rows" in found.diagnosis
 
 
 def test_step_back_to_the_first_result_that_turned_empty() -> None:
@@ -187,7 +187,6 @@ def test_a_lone_reader_of_a_good_list_is_itself_to_blame() -> None:
         ("a1", {"brand_names": ["Vans"], "ids": "$s.ids"}),
         ("a2", {"key": "price", "operator": ">", "value": 60, "ids": "$a1.ids"}),
         ("a2", {"key": "price", "operator": "<", "value": 38, "ids": "$a1.ids"}),
-        ("cp", {"ids": "$s.ids"}),
         ("cp", {"ids": "$a1.ids"}),
         ("c1", {"brand_names": ["Vans"], "ids": "$a1.ids"}),
         ("c", {"id": "min_by($ap.rows[?color=='Khaki' && size=='L'], &price).id"}),
@@ -197,6 +196,12 @@ def test_a_lone_reader_of_a_good_list_is_itself_to_blame() -> None:
 def test_plans_that_select_in_chains(step_id: str, args: dict[str, Any]) -> None:
     case = run(with_step(step_id, CHAINS, args=args), asked(RED, VANS))
     assert rank(*case, task=TASK)[0].step == step_id
+
+
+def test_a_chain_that_reads_past_a_filter_is_blamed_at_its_end() -> None:
+    case = run(with_step("cp", CHAINS, args={"ids": "$s.ids"}), asked(RED, VANS))
+    found = gradient(*case, task=TASK)
+    assert found is not None and found.step == "c" and "cp" in found.slice
 
 
 def test_the_end_of_a_chain_that_nothing_uses() -> None:

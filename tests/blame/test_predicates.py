@@ -123,7 +123,6 @@ def test_arguments_say_facts() -> None:
         (("color",), "==", "red"),
     }  # fmt: skip
     assert said.orders == (Order(("price",), "min"),)
-    assert said.texts == ("a long text of many words",)
 
 
 @pytest.mark.parametrize(

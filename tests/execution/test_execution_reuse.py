@@ -143,7 +143,8 @@ def test_a_budget_that_ends_while_a_prefix_is_taken_over_blocks_what_is_new() ->
     base = run(trajectory, SessionFactory(Shelf))
 
     def permit(reused: bool) -> None:
-        raise BudgetExhausted("seconds", "time is up")
+        if not reused:
+            raise BudgetExhausted("seconds", "time is up")
 
     child = trajectory.replace_from(2, [Step(id="c", tool="look")], operator="evolve")
     execution = run_sync(execute(child, base.after(2).fork(), base=base, permit=permit)).execution
