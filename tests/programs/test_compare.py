@@ -156,8 +156,8 @@ class Sampling:
     def __init__(self, references: list[Reference]) -> None:
         self._engines = (OfflineEngine(references, Rates(slip=0.3, seed=seed)) for seed in itertools.count())
 
-    def complete(self, request: Any) -> Any:
-        return next(self._engines).complete(request)
+    def answer(self, request: Any) -> Any:
+        return next(self._engines).answer(request)
 
 
 def test_a_real_model_is_asked_afresh_for_every_refiner_and_seed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
