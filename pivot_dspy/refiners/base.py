@@ -39,7 +39,6 @@ from pivot_dspy.trajectory import Trajectory
 CALL_OPTIONS = ("trajectory", "requirements", "commit", "budget")
 """Keyword arguments of a call that are not inputs of the task."""
 
-
 Search = Flow[tuple[Candidate, Verdict]]
 """A search on its way to the best candidate that was accepted, and the verdict on it."""
 
@@ -55,6 +54,8 @@ class _ConstructorSignature:
         for base in (ancestor for ancestor in ancestors if "__init__" in vars(ancestor)):
             _, *own = inspect.signature(vars(base)["__init__"]).parameters.values()
             parameters |= {new.name: new for new in own if new.kind is not new.VAR_KEYWORD} | parameters
+            if not any(new.kind is new.VAR_KEYWORD for new in own):
+                break  # it passes nothing on
         return inspect.Signature([*parameters.values()])
 
 

@@ -167,6 +167,8 @@ class PivotSearch:
         better = yield from self._better_plan(rollout)
         if better.loss.better_than(self.incumbent.loss):
             self._replace_incumbent(better)
+        elif better is not self.incumbent:  # an equal loss: nothing new is to be tried for it
+            self.incumbent, self.verdict = better, None
 
     def rewrite(self, gradient: Gradient) -> Flow[None]:
         """One rewrite from the gradient's locus."""

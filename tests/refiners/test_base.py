@@ -309,6 +309,14 @@ def test_the_signature_of_a_call_is_not_that_of_the_class():
     assert "candidates" not in inspect.signature(Pivot("request -> answer", Store)).parameters
 
 
+def test_a_class_that_passes_nothing_on_shows_its_own_parameters_alone():
+    class Fixed(Pivot):
+        def __init__(self, path):
+            super().__init__("request -> answer", Store)
+
+    assert list(inspect.signature(Fixed).parameters) == ["path"]
+
+
 @pytest.mark.parametrize(
     ("typo", "remedy"),
     [("patiance", "did you mean 'patience'"), ("Budget", "did you mean 'budget'"), ("colour", "it takes signature,")],
