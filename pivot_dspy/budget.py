@@ -151,7 +151,7 @@ class Ledger:
         """
         if not name:
             raise ConfigurationError('a phase needs a name, such as ledger.phase("plan")')
-        phase = _Phase(self, name)
+        phase = _PhaseScope(self, name)
         names = {**getattr(settings, _NAMES, {}), self: name}
         changes: dict[str, Any] = {_INNERMOST: phase, _NAMES: names, "callbacks": [*settings.callbacks, phase]}
         # Without a tracker, `track_usage` makes each module open its own, for `get_lm_usage`: then set none before it.
@@ -243,7 +243,7 @@ class _Call:
     history: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-class _Phase(BaseCallback):  # type: ignore[misc]
+class _PhaseScope(BaseCallback):  # type: ignore[misc]
     """One open phase of one ledger, as DSPy's callbacks see it."""
 
     def __init__(self, ledger: Ledger, name: str) -> None:

@@ -72,7 +72,7 @@ def execute(
         copies: whether the environment is copied before each change, in the `fork` tier. Without these the run is no
             base for another, and what comes after a call that hangs is blocked.
     """
-    return _Execution(trajectory, session, outputs or {}, permit, watch, foreseen or {}, copies).run(base)
+    return _StepRunner(trajectory, session, outputs or {}, permit, watch, foreseen or {}, copies).run(base)
 
 
 class _StepFailed(Exception):
@@ -86,7 +86,7 @@ class _StepFailed(Exception):
 
 
 @dataclass
-class _Execution:
+class _StepRunner:
     """The arguments of `execute`, and how far it got."""
 
     trajectory: Trajectory

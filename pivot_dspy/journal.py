@@ -22,7 +22,7 @@ FORMAT = 1
 """Version of the form of the lines; it stands in the first line of every file."""
 
 
-class _Entry(BaseModel):
+class _JournalLine(BaseModel):
     """What a line holds; of a file's first line, kind "journal", the format."""
 
     kind: str
@@ -121,7 +121,7 @@ class Journal(AbstractContextManager["Journal"]):
         lines = file.read_bytes().split(b"\n")
         for number, line in enumerate(lines, 1):
             try:
-                entry = _Entry.model_validate_json(line)
+                entry = _JournalLine.model_validate_json(line)
             except ValueError as error:
                 if not any(lines[number:]):
                     return  # the end of the file, or a line that a kill cut off
