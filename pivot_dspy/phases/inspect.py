@@ -209,7 +209,7 @@ def parent(
     """A trajectory for crossover, its steps graded by rule from what its run showed.
 
     Args:
-        task: the task's inputs as text, and `known` what else the planner saw, as for `blame.rank`.
+        task: the task's inputs as text, and `known` what else the planner saw, as for `ranking.rank`.
     """
     execution, findings = inspection.execution, inspection.findings
     graph = DependenceGraph(execution, toolbox)

@@ -229,6 +229,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
 
     def _searching(self, episode: Episode, start: Trajectory | None) -> Search:
         """`search`, with a message for who writes one and forgets that moves are generators."""
+        cause: AttributeError | None = None
         try:
             flow: Any = self.search(episode, start)
             if isinstance(flow, Generator):
@@ -237,11 +238,12 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         except AttributeError as error:
             if "'generator' object" not in str(error):
                 raise
+            cause = error
         raise ConfigurationError(
             f"{type(self).__name__}.search is a generator, with `yield from` before each move of the episode but "
             "decide, as in `candidate = yield from episode.inspect(trajectory)`; here an ordinary function stands, or "
             "a move without it"
-        )
+        ) from cause
 
     def _completed(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The task's inputs, with defaults for those that may be left out.

@@ -344,10 +344,11 @@ def test_a_search_without_yield_from_gets_a_message_that_says_so(wrong, calls):
     lm = scripted(plan=plan(STEPS))
     with (
         dspy.context(lm=lm),
-        pytest.raises(ConfigurationError, match=f"{wrong.__name__}.search is a generator, with `yield from` before"),
+        pytest.raises(ConfigurationError, match=f"{wrong.__name__}.search is a generator, with `yield from`") as caught,
     ):
         wrong("request -> answer", Store)(request="x")
     assert len(lm.engine.prompts) == calls
+    assert (wrong is Careless) == isinstance(caught.value.__cause__, AttributeError)
 
 
 class Answered(Requirement):
