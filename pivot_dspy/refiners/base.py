@@ -27,9 +27,11 @@ from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.phases.compose import Compose
+from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.evolve import Evolve
 from pivot_dspy.phases.inspect import Inspect
 from pivot_dspy.phases.plan import Plan
+from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.phases.verify import Verdict, Verify
 from pivot_dspy.refiners.state import Tuned, check_state
@@ -392,20 +394,23 @@ class Attempts(Refiner):
             return None
         return (yield from self.run(episode, trajectory))
 
-    def criticise(self, episode: Episode, candidate: Candidate, config: Mapping[str, Any] | None) -> Flow[Any]:
-        """The faults that a refiner's `critique` finds in a candidate.
+    def criticise(
+        self, episode: Episode, critique: Critique, candidate: Candidate, config: Mapping[str, Any] | None
+    ) -> Flow[tuple[str, ...]]:
+        """The faults that a critique finds in a candidate.
 
         Raises:
             ModelFailed: the model gave nothing usable.
         """
-        answer = yield from episode.ask("critique", self.critique, view=episode.view(candidate), config=config)
+        answer = yield from episode.ask("critique", critique, view=episode.view(candidate), config=config)
         episode.emit(CritiqueEvent(trajectory=candidate.trajectory, diagnosis="\n".join(answer.faults)))
-        return answer.faults
+        faults: tuple[str, ...] = answer.faults
+        return faults
 
-    def lesson(self, episode: Episode, candidate: Candidate) -> Flow[str]:
-        """What a refiner's `reflect` learns from a candidate; empty where the model gave nothing usable."""
+    def lesson(self, episode: Episode, reflect: Reflect, candidate: Candidate) -> Flow[str]:
+        """What a reflection learns from a candidate; empty where the model gave nothing usable."""
         try:
-            answer = yield from episode.ask("reflect", self.reflect, view=episode.view(candidate))
+            answer = yield from episode.ask("reflect", reflect, view=episode.view(candidate))
         except ModelFailed:
             return ""  # the failure is on record
         if answer.reflection:

@@ -72,7 +72,7 @@ class Reflexion(Attempts):
                 break
             if latest is not reflected:
                 reflected = latest
-                lesson = yield from self.lesson(episode, latest)
+                lesson = yield from self.lesson(episode, self.reflect, latest)
                 lessons += [f"- Trial {trial}:\n{lesson}"] if lesson else []
                 if episode.spent():
                     break

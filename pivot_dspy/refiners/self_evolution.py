@@ -193,7 +193,7 @@ class _Evolution:
         episode, refiner = self.episode, self.refiner
         member = min(self.pool.members, key=lambda member: self._asked["revise", member.trajectory.id])
         config = self._sample("revise", member)
-        faults = yield from refiner.criticise(episode, member, config)
+        faults = yield from refiner.criticise(episode, refiner.critique, member, config)
         if faults and not episode.spent():
             view = episode.view(member)
             answer = yield from episode.ask("rewrite", refiner.rewrite, view=view, faults=faults, config=config)

@@ -71,7 +71,7 @@ class SelfRefine(Attempts):
             criticised[current.trajectory.id] += 1
             view = episode.view(current)
             try:
-                faults = yield from self.criticise(episode, current, config)
+                faults = yield from self.criticise(episode, self.critique, current, config)
                 if not faults or episode.spent():
                     break
                 answer = yield from episode.ask(

@@ -281,7 +281,7 @@ class _Growth:
             end.close()
         if not self._over() and self.refiner.remembered and reward not in self.reflected:
             self.reflected.add(reward)
-            lesson = yield from self.refiner.lesson(self.episode, candidate)
+            lesson = yield from self.refiner.lesson(self.episode, self.refiner.reflect, candidate)
             self.lessons += [f"- Trial {len(self.lessons) + 1}:\n{lesson}"] if lesson else []
 
 
