@@ -63,7 +63,7 @@ def references(text: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _compiled(text: str) -> Any:
+def _compile(text: str) -> Any:
     quoted = _TOKEN.sub(lambda m: f'"{m[1]}"' if m[1] else ("$" if m[0] == "$$" else m[0]), text)
     return jmespath.compile(quoted)
 
@@ -80,7 +80,7 @@ def is_binding(text: str, step_ids: Collection[str]) -> bool:
     if all(name.isdigit() for name in names):
         return False
     try:
-        _compiled(text)
+        _compile(text)
     except _FAILURES:
         return False
     return True
@@ -97,7 +97,7 @@ def evaluate(text: str, results: Any) -> Any:
         if name not in results:
             raise BindingError(f"no earlier step {name!r} has a result", name)
     try:
-        return _compiled(text).search(results)
+        return _compile(text).search(results)
     except _FAILURES as error:
         message = " ".join(str(error).split())
         if names and isinstance(error, ParseError):
@@ -145,10 +145,10 @@ def map_strings(value: Any, change: Callable[[str], Any]) -> Any:
     return value
 
 
-def renamed(text: str, names: Mapping[str, str]) -> str:
+def rename(text: str, names: Mapping[str, str]) -> str:
     """The expression `text` with other names for the steps that it refers to.
 
-    >>> renamed("max_by($b[?name=='$b'], &price).id", {"b": "b_2"})
+    >>> rename("max_by($b[?name=='$b'], &price).id", {"b": "b_2"})
     "max_by($b_2[?name=='$b'], &price).id"
     """
     return _TOKEN.sub(lambda m: f"${names[m[1]]}" if m[1] in names else m[0], text)

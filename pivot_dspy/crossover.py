@@ -279,7 +279,7 @@ def _with_names(step: Step, names: Mapping[str, str], own: Collection[str], know
 
     def rename(text: str) -> str:
         if bindings.is_binding(text, own):
-            return bindings.renamed(text, names)
+            return bindings.rename(text, names)
         return bindings.escape(text.replace("$$", "$")) if bindings.is_binding(text, known) else text
 
     texts = {"args": step.args, "for_each": step.for_each, "expects": step.expects}

@@ -96,7 +96,7 @@ def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await)
 
         def announced(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
             results.append(made.call())
-            return _unwrapped(results[0])
+            return _unwrap(results[0])
 
         try:
             with_callbacks(announced)(tool, arguments)
@@ -110,7 +110,7 @@ def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await)
 
         async def announced(instance: dspy.Tool, kwargs: dict[str, Any]) -> Any:
             results.append(await made.acall())
-            return _unwrapped(results[0])
+            return _unwrap(results[0])
 
         try:
             await with_callbacks(announced)(tool, arguments)
@@ -122,7 +122,7 @@ def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await)
     return Await(call, acall)
 
 
-def _unwrapped(result: Any) -> Any:
+def _unwrap(result: Any) -> Any:
     if result.error is not None:
         raise result.error
     return result.value

@@ -93,10 +93,10 @@ def error_text(error: BaseException) -> str:
     except Exception as broken:  # an error of the user's may fail even at this
         text = f"its message cannot be read, {type(broken).__name__}"
     if isinstance(error, ToolError) and text:
-        return capped(text)
-    return f"{type(error).__name__}: {capped(text or 'no message')}"
+        return cap_text(text)
+    return f"{type(error).__name__}: {cap_text(text or 'no message')}"
 
 
-def capped(text: str) -> str:
+def cap_text(text: str) -> str:
     """`text`, cut off after `MESSAGE_CAP` characters."""
     return text if len(text) <= MESSAGE_CAP else f"{text[:MESSAGE_CAP]}…"

@@ -183,7 +183,7 @@ class _StepRunner:
                 self._submit(args)
                 return Observation(step=step.id, value=args, args=args)
             items = self._items(step)
-            resolved = [self._resolved(step, item) for item in items]
+            resolved = [self._resolve(step, item) for item in items]
             args = None if step.for_each else resolved[0]
             batch = [spec.validate(arguments) for arguments in resolved]
         except (BindingError, ArgumentError, _StepFailed) as error:
@@ -229,7 +229,7 @@ class _StepRunner:
             raise BindingError(f"for_each needs a list; {step.for_each} gives {type(items).__name__}")
         return items
 
-    def _resolved(self, step: Step, item: Any) -> dict[str, Any]:
+    def _resolve(self, step: Step, item: Any) -> dict[str, Any]:
         repeated = {} if step.for_each is None else {bindings.ITEM: item}
         results, known = {**self.results, **repeated}, {*self.observed, *repeated}
         # A tool may read an empty list as "no restriction" and silently widen its scope.

@@ -175,7 +175,7 @@ def normalize_requirements(
     """
     normalized: list[Requirement] = []
     for number, entry in enumerate(requirements, start=1):
-        requirement = _normalized(entry, number)
+        requirement = _normalize(entry, number)
         if any(other.id == requirement.id for other in normalized):
             raise ConfigurationError(f"two requirements are called {requirement.id!r}; give each an id of its own")
         problem = requirement.problem(toolbox)
@@ -185,7 +185,7 @@ def normalize_requirements(
     return tuple(normalized)
 
 
-def _normalized(entry: Any, number: int) -> Requirement:
+def _normalize(entry: Any, number: int) -> Requirement:
     if isinstance(entry, Requirement):
         return entry
     if isinstance(entry, str):

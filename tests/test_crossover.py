@@ -123,7 +123,7 @@ def test_names_do_not_matter(first, second):
         return {names[name]: value for name, value in mapping.items()}
 
     def text(value):
-        return bindings.renamed(value, names) if isinstance(value, str) else value
+        return bindings.rename(value, names) if isinstance(value, str) else value
 
     steps = [
         one.model_copy(

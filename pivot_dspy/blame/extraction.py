@@ -160,7 +160,7 @@ def of_expression(text: str) -> StepPredicates:
     >>> of_expression("min_by($a[?stars >= `4`], &price).id").orders
     (Order(path=('price',), direction='min'),)
     """
-    tree = _parsed(text)
+    tree = _parse(text)
     if tree is None:
         return StepPredicates()
     reader = _Reader(frozenset(bindings.references(text)))
@@ -176,12 +176,12 @@ def of_expression(text: str) -> StepPredicates:
 
 def is_expression(text: str) -> bool:
     """Whether `text`, a binding, is valid JMESPath."""
-    return _parsed(text) is not None
+    return _parse(text) is not None
 
 
-def _parsed(text: str) -> Node | None:
+def _parse(text: str) -> Node | None:
     try:
-        tree: Node = bindings._compiled(text).parsed
+        tree: Node = bindings._compile(text).parsed
     except bindings._FAILURES:
         return None
     return tree

@@ -142,7 +142,7 @@ def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]
             yield context.clue(step_id, "wrong_value", Weight.OMISSION, text, f"also select by {wanted}", [name])
 
 
-def _joined(predicates: Sequence[Predicate]) -> str:
+def _join(predicates: Sequence[Predicate]) -> str:
     return " and ".join(map(str, predicates))
 
 
@@ -162,12 +162,12 @@ def _unassigned(context: BlameContext) -> Iterator[Clue]:
         family = assignment.family_of(name)
         if context.violated.keys().isdisjoint(family):
             continue
-        selecting, names = f"select by {_joined(assignment.required[name])}", [name, *family]
+        selecting, names = f"select by {_join(assignment.required[name])}", [name, *family]
         if steps:
             text = f"what it takes serves no requirement, and nothing serves {name}"
             yield context.clue(steps.pop(0), "wrong_selection", Weight.LACKING, text, selecting, names)
         else:
-            correction = f"add a step that selects by {_joined(assignment.required[name])}"
+            correction = f"add a step that selects by {_join(assignment.required[name])}"
             position = _position_for(context, name, family)
             yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, names)
 
@@ -197,7 +197,7 @@ def _unattempted(context: BlameContext, name: str) -> Iterator[Clue]:
         if any(agrees(predicates, wanted, Relation.TIGHTER) for predicates in selections for wanted in fitting):
             continue
         if () not in selections:  # else its arguments come from elsewhere, so that nothing can be said
-            correction = f"add a {spec.name} step with {_joined(fitting)}"
+            correction = f"add a {spec.name} step with {_join(fitting)}"
             position = context.graph.position[calls[-1]] + 1 if calls else context.end_of_acts
             yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, [name])
         return

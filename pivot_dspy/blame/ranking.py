@@ -44,7 +44,7 @@ def _suspects(context: BlameContext) -> tuple[Suspect, ...]:
     clues = list(fault_rules.clues(context))
     if context.violated or context.execution.discrepancies:
         clues += [*mismatch_rules.clues(context), *fault_rules.origins(context), *fault_rules.unexplained(context)]
-    suspects = _ranked(clues)
+    suspects = _rank_places(clues)
     # Several things may be wrong at once. What comes after a step that failed has not shown yet what it is worth, so
     # that a rewrite begins no later than there.
     first_failed = min((context.graph.position[step_id] for step_id in context.failed), default=len(context.steps))
@@ -98,7 +98,7 @@ def _without_symptoms(
     return sorted([*symptoms, *others], key=lambda suspect: not suspect.certain)
 
 
-def _ranked(clues: Sequence[Clue]) -> tuple[Suspect, ...]:
+def _rank_places(clues: Sequence[Clue]) -> tuple[Suspect, ...]:
     """One suspect for each place, and one for what is missing before it; of equal ones, what is earlier or missing."""
     places: dict[tuple[int, bool], list[Clue]] = defaultdict(list)
     for clue in sorted(clues, key=lambda clue: -clue.weight):

@@ -107,10 +107,10 @@ def fit(sample: Sample, seed: int, target: float) -> tuple[Fitted | None, Calibr
         return fitted, report.model_copy(update={"note": f"all {count} outcomes were {kind}: {unknown}"})
     if report.tasks < 2:
         return fitted, report.model_copy(update={"note": "outcomes of one task only: nothing to test on"})
-    return _cross_validated(sample, seed, fitted, report)
+    return _cross_validate(sample, seed, fitted, report)
 
 
-def _cross_validated(
+def _cross_validate(
     sample: Sample, seed: int, fitted: Fitted, report: CalibrationReport
 ) -> tuple[Fitted, CalibrationReport]:
     """A regression where it does better than the shares that are `fitted`, and the report with its figures."""

@@ -59,7 +59,7 @@ def allowing(effects: frozenset[str] | None, unchanged: object = None) -> Iterat
 READ_ONLY: frozenset[str] = frozenset({"read"})
 
 
-def _enforced(function: Callable[..., Any], effect: str) -> Callable[..., Any]:
+def _enforce(function: Callable[..., Any], effect: str) -> Callable[..., Any]:
     """`function`, which raises PermissionError where a tool of `effect` may not run."""
 
     def require() -> None:
@@ -142,7 +142,7 @@ def tool(
 
     def mark(function: Function) -> Function:
         changes = effect != "read" and inspect.isfunction(function)
-        marked = cast(Function, _enforced(function, effect)) if changes else function
+        marked = cast(Function, _enforce(function, effect)) if changes else function
         setattr(marked, TOOL_MARK, ToolMark(effect, preview, timeout, returns))
         return marked
 

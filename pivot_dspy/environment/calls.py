@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
 from pivot_dspy.environment.toolbox import ToolSpec
-from pivot_dspy.errors import ConfigurationError, PivotError, capped, error_text
+from pivot_dspy.errors import ConfigurationError, PivotError, cap_text, error_text
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import Fault
 
@@ -196,9 +196,9 @@ class ToolCall:
                         value.close()
                         raise TypeError(f"{self.spec.name} returned a coroutine; declare it with `async def`")
                     value = self.worker.finish(value)
-                return self._observed(value)
+                return self._to_result(value)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            return self._failed(error)
+            return self._to_failure(error)
         finally:
             self.started = None
 
@@ -227,20 +227,20 @@ class ToolCall:
             await asyncio.wait((task,), timeout=LAST_WORDS)
             return self._timed_out()
         if task.cancelled():
-            return self._failed(RuntimeError("the call cancelled itself"))
+            return self._to_failure(RuntimeError("the call cancelled itself"))
         return task.result()
 
     async def _awaited(self) -> CallResult:
         try:
             with allowing(self.allowed):
                 value = self.function(self.environment, **self.arguments)
-                return self._observed(await value if inspect.isawaitable(value) else value)
+                return self._to_result(await value if inspect.isawaitable(value) else value)
         except SystemExit as error:  # it would end the event loop
-            return self._failed(RuntimeError(f"SystemExit: {error}"))
+            return self._to_failure(RuntimeError(f"SystemExit: {error}"))
         except Exception as error:
-            return self._failed(error)
+            return self._to_failure(error)
 
-    def _observed(self, value: Any) -> CallResult:
+    def _to_result(self, value: Any) -> CallResult:
         """The result as plain data: a copy, so that what a tool does later to its objects changes no observation."""
         try:
             data = plain(value)
@@ -250,10 +250,10 @@ class ToolCall:
             return CallResult(None, Fault(kind="unserialisable", message=message, expected=expected), self._elapsed())
         with allowing(READ_ONLY):
             failure = self.environment.error_of(self.spec.name, data)
-        fault = None if failure is None else Fault(kind="tool_error", message=capped(failure))
+        fault = None if failure is None else Fault(kind="tool_error", message=cap_text(failure))
         return CallResult(data, fault, self._elapsed())
 
-    def _failed(self, error: BaseException) -> CallResult:
+    def _to_failure(self, error: BaseException) -> CallResult:
         message = error_text(error)
         raised = error if isinstance(error, Exception) else RuntimeError(message)
         if isinstance(raised, (StopIteration, StopAsyncIteration)):  # these end a coroutine

@@ -51,7 +51,7 @@ class SessionFactory:
         self._tiers: dict[tuple[type[Environment], bool, bool], Tier] = {}
         self._last: weakref.ref[Environment] | None = None
         self._takes_task = not is_instance and _takes_task(environment)
-        declared = _declared(environment)
+        declared = _declared_class(environment)
         self.name = declared.__name__ if declared else getattr(environment, "__name__", "environment")
         known: Any = environment if is_instance else declared
         if declared is not None and not is_instance and issubclass(declared, FunctionEnvironment):
@@ -144,7 +144,7 @@ class SessionFactory:
         return "fork"
 
 
-def _declared(source: Any) -> type[Environment] | None:
+def _declared_class(source: Any) -> type[Environment] | None:
     """The class of the environment, where it can be told without opening one."""
     if isinstance(source, Environment):
         return type(source)

@@ -45,7 +45,7 @@ async def from_mcp(
     Raises:
         ConfigurationError: the `mcp` extra is not installed, or as `from_functions`.
     """
-    listed = await _listed(session)
+    listed = await _list_tools(session)
     home = asyncio.get_running_loop()
     hinted = {tool.name: _hinted_effect(tool) for tool in listed}
     chosen = effect_of(effects, [tool.name for tool in listed], hinted)
@@ -56,7 +56,7 @@ async def from_mcp(
     )
 
 
-async def _listed(session: Any) -> list[Any]:
+async def _list_tools(session: Any) -> list[Any]:
     """All pages of the server's tools. MCP 2 takes the cursor in `params`, MCP 1 by itself."""
     try:
         from mcp import types
@@ -94,7 +94,7 @@ def _spec(session: Any, tool: Any, effect: Effect, home: asyncio.AbstractEventLo
     call: Callable[..., Awaitable[Any]] = bridged.func
 
     async def answer(arguments: dict[str, Any]) -> Any:
-        return _parsed(await call(**arguments))
+        return _parse(await call(**arguments))
 
     async def invoke(_: Any, /, **arguments: Any) -> Any:
         if asyncio.get_running_loop() is home:
@@ -118,10 +118,10 @@ def _spec(session: Any, tool: Any, effect: Effect, home: asyncio.AbstractEventLo
     )
 
 
-def _parsed(value: Any) -> Any:
+def _parse(value: Any) -> Any:
     """Structured content as it is; text as the JSON that it holds, if it does."""
     if isinstance(value, list):
-        return [_parsed(item) for item in value]
+        return [_parse(item) for item in value]
     if isinstance(value, str):
         try:
             return json.loads(value)

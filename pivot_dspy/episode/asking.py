@@ -55,12 +55,12 @@ class PhaseCaller:
                 self.record_failure(phase, error)
                 raise ModelFailed(f"{phase}: {_error_text(error)}") from error
         if isinstance(prediction.get("trajectory"), Trajectory):
-            prediction.trajectory = self._fixed(prediction.trajectory, inputs.get("view"))
+            prediction.trajectory = self._apply_fixes(prediction.trajectory, inputs.get("view"))
             if self.gate is not None:
                 prediction.trajectory = self.gate(prediction.trajectory, self.record.emit)
         return prediction
 
-    def _fixed(self, written: Trajectory, view: RunView | None) -> Trajectory:
+    def _apply_fixes(self, written: Trajectory, view: RunView | None) -> Trajectory:
         """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""
         executed = () if view is None else view.execution.trajectory.steps
         lessons = {lesson.fix: lesson for lesson in self.context.recalled.fixes if lesson.fix is not None}
@@ -85,7 +85,7 @@ def call(module: dspy.Module, /, **inputs: Any) -> Flow[dspy.Prediction]:
     return prediction
 
 
-def sampled(rollout: int) -> Mapping[str, Any] | None:
+def sample_config(rollout: int) -> Mapping[str, Any] | None:
     """What asks for another sample of a prompt: DSPy's cache gives the first one again without it."""
     return {"rollout_id": rollout, "temperature": 1.0} if rollout else None
 

@@ -14,7 +14,7 @@ from pivot_dspy.crossover import Parent
 from pivot_dspy.dspy_internals import AdapterParseError, LMError
 from pivot_dspy.environment.session import Session
 from pivot_dspy.episode import events
-from pivot_dspy.episode.asking import Gate, ModelFailed, PhaseCaller, call, sampled
+from pivot_dspy.episode.asking import Gate, ModelFailed, PhaseCaller, call, sample_config
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import TaskContext
 from pivot_dspy.episode.judging import Judge
@@ -150,7 +150,8 @@ class Episode:
         planning = context.planning_input(context.tell(recalled.requirements, recalled.advice, lessons=lessons))
         for attempt in (rollout, rollout + UNREADABLE_RETRY):
             try:
-                written = yield from self.ask("plan", self.phases.plan, planning=planning, config=sampled(attempt))
+                config = sample_config(attempt)
+                written = yield from self.ask("plan", self.phases.plan, planning=planning, config=config)
             except ModelFailed as failure:
                 unreadable = isinstance(failure.__cause__, AdapterParseError)
                 if attempt != rollout or not unreadable or self.spent():
@@ -194,7 +195,7 @@ class Episode:
         audited = yield from self.ask(
             "audit", self.phases.audit, inputs=context.inputs, catalogue=context.catalogue, toolbox=context.toolbox,
             requirements=context.requirements, findings=incumbent.inspection.findings if incumbent else (),
-            config=sampled(rollout),
+            config=sample_config(rollout),
         )  # fmt: skip
         new = audited.requirements.amendments[len(context.requirements.amendments) :]
         context.requirements = audited.requirements
@@ -314,7 +315,7 @@ class Episode:
         """
         view = self.view(incumbent)._replace(catalogue=self._catalogue_for(incumbent, gradient))
         written = yield from self.ask(
-            "evolve", self.phases.evolve, view=view, gradient=gradient, config=sampled(rollout)
+            "evolve", self.phases.evolve, view=view, gradient=gradient, config=sample_config(rollout)
         )
         self.emit(events.EvolveEvent(trajectory=written.trajectory, diagnosis=written.diagnosis))
         child: Trajectory = written.trajectory

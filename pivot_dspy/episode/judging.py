@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pivot_dspy.dspy_internals import AdapterParseError, LMError
-from pivot_dspy.episode.asking import PhaseCaller, sampled
+from pivot_dspy.episode.asking import PhaseCaller, sample_config
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import TaskContext
 from pivot_dspy.episode.events import JudgeEvent
@@ -41,7 +41,7 @@ class Judge:
         for rollout in (1, 2):
             if not doubted or self.caller.record.spent():
                 break
-            judgement = yield from self._ask(candidate, only=doubted, config=sampled(rollout))
+            judgement = yield from self._ask(candidate, only=doubted, config=sample_config(rollout))
             if judgement is None:
                 return candidate
             opinions.append(judgement.findings)

@@ -145,7 +145,7 @@ def _why(observation: Observation) -> str:
     return observation.fault.message if observation.fault else observation.status
 
 
-def refined(
+def make_refined(
     outputs: Mapping[str, Any],
     *,
     trajectory: Trajectory,

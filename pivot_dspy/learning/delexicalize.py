@@ -177,7 +177,7 @@ class Delexicalizer:
         if quote == '"':
             slot = inside if inside in self._fields or not re.search(r"\d", inside) else "<key>"
         else:
-            value = _parsed(inside) if quote == "`" else inside.replace("\\'", "'")
+            value = _parse(inside) if quote == "`" else inside.replace("\\'", "'")
             slot = self.literal(match["field"] or "value", value, position)
             slot = inside if slot == value else slot
         return f"{match[0].removesuffix(match['literal'])}{quote}{slot}{quote}"
@@ -237,7 +237,7 @@ def _number_key(number: str) -> str:
     return f"{whole}.{decimals}".rstrip("0").rstrip(".") if decimals.isdigit() else f"{whole}.{decimals}".rstrip(".")
 
 
-def _parsed(literal: str) -> Any:
+def _parse(literal: str) -> Any:
     """The number or text that stands between backticks."""
     return json.loads(literal) if _NUMBER.fullmatch(literal) and "," not in literal else literal.strip('"')
 

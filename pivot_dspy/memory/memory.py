@@ -44,7 +44,7 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
 
     >>> lesson = Lesson(environment="Shop", trigger="a size is given", mistake="it was written small",
     ...                 avoid="write it in capitals", tools=("find",))
-    >>> memory = TrajectoryMemory(Entries().added(lesson))
+    >>> memory = TrajectoryMemory(Entries().add(lesson))
     >>> print(memory.retrieve("Buy a shirt of size L.", "Shop", ["find"]).text)
     Learned from what went wrong before:
     - When a size is given: it was written small; instead write it in capitals.

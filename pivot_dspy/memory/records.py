@@ -194,7 +194,7 @@ class Entries(Frozen):
     """What a memory holds, as one immutable value.
 
     >>> note = ToolNote(environment="Shop", tool="find", error="no such size", meaning="sizes are capital letters")
-    >>> entries = Entries().added(note, note)
+    >>> entries = Entries().add(note, note)
     >>> len(entries), len(entries.without([note.id]))
     (1, 0)
     """
@@ -218,7 +218,7 @@ class Entries(Frozen):
     def __len__(self) -> int:
         return len(self.demonstrations) + len(self.lessons) + len(self.notes)
 
-    def added(self, *entries: Entry) -> Entries:
+    def add(self, *entries: Entry) -> Entries:
         """With these after the others; one that is near to what is there already is left out."""
         kept = list(self)
         ids = {entry.id for entry in kept}

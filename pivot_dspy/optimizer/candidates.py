@@ -133,7 +133,7 @@ def additions(base: ProgramCandidate, materials: Mapping[str, LearnedMaterial]) 
     selections = {path: _selections(material) for path, material in materials.items()}
 
     def with_selection(name: str, path: str, entries: Entries) -> Entries:
-        return entries.added(*selections[path].get(name, ()))
+        return entries.add(*selections[path].get(name, ()))
 
     for name in dict.fromkeys(chain(*selections.values())):
         yield base.remembering(name, partial(with_selection, name))

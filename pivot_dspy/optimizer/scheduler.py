@@ -69,10 +69,10 @@ class RunScheduler:
         while waiting and self.left() != 0:
             batch = waiting[: self.left()]
             waiting = waiting[len(batch) :]
-            results = self._journalled(batch)
+            results = self._from_journal(batch)
             missing = [job for job in batch if job not in results]
             if missing:
-                results |= self._made(missing, title)
+                results |= self._make(missing, title)
             for job in batch:  # in the order of the jobs, so that what is spent adds up alike however they ran
                 self._results[job] = results[job]
                 self.tokens += results[job].tokens + results[job].learning_tokens
@@ -95,13 +95,13 @@ class RunScheduler:
         if self.journal is not None:
             self.journal.append(kind, key, data)
 
-    def _journalled(self, jobs: Sequence[Job]) -> dict[Job, RolloutResult]:
+    def _from_journal(self, jobs: Sequence[Job]) -> dict[Job, RolloutResult]:
         if self.journal is None:
             return {}
         recorded = ((job, self.journal.get("run", self._key(job))) for job in jobs)
         return {job: RolloutResult.model_validate(data) for job, data in recorded if data is not None}
 
-    def _made(self, jobs: Sequence[Job], title: str) -> dict[Job, RolloutResult]:
+    def _make(self, jobs: Sequence[Job], title: str) -> dict[Job, RolloutResult]:
         programs = {job.program: self.programs[job.program] for job in jobs}
 
         def keep(position: int, result: RolloutResult) -> RolloutResult:

@@ -93,7 +93,7 @@ class Selection:
 
     def begin(self) -> bool:
         """Scores the student as it is; False where the budget does not pay for that."""
-        scored = self._scored([self.incumbent.proposal], self.positions, "validating as it is")
+        scored = self._score([self.incumbent.proposal], self.positions, "validating as it is")
         if not scored:
             return False
         (self.incumbent,) = scored.values()
@@ -122,7 +122,7 @@ class Selection:
         incumbent, batch = self.incumbent, self._minibatch()
         outcomes = dict(zip(self.positions, incumbent.outcomes, strict=True))
         bar = replace(incumbent, outcomes=tuple(outcomes[position] for position in batch))
-        first = self._scored(proposals, batch, f"round {self.rounds}")
+        first = self._score(proposals, batch, f"round {self.rounds}")
         passed = [
             candidate for candidate in first.values()
             if candidate.no_worse_than(bar) and candidate.rank != bar.rank
@@ -130,7 +130,7 @@ class Selection:
         # What did just the same so far is probably the same.
         different = {candidate.rank: candidate for candidate in reversed(passed)}
         chosen = [different[rank].proposal for rank in sorted(different, reverse=True)[: self.finalists]]
-        finals = self._scored(chosen, self.positions, f"round {self.rounds}, finalists")
+        finals = self._score(chosen, self.positions, f"round {self.rounds}, finalists")
         best = max(finals.values(), key=lambda candidate: candidate.rank, default=incumbent)
         if best.better_than(incumbent):
             self.incumbent = best
@@ -143,7 +143,7 @@ class Selection:
         size = min(len(self.positions), max(4, -(-len(self.positions) // 3)))
         return sorted(random.Random(f"{self.seed}/{self.rounds}").sample(self.positions, size))
 
-    def _scored(
+    def _score(
         self, proposals: Sequence[ProgramCandidate], positions: Sequence[int], title: str
     ) -> dict[str, ScoredCandidate]:
         """By key, the proposals with their outcomes on some tasks; without those that the budget did not pay for."""

@@ -52,11 +52,11 @@ class TaskSerializer:
         names = settings.config.keys() & DEFAULT_CONFIG.keys() - _OF_THIS_PROCESS
         values = {name: settings.config[name] for name in names}
         # Each run is told from any other, or Dask would take a second run of the same for the first.
-        self._shared = _serialized("the program", (uuid.uuid4().hex, function, values, _cache_configuration()))
+        self._shared = _serialize("the program", (uuid.uuid4().hex, function, values, _cache_configuration()))
 
     def arguments(self, position: int, task: Any) -> tuple[bytes, int, bytes]:
         """What `run_remote` takes, for one task. Raises ConfigurationError where the task cannot be pickled."""
-        return self._shared, position, _serialized(f"task {position}", task)
+        return self._shared, position, _serialize(f"task {position}", task)
 
 
 def run_local(function: Callable[[Any], Any], task: Any) -> Any:
@@ -77,7 +77,7 @@ def run_remote(shared: bytes, position: int, task: bytes) -> SerializedResult:
     """
     try:
         with _loading:  # or two threads of one worker would each load a program of their own
-            function, values = _loaded(shared)
+            function, values = _load(shared)
         arguments = pickle.loads(zlib.decompress(task))
     except Exception as error:
         problem = ConfigurationError(
@@ -93,7 +93,7 @@ _loading = threading.Lock()
 
 
 @lru_cache(maxsize=2)
-def _loaded(shared: bytes) -> tuple[Callable[[Any], Any], dict[str, Any]]:
+def _load(shared: bytes) -> tuple[Callable[[Any], Any], dict[str, Any]]:
     _, function, values, cache = pickle.loads(zlib.decompress(shared))
     if cache is not None and cache != _cache_configuration():
         dspy.configure_cache(**cache)
@@ -130,7 +130,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return super().reducer_override(obj)
 
 
-def _serialized(what: str, content: Any) -> bytes:
+def _serialize(what: str, content: Any) -> bytes:
     stream = io.BytesIO()
     try:
         _Pickler(stream, pickle.HIGHEST_PROTOCOL).dump(content)

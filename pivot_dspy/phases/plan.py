@@ -49,5 +49,5 @@ class Plan(Phase):
         written = yield from ask(self.predict, config, tools=planning.catalogue.tools, **planning.fields())
         return dspy.Prediction(
             trajectory=Trajectory(steps=tuple(read_steps(written.steps)), operator="plan"),
-            requirements=planning.compiled(written.requirements),
+            requirements=planning.compile(written.requirements),
         )

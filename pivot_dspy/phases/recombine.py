@@ -62,8 +62,8 @@ class Recombine(Phase):
             config,
             tools=first.catalogue.tools_brief,
             known=first.catalogue.known,
-            trajectories=_numbered([view.steps() or "none" for view in runs]),
-            reports=_numbered([view.report() for view in runs]),
+            trajectories=_number([view.steps() or "none" for view in runs]),
+            reports=_number([view.report() for view in runs]),
             **first.inputs,
         )
         parent = last.execution.trajectory.id
@@ -85,5 +85,5 @@ class Restructure(Recombine):
     operator = "restructure"
 
 
-def _numbered(texts: Sequence[str]) -> str:
+def _number(texts: Sequence[str]) -> str:
     return "\n\n".join(f"Trajectory {number}:\n{text}" for number, text in enumerate(texts, start=1))

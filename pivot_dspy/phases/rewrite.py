@@ -56,7 +56,7 @@ class Rewrite(Phase):
             earlier_versions="\n\n".join(earlier_versions),
             open_steps=view.steps() or "none",
             report=view.report(),
-            critique=_listed(faults),
+            critique=_bullets(faults),
             **view.inputs,
         )
         steps = tuple(read_steps(written.steps))
@@ -66,8 +66,8 @@ class Rewrite(Phase):
 
 def version(number: int, view: RunView, faults: Sequence[str]) -> str:
     """One version and its critique, as later prompts show them."""
-    return f"Version {number}:\n{view.steps()}\nCritique:\n{_listed(faults)}"
+    return f"Version {number}:\n{view.steps()}\nCritique:\n{_bullets(faults)}"
 
 
-def _listed(faults: Sequence[str]) -> str:
+def _bullets(faults: Sequence[str]) -> str:
     return "\n".join(f"- {fault}" for fault in faults)

@@ -40,7 +40,7 @@ class PlanningInput(NamedTuple):
             **self.inputs,
         }
 
-    def compiled(self, drafts: Any) -> tuple[Requirement, ...]:
+    def compile(self, drafts: Any) -> tuple[Requirement, ...]:
         """The requirements that a model wrote, with names that none of the given ones has."""
         compiled: tuple[Requirement, ...] = compile_drafts(drafts, self.toolbox, taken=self.given)
         return compiled
@@ -87,7 +87,7 @@ class Settle(Phase):
 
     def run(self, *, planning: PlanningInput) -> Flow[dspy.Prediction]:
         prediction = yield from ask(self.predict, **planning.fields())
-        return dspy.Prediction(requirements=planning.compiled(prediction.requirements))
+        return dspy.Prediction(requirements=planning.compile(prediction.requirements))
 
 
 class Audit(Phase):
@@ -125,7 +125,7 @@ class Audit(Phase):
         changes = prediction.changes if isinstance(prediction.changes, list) else []
         for change in changes:
             if isinstance(change, Mapping):
-                requirements = _amended(requirements, change, toolbox)
+                requirements = _amend(requirements, change, toolbox)
         return dspy.Prediction(requirements=requirements)
 
 
@@ -135,7 +135,7 @@ def _line(item: Requirement) -> str:
     return f"{item.to_prompt()}{stays}{learned}"
 
 
-def _amended(requirements: Requirements, change: Mapping[str, Any], toolbox: Toolbox) -> Requirements:
+def _amend(requirements: Requirements, change: Mapping[str, Any], toolbox: Toolbox) -> Requirements:
     reason = str(change.get("reason") or "").strip()
     before = next((item for item in requirements.items if item.id == change.get("id")), None)
     if not reason or (before is not None and before.origin in BINDING_ORIGINS):

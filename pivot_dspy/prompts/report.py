@@ -196,7 +196,7 @@ def render_steps(
         level = fair_cap([*map(len, outcomes)], max(room // 3, room - sum(map(len, written))))
         outcomes = [truncate(text, level) for text in outcomes]
         level = fair_cap([*map(len, written)], room - sum(map(len, outcomes)))
-        written = [_shortened(step, text, level) for (step, _), text in zip(pairs, written, strict=True)]
+        written = [_shorten(step, text, level) for (step, _), text in zip(pairs, written, strict=True)]
     return "\n".join(f"{text} -> {outcome}" for text, outcome in zip(written, outcomes, strict=True))
 
 
@@ -204,7 +204,7 @@ def _brief(step: Step) -> str:
     return f"{step.id} {step.tool}"
 
 
-def _shortened(step: Step, text: str, cap: int) -> str:
+def _shorten(step: Step, text: str, cap: int) -> str:
     """The step's JSON with long values cut inside it, so that it stays JSON, in about `cap` characters."""
     if len(text) <= cap:
         return text

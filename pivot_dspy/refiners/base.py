@@ -21,7 +21,7 @@ from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import CritiqueEvent, Event, ReflectEvent
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.episode.result import RESERVED, Committer, Refined, features, refined
+from pivot_dspy.episode.result import RESERVED, Committer, Refined, features, make_refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
@@ -133,7 +133,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self.tuned = Tuned()
         self.signature = _usable(signature)
         self.session_factory = SessionFactory(_environment(environment, tools, effects), timeout=timeout)
-        self._required = _listed(requirements)
+        self._required = _list_requirements(requirements)
         if self.session_factory.toolbox is not None:
             normalize_requirements(self._required, self.session_factory.toolbox)
         self._budget = _budget(budget) or Budget()
@@ -204,11 +204,11 @@ class Refiner(dspy.Module):  # type: ignore[misc]
                 f"trajectory= takes a Trajectory, not {type(trajectory).__name__}; a chat log is read by "
                 "Trajectory.from_messages(log)"
             )
-        task_requirements = _listed(requirements)
+        task_requirements = _list_requirements(requirements)
         context = TaskContext.open(
             self.session_factory,
             self.signature,
-            self._completed(inputs),
+            self._complete_inputs(inputs),
             required=(*self._required, *task_requirements),
             has_task_requirements=bool(task_requirements),
             weights=self._weights,
@@ -220,7 +220,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             episode = Episode(context, record, self, self._acceptance, _gate)
             if trajectory is None:
                 episode.require_room_for_a_plan()
-            best, verdict = yield from self._searching(episode, trajectory)
+            best, verdict = yield from self._run_search(episode, trajectory)
         finally:
             context.close()
         result = _result(episode, best, verdict, self.session_factory)
@@ -229,7 +229,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             yield from result._commit()
         return result
 
-    def _searching(self, episode: Episode, start: Trajectory | None) -> Search:
+    def _run_search(self, episode: Episode, start: Trajectory | None) -> Search:
         """`search`, with a message for who writes one and forgets that moves are generators."""
         cause: AttributeError | None = None
         try:
@@ -247,7 +247,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             "a move without it"
         ) from cause
 
-    def _completed(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def _complete_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The task's inputs, with defaults for those that may be left out.
 
         Raises:
@@ -281,7 +281,7 @@ def _budget(budget: Any) -> Budget | None:
     return budget
 
 
-def _listed(requirements: Any) -> tuple[Any, ...]:
+def _list_requirements(requirements: Any) -> tuple[Any, ...]:
     """`requirements` as a tuple. Raises ConfigurationError for a single one, whose parts would be taken for many."""
     if isinstance(requirements, (str, Mapping, Requirement)):
         raise ConfigurationError("requirements is a list: put the one requirement in brackets, requirements=[...]")
@@ -293,7 +293,7 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
     execution = best.inspection.execution
     if not verdict.verified:
         record.spent()
-    return refined(
+    return make_refined(
         {name: execution.outputs.get(name) for name in context.outputs},
         trajectory=best.trajectory,
         verdict=verdict,

@@ -76,7 +76,7 @@ class MajorityOfN(Attempts):
                 if ahead is not leader:
                     leader = ahead
                     episode.emit(events.ElectEvent(trajectory=leader.trajectory, loss=leader.loss))
-            if self._decided(votes, self.N - number) or episode.spent():
+            if self._is_decided(votes, self.N - number) or episode.spent():
                 break
         if not votes:
             raise failures[-1]
@@ -88,7 +88,7 @@ class MajorityOfN(Attempts):
         episode.emit(events.AcceptEvent(trajectory=winner.trajectory, loss=winner.loss, message=message))
         return winner, (yield from episode.verify(winner))
 
-    def _decided(self, votes: dict[str | None, list[Candidate]], left: int) -> bool:
+    def _is_decided(self, votes: dict[str | None, list[Candidate]], left: int) -> bool:
         """Whether the plans that are left cannot change the outcome.
 
         No stated confidence is above 1; of those of tokens, what is to come is taken to be no larger than what came.

@@ -13,7 +13,7 @@ from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededEr
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
-from pivot_dspy.episode.asking import ModelFailed, sampled
+from pivot_dspy.episode.asking import ModelFailed, sample_config
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import UNREADABLE_RETRY, Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
@@ -90,7 +90,7 @@ class RecordedAgent:
             if self._over or self.episode.spent():
                 raise Stopped
             try:
-                prediction = yield from self.episode.ask(phase, predict, **inputs, config=sampled(rollout) or {})
+                prediction = yield from self.episode.ask(phase, predict, **inputs, config=sample_config(rollout) or {})
             except ModelFailed as failure:
                 if isinstance(failure.__cause__, ContextWindowExceededError):
                     raise failure.__cause__ from None
@@ -149,7 +149,7 @@ class _FlowCall:
         return await run_async(self._flow(**inputs))
 
 
-def described(toolbox: Toolbox) -> list[dspy.Tool]:
+def describe_tools(toolbox: Toolbox) -> list[dspy.Tool]:
     """The tools as `dspy.ReAct` lists them in its prompt; they are not to be called."""
     return [
         dspy.Tool(
@@ -266,8 +266,9 @@ class ReAct(Attempts):
         context_fields = {name: text for name, text in texts.items() if text}
         agent = self._agent(context.toolbox, context_fields)
         agent.tools |= {spec.name: agent_run.tool(spec) for spec in context.toolbox.tools.values()}
-        agent.react = agent_run.predictor("act", self.react, self._learned(agent.react.signature, 0))
-        agent.extract = agent_run.predictor("extract", self.extract, self._learned(agent.extract.predict.signature, 1))
+        agent.react = agent_run.predictor("act", self.react, self._with_learned(agent.react.signature, 0))
+        extracting = self._with_learned(agent.extract.predict.signature, 1)
+        agent.extract = agent_run.predictor("extract", self.extract, extracting)
         inputs = {**context_fields, **context.inputs}
         submits: list[Step] = []
         try:
@@ -292,9 +293,9 @@ class ReAct(Attempts):
         signature = self.signature
         for position, name in enumerate(context_fields):
             signature = signature.insert(position, name, dspy.InputField(desc=_CONTEXT_FIELDS[name]), str)
-        return TextReAct(signature, described(toolbox), max_iters=self.max_iters)
+        return TextReAct(signature, describe_tools(toolbox), max_iters=self.max_iters)
 
-    def _learned(self, signature: Any, index: int) -> Any:
+    def _with_learned(self, signature: Any, index: int) -> Any:
         """`signature` with the instructions that an optimizer wrote, if one did."""
         mine = (self.react, self.extract.predict)[index].signature.instructions
         if mine == self._written[index]:

@@ -13,7 +13,7 @@ from pivot_dspy.flow import Flow
 from pivot_dspy.phases.act import Act
 from pivot_dspy.refiners.base import RefinerOptions, Search
 from pivot_dspy.refiners.state import check_range
-from pivot_dspy.refiners.stepwise import Stepwise, action_key, cleared
+from pivot_dspy.refiners.stepwise import Stepwise, action_key, prune_failed
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -72,7 +72,7 @@ class RewardRising(Stepwise):
         for _ in range(self.max_steps):
             if current.trajectory.submit is not None or self.is_over(episode, best):
                 break
-            samples = yield from self._sampled(episode, current, whole)
+            samples = yield from self._sample_steps(episode, current, whole)
             if not samples:
                 break
             # The last one rose, or the set is full; of equals the first was the model's first thought.
@@ -84,7 +84,7 @@ class RewardRising(Stepwise):
             if best is None or chosen.loss.no_worse_than(best.loss):
                 best = self.keep_best(episode, best, chosen)
             current = chosen
-        clear = None if current is root or current.loss.perfect else cleared(current)
+        clear = None if current is root or current.loss.perfect else prune_failed(current)
         if clear is not None:
             best = self.keep_best(episode, best, (yield from self.run(episode, clear, current)))
         return (yield from self.finish(episode, root, best))
@@ -98,7 +98,7 @@ class RewardRising(Stepwise):
         read = spec is not None and spec.effect == "read" and observation.ok
         return self.ties and (read or observation.status == "withheld") and sample.loss.no_worse_than(before.loss)
 
-    def _sampled(self, episode: Episode, current: Candidate, whole: Candidate | None) -> Flow[list[Candidate]]:
+    def _sample_steps(self, episode: Episode, current: Candidate, whole: Candidate | None) -> Flow[list[Candidate]]:
         """Different next steps after `current`, each run, up to the first that rises."""
         samples: list[Candidate] = []
         keys: set[str] = set()

@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 from pivot_dspy.crossover import contents, crossover, distance
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
-from pivot_dspy.episode.asking import ModelFailed, sampled
+from pivot_dspy.episode.asking import ModelFailed, sample_config
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import PlanningFailed
@@ -217,7 +217,7 @@ class _Evolution:
         """What makes a question that was asked before be answered anew."""
         key = (operator, *(member.trajectory.id for member in members))
         self._asked[key] += 1
-        return sampled(self._asked[key] - 1)
+        return sample_config(self._asked[key] - 1)
 
     def _take_up(self, child: Trajectory, base: Candidate, summary: str = "") -> Flow[None]:
         """A child that a model wrote; what does the same as one before is not run again."""

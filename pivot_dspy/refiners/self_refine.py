@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
-from pivot_dspy.episode.asking import ModelFailed, sampled
+from pivot_dspy.episode.asking import ModelFailed, sample_config
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.rewrite import Rewrite, version
@@ -67,7 +67,8 @@ class SelfRefine(Attempts):
         for _ in range(self.max_iters):
             if self.is_over(episode, current):
                 break
-            config = sampled(criticised[current.trajectory.id])  # the same question again would get the same answer
+            # The same question again would get the same answer.
+            config = sample_config(criticised[current.trajectory.id])
             criticised[current.trajectory.id] += 1
             view = episode.view(current)
             try:

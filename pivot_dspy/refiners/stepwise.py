@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from pivot_dspy.episode.asking import ModelFailed, sampled
+from pivot_dspy.episode.asking import ModelFailed, sample_config
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import PlanningFailed
@@ -20,7 +20,7 @@ def action_key(step: Step) -> str:
     return json.dumps({name: value for name, value in step.content().items() if name != "id"}, sort_keys=True)
 
 
-def cleared(candidate: Candidate) -> Trajectory | None:
+def prune_failed(candidate: Candidate) -> Trajectory | None:
     """The trajectory without the steps that failed, which are no part of what is to be done; None where none did."""
     states = candidate.inspection.execution.by_step
     steps = candidate.trajectory.steps
@@ -67,7 +67,7 @@ class Stepwise(Attempts):
                 view=episode.view(current),
                 lessons=episode.context.tell(episode.context.recalled.advice, lessons=lessons),
                 siblings=[episode.view(sibling) for sibling in siblings],
-                config=sampled(rollout),
+                config=sample_config(rollout),
             )
         except ModelFailed:
             return None  # it is on record, and cost one of the samples

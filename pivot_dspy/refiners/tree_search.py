@@ -22,7 +22,7 @@ from pivot_dspy.phases.act import Act
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.refiners.base import RefinerOptions, Search
 from pivot_dspy.refiners.state import check_range
-from pivot_dspy.refiners.stepwise import Stepwise, action_key, cleared
+from pivot_dspy.refiners.stepwise import Stepwise, action_key, prune_failed
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -269,7 +269,7 @@ class _Growth:
     def _learn(self, end: Node) -> Flow[None]:
         """Back the reward of an end up, and reflect on it, unless one with the same reward was reflected on."""
         candidate: Candidate = end.content
-        clear = None if candidate.loss.perfect else cleared(candidate)
+        clear = None if candidate.loss.perfect else prune_failed(candidate)
         if clear is not None:
             prefixes = (clear.replace_from(count, [], operator=clear.operator).id for count in range(len(clear), 0, -1))
             base = next((self.ran[prefix] for prefix in prefixes if prefix in self.ran), candidate)

@@ -133,7 +133,7 @@ class _Values:
 def _candidates(spec: ToolSpec, values: _Values) -> Iterator[dict[str, Any]]:
     """Arguments to call a tool with: the required ones, then each optional one beside them."""
     options = {
-        name: _listed(schema)[:OPTIONS] or values.like(name, schema) for name, schema in spec.parameters.items()
+        name: _list_values(schema)[:OPTIONS] or values.like(name, schema) for name, schema in spec.parameters.items()
     }
     required = [options[name] for name in spec.required]
     if not all(required):
@@ -147,16 +147,17 @@ def _candidates(spec: ToolSpec, values: _Values) -> Iterator[dict[str, Any]]:
     yield from rows[1:]
 
 
-def _listed(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None) -> list[Any]:
+def _list_values(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None) -> list[Any]:
     """The values that a schema itself names."""
     definitions = schema.get("$defs") or definitions or {}
     if "$ref" in schema:
-        return _listed(definitions.get(str(schema["$ref"]).rsplit("/", 1)[-1], {}), definitions)
+        return _list_values(definitions.get(str(schema["$ref"]).rsplit("/", 1)[-1], {}), definitions)
     if schema.get("type") == "array":
-        return [[value] for value in _listed(schema.get("items") or {}, definitions)]
+        return [[value] for value in _list_values(schema.get("items") or {}, definitions)]
     own = [True, False] if schema.get("type") == "boolean" else schema.get("enum") or ()
     constant = [schema["const"]] if "const" in schema else []
-    return [*constant, *own, *chain.from_iterable(_listed(inner, definitions) for inner in schema.get("anyOf", ()))]
+    alternatives = (_list_values(inner, definitions) for inner in schema.get("anyOf", ()))
+    return [*constant, *own, *chain.from_iterable(alternatives)]
 
 
 def _fitting(value: Any, schema: Mapping[str, Any]) -> list[Any]:

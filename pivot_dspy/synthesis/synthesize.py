@@ -13,7 +13,7 @@ import dspy
 
 from pivot_dspy.budget import Budget, Ledger, LedgerReport, Usage
 from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError
-from pivot_dspy.episode.asking import sampled
+from pivot_dspy.episode.asking import sample_config
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import run_sync
@@ -244,7 +244,7 @@ class _Synthesizer:
                     covered=self.coverage.to_prompt(),
                     number=number,
                     given=tuple(self.shared),
-                    config=sampled(rounds),
+                    config=sample_config(rounds),
                 )
         except (LMConfigurationError, LMAuthError):
             raise  # no later call would fare better
@@ -267,7 +267,7 @@ class _Synthesizer:
         """Solves the goals and keeps what adds to the tasks, in the order in which they were proposed."""
         bar = f"{len(self.made)} of {count} tasks" if running.pop("progress") else ""
         ran = run_all(
-            running.pop("executor"), goals, partial(_solved, self.refiner), on_done=self._book, stop=self.spent,
+            running.pop("executor"), goals, partial(_solve, self.refiner), on_done=self._book, stop=self.spent,
             progress=bar, **running,
         )  # fmt: skip
         for error in ran.errors.values():
@@ -300,7 +300,7 @@ class _Synthesizer:
         self.made.append(dspy.Example(**goal, **solved.outputs).with_inputs(*goal))
 
 
-def _solved(refiner: Refiner, goal: Mapping[str, Any]) -> Solved:
+def _solve(refiner: Refiner, goal: Mapping[str, Any]) -> Solved:
     """A run of the refiner, as little of it as is needed, for it may come from another process."""
     result: Refined = refiner(**goal)
     usage = result.ledger.usage

@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
-from pivot_dspy.episode.asking import sampled
+from pivot_dspy.episode.asking import sample_config
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import Gradient
@@ -49,7 +49,7 @@ class _WritesTheWhole(PivotSearch):
             self.refiner.rewrite,
             view=self.episode.view(self.incumbent),
             faults=(gradient.to_text(),),
-            config=sampled(self.refuted.times_ignored(gradient)),
+            config=sample_config(self.refuted.times_ignored(gradient)),
         )
         child: Trajectory = prediction.trajectory
         self.episode.emit(events.RewriteEvent(trajectory=child))

@@ -39,7 +39,7 @@ def at_random(
     counted = ((examples, like.demonstrations), (lessons, like.lessons))
     drawn = [one for pool, wanted in counted for one in _some(pool, len(wanted), rng)]
     copied = student.deepcopy()
-    copied.memory.entries = Entries().added(*drawn)
+    copied.memory.entries = Entries().add(*drawn)
     return copied
 
 

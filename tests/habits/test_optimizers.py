@@ -93,7 +93,7 @@ def test_mipro(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------- what was learned stays learned
 
 WARNING = "check the day before a room is booked"
-LEARNED = Entries().added(
+LEARNED = Entries().add(
     Lesson(environment="Rooms", trigger="a room is booked", mistake="the day was wrong", avoid=WARNING),
     ToolNote(environment="Rooms", tool="quote", error="no room is called r9", meaning="rooms go from r1 to r4"),
     Demonstration(environment="Rooms", task="Book the smallest room on 1 March 2026.", steps=tuple(STEPS)),

@@ -161,7 +161,7 @@ def test_lessons_of_runs_with_habits_avert_them():
     result = pivot(request=REQUEST)
     found = lessons_of(result, task(REQUEST), "Rooms")
     assert found and all(lesson.tools for lesson in found)
-    pivot.memory.entries = pivot.memory.entries.added(*found)
+    pivot.memory.entries = pivot.memory.entries.add(*found)
     again = pivot(request=REQUEST)
     losses = [next(e.loss.total for e in one.history if e.kind == "accept") for one in (result, again)]
     assert losses[1] < losses[0]

@@ -82,7 +82,7 @@ def test_with_the_lesson_the_next_plans_are_measured_by_it(ran):
     with dspy.context(lm=offline_lm([], heed=1.0, cache=False)):
         (lesson,) = missing_requirements(found, pivot)
     taught = pivot.deepcopy()
-    taught.memory.entries = taught.memory.entries.added(lesson)
+    taught.memory.entries = taught.memory.entries.add(lesson)
     result = taught(request=found[1].task.request)
     assert "every" in [item.check for item in result.requirements.items if "$owner.team" in str(item.args)]
 

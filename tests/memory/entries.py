@@ -37,7 +37,7 @@ ONE = Lesson(
 UNKNOWN = ToolNote(
     environment="Store", tool="add", error="no product is called 'x'", meaning="the id was made up; bind it to find"
 )
-ENTRIES = Entries().added(EXAMPLE, SIZES, ONE, UNKNOWN)
+ENTRIES = Entries().add(EXAMPLE, SIZES, ONE, UNKNOWN)
 
 TOOLS = ("find", "details", "add", "order")
 WORDS = ("buy", "a", "red", "blue", "cap", "coat", "size", "L", "M", "cheap", "price", "when", "the_id", "x1")
@@ -82,4 +82,4 @@ lessons = st.builds(
     by=st.sampled_from(["rule", "model", "person"]),
 )
 notes = st.builds(ToolNote, environment=environments, tool=st.sampled_from(TOOLS), error=texts, meaning=texts)
-collections = st.lists(demonstrations | lessons | notes, max_size=12).map(lambda found: Entries().added(*found))
+collections = st.lists(demonstrations | lessons | notes, max_size=12).map(lambda found: Entries().add(*found))

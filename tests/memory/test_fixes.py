@@ -31,7 +31,7 @@ PRICE = Lesson(
     environment="Store", trigger="add compares", mistake="it used cost", avoid="in add the field is price, not cost",
     tools=("add",), fix=Fix(tool="add", kind="field", place="price", wrong="cost"),
 )  # fmt: skip
-MEMORY = Entries().added(CAPITALS, PRICE)
+MEMORY = Entries().add(CAPITALS, PRICE)
 SMALL = [
     step("a", "find", color="red", size="l"),
     RIGHT[1],
@@ -138,7 +138,7 @@ def test_names_that_no_tool_knows_are_replaced_and_those_that_one_knows_stay():
 
 
 def test_what_is_mended_need_not_be_told():
-    found = TrajectoryMemory(MEMORY.added(SIZES.model_copy(update={"id": "told", "avoid": "measure twice"}))).retrieve(
+    found = TrajectoryMemory(MEMORY.add(SIZES.model_copy(update={"id": "told", "avoid": "measure twice"}))).retrieve(
         REQUEST, "Store", ["find", "add"]
     )
     assert {lesson.id for lesson in found.fixes} == {CAPITALS.id, PRICE.id} and found.ids == ("told",)
@@ -150,7 +150,7 @@ def test_a_field_that_some_result_has_is_not_renamed():
     """The catalogue names the fields of all results: what stands there may be meant."""
     field = PRICE.model_copy(update={"id": "", "fix": Fix(tool="add", kind="field", place="price", wrong="size")})
     steps = [*RIGHT[:2], step("c", "add", product_id="min_by($b[?size=='L'], &price).id"), RIGHT[3]]
-    result, engine = run(Pivot, Entries().added(field), steps=steps)
+    result, engine = run(Pivot, Entries().add(field), steps=steps)
     assert result.verified and "size=='L'" in result.trajectory.steps[2].args["product_id"]
     assert "price, not cost" in engine.last("plan").section("lessons") and result.retrieved == (field.id,)
 

@@ -37,11 +37,11 @@ def test_an_id_is_short_and_depends_on_the_content_alone(entry):
 @OFTEN
 @given(one=collections, two=collections)
 def test_no_two_entries_of_a_collection_say_the_same(one, two):
-    merged = Entries().added(*one, *two)
+    merged = Entries().add(*one, *two)
     assert not any(a.near(b) for a, b in itertools.combinations(merged, 2))
-    assert merged.added(*two) == merged == merged.added(*merged)
+    assert merged.add(*two) == merged == merged.add(*merged)
     assert {entry.id for entry in merged} <= {entry.id for entry in (*one, *two)}
-    assert Entries().added(*one) == one
+    assert Entries().add(*one) == one
 
 
 @OFTEN
@@ -55,7 +55,7 @@ def test_dropping_touches_what_it_names(entries, data):
 def test_near_duplicates_are_one():
     same_steps = EXAMPLE.model_copy(update={"id": "x", "task": "Buy a hat."})
     same_words = SIZES.model_copy(update={"id": "y", "mistake": "It was written small."})
-    assert ENTRIES.added(same_steps, same_words) == ENTRIES
+    assert ENTRIES.add(same_steps, same_words) == ENTRIES
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_near_duplicates_are_one():
     ],
 )
 def test_what_differs_in_a_name_is_another(entry):
-    assert len(ENTRIES.added(type(entry)(**entry.model_dump()))) == 5
+    assert len(ENTRIES.add(type(entry)(**entry.model_dump()))) == 5
 
 
 @pytest.mark.parametrize(

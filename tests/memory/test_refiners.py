@@ -123,7 +123,7 @@ def test_what_is_retrieved_counts_towards_the_least_that_a_plan_takes():
     with dspy.context(lm=speaking(Pivot, plan=lambda _: plan(RIGHT, [LARGE]))):
         assert made(Pivot, Entries())(request=REQUEST, budget=Budget(tokens=needed)).verified
         long = (SIZES.model_copy(update={"id": f"x{n}", "avoid": f"word{n} " * 60}) for n in range(9))
-        entries = ENTRIES.added(*long)
+        entries = ENTRIES.add(*long)
         with pytest.raises(ConfigurationError, match="does not pay for one plan"):
             made(Pivot, entries)(request=REQUEST, budget=Budget(tokens=needed))
 

@@ -60,10 +60,10 @@ def test_the_most_similar_example_comes_first():
         Demonstration(environment="Store", task=task, steps=(*STEPS[:1],) * (2 + place))
         for place, task in enumerate(tasks)
     ]
-    memory = TrajectoryMemory(Entries().added(*examples), demonstrations=4, max_tokens=4000)
+    memory = TrajectoryMemory(Entries().add(*examples), demonstrations=4, max_tokens=4000)
     assert memory.retrieve(REQUEST, "Store").ids[0] == examples[2].id
     assert memory.retrieve("A room for people", "Store").ids[0] == examples[1].id
-    alone = TrajectoryMemory(Entries().added(*examples[1:3]), demonstrations=1)
+    alone = TrajectoryMemory(Entries().add(*examples[1:3]), demonstrations=1)
     assert alone.retrieve("A room for people", "Store").ids == (examples[1].id,)  # plain BM25 has negative weights here
 
 
@@ -90,7 +90,7 @@ def test_of_another_environment_requirements_and_what_has_nothing_in_common_are_
 
 def test_an_example_that_does_not_fit_is_shortened_and_one_that_fits_is_whole():
     def lines(cap):
-        found = TrajectoryMemory(Entries().added(EXAMPLE), max_tokens=cap).retrieve(REQUEST, "Store")
+        found = TrajectoryMemory(Entries().add(EXAMPLE), max_tokens=cap).retrieve(REQUEST, "Store")
         return found.text.splitlines()
 
     whole = lines(1200)
@@ -102,7 +102,7 @@ def test_an_example_that_does_not_fit_is_shortened_and_one_that_fits_is_whole():
 
 def test_the_text(snapshot):
     parts = EXAMPLE.model_copy(update={"id": "", "partial": True, "requirements": (), "steps": STEPS[1:3]})
-    entries = ENTRIES.added(Demonstration(**parts.model_dump()))
+    entries = ENTRIES.add(Demonstration(**parts.model_dump()))
     memory = TrajectoryMemory(entries)
     found = memory.retrieve(REQUEST, "Store")
     snapshot("memory/retrieved.txt", found.text)
@@ -115,7 +115,7 @@ def test_the_text(snapshot):
 @given(said=st.text(min_size=1).filter(str.strip))
 def test_what_an_entry_says_stays_in_its_line(said):
     lesson = Lesson(environment="Store", trigger=said, mistake=said, avoid=said)
-    text = TrajectoryMemory(Entries().added(lesson), max_tokens=10**6).retrieve("x", "Store").text
+    text = TrajectoryMemory(Entries().add(lesson), max_tokens=10**6).retrieve("x", "Store").text
     assert len(text.splitlines()) == 2 and text.splitlines()[1].startswith("- When ")
 
 
@@ -128,7 +128,7 @@ def test_an_embedder_decides_where_there_is_one():
         for place, color in enumerate(("blue", "red"))
     )
     for embedder in (dspy.Embedder(embedded), lambda texts: np.array(embedded(texts))):
-        memory = TrajectoryMemory(Entries().added(blue, red), demonstrations=1, embedder=embedder)
+        memory = TrajectoryMemory(Entries().add(blue, red), demonstrations=1, embedder=embedder)
         assert memory.retrieve("something reddish", "Store").ids == (red.id,)
         assert memory.retrieve("bluebells", "Store").ids == (blue.id,)
 

@@ -130,13 +130,13 @@ def test_a_damaged_place_is_loaded_whole_or_named(path, junk, drop):
         del parent[path[-1]]
     else:
         parent[path[-1]] = junk
-    loaded = TrajectoryMemory(Entries().added(SIZES))
+    loaded = TrajectoryMemory(Entries().add(SIZES))
     try:
         loaded.load_state(state)
     except ConfigurationError as error:
         # A step or draft is checked as a whole, so what is named may stand above what was damaged.
         assert "damaged at memory" in str(error) or "format" in str(error)
-        assert loaded.entries == Entries().added(SIZES) and loaded.lessons == 6
+        assert loaded.entries == Entries().add(SIZES) and loaded.lessons == 6
     else:
         assert TrajectoryMemory(loaded.entries, **loaded.settings).dump_state() == loaded.dump_state()
 

@@ -22,7 +22,7 @@ def model(**rates):
 
 
 def told(*entries, **options):
-    return TrajectoryMemory(Entries().added(*entries), **options).retrieve("Book a room.", "Rooms").text
+    return TrajectoryMemory(Entries().add(*entries), **options).retrieve("Book a room.", "Rooms").text
 
 
 BOOKING = Lesson(
@@ -106,7 +106,7 @@ def test_with_a_memory_the_first_plan_is_right_where_the_model_has_habits():
             return module(request=REQUEST)
 
     example = Demonstration(environment="Rooms", task="Book a large room.", steps=STEPS)
-    bare, learned = run(Entries()), run(Entries().added(example))
+    bare, learned = run(Entries()), run(Entries().add(example))
     first = [next(event.loss.total for event in one.history if event.kind == "inspect") for one in (bare, learned)]
     assert first[1] < first[0] and learned.verified and learned.retrieved == (example.id,)
     assert "evolve" in bare.ledger.phases and "evolve" not in learned.ledger.phases
