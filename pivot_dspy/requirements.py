@@ -12,10 +12,13 @@ from pivot_dspy.environment.base import UNCHECKABLE, CheckResult
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox
 from pivot_dspy.errors import ConfigurationError, error_text
+from pivot_dspy.required_calls import RequiredCall, assign, made_calls, nearest
 from pivot_dspy.trajectory import Execution, Frozen
 
 Origin = Literal["user", "person", "task", "lesson"]
 """Who asked for it: `user` (passed by the caller) and `person` (a reviewer) are never altered by a model."""
+
+_DRAFT_FIELDS = ("id", "text", "check", "hard", "args", "call", "delegates")
 
 BINDING_ORIGINS: frozenset[str] = frozenset({"user", "person"})
 
@@ -48,6 +51,10 @@ class Requirement(Frozen):
     weight: float = Field(default=1.0, gt=0)
     """Relative weight among the requirements."""
     origin: Origin = "task"
+    call: RequiredCall | None = None
+    """The call that it asks for; without it, it is not met, and with it, the text is left to a judge."""
+    delegates: str | None = None
+    """A binding to the words of a result that are to be followed: requirements may be added that these ask for."""
     test: Callable[[Execution], Any] | None = Field(default=None, exclude=True, repr=False)
     """A function from the `Execution` to what `check_on` returns; not part of the JSON form."""
 
@@ -74,8 +81,9 @@ class Requirement(Frozen):
 
     def describe(self) -> str:
         """What is asked, in one line, as a model and a person read it."""
-        call = f"{self.check} {json.dumps(self.args, ensure_ascii=False, default=str)}" if self.check else ""
-        return " - ".join(part for part in (call, self.text) if part)
+        check = f"{self.check} {json.dumps(self.args, ensure_ascii=False, default=str)}" if self.check else ""
+        call = f"call {self.call.tool} {json.dumps(self.call.args, ensure_ascii=False)}" if self.call else ""
+        return " - ".join(part for part in (check, self.text, call) if part)
 
     def to_prompt(self) -> str:
         """`describe`, with its id before it."""
@@ -85,8 +93,10 @@ class Requirement(Frozen):
         """Why it cannot be checked with these tools and checks; None where it can."""
         if self.check is not None:
             return _misfit(self.check, self.args, toolbox)
+        if self.call is not None:
+            return self.call.problem(toolbox) or None
         if not self.executable and not self.text.strip():
-            return "it says nothing; give a text, a check or a test"
+            return "it says nothing; give a text, a check, a call or a test"
         return None
 
 
@@ -218,14 +228,29 @@ def compile_drafts(drafts: Any, toolbox: Toolbox, taken: Iterable[Requirement] =
         text = str(draft.get("text") or "")
         check, args = draft.get("check"), draft.get("args")
         if not isinstance(args, Mapping):
-            args = {key: value for key, value in draft.items() if key not in ("id", "text", "check", "hard", "args")}
+            args = {key: value for key, value in draft.items() if key not in _DRAFT_FIELDS}
         hard = draft.get("hard") is not False
         if check and _misfit(str(check), args, toolbox) is None:
             compiled.append(Requirement(id=name, text=text, check=str(check), args=dict(args), hard=hard))
-        elif text or check:
+        elif text or check or draft.get("call"):
             written = text or json.dumps(dict(draft), ensure_ascii=False, default=str)
-            compiled.append(Requirement(id=name, text=written, hard=hard))
+            delegates = draft.get("delegates")
+            compiled.append(
+                Requirement(
+                    id=name, text=written, hard=hard, call=_compile_call(draft.get("call"), toolbox),
+                    delegates=delegates if isinstance(delegates, str) else None,
+                )
+            )  # fmt: skip
     return tuple(compiled)
+
+
+def _compile_call(draft: Any, toolbox: Toolbox) -> RequiredCall | None:
+    """The call that a draft names; None where it names none that could be made, which its text then has to say."""
+    try:
+        call = RequiredCall.model_validate({key: draft[key] for key in ("tool", "args") if key in draft})
+    except (TypeError, ValueError):
+        return None
+    return None if call.problem(toolbox) else call
 
 
 def evaluate(requirements: Requirements, execution: Execution, session: Session) -> tuple[Finding, ...]:
@@ -233,8 +258,30 @@ def evaluate(requirements: Requirements, execution: Execution, session: Session)
 
     Checks are run on a fork, where there are forks, so that one that writes all the same harms nothing.
     """
+    lacking = _lacking_calls(requirements, execution, session.toolbox)
     if not any(item.executable for item in requirements.items):
-        return tuple(Finding(requirement=item.id, status="unjudged") for item in requirements.items)
+        findings = tuple(Finding(requirement=item.id, status="unjudged") for item in requirements.items)
+    else:
+        findings = _run_checks(requirements, execution, session)
+    return tuple(lacking.get(finding.requirement, finding) for finding in findings)
+
+
+def _lacking_calls(requirements: Requirements, execution: Execution, toolbox: Toolbox) -> dict[str, Finding]:
+    """The requirements whose call was not made, with what came nearest to it."""
+    asked = {item.id: item.call for item in requirements.items if item.call is not None}
+    if not asked:
+        return {}
+    calls = made_calls(execution, toolbox)
+    findings = {}
+    for name in assign(asked, calls).missing:
+        near = nearest(asked[name], calls)
+        made = ", ".join(dict.fromkeys(call.tool for call in calls)) or "none"
+        evidence = near[1] if near else f"{asked[name].tool} was not called; calls that change something: {made}"
+        findings[name] = Finding(requirement=name, status="violated", evidence=evidence)
+    return findings
+
+
+def _run_checks(requirements: Requirements, execution: Execution, session: Session) -> tuple[Finding, ...]:
     family = session.family
     limit = None if family.timeout is None else family.timeout * (len(requirements.items) + 1)
     try:

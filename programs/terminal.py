@@ -24,7 +24,7 @@ from pivot_dspy.episode.events import (
     SettleEvent,
     VerifyEvent,
 )
-from pivot_dspy.prompts.report import render_outcome
+from pivot_dspy.prompts.observations import ObservationBudget, render_results
 from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.simulator import Reference, is_simulated, offline_lm
 
@@ -70,6 +70,9 @@ def spending(report: LedgerReport) -> str:
         f"{usage.lm_calls} LM calls{cached} · {usage.total_tokens:,} tokens ({tokens or 'none'}) · "
         f"{usage.tool_calls} tool calls run, {usage.tool_calls_reused} reused · {report.seconds:.1f} s"
     )
+
+OUTCOME = ObservationBudget(result=50, turn=50)
+"""Of what a step gave, in the one line for it."""
 
 
 class Narrator:
@@ -223,7 +226,8 @@ class Narrator:
             start = columns(step)
             before = "preview: " if step.tool in self._irreversible and observation.ok and not real else ""
             before = "reused: " if observation.reused else before
-            text = render_outcome(step, observation, self._environment)
+            shown = render_results([(step, observation)], self._environment, OUTCOME)
+            text = shown.partition("->")[2]
             colour = "red" if observation.status == "error" else "dim" if observation.status == "blocked" else ""
             indent = 5 + len(start) + len(before)
             failed = observation.status == "error"

@@ -19,6 +19,8 @@ class Candidate:
     inspection: Inspection
     judgement: Judgement | None = None
     """What a judge said of it, where one was asked."""
+    new: tuple[str, ...] = ()
+    """Ids of the steps whose results no run before it had."""
 
     @property
     def trajectory(self) -> Trajectory:
@@ -27,6 +29,11 @@ class Candidate:
     @property
     def loss(self) -> Loss:
         return self.inspection.loss
+
+    @property
+    def stops_to_read(self) -> bool:
+        """Whether it stops before the answer, with something new to go on from."""
+        return self.trajectory.submit is None and bool(self.new)
 
     def extends(self, other: Candidate) -> bool:
         """Whether it goes on after all steps of the other."""

@@ -23,9 +23,12 @@ from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.memory.records import environment_name, task_text
 from pivot_dspy.memory.wording import PromptSection, Retrieved
+from pivot_dspy.phases.base import RunView
+from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.settle import PlanningInput
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
+from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import environment_summary
 from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.requirements import (
@@ -60,6 +63,8 @@ class TaskContext:
     catalogue: Catalogue = field(default_factory=lambda: Catalogue(tools="", tools_brief=""))
     recalled: Retrieved = field(default_factory=Retrieved)
     """What memory knows of this task."""
+    budget: ObservationBudget = field(default_factory=ObservationBudget)
+    """How much of what was read a prompt shows."""
     used_entries: tuple[str, ...] = ()
     """Ids of the memory's entries that prompts told of, and of those whose fixes were applied."""
     _settled: bool = False
@@ -74,6 +79,7 @@ class TaskContext:
         required: Sequence[Any] = (),
         has_task_requirements: bool = False,
         weights: Weights | None = None,
+        budget: ObservationBudget | None = None,
     ) -> TaskContext:
         """The context of a task, with a session of its own, which `close` ends.
 
@@ -99,6 +105,7 @@ class TaskContext:
             requirements=requirements,
             has_task_requirements=has_task_requirements,
             weights=weights or Weights(),
+            budget=budget or ObservationBudget(),
         )
 
     def close(self) -> None:
@@ -126,6 +133,19 @@ class TaskContext:
     def reopen(self) -> Session:
         """A fresh session that begins like the first."""
         return self.factory.reopen(self.root, self.task)
+
+    def view(self, inspection: Inspection) -> RunView:
+        """What the phases are shown of a run."""
+        return RunView(
+            inputs=self.inputs,
+            catalogue=self.catalogue,
+            execution=inspection.execution,
+            environment=self.root.environment,
+            toolbox=self.toolbox,
+            requirements=self.requirements,
+            findings=inspection.findings,
+            budget=self.budget,
+        )
 
     def planning_input(self, lessons: str) -> PlanningInput:
         """What PLAN and SETTLE are told, with the requirements as they now are."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import Gate, ModelFailed, PhaseCaller, call, sample_config
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import TaskContext
+from pivot_dspy.episode.dialogue import Dialogue
 from pivot_dspy.episode.judging import Judge
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
@@ -25,17 +27,15 @@ from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import NEW_TOOL, Gradient
 from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.phases.base import RunView
+from pivot_dspy.phases.concretise import concretise
 from pivot_dspy.phases.inspect import Inspect, gradient_by_rule, inspect, parent
-from pivot_dspy.phases.verify import Verdict, Verify
+from pivot_dspy.phases.verify import Judgement, Verdict, Verify
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import Amendment
-from pivot_dspy.trajectory import Trajectory
+from pivot_dspy.trajectory import Execution, Trajectory
 
 logger = logging.getLogger(__name__)
-
-UNREADABLE_RETRY = 1000
-"""What is added to the rollout id of a prompt whose answer could not be read."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,6 +95,9 @@ class Episode:
         self.acceptance = acceptance
         self.caller = PhaseCaller(context, record, gate)
         self.judge = Judge(self.caller, phases.verify)
+        self.dialogue = Dialogue()
+        self.refusals: list[str] = []
+        """Changes of requirements that the model wrote last and that were not made, with the reasons."""
         self.ask = self.caller.ask
         self.emit = record.emit
         self.spent = record.spent
@@ -135,12 +138,16 @@ class Episode:
     # -------------------------------------------------------------------------------------------- plans, requirements
 
     @move
-    def plan(self, rollout: int = 0, lessons: str = "") -> Flow[Trajectory]:
-        """A new trajectory; the first one settles the requirements. One retry where the answer cannot be read.
+    def plan(
+        self, rollout: int = 0, lessons: str = "", *, after: Candidate | None = None, tried: Sequence[str] = ()
+    ) -> Flow[Trajectory]:
+        """A new trajectory; the first one settles the requirements.
 
         Args:
             rollout: above 0, another sample of the same prompt.
             lessons: of the refiner's own, beside what memory knows.
+            after: a candidate that was given up, in whose conversation the model plans anew.
+            tried: what failed before, one line each.
 
         Raises:
             PlanningFailed: the model gave nothing usable.
@@ -148,21 +155,19 @@ class Episode:
         context = self.context
         recalled = context.recalled
         planning = context.planning_input(context.tell(recalled.requirements, recalled.advice, lessons=lessons))
-        for attempt in (rollout, rollout + UNREADABLE_RETRY):
-            try:
-                config = sample_config(attempt)
-                written = yield from self.ask("plan", self.phases.plan, planning=planning, config=config)
-            except ModelFailed as failure:
-                unreadable = isinstance(failure.__cause__, AdapterParseError)
-                if attempt != rollout or not unreadable or self.spent():
-                    raise PlanningFailed(f"no plan: {failure}", self.record.ledger.snapshot()) from failure.__cause__
-                continue
-            learned = context.settle(written.requirements)
-            self.emit(events.PlanEvent(trajectory=written.trajectory, requirements=context.requirements))
-            self._emit_amendments(learned)
-            trajectory: Trajectory = written.trajectory
-            return trajectory
-        raise PlanningFailed("no plan", self.record.ledger.snapshot())
+        options: dict[str, Any] = {"planning": planning, "config": sample_config(rollout)}
+        if after is not None:
+            options |= {"conversation": self.dialogue.up_to(after.trajectory), "tried": "\n".join(tried)}
+        try:
+            written = yield from self.ask("plan", self.phases.plan, **options)
+        except ModelFailed as failure:
+            raise PlanningFailed(f"no plan: {failure}", self.record.ledger.snapshot()) from failure.__cause__
+        learned = context.settle(written.requirements)
+        trajectory: Trajectory = written.trajectory
+        self.dialogue.remember(trajectory, written)
+        self.emit(events.PlanEvent(trajectory=trajectory, requirements=context.requirements))
+        self._emit_amendments(learned)
+        return trajectory
 
     @move
     def settle(self) -> Flow[None]:
@@ -194,7 +199,7 @@ class Episode:
         context = self.context
         audited = yield from self.ask(
             "audit", self.phases.audit, inputs=context.inputs, catalogue=context.catalogue, toolbox=context.toolbox,
-            requirements=context.requirements, findings=incumbent.inspection.findings if incumbent else (),
+            requirements=context.requirements, view=self.view(incumbent) if incumbent else None,
             config=sample_config(rollout),
         )  # fmt: skip
         new = audited.requirements.amendments[len(context.requirements.amendments) :]
@@ -234,7 +239,8 @@ class Episode:
                     permit=self.record.permit,
                     weights=context.weights,
                 )
-            candidate = yield from self.judge.if_needed(Candidate(measured.run, measured.inspection))
+            new = self.dialogue.read(measured.run.execution, context.toolbox)
+            candidate = yield from self.judge.if_needed(Candidate(measured.run, measured.inspection, new=new))
             if worst is None or worst.loss.no_worse_than(candidate.loss):
                 worst = candidate
         if worst is None:
@@ -259,11 +265,26 @@ class Episode:
     @move
     def measure_again(self, candidate: Candidate) -> Flow[Candidate]:
         """The same run measured by the requirements as they now are."""
-        context = self.context
-        inspection = inspect(candidate.run, context.requirements, context.inputs, weights=context.weights)
-        measured = yield from self.judge.if_needed(Candidate(candidate.run, inspection))
+        measured = yield from self.judge.if_needed(self._measured(candidate))
         self.emit(events.AcceptEvent(trajectory=measured.trajectory, loss=measured.loss, message="measured again"))
         return measured
+
+    def _measured(self, candidate: Candidate, judgement: Judgement | None = None) -> Candidate:
+        context = self.context
+        inspection = inspect(
+            candidate.run,
+            context.requirements,
+            context.inputs,
+            judged=judgement.findings if judgement else (),
+            cleared=judgement is not None,
+            unsupported=judgement.unsupported if judgement else (),
+            weights=context.weights,
+        )
+        return replace(candidate, inspection=inspection, judgement=judgement)
+
+    def view(self, candidate: Candidate) -> RunView:
+        """What the phases that improve a candidate are shown of it."""
+        return self.context.view(candidate.inspection)
 
     @move
     def gradient(
@@ -307,19 +328,46 @@ class Episode:
     # ----------------------------------------------------------------------------------------------- new versions
 
     @move
-    def evolve(self, incumbent: Candidate, gradient: Gradient, rollout: int = 0) -> Flow[Trajectory]:
-        """A child of the incumbent with a new suffix; a `rollout` above 0 asks for another sample of the same prompt.
+    def evolve(
+        self, incumbent: Candidate, gradient: Gradient, rollout: int = 0, tried: Sequence[str] = ()
+    ) -> Flow[Trajectory]:
+        """A child of the incumbent with a new suffix; what it says of the requirements is settled with it.
+
+        Args:
+            rollout: above 0, another sample of the same prompt.
+            tried: rewrites that failed, one line each.
 
         Raises:
             ModelFailed: the model gave nothing usable.
         """
-        view = self.view(incumbent)._replace(catalogue=self._catalogue_for(incumbent, gradient))
+        execution = incumbent.inspection.execution
+        conversation = self.dialogue.up_to(incumbent.trajectory)
+        view = self.view(incumbent)
         written = yield from self.ask(
-            "evolve", self.phases.evolve, view=view, gradient=gradient, config=sample_config(rollout)
-        )
-        self.emit(events.EvolveEvent(trajectory=written.trajectory, diagnosis=written.diagnosis))
+            "evolve", self.phases.evolve,
+            view=view._replace(catalogue=self._catalogue_for(incumbent, gradient)), gradient=gradient,
+            conversation=conversation, looks=self.dialogue.looks(incumbent.trajectory),
+            readings=self.dialogue.read_elsewhere(execution, conversation),
+            tried="\n".join([*tried, *self.refusals]),
+            config=sample_config(rollout),
+        )  # fmt: skip
         child: Trajectory = written.trajectory
+        self.dialogue.remember(child, written)
+        self.emit(events.EvolveEvent(trajectory=child, diagnosis=written.diagnosis))
+        self._concretise(written.get("requirements"), execution)
         return child
+
+    def _concretise(self, changes: Any, execution: Execution) -> None:
+        """Put what was read into the settled requirements, where its quotes stand."""
+        context = self.context
+        before = context.requirements
+        context.requirements, refused = concretise(before, changes, execution, context.toolbox)
+        self._emit_amendments(context.requirements.amendments[len(before.amendments) :])
+        self.refusals = [f"requirement not taken: {reason}" for reason in refused]
+
+    def measure_by_settled(self, candidate: Candidate) -> Candidate:
+        """The candidate by the requirements as they now are and the verdicts as they were; nobody is asked."""
+        return self._measured(candidate, candidate.judgement)
 
     @move
     def compose(self, incumbent: Candidate) -> Flow[Trajectory]:
@@ -329,20 +377,10 @@ class Episode:
             ModelFailed: the model gave nothing usable.
         """
         written = yield from self.ask("compose", self.phases.compose, view=self.view(incumbent))
-        self.emit(events.ComposeEvent(trajectory=written.trajectory))
         composed: Trajectory = written.trajectory
+        self.dialogue.share(composed, incumbent.trajectory)
+        self.emit(events.ComposeEvent(trajectory=composed))
         return composed
-
-    def view(self, candidate: Candidate) -> RunView:
-        """What the phases that improve a candidate are shown of it."""
-        return RunView(
-            inputs=self.context.inputs,
-            catalogue=self.context.catalogue,
-            execution=candidate.inspection.execution,
-            environment=self.context.root.environment,
-            requirements=self.context.requirements,
-            findings=candidate.inspection.findings,
-        )
 
     def _catalogue_for(self, incumbent: Candidate, gradient: Gradient) -> Catalogue:
         """What a repair has to know of the tools: types of those that the plan and the blame name, where it is not a

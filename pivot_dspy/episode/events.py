@@ -165,6 +165,14 @@ class RejectEvent(_Event):
     message: str = ""
 
 
+class LookEvent(_Event):
+    """The model stopped to read, and goes on from this trajectory, accepted or not; `message` says what it read."""
+
+    kind: Literal["look"] = "look"
+    trajectory: Trajectory
+    message: str
+
+
 class VerifyEvent(_Event):
     """The trajectory was checked as a whole; `message` is `verified`, or what stands against it."""
 
@@ -190,7 +198,7 @@ class StopEvent(_Event):
 Event = (
     PlanEvent | SettleEvent | AmendEvent | InspectEvent | JudgeEvent | GradientEvent | EvolveEvent | CritiqueEvent
     | RewriteEvent | ReflectEvent | ComposeEvent | FixEvent | GateEvent | ElectEvent | AcceptEvent | RejectEvent
-    | VerifyEvent | FailureEvent | StopEvent
+    | LookEvent | VerifyEvent | FailureEvent | StopEvent
 )  # fmt: skip
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])

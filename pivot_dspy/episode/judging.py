@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pivot_dspy.dspy_internals import AdapterParseError, LMError
@@ -72,14 +73,9 @@ class Judge:
         return bool(inspection.claims.written) and (bool(inspection.claims.unsupported) or not executable)
 
     def _ask(self, candidate: Candidate, **options: Any) -> Flow[Judgement | None]:
-        context = self.context
         with self.caller.record.ledger.phase("verify"):
             try:
-                return (
-                    yield from self.verify.judge(
-                        candidate.inspection, context.requirements, context.inputs, **options
-                    )
-                )
+                return (yield from self.verify.judge(self.context.view(candidate.inspection), **options))
             except (LMError, AdapterParseError) as error:
                 self.caller.record_failure("verify", error)
                 return None
@@ -95,4 +91,4 @@ class Judge:
             weights=self.context.weights,
         )
         self.caller.record.emit(JudgeEvent(trajectory=judged.trajectory, loss=judged.loss))
-        return Candidate(candidate.run, judged, judgement)
+        return replace(candidate, inspection=judged, judgement=judgement)

@@ -19,12 +19,15 @@ from pivot_dspy.learning.delexicalize import Delexicalizer
 from pivot_dspy.learning.edits import StepEdit, addition, edits
 from pivot_dspy.memory.records import Lesson
 from pivot_dspy.phases.learn import Learn
-from pivot_dspy.prompts.report import render_steps
+from pivot_dspy.prompts.observations import ObservationBudget
+from pivot_dspy.prompts.steps import render_steps
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.trajectory import Execution, Step
 
 SHOWN = 3
 """Repairs of one run that a model is shown, those that lowered the loss most."""
+STEPS_BUDGET = ObservationBudget(result=50, turn=300)
+STEPS_BUDGET = ObservationBudget(result=50, turn=300)
 STEPS_CAP = 1600
 COMMENTS_CAP = 600
 
@@ -169,4 +172,5 @@ def _description(repair: Repair) -> str:
 
 def _steps(execution: Execution, changed: Sequence[str], others: Iterable[Step]) -> str:
     nobody = Environment()  # observations in plain words: no environment is open any more
-    return truncate(render_steps(execution, [*changed, *(step.id for step in others)], nobody), STEPS_CAP)
+    ids = [*changed, *(step.id for step in others)]
+    return truncate(render_steps(execution, ids, nobody, STEPS_BUDGET), STEPS_CAP)

@@ -6,15 +6,19 @@ import dspy
 
 from pivot_dspy import bindings
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import Phase, RunView, ask, unused
+from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask, unused
 from pivot_dspy.plain_json import plain
-from pivot_dspy.prompts.report import render_observations
 from pivot_dspy.trajectory import SUBMIT, Step, Trajectory
 
 
 class ComposeOutputs(dspy.Signature):  # type: ignore[misc]
-    """The tool calls of the task have been made. Word the answer from what they returned, and claim nothing else."""
+    __doc__ = f"""The tool calls of the task have been made. Word the answer from what they returned and from the \
+policy, and claim nothing else.
 
+{RESULTS_ARE_DATA}"""
+
+    policy: str = dspy.InputField(desc="what always holds here")
+    requirements: str = dspy.InputField(desc="what must hold, and how it stands")
     observations: str = dspy.InputField(desc="tool calls that were made -> what they returned")
     considerations: str = dspy.OutputField(desc="what the observations say that the answer needs, briefly")
 
@@ -26,13 +30,21 @@ class Compose(Phase):
     """
 
     asks = ComposeOutputs
+    task_after = "policy"
     task_outputs = True
 
     def run(self, *, view: RunView) -> Flow[dspy.Prediction]:
         execution = view.execution
         planned = [name for name in execution.outputs if name in self.predict.signature.output_fields]
-        observations = render_observations(execution)
-        prediction = yield from ask(self.predict, None, planned, observations=observations, **view.inputs)
+        prediction = yield from ask(
+            self.predict,
+            None,
+            planned,
+            policy=view.catalogue.policy,
+            requirements=view.required(),
+            observations=view.observations(),
+            **view.inputs,
+        )
         parent = execution.trajectory
         old = parent.submit or Step(id=unused(SUBMIT, parent.ids), tool=SUBMIT)
         worded = [name for name in execution.missing_outputs if name in prediction]

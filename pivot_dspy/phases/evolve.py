@@ -2,70 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dspy
 
+from pivot_dspy import bindings
+from pivot_dspy.bindings import BindingError
 from pivot_dspy.flow import Flow
-from pivot_dspy.gradient import Gradient
-from pivot_dspy.phases.base import STEP_BASICS, Phase, RunView, ask, read_steps
-from pivot_dspy.prompts.report import render_gradient, render_kept_steps
-from pivot_dspy.trajectory import Trajectory
+from pivot_dspy.gradient import NEW_TOOL, Gradient
+from pivot_dspy.phases.base import (
+    LOOK_FORM,
+    RESULTS_ARE_DATA,
+    STEP_BASICS,
+    Phase,
+    RunView,
+    converse,
+    read_looks,
+    read_steps,
+)
+from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
+from pivot_dspy.prompts.observations import render_look
+from pivot_dspy.prompts.report import render_gradient
+from pivot_dspy.prompts.steps import render_readings, render_steps
 
 NOTHING = "none: add what is missing"
 
 
 class RewriteSuffix(dspy.Signature):  # type: ignore[misc]
-    __doc__ = f"""A planned trajectory of tool calls was run in a safe copy of the environment. Repair it from the \
-blamed step on.
+    __doc__ = f"""The planned steps were run in a safe copy of the world. Go on from what came of them: mend what went \
+wrong, and add what is missing.
 
-`kept` stays as it is; its results can be bound. `open_steps` follow it, each with what came of it; nothing is known \
-against those without arguments. Write {{"keep": ["ID", ...]}} for steps that stay; what you leave out is dropped, and \
-what is missing may be put before or between. {STEP_BASICS}
-An id that stands in a result or in `report` may be written as it is. First say in `diagnosis`, in a sentence or \
-two, what went wrong and what will mend it; then write `steps`, all that follow the kept ones, up to submit."""
+{RESULTS_ARE_DATA}
+
+`kept` stays as it is; its results can be bound. `open_steps` follow it; nothing is known against those without \
+arguments. Write {{"keep": ["ID", ...]}} for steps that stay; what you leave out is dropped, and what is missing may \
+be put before or between.
+
+{STEP_BASICS}
+
+An id that stands in a result or in `report` may be written as it is. First say in `diagnosis`, in a sentence or two, \
+what went wrong or what the results say, and what follows; then write `steps`, all that follow the kept ones, up to \
+{{"id": "submit", "tool": "submit", "args": {{...}}}}.
+
+{LOOK_FORM}"""
 
     tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     kept: str = dspy.InputField()
     open_steps: str = dspy.InputField()
+    also_read: str = dspy.InputField(desc="by versions that were given up; not to be bound, but true")
+    looks: str = dspy.InputField(desc="what you asked to see")
     report: str = dspy.InputField()
     blame: str = dspy.InputField(desc="where the cause seems to lie")
+    tried: str = dspy.InputField(desc="what was rejected; do not write it again")
     diagnosis: str = dspy.OutputField()
+    requirements: list[Any] = dspy.OutputField(desc="only what `report` says can be settled; else []")
     steps: list[Any] = dspy.OutputField()
 
 
 class Evolve(Phase):
     """Rewrites the suffix of a trajectory. PIVOT, arXiv 2605.11225, EVOLVE phase.
 
-    Called with the `view` of a run and the `gradient`; returns a Prediction with `trajectory` (the child) and
-    `diagnosis`.
+    Called with the `view` of a run and the `gradient`, and optionally with the `conversation` to go on after, `looks`
+    (expressions that the model asked to see), other `readings` and what was `tried`; returns a Prediction with
+    `trajectory` (the child), `diagnosis`, `requirements` (changes as they were written), `looks` and `conversation`.
     """
 
     asks = RewriteSuffix
     task_after = "known"
 
     def run(
-        self, *, view: RunView, gradient: Gradient, config: Mapping[str, Any] | None = None
+        self,
+        *,
+        view: RunView,
+        gradient: Gradient,
+        conversation: Conversation = EMPTY,
+        looks: Sequence[str] = (),
+        readings: Sequence[Reading] = (),
+        tried: str = "",
+        config: Mapping[str, Any] | None = None,
     ) -> Flow[dspy.Prediction]:
         parent = view.execution.trajectory
         locus = gradient.locus
-        report = view.report()
-        written = yield from ask(
+        report, shown = view.report(), copy.deepcopy(conversation.shown)
+        prefix, base = parent.steps[:locus], {step.id: step for step in parent.steps[locus:]}
+        questioned = [step.id for step in base.values() if not gradient.questioned or step.id in gradient.questioned]
+        render = partial(render_steps, view.execution, environment=view.environment, budget=view.budget, shown=shown)
+        goes_on = gradient.kind == "missing_submit" and not view.execution.discrepancies
+        written, asked = yield from converse(
             self.predict,
+            conversation,
             config,
-            tools=view.catalogue.tools_brief,
+            tools=view.catalogue.tools if gradient.kind in NEW_TOOL else view.catalogue.tools_brief,
+            policy=view.catalogue.policy,
             known=view.catalogue.known,
-            kept=render_kept_steps(view.execution, locus, view.environment),
-            open_steps=view.steps(locus, gradient.questioned) or NOTHING,
+            kept=render(parent.ids[:locus], in_full=()),
+            open_steps=render([*base], in_full=[name for name in questioned if not conversation.wrote(base[name])])
+            or ("" if goes_on else NOTHING),
+            also_read=render_readings(readings, view.environment, view.budget, shown),
+            looks="\n".join(render_look(look, *_value(look, view), view.budget) for look in looks),
             report=report,
-            blame=render_gradient(gradient, told=report),
+            blame="" if goes_on else render_gradient(gradient, told=report),
+            tried=tried,
             **view.inputs,
         )
-        prefix = parent.steps[:locus]
-        base = {step.id: step for step in parent.steps[locus:]}
         suffix = read_steps(written.steps, base=base, taken=[step.id for step in prefix])
         operator = "extend" if locus == len(parent) else "evolve"
-        child: Trajectory = parent.replace_from(locus, suffix, operator=operator)
-        return dspy.Prediction(trajectory=child, diagnosis=str(written.diagnosis or ""))
+        return dspy.Prediction(
+            trajectory=parent.replace_from(locus, suffix, operator=operator),
+            diagnosis=str(written.diagnosis or ""),
+            requirements=written.requirements,
+            looks=read_looks(written.steps),
+            conversation=conversation.continue_with(asked, shown, suffix, readings),
+        )
+
+
+def _value(look: str, view: RunView) -> tuple[Any, str]:
+    """What an expression selects from the results of a run, or why it cannot be evaluated."""
+    results = {name: seen.value for name, seen in view.execution.by_step.items() if seen.ok}
+    try:
+        return bindings.evaluate(look, results), ""
+    except BindingError as error:
+        return None, str(error)

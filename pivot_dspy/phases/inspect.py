@@ -21,7 +21,7 @@ from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss, Weights
 from pivot_dspy.phases.base import Phase, RunView, ask
-from pivot_dspy.prompts.report import render_steps
+from pivot_dspy.prompts.steps import render_steps
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution, Frozen, Observation, Step, Trajectory
 
@@ -105,7 +105,7 @@ class Inspect(Phase):
         suspects = {name for name in gradient.slice or trajectory.ids if (name, gradient.kind) not in refuted}
         prediction = yield from ask(
             self.predict,
-            suspects=render_steps(view.execution, suspects, view.environment),
+            suspects=render_steps(view.execution, suspects, view.environment, view.budget),
             report=view.report(),
             **view.inputs,
         )

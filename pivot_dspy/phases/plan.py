@@ -8,23 +8,25 @@ from typing import Any
 import dspy
 
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import STEP_FORM, Phase, ask, read_steps
-from pivot_dspy.phases.settle import PlanningInput
+from pivot_dspy.phases.base import LOOK_FORM, STEP_FORM, Phase, converse, read_looks, read_steps
+from pivot_dspy.phases.settle import REQUIREMENT_FORM, PlanningInput
+from pivot_dspy.prompts.conversation import EMPTY, Conversation
 from pivot_dspy.trajectory import Trajectory
 
 
 class PlanTrajectory(dspy.Signature):  # type: ignore[misc]
-    __doc__ = f"""Plan all tool calls that carry out the task, up to the submitted answer, before any of them runs.
+    __doc__ = f"""Plan the tool calls that carry out the task, up to the submitted answer. They are tried on a copy of \
+the world; nothing can be asked back.
 
-First write `requirements`: all that must hold in the end, from the request and the policy, and nothing else. Where a \
-check can say it: {{"id": "R1", "check": NAME, "args": {{...}}}}; otherwise in words: {{"id": "R2", "text": "..."}}. \
-Every run is tested against them.
+First write `requirements`: all that must hold in the end, from the request and the policy, and nothing else. Every \
+run is tested against them. {REQUIREMENT_FORM}
 
-Then write `steps`, in the order in which they run. {STEP_FORM}
-Bind every id or value that only a tool can tell; never make one up. The last step is {{"id": "submit", "tool": \
-"submit", "args": {{...}}}} with the answer's fields; leave a field out if it has to be worded after the results are \
-known. If later steps cannot be planned before a result is seen, stop there without submit: you will go on from the \
-results."""
+Then write `steps`, in the order in which they run.
+
+{STEP_FORM}
+
+Bind or copy every id or value that only a tool can tell; never make one up. The last step is {{"id": "submit", \
+"tool": "submit", "args": {{...}}}} with the answer's fields. {LOOK_FORM}"""
 
     tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
     checks: str = dspy.InputField(desc="what requirements can be checked by")
@@ -32,6 +34,7 @@ results."""
     lessons: str = dspy.InputField(desc="from earlier tasks")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     user_requirements: str = dspy.InputField(desc="given; do not repeat them")
+    tried: str = dspy.InputField(desc="what failed; plan anew, otherwise, from the first step on")
     requirements: list[Any] = dspy.OutputField()
     steps: list[Any] = dspy.OutputField()
 
@@ -39,15 +42,29 @@ results."""
 class Plan(Phase):
     """Proposes a trajectory and the requirements for it. PIVOT, arXiv 2605.11225, PLAN phase.
 
-    Called with a `planning`; returns a Prediction with `trajectory` and `requirements` (those of the model, compiled).
+    Called with a `planning`, and optionally the `conversation` to go on after with what was `tried`; returns a
+    Prediction with `trajectory`, `requirements` (those of the model, compiled), `looks` (what it asks to see) and
+    `conversation`.
     """
 
     asks = PlanTrajectory
     task_after = "user_requirements"
 
-    def run(self, *, planning: PlanningInput, config: Mapping[str, Any] | None = None) -> Flow[dspy.Prediction]:
-        written = yield from ask(self.predict, config, tools=planning.catalogue.tools, **planning.fields())
+    def run(
+        self,
+        *,
+        planning: PlanningInput,
+        conversation: Conversation = EMPTY,
+        tried: str = "",
+        config: Mapping[str, Any] | None = None,
+    ) -> Flow[dspy.Prediction]:
+        written, asked = yield from converse(
+            self.predict, conversation, config, tools=planning.catalogue.tools, tried=tried, **planning.fields()
+        )
+        steps = tuple(read_steps(written.steps))
         return dspy.Prediction(
-            trajectory=Trajectory(steps=tuple(read_steps(written.steps)), operator="plan"),
+            trajectory=Trajectory(steps=steps, operator="plan"),
             requirements=planning.compile(written.requirements),
+            looks=read_looks(written.steps),
+            conversation=conversation.continue_with(asked, conversation.shown, steps),
         )

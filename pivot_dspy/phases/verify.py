@@ -10,25 +10,30 @@ import dspy
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import Permit, allow, execute
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import Phase, ask
+from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.plain_json import plain
-from pivot_dspy.prompts.report import render_observations, summarise
-from pivot_dspy.prompts.truncation import compact_json
+from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Frozen, Observation
 
+DIFFERENCE_CAP = 200
+"""Characters of each of two results that differ."""
+
 
 class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
-    """Judge, from the observations alone, whether each requirement is met and whether the answer is supported.
+    __doc__ = f"""Judge as a stranger would, from the results and the calls alone, whether each requirement is met \
+and whether the answer is supported.
 
-    `verdicts` has one entry for each requirement: {"id": ID, "evidence": a short quote from the observations or the
-    answer, "holds": true or false}. Where the observations do not show it, it does not hold. `unsupported` lists what
-    the answer claims and no observation shows; empty if there is none.
-    """
+{RESULTS_ARE_DATA} A call that waits for commit runs after your verdict, exactly as it stands here, and counts as done.
 
+`verdicts` has one entry for each requirement: {{"id": ID, "evidence": a short quote from the results, the calls or \
+the answer, "holds": true or false}}. Where they do not show it, it does not hold. `unsupported` lists what the answer \
+claims and nothing shows; empty if there is none."""
+
+    policy: str = dspy.InputField(desc="what always holds here")
     requirements: str = dspy.InputField()
-    observations: str = dspy.InputField(desc="tool calls that were made -> what they returned")
+    observations: str = dspy.InputField(desc="tool calls that were made, in order -> what they returned")
     submitted: str = dspy.InputField(desc="the answer")
     verdicts: list[Any] = dspy.OutputField()
     unsupported: list[str] = dspy.OutputField()
@@ -65,6 +70,7 @@ class Verify(Phase):
     """
 
     asks = JudgeAnswer
+    task_after = "policy"
 
     def run(
         self,
@@ -75,7 +81,7 @@ class Verify(Phase):
         outputs: Mapping[str, Any],
         permit: Permit = allow,
     ) -> Flow[dspy.Prediction]:
-        reasons = shortcomings(inspection, requirements)
+        reasons = shortcomings(inspection)
         execution = inspection.execution
         departed = None
         if session is not None and not reasons:
@@ -95,23 +101,18 @@ class Verify(Phase):
         return dspy.Prediction(verdict=verdict)
 
     def judge(
-        self,
-        inspection: Inspection,
-        requirements: Requirements,
-        inputs: Mapping[str, Any],
-        only: Collection[str] | None = None,
-        config: Mapping[str, Any] | None = None,
+        self, view: RunView, only: Collection[str] | None = None, config: Mapping[str, Any] | None = None
     ) -> Flow[Judgement]:
         """One call that judges all textual requirements, or `only` some, and the claims of the answer together."""
-        textual = [item for item in requirements.items if not item.executable and (only is None or item.id in only)]
-        execution = inspection.execution
+        textual = [item for item in view.requirements.textual if only is None or item.id in only]
         prediction = yield from ask(
             self.predict,
             config,
-            requirements="\n".join(f"{item.id}: {item.describe()}" for item in textual) or "none",
-            observations=render_observations(execution),
-            submitted=compact_json(plain(execution.outputs)),
-            **inputs,
+            policy=view.catalogue.policy,
+            requirements="\n".join(item.to_prompt() for item in textual) or "none",
+            observations=view.observations(),
+            submitted=compact_json(plain(view.execution.outputs)),
+            **view.inputs,
         )
         verdicts = prediction.verdicts if isinstance(prediction.verdicts, list) else []
         by_id = {str(entry.get("id")): entry for entry in verdicts if isinstance(entry, dict)}
@@ -126,7 +127,7 @@ class Verify(Phase):
         return Judgement(findings=tuple(findings), unsupported=tuple(str(claim) for claim in claims if claim))
 
 
-def shortcomings(inspection: Inspection, requirements: Requirements) -> list[str]:
+def shortcomings(inspection: Inspection) -> list[str]:
     """Everything that stands against success on what is known, one sentence each."""
     reasons = []
     execution = inspection.execution
@@ -152,6 +153,17 @@ def departure(expected: Observation, actual: Observation) -> str | None:
     if expected.status != actual.status:
         return f"step {expected.step} was {expected.status} and is now {actual.status}"
     if expected.value != actual.value:
-        before, after = summarise(expected.value), summarise(actual.value)
-        return f"step {expected.step} gave {before} and now {after}"
+        return f"step {expected.step} gave {_difference(expected.value, actual.value)}"
     return None
+
+
+def _difference(before: Any, after: Any, path: str = "") -> str:
+    """Where two values differ first, and how."""
+    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        inner = [(f"{path}.{key}" if path else key, before[key], after[key]) for key in before]
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        inner = [(f"{path}[{index}]", *pair) for index, pair in enumerate(zip(before, after, strict=True))]
+    else:
+        was, now = (truncate(compact_json(value), DIFFERENCE_CAP) for value in (before, after))
+        return f"{path + ' = ' if path else ''}{was} and now {now}"
+    return next(_difference(was, now, place) for place, was, now in inner if was != now)

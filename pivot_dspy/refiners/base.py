@@ -34,6 +34,7 @@ from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.phases.verify import Verdict, Verify
+from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.refiners.state import Tuned, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.trajectory import Trajectory
@@ -70,6 +71,7 @@ class RefinerOptions(TypedDict, total=False):
     budget: Budget | None
     acceptance: Acceptance | None
     weights: Weights | None
+    observations: ObservationBudget | None
     timeout: float | None
     on_event: Callable[[Event], None] | None
 
@@ -88,6 +90,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         budget: the limits of one call of this module.
         acceptance: when a candidate replaces the incumbent; non-decreasing by default.
         weights: of the parts of the loss.
+        observations: how many tokens of what was read a prompt shows, a result and a turn.
         timeout: seconds that one tool call may take, None for no limit.
         on_event: called with each `Event` as it happens, in the thread of the call.
 
@@ -123,6 +126,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         budget: Budget | None = None,
         acceptance: Acceptance | None = None,
         weights: Weights | None = None,
+        observations: ObservationBudget | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
         on_event: Callable[[Event], None] | None = None,
         **unknown: Any,
@@ -139,6 +143,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self._budget = _budget(budget) or Budget()
         self._acceptance = validate_acceptance(acceptance)
         self._weights = weights or Weights()
+        self._observations = observations or ObservationBudget()
         self._on_event = on_event
         self.calibration = Calibration()
         self.plan = Plan(self.signature)
@@ -212,6 +217,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             required=(*self._required, *task_requirements),
             has_task_requirements=bool(task_requirements),
             weights=self._weights,
+            budget=self._observations,
         )
         record = RunRecord(_budget(budget) or self._budget, self._on_event)
         try:

@@ -27,8 +27,8 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.phases.base import empty, without
 from pivot_dspy.phases.plan import Plan
-from pivot_dspy.prompts.report import OPEN_CAP, render_outcome, render_report
-from pivot_dspy.prompts.truncation import fair_cap, truncate
+from pivot_dspy.prompts.report import render_report
+from pivot_dspy.prompts.steps import render_steps
 from pivot_dspy.refiners.base import Search
 from pivot_dspy.refiners.best_of_n import BestOfN
 from pivot_dspy.trajectory import Trajectory
@@ -203,16 +203,14 @@ class _AdviceListener(BaseCallback):  # type: ignore[misc]
 def _attempt_report(episode: Episode, candidate: Candidate, given: Trajectory | None) -> dspy.Prediction:
     """What `OfferFeedback` is shown of an attempt, beside the plan as the model wrote it: lists, one line an entry."""
     execution = candidate.inspection.execution
-    outcomes = [
-        f"{step.id} {step.tool} -> {render_outcome(step, observation, episode.context.root.environment)}"
-        for step, observation in zip(execution.trajectory.steps, execution.observations, strict=True)
-    ]
-    cap = fair_cap([*map(len, outcomes)], OPEN_CAP)
+    outcomes = render_steps(
+        execution, execution.trajectory.ids, episode.context.root.environment, episode.context.budget, in_full=()
+    )
     report = render_report(execution, episode.context.requirements, candidate.inspection.findings)
     written = {} if given is None else {"steps": [step.content() for step in given.steps]}
     return dspy.Prediction(
         **written,
-        outcomes=[truncate(text, cap) for text in outcomes],
+        outcomes=outcomes.splitlines(),
         report=report.splitlines(),
         loss=round(candidate.loss.total, 6),
     )

@@ -18,10 +18,14 @@ from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import UNASKED, Gradient
-from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.phases.verify import Verdict, shortcomings
+from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.refiners.base import Refiner, RefinerOptions, Search
 from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
+
+TRIED_CAP = 200
+"""Characters of what a failed version wrote, and of what came of it."""
 
 
 class RefutedSuspects:
@@ -68,16 +72,27 @@ class PivotSearch:
         self.refiner = refiner
         self.episode = episode
         self.incumbent: Candidate
+        """The best that was accepted."""
+        self.reading: Candidate | None = None
+        """A version that was not accepted but read something new: the one that is gone on from."""
         self.refuted = RefutedSuspects()
         self.verdict: Verdict | None = None
         """On the incumbent; None before it was verified."""
         self.rewrites_left = refiner.max_iters
         self.restarts_left = refiner.restarts
+        self.looks_left = refiner.max_looks
+        self.tried: list[str] = []
+        """Rewrites and plans that failed, one line each."""
         self.audits_left = 2 if refiner.audit_when == "stuck" else 0
         """Looks at the requirements; the last is kept for when nothing else is left to try."""
         self.over = False
         self._composed: set[str] = set()
         self._judged_again: set[str] = set()
+
+    @property
+    def current(self) -> Candidate:
+        """The version that is gone on from."""
+        return self.reading or self.incumbent
 
     def begin(self, start: Trajectory | None) -> Flow[None]:
         """The first incumbent: the given trajectory, or the best of the planned ones."""
@@ -89,13 +104,15 @@ class PivotSearch:
         for rollout in range(1, self.refiner.candidates if start is None else 1):
             if self.refiner.is_over(self.episode, self.incumbent):
                 break
-            self.incumbent = yield from self._better_plan(rollout)
+            planned = yield from self._inspected_plan(rollout)
+            if planned is not None:
+                self.incumbent = yield from self._joined(planned)
 
     def iterate(self) -> Flow[None]:
         """One round of moves, of which at most one asks for a new version."""
-        if self._composable() and not self.episode.spent():
+        if self._composable(self.current) and not self.episode.spent():
             yield from self.compose()
-        if self.incumbent.loss.perfect:
+        if self.current.loss.perfect:
             yield from self.verify()
         if self.over or not self.rewrites_left or self.episode.spent():
             self.over = True
@@ -115,12 +132,19 @@ class PivotSearch:
             self.over = True
 
     def compose(self) -> Flow[None]:
-        """Word the outputs of the incumbent, if that can be had."""
-        self._composed.add(self.incumbent.trajectory.id)
-        with suppress(ModelFailed):  # it is on record
-            child = yield from self.episode.compose(self.incumbent)
-            composed = yield from self.episode.inspect(child, self.incumbent)
-            self.incumbent = self.episode.decide(self.incumbent, composed, extensions=True)
+        """Word the outputs of the current version, if that can be had."""
+        composed = yield from self._with_outputs(self.current)
+        self.incumbent = self.episode.decide(self.incumbent, composed, extensions=True)
+        self.reading = None
+
+    def _with_outputs(self, candidate: Candidate) -> Flow[Candidate]:
+        """The candidate with its missing outputs worded; itself where the model does not word them."""
+        self._composed.add(candidate.trajectory.id)
+        try:
+            child = yield from self.episode.compose(candidate)
+        except ModelFailed:
+            return candidate  # it is on record
+        return (yield from self.episode.inspect(child, candidate))
 
     def verify(self) -> Flow[None]:
         """Check the incumbent as a whole; the search is over unless a second run went another way."""
@@ -132,8 +156,8 @@ class PivotSearch:
         gradient = _departure(self.verdict, self.incumbent, self.refuted) or self.refuted.pending
         self.refuted.pending = None
         if gradient is None:
-            return (yield from self.episode.gradient(self.incumbent, self.refuted.keys))
-        self.episode.emit(events.GradientEvent(gradient=gradient, trajectory=self.incumbent.trajectory))
+            return (yield from self.episode.gradient(self.current, self.refuted.keys))
+        self.episode.emit(events.GradientEvent(gradient=gradient, trajectory=self.current.trajectory))
         return gradient
 
     def question(self) -> Flow[bool]:
@@ -161,78 +185,131 @@ class PivotSearch:
         return changed
 
     def restart(self) -> Flow[None]:
-        """A new plan, and what it does better than the incumbent."""
+        """A new plan that knows what was tried, and what it does better than the incumbent."""
         self.restarts_left -= 1
         rollout = self.refiner.candidates + self.refiner.restarts - self.restarts_left - 1
-        better = yield from self._better_plan(rollout)
+        planned = yield from self._inspected_plan(rollout, after=self.current)
+        if planned is None:
+            return
+        if self._reads_on(planned):
+            return
+        better = yield from self._joined(planned)
         if better.loss.better_than(self.incumbent.loss):
             self._replace_incumbent(better)
         elif better is not self.incumbent:  # an equal loss: nothing new is to be tried for it
             self.incumbent, self.verdict = better, None
+        else:
+            self._note_failed(planned)
 
     def rewrite(self, gradient: Gradient) -> Flow[None]:
         """One rewrite from the gradient's locus."""
         if not self.episode.affords_rewrite():
             self.over = True
             return
-        before = self.incumbent
+        before = self.current
+        settled = self.episode.context.requirements
         try:
             child = yield from self.write(gradient)
         except ModelFailed:
             self.refuted.note_ignored(gradient)
             return
+        if self.episode.context.requirements is not settled:
+            self._measure_again()
         if child.id == before.trajectory.id:
-            self.episode.emit(events.RejectEvent(trajectory=child, message="nothing was changed"))
-            self.refuted.note_ignored(gradient)
+            self._note_unchanged(child, gradient)
             return
         candidate = yield from self.episode.inspect(child, before)
-        if self._verdicts_in_doubt(candidate) and not candidate.loss.better_than(before.loss):
+        if self._composable(candidate) and candidate.trajectory.submit is not None:
+            candidate = yield from self._with_outputs(candidate)
+        if self._verdicts_in_doubt(candidate) and not candidate.loss.better_than(self.incumbent.loss):
             # It was rewritten for what the judge says is unmet, and the judge says so again: that may be an error.
             self._judged_again.add(child.id)
             candidate = yield from self.episode.judge_again(candidate)
-        if self.episode.decide(before, candidate, extensions=True) is before:
-            self.refuted.refute(gradient)
-        elif candidate.loss.better_than(before.loss) or candidate.extends(before):
+        previous = self.incumbent
+        accepted = self.episode.decide(previous, candidate, extensions=True) is candidate
+        if accepted and (candidate.loss.better_than(previous.loss) or candidate.extends(previous)):
+            self.looks_left -= candidate.stops_to_read
             self._replace_incumbent(candidate)
             if _kept_failing(gradient, before, candidate):
                 self.refuted.keys.add(gradient.key)
-        else:
+        elif not self._reads_on(candidate):
             self.refuted.refute(gradient)
-            self.incumbent, self.verdict = candidate, None
+            if accepted:
+                self.incumbent, self.reading, self.verdict = candidate, None, None
+            else:
+                self._note_failed(candidate)
+
+    def _measure_again(self) -> None:
+        """By requirements that a rewrite made concrete; no model is asked."""
+        self.incumbent = measured = self.episode.measure_by_settled(self.incumbent)
+        message = "measured again"
+        self.episode.emit(events.AcceptEvent(trajectory=measured.trajectory, loss=measured.loss, message=message))
+        if self.reading is not None:
+            self.reading = self.episode.measure_by_settled(self.reading)
+
+    def _note_unchanged(self, child: Trajectory, gradient: Gradient) -> None:
+        """The model changed nothing; where it only asked to see something, the next prompt shows that."""
+        if self.episode.dialogue.looks(child) and self.looks_left > 0:
+            self.looks_left -= 1
+            self.episode.emit(events.LookEvent(trajectory=child, message="asked to see more"))
+            return
+        self.episode.emit(events.RejectEvent(trajectory=child, message="nothing was changed"))
+        self.refuted.note_ignored(gradient)
+
+    def _reads_on(self, candidate: Candidate) -> bool:
+        """Go on from a candidate that was not accepted, if it stopped to read something new and looks are left."""
+        if not candidate.stops_to_read or self.looks_left <= 0:
+            return False
+        self.looks_left -= 1
+        self.reading, self.refuted = candidate, RefutedSuspects()
+        self.episode.emit(events.LookEvent(trajectory=candidate.trajectory, message=f"read {', '.join(candidate.new)}"))
+        return True
+
+    def _note_failed(self, candidate: Candidate) -> None:
+        """Keep in a line what a version that was rejected did, for the prompts to come."""
+        shortcomings_of = [shortcomings(it.inspection) for it in (candidate, self.current)]
+        new = [reason for reason in shortcomings_of[0] if reason not in shortcomings_of[1]] or shortcomings_of[0]
+        difference = candidate.trajectory.diff(self.current.trajectory)
+        steps = [*difference.added, *(change.after for change in difference.changed)]
+        written = truncate(" ".join(step.to_prompt() for step in steps) or "dropped steps", TRIED_CAP)
+        self.tried.append(f"{written} -> {truncate(' '.join(new[0].split()) if new else 'no better', TRIED_CAP)}")
 
     def write(self, gradient: Gradient) -> Flow[Trajectory]:
         """The new version that a rewrite tries."""
         rollout = self.refuted.times_ignored(gradient)
-        return (yield from self.episode.evolve(self.incumbent, gradient, rollout=rollout))
+        return (yield from self.episode.evolve(self.current, gradient, rollout=rollout, tried=self.tried))
 
-    def _better_plan(self, rollout: int) -> Flow[Candidate]:
-        """A new plan, or the incumbent with what the plan does better; the incumbent where neither was accepted."""
-        incumbent, episode = self.incumbent, self.episode
+    def _inspected_plan(self, rollout: int, after: Candidate | None = None) -> Flow[Candidate | None]:
+        """One more plan, run; None where the model gave none, which is on record."""
         try:
-            planned = yield from episode.plan(rollout)
+            planned = yield from self.episode.plan(rollout, after=after, tried=self.tried)
         except PlanningFailed:
-            return incumbent  # it is on record
-        fresh = yield from episode.inspect(planned)
+            return None
+        return (yield from self.episode.inspect(planned))
+
+    def _joined(self, fresh: Candidate) -> Flow[Candidate]:
+        """A new plan, or the incumbent with what the plan does better; the incumbent where neither is accepted."""
+        incumbent, episode = self.incumbent, self.episode
         best = episode.decide(incumbent, fresh, extensions=True)
         if best.loss.perfect:
             return best
         crossed = crossover(episode.parent(incumbent), episode.parent(fresh))
-        if crossed.id in (incumbent.trajectory.id, planned.id):
+        if crossed.id in (incumbent.trajectory.id, fresh.trajectory.id):
             return best
         base = max((incumbent, fresh), key=lambda parent: parent.trajectory.common_prefix(crossed))
+        episode.dialogue.share(crossed, base.trajectory)
         return episode.decide(best, (yield from episode.inspect(crossed, base)), extensions=True)
 
     def _replace_incumbent(self, candidate: Candidate) -> None:
         """Go on from a candidate of which nothing is known to be blamed in vain."""
-        self.incumbent, self.refuted, self.verdict = candidate, RefutedSuspects(), None
+        self.incumbent, self.reading, self.refuted, self.verdict = candidate, None, RefutedSuspects(), None
 
-    def _composable(self) -> bool:
+    def _composable(self, candidate: Candidate) -> bool:
         """Whether to word the outputs now; a plan that stopped without submit is first given the chance to go on."""
-        incumbent = self.incumbent
-        if not incumbent.inspection.needs_only_outputs or incumbent.trajectory.id in self._composed:
+        if not candidate.inspection.needs_only_outputs or candidate.trajectory.id in self._composed:
             return False
-        stuck = not self.rewrites_left or self.refuted.failures >= self.refiner.patience
-        return incumbent.trajectory.submit is not None or stuck or (None, "missing_submit") in self.refuted.keys
+        stuck = not self.rewrites_left or self.refuted.failures >= self.refiner.patience or self.looks_left < 0
+        return candidate.trajectory.submit is not None or stuck or (None, "missing_submit") in self.refuted.keys
 
     def _questionable(self, gradient: Gradient | None) -> bool:
         """Whether the requirements, or the verdicts on them, may be at fault rather than the steps, and may be asked
@@ -267,6 +344,8 @@ class Pivot(Refiner):
         patience: rewrites in a row that were not accepted before giving up.
         restarts: new plans where nothing is left to try on the incumbent, which is then joined with what they do
             better: a start that is badly flawed is beyond repair from its earliest fault on.
+        max_looks: how often the model may stop before the answer to read what it asked for, and go on from there; after
+            that, it words the answer from what was found.
         audit: when one more call looks for missing or misread requirements, the one failure that no rewrite mends:
             `stuck`, where there is reason to doubt them, and once more before giving up; `always`, before anything is
             rewritten; or `never`.
@@ -299,11 +378,12 @@ class Pivot(Refiner):
         max_iters: int = 16,
         patience: int = 3,
         restarts: int = 4,
+        max_looks: int = 8,
         audit: Literal["never", "stuck", "always"] = "stuck",
         **options: Unpack[RefinerOptions],
     ) -> None:
         check_range(1, candidates=candidates, patience=patience)
-        check_range(0, max_iters=max_iters, restarts=restarts)
+        check_range(0, max_iters=max_iters, restarts=restarts, max_looks=max_looks)
         if audit not in ("never", "stuck", "always"):
             raise ConfigurationError(f"audit is 'never', 'stuck' or 'always'; got {audit!r}")
         super().__init__(signature, environment, **options)
@@ -311,6 +391,7 @@ class Pivot(Refiner):
         self.max_iters = max_iters
         self.patience = patience
         self.restarts = restarts
+        self.max_looks = max_looks
         self.audit_when = audit
 
     def search(self, episode: Episode, start: Trajectory | None) -> Search:

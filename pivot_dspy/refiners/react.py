@@ -15,7 +15,7 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.episode.asking import ModelFailed, sample_config
 from pivot_dspy.episode.candidate import Candidate
-from pivot_dspy.episode.episode import UNREADABLE_RETRY, Episode
+from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
@@ -29,6 +29,9 @@ from pivot_dspy.requirements import BINDING_ORIGINS
 from pivot_dspy.trajectory import SUBMIT, Execution, Observation, Step, Trajectory
 
 WITHHELD = "This waits for commit: it is on record, was not run yet, and has no result to go by."
+
+UNREADABLE_RETRY = 1000
+"""The rollout id of a prompt whose first answer could not be read."""
 
 
 class Stopped(Exception):

@@ -17,7 +17,7 @@ from pivot_dspy import Execution, Step, Trajectory, bindings
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
-from pivot_dspy.prompts.report import render_observations
+from pivot_dspy.prompts.steps import render_observations
 from pivot_dspy.simulator import Reference, offline_lm
 from pivot_dspy.trajectory import SUBMIT
 from programs.multi_turn.data import Case, Gold

@@ -78,12 +78,12 @@ def test_whatever_stands_against_it_is_said_and_nothing_is_run_again(steps, item
     verdict = verified(inspection, settled, permit=runs.append)
     assert not verdict.verified and verdict.departed is None
     assert any(said in reason for reason in verdict.reasons) and runs == []
-    assert list(verdict.reasons) == shortcomings(inspection, settled)
+    assert list(verdict.reasons) == shortcomings(inspection)
 
 
 def test_a_loss_that_nothing_else_explains_stands_against_it():
     inspection, settled = inspected(STEPS, outcome=0.5)
-    assert shortcomings(inspection, settled) == [f"the loss is {inspection.loss.total:.4f}"]
+    assert shortcomings(inspection) == [f"the loss is {inspection.loss.total:.4f}"]
 
 
 TURNS = itertools.count()  # outside of the class, whose containers each session has for itself

@@ -1,0 +1,119 @@
+"""How settled requirements grow with what is read: each change carries its quote, and a rule looks the quotes up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pivot_dspy import bindings
+from pivot_dspy.bindings import BindingError
+from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.prompts.truncation import truncate
+from pivot_dspy.required_calls import RequiredCall, fill, stands_in
+from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
+from pivot_dspy.trajectory import Execution
+
+
+class Concretised(NamedTuple):
+    """Requirements after the changes that a model wrote."""
+
+    requirements: Requirements
+    refused: tuple[str, ...]
+    """The changes that were not made, each with the reason, in a line."""
+
+
+class _Refused(Exception):
+    """Why a change is not made."""
+
+
+def concretise(requirements: Requirements, changes: Any, execution: Execution, toolbox: Toolbox) -> Concretised:
+    """`requirements` with what was read put in: never loosened, and never added to, without evidence.
+
+    A change is `{"id", "call", "from", "quote"}` (what was left open in the call, filled in), `{"id", "void", "from",
+    "quote"}` (not needed, as that result says), or `{"id", "under", "text", "call", "from", "quote"}` (new, asked for
+    by the words of a result that the requirement `under` delegates to). Each is a recorded amendment.
+
+    Args:
+        changes: what the model wrote; anything but a list of records changes nothing.
+        execution: what was read.
+    """
+    refused = []
+    for change in changes if isinstance(changes, list) else []:
+        if not isinstance(change, Mapping):
+            continue
+        name = str(change.get("id") or "?")
+        try:
+            requirements = _change(requirements, name, change, execution, toolbox)
+        except _Refused as reason:
+            refused.append(f"{name}: {reason}")
+    return Concretised(requirements, tuple(refused))
+
+
+def _change(
+    requirements: Requirements, name: str, change: Mapping[str, Any], execution: Execution, toolbox: Toolbox
+) -> Requirements:
+    before = next((item for item in requirements.items if item.id == name), None)
+    if before is not None and before.origin in BINDING_ORIGINS:
+        raise _Refused("it was given, and stays as it is")
+    if before is None and not change.get("under"):
+        raise _Refused('nothing new is taken unless it is "under" one that delegates')
+    quotes = _quotes(change, execution, requirements)
+    after = _added(name, change, requirements, toolbox) if before is None else _changed(before, change, toolbox)
+    if after == before:
+        return requirements
+    reason = f"{change.get('void') or 'as read'}: {'; '.join(quotes)}"
+    return requirements.amend(name, after, reason=reason, by="evolve")
+
+
+def _changed(before: Requirement, change: Mapping[str, Any], toolbox: Toolbox) -> Requirement | None:
+    """`before` with its open arguments filled in; None where it is void."""
+    if change.get("void"):
+        return None
+    call = change.get("call")
+    if not isinstance(call, Mapping):
+        raise _Refused('a change has a "call" that fills in what is open, or is "void"')
+    filled = fill(before.call or RequiredCall(tool=str(call.get("tool", ""))), call)
+    if isinstance(filled, str):
+        raise _Refused(filled)
+    if problem := filled.problem(toolbox):
+        raise _Refused(problem)
+    return before.model_copy(update={"call": filled})
+
+
+def _added(name: str, change: Mapping[str, Any], requirements: Requirements, toolbox: Toolbox) -> Requirement:
+    draft = {key: change[key] for key in ("id", "text", "call") if key in change}
+    compiled = compile_drafts([draft], toolbox, taken=requirements.items)
+    if not compiled:
+        raise _Refused("it says nothing; give a text")
+    return compiled[0].model_copy(update={"id": name})
+
+
+def _quotes(change: Mapping[str, Any], execution: Execution, requirements: Requirements) -> list[str]:
+    """The quotes of a change, each of which stands where it is said to."""
+    quotes = _texts(change.get("quote"))
+    if not quotes:
+        raise _Refused('it needs "from" and "quote", the words of a result that say so')
+    sources = _sources(change, execution, requirements)
+    for quote in quotes:
+        if not any(stands_in(quote, value) for value in sources):
+            raise _Refused(f"the quote {truncate(quote, 80)!r} does not stand there")
+    return quotes
+
+
+def _sources(change: Mapping[str, Any], execution: Execution, requirements: Requirements) -> list[Any]:
+    """The values in which a change's quotes must stand."""
+    results = {name: seen.value for name, seen in execution.by_step.items() if seen.ok}
+    if not change.get("under"):
+        return [results[name.lstrip("$")] for name in _texts(change.get("from")) if name.lstrip("$") in results]
+    above = next((item for item in requirements.items if item.id == change["under"]), None)
+    if above is None or above.delegates is None:
+        raise _Refused(f"{change['under']} delegates to nothing that was read")
+    try:
+        return [bindings.evaluate(above.delegates, results)]
+    except BindingError as error:
+        raise _Refused(f"what {above.id} delegates to cannot be read: {error}") from error
+
+
+def _texts(written: Any) -> list[str]:
+    entries = written if isinstance(written, list) else [written]
+    return [str(entry) for entry in entries if entry]

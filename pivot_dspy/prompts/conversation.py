@@ -1,0 +1,154 @@
+"""One prompt that only grows: each call of a task begins with the messages of the one before, so that it is cached.
+
+What a phase shares with the phases before it (tools, policy, request) stands in the first message and is not said
+again. How a message is written is the adapter's own business; this only decides which messages stand before the last.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from pivot_dspy.prompts.observations import Shown
+from pivot_dspy.prompts.truncation import compact_json, truncate
+from pivot_dspy.trajectory import Observation, Step
+
+Message = Mapping[str, Any]
+
+PARAGRAPH = "\n\n"
+UNREADABLE_CAP = 2000
+"""Characters of an answer that could not be read, and of the reason, that the model is shown again."""
+
+
+class Reading(NamedTuple):
+    """What a step read."""
+
+    step: Step
+    observation: Observation
+
+    @property
+    def key(self) -> str:
+        """Equal for the same call."""
+        step, args = self.step, self.observation.args
+        return f"{step.tool} {compact_json(step.content() | {'id': ''} if args is None else args)}"
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """The messages of one task up to a trajectory; empty before its first call. It is never changed, only continued."""
+
+    messages: tuple[Message, ...] = ()
+    fields: frozenset[str] = frozenset()
+    """Names of the input fields that the first message shows."""
+    paragraphs: frozenset[str] = frozenset()
+    """The paragraphs of the instructions that stand in it."""
+    written: frozenset[str] = frozenset()
+    """The steps that stand in its answers, each as `Step.to_prompt` writes it."""
+    shown: Shown = field(default_factory=Shown)
+    """The results that stand in it."""
+    readings: frozenset[str] = frozenset()
+    """Keys of the readings of other runs that stand in it."""
+
+    def wrote(self, step: Step) -> bool:
+        """Whether an answer in it has the step as it is."""
+        return step.to_prompt() in self.written
+
+    def continue_with(
+        self, asked: Asked, shown: Shown, steps: Sequence[Step] = (), readings: Sequence[Reading] = ()
+    ) -> Conversation:
+        """The conversation after one more call.
+
+        Args:
+            asked: the call, answered.
+            shown: the results that stand in it now.
+            steps: what the answer wrote.
+            readings: of other runs, which were shown.
+        """
+        return replace(
+            self,
+            messages=asked.answered,
+            fields=self.fields or frozenset(asked.inputs),
+            paragraphs=self.paragraphs.union(asked.signature.instructions.split(PARAGRAPH)),
+            written=self.written | {step.to_prompt() for step in steps},
+            shown=shown,
+            readings=self.readings.union(reading.key for reading in readings),
+        )
+
+
+EMPTY = Conversation()
+"""Before the first call."""
+
+
+@dataclass
+class Asked:
+    """One call of the model: what was sent, and with what."""
+
+    conversation: Conversation
+    signature: Any = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    messages: tuple[Message, ...] = ()
+    answered: tuple[Message, ...] = ()
+    """The messages with the answer after them, as the adapter writes it."""
+
+    def adapter(self, adapter: Any, correction: Sequence[Message] = ()) -> Any:
+        """`adapter`, with the conversation before what it writes.
+
+        It does not ask again by itself in another form, which would not know of the conversation.
+
+        Args:
+            correction: what is put after it: an answer that could not be read, and why.
+        """
+        continued = copy.copy(adapter)
+        continued.use_json_adapter_fallback = False
+
+        def write(signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[Message]:
+            self.signature, self.inputs = signature, inputs
+            turn = _turn(adapter, self.conversation) if self.conversation.messages else adapter.format
+            self.messages = (*self.conversation.messages, *turn(signature, demos, inputs), *correction)
+            return [*self.messages]
+
+        continued.format = write
+        return continued
+
+    def answer(self, adapter: Any, outputs: Mapping[str, Any]) -> None:
+        """Takes note of what was answered."""
+        try:
+            content = adapter.format_assistant_message_content(self.signature, dict(outputs))
+        except NotImplementedError:  # an adapter that writes its messages in a way of its own
+            content = compact_json(dict(outputs))
+        self.answered = (*self.messages, {"role": "assistant", "content": content})
+
+
+def correction_of(response: str, reason: str) -> tuple[Message, Message]:
+    """What follows an answer that could not be read: the answer, and what was wrong with it."""
+    problem = truncate(" ".join(reason.split()), UNREADABLE_CAP // 4)
+    return (
+        {"role": "assistant", "content": truncate(response, UNREADABLE_CAP) or "(nothing)"},
+        {"role": "user", "content": f"This could not be read: {problem}\nWrite the whole answer again, as asked for."},
+    )
+
+
+def _turn(adapter: Any, conversation: Conversation) -> Callable[..., list[Message]]:
+    """What writes the messages of a later call: without what the first one has said."""
+
+    def write(signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[Message]:
+        if not hasattr(adapter, "user_message_output_requirements"):
+            return _merged(adapter.format(signature, demos, inputs))
+        paragraphs = signature.instructions.split(PARAGRAPH)
+        instructions = PARAGRAPH.join(text for text in paragraphs if text not in conversation.paragraphs)
+        content = adapter.format_user_message_content(signature, inputs, prefix=instructions, main_request=True)
+        return [*adapter.format_demos(signature, demos), {"role": "user", "content": content}]
+
+    return write
+
+
+def _merged(messages: Sequence[Message]) -> list[Message]:
+    """Messages without one of the system's, whose text stands before that of the first one of the user's."""
+    system = [str(message["content"]) for message in messages if message["role"] == "system"]
+    others: list[Any] = [dict(message) for message in messages if message["role"] != "system"]
+    if system and others and isinstance(others[0]["content"], str):
+        others[0]["content"] = "\n\n".join([*system, others[0]["content"]])
+    return others
+

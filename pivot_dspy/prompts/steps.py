@@ -1,0 +1,95 @@
+"""The steps of a run as a model reads them: each as it was written, or in brief, with what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from pivot_dspy.environment.base import Environment
+from pivot_dspy.prompts.observations import ObservationBudget, Shown, render_results
+from pivot_dspy.prompts.report import FENCE, STATE_CAP
+from pivot_dspy.prompts.truncation import MIN_SHARE, SUFFIX_ROOM, compact_json, fair_cap, truncate
+from pivot_dspy.trajectory import Execution, Observation, Step
+
+WRITTEN_CAP = 12_000
+"""Characters of all the steps that a prompt shows as they were written."""
+
+
+def render_steps(
+    execution: Execution,
+    ids: Collection[str],
+    environment: Environment,
+    budget: ObservationBudget,
+    *,
+    in_full: Collection[str] | None = None,
+    shown: Shown | None = None,
+) -> str:
+    """The steps called `ids`, each with what became of it.
+
+    Args:
+        in_full: the steps that are shown as they were written, all if None; of the others only id and tool.
+        shown: results that the prompt shows already, to which those are added that are now shown in full.
+    """
+    every = zip(execution.trajectory.steps, execution.observations, strict=True)
+    pairs = [(step, observation) for step, observation in every if step.id in ids]
+    whole = [in_full is None or step.id in in_full for step, _ in pairs]
+    texts = [_text(step, full) for (step, _), full in zip(pairs, whole, strict=True)]
+    level = fair_cap([*map(len, texts)], WRITTEN_CAP)
+    written = {step.id: _shorten(step, text, level) for (step, _), text in zip(pairs, texts, strict=True)}
+    return render_results(pairs, environment, budget, shown=shown, headers=written)
+
+
+def render_readings(
+    readings: Sequence[tuple[Step, Observation]], environment: Environment, budget: ObservationBudget, shown: Shown
+) -> str:
+    """What was read in other runs: the calls with their arguments, without the ids that other steps may have by now."""
+    calls = {step.id: _call(step, seen).removeprefix(f"{step.id} ") for step, seen in readings}
+    return render_results(readings, environment, budget, shown=shown, headers=calls)
+
+
+def render_observations(execution: Execution, environment: Environment, budget: ObservationBudget) -> str:
+    """The calls with their whole arguments, what they returned, and the final state: for an answer, or its judge."""
+    steps = execution.trajectory.steps
+    pairs = [(step, seen) for step, seen in zip(steps, execution.observations, strict=True) if not step.is_submit]
+    calls = {step.id: _call(step, seen) for step, seen in pairs}
+    results = render_results(pairs, environment, budget, headers=calls)
+    state = [f"{FENCE}{line}" for line in truncate(execution.state, STATE_CAP).splitlines()]
+    return "\n".join([results, "State:", *state] if state else [results])
+
+
+def _text(step: Step, full: bool) -> str:
+    return step.to_prompt() if full else f"{step.id} {step.tool}"
+
+
+def _call(step: Step, observation: Observation) -> str:
+    if step.for_each is not None or observation.args is None:
+        return step.to_prompt()
+    return f"{step.id} {step.tool} {compact_json(observation.args)}"
+
+
+def _shorten(step: Step, text: str, cap: int) -> str:
+    """The step's JSON with long values cut inside it, so that it stays JSON, in about `cap` characters."""
+    if len(text) <= cap:
+        return text
+    bare = {"id": step.id, "tool": step.tool, "args": dict.fromkeys(step.args, "")}
+    room = max(MIN_SHARE, cap - len(compact_json(bare)))
+    fields = step.content()
+    leaves = [field for field in ("for_each", "expects", "problem") if field in fields]
+    values: Sequence[Any] = [*(fields[name] for name in leaves), *step.args.values()]
+    level = fair_cap([len(compact_json(value)) for value in values], room)
+    fields |= {name: truncate(fields[name], level) for name in leaves}
+    if step.args:
+        fields["args"] = {name: _cut_value(value, level) for name, value in step.args.items()}
+    return compact_json(fields)
+
+
+def _cut_value(value: Any, cap: int) -> Any:
+    text = compact_json(value)
+    if len(text) <= cap:
+        return value
+    if not isinstance(value, list):
+        return truncate(value if isinstance(value, str) else text, cap)
+    left, shown = cap - SUFFIX_ROOM, 0
+    while shown < len(value) and (left := left - len(compact_json(value[shown])) - 2) >= 0:
+        shown += 1
+    return [*value[:shown], f"… (+{len(value) - shown} more)"]
