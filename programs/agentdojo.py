@@ -33,6 +33,8 @@ from programs.office.environment import Office, opened
 from programs.office.judge import make_real, must_act, score, useful
 from programs.office.package import VERSION, MissingPackage, version
 from programs.office.plan import plan
+from programs.office.react import REACT
+from programs.office.react import row as react_row
 from programs.options import DataError, positive, writable
 from programs.refiners import REFINERS
 
@@ -66,6 +68,9 @@ def run(cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Co
     """
     budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
 
+    def plain(case: Case) -> dict[str, Any]:
+        return react_row(case, lm) | {"must_act": must_act(case), "commit_failed": []}
+
     def one(case: Case) -> dict[str, Any]:
         world = opened(case)  # the real one: nothing is done in it before commit
         refiner = REFINERS[options.refiner](Office, world, budget=budget)
@@ -94,7 +99,8 @@ def run(cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Co
         return row | {"must_act": must_act(case), "commit_failed": failures}
 
     by_id = {case.id: case for case in cases}
-    tasks = records.rows(by_id, one, threads=options.threads, console=console, fatal=(MissingPackage,))
+    solve = plain if options.refiner == REACT else one
+    tasks = records.rows(by_id, solve, threads=options.threads, console=console, fatal=(MissingPackage,))
     made = records.record("agentdojo", options, lm, tasks)
     made["settings"] |= {"package": version(), "suites": VERSION}
     acting = [task for task in tasks if task["must_act"]]
@@ -150,7 +156,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--gold", action="store_true", help="check the package's own calls and answers instead")
     parser.add_argument("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
-    parser.add_argument("--refiner", choices=sorted(REFINERS), default="pivot")
+    parser.add_argument(
+        "--refiner",
+        choices=sorted([*REFINERS, REACT]),
+        default="pivot",
+        help=f"{REACT} is plain dspy.ReAct on the same tools",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the offline model")
     parser.add_argument("--threads", type=positive, default=2, help="tasks at a time")
     parser.add_argument(

@@ -79,7 +79,8 @@ def _world(suite: str) -> Any:
 
 
 def pick(cases: Iterable[Case], wanted: str | None) -> list[Case]:
-    """The cases that `--tasks` asks for: all, so many, from each suite in turn, or those of these numbers.
+    """The cases that `--tasks` asks for: all, so many, from each suite in turn, or those of these numbers; the suite
+    is named once, or not at all where all cases are of one.
 
     Raises:
         DataError: a task that is not there.
@@ -90,7 +91,8 @@ def pick(cases: Iterable[Case], wanted: str | None) -> list[Case]:
     """
     by_id = {case.id: case for case in cases}
     if wanted and not wanted.isdecimal():
-        suite = ""
+        present = {case.suite for case in by_id.values()}
+        suite = present.pop() if len(present) == 1 else ""
         names = []
         for name in re.split("[;,]", wanted):
             prefix, colon, number = name.rpartition(":")

@@ -52,7 +52,8 @@ def reference(case: Case) -> Reference:
 
 
 def _shown(case: Case) -> list[str]:
-    """The calls of the gold, as a judge is shown them; not what they gave, which may carry the clock."""
+    """The calls of the gold, as a judge is shown them, whatever their steps are called; not what they gave, which may
+    carry the clock."""
     session = SessionFactory(opened(case), timeout=None).open(None)
     try:
         execution = run_sync(execute(plan(load_gold(case)), session, outputs=OUTPUTS)).execution
@@ -60,5 +61,5 @@ def _shown(case: Case) -> list[str]:
         session.family.close()
     text = f"\n{render_observations(execution)}"
     steps = [step for step in execution.trajectory.steps if not step.is_submit]
-    places = [text.index(f"\n{step.id} {step.tool}") + 1 for step in steps]
+    places = [text.index(f"\n{step.id} {step.tool}") + len(f"\n{step.id} ") for step in steps]
     return [text[place : text.index(" -> ", place)] for place in places]
