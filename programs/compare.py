@@ -180,7 +180,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--slip", type=float, default=0.2, help="offline model: slips per planned step (default: 0.2)")
     add("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named (default: 0.85)")
     add("--relapse", type=float, default=0.05, help="offline model: how often a rewrite breaks a step (default: 0.05)")
-    add("--judge-error", type=float, help="offline model: how often it judges wrongly (default: 0; bfcl: 0.1)")
+    add(
+        "--judge-error",
+        type=float,
+        help="offline model: how often it judges wrongly (default: 0; bfcl, agentdojo: 0.1)",
+    )
     add("--json", type=writable, metavar="PATH", help="write the figures here, and each finished run beside it as it "
         "ends")  # fmt: skip
     add("--html", type=writable, metavar="PATH", help="write tables and chart here, as one file")

@@ -229,8 +229,43 @@ def _mixed(sets: Sequence[Sequence[str]]) -> list[str]:
     return [*mixed, *(name for names in sets for name in names[size:])]
 
 
+# ---------------------------------------------------------------------------------------------------------- agentdojo
+
+
+def _agentdojo(wanted: str | None, data: str | None, offline: bool) -> Benchmark:
+    from programs.office.data import load_cases, load_gold, pick
+    from programs.office.environment import Office, opened
+    from programs.office.judge import score
+    from programs.office.package import VERSION, MissingPackage, version
+    from programs.office.reference import reference
+
+    if data is not None:
+        raise DataError("agentdojo takes its tasks from the package agentdojo; leave --data out")
+
+    def task(case: Any) -> Task:
+        known = reference(case) if offline else None
+        return Task(
+            id=case.id,
+            inputs=case.inputs,
+            environment=lambda: opened(case),
+            score=lambda execution: score(execution, case),
+            fingerprint=fingerprint(version(), VERSION, case.id, load_gold(case), known and known.fingerprint),
+            reference=known,
+        )
+
+    try:
+        tasks = tuple(task(case) for case in pick(load_cases(), wanted))
+    except MissingPackage as error:
+        raise DataError(str(error)) from error
+    notes = ["User tasks without injections, judged by the suites' own rules as if all their calls had been made."]
+    if offline:
+        notes.append("The offline model plans the gold calls with slips, and its judge compares with what they give.")
+    return Benchmark("agentdojo", Office, tasks, "agentdojo", judge_error=0.1, notes=tuple(notes))
+
+
 PROGRAMS: dict[str, Callable[[str | None, str | None, bool], Benchmark]] = {
     "shopping": _shopping,
     "bfcl": _bfcl,
+    "agentdojo": _agentdojo,
     "meeting_room": _meeting_room,
 }

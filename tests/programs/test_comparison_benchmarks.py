@@ -16,9 +16,12 @@ from programs.comparison import benchmarks
 from programs.comparison.benchmarks import Benchmark, Task, load
 from programs.comparison.runs import Record, Runner, Unit
 from programs.deepplanning.generate import generate
+from programs.office.package import MissingPackage
 from programs.options import DataError
+from tests.programs.office import AGENTDOJO
 
 BFCL = pytest.mark.skipif(importlib.util.find_spec("bfcl_eval") is None, reason="bfcl-eval is not installed")
+PACKAGED = [pytest.param("bfcl", marks=BFCL), pytest.param("agentdojo", marks=AGENTDOJO)]
 
 
 def solved(benchmark: Benchmark, task: Task, refiner: type[Refiner] = Pivot) -> Record:
@@ -70,9 +73,9 @@ def test_a_fingerprint_changes_with_the_gold(tmp_path: Path) -> None:
     assert before[0].fingerprint != after[0].fingerprint and before[1].fingerprint == after[1].fingerprint
 
 
-@pytest.mark.parametrize("program", ["shopping", "meeting_room", pytest.param("bfcl", marks=BFCL)])
+@pytest.mark.parametrize("program", ["shopping", "meeting_room", *PACKAGED])
 def test_scores_tell_success_from_nothing_done(program: str) -> None:
-    benchmark = load(program, "1", None, offline=True)
+    benchmark = load(program, "slack:1,4" if program == "agentdojo" else "1", None, offline=True)
     for task in benchmark.tasks:
         record = solved(benchmark, task)
         assert record.official and record.strict and record.trace[-1][1:] == (True, True)
@@ -126,7 +129,27 @@ def test_without_the_package_bfcl_says_what_to_install(monkeypatch: pytest.Monke
         load("bfcl", "1", None, offline=True)
 
 
+@AGENTDOJO
+def test_agentdojo_tasks_are_taken_from_the_suites_in_turn() -> None:
+    found = load("agentdojo", "6", None, offline=False)
+    assert ids(found) == ["workspace:0", "travel:0", "banking:0", "slack:0", "workspace:1", "travel:1"]
+    assert all(task.reference is None for task in found.tasks)
+    assert ids(load("agentdojo", "travel:3,5;slack:2", None, offline=True)) == ["travel:3", "travel:5", "slack:2"]
+    assert len({task.fingerprint for task in load("agentdojo", None, None, offline=False).tasks}) == 97
+    with pytest.raises(DataError, match="leave --data out"):
+        load("agentdojo", "1", "somewhere", offline=True)
+
+
+def test_without_the_package_agentdojo_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> Any:
+        raise MissingPackage("get it with: pip install --no-deps agentdojo")
+
+    monkeypatch.setattr("programs.office.data.suites", missing)
+    with pytest.raises(DataError, match="pip install --no-deps agentdojo"):
+        load("agentdojo", "1", None, offline=True)
+
+
 def test_a_program_that_is_not_there_is_told_with_those_that_are() -> None:
-    with pytest.raises(DataError, match="no program is called gaia; programs: shopping, bfcl, meeting_room"):
+    with pytest.raises(DataError, match="no program is called gaia; programs: shopping, bfcl, agentdojo, meeting_room"):
         load("gaia", None, None, offline=True)
-    assert list(benchmarks.PROGRAMS) == ["shopping", "bfcl", "meeting_room"]
+    assert list(benchmarks.PROGRAMS) == ["shopping", "bfcl", "agentdojo", "meeting_room"]

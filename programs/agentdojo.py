@@ -1,0 +1,221 @@
+"""Refines the user tasks of AgentDojo's four suites, without injections, and judges them by the suites' own rules.
+
+`python -m programs.agentdojo` needs no key and no network, but the package agentdojo, which is installed without the
+clients of model providers that it pins: `pip install --no-deps agentdojo`, and then deepdiff, docstring-parser and
+email-validator. The offline model plans; `--lm NAME` takes any model that DSPy reaches. `--gold` runs the calls that
+the package itself holds to be right, and its answer alone.
+
+Utility and verified are two figures. A verified result is committed and the world judged that it leaves; of one that is
+not verified, what it would have come to, had all its calls been made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import LMError
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from pivot_dspy import Budget, CommitError, Execution, PivotError, Refined
+from programs import records
+from programs.office import reference
+from programs.office.data import SUITES, Case, load_cases, load_gold, pick
+from programs.office.environment import Office, opened
+from programs.office.judge import make_real, must_act, score, useful
+from programs.office.package import VERSION, MissingPackage, version
+from programs.office.plan import plan
+from programs.office.react import REACT
+from programs.office.react import row as react_row
+from programs.options import DataError, positive, writable
+from programs.refiners import REFINERS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    console = Console()
+    try:
+        cases = pick(load_cases(options.suite), options.tasks)
+        if options.gold:
+            record = check_gold(cases, console)
+        else:
+            lm = dspy.LM(options.lm) if options.lm else _offline(cases, options)
+            record = run(cases, lm, options, console)
+    except (MissingPackage, DataError, PivotError, LMError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        return 2
+    (_show_gold if options.gold else _show)(record, console)
+    if options.json:
+        options.json.write_text(json.dumps(record, ensure_ascii=False, indent=2), encoding="utf-8")
+    if options.gold:
+        return 0 if all(row["gold"] == row["tasks"] for row in record["suites"]) else 1
+    return records.finish(record, [case.id for case in cases], console)
+
+
+def run(cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Refine every case and judge it; the record is what `--json` writes.
+
+    Raises:
+        MissingPackage, PivotError, LMError: no task can be refined like this, as with a budget that pays for no plan.
+    """
+    budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
+
+    def plain(case: Case) -> dict[str, Any]:
+        return react_row(case, lm) | {"must_act": must_act(case), "commit_failed": []}
+
+    def one(case: Case) -> dict[str, Any]:
+        world = opened(case)  # the real one: nothing is done in it before commit
+        refiner = REFINERS[options.refiner](Office, world, budget=budget)
+        refiner.set_lm(lm)
+        committed: list[Execution] = []
+
+        def refine() -> Refined:
+            result: Refined = refiner(**case.inputs)
+            if result.verified:
+                try:
+                    result.commit()
+                except CommitError as error:  # what was done until then is judged
+                    failures.append(str(error))
+                committed.append(result.execution)
+            return result
+
+        def scores(execution: Execution | None) -> tuple[float, bool, bool]:
+            if execution is not None and committed and execution is committed[0]:
+                passed = useful(case, execution.outputs.get("answer"), world)
+            else:
+                passed, _ = score(execution, case)
+            return float(passed), passed, passed
+
+        failures: list[str] = []
+        row = records.row(case.id, refine, scores)
+        return row | {"must_act": must_act(case), "commit_failed": failures}
+
+    by_id = {case.id: case for case in cases}
+    solve = plain if options.refiner == REACT else one
+    tasks = records.rows(by_id, solve, threads=options.threads, console=console, fatal=(MissingPackage,))
+    made = records.record("agentdojo", options, lm, tasks)
+    made["settings"] |= {"package": version(), "suites": VERSION}
+    acting = [task for task in tasks if task["must_act"]]
+    made["summary"]["must_act"] = {
+        "tasks": len(acting),
+        "utility": sum(task["strict_pass"] for task in acting),
+        "verified": sum(task["verified"] for task in acting),
+    }
+    return made
+
+
+def check_gold(cases: list[Case], console: Console) -> dict[str, Any]:
+    """Run the gold calls through the environment and the judge, and judge the gold answer without any call.
+
+    Raises:
+        MissingPackage: there is nothing to run.
+    """
+    rows = []
+    with Progress(console=console, transient=True) as progress:
+        for name in dict.fromkeys(case.suite for case in cases):
+            chosen = [case for case in cases if case.suite == name]
+            bar = progress.add_task(name, total=len(chosen))
+            started = time.perf_counter()
+            row: dict[str, Any] = {"suite": name, "tasks": len(chosen), "gold": 0, "answer_alone": 0, "failed": []}
+            for case in chosen:
+                made = make_real(case, plan(load_gold(case)))
+                passed = useful(case, load_gold(case).answer, made.environment)
+                row["gold"] += passed
+                row["answer_alone"] += not must_act(case)
+                row["failed"] += [] if passed else [case.id]
+                progress.advance(bar)
+            rows.append(row | {"seconds": round(time.perf_counter() - started, 3)})
+    return {"program": "agentdojo", "settings": {"package": version(), "suites": VERSION}, "suites": rows}
+
+
+def _offline(cases: list[Case], options: argparse.Namespace) -> dspy.LM:
+    return reference.model(
+        cases,
+        slip=options.slip,
+        heed=options.heed,
+        relapse=options.relapse,
+        judge_error=options.judge_error,
+        seed=options.seed,
+        cache=False,  # so that every call is counted
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m programs.agentdojo", description=__doc__)
+    parser.add_argument("--suite", choices=SUITES, help="the tasks of this one (default: of all)")
+    parser.add_argument(
+        "--tasks", metavar="N|IDS", help="how many tasks, or which: 'workspace:2,9;travel:3' (default: all)"
+    )
+    parser.add_argument("--gold", action="store_true", help="check the package's own calls and answers instead")
+    parser.add_argument("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
+    parser.add_argument(
+        "--refiner",
+        choices=sorted([*REFINERS, REACT]),
+        default="pivot",
+        help=f"{REACT} is plain dspy.ReAct on the same tools",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the offline model")
+    parser.add_argument("--threads", type=positive, default=2, help="tasks at a time")
+    parser.add_argument(
+        "--budget-tokens", type=positive, metavar="N", help="prompt and completion tokens for each task"
+    )
+    parser.add_argument("--slip", type=float, default=0.2, help="offline model: slips per planned step")
+    parser.add_argument("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named")
+    parser.add_argument("--relapse", type=float, default=0.05, help="offline model: how often a rewrite breaks a step")
+    parser.add_argument(
+        "--judge-error", type=float, default=0.1, help="offline model: how often it judges a requirement wrongly"
+    )
+    parser.add_argument("--json", type=writable, metavar="PATH", help="write the record of the run here")
+    return parser
+
+
+def _show(record: dict[str, Any], console: Console) -> None:
+    columns: list[records.Column] = [
+        ("utility", lambda task: "1" if task["strict_pass"] else "0"),
+        ("acts", lambda task: "must" if task["must_act"] else "-"),
+    ]
+    records.show(record, f"AgentDojo {VERSION}, user tasks without injections", columns, console)
+    for task in record["tasks"]:
+        for failure in task["commit_failed"]:
+            console.print(f"{task['id']} not committed: {failure[:90]}", markup=False, soft_wrap=True)
+    acting = record["summary"]["must_act"]
+    console.print(
+        f"{acting['tasks']} of them pass only if something is done, not by a text alone: utility {acting['utility']}, "
+        f"verified {acting['verified']}",
+        soft_wrap=True,
+    )
+    if record["lm"]["simulated"]:
+        console.print(f"Model: {record['lm']['name']}", soft_wrap=True)
+        console.print(
+            "SIMULATED: its plans are the gold calls with slips at these rates, and its judge compares with what they "
+            f"give, wrong at a rate of {record['settings']['judge_error']:g}. It says nothing of any real model.",
+            soft_wrap=True,
+        )
+
+
+def _show_gold(record: dict[str, Any], console: Console) -> None:
+    table = Table(title="AgentDojo, gold that passes", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("suite", "tasks", "calls and answer", "answer alone", "s"):
+        table.add_column(name, justify="left" if name == "suite" else "right")
+    rows = record["suites"]
+    for row in rows:
+        figures = (str(row[key]) for key in ("tasks", "gold", "answer_alone"))
+        table.add_row(row["suite"], *figures, f"{row['seconds']:.1f}")
+    console.print(table)
+    tasks, whole, alone = (sum(row[key] for row in rows) for key in ("tasks", "gold", "answer_alone"))
+    console.print(f"Gold calls: {whole}/{tasks} pass; the answer without any call: {alone}/{tasks}")
+    failed = [name for row in rows for name in row["failed"]]
+    if failed:
+        console.print(f"Not as expected: {', '.join(failed)}", style="red", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Plain `dspy.ReAct` on a task's tools, to stand beside the refiners: it acts at once, and nothing is verified."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+import dspy
+from dspy.utils.usage_tracker import UsageTracker
+
+from pivot_dspy.environment.toolbox import ToolSpec
+from programs.office.data import Case
+from programs.office.environment import Office, OfficeEnvironment, opened
+from programs.office.judge import useful
+
+REACT = "dspy-react"
+"""What it is called among the refiners."""
+
+UNVERIFIED = "dspy.ReAct acts at once and verifies nothing"
+
+
+def row(case: Case, lm: dspy.LM) -> dict[str, Any]:
+    """One task solved and judged, as `programs.records.row` records it. Raises LMError, MissingPackage."""
+    world = opened(case)
+    signature = Office.with_instructions(f"{Office.instructions}\n{world.policy}")
+    agent = dspy.ReAct(signature, tools=[_tool(spec, world) for spec in world.toolbox.tools.values()])
+    tracker = UsageTracker()
+    started = time.perf_counter()
+    with dspy.context(lm=lm, usage_tracker=tracker):
+        answer = agent(**case.inputs).answer
+    entries = [entry for entries in tracker.usage_data.values() for entry in entries]
+    spent = {
+        "lm_calls": len(entries),
+        "prompt_tokens": sum(entry.get("prompt_tokens") or 0 for entry in entries),
+        "completion_tokens": sum(entry.get("completion_tokens") or 0 for entry in entries),
+        "tool_calls": len(world.calls),
+    }
+    passed = useful(case, answer, world)
+    passes = dict.fromkeys(("official_pass", "strict_pass", "first_official_pass", "first_strict_pass"), passed)
+    return {
+        "id": case.id, "verified": False, "reasons": [UNVERIFIED], "exhausted": None,
+        "official_score": float(passed), **passes, "losses": [], **spent, "tool_calls_reused": 0,
+        "seconds": round(time.perf_counter() - started, 3), "first_suspect_right": None,
+        "phases": {"react": {**spent, "cache_hits": 0}},
+    }  # fmt: skip
+
+
+def _tool(spec: ToolSpec, world: OfficeEnvironment) -> dspy.Tool:
+    """The tool as DSPy takes it, acting on `world` itself."""
+    return dspy.Tool(
+        partial(spec.invoke, world),
+        name=spec.name,
+        desc=spec.description,
+        args={name: dict(schema) for name, schema in spec.parameters.items()},
+        arg_types=dict(spec.annotations),
+    )
