@@ -18,12 +18,17 @@ from pydantic.errors import PydanticUserError
 from typing_extensions import NotRequired, Required, TypedDict
 
 from pivot_dspy.environment.base import EFFECTS, Effect
+from pivot_dspy.environment.brevity import describe_briefly
 from pivot_dspy.environment.render import Named, schema_text, type_text
 from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import SUBMIT
 
 EMPTY: Any = inspect.Parameter.empty
+HELD = """\
+[write] changes the copy. [held] is only noted, and runs after verification exactly as planned: nothing can bind its \
+result."""
+"""What the marks behind the tools mean, where one of them is not what it says."""
 
 
 class ArgumentError(PivotError, ValueError):
@@ -122,10 +127,9 @@ class ToolSpec:
 
     @property
     def details(self) -> str:
-        """What the tool does and what its parameters mean, in one line."""
-        described = [name for name, schema in self.parameters.items() if schema.get("description")]
-        texts = [self.description, *(f"{name}: {self.parameters[name]['description']}" for name in described)]
-        return " ".join("; ".join(filter(None, texts)).split())
+        """What the tool does and what its parameters mean, in one line, as far as names and types do not tell."""
+        described = {name: schema.get("description") or "" for name, schema in self.parameters.items()}
+        return describe_briefly(self.name, self.description, described, has_result=self.returns is not EMPTY)
 
     @cached_property
     def as_tool(self) -> dspy.Tool:
@@ -194,11 +198,11 @@ class Toolbox:
             last: renders one more line after the tools, and adds the types that it names.
         """
         named: Named = {}
-        lines = []
+        holds = any(spec.effect == "irreversible" and spec.preview is None for spec in self.tools.values())
+        lines = [HELD] if holds else []
         for spec in self.tools.values():
-            effect = "" if spec.effect == "read" else f"  [{spec.effect}]"
-            if spec.effect == "irreversible" and spec.preview is None:
-                effect = "  [irreversible: runs at commit, its result cannot be bound]"
+            held = spec.effect == "irreversible" and spec.preview is None
+            effect = "" if spec.effect == "read" else f"  [{'held' if held else spec.effect}]"
             about = "" if brief or not spec.details else f"  # {spec.details}"
             if typed is None or spec.name in typed:
                 call = spec.render(named, result=spec.name not in known)

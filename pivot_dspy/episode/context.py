@@ -141,7 +141,6 @@ class TaskContext:
             catalogue=self.catalogue,
             execution=inspection.execution,
             environment=self.root.environment,
-            toolbox=self.toolbox,
             requirements=self.requirements,
             findings=inspection.findings,
             budget=self.budget,

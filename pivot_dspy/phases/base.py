@@ -13,7 +13,6 @@ from pivot_dspy.bindings import ITEM
 from pivot_dspy.confidence import Confidence
 from pivot_dspy.dspy_internals import AdapterParseError, current_adapter
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.prompts.catalogue import Catalogue
@@ -34,7 +33,6 @@ class RunView(NamedTuple):
     execution: Execution
     environment: Environment
     """For its own words about results; nothing is called on it."""
-    toolbox: Toolbox
     requirements: Requirements
     findings: tuple[Finding, ...] = ()
     budget: ObservationBudget = ObservationBudget()

@@ -26,7 +26,9 @@ Then write `steps`, in the order in which they run.
 {STEP_FORM}
 
 Bind or copy every id or value that only a tool can tell; never make one up. The last step is {{"id": "submit", \
-"tool": "submit", "args": {{...}}}} with the answer's fields. {LOOK_FORM}"""
+"tool": "submit", "args": {{...}}}} with the answer's fields.
+
+{LOOK_FORM}"""
 
     tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
     checks: str = dspy.InputField(desc="what requirements can be checked by")

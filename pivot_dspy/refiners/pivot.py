@@ -189,9 +189,7 @@ class PivotSearch:
         self.restarts_left -= 1
         rollout = self.refiner.candidates + self.refiner.restarts - self.restarts_left - 1
         planned = yield from self._inspected_plan(rollout, after=self.current)
-        if planned is None:
-            return
-        if self._reads_on(planned):
+        if planned is None or self._reads_on(planned):
             return
         better = yield from self._joined(planned)
         if better.loss.better_than(self.incumbent.loss):

@@ -12,7 +12,8 @@ import dspy
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
-from pivot_dspy.prompts.report import render_observations
+from pivot_dspy.prompts.observations import ObservationBudget
+from pivot_dspy.prompts.steps import render_observations
 from pivot_dspy.simulator import Reference, offline_lm
 from programs.office.data import Case, load_gold
 from programs.office.environment import opened
@@ -59,7 +60,7 @@ def _shown(case: Case) -> list[str]:
         execution = run_sync(execute(plan(load_gold(case)), session, outputs=OUTPUTS)).execution
     finally:
         session.family.close()
-    text = f"\n{render_observations(execution)}"
+    text = f"\n{render_observations(execution, session.environment, ObservationBudget())}"
     steps = [step for step in execution.trajectory.steps if not step.is_submit]
     places = [text.index(f"\n{step.id} {step.tool}") + len(f"\n{step.id} ") for step in steps]
     return [text[place : text.index(" -> ", place)] for place in places]
