@@ -12,11 +12,12 @@ _EXACT = re.compile(r"[0-9`'\"]|[A-Z]{3,}")
 _RETURNS = re.compile(r"(it )?returns?\b", re.IGNORECASE)
 _ABSENT = re.compile(r"if `?(null|none)`?, no\b", re.IGNORECASE)
 _STEM = 5
-_EMPTY = frozenset(
-    "the an of to for in on at with from that this which these those it its is are be been by and or as if will must "
-    "can string strings list lists value values given provided specified argument parameter field optional "
-    "number get include retrieve".split()
-)
+_GOES_WITHOUT_SAYING = """
+    the an of to for in on at with from that this which these those it its is are be been by and or as if will must can
+    string strings list lists value values given provided specified argument parameter field optional number
+    get include retrieve
+"""
+_EMPTY = frozenset(_GOES_WITHOUT_SAYING.split())
 
 
 def describe_briefly(name: str, description: str, parameters: Mapping[str, str], *, has_result: bool) -> str:
