@@ -38,6 +38,13 @@ class RunView(NamedTuple):
     budget: ObservationBudget = ObservationBudget()
     """Of what was read, in one prompt."""
 
+    @property
+    def only_stops(self) -> bool:
+        """Whether nothing is wrong but that it stopped before the answer, as far as execution and checks tell."""
+        violated = (self.requirements[finding.requirement] for finding in self.findings if finding.status == "violated")
+        faults = any(requirement.executable for requirement in violated) or bool(self.execution.discrepancies)
+        return self.execution.trajectory.submit is None and not faults
+
     def steps(self, start: int = 0) -> str:
         """The steps from position `start` on as they were written, with what came of them; empty where none are."""
         ids = self.execution.trajectory.ids[start:]

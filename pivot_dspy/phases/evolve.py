@@ -25,27 +25,24 @@ from pivot_dspy.phases.base import (
 )
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
 from pivot_dspy.prompts.observations import render_look
-from pivot_dspy.prompts.report import render_gradient
+from pivot_dspy.prompts.report import render_gradient, render_open_requirements
 from pivot_dspy.prompts.steps import render_readings, render_steps
 
 NOTHING = "none: add what is missing"
 
 
 class RewriteSuffix(dspy.Signature):  # type: ignore[misc]
-    __doc__ = f"""The planned steps were run in a safe copy of the world. Go on from what came of them: mend what went \
+    __doc__ = f"""The planned steps were run in a safe copy of the world: go on from what came of them. Mend what went \
 wrong, and add what is missing.
 
 {RESULTS_ARE_DATA}
 
-`kept` stays as it is; its results can be bound. `open_steps` follow it; nothing is known against those without \
-arguments. Write {{"keep": ["ID", ...]}} for steps that stay; what you leave out is dropped, and what is missing may \
-be put before or between.
+`kept` stays as it is; `open_steps` follow it: {{"keep": ["ID", ...]}} stands for those that stay, and what you leave \
+out is dropped. First say in `diagnosis`, in a sentence or two, what went wrong or what the results say; then write \
+`steps`, all that come after the kept ones, up to {{"id": "submit", "tool": "submit", "args": {{...}}}}. An id that \
+stands in a result or in `report` may be written as it is.
 
 {STEP_BASICS}
-
-An id that stands in a result or in `report` may be written as it is. First say in `diagnosis`, in a sentence or two, \
-what went wrong or what the results say, and what follows; then write `steps`, all that follow the kept ones, up to \
-{{"id": "submit", "tool": "submit", "args": {{...}}}}.
 
 {LOOK_FORM}"""
 
@@ -88,11 +85,12 @@ class Evolve(Phase):
     ) -> Flow[dspy.Prediction]:
         parent = view.execution.trajectory
         locus = gradient.locus
-        report, shown = view.report(), copy.deepcopy(conversation.shown)
+        goes_on = gradient.kind == "missing_submit" and view.only_stops
+        report = render_open_requirements(view.requirements) if goes_on else view.report()
+        shown = copy.deepcopy(conversation.shown)
         prefix, base = parent.steps[:locus], {step.id: step for step in parent.steps[locus:]}
         questioned = [step.id for step in base.values() if not gradient.questioned or step.id in gradient.questioned]
         render = partial(render_steps, view.execution, environment=view.environment, budget=view.budget, shown=shown)
-        goes_on = gradient.kind == "missing_submit" and not view.execution.discrepancies
         written, asked = yield from converse(
             self.predict,
             conversation,
