@@ -90,7 +90,11 @@ class Evolve(Phase):
         shown = copy.deepcopy(conversation.shown)
         prefix, base = parent.steps[:locus], {step.id: step for step in parent.steps[locus:]}
         questioned = [step.id for step in base.values() if not gradient.questioned or step.id in gradient.questioned]
-        render = partial(render_steps, view.execution, environment=view.environment, budget=view.budget, shown=shown)
+        unwritten = [name for name in questioned if not conversation.wrote(base[name])]
+        render = partial(render_steps, view.execution, environment=view.environment, shown=shown)
+        kept = render(parent.ids[:locus], budget=view.budget, in_full=())
+        open_steps = render([*base], budget=view.budget.after(kept), in_full=unwritten)
+        left = view.budget.after(kept + open_steps)
         written, asked = yield from converse(
             self.predict,
             conversation,
@@ -98,10 +102,9 @@ class Evolve(Phase):
             tools=view.catalogue.tools if gradient.kind in NEW_TOOL else view.catalogue.tools_brief,
             policy=view.catalogue.policy,
             known=view.catalogue.known,
-            kept=render(parent.ids[:locus], in_full=()),
-            open_steps=render([*base], in_full=[name for name in questioned if not conversation.wrote(base[name])])
-            or ("" if goes_on else NOTHING),
-            also_read=render_readings(readings, view.environment, view.budget, shown),
+            kept=kept,
+            open_steps=open_steps or ("" if goes_on else NOTHING),
+            also_read=render_readings(readings, view.environment, left, shown),
             looks="\n".join(render_look(look, *_value(look, view), view.budget) for look in looks),
             report=report,
             blame="" if goes_on else render_gradient(gradient, told=report),

@@ -61,6 +61,11 @@ class ObservationBudget(Frozen):
     turn: PositiveInt = 6000
     """Of all results that are shown at once; fair shares of it."""
 
+    def after(self, text: str) -> ObservationBudget:
+        """What is left of a turn in which `text` is shown; a tenth at least."""
+        left = max(self.turn // 10, self.turn - len(text) // CHARACTERS, 1)
+        return ObservationBudget(result=self.result, turn=left)
+
 
 class _Place(NamedTuple):
     """Where a value stands that was shown."""
