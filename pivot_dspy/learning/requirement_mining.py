@@ -7,7 +7,6 @@ import re
 from collections import ChainMap, Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -16,19 +15,16 @@ import jmespath
 
 from pivot_dspy import bindings
 from pivot_dspy.blame.predicates import triple
-from pivot_dspy.environment.factory import task_of
-from pivot_dspy.environment.session import Session
-from pivot_dspy.episode.context import ORIENTATION_CAP
+from pivot_dspy.budget import Budget
+from pivot_dspy.episode.context import TaskContext, orient
+from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.learning.delexicalize import Delexicalizer, leaves
 from pivot_dspy.memory.records import Lesson, environment_name, task_text
 from pivot_dspy.phases.learn import Find
-from pivot_dspy.prompts import catalogue
-from pivot_dspy.prompts.catalogue import Catalogue
-from pivot_dspy.prompts.report import environment_summary
-from pivot_dspy.prompts.truncation import compact_json, fair_cap, truncate
+from pivot_dspy.prompts.truncation import fair_cap, truncate
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.requirements import Requirements, compile_drafts, evaluate
 from pivot_dspy.trajectory import Step, Trajectory
@@ -83,10 +79,10 @@ def missing_requirements(
     examples = failures[:cases]
     texts = []
     for outcome in examples:
-        with replay(refiner, outcome.task) as again:
-            texts.append(_case(outcome, again.orientation, secrets, 4 * max_tokens // len(examples)))
-            known, environment = again.catalogue, again.environment
-    answer = (find or Find())(checks=known.checks, policy=known.policy, cases=texts)
+        with replay(refiner, outcome.task) as context:
+            catalogue, environment = context.catalogue, environment_name(context.root.environment)
+            texts.append(_case(outcome, catalogue.known, secrets, 4 * max_tokens // len(examples)))
+    answer = (find or Find())(checks=catalogue.checks, policy=catalogue.policy, cases=texts)
     slots = [Delexicalizer(outcome.task, outcome.result.execution) for outcome in examples]
     drafts: dict[str, tuple[dict[str, Any], str]] = {}
     for proposal in answer.proposals:
@@ -189,15 +185,17 @@ def _judge(drafts: Sequence[dict[str, Any]], outcome: TrainingOutcome, refiner: 
     """Whether each draft holds where a trajectory ends; None where no check can tell: the draft is in words, its slots
     cannot be filled, its check raises or does not fit, or steps of the trajectory wait for commit."""
     settled = outcome.result.requirements.items
-    with replay(refiner, outcome.task) as again:
-        run = again.run(outcome.result.trajectory)
+    with replay(refiner, outcome.task) as context:
+        known = orientation_results(context)
+        scope = dict(ChainMap(known, *(value for value in known.values() if isinstance(value, dict))))
+        run = rerun(context, outcome.result.trajectory)
 
         def holds(draft: dict[str, Any]) -> bool | None:
             try:
-                filled = {**draft, "args": fill(draft.get("args", {}), again.scope)}
+                filled = {**draft, "args": fill(draft.get("args", {}), scope)}
             except LookupError:
                 return None
-            compiled = compile_drafts([filled], again.session.toolbox, taken=settled)
+            compiled = compile_drafts([filled], context.toolbox, taken=settled)
             if run.execution.withheld or not compiled or not compiled[0].executable:
                 return None
             finding = evaluate(Requirements(items=(*settled, compiled[0])), run.execution, run.session)[-1]
@@ -206,58 +204,25 @@ def _judge(drafts: Sequence[dict[str, Any]], outcome: TrainingOutcome, refiner: 
         return [holds(draft) for draft in drafts]
 
 
-@dataclass
-class Replay:
-    """A session of a refiner's environment, with its orientation reads made."""
-
-    refiner: Refiner
-    session: Session
-    known: dict[str, Any] = field(default_factory=dict)
-    """Results of the orientation reads, by tool."""
-    orientation: str = ""
-    """The same as a planner is shown them, one a line."""
-
-    @property
-    def scope(self) -> dict[str, Any]:
-        """The results by the names of their own fields, and by tool."""
-        return dict(ChainMap(self.known, *(value for value in self.known.values() if isinstance(value, dict))))
-
-    @property
-    def environment(self) -> str:
-        """The `environment_name`."""
-        return environment_name(self.session.environment)
-
-    @property
-    def catalogue(self) -> Catalogue:
-        """What a planner is told of the environment."""
-        environment = self.session.environment
-        return catalogue.render(
-            self.session.toolbox, self.refiner.signature, policy=environment.policy,
-            vocabulary=environment.vocabulary, known=self.orientation, read=list(self.known),
-        )  # fmt: skip
-
-    def run(self, trajectory: Trajectory) -> ExecutedRun:
-        """Runs the trajectory in the session."""
-        outputs = {name: field.annotation for name, field in self.refiner.signature.output_fields.items()}
-        return run_sync(execute(trajectory, self.session, outputs=outputs))
-
-
 @contextmanager
-def replay(refiner: Refiner, task: dspy.Example) -> Iterator[Replay]:
+def replay(refiner: Refiner, task: dspy.Example) -> Iterator[TaskContext]:
     """Opens the refiner's environment on a task once more, for as long as the `with` block lasts."""
-    session = refiner.session_factory.open(task_of(task.inputs()))
-    with closing(session.family):
-        environment = session.environment
-        reads = [Step(id=f"o{n}", tool=name) for n, name in enumerate(environment.orientation)]
-        run = run_sync(execute(Trajectory(steps=tuple(reads)), session))
-        again = Replay(refiner, session)
-        for step, observation in zip(reads, run.execution.observations, strict=True):
-            if observation.ok:
-                again.known[step.tool] = observation.value
-                text = environment_summary(step.tool, observation.value, environment)
-                text = truncate(text or compact_json(observation.value), ORIENTATION_CAP)
-                again.orientation = "\n".join(filter(None, (again.orientation, f"{step.tool}() -> {text}")))
-        yield again
+    with closing(TaskContext.open(refiner.session_factory, refiner.signature, task.inputs().toDict())) as context:
+        run_sync(orient(context, RunRecord(Budget())))
+        yield context
+
+
+def rerun(context: TaskContext, trajectory: Trajectory) -> ExecutedRun:
+    """Runs the trajectory in the session of a task."""
+    return run_sync(execute(trajectory, context.root, outputs=context.outputs))
+
+
+def orientation_results(context: TaskContext) -> dict[str, Any]:
+    """Results of the environment's orientation reads, by tool."""
+    names = context.root.environment.orientation
+    reads = Trajectory(steps=tuple(Step(id=f"o{number}", tool=name) for number, name in enumerate(names)))
+    observations = rerun(context, reads).execution.observations
+    return {name: seen.value for name, seen in zip(names, observations, strict=True) if seen.ok}
 
 
 def fill(value: Any, known: Mapping[str, Any]) -> Any:

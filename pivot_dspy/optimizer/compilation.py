@@ -15,7 +15,7 @@ import dspy
 from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
 from pivot_dspy.dspy_internals import AdapterParseError, LMError, mark_compiled
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
-from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements, replay
+from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements, replay, rerun
 from pivot_dspy.memory.records import Lesson
 from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes
 from pivot_dspy.optimizer.metering import metered
@@ -226,8 +226,8 @@ class Compilation:
             if signals:
                 taught, task = signals[-1], self.work.tasks[position]
                 task = task_of_call(taught.inputs, task) if taught.inputs else task
-                with replay(refiner, task) as again:
-                    execution = again.run(taught.trajectory).execution
+                with replay(refiner, task) as context:
+                    execution = rerun(context, taught.trajectory).execution
                 result: Any = SimpleNamespace(
                     verified=outcome.verified,
                     trajectory=taught.trajectory,
