@@ -10,7 +10,7 @@ import dspy
 from pydantic_core import to_jsonable_python
 
 from pivot_dspy import bindings
-from pivot_dspy.blame.predicates import OPERATORS, singular, triple
+from pivot_dspy.blame.predicates import OPERATORS
 from pivot_dspy.trajectory import Execution, Step
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d+)*(?:\.\d+)?(?![\w.]*\w)")
@@ -23,7 +23,7 @@ _VALUE = re.compile(
 )
 # A literal of an expression, with the field that it is compared with; or a field that looks like an id.
 _LITERAL = re.compile(
-    r"(?:\"?(?P<field>\w+)\"?\s*(?:[=!<>]=?|,)\s*)?(?P<literal>'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`)"
+    r"(?P<before>(?:\"?(?P<field>\w+)\"?\s*(?:[=!<>]=?|,)\s*)?)(?P<literal>'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`)"
     r"|(?P<key>\"[^\"]*\d[^\"]*\"|(?<=[.&])[A-Za-z_]\w*\d\w*\d\w*)"
 )
 _PLAIN_KEY = re.compile(r"[^\W\d]+(?:\.[^\W\d]+)*")
@@ -93,36 +93,20 @@ class Delexicalizer:
         written = step.content()
         written.pop("stopped", None)
         written["args"] = {name: self.value(name, value) for name, value in step.args.items()}
-        for name, value in step.args.items():
-            if step.is_submit and isinstance(value, str) and not bindings.references(value):
-                written["args"][name] = self._slot(name, _key(value))  # it answers this task only
-        for name in ("for_each", "expects"):
-            if name in written:
-                written[name] = self.expression(written[name])
+        for name in written.keys() & {"for_each", "expects"}:
+            written[name] = self.expression(written[name])
         return written
 
     def value(self, name: str, value: Any) -> Any:
-        """What is written as the argument `name`: lists and records inside, bindings as expressions."""
+        """What is written as the argument `name`: in the place of texts and numbers of this task their slots."""
         if isinstance(value, Mapping):
-            return {
-                key if _PLAIN_KEY.fullmatch(key) else self.literal(name, key): self.value(key, item)
-                for key, item in value.items()
-            }
+            return {self.text(key): self.value(key, item) for key, item in value.items()}
         if isinstance(value, list):
-            if triple(value) is not None:
-                return [value[0], value[1], self.value(value[0].rpartition(".")[2], value[2])]
-            items = [self.value(singular(name), item) for item in value]
+            items = [self.value(name, item) for item in value]
             return items[:1] if all(str(item).startswith("<") for item in items) else items
         if isinstance(value, str) and bindings.is_binding(value, self._ids):
             return self.expression(value)
-        return self.literal(name, value)
-
-    def literal(self, name: str, value: Any) -> Any:
-        """A single text or number: its slot, or itself where it is nothing of this task."""
-        key = _key(value)
-        if value is None or isinstance(value, bool) or key in _TRIVIAL or not self._is_own(key):
-            return value
-        return self._slot(name, key)
+        return self._slot(name, value) or value
 
     def expression(self, text: str) -> str:
         """A binding with slots in the place of its literals; fields and steps stay."""
@@ -131,26 +115,20 @@ class Delexicalizer:
     def _without_value(self, match: re.Match[str]) -> str:
         if match["key"]:
             return match[0] if match["key"].strip('"') in self._fields else "<key>"
-        quote, inside = match["literal"][0], match["literal"][1:-1]
-        slot = self.literal(match["field"] or "value", inside.replace("\\'", "'").strip('"'))
-        whole = f"{quote}{slot}{quote}" if slot.startswith("<") else match["literal"]
-        return match[0].removesuffix(match["literal"]) + whole
+        quote, inside = match["literal"][0], match["literal"][1:-1].replace("\\'", "'").strip('"')
+        slot = self._slot(match["field"] or "value", inside)
+        return f"{match['before']}{quote}{slot}{quote}" if slot else match[0]
 
-    def _is_own(self, key: str) -> bool:
-        if self._fields.issuperset(key.split(".")):
-            return False
-        if key in self._slots or key in self._gold or re.search(r"\d", key) or len(key.split()) > _WORDS:
-            return True
-        return _stands(key, self._inputs) or any(_stands(name, key) for name in self._names)
-
-    def _slot(self, name: str, key: str) -> str:
-        """The slot of a value: named by the argument that it is given as, with a number where that is taken."""
-        if key not in self._slots:
-            name = re.sub(r"\W", "", name) or "value"
-            taken = {*self._slots.values()}
-            numbered = (f"<{name}_{number}>" for number in range(2, len(taken) + 3))
-            self._slots[key] = next(slot for slot in (f"<{name}>", *numbered) if slot not in taken)
-        return self._slots[key]
+    def _slot(self, name: str, value: Any) -> str:
+        """What stands for a value, named by the argument that it is first given as; empty where it is nothing of this
+        task."""
+        key = _key(value)
+        if value is None or isinstance(value, bool) or key in _TRIVIAL or self._fields.issuperset(key.split(".")):
+            return ""
+        named = key in self._gold or _stands(key, self._inputs) or any(_stands(name, key) for name in self._names)
+        if not named and not re.search(r"\d", key) and len(key.split()) <= _WORDS:
+            return ""
+        return self._slots.setdefault(key, f"<{name}>")
 
 
 def leaves(value: Any) -> Iterator[tuple[str, Any]]:
@@ -176,10 +154,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _key(value: Any) -> str:
     """Equal for texts and numbers that say the same."""
     text = _fold(str(value))
-    if not _NUMBER.fullmatch(text):
-        return text
-    whole, point, decimals = text.replace(",", "").partition(".")
-    return f"{whole}{point}{decimals}".rstrip("0").rstrip(".") if point else whole
+    return text.replace(",", "") if _NUMBER.fullmatch(text) else text
 
 
 def _fold(text: str) -> str:
