@@ -144,12 +144,8 @@ def _draft(proposal: Mapping[str, Any], slots: Sequence[Delexicalizer]) -> tuple
     for task_slots in slots:
         text, reason = task_slots.text(text), task_slots.text(reason)
     args = proposal.get("args")
-    draft: dict[str, Any] = {}
-    if check:
-        draft = {"check": check, "args": dict(args) if isinstance(args, Mapping) else {}}
-    if text:
-        draft["text"] = text
-    return draft, reason
+    draft = {"check": check, "args": dict(args) if isinstance(args, Mapping) else {}} if check else {}
+    return (draft | {"text": text} if text else draft), reason
 
 
 def _compared(value: Any) -> Iterator[str]:
@@ -235,18 +231,17 @@ def fill(value: Any, known: Mapping[str, Any]) -> Any:
     [['size', 'in', ['L']]]
     """
 
+    def search(slot: re.Match[str]) -> Any:
+        try:
+            result = jmespath.search(slot[1], known)
+        except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError) as error:  # what jmespath lets out
+            raise LookupError(f"{slot[1]} cannot be evaluated: {error}") from error
+        if result is None or result == []:
+            raise LookupError(f"nothing that is known has {slot[1]}")
+        return result
+
     def fill_text(text: str) -> Any:
         whole = _SLOT.fullmatch(text)
-        return _search(whole[1], known) if whole else _SLOT.sub(lambda slot: str(_search(slot[1], known)), text)
+        return search(whole) if whole else _SLOT.sub(lambda slot: str(search(slot)), text)
 
     return bindings.map_strings(value, fill_text)
-
-
-def _search(expression: str, known: Mapping[str, Any]) -> Any:
-    try:
-        result = jmespath.search(expression, known)
-    except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError) as error:  # what jmespath lets through
-        raise LookupError(f"{expression} cannot be evaluated: {error}") from error
-    if result is None or result == []:
-        raise LookupError(f"nothing that is known has {expression}")
-    return result
