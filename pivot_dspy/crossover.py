@@ -169,7 +169,8 @@ class _Crossing:
 
     def _bring_along(self) -> None:
         """Gives every taken step what it reads and depends on, taking more steps where it must."""
-        queue = sorted(self.taken, key=lambda part: (part.side, part.step.id))
+        # In order of position, for names must not decide: what one step takes along another reads as well.
+        queue = sorted(self.taken, key=lambda part: (part.side, len(part.before)))
         for part in queue:  # it grows meanwhile
             own = self.parts[part.side]
             more = []
