@@ -212,26 +212,29 @@ def meets(record: Any, wanted: Predicate) -> bool | None:
 
 def of_requirement(requirement: Requirement) -> tuple[Predicate, ...]:
     """The predicates in a requirement's arguments: `[field, op, value]` triples, and `key: value`."""
-    return tuple(_of_data(requirement.args, ()))
+    found = (triple(value) or _passed(path, value) for path, value in leaves(requirement.args))
+    return tuple(predicate for predicate in found if predicate is not None)
 
 
-def _of_data(value: Any, path: tuple[str, ...]) -> Iterator[Predicate]:
-    predicate = triple(value)
-    if predicate is not None:
-        yield predicate
-    elif isinstance(value, Mapping):
+def _passed(path: tuple[str, ...], value: Any) -> Predicate | None:
+    predicate = make(path, "==", value)
+    return predicate if predicate is None or isinstance(value, str) else predicate._replace(op=ANYHOW)
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The scalars, plain lists and triples inside arguments, with the names that lead there."""
+    if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _of_data(item, (*path, str(key)))
-    elif is_nested(value):
+            yield from leaves(item, (*path, str(key)))
+    elif isinstance(value, (list, tuple)) and triple(value) is None and any(map(_is_container, value)):
         for item in value:
-            yield from _of_data(item, path)
-    elif path and (predicate := make(path, "==", value)) is not None:
-        yield predicate if isinstance(value, str) else predicate._replace(op=ANYHOW)
+            yield from leaves(item, path)
+    else:
+        yield path, value
 
 
-def is_nested(value: Any) -> bool:
-    """Whether a value is a list that holds lists or objects."""
-    return isinstance(value, (list, tuple)) and any(isinstance(item, (list, tuple, Mapping)) for item in value)
+def _is_container(value: Any) -> bool:
+    return isinstance(value, (list, tuple, Mapping))
 
 
 def triple(value: Any) -> Predicate | None:
