@@ -53,6 +53,9 @@ class DependenceGraph:
             readers = self.readers[step_id]
             self.below[step_id] = self._in_order(set(readers).union(*(self.below[name] for name in readers)))
 
+    def step(self, step_id: str) -> Step:
+        return self.steps[self.position[step_id]]
+
     def result(self, step_id: str) -> Any:
         """What a step returned; None where it returned nothing."""
         observation = self.observed.get(step_id)

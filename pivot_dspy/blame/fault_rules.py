@@ -56,9 +56,6 @@ def _uses_item(step: Step) -> bool:
     return any(bindings.ITEM in bindings.references(text) for text in bindings.strings(step.args))
 
 
-# --------------------------------------------------------------------------------------------------------------- faults
-
-
 def _of_fault(context: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]:
     weight = Weight.FAILURE if step.id in context.failed else Weight.DEVIATION
     if fault.kind in _STATIC or (fault.kind == "bad_arguments" and _is_bad_as_written(context, step)):
@@ -99,14 +96,11 @@ def _ill_fitting_results(context: BlameContext, step: Step, fault: Fault) -> Ite
             yield context.clue(source, "wrong_tool", Weight.SHARED, text, "use another tool")
 
 
-# ------------------------------------------------------------------------------------------- bindings that gave nothing
-
-
 def _of_bindings(context: BlameContext, starved: list[str]) -> Iterator[Clue]:
     absent: dict[tuple[str, str], list[str]] = defaultdict(list)
     unserved: dict[str, list[str]] = defaultdict(list)
     for step_id in starved:
-        broken = _invalid_expression(context.step(step_id))
+        broken = _invalid_expression(context.graph.step(step_id))
         if broken is not None:
             text = f"{broken} is not valid JMESPath"
             yield context.clue(step_id, "unresolved_binding", Weight.CERTAIN, text)
@@ -197,9 +191,6 @@ def _unmet_by_all(context: BlameContext, step_id: str) -> list[Predicate]:
     return [p for p in selecting if elements and not any(meets(element, p) for element in elements)]
 
 
-# ----------------------------------------------------------------------------------------------- violated requirements
-
-
 def origins(context: BlameContext) -> Iterator[Clue]:
     """Steps that brought in what a violated requirement is about, or mean to serve it."""
     for name, finding in context.violated.items():
@@ -237,5 +228,5 @@ def unexplained(context: BlameContext) -> Iterator[Clue]:
         symptoms.update(context.graph.writes, context.graph.ids[-1:])
     names = list(context.violated)
     for step_id in context.graph.slice(symptoms):
-        if not context.step(step_id).is_submit:
+        if not context.graph.step(step_id).is_submit:
             yield context.clue(step_id, "unexplained", Weight.UNEXPLAINED, "what went wrong depends on it", "", names)

@@ -28,9 +28,6 @@ def clues(context: BlameContext) -> Iterator[Clue]:
     yield from _wrong_bindings(context)
 
 
-# ------------------------------------------------------------------------------------------------------ contradictions
-
-
 def _of_predicate(
     context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate]
 ) -> Iterator[Clue]:
@@ -125,9 +122,6 @@ def _is_word_of(spec: ToolSpec, argument: Predicate) -> bool:
     return "enum" in spec.parameters.get(argument.path[0], {}) or argument.written in spec.details
 
 
-# ----------------------------------------------------------------------------------------------------------- omissions
-
-
 def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]:
     """What a requirement asks and the step that serves it does not select by, nor name outright."""
     assignment = context.assignment
@@ -142,13 +136,6 @@ def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]
             yield context.clue(step_id, "wrong_value", Weight.OMISSION, text, f"also select by {wanted}", [name])
 
 
-def _join(predicates: Sequence[Predicate]) -> str:
-    return " and ".join(map(str, predicates))
-
-
-# -------------------------------------------------------------------------------------------------------- missing steps
-
-
 def _unassigned(context: BlameContext) -> Iterator[Clue]:
     """Steps that serve nothing, and requirements of a family that nothing serves."""
     assignment = context.assignment
@@ -159,15 +146,15 @@ def _unassigned(context: BlameContext) -> Iterator[Clue]:
             correction = "leave the step out if the task does not ask for it"
             yield context.clue(step_id, UNASKED, Weight.UNASKED, text, correction)
     for name in assignment.unassigned_requirements:
-        family = assignment.family_of(name)
+        family = next(family for family in assignment.families if name in family)
         if context.violated.keys().isdisjoint(family):
             continue
-        selecting, names = f"select by {_join(assignment.required[name])}", [name, *family]
+        asked, names = " and ".join(map(str, assignment.required[name])), [name, *family]
         if steps:
             text = f"what it takes serves no requirement, and nothing serves {name}"
-            yield context.clue(steps.pop(0), "wrong_selection", Weight.LACKING, text, selecting, names)
+            yield context.clue(steps.pop(0), "wrong_selection", Weight.LACKING, text, f"select by {asked}", names)
         else:
-            correction = f"add a step that selects by {_join(assignment.required[name])}"
+            correction = f"add a step that selects by {asked}"
             position = _position_for(context, name, family)
             yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, names)
 
@@ -175,9 +162,9 @@ def _unassigned(context: BlameContext) -> Iterator[Clue]:
 def _position_for(context: BlameContext, name: str, family: Sequence[str]) -> int:
     """Where a step for a requirement belongs: after a read for it that nothing uses, else in the family's order."""
     assignment, position = context.assignment, context.graph.position
-    for unread in assignment.unread_steps:
-        if assignment.purpose_of(unread) == name:
-            return position[unread] + 1
+    unread = assignment.unread_for(name)
+    if unread is not None:
+        return position[unread] + 1
     rank = family.index(name)
     before = [assignment.step_for[other] for other in family[:rank] if other in assignment.step_for]
     if before:
@@ -197,7 +184,7 @@ def _unattempted(context: BlameContext, name: str) -> Iterator[Clue]:
         if any(agrees(predicates, wanted, Relation.TIGHTER) for predicates in selections for wanted in fitting):
             continue
         if () not in selections:  # else its arguments come from elsewhere, so that nothing can be said
-            correction = f"add a {spec.name} step with {_join(fitting)}"
+            correction = f"add a {spec.name} step with {' and '.join(map(str, fitting))}"
             position = context.graph.position[calls[-1]] + 1 if calls else context.end_of_acts
             yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, [name])
         return
@@ -208,9 +195,6 @@ def _taken_by(spec: ToolSpec, required: Sequence[Predicate]) -> list[Predicate]:
     parameters = [words((parameter,)) for parameter in spec.parameters]
     taken = [wanted for wanted in required if any(overlap(wanted.words, parameter) for parameter in parameters)]
     return taken if len(taken) * 2 >= len(required) else []
-
-
-# ------------------------------------------------------------------------------------------------------ wrong bindings
 
 
 def _wrong_bindings(context: BlameContext) -> Iterator[Clue]:
