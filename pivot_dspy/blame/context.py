@@ -10,8 +10,9 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from pivot_dspy.blame.assignment import Assignment
-from pivot_dspy.blame.dependence import DependenceGraph, scalars
+from pivot_dspy.blame.dependence import DependenceGraph
 from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.plain_json import scalars
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Execution
 

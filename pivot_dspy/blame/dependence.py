@@ -98,17 +98,6 @@ def holds(value: Any, wanted: Any) -> bool:
     return value == wanted or any(wanted in items for items, _ in _containers(value))
 
 
-def scalars(value: Any) -> Iterator[Any]:
-    """The scalars inside `value`."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from scalars(item)
-    else:
-        yield value
-
-
 def record_with(value: Any, wanted: Any) -> Mapping[str, Any] | None:
     """The first record inside `value` of which `wanted` is a direct value."""
     for items, container in _containers(value):

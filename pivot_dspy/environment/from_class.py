@@ -39,7 +39,7 @@ def of_class(environment: Any) -> Toolbox:
     """
     tools, checks = [], []
     for name, function in _marked_methods(environment).items():
-        mark = _mark(function)
+        mark: ToolMark | None = getattr(function, TOOL_MARK, None)
         if mark is not None:
             preview = _preview(environment, mark.preview, name) if mark.preview else None
             tools.append(
@@ -76,11 +76,6 @@ def own_shared_state(environment: Environment) -> None:
                         own[name] = copied
 
 
-def _mark(function: Any) -> ToolMark | None:
-    mark: ToolMark | None = getattr(function, TOOL_MARK, None)
-    return mark
-
-
 def _marked_methods(environment: type[Environment]) -> dict[str, Callable[..., Any]]:
     methods: dict[str, Callable[..., Any]] = {}
     for base in reversed(environment.__mro__):
@@ -113,8 +108,7 @@ def _preview(environment: type[Environment], preview: str, tool: str) -> Callabl
         raise ConfigurationError(f"the preview {preview!r} must take the same parameters as the tool {tool!r}")
     if inspect.iscoroutinefunction(function) != inspect.iscoroutinefunction(real):
         raise ConfigurationError(f"the preview {preview!r} and the tool {tool!r} must both be async, or neither")
-    mark = _mark(function)
-    if mark is not None and mark.effect != "read":
+    if getattr(function, TOOL_MARK, None) and getattr(function, TOOL_MARK).effect != "read":
         raise ConfigurationError(f"the preview {preview!r} of {tool!r} is a tool that writes; name one that only reads")
 
     def invoke(instance: Any, /, **args: Any) -> Any:
