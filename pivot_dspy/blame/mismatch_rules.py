@@ -15,9 +15,9 @@ from pivot_dspy.trajectory import Step
 def clues(context: BlameContext) -> Iterator[Clue]:
     """Steps that select by something else than is asked, omit what is asked, or use a value out of nowhere."""
     for step in context.steps:
-        asked = context.assignment.asked_of(step.id)
-        for predicate in context.assignment.step_predicates[step.id].predicates:
-            yield from _of_predicate(context, step, predicate, asked)
+        selection, asked = context.assignment.step_predicates[step.id], context.assignment.asked_of(step.id)
+        for predicate in selection.predicates:
+            yield from _of_predicate(context, step, predicate, asked, predicate in selection.arguments)
     for step_id, name in context.assignment.assigned.items():
         if name in context.violated or step_id in context.failed:
             yield from _omissions(context, step_id, name)
@@ -29,49 +29,38 @@ def clues(context: BlameContext) -> Iterator[Clue]:
 
 
 def _of_predicate(
-    context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate]
+    context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate], is_argument: bool
 ) -> Iterator[Clue]:
-    alike = [wanted for wanted in asked if compare(predicate, wanted.predicate) is not None]
+    relations = {wanted: compare(predicate, wanted.predicate) for wanted in asked}
+    alike = [wanted for wanted in asked if relations[wanted] is not None]
+    same = [wanted for wanted in asked if relations[wanted] is Relation.SAME]
     best, _ = closest(predicate, alike)
-    elsewhere = _asked_of_another_field(context, step, predicate, asked)
-    if best is Relation.SAME:
-        same = [wanted for wanted in alike if compare(predicate, wanted.predicate) is best]
-        if _differs_in_letters(context, step, predicate, same):
+    elsewhere = [] if is_argument else _asked_of_another_field(predicate, asked)
+    if same:
+        # Expressions compare exactly: a text in other letters than asked for finds nothing.
+        if step.id in context.failed and not is_argument and _differs_in_letters(predicate, same):
             yield _contradiction(context, step, predicate, same)
     elif elsewhere:
         yield _contradiction(context, step, predicate, elsewhere)
     elif best is None:
-        if _is_foreign(context, step, predicate):
+        if _is_foreign(context, step, predicate, is_argument):
             text = f"{show(predicate.written)} stands neither in the task nor in a requirement nor in an earlier result"
             yield context.clue(step.id, "wrong_value", Weight.FOREIGN, text)
-    elif best is Relation.TIGHTER:
-        # To ask for more than is required may be a choice, but not by a number that stands nowhere.
-        if isinstance(predicate.value, float) and predicate.value not in context.known:
-            yield _contradiction(context, step, predicate, alike)
     elif best is Relation.LOOSER and predicate.op == "in":
         yield from _elements(context, step, predicate, alike)
-    else:
+    # To ask for more than is required may be a choice, but not by a number that stands nowhere.
+    elif best is not Relation.TIGHTER or (isinstance(predicate.value, float) and predicate.value not in context.known):
         yield _contradiction(context, step, predicate, alike)
 
 
-def _asked_of_another_field(
-    context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate]
-) -> list[RequiredPredicate]:
-    if predicate in context.assignment.step_predicates[step.id].arguments:
-        return []
+def _asked_of_another_field(predicate: Predicate, asked: Sequence[RequiredPredicate]) -> list[RequiredPredicate]:
     same = [wanted for wanted in asked if wanted.predicate[1:3] == predicate[1:3]]
     return [wanted for wanted in same if not same_field(wanted.predicate, predicate)]
 
 
-def _differs_in_letters(
-    context: BlameContext, step: Step, predicate: Predicate, same: Sequence[RequiredPredicate]
-) -> bool:
-    """Expressions compare exactly: a text in other letters than asked for finds nothing."""
-    if step.id not in context.failed or predicate in context.assignment.step_predicates[step.id].arguments:
-        return False
-    return all(
-        wanted.predicate.value == predicate.value and wanted.predicate.written != predicate.written for wanted in same
-    )
+def _differs_in_letters(predicate: Predicate, same: Sequence[RequiredPredicate]) -> bool:
+    asked = [wanted.predicate for wanted in same]
+    return all(wanted.value == predicate.value and wanted.written != predicate.written for wanted in asked)
 
 
 def _elements(
@@ -106,20 +95,18 @@ def _correction(predicate: Predicate, meant: Predicate) -> str:
     return f"select by {meant} instead of {predicate}"
 
 
-def _is_foreign(context: BlameContext, step: Step, predicate: Predicate) -> bool:
+def _is_foreign(context: BlameContext, step: Step, predicate: Predicate, is_argument: bool) -> bool:
     """Whether a value stands nowhere before the step. A plain argument may also be one of the tool's own words."""
     if step.is_submit or not context.known.complete or predicate.value in context.known:
         return False
-    if predicate not in context.assignment.step_predicates[step.id].arguments:
+    if not is_argument:
         return True
-    spec = context.toolbox.tools.get(step.tool)
-    if not isinstance(predicate.written, str) or (spec is not None and _is_word_of(spec, predicate)):
+    spec, written = context.toolbox.tools.get(step.tool), predicate.written
+    if not isinstance(written, str):
         return False
-    return context.graph.source_of(predicate.written, context.graph.position[step.id]) is None
-
-
-def _is_word_of(spec: ToolSpec, argument: Predicate) -> bool:
-    return "enum" in spec.parameters.get(argument.path[0], {}) or argument.written in spec.details
+    if spec is not None and ("enum" in spec.parameters.get(predicate.path[0], {}) or written in spec.details):
+        return False
+    return context.graph.source_of(written, context.graph.position[step.id]) is None
 
 
 def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]:
@@ -128,10 +115,10 @@ def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]
     record = assignment.record(step_id)
     if record is not None and assignment.fits(record, name):
         return
-    chain = context.graph.chains[step_id]
-    compared = [Predicate(path, "", None) for member in chain for path in assignment.step_predicates[member].fields]
+    selections = [assignment.step_predicates[member] for member in context.graph.chains[step_id]]
+    compared = [words(path) for selection in selections for path in selection.fields]
     for wanted in assignment.required[name]:
-        if not any(same_field(field, wanted) for field in compared):
+        if not any(overlap(field, wanted.words) for field in compared):
             text = f"it does not select by {wanted}, which {name} asks"
             yield context.clue(step_id, "wrong_value", Weight.OMISSION, text, f"also select by {wanted}", [name])
 

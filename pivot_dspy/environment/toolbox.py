@@ -89,7 +89,7 @@ class ToolSpec:
         Raises:
             ArgumentError: one is missing or unknown.
         """
-        if problems := self._misnamed(names):
+        if problems := self.misnamed(names):
             raise ArgumentError(f"{self.name}: {'; '.join(problems)}", self.signature)
 
     def render(self, named: Named, *, result: bool = True) -> str:
@@ -134,13 +134,14 @@ class ToolSpec:
             self.invoke, name=self.name, desc=self.description, args=dict(self.parameters), arg_types={}
         )
 
-    def _misnamed(self, names: Collection[str]) -> list[str]:
+    def misnamed(self, names: Collection[str]) -> list[str]:
+        """What is missing among the names of arguments, or is no parameter."""
         missing = [f"{name}: missing" for name in self.required if name not in names]
         unknown = () if self.open_ended else [name for name in names if name not in self.parameters]
         return [*missing, *(f"{name}: not a parameter" for name in unknown)]
 
     def _misfits(self, arguments: Mapping[str, Any]) -> list[str]:
-        problems = self._misnamed(arguments)
+        problems = self.misnamed(arguments)
         for name, validator in self._validators.items():
             if name in arguments:
                 problems += [f"{name}: {error.message:.200}" for error in validator.iter_errors(arguments[name])]
