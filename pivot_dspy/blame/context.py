@@ -145,9 +145,8 @@ class BlameContext:
             for position, (step_id, arguments, _) in enumerate(self._scalars)
             if value in arguments
         ]
-        if given:
-            return min(given)[-1]
-        return next((step_id for step_id, _, result in self._scalars if value in result), None)
+        shown = (step_id for step_id, _, result in self._scalars if value in result)
+        return min(given)[-1] if given else next(shown, None)
 
     @cached_property
     def _scalars(self) -> list[tuple[str, list[Any], list[Any]]]:

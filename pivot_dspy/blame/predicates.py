@@ -139,10 +139,11 @@ def relation(mine: Predicate, wanted: Predicate) -> Relation:
     >>> relation(Predicate(("price",), "<", 10.0), Predicate(("price",), "<=", 20.0)).name
     'TIGHTER'
     """
-    if mine[1:3] == wanted[1:3] or wanted.deferred:
+    same_values = wanted.op == ANYHOW and mine.values == wanted.values
+    if mine[1:3] == wanted[1:3] or same_values or wanted.deferred:
         return Relation.SAME
     if wanted.op == ANYHOW:
-        return _by_mention(mine.values, wanted.values)
+        return Relation.DIFFERS if mine.values.isdisjoint(wanted.values) else Relation.LOOSER
     samples = _samples(mine.values | wanted.values)
     selected = {value for value in samples if mine.admits(value)}
     required = {value for value in samples if wanted.admits(value)}
@@ -151,12 +152,6 @@ def relation(mine: Predicate, wanted: Predicate) -> Relation:
     if selected <= required:
         return Relation.TIGHTER
     return Relation.LOOSER if mine.op == "in" or selected >= required else Relation.DIFFERS
-
-
-def _by_mention(mine: frozenset[Any], wanted: frozenset[Any]) -> Relation:
-    if mine == wanted:
-        return Relation.SAME
-    return Relation.DIFFERS if mine.isdisjoint(wanted) else Relation.LOOSER
 
 
 def _samples(named: frozenset[Any]) -> set[Any]:

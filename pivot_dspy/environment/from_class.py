@@ -6,6 +6,7 @@ import copy
 import inspect
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -23,10 +24,8 @@ def toolbox_of(environment: Environment | type[Environment]) -> Toolbox:
         ConfigurationError: see `of_class`.
     """
     own = getattr(environment, "toolbox", None)
-    if isinstance(own, Toolbox):
-        return own
-    kind: Any = environment if isinstance(environment, type) else type(environment)
-    return of_class(kind)
+    kind = environment if isinstance(environment, type) else type(environment)
+    return own if isinstance(own, Toolbox) else of_class(kind)
 
 
 @lru_cache(maxsize=256)
@@ -42,12 +41,9 @@ def of_class(environment: Any) -> Toolbox:
         mark: ToolMark | None = getattr(function, TOOL_MARK, None)
         if mark is not None:
             preview = _preview(environment, mark.preview, name) if mark.preview else None
-            tools.append(
-                describe(
-                    function, name=name, effect=mark.effect, preview=preview, timeout=mark.timeout, method=True,
-                    returns=mark.returns,
-                )  # fmt: skip
-            )
+            spec = describe(function, name=name, effect=mark.effect, method=True)
+            returns = spec.returns if mark.returns is None else mark.returns
+            tools.append(replace(spec, preview=preview, timeout=mark.timeout, returns=returns))
         if getattr(function, CHECK_MARK, False):
             if mark is not None and mark.effect != "read":
                 raise ConfigurationError(f"{name!r} is a check and a tool that writes; split it into two methods")

@@ -76,7 +76,7 @@ class ToolSpec:
             arguments: dict[str, Any] = plain(dict(args))
             problems = self._misfits(arguments) if self.check_schema or self.adapter is None else []
             if not problems:
-                return arguments if self.adapter is None else dict(self.adapter.validate_python(arguments))
+                return dict(self.adapter.validate_python(arguments)) if self.adapter else arguments
         except ValidationError as error:
             problems = [_problem(item) for item in error.errors(include_url=False)]
         except Exception as error:  # a validator of the user's, or a schema that refers to nothing
@@ -97,13 +97,11 @@ class ToolSpec:
         parts = []
         for name, schema in self.parameters.items():
             kind = type_text(self.annotations[name], named) if name in self.annotations else schema_text(schema)
-            default = self.defaults.get(name, schema.get("default"))
-            if name in self.required:
-                parts.append(f"{name}: {kind}")
-            elif default is None or default is EMPTY:
-                parts.append(f"{name}?: {kind.removesuffix(' | null')}")
-            else:
+            default = None if name in self.required else self.defaults.get(name, schema.get("default"))
+            if default is not None:
                 parts.append(f"{name}: {kind} = {json.dumps(default, ensure_ascii=False, default=str)}")
+            else:
+                parts.append(f"{name}: {kind}" if name in self.required else f"{name}?: {kind.removesuffix(' | null')}")
         gives = ""
         if result and self.returns is not EMPTY:
             gives = f" -> {type_text(self.returns, named)}"
@@ -123,8 +121,8 @@ class ToolSpec:
     @property
     def details(self) -> str:
         """What the tool does and what its parameters mean, in one line."""
-        described = [name for name, schema in self.parameters.items() if schema.get("description")]
-        texts = [self.description, *(f"{name}: {self.parameters[name]['description']}" for name in described)]
+        described = {name: schema.get("description") for name, schema in self.parameters.items()}
+        texts = [self.description, *(f"{name}: {text}" for name, text in described.items() if text)]
         return " ".join("; ".join(filter(None, texts)).split())
 
     @cached_property
@@ -223,16 +221,7 @@ class Toolbox:
         return "\n".join([*lines, vocabulary.strip()]).strip()
 
 
-def describe(
-    function: Callable[..., Any],
-    *,
-    name: str,
-    effect: Effect,
-    preview: Callable[..., Any] | None = None,
-    timeout: float | None = None,
-    method: bool = False,
-    returns: Any = None,
-) -> ToolSpec:
+def describe(function: Callable[..., Any], *, name: str, effect: Effect, method: bool = False) -> ToolSpec:
     """The `ToolSpec` of a typed Python callable; with `method`, its first parameter is the environment instance.
 
     Raises:
@@ -266,11 +255,9 @@ def describe(
         required=required,
         annotations=types,
         defaults={p.name: p.default for p in named if p.default is not EMPTY},
-        returns=hints.get("return", EMPTY) if returns is None else returns,
+        returns=hints.get("return", EMPTY),
         adapter=adapter,
         effect=effect,
-        preview=preview,
-        timeout=timeout,
         is_async=inspect.iscoroutinefunction(target),
         open_ended=open_ended,
     )
