@@ -117,11 +117,6 @@ class BlameContext:
     def known(self) -> KnownValues:
         return KnownValues(self.requirements.items, *self._texts)
 
-    @property
-    def wrong(self) -> bool:
-        """Whether there is anything to explain."""
-        return bool(self.violated or self.execution.discrepancies or self.execution.trajectory.submit is None)
-
     @cached_property
     def end_of_acts(self) -> int:
         """Where one more step that acts belongs: after all that act, and all whose results nothing reads yet."""

@@ -76,9 +76,10 @@ class DependenceGraph:
         """The steps that a step depends on directly."""
         position, reads = self.position[step_id], self.reads[step_id]
         # Beside a binding, only what looks like an identifier is traced: other words recur by chance.
-        traced = (text for text in _literals(self.steps[position]) if not reads or _IDENTIFIER.fullmatch(text))
-        sources = [self.source_of(text, position) for text in traced if len(text) >= _SHORTEST]
-        parents = [*reads, *(source for source in sources if source is not None)]
+        texts = [text for text in bindings.strings(self.steps[position].args) if not bindings.references(text)]
+        literals = [text.replace("$$", "$") for text in texts]
+        traced = [text for text in literals if len(text) >= _SHORTEST and (not reads or _IDENTIFIER.fullmatch(text))]
+        parents = [*reads, *filter(None, (self.source_of(text, position) for text in traced))]
         observation = self.observed.get(step_id)
         fault = observation.fault if observation is not None else None
         if not parents or (fault is not None and fault.kind == "tool_error"):
@@ -118,9 +119,3 @@ def _containers(value: Any) -> Iterator[tuple[Collection[Any], Any]]:
         if inner:
             inner.reverse()
             todo += inner
-
-
-def _literals(step: Step) -> Iterator[str]:
-    for text in bindings.strings(step.args):
-        if not bindings.references(text):
-            yield text.replace("$$", "$")

@@ -24,7 +24,8 @@ def clues(context: BlameContext) -> Iterator[Clue]:
     missing: set[str] = set()
     starved: list[str] = []
     for step in context.steps:
-        if step.for_each and not _uses_item(step):
+        uses_item = any(bindings.ITEM in bindings.references(text) for text in bindings.strings(step.args))
+        if step.for_each and not uses_item:
             text = f"it repeats over {step.for_each}, and every call is the same, since nothing in args is $item"
             yield context.clue(step.id, "wrong_value", Weight.CONTRADICTION, text, "use $item in args")
         fault = context.faults.get(step.id)
@@ -49,10 +50,6 @@ def clues(context: BlameContext) -> Iterator[Clue]:
     if context.execution.trajectory.submit is None:
         text, correction = f"no step is a {SUBMIT}", f"end with a {SUBMIT} step"
         yield Clue(len(context.steps), None, "missing_submit", Weight.ABSENT, text, correction)
-
-
-def _uses_item(step: Step) -> bool:
-    return any(bindings.ITEM in bindings.references(text) for text in bindings.strings(step.args))
 
 
 def _of_fault(context: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]:

@@ -24,7 +24,7 @@ def toolbox_of(environment: Environment | type[Environment]) -> Toolbox:
         ConfigurationError: see `of_class`.
     """
     own = getattr(environment, "toolbox", None)
-    kind = environment if isinstance(environment, type) else type(environment)
+    kind: Any = environment if isinstance(environment, type) else type(environment)
     return own if isinstance(own, Toolbox) else of_class(kind)
 
 
