@@ -94,17 +94,17 @@ class Assignment:
 
     def unread_for(self, name: str) -> str | None:
         """The first read whose result nothing uses, though it is selected by what this requirement asks most of all."""
-        used = self._read_by(self.deciding_steps)
-        for step_id, selected in self.chain_predicates.items():
-            predicates = [predicate for source, predicate in selected if source not in used]
+        graph, used = self._graph, self._read_by(self.deciding_steps)
+        for step in graph.steps:
+            if step.is_submit or step.id in graph.writes or graph.readers[step.id]:
+                continue
+            predicates = [predicate for source, predicate in self.chain_predicates[step.id] if source not in used]
             agreed = {
                 other: sum(agrees(predicates, wanted) for wanted in self.required[other])
                 for other in [*self.in_families, *self.general]
             }
-            is_read = step_id not in self._graph.writes and not self._graph.step(step_id).is_submit
-            is_unread = is_read and not self._graph.readers[step_id]
-            if is_unread and agreed[name] and max(agreed, key=agreed.__getitem__) == name:
-                return step_id
+            if agreed[name] and max(agreed, key=agreed.__getitem__) == name:
+                return step.id
         return None
 
     def fits(self, record: Mapping[str, Any], name: str) -> bool:

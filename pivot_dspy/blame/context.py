@@ -74,11 +74,11 @@ class KnownValues:
     """The words and numbers that a planner was given: requirements, task, and what else it saw."""
 
     def __init__(self, requirements: Iterable[Requirement], task: str, known: str) -> None:
-        asked = [item.text + json.dumps(item.args, ensure_ascii=False, default=str) for item in requirements]
-        asked.append(task)
-        self._text = "\n".join([*asked, known]).casefold()
+        texts = [item.text + json.dumps(item.args, ensure_ascii=False, default=str) for item in requirements]
+        asked = "\n".join([*texts, task])
+        self._text = f"{asked}\n{known}".casefold()
         # Numbers only of what is asked: records hold too many.
-        self._numbers = {float(number.replace(",", "")) for number in _NUMBER.findall("\n".join(asked))}
+        self._numbers = {float(number.replace(",", "")) for number in _NUMBER.findall(asked)}
         self.complete = bool(task or known)
 
     def __contains__(self, value: Any) -> bool:
