@@ -199,13 +199,7 @@ class Ledger:
 
     def _reached(self, budget: Budget) -> tuple[str, str] | None:
         usage = self.usage
-        used = {
-            "lm_calls": usage.lm_calls,
-            "tokens": usage.total_tokens,
-            "cost": usage.cost,
-            "tool_calls": usage.tool_calls,
-            "seconds": self.elapsed,
-        }
+        used = {**dict(usage), "tokens": usage.total_tokens, "seconds": self.elapsed}
         for name, limit in budget:
             if limit is not None and used[name] >= limit:
                 return name, f"{name}: {_number(used[name])} of {_number(limit)}"
@@ -287,23 +281,25 @@ def _usage(call: _Call, failed: bool) -> Usage:
     return sum(map(_tokens, call.reported), requests)
 
 
+_TOKEN_PATHS = {
+    "prompt_tokens": "prompt_tokens",
+    "completion_tokens": "completion_tokens",
+    "cached_prompt_tokens": "prompt_tokens_details.cached_tokens",
+    "reasoning_tokens": "completion_tokens_details.reasoning_tokens",
+}
+
+
 def _tokens(entry: Mapping[str, Any]) -> Usage:
     """The token counts of a provider's usage, in either of the two usual namings."""
-    return Usage(
-        prompt_tokens=_count(entry, "prompt_tokens", "input_tokens"),
-        completion_tokens=_count(entry, "completion_tokens", "output_tokens"),
-        cached_prompt_tokens=_count(entry, "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens"),
-        reasoning_tokens=_count(
-            entry, "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens"
-        ),
-    )
+    return Usage(**{name: _count(entry, path) for name, path in _TOKEN_PATHS.items()})
 
 
-def _count(entry: Any, *paths: str) -> int:
-    """The first positive number at one of the dotted `paths` into mappings and objects, else 0."""
-    for path in paths:
+def _count(entry: Any, path: str) -> int:
+    """The positive number at a dotted path into mappings and objects, or at the path in the other naming; else 0."""
+    other = path.replace("prompt", "input").replace("completion", "output")
+    for keys in (path.split("."), other.split(".")):
         value = entry
-        for key in path.split("."):
+        for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
         if isinstance(value, (int, float)) and 0 < value < math.inf:
             return int(value)

@@ -82,6 +82,7 @@ def test_a_requirement_and_an_expression_say_the_same(field: str, op: str, value
         ("$a[?`4` < stars]", [(("stars",), ">", 4.0)]),
         ("$a[?price < limit]", []),
         ("$a[?rating.distribution.\"1_star\" < `9`]", [(("rating", "distribution", "1_star"), "<", 9.0)]),
+        ("$a[?size=='L'][0:2].id", [(("size",), "==", "l")]),  # a slice holds numbers, not nodes
         ("not ( valid", []),
     ],
 )
