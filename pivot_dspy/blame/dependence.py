@@ -131,4 +131,4 @@ def _containers(value: Any) -> Iterator[tuple[Collection[Any], Any]]:
 def _literals(step: Step) -> Iterator[str]:
     for text in bindings.strings(step.args):
         if not bindings.references(text):
-            yield text.replace("$$", "$")
+            yield bindings.unescape(text)

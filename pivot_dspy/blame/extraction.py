@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
-from pivot_dspy import bindings
+from pivot_dspy import bindings, expressions
 from pivot_dspy.blame.predicates import OPERATORS, WORD, Order, Predicate, is_nested, make, singular, triple
 from pivot_dspy.trajectory import Step
 
@@ -72,8 +72,11 @@ def predicates_of(step: Step, known: Collection[str]) -> StepPredicates:
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
-    """The scalars and plain lists inside arguments, with the names that lead there."""
-    if isinstance(value, Mapping):
+    """The scalars, plain lists and bindings of calcs inside arguments, with the names that lead there."""
+    if path and bindings.is_calc(value):
+        for text in bindings.strings(value):
+            yield path, text
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from _leaves((*path, str(key)), item)
     elif triple(value) is None and (is_nested(value) or _holds_bindings(value)):
@@ -160,31 +163,17 @@ def of_expression(text: str) -> StepPredicates:
     >>> of_expression("min_by($a[?stars >= `4`], &price).id").orders
     (Order(path=('price',), direction='min'),)
     """
-    tree = _parse(text)
-    if tree is None:
+    if not expressions.is_valid(text):
         return StepPredicates()
-    reader = _Reader(frozenset(bindings.references(text)))
+    reader = _Reader(frozenset(expressions.references(text)))
     try:
-        reader.read(tree, inside=False)
+        reader.read(expressions.parse(text).parsed, inside=False)
     except RecursionError:  # nested too deep to be evaluated, too
         return StepPredicates()
     return StepPredicates(
         predicates=tuple(reader.predicates), orders=tuple(reader.orders), fields=tuple(reader.fields),
         reads=tuple(reader.reads),
     )  # fmt: skip
-
-
-def is_expression(text: str) -> bool:
-    """Whether `text`, a binding, is valid JMESPath."""
-    return _parse(text) is not None
-
-
-def _parse(text: str) -> Node | None:
-    try:
-        tree: Node = bindings._compile(text).parsed
-    except bindings._FAILURES:
-        return None
-    return tree
 
 
 _ACCESS = frozenset({"subexpression", "index_expression", "projection", "filter_projection", "flatten", "slice"})

@@ -8,7 +8,7 @@ from typing import Any
 
 from pivot_dspy import bindings
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
-from pivot_dspy.blame.extraction import StepPredicates, is_expression
+from pivot_dspy.blame.extraction import StepPredicates
 from pivot_dspy.blame.predicates import Predicate, meets, value_at
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.requirements import Finding
@@ -106,10 +106,9 @@ def _of_bindings(context: BlameContext, starved: list[str]) -> Iterator[Clue]:
     absent: dict[tuple[str, str], list[str]] = defaultdict(list)
     unserved: dict[str, list[str]] = defaultdict(list)
     for step_id in starved:
-        broken = _invalid_expression(context.step(step_id))
+        broken = _malformed(context, step_id)
         if broken is not None:
-            text = f"{broken} is not valid JMESPath"
-            yield context.clue(step_id, "unresolved_binding", Weight.CERTAIN, text)
+            yield context.clue(step_id, "unresolved_binding", Weight.CERTAIN, broken)
             continue
         reads = _reads(context, step_id)
         first = {_state(context, read): read for read in reversed(reads)}
@@ -126,9 +125,10 @@ def _of_bindings(context: BlameContext, starved: list[str]) -> Iterator[Clue]:
         yield from _nothing_selected(context, source, readers)
 
 
-def _invalid_expression(step: Step) -> str | None:
-    texts = bindings.strings([step.for_each, step.args])
-    return next((text for text in texts if bindings.references(text) and not is_expression(text)), None)
+def _malformed(context: BlameContext, step_id: str) -> str | None:
+    step = context.step(step_id)
+    earlier = context.graph.ids[: context.graph.position[step_id]]
+    return bindings.malformed([step.for_each, *step.args.values()], {*earlier, bindings.ITEM})
 
 
 def _reads(context: BlameContext, step_id: str) -> list[tuple[str, ...]]:
