@@ -148,7 +148,7 @@ def _resolve_text(text: str, results: Mapping[str, Any], step_ids: Collection[st
         return unescape(text)
     miss = near_miss(text, step_ids)
     if miss is not None:
-        raise BindingError(f"{text:.{PROSE}}: {miss.remedy}; {_AS_TEXT}")
+        raise BindingError(f"in {text:.{PROSE}}: {miss.remedy}; {_AS_TEXT}")
     return _read(text, results, allow_empty)
 
 
@@ -263,13 +263,13 @@ def malformed(value: Any, step_ids: Collection[str]) -> str | None:
     def check(text: str) -> None:
         miss = near_miss(text, step_ids)
         if miss is not None:
-            problems.append(f"{text:.{PROSE}}: {miss.remedy}")
+            problems.append(f"in {text:.{PROSE}}: {miss.remedy}")
         elif is_binding(text, step_ids) and not is_valid(text):
-            problems.append(f"{text:.{PROSE}} is not valid JMESPath")
+            problems.append(f"not valid JMESPath: {text:.{PROSE}}")
 
     def check_calc(formula: str) -> None:
         problem = "" if is_quoted(formula) else calc.read(formula).problem
-        problems.extend([f"calc {formula:.{PROSE}}: {problem}"] if problem else [])
+        problems.extend([f"the calc {formula:.{PROSE}}: {problem}"] if problem else [])
         for operand in calc.read(formula).operands:
             check(operand.text)
 

@@ -5,6 +5,8 @@ Each takes a text or a list of texts; `find_all` and `split` give one flat list 
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import regex
@@ -13,7 +15,7 @@ from jmespath.functions import Functions, signature
 LONGEST_READ = 100_000
 """Characters that a function reads, and that `replace` may give, in all."""
 SECONDS = 1.0
-"""How long `find_all` may look: a pattern can take time that grows exponentially with the text."""
+"""How long `find_all` may look, in all: a pattern can take time that grows exponentially with the text."""
 
 _ANY: Any = {"types": []}  # what does not fit is refused here, in words that name the remedy
 _STRING: Any = {"types": ["string"]}
@@ -28,8 +30,7 @@ class TextFunctions(Functions):
         read = _texts("find_all", texts)
         try:
             compiled = regex.compile(pattern)
-            group = min(compiled.groups, 1)
-            found = [match[group] for text in read for match in compiled.finditer(text, timeout=SECONDS)]
+            found = [match[min(compiled.groups, 1)] for match in _matches(compiled, read)]
         except regex.error as error:
             raise ValueError(f"find_all: {pattern!r} is no regular expression: {error}") from error
         except (TimeoutError, RecursionError, MemoryError) as error:
@@ -51,6 +52,15 @@ class TextFunctions(Functions):
             raise ValueError(f"replace: it would give more than {LONGEST_READ:,} characters")
         replaced = [text.replace(old, new) for text in read]
         return replaced if isinstance(texts, list) else replaced[0]
+
+
+def _matches(compiled: Any, texts: list[str]) -> Iterator[Any]:
+    deadline = time.monotonic() + SECONDS
+    for text in texts:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        yield from compiled.finditer(text, timeout=left)
 
 
 def _texts(name: str, value: Any) -> list[str]:

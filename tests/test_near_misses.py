@@ -88,7 +88,7 @@ def test_a_call_of_a_misspelt_step_is_no_text_either() -> None:
 
 
 WORDS = (
-    "join", "max", "sum", "a", "b", "a[1]", "(a)", "it's", "$5", '"b"', ",", ".", "-", "a.b", "=", "<", ">", "{", "}",
+    "join", "max", "sum", "a", "b", "a[1]", "(a)", "it's", "$6", '"b"', ",", ".", "-", "a.b", "=", "<", ">", "{", "}",
 )  # fmt: skip
 PROSE = st.lists(st.sampled_from(WORDS))
 
@@ -113,8 +113,8 @@ def test_what_looks_hard_to_read_ends(text: str) -> None:
 def test_malformed_says_what_no_results_could_make_good() -> None:
     assert bindings.malformed({"x": "$a[0].id", "y": "pays $5", "z": {"calc": "1 + $a[0].id"}}, KNOWN) is None
     assert bindings.malformed({"x": "Dear {{b.x}}"}, KNOWN) == (
-        "Dear {{b.x}}: to put results into text write join('', ['...', $b.x, '...'])"
+        "in Dear {{b.x}}: to put results into text write join('', ['...', $b.x, '...'])"
     )
-    assert bindings.malformed(["$a["], KNOWN) == "$a[ is not valid JMESPath"
-    assert bindings.malformed([{"calc": "1 + {$a[}"}], KNOWN) == "$a[ is not valid JMESPath"
-    assert bindings.malformed([{"calc": "1 +"}], KNOWN) == "calc 1 +: it is no formula"
+    assert bindings.malformed(["$a["], KNOWN) == "not valid JMESPath: $a["
+    assert bindings.malformed([{"calc": "1 + {$a[}"}], KNOWN) == "not valid JMESPath: $a["
+    assert bindings.malformed([{"calc": "1 +"}], KNOWN) == "the calc 1 +: it is no formula"

@@ -108,6 +108,15 @@ def test_what_an_expression_reads() -> None:
     assert said.reads == (("t", "rows"),)
 
 
+def test_a_calc_reads_and_selects_as_its_bindings_do() -> None:
+    calc = {"calc": "{max_by($a[?sender=='X'], &date).amount} - $b.x / 2"}
+    said = predicates_of(Step(id="s", tool="t", args={"amount": calc}), {"a", "b", "s"})
+    assert said.reads == (("a",), ("b", "x"))
+    assert [str(predicate) for predicate in said.predicates] == ['sender == "X"']
+    assert said.orders == (Order(("date",), "max"),)
+    assert predicates_of(Step(id="s", tool="t", args={"calc": "a text"}), {"a"}).predicates[0].field == "calc"
+
+
 def test_arguments_say_facts() -> None:
     step = Step(
         id="f", tool="search",
