@@ -29,6 +29,7 @@ ITEM = "item"
 CALC = "calc"
 """The key of an object that is a calc: its only one, with the formula as text."""
 
+_BARE_NAME = re.compile(r"(?<![\w.$])\w+(?=\s*[.,\[\](){}<>])")
 _AS_TEXT = f"plain text is written {quote('...')}"
 _LONGEST_MESSAGE = 300
 _AROUND = 20
@@ -236,6 +237,8 @@ def rename(text: str, names: Mapping[str, str]) -> str:
     """
     if is_quoted(text):
         return text
+    if near_miss(text, names) is not None:  # it must not turn to plain text where its steps get other names
+        text = _BARE_NAME.sub(lambda m: names.get(m[0], m[0]), text)
     return TOKEN.sub(lambda m: f"${names[m[1]]}" if m[1] in names else m[0], text)
 
 

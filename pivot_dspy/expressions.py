@@ -57,6 +57,7 @@ def parse(text: str) -> ParsedResult:
     return jmespath.compile(TOKEN.sub(lambda m: f'"{m[1]}"' if m[1] else ("$" if m[0] == "$$" else m[0]), text))
 
 
+@lru_cache(maxsize=4096)
 def is_valid(text: str) -> bool:
     """Whether `text` is a valid expression."""
     try:

@@ -82,6 +82,21 @@ def test_a_near_miss_counts_only_where_such_a_step_is_and_can_be_quoted() -> Non
     assert bindings.resolve("$'{{a.b}} costs $$5'", RESULTS, KNOWN) == "{{a.b}} costs $5"
 
 
+@pytest.mark.parametrize(
+    ("text", "renamed"),
+    [
+        ("join(', ', a[].body)", "join(', ', a_2[].body)"),
+        ("$join(', ', $a[].a)", "$join(', ', $a_2[].a)"),
+        ("Dear {{ a }}, a friend of b", "Dear {{ a_2 }}, a friend of b"),
+        ("<a[0].id>", "<a_2[0].id>"),
+        ("Dear $a[0].name", "Dear $a_2[0].name"),
+    ],
+)
+def test_a_near_miss_stays_one_where_its_step_is_renamed(text: str, renamed: str) -> None:
+    assert bindings.rename(text, {"a": "a_2"}) == renamed
+    assert bindings.is_binding(renamed, {"a_2"})
+
+
 def test_a_call_of_a_misspelt_step_is_no_text_either() -> None:
     with pytest.raises(BindingError, match="no earlier step 'messages' has a result"):
         bindings.resolve("$join(', ', $messages[].body)", RESULTS, KNOWN)
