@@ -179,7 +179,7 @@ class _StepRunner:
             if standing is not None:
                 return Observation(step=step.id, status=standing)
             if spec is None or step.is_submit:
-                args = bindings.resolve(step.args, self.results, self.observed)
+                args = _resolve_each(step.args, self.results, self.observed, allow_empty=True)
                 self._submit(args)
                 return Observation(step=step.id, value=args, args=args)
             items = self._items(step)
@@ -226,15 +226,15 @@ class _StepRunner:
             return [None]
         items = bindings.resolve(step.for_each, self.results, self.observed, allow_empty=False)
         if not isinstance(items, list):
-            raise BindingError(f"for_each needs a list; {step.for_each} gives {type(items).__name__}")
+            hint = "" if bindings.references(step.for_each) else "; the result of a step is written $ID"
+            raise BindingError(f"for_each needs a list; {step.for_each} gives {type(items).__name__}{hint}")
         return items
 
     def _resolve(self, step: Step, item: Any) -> dict[str, Any]:
         repeated = {} if step.for_each is None else {bindings.ITEM: item}
         results, known = {**self.results, **repeated}, {*self.observed, *repeated}
         # A tool may read an empty list as "no restriction" and silently widen its scope.
-        resolved: dict[str, Any] = bindings.resolve(step.args, results, known, allow_empty=False)
-        return resolved
+        return _resolve_each(step.args, results, known, allow_empty=False)
 
     def _submit(self, args: dict[str, Any]) -> None:
         problems = [f"{name}: not an output field" for name in args if name not in self.outputs]
@@ -301,6 +301,13 @@ class _StepRunner:
             why = f"the steps after it cannot run, since the environment cannot be copied any more: {error_text(error)}"
             fault = fault.model_copy(update={"message": f"{fault.message}; {why}"})
         return observation.model_copy(update={"fault": fault})
+
+
+def _resolve_each(
+    args: Mapping[str, Any], results: Mapping[str, Any], known: Collection[str], allow_empty: bool
+) -> dict[str, Any]:
+    # One by one: a tool's only argument may be called calc.
+    return {name: bindings.resolve(value, results, known, allow_empty=allow_empty) for name, value in args.items()}
 
 
 def _fault_of(error: BindingError | ArgumentError | _StepFailed, step: Step) -> Fault:

@@ -77,7 +77,7 @@ class DependenceGraph:
         position, reads = self.position[step_id], self.reads[step_id]
         # Beside a binding, only what looks like an identifier is traced: other words recur by chance.
         texts = [text for text in bindings.strings(self.steps[position].args) if not bindings.references(text)]
-        literals = [text.replace("$$", "$") for text in texts]
+        literals = [bindings.unescape(text) for text in texts]
         traced = [text for text in literals if len(text) >= _SHORTEST and (not reads or _IDENTIFIER.fullmatch(text))]
         parents = [*reads, *filter(None, (self.source_of(text, position) for text in traced))]
         observation = self.observed.get(step_id)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
-from pivot_dspy import bindings
+from pivot_dspy import bindings, expressions
 from pivot_dspy.blame.predicates import OPERATORS, WORD, Order, Predicate, leaves, make, singular, triple
 from pivot_dspy.trajectory import Step
 
@@ -70,6 +70,9 @@ def predicates_of(step: Step, known: Collection[str]) -> StepPredicates:
 
 def _argument_leaves(arguments: Any) -> Iterator[tuple[Path, Any]]:
     for path, value in leaves(arguments):
+        if path[-1:] == (bindings.CALC,) and len(path) > 1 and isinstance(value, str):
+            yield from ((path[:-1], text) for text in bindings.strings({bindings.CALC: value}))
+            continue
         holds_bindings = isinstance(value, list) and triple(value) is None and any("$" in str(item) for item in value)
         yield from ((path, item) for item in (value if holds_bindings else [value]))
 
@@ -134,22 +137,13 @@ def of_expression(text: str) -> StepPredicates:
     >>> of_expression("min_by($a[?stars >= `4`], &price).id").orders
     (Order(path=('price',), direction='min'),)
     """
-    if not is_expression(text):
+    if not expressions.is_valid(text):
         return StepPredicates()
     try:
-        items = list(_read(bindings._compile(text).parsed, frozenset(bindings.references(text))))
+        items = list(_read(expressions.parse(text).parsed, frozenset(expressions.references(text))))
     except RecursionError:  # nested too deep to be evaluated, too
         return StepPredicates()
     return StepPredicates(*(tuple(item for name, item in items if name == field) for field in StepPredicates._fields))
-
-
-def is_expression(text: str) -> bool:
-    """Whether `text`, a binding, is valid JMESPath."""
-    try:
-        bindings._compile(text)
-    except bindings._FAILURES:
-        return False
-    return True
 
 
 _INSIDE: frozenset[str] = frozenset()

@@ -8,7 +8,6 @@ from typing import Any
 
 from pivot_dspy import bindings
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
-from pivot_dspy.blame.extraction import is_expression
 from pivot_dspy.blame.predicates import Predicate, meets, value_at
 from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import SUBMIT, Fault, Step
@@ -91,11 +90,9 @@ def _of_bindings(context: BlameContext, starved: list[str]) -> Iterator[Clue]:
     absent: dict[tuple[str, str], list[str]] = defaultdict(list)
     unserved: dict[str, list[str]] = defaultdict(list)
     for step_id in starved:
-        step = context.graph.step(step_id)
-        texts = [text for text in bindings.strings([step.for_each, step.args]) if bindings.references(text)]
-        invalid = [f"{text} is not valid JMESPath" for text in texts if not is_expression(text)]
-        if invalid:
-            yield context.clue(step_id, "unresolved_binding", Weight.CERTAIN, invalid[0])
+        broken = _malformed(context, step_id)
+        if broken is not None:
+            yield context.clue(step_id, "unresolved_binding", Weight.CERTAIN, broken)
             continue
         reads = _reads(context, step_id)
         first = {_state(context, read): read for read in reversed(reads)}
@@ -110,6 +107,12 @@ def _of_bindings(context: BlameContext, starved: list[str]) -> Iterator[Clue]:
         yield from _wrong_field(context, source, field, readers)
     for source, readers in unserved.items():
         yield from _nothing_selected(context, source, readers)
+
+
+def _malformed(context: BlameContext, step_id: str) -> str | None:
+    step = context.graph.step(step_id)
+    earlier = context.graph.ids[: context.graph.position[step_id]]
+    return bindings.malformed([step.for_each, *step.args.values()], {*earlier, bindings.ITEM})
 
 
 def _reads(context: BlameContext, step_id: str) -> list[tuple[str, ...]]:
