@@ -202,7 +202,7 @@ def _arguments(
 
     def resolve(value: Any, known: Mapping[str, Any]) -> Any:
         try:
-            return bindings.resolve(value, known, {*earlier, *known}, allow_empty=False)
+            return bindings.resolve(value, known, {*earlier, *known})
         except bindings.BindingError:
             return value
 

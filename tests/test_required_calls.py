@@ -14,6 +14,7 @@ from pivot_dspy.environment.base import Environment, tool
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.required_calls import MadeCall, RequiredCall, assign, fill, made_calls, matches, nearest, stands_in
+from pivot_dspy.trajectory import Execution, Observation, Step, Trajectory
 from tests.scripted import executed, step, submit
 
 
@@ -134,6 +135,16 @@ def test_a_repeated_step_makes_a_call_for_each_element_that_did_not_fail():
     )
 
 
+def test_the_defaults_that_a_call_takes_are_shown_with_it():
+    parameters = {"a": {"type": "string"}, "b": {"default": 3}, "c": {"default": None}, "d": {}}
+    spec = ToolSpec("put", "", print, parameters, ("a",), defaults={"d": Mail})
+    execution = Execution(
+        trajectory=Trajectory(steps=(Step(id="s", tool="put", args={"a": "x"}),)),
+        observations=(Observation(step="s", args={"a": "x"}),),
+    )
+    assert made_calls(execution, Toolbox([spec])) == (call("put", a="x", b=3, d=str(Mail)),)
+
+
 # ---------------------------------------------------------------------------------------------- which call is asked for
 
 
@@ -151,6 +162,9 @@ def test_a_repeated_step_makes_a_call_for_each_element_that_did_not_fail():
         ("2024-05-10", "May 10, 2024", True),
         ("2024-05-10", "10th May 2024", True),
         ("2024-05-10", "May 11, 2024", False),
+        ("Jan 9, 2024", "09 Jan 2024", True),
+        ("Jan 9, 2024", "2024/01/09", True),
+        ("January 9 2024 09:30:00", "2024-01-09 09:30", True),
         ("2024-05-10 09:30", "2024-05-10T09:30:00", True),
         ("2024-05-10 09:30", "2024-05-10T10:30:00", False),
         (["a", "b"], ["b", "a"], True),
