@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence, Sized
+from typing import Any, TypeVar
 
 MIN_SHARE = 24
 """Characters to which nothing is cut further, however much there is beside it."""
 SUFFIX_ROOM = 24
 """Room for telling how much is left out; where there is little room, it is not told."""
+CUT_ROOM = 32
+"""Room for telling the same inside of JSON, where it is always told."""
+KEY_CAP = 200
+"""Characters of a field's name in JSON that has to be cut."""
+MAX_DEPTH = 50
+"""Levels of lists and records within each other that are written; what is deeper is said to be there."""
+
+Part = TypeVar("Part", bound=Sized)
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+# Line ends beyond \n, other controls, halves of surrogate pairs: they break a line, a terminal or UTF-8.
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def truncate(text: str, cap: int) -> str:
@@ -36,5 +50,111 @@ def fair_cap(lengths: Sequence[int], cap: int) -> int:
     return max(lengths, default=MIN_SHARE)
 
 
+def fit(count: int, lengths: Iterable[int], write: Callable[[int, int], Part], room: int, reserve: int) -> list[Part]:
+    """The first of `count` parts, as many as there is room for.
+
+    A long part is cut, to a quarter of the room at least, before others are left out.
+
+    Args:
+        lengths: of each part as it is written in all of the room; read only as far as there may be room.
+        write: the part at a position, in about so many characters at most.
+        reserve: characters to keep free where not all parts fit, for saying so.
+    """
+    share, used = room // 4, 0
+    measured: list[int] = []
+    for length in lengths:
+        measured.append(length)
+        used += min(length, share)
+        if used > room:
+            break
+    whole, level = room, max(share, fair_cap(measured, room))
+    if len(measured) < count or sum(min(length, level) for length in measured) > room:
+        room -= reserve
+    parts: list[Part] = []
+    for position, length in enumerate(measured):
+        part = write(position, whole if length <= level else level)
+        room -= len(part)
+        if room < 0:
+            break
+        parts.append(part)
+    return parts
+
+
+def longest_start(text: str, cap: int, write: Callable[[str], str]) -> int:
+    """How many leading characters of `text` `write` puts into at most `cap` characters."""
+    return bisect_right(range(1, min(len(text), cap) + 1), cap, key=lambda count: len(write(text[:count])))
+
+
 def compact_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return _encode(value)
+
+
+def escape_controls(text: str) -> str:
+    """`text` in one line: what ends a line, and other controls than tabs, is written as in JSON.
+
+    >>> escape_controls("a\\u2028b")
+    'a\\\\u2028b'
+    """
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def json_line(value: Any) -> str:
+    """`value` as compact JSON that is one line for every reader."""
+    return escape_controls(compact_json(value))
+
+
+def json_length(value: Any, limit: int, depth: int = 0) -> int:
+    """The length of `json_line(value)`, or some number above `limit` where it is longer or nested too deep.
+
+    Takes no longer than the writing of `limit` characters would, whatever the size of `value`.
+    """
+    length, pending = 0, [(value, depth)]
+    while pending and length <= limit:
+        item, level = pending.pop()
+        if isinstance(item, str):
+            length += len(json_line(item)) if len(item) <= limit else len(item)
+            continue
+        if not isinstance(item, (dict, list)):
+            length += len(repr(item))  # as long as its JSON
+            continue
+        # Brackets, commas and colons with their spaces.
+        length += max(2, (4 if isinstance(item, dict) else 2) * len(item))
+        if level >= MAX_DEPTH or length > limit:
+            return max(length, limit + 1)
+        if isinstance(item, dict):
+            pending += ((key, level) for key in item)
+        pending += ((part, level + 1) for part in (item.values() if isinstance(item, dict) else item))
+    return length
+
+
+def json_within(value: Any, cap: int, depth: int = 0) -> str:
+    """`json_line(value)`, or JSON of about `cap` characters in which each cut says how much it leaves out.
+
+    >>> json_within({"id": 7, "text": "x" * 1000, "tags": ["a"] * 50}, 120)
+    '{"id": 7, "text": "xxxxxxxxxx… (+990 characters)", "tags": ["a", "a", "… (+48 more)"]}'
+    """
+    cap = max(cap, CUT_ROOM)
+    if json_length(value, cap, depth) <= cap:
+        return json_line(value)
+    if not isinstance(value, (dict, list)):
+        text = value if isinstance(value, str) else compact_json(value)
+        kept = longest_start(text, cap - CUT_ROOM, json_line)
+        return json_line(f"{text[:kept]}… (+{len(text) - kept:,} characters)")
+    if depth >= MAX_DEPTH:
+        return json_line(f"… (+{len(value):,}, nested deeper)")
+    if isinstance(value, dict):
+        brackets, rest, names, items = "{}", '"…": "+{:,} more"', [*value], [*value.values()]
+    else:
+        brackets, rest, names, items = "[]", '"… (+{:,} more)"', [], value
+
+    def label(position: int) -> str:
+        return f"{json_within(str(names[position]), KEY_CAP)}: " if names else ""
+
+    def write(position: int, room: int) -> str:
+        name = label(position)
+        return f"{name}{json_within(items[position], room - len(name) - 2, depth + 1)}, "
+
+    lengths = (len(label(position)) + json_length(item, cap, depth + 1) + 2 for position, item in enumerate(items))
+    parts = fit(len(items), lengths, write, cap - 2, CUT_ROOM)
+    left_out = [rest.format(len(items) - len(parts))] if len(parts) < len(items) else []
+    return f"{brackets[0]}{', '.join([*(part.removesuffix(', ') for part in parts), *left_out])}{brackets[1]}"

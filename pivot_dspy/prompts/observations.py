@@ -1,0 +1,452 @@
+"""What steps gave, as a model is shown it: the values themselves, each line of them fenced, within a budget.
+
+Results are data that others wrote. A line of a prompt that begins with `FENCE` holds such data, and no other line does:
+what a result says can neither begin a line of the prompt's own form nor another row, element or result.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+from pydantic import PositiveInt
+
+from pivot_dspy.environment.base import Environment
+from pivot_dspy.prompts.report import FAILED, NOT_RUN, RESULT_CAP, WAITS_FOR_COMMIT, environment_summary
+from pivot_dspy.prompts.truncation import (
+    compact_json,
+    escape_controls,
+    fair_cap,
+    fit,
+    json_length,
+    json_line,
+    json_within,
+    longest_start,
+    truncate,
+)
+from pivot_dspy.trajectory import Fault, Frozen, Observation, Step
+
+FENCE = "| "
+"""How each line of a result begins."""
+CHARACTERS = 4
+"""In a token, about."""
+SUMMARY_CAP = 200 * CHARACTERS
+ONE_LINE = 120
+"""Characters up to which a list of plain values stands in one line."""
+REPEATED = 80
+"""Characters from which on what was shown before is not shown again."""
+ASKED_CAP = 400
+"""Characters of what a model asked to see, and of why it cannot."""
+COMPARED = 100_000
+"""Characters of JSON up to which a value is searched for what was shown before."""
+
+_NOTICE_ROOM = 80
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class ShowBudget(Frozen):
+    """How much of what steps gave a prompt shows, in tokens of four characters."""
+
+    result: PositiveInt = 2000
+    """Of one result."""
+    turn: PositiveInt = 6000
+    """Of all results that are shown at once; fair shares of it."""
+
+
+class _Place(NamedTuple):
+    """Where a value stands that was shown."""
+
+    step: str
+    path: str
+    """JMESPath from the step's result to the value; empty for the result itself."""
+
+    def __str__(self) -> str:
+        return f"{self.step}.{self.path}" if self.path else self.step
+
+
+class Shown:
+    """What prompts of one task have shown in full: which values, and as part of which step's result.
+
+    `render_results` reads it and adds to it. A step that is shown again with another value stands for the new one only.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, dict[str, _Place]] = {}
+        """By their first `REPEATED` characters."""
+        self._containers: dict[str, _Place] = {}
+        """Lists and records, by their JSON."""
+
+    def place_of(self, value: Any) -> _Place | None:
+        """Where `value` was shown, if it was and is long enough for that to be told instead."""
+        if isinstance(value, str):
+            return self._texts.get(value[:REPEATED], {}).get(value)
+        return self._containers.get(compact_json(value)) if self._containers and _is_comparable(value) else None
+
+    def without(self, value: Any) -> Any:
+        """`value` with `<all of PLACE>` instead of each part that was shown, and of each such beginning of a text."""
+        if isinstance(value, str):
+            known = self._texts.get(value[:REPEATED], {})
+            start = max(filter(value.startswith, known), key=len, default="")
+            return f"<all of {known[start]}>{value[len(start) :]}" if start else value
+        if not self._texts and not self._containers or not _is_comparable(value):
+            return value
+        if (place := self._containers.get(compact_json(value))) is not None:
+            return f"<all of {place}>"
+        if isinstance(value, dict):
+            return {key: self.without(item) for key, item in value.items()}
+        return [self.without(item) for item in value]
+
+    def add(self, step: str, path: str, value: Any) -> None:
+        """Tell that `value`, which stands at `path` in the result of `step`, was shown in full."""
+        place = _Place(step, path)
+        text = value if isinstance(value, str) else compact_json(value)
+        if len(text) < REPEATED or len(f"<all of {place}>") >= REPEATED:
+            return  # the reference would be no shorter
+        if isinstance(value, str):
+            self._texts.setdefault(text[:REPEATED], {}).setdefault(text, place)
+        elif isinstance(value, (dict, list)):
+            self._containers.setdefault(text, place)
+            for name, item in _parts(value):
+                self.add(step, _joined(path, name), item)
+
+    def forget(self, step: str) -> None:
+        """Leave out what was shown as part of the result of `step`."""
+        for known in (self._containers, *self._texts.values()):
+            for text in [text for text, place in known.items() if place.step == step]:
+                del known[text]
+
+
+def _is_comparable(value: Any) -> bool:
+    return isinstance(value, (dict, list)) and json_length(value, COMPARED) <= COMPARED
+
+
+def _parts(value: Mapping[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
+    """The parts of a list or record, each with the JMESPath that goes on to it."""
+    if isinstance(value, list):
+        yield from ((f"[{index}]", item) for index, item in enumerate(value))
+        return
+    for key, item in value.items():
+        yield f".{key if _IDENTIFIER.fullmatch(key) else json_line(key)}", item
+
+
+def _joined(path: str, part: str) -> str:
+    return f"{path}{part}" if path else part.removeprefix(".")
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Lines of a prompt, without line ends."""
+
+    lines: Sequence[str] = ()
+    whole: Sequence[tuple[str, Any]] = ()
+    """What of the value they show in full, each with its path: the value itself, or some of its parts."""
+
+    def __len__(self) -> int:
+        """Characters, with line ends."""
+        return sum(map(len, self.lines)) + len(self.lines)
+
+    @property
+    def is_whole(self) -> bool:
+        return any(path == "" for path, _ in self.whole)
+
+
+Write = Callable[[int], _Written]
+"""Writes something in about so many characters at most."""
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """How one value is written: behind which fence, how it is called, and what was shown before."""
+
+    fence: str
+    name: str
+    """A JMESPath expression for the value, such as `$a`, to which `[60:]` can be added."""
+    shown: Shown
+
+    def write(self, value: Any, cap: int) -> _Written:
+        """`value` in about `cap` characters at most, with what is left out."""
+        if isinstance(value, str):
+            return self.text(value, cap)
+        if isinstance(value, list) and value:
+            if all(isinstance(item, dict) for item in value):
+                return self._records(value, cap)
+            if json_length(value, ONE_LINE) > ONE_LINE:
+                return self.rows(value, lambda position, room: self._line(value[position], room), "elements", cap)
+        return self._line(value, cap)
+
+    def text(self, value: str, cap: int) -> _Written:
+        """`value` as its lines."""
+        told = self.shown.without(value)
+        if not told:
+            return self._line(told, cap)
+        lines, count = self._start(told, cap)
+        if count == len(told):
+            return _Written(lines, [("", value)])
+        lines, count = self._start(told, cap - _NOTICE_ROOM)
+        return _Written([*lines, self._notice(len(told) - count, len(value), "characters")])
+
+    def _start(self, text: str, room: int) -> tuple[list[str], int]:
+        """The first lines of `text`, the last one cut, and how many of its characters they hold."""
+        lines, count = [], 0
+        for line in text[: max(0, room)].splitlines(keepends=True):
+            room -= len(self.fence) + 1
+            content = line.splitlines()[0]
+            written = escape_controls(content)
+            if len(written) > room:
+                kept = longest_start(content, room, escape_controls)
+                lines += [f"{self.fence}{escape_controls(content[:kept])}"] if kept else []
+                return lines, count + kept
+            lines.append(f"{self.fence}{written}")
+            room -= len(written)
+            count += len(line)
+        return lines, count
+
+    def _line(self, value: Any, cap: int, before: str = "", after: str = "") -> _Written:
+        """`value` as JSON in one line, its long leaves cut."""
+        told, room = self.shown.without(value), cap - len(self.fence) - len(before) - len(after) - 1
+        is_whole = json_length(told, room) <= room
+        written = json_line(told) if is_whole else json_within(told, room)
+        return _Written([f"{self.fence}{before}{written}{after}"], [("", value)] if is_whole else [])
+
+    def _records(self, values: list[dict[str, Any]], cap: int) -> _Written:
+        """How many there are and what is the same in all of them, then a row for each with the rest."""
+        count = f"{len(values):,} record{'s' if len(values) > 1 else ''}"
+        same = _shared(values, cap)
+
+        def head(room: int) -> _Written:
+            return self._line(same, room, f"{count}; in all ") if same else _Written([self.fence + count], [("", {})])
+
+        def row(position: int, room: int) -> _Written:
+            value = values[position]
+            written = self._line({key: item for key, item in value.items() if key not in same}, room)
+            return _Written(written.lines, [("", value)] if written.is_whole else [])
+
+        return self.rows(values, row, "records", cap, head)
+
+    def calls(self, values: list[dict[str, Any]], summary: Callable[[int], str | None], cap: int) -> _Written:
+        """The results of a repeated step, each behind a fence of its own below the element that it is of."""
+
+        def call(position: int, room: int) -> _Written:
+            value, account = values[position], summary(position)
+            inner = _Writer(self.fence + FENCE, f"{self.name}[{position}].result", self.shown)
+
+            def result(left: int) -> _Written:
+                if account:
+                    return _Written(inner.text(account, min(left, SUMMARY_CAP)).lines)
+                return inner.write(value["result"], left)
+
+            body = result(room)
+            head = self._line(value["item"], max(room // 2, room - len(body)), "item ", " ->")
+            if len(head) + len(body) > room:
+                body = result(room - len(head))
+            whole = [("", value)] if head.is_whole and body.is_whole else _within(".result", body.whole)
+            return _Written([*head.lines, *body.lines], whole)
+
+        written = self.rows(values, call, "calls", cap)
+        return self.summarised(written) if any(map(summary, range(min(len(values), len(written.lines))))) else written
+
+    def summarised(self, written: _Written) -> _Written:
+        """The same, said to be a summary."""
+        return _Written([*written.lines, f"{self.fence}(summary; look at {self.name} for more)"])
+
+    def rows(
+        self, values: list[Any], write: Callable[[int, int], _Written], noun: str, cap: int, *heads: Write
+    ) -> _Written:
+        """As many of `values` as there is room for below the `heads`, each as `write` writes the one at a position."""
+        count = len(heads) + len(values)
+
+        def part(position: int, room: int) -> _Written:
+            return heads[position](room) if position < len(heads) else write(position - len(heads), room)
+
+        lengths = (len(part(position, cap)) for position in range(count))
+        parts = fit(count, lengths, part, cap, 2 * _NOTICE_ROOM)
+        lines = [line for written in parts for line in written.lines]
+        shown = parts[len(heads) :]
+        headed = all(written.is_whole for written in parts[: len(heads)])
+        if len(parts) < count:
+            rest = json_line({"look": f"{self.name}[{len(shown)}:]"})
+            lines.append(self._notice(len(values) - len(shown), len(values), noun, f": {rest}"))
+        elif all(written.is_whole for written in parts):
+            return _Written(lines, [("", values)])
+        whole = [item for index, row in enumerate(shown) for item in _within(f"[{index}]", row.whole)]
+        return _Written(lines, whole if headed else [])
+
+    def _notice(self, missing: int, total: int, noun: str, where: str = "") -> str:
+        return f"{self.fence}… {missing:,} of {total:,} {noun} are not shown{where}"
+
+
+def _within(path: str, whole: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    return [(_joined(path, inner), value) for inner, value in whole]
+
+
+def _shared(records: list[dict[str, Any]], cap: int) -> dict[str, Any]:
+    """The fields that are the same in all `records`, if there are several; none that is longer than `cap`.
+
+    Where there are many records, long lists and records in them are not compared: it would take too long.
+    """
+    if len(records) < 2:
+        return {}
+    limit = min(cap, COMPARED // len(records))
+    same = {
+        key: value
+        for key, value in records[0].items()
+        if json_length(value, most := limit if isinstance(value, (dict, list)) else cap) <= most
+    }
+    texts = {key: compact_json(value) for key, value in same.items()}
+    for record in records[1:]:
+        for key in [key for key, value in same.items() if not _is_same(value, record.get(key), texts[key])]:
+            del same[key]
+        if not same:
+            break
+    return same
+
+
+def _is_same(value: Any, other: Any, text: str) -> bool:
+    """Whether `other` is the same JSON as `value`, whose JSON is `text`: 1 is neither true nor 1.0."""
+    if type(value) is not type(other) or value != other:
+        return False
+    return not isinstance(value, (dict, list)) or text == compact_json(other)
+
+
+class _Result(NamedTuple):
+    """One step with what it gave."""
+
+    step: Step
+    observation: Observation
+    summary: Callable[[int | None], str | None]
+    """The environment's own account of the result, or of that of one call of a repeated step."""
+
+    def header(self, arguments: bool) -> str:
+        """Names the step, and with `arguments` what it was called with."""
+        step, args = self.step, self.observation.args
+        words = [step.id, truncate(escape_controls(step.tool), RESULT_CAP)]
+        if arguments:
+            words.append(json_within(step.args if args is None else args, sys.maxsize))
+            words += ["for_each", json_line(step.for_each)] if step.for_each else []
+        return f"{' '.join(words)} ->"
+
+    def write(self, shown: Shown, cap: int) -> tuple[str, _Written]:
+        """What stands behind the arrow, and the lines below it."""
+        step, observation = self.step, self.observation
+        writer = _Writer(FENCE, f"${step.id}", shown)
+        if observation.status == "blocked":
+            return f" {NOT_RUN}: it needs a step that failed", _Written()
+        if observation.status == "withheld":
+            calls = f", {observation.calls} calls" if step.for_each and observation.calls else ""
+            return f" {WAITS_FOR_COMMIT}{calls}", _Written()
+        fault = observation.fault
+        if observation.status == "error":
+            return f" {FAILED} {fault.kind if fault else ''}".rstrip(), writer.text(_said(fault), cap)
+        if (place := shown.place_of(observation.value)) is not None:
+            return " as shown before" if place == (step.id, "") else f" as shown of {place}", _Written()
+        if fault is None:
+            return "", self._value(writer, cap)
+        inner = _Writer(FENCE + FENCE, writer.name, shown)
+        failed = [f"{FENCE}{FAILED} {fault.kind}", *inner.text(_said(fault), cap // 4).lines]
+        written = self._value(writer, cap - len(_Written(failed)))
+        return "", _Written([*written.lines, *failed], written.whole)
+
+    def _value(self, writer: _Writer, cap: int) -> _Written:
+        value = self.observation.value
+        if _is_repeated(self.step, value):
+            return writer.calls(value, self.summary, cap)
+        if account := self.summary(None):
+            return writer.summarised(writer.text(account, min(cap, SUMMARY_CAP)))
+        return writer.write(value, cap)
+
+
+def _said(fault: Fault | None) -> str:
+    """What a fault says, in the tool's own words."""
+    if fault is None:
+        return ""
+    return f"{fault.message}; expected {fault.expected}" if fault.expected else fault.message
+
+
+def _is_repeated(step: Step, value: Any) -> bool:
+    """Whether `value` lists the results of a repeated step."""
+    return step.for_each is not None and isinstance(value, list) and bool(value)
+
+
+def _accounts(step: Step, observation: Observation, environment: Environment) -> Callable[[int | None], str | None]:
+    """What the environment says of a result, asked once for each."""
+
+    @cache
+    def summary(position: int | None) -> str | None:
+        value = observation.value if position is None else observation.value[position]["result"]
+        return environment_summary(step.tool, value, environment)
+
+    return summary
+
+
+def render_results(
+    steps_and_observations: Sequence[tuple[Step, Observation]], environment: Environment, budget: ShowBudget, *,
+    shown: Shown | None = None, arguments: bool = False,
+) -> str:  # fmt: skip
+    """What each step gave: a line that names it, then the value, each of its lines behind `FENCE`.
+
+    A text is shown as its lines, a list of records as a row each, anything else as JSON. A `submit` that ran is left
+    out.
+
+    Args:
+        budget: of the values; lines that name the steps, and their arguments, come on top.
+        shown: what need not be shown again; what is now shown in full is added to it.
+        arguments: whether the arguments are shown too, whole.
+
+    >>> ran = Observation(step="a", value=[{"day": "Monday", "room": "Blue"}, {"day": "Monday", "room": "Green"}])
+    >>> print(render_results([(Step(id="a", tool="search"), ran)], Environment(), ShowBudget()))
+    a search ->
+    | 2 records; in all {"day": "Monday"}
+    | {"room": "Blue"}
+    | {"room": "Green"}
+    """
+    results = [
+        _Result(step, observation, _accounts(step, observation, environment))
+        for step, observation in steps_and_observations
+        if not (step.is_submit and observation.ok)
+    ]
+    known = Shown() if shown is None else shown
+    for step, observation, _ in results:
+        if observation.ok and known.place_of(observation.value) != (step.id, ""):
+            known.forget(step.id)
+    full, room = CHARACTERS * budget.result, CHARACTERS * budget.turn
+    lengths = [full] * len(results)
+    if sum(lengths) > room:
+        lengths = [len(result.write(known, full)[1]) for result in results]
+    level = fair_cap(lengths, room)
+    lines: list[str] = []
+    for result, length in zip(results, lengths, strict=True):
+        status, written = result.write(known, full if length <= level else level)
+        lines += [f"{result.header(arguments)}{status}", *written.lines]
+        if shown is not None and result.observation.ok:
+            for path, value in written.whole:
+                shown.add(result.step.id, path, value)
+    return "\n".join(lines)
+
+
+def render_look(expression: str, value: Any | None, problem: str, budget: ShowBudget) -> str:
+    """What an expression that a model asked to see gives.
+
+    Args:
+        value: what it selects.
+        problem: why it cannot be evaluated, if it cannot.
+
+    >>> print(render_look("$a[?stars > `3`].name", ["Ritz"], "", ShowBudget()))
+    look $a[?stars > `3`].name ->
+    | ["Ritz"]
+    >>> print(render_look("$a[?stars > `9`].name", [], "", ShowBudget()))
+    look $a[?stars > `9`].name -> FAILED: selects nothing
+    """
+    problem = problem or ("selects nothing" if value in (None, [], {}) else "")
+    header = f"look {truncate(_one_line(expression), ASKED_CAP)} ->"
+    if problem:
+        return f"{header} {FAILED}: {truncate(_one_line(problem), ASKED_CAP)}"
+    writer = _Writer(FENCE, f"{expression} | ", Shown())
+    return "\n".join([header, *writer.write(value, CHARACTERS * min(budget.result, budget.turn)).lines])
+
+
+def _one_line(text: str) -> str:
+    return escape_controls(" ".join(text.split()))
