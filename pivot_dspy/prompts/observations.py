@@ -154,10 +154,6 @@ class _Written:
         return any(path == "" for path, _ in self.whole)
 
 
-Write = Callable[[int], _Written]
-"""Writes something in about so many characters at most."""
-
-
 @dataclass(frozen=True)
 class _Writer:
     """How one value is written: behind which fence, how it is called, and what was shown before."""
@@ -175,7 +171,7 @@ class _Writer:
             if all(isinstance(item, dict) for item in value):
                 return self._records(value, cap)
             if json_length(value, ONE_LINE) > ONE_LINE:
-                return self.rows(value, lambda position, room: self._line(value[position], room), "elements", cap)
+                return self._rows(value, lambda position, room: self._line(value[position], room), "elements", cap)
         return self._line(value, cap)
 
     def text(self, value: str, cap: int) -> _Written:
@@ -225,7 +221,7 @@ class _Writer:
             written = self._line({key: item for key, item in value.items() if key not in same}, room)
             return _Written(written.lines, [("", value)] if written.is_whole else [])
 
-        return self.rows(values, row, "records", cap, head)
+        return self._rows(values, row, "records", cap, head)
 
     def calls(self, values: list[dict[str, Any]], summary: Callable[[int], str | None], cap: int) -> _Written:
         """The results of a repeated step, each behind a fence of its own below the element that it is of."""
@@ -240,22 +236,28 @@ class _Writer:
                 return inner.write(value["result"], left)
 
             body = result(room)
-            head = self._line(value["item"], max(room // 2, room - len(body)), "item ", " ->")
+            after = f" -> {inner.more}" if account else " ->"
+            head = self._line(value["item"], max(room // 2, room - len(body)), "item ", after)
             if len(head) + len(body) > room:
                 body = result(room - len(head))
             whole = [("", value)] if head.is_whole and body.is_whole else _within(".result", body.whole)
             return _Written([*head.lines, *body.lines], whole)
 
-        written = self.rows(values, call, "calls", cap)
-        return self.summarised(written) if any(map(summary, range(min(len(values), len(written.lines))))) else written
+        return self._rows(values, call, "calls", cap)
 
-    def summarised(self, written: _Written) -> _Written:
-        """The same, said to be a summary."""
-        return _Written([*written.lines, f"{self.fence}(summary; look at {self.name} for more)"])
+    def summary(self, account: str, cap: int) -> _Written:
+        """What the environment says of the value, instead of it."""
+        return _Written([*self.text(account, min(cap, SUMMARY_CAP)).lines, f"{self.fence}{self.more}"])
 
-    def rows(
-        self, values: list[Any], write: Callable[[int, int], _Written], noun: str, cap: int, *heads: Write
-    ) -> _Written:
+    @property
+    def more(self) -> str:
+        """Says that the value is summarised, and how to see it."""
+        return f"(summary; look at {self.name} for more)"
+
+    def _rows(
+        self, values: list[Any], write: Callable[[int, int], _Written], noun: str, cap: int,
+        *heads: Callable[[int], _Written],
+    ) -> _Written:  # fmt: skip
         """As many of `values` as there is room for below the `heads`, each as `write` writes the one at a position."""
         count = len(heads) + len(values)
 
@@ -298,8 +300,11 @@ def _shared(records: list[dict[str, Any]], cap: int) -> dict[str, Any]:
     }
     texts = {key: compact_json(value) for key, value in same.items()}
     for record in records[1:]:
-        for key in [key for key, value in same.items() if not _is_same(value, record.get(key), texts[key])]:
-            del same[key]
+        same = {
+            key: value
+            for key, value in same.items()
+            if key in record and _is_same(value, record[key], texts[key])
+        }
         if not same:
             break
     return same
@@ -341,22 +346,22 @@ class _Result(NamedTuple):
         fault = observation.fault
         if observation.status == "error":
             return f" {FAILED} {fault.kind if fault else ''}".rstrip(), writer.text(_said(fault), cap)
-        if (place := shown.place_of(observation.value)) is not None:
-            return " as shown before" if place == (step.id, "") else f" as shown of {place}", _Written()
-        if fault is None:
-            return "", self._value(writer, cap)
-        inner = _Writer(FENCE + FENCE, writer.name, shown)
-        failed = [f"{FENCE}{FAILED} {fault.kind}", *inner.text(_said(fault), cap // 4).lines]
-        written = self._value(writer, cap - len(_Written(failed)))
-        return "", _Written([*written.lines, *failed], written.whole)
+        failed: list[str] = []
+        if fault is not None:  # some calls of a repeated step
+            inner = _Writer(FENCE + FENCE, writer.name, shown)
+            failed = [f"{FENCE}{FAILED} {fault.kind}", *inner.text(_said(fault), cap // 4).lines]
+        status, written = self._value(writer, cap - len(_Written(failed)))
+        return status, _Written([*written.lines, *failed], written.whole)
 
-    def _value(self, writer: _Writer, cap: int) -> _Written:
+    def _value(self, writer: _Writer, cap: int) -> tuple[str, _Written]:
         value = self.observation.value
+        if (place := writer.shown.place_of(value)) is not None:
+            return " as shown before" if place == (self.step.id, "") else f" as shown of {place}", _Written()
         if _is_repeated(self.step, value):
-            return writer.calls(value, self.summary, cap)
+            return "", writer.calls(value, self.summary, cap)
         if account := self.summary(None):
-            return writer.summarised(writer.text(account, min(cap, SUMMARY_CAP)))
-        return writer.write(value, cap)
+            return "", writer.summary(account, cap)
+        return "", writer.write(value, cap)
 
 
 def _said(fault: Fault | None) -> str:
@@ -368,7 +373,9 @@ def _said(fault: Fault | None) -> str:
 
 def _is_repeated(step: Step, value: Any) -> bool:
     """Whether `value` lists the results of a repeated step."""
-    return step.for_each is not None and isinstance(value, list) and bool(value)
+    if step.for_each is None or not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(call, dict) and call.keys() == {"item", "result"} for call in value)
 
 
 def _accounts(step: Step, observation: Observation, environment: Environment) -> Callable[[int | None], str | None]:

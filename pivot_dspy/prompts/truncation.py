@@ -53,7 +53,7 @@ def fair_cap(lengths: Sequence[int], cap: int) -> int:
 def fit(count: int, lengths: Iterable[int], write: Callable[[int, int], Part], room: int, reserve: int) -> list[Part]:
     """The first of `count` parts, as many as there is room for.
 
-    A long part is cut, to a quarter of the room at least, before others are left out.
+    Long parts are cut so that all fit, but none to less than a quarter of the room; then the last ones are left out.
 
     Args:
         lengths: of each part as it is written in all of the room; read only as far as there may be room.
@@ -70,6 +70,7 @@ def fit(count: int, lengths: Iterable[int], write: Callable[[int, int], Part], r
     whole, level = room, max(share, fair_cap(measured, room))
     if len(measured) < count or sum(min(length, level) for length in measured) > room:
         room -= reserve
+        level = room // 4
     parts: list[Part] = []
     for position, length in enumerate(measured):
         part = write(position, whole if length <= level else level)
@@ -119,7 +120,7 @@ def json_length(value: Any, limit: int, depth: int = 0) -> int:
             continue
         # Brackets, commas and colons with their spaces.
         length += max(2, (4 if isinstance(item, dict) else 2) * len(item))
-        if level >= MAX_DEPTH or length > limit:
+        if length > limit or (item and level >= MAX_DEPTH):
             return max(length, limit + 1)
         if isinstance(item, dict):
             pending += ((key, level) for key in item)
