@@ -210,7 +210,7 @@ class _Writer:
 
     def _records(self, values: list[dict[str, Any]], cap: int) -> _Written:
         """How many there are and what is the same in all of them, then a row for each with the rest."""
-        count = f"{len(values):,} record{'s' if len(values) > 1 else ''}"
+        count = _counted(len(values), "record")
         same = _shared(values, cap)
 
         def head(room: int) -> _Written:
@@ -281,6 +281,10 @@ class _Writer:
         return f"{self.fence}… {missing:,} of {total:,} {noun} are not shown{where}"
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def _within(path: str, whole: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return [(_joined(path, inner), value) for inner, value in whole]
 
@@ -341,13 +345,13 @@ class _Result(NamedTuple):
         if observation.status == "blocked":
             return f" {NOT_RUN}: it needs a step that failed", _Written()
         if observation.status == "withheld":
-            calls = f", {observation.calls} calls" if step.for_each and observation.calls else ""
+            calls = f", {_counted(observation.calls, 'call')}" if step.for_each and observation.calls else ""
             return f" {WAITS_FOR_COMMIT}{calls}", _Written()
         fault = observation.fault
         if observation.status == "error":
-            return f" {FAILED} {fault.kind if fault else ''}".rstrip(), writer.text(_said(fault), cap)
+            return (f" {FAILED} {fault.kind}", writer.text(_said(fault), cap)) if fault else (f" {FAILED}", _Written())
         failed: list[str] = []
-        if fault is not None:  # some calls of a repeated step
+        if fault:  # of some calls of a repeated step
             inner = _Writer(FENCE + FENCE, writer.name, shown)
             failed = [f"{FENCE}{FAILED} {fault.kind}", *inner.text(_said(fault), cap // 4).lines]
         status, written = self._value(writer, cap - len(_Written(failed)))
@@ -364,10 +368,8 @@ class _Result(NamedTuple):
         return "", writer.write(value, cap)
 
 
-def _said(fault: Fault | None) -> str:
+def _said(fault: Fault) -> str:
     """What a fault says, in the tool's own words."""
-    if fault is None:
-        return ""
     return f"{fault.message}; expected {fault.expected}" if fault.expected else fault.message
 
 

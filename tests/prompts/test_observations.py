@@ -173,7 +173,6 @@ a look -> FAILED bad_arguments
 | day: missing
 | b send_money -> ok; expected look(day: str)
 b look -> FAILED
-| ""
 c look -> not run: it needs a step that failed
 d pay -> waits for commit
 e pay -> waits for commit, 3 calls
