@@ -67,17 +67,19 @@ def fit(count: int, lengths: Iterable[int], write: Callable[[int, int], Part], r
         used += min(length, share)
         if used > room:
             break
-    whole, level = room, max(share, fair_cap(measured, room))
+    level = max(share, fair_cap(measured, room))
     if len(measured) < count or sum(min(length, level) for length in measured) > room:
-        room -= reserve
-        level = room // 4
+        level = (room - reserve) // 4
+    free = room
     parts: list[Part] = []
     for position, length in enumerate(measured):
-        part = write(position, whole if length <= level else level)
-        room -= len(part)
-        if room < 0:
+        part = write(position, room if length <= level else level)
+        if len(part) > free:
             break
         parts.append(part)
+        free -= len(part)
+    while parts and len(parts) < count and free < reserve:
+        free += len(parts.pop())
     return parts
 
 
