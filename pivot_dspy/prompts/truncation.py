@@ -149,6 +149,8 @@ def json_within(value: Any, cap: int, depth: int = 0) -> str:
         brackets, rest, names, items = "{}", '"…": "+{:,} more"', [*value], [*value.values()]
     else:
         brackets, rest, names, items = "[]", '"… (+{:,} more)"', [], value
+    if cap == CUT_ROOM:  # no room for parts, however deep they go
+        return f"{brackets[0]}{rest.format(len(items))}{brackets[1]}"
 
     def label(position: int) -> str:
         return f"{json_within(str(names[position]), KEY_CAP)}: " if names else ""

@@ -98,3 +98,10 @@ def test_only_so_many_parts_are_measured_as_may_fit():
         raise AssertionError("one more")
 
     assert len(fit(10**9, lengths(), lambda n, cap: "x" * 10, 200, 10)) == 19
+
+
+def test_a_deep_tree_takes_no_longer_than_what_is_shown_of_it():
+    tree: Any = "leaf"
+    for _ in range(MAX_DEPTH - 1):
+        tree = {"left": tree, "right": tree}  # 2 ** 49 leaves
+    assert len(json_within(tree, 8000)) <= 8000
