@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.confidence import Confidence, Source, lowest, percentile, read_stated, step_confidences
+from pivot_dspy.confidence import Confidence, Source, lowest, read_stated, step_confidences
 from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import Gate, call
@@ -192,6 +192,8 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
         return await run_async(self._calibrate(tasks))
 
     def _calibrate(self, tasks: Iterable[dspy.Example | Mapping[str, Any]]) -> Flow[float]:
+        import numpy  # slow to load, and not needed for a call
+
         traces: list[Confidence] = []
 
         def listen(trajectory: Trajectory, emit: Callable[[events.Event], None]) -> Trajectory:
@@ -214,9 +216,7 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
                 f"calibration found {len(traces)} traces with a confidence, and takes {self.warmup}; pass more tasks, "
                 "or a smaller warmup=, and stated=True for a model without log-probabilities"
             )
-        if len({trace.source for trace in traces}) > 1:
-            raise ConfigurationError("some traces came with log-probabilities and some without; calibrate on one model")
-        threshold = percentile([trace.value for trace in traces], self.percentile)
+        threshold = float(numpy.percentile([trace.value for trace in traces], self.percentile))
         self.calibrated.value, self.calibrated.source = threshold, traces[0].source
         return threshold
 
