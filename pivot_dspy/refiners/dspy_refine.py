@@ -74,11 +74,6 @@ class DspyRefine(BestOfN):
     Raises:
         ConfigurationError: an argument cannot work.
         PlanningFailed: more plans than `fail_count`, or all of them, were unusable.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> DspyRefine("question -> answer: int", tools=[double], effects="read", N=5).N
-    5
     """
 
     def __init__(

@@ -41,11 +41,6 @@ class MajorityOfN(Attempts):
     Raises:
         ConfigurationError: an argument cannot work.
         PlanningFailed: all plans were unusable.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> MajorityOfN("question -> answer: int", tools=[double], effects="read", N=7).N
-    7
     """
 
     N = Tunable(1, 3, 5)

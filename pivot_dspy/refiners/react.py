@@ -143,11 +143,6 @@ class ReAct(Attempts):
     Raises:
         ConfigurationError: an argument cannot work.
         PlanningFailed: no requirements, or neither a call nor an answer came from the model.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> ReAct("question -> answer: int", tools=[double], effects="read").max_iters
-    20
     """
 
     def __init__(

@@ -40,11 +40,6 @@ class RewardRising(Stepwise):
     Raises:
         ConfigurationError: an argument cannot work.
         PlanningFailed: the model gave no requirements, or not one step.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> RewardRising("question -> answer: int", tools=[double], effects="read").max_samples
-    5
     """
 
     def __init__(

@@ -107,11 +107,6 @@ class TreeSearch(Stepwise):
         ConfigurationError: an argument cannot work, or the environment cannot be forked: at construction where that is
             known then, else at the call, before any model is asked.
         PlanningFailed: the model gave no requirements, or not one step.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> TreeSearch("question -> answer: int", tools=[double], effects="read").n_generate_sample
-    5
     """
 
     def __init__(
