@@ -186,12 +186,11 @@ def normalize_requirements(
 def _normalize(entry: Any, number: int) -> Requirement:
     if isinstance(entry, Requirement):
         return entry
-    if isinstance(entry, str):
-        return Requirement(id=f"U{number}", text=entry)
-    if not isinstance(entry, Mapping):
+    record = {"text": entry} if isinstance(entry, str) else entry
+    if not isinstance(record, Mapping):
         raise ConfigurationError(f"requirement {number} is a text, a record or a Requirement, not {entry!r:.80}")
     try:
-        return Requirement.model_validate({"id": f"U{number}", **entry})
+        return Requirement.model_validate({"id": f"U{number}", **record})
     except ValueError as error:
         raise ConfigurationError(f"requirement {number} is not well formed: {error}") from error
 

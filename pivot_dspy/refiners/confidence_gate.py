@@ -70,15 +70,15 @@ class Confident(dspy.Predict):  # type: ignore[misc]
         is_list = isinstance(answer[field], list)
         steps = answer[field] if is_list else [answer[field]]
         tokens = (answer.get("logprobs") or {}).get("content")
-        confidences = self._of_tokens(steps, tokens) if tokens else map(_stated, steps)
+        by_tokens = self._of_tokens(steps, tokens) if tokens else [None] * len(steps)
         rated = [
-            {**step, "confidence": confidence} if isinstance(step, Mapping) else step
-            for step, confidence in zip(steps, confidences, strict=True)
+            {**step, "confidence": sure or read_stated(step.get("confidence"))} if isinstance(step, Mapping) else step
+            for step, sure in zip(steps, by_tokens, strict=True)
         ]
         # A new prediction, since DSPy's trace keeps the answer as it was.
         return dspy.Prediction(**{**answer, field: rated if is_list else rated[0]})
 
-    def _of_tokens(self, steps: list[Any], tokens: list[Any]) -> list[Confidence]:
+    def _of_tokens(self, steps: list[Any], tokens: list[Any]) -> list[Confidence | None]:
         try:
             values = step_confidences(steps, tokens, top_k=self.top_k, window=self.window)
         except ValueError as error:
@@ -87,10 +87,6 @@ class Confident(dspy.Predict):  # type: ignore[misc]
                 f"dspy.LM(..., logprobs=True, top_logprobs={self.top_k})"
             ) from error
         return [Confidence(value=round(value, 6), source="tokens") for value in values]
-
-
-def _stated(step: Any) -> Confidence | None:
-    return read_stated(step.get("confidence")) if isinstance(step, Mapping) else None
 
 
 class ConfidenceGate(dspy.Module):  # type: ignore[misc]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dspy
+from pydantic_core import to_jsonable_python
 from typing_extensions import Unpack
 
 from pivot_dspy.bindings import literal
@@ -102,11 +103,8 @@ def describe_tools(toolbox: Toolbox) -> list[dspy.Tool]:
 def _schema(spec: ToolSpec, name: str) -> dict[str, Any]:
     """The JSON schema of a parameter, with its default: one without is required."""
     schema = {key: value for key, value in spec.parameters[name].items() if key != "title"}
-    if name not in spec.required and "default" not in schema:
-        try:
-            schema["default"] = plain(spec.defaults.get(name))
-        except ValueError:
-            schema["default"] = repr(spec.defaults[name])
+    if name not in spec.required:
+        schema.setdefault("default", to_jsonable_python(spec.defaults.get(name), fallback=repr, inf_nan_mode="null"))
     return schema
 
 

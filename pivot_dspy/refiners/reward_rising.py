@@ -96,11 +96,11 @@ class RewardRising(Stepwise):
     def _sample_steps(self, episode: Episode, current: Candidate, whole: Candidate | None) -> Flow[list[Candidate]]:
         """Different next steps after `current`, each run, up to the first that rises."""
         samples: dict[str, Candidate] = {}
-        follows = whole if whole is not None and whole.extends(current) else None
+        base = whole if whole is not None and whole.extends(current) else current
         for number in range(1, self.max_samples + 1):
             trajectory: Trajectory | None
-            if follows is not None and number == 1:
-                trajectory = follows.trajectory.replace_from(len(current.trajectory) + 1, [], operator="given")
+            if base is not current and number == 1:
+                trajectory = base.trajectory.replace_from(len(current.trajectory) + 1, [], operator="given")
             elif episode.spent():
                 break
             else:
@@ -108,7 +108,6 @@ class RewardRising(Stepwise):
                 trajectory = yield from self.propose(episode, current, number, siblings=siblings)
             if trajectory is None or action_key(trajectory.steps[-1]) in samples:
                 continue
-            base = follows if follows is not None and number == 1 else current
             sample = yield from self.run_step(episode, trajectory, base)
             samples[action_key(trajectory.steps[-1])] = sample
             if self.rises(episode, sample, current):
