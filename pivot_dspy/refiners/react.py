@@ -255,7 +255,7 @@ class ReAct(Attempts):
 
 
 def _ask(
-    episode: Episode, phase: str, predict: dspy.Module, history: dict[str, Any], **inputs: Any
+    episode: Episode, phase: str, predict: dspy.Module, history: dict[str, Any], /, **inputs: Any
 ) -> Flow[dspy.Prediction | None]:
     """One call of the model, made again where its answer cannot be read, or without the oldest calls where the prompt
     is too long; None where the budget is spent. Raises ModelFailed where it gave nothing usable."""
