@@ -10,7 +10,7 @@ import dspy
 from dspy.dsp.utils.settings import DEFAULT_CONFIG, settings
 from dspy.predict.parameter import Parameter
 from dspy.predict.react import ReAct as TextReAct
-from dspy.predict.refine import OfferFeedback, Refine
+from dspy.predict.refine import OfferFeedback, inspect_modules
 from dspy.signatures.signature import ensure_signature
 from dspy.utils.callback import BaseCallback, with_callbacks
 from dspy.utils.exceptions import (
@@ -34,12 +34,12 @@ __all__ = [
     "LMError",
     "OfferFeedback",
     "Parameter",
-    "Refine",
     "TextReAct",
     "UsageTracker",
     "count_tokens",
     "current_adapter",
     "ensure_signature",
+    "inspect_modules",
     "is_compiled",
     "is_listened_to",
     "mark_compiled",
