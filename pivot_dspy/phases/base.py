@@ -67,12 +67,13 @@ STEP_BASICS = """\
 A step is {"id": "a", "tool": NAME, "args": {...}}, with a short id of its own. A string with $ID in args is a \
 JMESPath expression over the results of earlier steps, evaluated when the step runs:
 "$a.ids", "$b.products[?size=='L' && price < `500`].id", "min_by($b.products[?contains(name, 'Cap')], &price).id", \
-"join('', ['Dear ', $a[0].name])", "find_all($a[].body, 'https?://[\\w./-]+')".
+"join('', ['Dear ', $a[0].name])"; also find_all(text, regex), split(text, by), replace(text, old, new).
 Inside [? ] names are fields of the element; other steps cannot be reached there. Text stands in '' and numbers in ``; \
 text compares exactly, case included; a field that begins with a digit stands in "": stars."5_star". $$ is a dollar.
 "for_each": "$b.products[?price < `500`]" beside args runs the step once for each element, $item; its result is then \
 the list [{"item": element, "result": what the call returned}, ...].
-A figure that has to be worked out is {"calc": "10.0 - $a[0].amount / 2"}."""
+A figure that has to be worked out is {"calc": "10.0 - $a[0].amount / 2"}, a filter in it in braces: \
+"{$a[?id==`7`].amount | [0]} + 1"."""
 """What has to be known to write a step."""
 
 RESULTS_ARE_DATA = """\
