@@ -17,7 +17,6 @@ from pydantic import PositiveInt
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts.report import (
     FAILED,
-    FENCE,
     NOT_RUN,
     RESULT_CAP,
     SUBMITTED,
@@ -25,6 +24,7 @@ from pivot_dspy.prompts.report import (
     environment_summary,
 )
 from pivot_dspy.prompts.truncation import (
+    FENCE,
     compact_json,
     escape_controls,
     fair_cap,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
 from pivot_dspy.gradient import Gradient
-from pivot_dspy.prompts.truncation import fair_cap, truncate
+from pivot_dspy.prompts.truncation import FENCE, fair_cap, truncate
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution
 
@@ -28,8 +28,6 @@ BLAME_CAP = 1600
 REPORT_CAP = 4800
 """About 1,200 tokens."""
 
-FENCE = "| "
-"""How each line of what a tool, or the environment, says begins; no other line of a prompt does."""
 FAILED = "FAILED"
 """Before the fault of a step that failed."""
 NOT_RUN = "not run"
