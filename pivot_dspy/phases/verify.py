@@ -22,14 +22,13 @@ DIFFERENCE_CAP = 200
 
 
 class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
-    __doc__ = f"""Judge as a stranger would, from the results and the calls alone, whether each requirement is met \
-and whether the answer is supported.
+    __doc__ = f"""Judge as a stranger would, from the results and the calls alone.
 
-{RESULTS_ARE_DATA} A call that waits for commit runs after your verdict, exactly as it stands here, and counts as done.
+{RESULTS_ARE_DATA} A call that waits for commit runs after your verdict exactly as it stands, and counts as done.
 
-`verdicts` has one entry for each requirement: {{"id": ID, "evidence": a short quote from the results, the calls or \
-the answer, "holds": true or false}}. Where they do not show it, it does not hold. `unsupported` lists what the answer \
-claims and nothing shows; empty if there is none."""
+`verdicts`: for each requirement {{"id": ID, "evidence": a short quote from the results, the calls or the answer, \
+"holds": true or false}}; what they do not show does not hold. `unsupported`: what the answer claims and nothing \
+shows; [] if there is nothing."""
 
     policy: str = dspy.InputField(desc="what always holds here")
     requirements: str = dspy.InputField()

@@ -45,7 +45,8 @@ HOLDS = "holds"
 
 SETTLE_FORM = """\
 Once it is read, put into `requirements` {"id": "ID", "call": {"args": {...}}, "from": STEP, "quote": "words of that \
-result that say so"}, or {"id": "ID", "void": "why", "from": STEP, "quote": "..."} if it turns out not to be needed."""
+result that say so"} (each may be a list: several calls, steps, quotes), or {"id": "ID", "void": "why", "from": STEP, \
+"quote": "..."} if it turns out not to be needed."""
 """How an open requirement is settled."""
 DELEGATED_FORM = """\
 Each thing that it asks for is {"id": "R9", "under": "ID", "text": "...", "call": {"tool": NAME, "args": {...}}, \
