@@ -44,8 +44,8 @@ class Conversation:
     messages: tuple[Message, ...] = ()
     fields: frozenset[str] = frozenset()
     """Names of the input fields that the first message shows."""
-    paragraphs: frozenset[str] = frozenset()
-    """The paragraphs of the instructions that stand in it."""
+    told: frozenset[str] = frozenset()
+    """The paragraphs of the instructions, and the lines about input fields, that stand in it."""
     written: frozenset[str] = frozenset()
     """The steps that stand in its answers, each as `Step.to_prompt` writes it."""
     shown: Shown = field(default_factory=Shown)
@@ -57,9 +57,9 @@ class Conversation:
         """Whether an answer in it has the step as it is."""
         return step.to_prompt() in self.written
 
-    def unsaid(self, instructions: str) -> str:
-        """The paragraphs of `instructions` that do not stand in it."""
-        return PARAGRAPH.join(text for text in instructions.split(PARAGRAPH) if text not in self.paragraphs)
+    def untold(self, texts: Sequence[str]) -> list[str]:
+        """Those of the paragraphs and lines that do not stand in it."""
+        return [text for text in texts if text and text not in self.told]
 
     def continue_with(
         self, asked: Asked, shown: Shown, steps: Sequence[Step] = (), readings: Sequence[Reading] = ()
@@ -78,7 +78,7 @@ class Conversation:
             self,
             messages=asked.answered,
             fields=self.fields or frozenset(asked.inputs),
-            paragraphs=self.paragraphs.union(asked.signature.instructions.split(PARAGRAPH)),
+            told=self.told.union(asked.signature.instructions.split(PARAGRAPH), _about_fields(asked.signature)),
             written=self.written | {step.to_prompt() for step in steps},
             shown=shown,
             readings=self.readings.union(reading.key for reading in readings),
@@ -146,17 +146,25 @@ def _turn(adapter: Any, conversation: Conversation) -> Callable[..., list[Messag
     """What writes the messages of a later call: without what the first one has said."""
 
     def merge(signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[Message]:
-        brief = signature.with_instructions(conversation.unsaid(signature.instructions))
-        return _merged(adapter.format(brief, demos, inputs))
+        new = PARAGRAPH.join(conversation.untold(signature.instructions.split(PARAGRAPH)))
+        return _merged(adapter.format(signature.with_instructions(new), demos if new else [], inputs))
 
     def format(self: Any, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[Message]:
-        instructions = conversation.unsaid(signature.instructions)
-        content = adapter.format_user_message_content(signature, inputs, prefix=instructions, main_request=True)
-        return [*adapter.format_demos(signature, demos), {"role": "user", "content": content}]
+        new = conversation.untold(signature.instructions.split(PARAGRAPH))
+        examples = adapter.format_demos(signature, demos) if new else []  # they stand where this was asked before
+        prefix = PARAGRAPH.join([*new, "\n".join(conversation.untold(_about_fields(signature)))]).strip()
+        content = adapter.format_user_message_content(signature, inputs, prefix=prefix, main_request=True)
+        return [*examples, {"role": "user", "content": content}]
 
     if not hasattr(adapter, "user_message_output_requirements"):
         return merge
     return MethodType(with_callbacks(format), adapter)
+
+
+def _about_fields(signature: Any) -> list[str]:
+    """What a signature says of its input fields, in a line each."""
+    described = ((name, field.json_schema_extra["desc"]) for name, field in signature.input_fields.items())
+    return [f"`{name}`: {about}" for name, about in described if about and about != f"${{{name}}}"]
 
 
 def _merged(messages: Sequence[Message]) -> list[Message]:
