@@ -44,6 +44,7 @@ __all__ = [
     "is_listened_to",
     "mark_compiled",
     "settings",
+    "with_callbacks",
     "with_tool_callbacks",
 ]
 

@@ -161,7 +161,7 @@ def converse(
     except AdapterParseError as error:
         correction = correction_of(error.lm_response, _unreadable(error))
         prediction = yield _called(predict, call, asked.adapter(adapter, correction))
-    asked.answer(adapter, {name: prediction.get(name) for name in asked.signature.output_fields})
+    asked.answer(adapter, prediction)
     return prediction, asked
 
 

@@ -79,8 +79,7 @@ def unmet_in(text: str) -> list[UnmetRequirement]:
 
 
 def status_of(outcome: str) -> str:
-    """The status of the observation whose outcome `render_outcome` wrote; a result that begins like a fault is taken
-    for one."""
+    """The status of a step behind whose name `render_results` wrote `outcome`."""
     return next((status for status, word in _STATUS_WORDS.items() if outcome.startswith(word)), "ok")
 
 
@@ -152,17 +151,19 @@ def render_open_requirements(requirements: Requirements) -> str:
 
 
 def render_requirements(requirements: Requirements, findings: Iterable[Finding]) -> str:
-    """Each requirement in a line, with how it stands."""
+    """Each requirement in a line, with how it stands: at most `REPORT_CAP` characters."""
     standing = {finding.requirement: finding for finding in findings}
-    lines = []
-    for item in requirements.items:
-        finding = standing.get(item.id)
-        if finding is None or finding.status == "unjudged":
-            words = NOT_JUDGED_YET
-        else:
-            words = HOLDS if finding.holds else truncate(_one_line(_against(finding.evidence)), FAULT_CAP)
-        lines.append(f"{item.to_prompt()} - {words}")
-    return truncate("\n".join(lines), REPORT_CAP)
+    texts = [_one_line(item.to_prompt()) for item in requirements.items]
+    words = [_standing(standing.get(item.id)) for item in requirements.items]
+    level = fair_cap([*map(len, texts), *map(len, words)], REPORT_CAP - 4 * len(texts))
+    pairs = zip(texts, words, strict=True)
+    return truncate("\n".join(f"{truncate(text, level)} - {truncate(word, level)}" for text, word in pairs), REPORT_CAP)
+
+
+def _standing(finding: Finding | None) -> str:
+    if finding is None or finding.status == "unjudged":
+        return NOT_JUDGED_YET
+    return HOLDS if finding.holds else truncate(_one_line(_against(finding.evidence)), FAULT_CAP)
 
 
 def render_gradient(gradient: Gradient, told: str = "") -> str:
