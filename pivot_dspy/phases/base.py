@@ -15,6 +15,7 @@ from pivot_dspy.dspy_internals import AdapterParseError, current_adapter
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
+from pivot_dspy.prompts.adapter import BriefChatAdapter
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.conversation import EMPTY, Asked, Conversation, correction_of
 from pivot_dspy.prompts.observations import ObservationBudget
@@ -155,7 +156,7 @@ def converse(
         call["signature"] = without(predict.signature, left_out)
     if config:
         call["config"] = dict(config)
-    adapter, asked = current_adapter(), Asked(conversation)
+    adapter, asked = current_adapter(BriefChatAdapter), Asked(conversation)
     try:
         prediction = yield _called(predict, call, asked.adapter(adapter))
     except AdapterParseError as error:

@@ -73,7 +73,8 @@ def _change(
     for number, item in enumerate(after, start=1):
         taken = {item.id for item in requirements.items}
         place = name if number == 1 else unused(f"{name}_{number}", taken)
-        item = item and item.model_copy(update={"id": place})
+        if item is not None:
+            item = item.model_copy(update={"id": place, "text": item.text if number == 1 else f"as {name}"})
         if item != before:
             requirements = requirements.amend(place, item, reason=reason, by="evolve")
     return requirements
@@ -96,7 +97,7 @@ def _added(name: str, change: Mapping[str, Any], requirements: Requirements, too
     compiled = compile_drafts([draft], toolbox, taken=requirements.items)
     if not compiled:
         raise _Refused("it says nothing; give a text")
-    return compiled[0].model_copy(update={"id": name})
+    return compiled[0].model_copy(update={"id": name, "under": str(change["under"])})
 
 
 def _quotes(change: Mapping[str, Any], execution: Execution, requirements: Requirements) -> list[str]:

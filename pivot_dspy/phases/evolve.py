@@ -56,7 +56,7 @@ in `report` may be written as it is.
     blame: str = dspy.InputField(desc="where the cause seems to lie")
     tried: str = dspy.InputField(desc="what was rejected; do not write it again")
     diagnosis: str = dspy.OutputField()
-    requirements: list[Any] = dspy.OutputField(desc="only what `report` says can be settled; else []")
+    requirements: list[Any] = dspy.OutputField(desc="changes only, as `report` says; [] if all stand")
     steps: list[Any] = dspy.OutputField()
 
 

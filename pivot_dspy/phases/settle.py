@@ -13,13 +13,13 @@ from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
 
-CHECKS_ARE = 'what requirements can be checked by: {"id": "R1", "check": NAME, "args": {...}}'
+CHECKS_ARE = 'what says a requirement instead of words or a call: {"id": "R1", "check": NAME, "args": {...}}'
 """How `checks` are described, where there are any."""
 REQUIREMENT_FORM = """\
-In words, where no check can say it: {"id": "R2", "text": "..."}. A change that the request asks for and no check can \
-say is a requirement of its own, with "call": {"tool": NAME, "args": {...}}: the arguments that the request fixes, "?" \
-for what must be read first, nothing for what is free, such as a wording. If the words of a result are to be followed, \
-say which: "delegates": "$b[?subject=='X'].body"."""
+Each is {"id": "R1", "text": "..."}. A change that the request asks for is one of its own, with "call": {"tool": NAME, \
+"args": {...}}: the arguments that the request fixes, "?" for what must be read first, nothing for what is free, such \
+as a wording. If instead the words of a result are to be followed, say which: "delegates": \
+"$b[?subject=='X'].body"."""
 """How a requirement is written."""
 
 
