@@ -9,7 +9,7 @@ from typing import Any
 from pivot_dspy import bindings
 from pivot_dspy.prompts import report
 from pivot_dspy.simulator.evolve import NOTHING, cause
-from pivot_dspy.simulator.prompt import CUT, Prompt, ShownStep, json_in, results_in, says, shared, step_line, steps_in
+from pivot_dspy.simulator.prompt import Prompt, ShownStep, is_cut, json_in, results_in, says, shared, step_line, steps_in
 from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.trajectory import SUBMIT
 
@@ -31,17 +31,20 @@ def judge(turn: Turn) -> dict[str, Any]:
         shown = bool(signs) and all(sign in observations for sign in signs)
         holds = shown != turn.dice.falls(error, "verdict", name)
         verdicts.append({"id": name, "evidence": "\n".join(signs) if shown else "", "holds": holds})
-    unsupported = [figure for figure in _unsupported(turn.prompt) if not turn.dice.falls(error, "claim", figure)]
+    unsupported = [figure for figure in _unsupported(turn) if not turn.dice.falls(error, "claim", figure)]
     return {"verdicts": verdicts, "unsupported": unsupported}
 
 
-def _unsupported(prompt: Prompt) -> list[str]:
-    """The figures of what is submitted that stand nowhere else in the prompt."""
-    evidence = shared(prompt.sections, ("requirements", "submitted"))
-    if CUT in prompt.section("observations"):
+def _unsupported(turn: Turn) -> list[str]:
+    """The figures of what is submitted that nothing else in the prompt tells."""
+    if is_cut(turn.section("observations")):
         return []  # what was left out may well show it
-    figures = dict.fromkeys(_FIGURE.findall(prompt.section("submitted")))
-    return [figure for figure in figures if not says(evidence, figure)]
+    evidence = shared(turn.prompt.sections, ("requirements", "submitted"))
+    submitted, told = turn.section("submitted"), turn.told_by(evidence)
+    values = (json_in(submitted) or {}).values()
+    if all(isinstance(value, (str, int, float)) and told.tells(value, answer=True) for value in values):
+        return []
+    return [figure for figure in dict.fromkeys(_FIGURE.findall(submitted)) if not says(evidence, figure)]
 
 
 def compose(turn: Turn) -> dict[str, Any]:
@@ -99,7 +102,6 @@ def _seen(turn: Turn, shown: list[ShownStep]) -> Iterator[tuple[str, str]]:
 # ---------------------------------------------------------------------------------------------- advice in dspy.Refine
 
 _NOT_TO_BLAME = "N/A"
-_OUTCOME = re.compile(r"^(\S+) .*? -> (.*)$", re.MULTILINE)
 
 
 def advise(turn: Turn) -> dict[str, Any]:
@@ -123,6 +125,7 @@ def _as_report(turn: Turn) -> dict[str, str]:
     """The attempt in the sections that a reflection is shown: steps with what came of each, and the report."""
     outputs = json_in(turn.section("program_outputs")) or {}
     calls = json_in(turn.section("program_trajectory")) or [{"outputs": outputs}]
-    outcomes = dict(_OUTCOME.findall("\n".join(outputs.get("outcomes") or ())))
+    ran = steps_in("\n".join(outputs.get("outcomes") or ()), brief=True)
+    outcomes = {step.id: step.outcome for step in ran}
     lines = [step_line(step, outcomes.get(step["id"], "")) for step in calls[-1]["outputs"].get("steps") or ()]
     return {"open_steps": "\n".join(lines), "report": "\n".join(outputs.get("report") or ())}

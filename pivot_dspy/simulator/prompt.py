@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
+from xml.etree import ElementTree
 
 from dspy.lm15 import Request, TextPart, UnsupportedFeatureError
 
@@ -33,6 +34,21 @@ _PLACEHOLDER = re.compile(r"^\{(\w+)\}( .*)$", re.MULTILINE)
 _TAGS = re.compile(r"^<(\w+)>.+</\1>$", re.MULTILINE)
 _NOTE = "# note: the value you produce "
 _CHOICES = re.compile(r"one of: (.*)$", re.DOTALL)
+_OUTPUT = re.compile(r"`(?:\[\[ ## |<)?(\w+)(?: ## \]\]|>)?`")
+_CHAT_NAME = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
+_NAME = {"chat": _CHAT_NAME, "json": _CHAT_NAME, "xml": re.compile(r"^<(\w+)>$", re.MULTILINE)}
+_XML_STEPS = re.compile(r"<steps>.*?</steps>", re.DOTALL)
+_BRIEF_HEAD = re.compile(r"^(\w+) (\S+) ->", re.MULTILINE)
+_TASK = "The task: "
+
+OF_ONE_RUN = frozenset(
+    ("kept", "open_steps", "also_read", "looks", "report", "blame", "tried", "suspects", "observations", "submitted",
+     "earlier_versions", "critique", "trajectories", "reports", "steps_so_far", "holding", "siblings", "requirements",
+     "repairs", "cases", "hint_", "program_trajectory", "program_outputs", "trajectory")
+)  # fmt: skip
+"""Sections that tell how a run went."""
+OF_THE_REFINER = OF_ONE_RUN | {"tools", "checks", "policy", "lessons", "known", "user_requirements"}
+"""Sections that are not the task's own inputs."""
 
 
 class Field(NamedTuple):
@@ -59,11 +75,18 @@ class Prompt(NamedTuple):
     text: str
     """Everything that was received."""
     question: str
-    """The last user message; turns before it are demonstrations and do not count."""
+    """The last message that asks for something; demonstrations and corrections do not count."""
     instructions: str
     outputs: tuple[Field, ...]
     sections: Mapping[str, str]
-    """The input fields that are shown, by name."""
+    """The input fields that are shown, by name: those of the last message, and what the first one of the conversation
+    says for good. In `open_steps`, a step that this model wrote itself stands as it wrote it."""
+    written: Mapping[str, Mapping[str, Any]] = {}
+    """The steps in this model's earlier answers, by id."""
+    shown: str = ""
+    """All that the conversation has shown, without instructions and answers."""
+    shown_before: str = ""
+    """What it had shown by the call before; empty in a prompt that stands alone."""
 
     def section(self, name: str) -> str:
         return self.sections.get(name, "")
@@ -85,18 +108,68 @@ def read(request: Request) -> Prompt:
     turns = [(message.role, _text(message.parts)) for message in request.messages]
     apart = [text for role, text in turns if role not in ("user", "assistant", "tool")]
     system = "\n".join([_text(request.system or ""), *apart]).strip()
-    question = next((text for role, text in reversed(turns) if role == "user"), turns[-1][1])
     everything = "\n".join([system, *(text for _, text in turns)])
-    body = question.rpartition(f"\n\n{_REMINDER}")[0]
+    asking = [text for role, text in turns if role == "user" and _adapter(text) != "plain"]
+    question = next((text for text in reversed([*(text for role, text in turns if role == "user"), *asking])), turns[-1][1])
     adapter = _adapter(question)
-    fields = _FIELDS.search(system) or _FIELDS.search(question)
-    if adapter == "plain" or fields is None:
+    fields = _FIELDS.search(question) if len(asking) > 1 else _FIELDS.search(system) or _FIELDS.search(question)
+    stated = _FIELDS.search(system) or _FIELDS.search(question)
+    if adapter == "plain" or stated is None:
         return Prompt("plain", everything, question, system, (), {})
-    notes = _notes(system, adapter)
-    outputs = tuple(Field(name, kind, notes.get(name, "")) for name, kind in _FIELD.findall(fields[2]))
-    sections = sections_in(adapter, body, [name for name, _ in _FIELD.findall(fields[1])])
-    instructions = system.partition(_OBJECTIVE)[2] or system
-    return Prompt(adapter, everything, question, instructions, outputs, sections)
+    bodies = [text.rpartition(f"\n\n{_REMINDER}")[0] for text in asking]
+    first = sections_in(adapter, bodies[0], [name for name, _ in _FIELD.findall(stated[1])])
+    later = [_sections_of_turn(adapter, body) for body in bodies[1:]]
+    notes, kinds = _notes(system, adapter), dict(_FIELD.findall(stated[2]))
+    names = [*kinds] if fields else _OUTPUT.findall(question.rpartition(_REMINDER)[2])
+    outputs = tuple(Field(name, kinds.get(name, "str"), notes.get(name, "")) for name in names if name != "completed")
+    sections = {name: text for name, text in first.items() if name not in OF_ONE_RUN} | later[-1] if later else first
+    written = _steps_written(adapter, [text for role, text in turns if role == "assistant"]) if later else {}
+    if later:
+        sections["open_steps"] = _in_full(sections.get("open_steps", ""), written)
+    stated_task = system.partition(_OBJECTIVE)[2] or system
+    instructions = "\n".join([stated_task, *(_NAME[adapter].split(body)[0] for body in bodies[1:])])
+    texts = ["\n".join(turn.values()) for turn in (first, *later)]
+    shown = "\n".join([stated_task.rpartition(_TASK)[2], *texts])
+    return Prompt(adapter, everything, question, instructions, outputs, sections, written, shown, "\n".join(texts[:-1]))
+
+
+def _sections_of_turn(adapter: Adapter, text: str) -> dict[str, str]:
+    """The sections of a later message, in whatever order they stand."""
+    names = _NAME[adapter].findall(text)
+    return sections_in(adapter, text, [name for name in names if name in OF_ONE_RUN])
+
+
+def _steps_written(adapter: Adapter, answers: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The steps in this model's own earlier answers, by id, each as it was written last."""
+    written: dict[str, dict[str, Any]] = {}
+    for answer in answers:
+        if adapter == "xml":
+            found = _XML_STEPS.search(answer)
+            steps = _value_of(ElementTree.fromstring(found[0])) if found else []
+        elif adapter == "json":
+            steps = (json_in(answer) or {}).get("steps")
+        else:
+            steps = json_in(sections_in(adapter, answer, [*_NAME[adapter].findall(answer)]).get("steps", ""))
+        written.update({step["id"]: step for step in steps or () if is_step(step)})
+    return written
+
+
+def _value_of(element: ElementTree.Element) -> Any:
+    """What nested tags say; numbers stay text."""
+    parts = [(child.tag, _value_of(child)) for child in element]
+    if not parts:
+        return element.text or ""
+    return [value for _, value in parts] if {tag for tag, _ in parts} == {"item"} else dict(parts)
+
+
+def _in_full(text: str, written: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lines `ID TOOL ->` with the steps as they were written; a line of which nothing is known stays."""
+
+    def full(line: re.Match[str]) -> str:
+        step = written.get(line[1])
+        return f"{json.dumps(step, ensure_ascii=False)} ->" if step and step["tool"] == line[2] else line[0]
+
+    return _BRIEF_HEAD.sub(full, text)
 
 
 def sections_in(adapter: Adapter, text: str, names: Iterable[str]) -> dict[str, str]:
@@ -161,11 +234,13 @@ def normal_form(text: str) -> str:
 
 CUT = "… (+"
 """Stands where a text was cut short."""
+_LOOK = re.compile(r"are not shown: (\{.*\})$", re.MULTILINE)
+_MISSING = re.compile(r"^(?:\| )+… [\d,]+ of [\d,]+ \w+ are not shown", re.MULTILINE)
 
-_ARROW = " -> "
-_BRIEF = re.compile(r"^(\w+) (\S+) -> (.*)$", re.MULTILINE)
-_RESULT = re.compile(r"^(\w+) \S+ (.*)$", re.MULTILINE)
-_NO_RESULT = frozenset(("", "error", "blocked", "withheld"))
+_ARROW = " ->"
+_BRIEF = re.compile(r"^(\w+) (\S+) ->(.*)$")
+_RESULT = re.compile(r"^(\w+) \S+ (?:\{.*\} )?->((?:\n\| .*)*)$", re.MULTILINE)
+_COUNT = re.compile(r"^[\d,]+ records?(?:; in all (\{.*\}))?$")
 
 
 class ShownStep(NamedTuple):
@@ -174,6 +249,7 @@ class ShownStep(NamedTuple):
     id: str
     written: dict[str, Any]
     outcome: str
+    """What stands after the arrow, and the fenced lines below."""
     brief: bool = False
     """Shown without its arguments."""
 
@@ -184,20 +260,21 @@ class ShownStep(NamedTuple):
 
 
 def steps_in(text: str, *, brief: bool = False) -> list[ShownStep]:
-    """The steps in `text`, one a line: the step as JSON, an arrow, and what came of it (more lines may follow).
+    """The steps in `text`: each a line with the step as JSON, an arrow, and what came of it; its result on fenced lines.
 
     Args:
-        brief: whether lines `id tool -> outcome` count as well.
+        brief: whether lines `id tool -> ...` count as well.
     """
     steps: list[ShownStep] = []
     for line in text.splitlines():
         written, end = json_at(line)
         outline = _BRIEF.match(line) if brief else None
         if is_step(written):
-            steps.append(ShownStep(written["id"], written, line[end:].removeprefix(_ARROW)))
+            steps.append(ShownStep(written["id"], written, line[end:].removeprefix(_ARROW).strip()))
         elif outline:
-            steps.append(ShownStep(outline[1], {"id": outline[1], "tool": outline[2]}, outline[3], brief=True))
-        elif steps and not brief:
+            step = {"id": outline[1], "tool": outline[2]}
+            steps.append(ShownStep(outline[1], step, outline[3].strip(), brief=True))
+        elif steps and line.startswith(report.FENCE):
             steps[-1] = steps[-1]._replace(outcome=f"{steps[-1].outcome}\n{line}")
     return steps
 
@@ -207,14 +284,24 @@ def is_step(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("id"), str) and isinstance(value.get("tool"), str)
 
 
+def looks_at(step: ShownStep) -> list[str]:
+    """Expressions for what is not shown of a step's result: as the prompt words them, or the result as a whole."""
+    words, *fenced = step.outcome.splitlines() or [""]
+    asked = [json_in(look)["look"] for look in _LOOK.findall(step.outcome)]
+    if asked or report.status_of(step.outcome) != "ok":
+        return asked
+    accounted = words and not words.startswith((report.SUBMITTED, "as shown"))
+    return [f"${step.id}"] if accounted or is_cut(step.outcome) else []
+
+
 def step_line(step: Mapping[str, Any], outcome: str = "") -> str:
     """A step as `steps_in` reads it."""
-    return f"{json.dumps(step, ensure_ascii=False)}{_ARROW}{outcome}"
+    return f"{json.dumps(step, ensure_ascii=False)}{_ARROW} {outcome}".rstrip()
 
 
 def kept_in(text: str) -> frozenset[str]:
     """Ids of the steps that `kept` shows."""
-    return frozenset(step_id for step_id, _, _ in _BRIEF.findall(text))
+    return frozenset(step_id for step_id, _ in _BRIEF_HEAD.findall(text))
 
 
 def same(written: Mapping[str, Any], reference: Mapping[str, Any]) -> bool:
@@ -223,7 +310,16 @@ def same(written: Mapping[str, Any], reference: Mapping[str, Any]) -> bool:
 
 
 def _content(step: Mapping[str, Any]) -> list[Any]:
-    return [*(step.get(key) or None for key in ("tool", "for_each", "expects", "problem")), step.get("args") or {}]
+    return [*(_as_text(step.get(key)) for key in ("tool", "for_each", "expects", "problem")), _as_text(step.get("args"))]
+
+
+def _as_text(value: Any) -> Any:
+    """`value` with its leaves as text, which is all that tags can tell apart."""
+    if isinstance(value, Mapping) and value:
+        return {name: _as_text(item) for name, item in value.items()}
+    if isinstance(value, list) and value:
+        return [_as_text(item) for item in value]
+    return " ".join(str(value).split()) if value or value in (0, False) and value != [] else ""
 
 
 def unmet_in(text: str) -> frozenset[str]:
@@ -242,14 +338,30 @@ def says(text: str, word: str) -> bool:
 
 
 def results_in(text: str) -> dict[str, Any]:
-    """Results by step id from lines `id tool {arguments} -> result`; those that were cut short are left out."""
+    """Results by step id from steps with their results fenced below; those that were cut short are left out."""
     results: dict[str, Any] = {}
-    for step_id, rest in _RESULT.findall(text):
-        _, end = json_at(rest)
-        written = rest[end:].strip().removeprefix("->").strip()
-        if written not in _NO_RESULT and CUT not in written:
-            results[step_id] = json_or_text(written)
+    for step_id, fenced in _RESULT.findall(text):
+        lines = [line.removeprefix(report.FENCE) for line in fenced.splitlines()[1:]]
+        if lines and not is_cut(fenced):
+            results[step_id] = _result(lines)
     return results
+
+
+def _result(lines: Sequence[str]) -> Any:
+    """The value that fenced lines show: rows of records, rows of JSON, or a text."""
+    counted = _COUNT.match(lines[0])
+    values = [json_in(line) for line in (lines[1:] if counted else lines)]
+    if counted:
+        same = json_in(counted[1]) if counted[1] else {}
+        return [{**same, **value} for value in values]
+    if len(lines) == 1:
+        return json_or_text(lines[0])
+    return "\n".join(lines) if None in values else values
+
+
+def is_cut(result: str) -> bool:
+    """Whether a result, as it is shown, says that not all of it is."""
+    return CUT in result or _MISSING.search(result) is not None
 
 
 def shared(sections: Mapping[str, str], without: Collection[str]) -> str:
