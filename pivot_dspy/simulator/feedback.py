@@ -11,6 +11,7 @@ from pivot_dspy.prompts import report
 from pivot_dspy.simulator.evolve import NOTHING, cause
 from pivot_dspy.simulator.prompt import Prompt, ShownStep, is_cut, json_in, results_in, says, shared, step_line, steps_in
 from pivot_dspy.simulator.reference import Turn
+from pivot_dspy.simulator.slips import WrittenStep
 from pivot_dspy.trajectory import SUBMIT
 
 # ------------------------------------------------------------------------------------------------ verdict and answer
@@ -49,13 +50,16 @@ def _unsupported(turn: Turn) -> list[str]:
 
 def compose(turn: Turn) -> dict[str, Any]:
     """The reference's outputs; a binding among them reads what the prompt shows of the observations."""
-    return read_off(turn.reference.outputs, results_in(turn.section("observations")))
+    return read_off(turn, results_in(turn.section("observations")))
 
 
-def read_off(values: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with their bindings resolved over `results`; those that are not to be read from these are left out."""
+def read_off(turn: Turn, results: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of the reference, or else what it submits, with their bindings resolved over `results`; what is not
+    to be read from these is left out, and what the prompt does not tell is made up."""
+    submit: WrittenStep = next((step for step in turn.reference.steps if step["tool"] == SUBMIT), {"id": SUBMIT, "tool": SUBMIT})
+    written = turn.guessed({**submit, "args": {**(submit.get("args") or {}), **turn.reference.outputs}})
     outputs = {}
-    for name, value in values.items():
+    for name, value in written["args"].items():
         try:
             outputs[name] = bindings.resolve(value, results, frozenset(results))
         except bindings.BindingError:

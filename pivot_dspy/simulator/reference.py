@@ -177,7 +177,7 @@ class Turn(NamedTuple):
 def find(references: Iterable[Reference], texts: Sequence[str]) -> Reference | None:
     """The reference with the longest `match` in the first of `texts` where any matches; None if none does."""
     longest_first = sorted(references, key=lambda reference: -len(reference.match))
-    return next((reference for text in texts for reference in longest_first if reference.match in text), None)
+    return next((reference for text in texts for reference in longest_first if reference.match.strip() in text), None)
 
 
 def digest(references: Iterable[Reference]) -> str:
