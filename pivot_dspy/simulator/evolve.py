@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from pivot_dspy.simulator import plan
-from pivot_dspy.simulator.prompt import ShownStep, looks_at, kept_in, names, same, says, shared, step_line, steps_in, unmet_in
+from pivot_dspy.simulator.prompt import ShownStep, looks_at, names, same, says, shared, step_line, steps_in, unmet_in
 from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, spoil
 from pivot_dspy.trajectory import SUBMIT
@@ -92,7 +92,7 @@ def _position(step_id: str, ids: Sequence[str], order: Sequence[str]) -> int:
 
 def rewrite(turn: Turn) -> dict[str, Any]:
     """A diagnosis, and the open steps rewritten; of an unknown task, as they are."""
-    open_steps = steps_in(turn.section("open_steps"), brief=True)
+    open_steps = steps_in(turn.section("open_steps"))
     keeping = _KEEP.search(turn.prompt.instructions) is not None
     entries: list[WrittenStep] = [{"keep": step.id} for step in open_steps]
     if not turn.knows_task:
@@ -124,7 +124,8 @@ class _Rewriting:
         self.feedback = "\n".join([words, *(step.outcome for step in open_steps)])
         self.changed: list[str] = []
         self.looks: list[str] = []
-        self.present = {*kept_in(turn.section("kept")), *(step.id for step in open_steps)}
+        self.made = [*steps_in(turn.section("kept")), *open_steps]
+        self.present = {step.id for step in self.made}
         self.submits = any(step.written["tool"] == SUBMIT for step in open_steps)
 
     def entries(self) -> list[WrittenStep]:
@@ -165,17 +166,15 @@ class _Rewriting:
     def _unseen(self) -> list[str]:
         """Expressions for what was not shown whole, and not asked for yet."""
         asked = self.turn.section("looks")
-        shown = [*steps_in(self.turn.section("kept"), brief=True), *self.open]
-        return [look for step in shown for look in looks_at(step) if f"look {look} ->" not in asked]
+        return [look for step in self.made for look in looks_at(step) if f"look {look} ->" not in asked]
 
     def _reads_again(self, blocked: WrittenStep) -> list[WrittenStep]:
         """The steps before one that only read, where another was made in their place or none, each at the rate of
         heed; under a new id where the step itself is kept."""
         before = list(self.right)[: list(self.right).index(blocked["id"])]
-        made = [step.written for step in self.open] + [*self.turn.prompt.written.values()]
         again = []
         for step in map(self.right.__getitem__, before):
-            done = any(same(step, other) for other in made)
+            done = any(same(step, other.written) for other in self.made)
             if not done and self.turn.only_reads(step["tool"]) and self.turn.heeds("look", step["id"]):
                 again.append({**step, "id": f"{step['id']}_again"} if step["id"] in self.present else step)
         return again

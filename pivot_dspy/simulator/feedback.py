@@ -9,7 +9,19 @@ from typing import Any
 from pivot_dspy import bindings
 from pivot_dspy.prompts import report
 from pivot_dspy.simulator.evolve import NOTHING, cause
-from pivot_dspy.simulator.prompt import Prompt, ShownStep, is_cut, json_in, results_in, says, shared, step_line, steps_in
+from pivot_dspy.simulator.prompt import (
+    OF_THE_REFINER,
+    Prompt,
+    ShownStep,
+    is_cut,
+    json_in,
+    results_in,
+    same,
+    says,
+    shared,
+    step_line,
+    steps_in,
+)  # fmt: skip
 from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import WrittenStep
 from pivot_dspy.trajectory import SUBMIT
@@ -77,7 +89,18 @@ def critique(turn: Turn) -> dict[str, Any]:
 
 def reflect(turn: Turn) -> dict[str, Any]:
     """The same faults, with the hints that the next trial will not be shown otherwise."""
-    return {"reflection": "\n".join(_faults(turn)) or NOTHING}
+    return {"reflection": "\n".join([*_faults(turn), *_found(turn)]) or NOTHING}
+
+
+def _found(turn: Turn) -> Iterator[str]:
+    """What the results tell that the request does not, for steps that are not there yet as they should be."""
+    shown, lines = steps_in(turn.section("open_steps")), turn.section("open_steps").splitlines()
+    results = turn.told_by("\n".join(line for line in lines if line.startswith(report.FENCE)))
+    asked = turn.told_by("\n".join(text for name, text in turn.prompt.sections.items() if name not in OF_THE_REFINER))
+    for step in turn.reference.steps:
+        values = [it.value for it in turn.unknown(step, asked) if it not in turn.unknown(step, results)]
+        if values and not any(same(step, other.written) for other in shown) and turn.heeds("found", step["id"]):
+            yield f"Step {step['id']} takes {', '.join(map(str, values))}."
 
 
 def _faults(turn: Turn) -> Iterator[str]:
@@ -129,7 +152,7 @@ def _as_report(turn: Turn) -> dict[str, str]:
     """The attempt in the sections that a reflection is shown: steps with what came of each, and the report."""
     outputs = json_in(turn.section("program_outputs")) or {}
     calls = json_in(turn.section("program_trajectory")) or [{"outputs": outputs}]
-    ran = steps_in("\n".join(outputs.get("outcomes") or ()), brief=True)
+    ran = steps_in("\n".join(outputs.get("outcomes") or ()))
     outcomes = {step.id: step.outcome for step in ran}
     lines = [step_line(step, outcomes.get(step["id"], "")) for step in calls[-1]["outputs"].get("steps") or ()]
     return {"open_steps": "\n".join(lines), "report": "\n".join(outputs.get("report") or ())}

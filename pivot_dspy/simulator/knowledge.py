@@ -7,47 +7,61 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pivot_dspy.simulator.slips import Dice, Path, Span, WrittenStep, invented, literal_arguments, literal_spans
-from pivot_dspy.simulator.slips import put, splice, value_of
+from pivot_dspy.simulator.slips import (
+    Dice,
+    Path,
+    Span,
+    WrittenStep,
+    in_condition,
+    invented,
+    literal_arguments,
+    literal_spans,
+    put,
+    splice,
+    value_of,
+)  # fmt: skip
 from pivot_dspy.trajectory import SUBMIT
 
 WORDING = 6
 """Words beyond which a text is a model's own wording, of which only figures, ids, addresses and names must be known."""
 
 _FENCES = re.compile(r"^(?:\| )+", re.MULTILINE)
-_ESCAPED = re.compile(r'\\(?:[nrt]|u00a0)|\\(?=["\\])')
+_ESCAPED = re.compile(r'\\[nrt]|\\(?=["\\])')
 _NUMBER = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
-_FIGURES = re.compile(r"[^\w]?\d[\d.,-]*")
+_FIGURES = re.compile(r"\W?\d[\d.,-]*")
 _NUMBERED = re.compile(r"(?<!\S)\d+\.\s*(?!\d)")
-_TIME = re.compile(r"(?<!\d)(\d{1,2}):(\d{2})(?::\d{2})?(?:\.\d+)?(?: ?([ap])\.?m\b)?|\b(\d{1,2}) ?([ap])\.?m\b|\b(noon)\b")
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
-_MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
-_DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
-_DATES = (
-    re.compile(r"(?<!\d)(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})(?!\d)"),
-    re.compile(rf"\b{_MONTH.replace('(', '(?P<month>', 1)} {_DAY.replace('(', '(?P<day>', 1)}\b(?:,? (?P<year>\d{{4}}))?"),
-    re.compile(rf"\b{_DAY.replace('(', '(?P<day>', 1)}(?: of)? {_MONTH.replace('(', '(?P<month>', 1)}(?:,? (?P<year>\d{{4}}))?"),
+_COUNTS = {word: n for n, word in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"], 1)}
+_COUNTS |= {"a": 1, "an": 1, "week": 7}
+_COUNTED = re.compile(rf"\b(?:{'|'.join([*_COUNTS][:12])}|an?(?= hour| day| week)|week)\b")
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTH, _DAY = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*\.?", r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+_YEAR = r"(?:,? (?P<year>\d{4}))?"
+_MOMENTS = tuple(
+    map(
+        re.compile,
+        (
+            r"(?<!\d)(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})(?!\d)",
+            rf"\b{_MONTH} {_DAY}\b{_YEAR}",
+            rf"\b{_DAY}(?: of)? {_MONTH}{_YEAR}",
+            r"(?<!\d)(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::\d{2})?(?: ?(?P<half>[ap])\.?m\b)?",
+            r"\b(?P<hour>\d{1,2}) ?(?P<half>[ap])\.?m\b",
+        ),
+    )
 )
-_COUNTS = {word: n for n, word in enumerate("one two three four five six seven eight nine ten eleven twelve".split(), 1)}
-_COUNTED = re.compile(rf"\b(?:{'|'.join(_COUNTS)}|an?(?= hour| day| week)|week)\b")
-_WORDS_AS_FIGURES = {**_COUNTS, "a": 1, "an": 1, "week": 7}
-_QUOTED_NAME = re.compile(r"(?<!\w)'([^'\n]{2,60})'(?!\w)|\"([^\"\n]{2,60})\"")
 _ADDRESS = re.compile(r"[^\s,;()'\"<>]*(?:@|://|www\.|[a-z_]\d|\d[a-z_]*\d*[a-z_]{3,})[^\s,;()'\"<>]*", re.IGNORECASE)
+_QUOTED = re.compile(r"(?<!\w)(['\"])([^'\"\n]{2,60})\1(?!\w)")
 _NAME = re.compile(r"(?<=[^\s.!?:\-*] )[A-Z]\w+")
 _LITTLE = re.compile(r"[^\W\d_]{1,3}")
 _WORD = re.compile(r"[^\W\d_]{4,}")
-_WHOLE_DAY = frozenset(((0, 0), (23, 59)))
+_WHOLE_DAY = ((0, 0), (23, 59))
 
 
-class Moment(NamedTuple):
-    """A day of the year; the year is None where it is not told."""
+class Date(NamedTuple):
+    """A day; the year is None where it is not told."""
 
     year: int | None
     month: int
     day: int
-
-    def is_told_by(self, other: Moment) -> bool:
-        return self[1:] == other[1:] and (None in (self.year, other.year) or self.year == other.year)
 
 
 class Literal(NamedTuple):
@@ -57,50 +71,65 @@ class Literal(NamedTuple):
     value: Any
     span: Span | None = None
     """Where it stands, within a binding."""
+    worded: bool = False
+    """Whether it is a part of a text that the binding puts together."""
 
 
 class Shown:
-    """What a text tells.
+    """What a text tells: words and texts as they stand, but for case and white space; numbers by value, or as the sum
+    or difference of two; dates and times in any form.
 
     >>> shown = Shown("Pay 12.00 to ann@x.org by May 10th, 2024; the rent is 1,100, from 8 am.")
     >>> [shown.tells(it) for it in (12, 1112.0, 13, "Ann@x.org", "2024-05-10", "2024-05-10 08:00", "2024-05-11")]
     [True, True, False, True, True, True, False]
     """
 
-    def __init__(self, text: str, worked_out: Mapping[str, Collection[float]] | None = None) -> None:
-        self.text = _plain(text)
-        self.numbers = {_number(found) for found in _NUMBER.findall(self.text)}
-        self.numbers.update(float(_WORDS_AS_FIGURES[word]) for word in _COUNTED.findall(self.text))
-        self.dates = frozenset(_dates(self.text))
-        self.times = frozenset(_times(self.text)) | _WHOLE_DAY
-        for figure, sources in (worked_out or {}).items():
-            if all(map(self.tells, sources)):
-                self.numbers.add(_number(figure))
+    def __init__(self, text: str) -> None:
+        self._text = _plain(text)
+        self._numbers = {*map(_number, _NUMBER.findall(self._text))}
+        self._numbers.update(float(_COUNTS[word]) for word in _COUNTED.findall(self._text))
+        self._dates, times = _moments(self._text)
+        self._times = {*times, *_WHOLE_DAY}
 
     def tells(self, value: Any, *, answer: bool = False) -> bool:
-        """Whether the text tells a value: as it is, in another form, or as the sum or difference of two figures.
+        """Whether the text tells a value.
 
         Args:
-            answer: whether it is worded for the user, so that it may be put together of what is told.
+            answer: whether it is worded for the user, and so may be a sentence of a single word.
         """
         if value is None or isinstance(value, bool):
             return True
         if isinstance(value, (int, float)):
             return self._tells_figure(float(value))
-        text = str(value).replace("$$", "$")
-        plain, words = _plain(_NUMBERED.sub(" ", text) if answer else text), text.split()
-        if not plain or self._has(plain):
+        text = value.replace("$$", "$")
+        plain = _plain(_NUMBERED.sub(" ", text) if answer else text)
+        words = plain.split()
+        if not re.search(r"\w", plain) or self._has(plain):
             return True
         if _is_moment(plain):
             return self._tells_moments(plain)
-        if len(words) > WORDING or len(words) > 1 and plain.endswith((".", "!")) or answer and len(words) == 1 and plain.endswith("."):
-            return self._tells_wording(text)
-        return len(words) > 1 and all(map(self._tells_word, plain.split()))
+        if len(words) > WORDING or (answer or len(words) > 1) and plain.endswith((".", "!")):
+            return self.tells_wording(text) and self._has_half_the_words(words)
+        return len(words) > 1 and all(map(self._tells_word, words))
+
+    def tells_wording(self, text: str) -> bool:
+        """Whether the text tells the figures, ids, addresses and names in a wording."""
+        plain = _plain(text)
+        rest = plain
+        for pattern in _MOMENTS:
+            rest = pattern.sub(" ", rest)
+        quoted = [name for _, name in _QUOTED.findall(rest)]
+        stated = [*_ADDRESS.findall(rest), *quoted, *map(str.lower, _NAME.findall(text))]
+        figures = map(_number, _NUMBER.findall(_ADDRESS.sub(" ", rest)))
+        return self._tells_moments(plain) and all(map(self._tells_figure, figures)) and all(map(self._tells_word, stated))
+
+    def _has_half_the_words(self, words: Collection[str]) -> bool:
+        """Of what is long enough to be more than a phrase: nobody writes what is in a text that he has not seen."""
+        long = {*_WORD.findall(" ".join(words))} if len(words) > WORDING else set()
+        return 2 * sum(map(self._has, long)) >= len(long)
 
     def _has(self, plain: str) -> bool:
-        if plain not in self.text:
-            return False
-        return re.search(rf"(?<!\w){re.escape(plain)}(?!\w)", self.text) is not None
+        return plain in self._text and re.search(rf"(?<!\w){re.escape(plain)}(?!\w)", self._text) is not None
 
     def _tells_word(self, word: str) -> bool:
         bare = word.strip(".,;:!?()[]<>'\"")
@@ -108,48 +137,36 @@ class Shown:
             return True
         if _is_moment(bare):
             return self._tells_moments(bare)
-        return _FIGURES.fullmatch(bare) is not None and all(self._tells_figure(_number(it)) for it in _NUMBER.findall(bare))
+        return bool(_FIGURES.fullmatch(bare)) and all(map(self._tells_figure, map(_number, _NUMBER.findall(bare))))
 
     def _tells_figure(self, figure: float) -> bool:
-        if figure in self.numbers:
-            return True
-        return any(round(figure - a, 6) in self.numbers or round(figure + a, 6) in self.numbers for a in self.numbers)
+        known = self._numbers
+        return figure in known or any(round(it - figure, 6) in known or round(figure - it, 6) in known for it in known)
 
     def _tells_moments(self, plain: str) -> bool:
-        return all(map(self._tells_date, _dates(plain))) and all(map(self._tells_time, _times(plain)))
+        dates, times = _moments(plain)
+        return all(map(self._tells_date, dates)) and all(map(self._tells_time, times))
 
-    def _tells_date(self, date: Moment) -> bool:
-        """As told, or another day of a month that is told, whose number is told or comes after so many days."""
-        beside = [told for told in self.dates if date._replace(day=told.day).is_told_by(told)]
-        days = {day for told in beside for day in (told.day, *(told.day + n for n in self.numbers))}
-        return bool(beside) and (date.day in days or date.day in self.numbers)
+    def _tells_date(self, date: Date) -> bool:
+        """As told, or so many days from one in the same month, or by its number alone beside such a one."""
+        beside = [it.day for it in self._dates if it.month == date.month and (None in (it.year, date.year) or it.year == date.year)]
+        return bool(beside) and (date.day in self._numbers or any(abs(date.day - day) in {0, *self._numbers} for day in beside))
 
     def _tells_time(self, time: tuple[int, int]) -> bool:
         """As told, with the hour as on a clock with hands, or so many hours later."""
         hour, minute = time
-        hours = {told for told, _ in self.times} if minute in (0, *(told for _, told in self.times)) else set()
-        later = {told + n for told in hours for n in self.numbers}
-        return time in self.times or hour % 12 in {told % 12 for told, at in self.times if at == minute} or hour in later
-
-    def _tells_wording(self, text: str) -> bool:
-        plain = _plain(text)
-        if not self._tells_moments(plain):
-            return False
-        rest = plain
-        for pattern in (*_DATES, _TIME):
-            rest = pattern.sub(" ", rest)
-        stated = [*_ADDRESS.findall(rest), *(a or b for a, b in _QUOTED_NAME.findall(rest)), *map(str.lower, _NAME.findall(text))]
-        figures = [_number(found) for found in _NUMBER.findall(_ADDRESS.sub(" ", rest))]
-        if not all(map(self._tells_figure, figures)) or not all(map(self._tells_word, stated)):
-            return False
-        words = set(_WORD.findall(plain)) if len(text.split()) > WORDING else set()
-        return 2 * sum(map(self._has, words)) >= len(words)
+        told = {at for at, past in self._times if past == minute or minute == 0}
+        return any(past == minute and (hour - at) % 12 == 0 for at, past in self._times) or any(
+            float(hour - at) in self._numbers for at in told
+        )
 
 
 @lru_cache(maxsize=16)
-def shown_by(text: str, worked_out: tuple[tuple[str, tuple[float, ...]], ...] = ()) -> Shown:
-    """`Shown`, of which the last few are kept."""
-    return Shown(text, dict(worked_out))
+def shown_by(text: str, worked_out: tuple[tuple[str, tuple[Any, ...]], ...] = ()) -> Shown:
+    """What a text tells, and what is worked out from that: each value beside those that it comes from."""
+    shown = Shown(text)
+    more = [value for value, sources in worked_out if all(map(shown.tells, sources))]
+    return Shown("\n".join([text, *more])) if more else shown
 
 
 def literals(step: Mapping[str, Any], ids: Collection[str]) -> list[Literal]:
@@ -158,11 +175,10 @@ def literals(step: Mapping[str, Any], ids: Collection[str]) -> list[Literal]:
     Args:
         ids: of the steps that it may bind.
     """
-    known = [*ids]
-    spans = literal_spans(step, known)
+    spans = literal_spans(step, ids)
     return [
-        *(Literal(path, value) for path, value in literal_arguments(step, known)),
-        *(Literal(span.path, value_of(span.text), span) for span in spans),
+        *(Literal(path, value) for path, value in literal_arguments(step, ids)),
+        *(Literal(span.path, value_of(span.text), span, not in_condition(step, span)) for span in spans),
     ]
 
 
@@ -174,23 +190,26 @@ def unknown(step: Mapping[str, Any], shown: Shown, ids: Collection[str]) -> list
     [30]
     """
     answer = step.get("tool") == SUBMIT
-    return [literal for literal in literals(step, ids) if not shown.tells(literal.value, answer=answer)]
+    return [
+        it
+        for it in literals(step, ids)
+        if not (shown.tells_wording(str(it.value)) if it.worded else shown.tells(it.value, answer=answer))
+    ]
 
 
 def guessed(step: WrittenStep, shown: Shown, ids: Collection[str], dice: Dice) -> WrittenStep:
     """The step with something made up for each literal that `shown` does not tell."""
-    missing = unknown(step, shown, ids)
-    for path, value, span in sorted(missing, key=lambda literal: -(literal.span.start if literal.span else 0)):
-        name = path[-1] if isinstance(path[-1], str) else path[1]
-        number = isinstance(value, (int, float))
-        made_up: Any = 1 + dice.number(99, "guess", step["id"], *path) if number else invented(name, dice, "guess", step["id"], *path)
-        step = put(step, path, made_up) if span is None else splice(step, span, f"`{made_up}`" if number else f"'{made_up}'")
+    for path, value, span, _ in reversed(unknown(step, shown, ids)):
+        labels = ("guess", step["id"], *path)
+        is_number = isinstance(value, (int, float))
+        made_up = 1 + dice.number(99, *labels) if is_number else invented(path[1] if len(path) > 1 else path[0], dice, *labels)
+        step = put(step, path, made_up) if span is None else splice(step, span, f"`{made_up}`" if is_number else f"'{made_up}'")
     return step
 
 
 def _plain(text: str) -> str:
     """`text` in lower case and one line, as it was before JSON and fences."""
-    return " ".join(_ESCAPED.sub(lambda found: " " if len(found[0]) > 1 else "", _FENCES.sub("", text)).split()).lower()
+    return " ".join(_ESCAPED.sub(lambda found: " "[: len(found[0]) - 1], _FENCES.sub("", text)).split()).lower()
 
 
 def _number(text: str) -> float:
@@ -199,21 +218,25 @@ def _number(text: str) -> float:
 
 def _is_moment(plain: str) -> bool:
     rest = plain
-    for pattern in (*_DATES, _TIME):
+    for pattern in _MOMENTS:
         rest = pattern.sub("", rest)
-    return rest != plain and rest.strip(" t.,") == ""
+    return rest != plain and not rest.strip(" t.,")
 
 
-def _dates(plain: str) -> Iterator[Moment]:
-    for pattern in _DATES:
-        for found in pattern.finditer(plain):
+def _moments(plain: str) -> tuple[set[Date], set[tuple[int, int]]]:
+    """The dates and the times, as hour and minute, in a text."""
+    dates, times = set(), set()
+    for found in _all_moments(plain):
+        if "month" in found:
             month = found["month"]
             number = int(month) if month.isdecimal() else _MONTHS.index(month) + 1
-            yield Moment(int(found["year"]) if found["year"] else None, number, int(found["day"]))
+            dates.add(Date(int(found["year"]) if found["year"] else None, number, int(found["day"])))
+        else:
+            hour = int(found["hour"])
+            times.add((hour % 12 + 12 if found["half"] == "p" else hour, int(found.get("minute") or 0)))
+    return dates, times
 
 
-def _times(plain: str) -> Iterator[tuple[int, int]]:
-    for hour, minute, half, whole, half_of_whole, noon in _TIME.findall(plain):
-        late = (half or half_of_whole) == "p"
-        at = 12 if noon else int(hour or whole)
-        yield (at % 12 + 12 if late else at, int(minute or 0))
+def _all_moments(plain: str) -> Iterator[dict[str, str]]:
+    for pattern in _MOMENTS:
+        yield from (found.groupdict() for found in pattern.finditer(plain))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree
 
@@ -37,8 +37,9 @@ _CHOICES = re.compile(r"one of: (.*)$", re.DOTALL)
 _OUTPUT = re.compile(r"`(?:\[\[ ## |<)?(\w+)(?: ## \]\]|>)?`")
 _CHAT_NAME = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
 _NAME = {"chat": _CHAT_NAME, "json": _CHAT_NAME, "xml": re.compile(r"^<(\w+)>$", re.MULTILINE)}
+_OBJECT = re.compile(r"\{(?=\s*\"id\")")
 _XML_STEPS = re.compile(r"<steps>.*?</steps>", re.DOTALL)
-_BRIEF_HEAD = re.compile(r"^(\w+) (\S+) ->", re.MULTILINE)
+_HEAD = re.compile(r"^(\w+) (\S+) ->", re.MULTILINE)
 _TASK = "The task: "
 
 OF_ONE_RUN = frozenset(
@@ -80,9 +81,7 @@ class Prompt(NamedTuple):
     outputs: tuple[Field, ...]
     sections: Mapping[str, str]
     """The input fields that are shown, by name: those of the last message, and what the first one of the conversation
-    says for good. In `open_steps`, a step that this model wrote itself stands as it wrote it."""
-    written: Mapping[str, Mapping[str, Any]] = {}
-    """The steps in this model's earlier answers, by id."""
+    says for good. In `kept` and `open_steps`, what this model wrote itself stands as it wrote it."""
     shown: str = ""
     """All that the conversation has shown, without instructions and answers."""
     shown_before: str = ""
@@ -109,67 +108,67 @@ def read(request: Request) -> Prompt:
     apart = [text for role, text in turns if role not in ("user", "assistant", "tool")]
     system = "\n".join([_text(request.system or ""), *apart]).strip()
     everything = "\n".join([system, *(text for _, text in turns)])
-    asking = [text for role, text in turns if role == "user" and _adapter(text) != "plain"]
-    question = next((text for text in reversed([*(text for role, text in turns if role == "user"), *asking])), turns[-1][1])
+    asking = [place for place, (role, text) in enumerate(turns) if role == "user" and _adapter(text) != "plain"]
+    question = turns[asking[-1]][1] if asking else turns[-1][1]
     adapter = _adapter(question)
-    fields = _FIELDS.search(question) if len(asking) > 1 else _FIELDS.search(system) or _FIELDS.search(question)
-    stated = _FIELDS.search(system) or _FIELDS.search(question)
-    if adapter == "plain" or stated is None:
+    fields = _FIELDS.search(system) or _FIELDS.search(question)
+    if adapter == "plain" or fields is None:
         return Prompt("plain", everything, question, system, (), {})
-    bodies = [text.rpartition(f"\n\n{_REMINDER}")[0] for text in asking]
-    first = sections_in(adapter, bodies[0], [name for name, _ in _FIELD.findall(stated[1])])
-    later = [_sections_of_turn(adapter, body) for body in bodies[1:]]
-    notes, kinds = _notes(system, adapter), dict(_FIELD.findall(stated[2]))
-    names = [*kinds] if fields else _OUTPUT.findall(question.rpartition(_REMINDER)[2])
-    outputs = tuple(Field(name, kinds.get(name, "str"), notes.get(name, "")) for name in names if name != "completed")
-    sections = {name: text for name, text in first.items() if name not in OF_ONE_RUN} | later[-1] if later else first
-    written = _steps_written(adapter, [text for role, text in turns if role == "assistant"]) if later else {}
+    notes, kinds = _notes(system, adapter), dict(_FIELD.findall(fields[2]))
+    first, *later = [turns[place][1].rpartition(f"\n\n{_REMINDER}")[0] for place in asking]
+    inputs = [name for name, _ in _FIELD.findall(fields[1])]
+    told = [sections_in(adapter, first, inputs), *(_sections_of_turn(adapter, text) for text in later)]
+    sections, asked = told[0], [*kinds]
     if later:
-        sections["open_steps"] = _in_full(sections.get("open_steps", ""), written)
-    stated_task = system.partition(_OBJECTIVE)[2] or system
-    instructions = "\n".join([stated_task, *(_NAME[adapter].split(body)[0] for body in bodies[1:])])
-    texts = ["\n".join(turn.values()) for turn in (first, *later)]
-    shown = "\n".join([stated_task.rpartition(_TASK)[2], *texts])
-    return Prompt(adapter, everything, question, instructions, outputs, sections, written, shown, "\n".join(texts[:-1]))
+        asked = [name for name in _OUTPUT.findall(question.rpartition(_REMINDER)[2]) if name != "completed"]
+        sections = {name: text for name, text in told[0].items() if name not in OF_ONE_RUN} | told[-1]
+        answers = [text for role, text in turns[asking[0] :] if role == "assistant"]
+        written = {step["id"]: step for text in answers for step in _steps_written(adapter, text)}
+        sections |= {name: _in_full(sections.get(name, ""), written) for name in ("kept", "open_steps")}
+    objective = system.partition(_OBJECTIVE)[2] or system
+    texts = ["\n".join(turn.values()) for turn in told]
+    return Prompt(
+        adapter=adapter,
+        text=everything,
+        question=question,
+        instructions="\n".join([objective, *(_NAME[adapter].split(text)[0] for text in later)]),
+        outputs=tuple(Field(name, kinds.get(name, "str"), notes.get(name, "")) for name in asked),
+        sections=sections,
+        shown="\n".join([objective.rpartition(_TASK)[2], *texts]),
+        shown_before="\n".join(texts[:-1]),
+    )
 
 
 def _sections_of_turn(adapter: Adapter, text: str) -> dict[str, str]:
     """The sections of a later message, in whatever order they stand."""
-    names = _NAME[adapter].findall(text)
-    return sections_in(adapter, text, [name for name in names if name in OF_ONE_RUN])
+    return sections_in(adapter, text, [name for name in _NAME[adapter].findall(text) if name in OF_ONE_RUN])
 
 
-def _steps_written(adapter: Adapter, answers: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The steps in this model's own earlier answers, by id, each as it was written last."""
-    written: dict[str, dict[str, Any]] = {}
-    for answer in answers:
-        if adapter == "xml":
-            found = _XML_STEPS.search(answer)
-            steps = _value_of(ElementTree.fromstring(found[0])) if found else []
-        elif adapter == "json":
-            steps = (json_in(answer) or {}).get("steps")
-        else:
-            steps = json_in(sections_in(adapter, answer, [*_NAME[adapter].findall(answer)]).get("steps", ""))
-        written.update({step["id"]: step for step in steps or () if is_step(step)})
-    return written
+def _steps_written(adapter: Adapter, answer: str) -> Iterator[dict[str, Any]]:
+    """The steps in an answer of this model's own."""
+    if adapter == "xml":
+        found = _XML_STEPS.search(answer)
+        yield from filter(is_step, _value_of(ElementTree.fromstring(found[0])) if found else ())
+    else:
+        yield from filter(is_step, (json_at(answer[match.start() :])[0] for match in _OBJECT.finditer(answer)))
 
 
 def _value_of(element: ElementTree.Element) -> Any:
     """What nested tags say; numbers stay text."""
     parts = [(child.tag, _value_of(child)) for child in element]
-    if not parts:
-        return element.text or ""
-    return [value for _, value in parts] if {tag for tag, _ in parts} == {"item"} else dict(parts)
+    if {tag for tag, _ in parts} == {"item"}:
+        return [value for _, value in parts]
+    return dict(parts) or element.text or ""
 
 
 def _in_full(text: str, written: Mapping[str, Mapping[str, Any]]) -> str:
     """Lines `ID TOOL ->` with the steps as they were written; a line of which nothing is known stays."""
 
     def full(line: re.Match[str]) -> str:
-        step = written.get(line[1])
-        return f"{json.dumps(step, ensure_ascii=False)} ->" if step and step["tool"] == line[2] else line[0]
+        step = written.get(line[1], {})
+        return step_line(step) if step.get("tool") == line[2] else line[0]
 
-    return _BRIEF_HEAD.sub(full, text)
+    return _HEAD.sub(full, text)
 
 
 def sections_in(adapter: Adapter, text: str, names: Iterable[str]) -> dict[str, str]:
@@ -259,21 +258,18 @@ class ShownStep(NamedTuple):
         return report.status_of(self.outcome) in ("error", "blocked")
 
 
-def steps_in(text: str, *, brief: bool = False) -> list[ShownStep]:
-    """The steps in `text`: each a line with the step as JSON, an arrow, and what came of it; its result on fenced lines.
-
-    Args:
-        brief: whether lines `id tool -> ...` count as well.
-    """
+def steps_in(text: str) -> list[ShownStep]:
+    """The steps in `text`: each a line with the step as JSON, or `ID TOOL`, an arrow and what came of it, which may go
+    on below on fenced lines."""
     steps: list[ShownStep] = []
     for line in text.splitlines():
         written, end = json_at(line)
-        outline = _BRIEF.match(line) if brief else None
+        brief = _BRIEF.match(line)
         if is_step(written):
             steps.append(ShownStep(written["id"], written, line[end:].removeprefix(_ARROW).strip()))
-        elif outline:
-            step = {"id": outline[1], "tool": outline[2]}
-            steps.append(ShownStep(outline[1], step, outline[3].strip(), brief=True))
+        elif brief:
+            step = {"id": brief[1], "tool": brief[2]}
+            steps.append(ShownStep(brief[1], step, brief[3].strip(), brief=True))
         elif steps and line.startswith(report.FENCE):
             steps[-1] = steps[-1]._replace(outcome=f"{steps[-1].outcome}\n{line}")
     return steps
@@ -296,12 +292,7 @@ def looks_at(step: ShownStep) -> list[str]:
 
 def step_line(step: Mapping[str, Any], outcome: str = "") -> str:
     """A step as `steps_in` reads it."""
-    return f"{json.dumps(step, ensure_ascii=False)}{_ARROW} {outcome}".rstrip()
-
-
-def kept_in(text: str) -> frozenset[str]:
-    """Ids of the steps that `kept` shows."""
-    return frozenset(step_id for step_id, _ in _BRIEF_HEAD.findall(text))
+    return f"{json.dumps(step, ensure_ascii=False)}{_ARROW} {outcome}".rstrip(" ")
 
 
 def same(written: Mapping[str, Any], reference: Mapping[str, Any]) -> bool:
@@ -310,16 +301,16 @@ def same(written: Mapping[str, Any], reference: Mapping[str, Any]) -> bool:
 
 
 def _content(step: Mapping[str, Any]) -> list[Any]:
-    return [*(_as_text(step.get(key)) for key in ("tool", "for_each", "expects", "problem")), _as_text(step.get("args"))]
+    return [_as_text(step.get(key)) for key in ("tool", "for_each", "expects", "problem", "args")]
 
 
 def _as_text(value: Any) -> Any:
     """`value` with its leaves as text, which is all that tags can tell apart."""
-    if isinstance(value, Mapping) and value:
-        return {name: _as_text(item) for name, item in value.items()}
-    if isinstance(value, list) and value:
-        return [_as_text(item) for item in value]
-    return " ".join(str(value).split()) if value or value in (0, False) and value != [] else ""
+    if isinstance(value, Mapping):
+        return {name: _as_text(item) for name, item in value.items()} or ""
+    if isinstance(value, list):
+        return [_as_text(item) for item in value] or ""
+    return "" if value is None else " ".join(str(value).split())
 
 
 def unmet_in(text: str) -> frozenset[str]:

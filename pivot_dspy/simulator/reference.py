@@ -46,8 +46,9 @@ class Reference(Frozen):
     the observations, `"$a.total"`."""
     truths: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
     """Id or text of a requirement to the text, or all the texts, that observations show where it holds, for judging."""
-    worked_out: Mapping[str, Sequence[float]] = Field(default_factory=dict)
-    """A figure that is worked out to the figures that it comes from; a sum or difference of two need not stand here."""
+    worked_out: Mapping[str, Sequence[Any]] = Field(default_factory=dict)
+    """A value that is worked out, to those that it comes from: none for what everybody knows. The sum or difference of
+    two figures, and another form of a date, need not stand here."""
     revise: Revise | None = Field(default=None, exclude=True, repr=False)
     """A domain's reasoning over a prompt that shows how a run went ("the evidence names a selection that meets the
     total: take it"). It sees the prompt's sections and nothing else; for a plan after failed trials, the plan in mind

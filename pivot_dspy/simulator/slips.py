@@ -178,6 +178,12 @@ def field_spans(step: Mapping[str, Any], ids: Iterable[str]) -> list[Span]:
     return list(dict.fromkeys(spans))
 
 
+def in_condition(step: Mapping[str, Any], span: Span) -> bool:
+    """Whether a literal stands in a condition, and so is a value that something is compared with."""
+    conditions = _CONDITION.finditer(get(step, span.path))
+    return any(condition.start() < span.start < condition.end() for condition in conditions)
+
+
 def value_of(literal: str) -> Any:
     """The value of a JMESPath literal as written: `'text'`, or JSON between backticks."""
     content = literal[1:-1]
@@ -224,7 +230,7 @@ def _slipped(
             return splice(step, place, dice.pick(around.fields_beside(place.text) or [f"{place.text}s"], *labels))
         case "swapped_binding":
             path, name, other = place
-            return put(step, path, re.sub(rf"\${name}\b", f"${other}", _get(step, path), count=1))
+            return put(step, path, re.sub(rf"\${name}\b", f"${other}", get(step, path), count=1))
         case "invented_value":
             return put(step, place, invented(place[1], dice, *labels))
     return None
@@ -295,7 +301,7 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
             yield (*path, key), item
 
 
-def _get(step: Mapping[str, Any], path: Path) -> Any:
+def get(step: Mapping[str, Any], path: Path) -> Any:
     value: Any = step
     for key in path:
         value = value[key]
@@ -304,12 +310,12 @@ def _get(step: Mapping[str, Any], path: Path) -> Any:
 
 def put(step: Mapping[str, Any], path: Path, value: Any) -> WrittenStep:
     changed = copy.deepcopy(dict(step))
-    _get(changed, path[:-1])[path[-1]] = value
+    get(changed, path[:-1])[path[-1]] = value
     return changed
 
 
 def splice(step: Mapping[str, Any], span: Span, text: str) -> WrittenStep:
-    whole = _get(step, span.path)
+    whole = get(step, span.path)
     return put(step, span.path, whole[: span.start] + text + whole[span.end :])
 
 

@@ -203,7 +203,7 @@ class _Shown:
     def __init__(self, sections: Mapping[str, str]) -> None:
         report = sections.get("report", "")
         lines = report.splitlines()
-        self.ids = set(re.findall(r"^(\w+) \S+ ->", sections.get("kept", ""), re.MULTILINE))
+        self.ids = {step.id for step in steps_in(sections.get("kept", ""))}
         self.open_steps = [{"args": {}, **step.written} for step in steps_in(sections.get("open_steps", ""))]
         self.ids |= {str(step["id"]) for step in self.open_steps}
         self.unmet = unmet_in(report)

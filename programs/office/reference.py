@@ -4,7 +4,7 @@ write of it is what its prompt tells. Its figures compare search strategies and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dspy
@@ -21,7 +21,7 @@ from programs.office.judge import OUTPUTS
 from programs.office.plan import plan
 from programs.office.wanted import ANSWER, wanted
 
-WORKED_OUT: Mapping[str, Mapping[str, list[float]]] = {
+WORKED_OUT: Mapping[str, Mapping[str, Sequence[float]]] = {
     "travel:6": {"720": [240, 80]},
     "travel:11": {"690": [110, 60]},
     "travel:14": {"336": [48]},
