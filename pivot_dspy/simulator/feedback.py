@@ -35,13 +35,13 @@ _FIGURE = re.compile(r"\w*\d\w*")
 def judge(turn: Turn) -> dict[str, Any]:
     """A verdict on each requirement, and the claims that nothing supports; each turned round with `judge_error`."""
     truths = turn.reference.truths
-    observations = turn.section("observations")
+    evidence = f"{turn.section('observations')}\n{turn.section('submitted')}"
     error = turn.rates.judge_error
     verdicts = []
     for name, text in _REQUIREMENT.findall(turn.section("requirements")):
         truth = truths.get(name, truths.get(text, ()))
         signs = [truth] if isinstance(truth, str) else truth
-        shown = bool(signs) and all(sign in observations for sign in signs)
+        shown = bool(signs) and all(sign in evidence for sign in signs)
         holds = shown != turn.dice.falls(error, "verdict", name)
         verdicts.append({"id": name, "evidence": "\n".join(signs) if shown else "", "holds": holds})
     unsupported = [figure for figure in _unsupported(turn) if not turn.dice.falls(error, "claim", figure)]

@@ -18,7 +18,7 @@ from pivot_dspy.simulator.knowledge import Shown
 from programs.office.data import Case, Gold, load_gold
 from programs.office.environment import POLICIES, opened
 from programs.office.judge import OUTPUTS
-from programs.office.plan import plan
+from programs.office.plan import DONE, plan
 from programs.office.wanted import ANSWER, wanted
 
 WORKED_OUT: Mapping[str, Mapping[str, Sequence[float]]] = {
@@ -75,7 +75,7 @@ def reference(case: Case) -> Reference:
     """The reference of a task: its gold calls as steps, and the requirements that they meet.
 
     A requirement holds, to the simulated judge, where the observations show the call that it asks for; the one on the
-    answer, where they show every call that only reads. Raises MissingPackage.
+    answer, where they show every call that only reads, and the answer is the gold's. Raises MissingPackage.
     """
     gold = as_told(case)
     trajectory, items = plan(gold), wanted(gold)
@@ -91,7 +91,7 @@ def reference(case: Case) -> Reference:
         serves=serves,
         truths={
             **{item.id: shown[item.place] for item in items if item.place is not None},
-            ANSWER: reads or shown[-1:],
+            ANSWER: [*reads, compact_json({"answer": gold.answer or DONE})],
         },
         worked_out=WORKED_OUT.get(case.id, {}),
     )
@@ -116,7 +116,7 @@ def _required(case: Case, gold: Gold, place: int | None) -> str:
 
 
 def _tells(told: Shown, value: Any) -> bool:
-    return all(map(told.tells, value)) if isinstance(value, list) else told.tells(value)
+    return all(told.tells(str(one)) for one in value) if isinstance(value, list) else told.tells(value)
 
 
 def _shown(case: Case, gold: Gold) -> list[str]:

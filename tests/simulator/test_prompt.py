@@ -46,7 +46,7 @@ def test_sections_come_back_as_they_went_in(adapter: Any, known: str, request: s
     prompt = prompted(adapter(), PLAN, inputs)
     assert prompt.asks == {"requirements", "steps"}
     assert (prompt.section("tools"), prompt.section("known"), prompt.section("request")) == (TOOLS, known, request)
-    assert "Plan all tool calls" in prompt.instructions and "[[ ## " not in prompt.instructions
+    assert "Plan the tool calls" in prompt.instructions and "[[ ## " not in prompt.instructions
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
