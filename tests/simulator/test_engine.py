@@ -67,6 +67,27 @@ async def test_a_refiner_runs_on_it_and_its_ledger_agrees(adapter: Any) -> None:
     assert result.trajectory.id == again.trajectory.id and result.loss == again.loss
 
 
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_it_goes_on_from_what_it_reads(adapter: Any) -> None:
+    read_first = [STEPS[0], {**STEPS[2], "args": {"room_id": "r3", "day": DAY}}, {**STEPS[3], "args": {"room": "r3"}}]
+    lm = offline_lm([reference(steps=read_first, serves={})], slip=0, relapse=0, heed=1, cache=False)
+    with dspy.context(lm=lm, adapter=adapter()):
+        result = Pivot(Book, Rooms, timeout=None)(request=REQUEST)
+    assert result.verified and result.room == "r3" and result.ledger.usage.lm_calls == 3  # the last words the message
+    assert "r3" not in str(lm.history[0]["outputs"]) and "r3" in str(lm.history[1]["outputs"])
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_it_asks_for_what_is_not_shown_and_makes_it_up_where_that_does_not_help(adapter: Any) -> None:
+    read_first = [STEPS[0], {**STEPS[3], "args": {"room": "r4"}}]
+    lm = offline_lm([reference(steps=read_first, serves={})], slip=0, relapse=0, heed=1, cache=False)
+    small = ObservationBudget(result=25, turn=25)
+    with dspy.context(lm=lm, adapter=adapter()):
+        Pivot(Book, Rooms, timeout=None, observations=small, audit="never")(request=REQUEST)
+    [plan, look, answer, *_] = [str(call["outputs"]) for call in lm.history]
+    assert "r4" not in plan + look and "look" in look and "room-" in answer + look or "r4" in answer
+
+
 def test_without_noise_the_task_is_done() -> None:
     with dspy.context(lm=model()):
         result = Pivot(Book, Rooms)(request=REQUEST)
