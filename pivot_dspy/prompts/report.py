@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
 from pivot_dspy.gradient import Gradient
-from pivot_dspy.prompts.truncation import FENCE, fair_cap, truncate
+from pivot_dspy.prompts.truncation import FENCE as FENCE
+from pivot_dspy.prompts.truncation import fair_cap, truncate
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution
 
