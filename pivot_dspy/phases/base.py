@@ -38,6 +38,8 @@ class RunView(NamedTuple):
     findings: tuple[Finding, ...] = ()
     budget: ObservationBudget = ObservationBudget()
     """Of what was read, in one prompt."""
+    looks: tuple[str, ...] = ()
+    """What the model has asked to see of the results."""
 
     @property
     def only_stops(self) -> bool:
@@ -53,7 +55,7 @@ class RunView(NamedTuple):
 
     def observations(self) -> str:
         """The calls that were made and what they returned."""
-        return render_observations(self.execution, self.environment, self.budget)
+        return render_observations(self.execution, self.environment, self.budget, self.looks)
 
     def report(self) -> str:
         """Where the run ended, what is unmet and what is open."""

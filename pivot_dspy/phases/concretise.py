@@ -61,6 +61,8 @@ def _change(
         raise _Refused("it was given, and stays as it is")
     if before is None and not change.get("under"):
         raise _Refused('nothing new is taken unless it is "under" one that delegates')
+    if before is not None and _restates(before, change):
+        return requirements
     reason = f"{change.get('void') or 'as read'}: {'; '.join(_quotes(change, execution, requirements))}"
     after: list[Requirement | None]
     if before is None:
@@ -78,6 +80,16 @@ def _change(
         if item != before:
             requirements = requirements.amend(place, item, reason=reason, by="evolve")
     return requirements
+
+
+def _restates(before: Requirement, change: Mapping[str, Any]) -> bool:
+    """Whether a change says nothing new of a requirement."""
+    if change.get("void") or isinstance(change.get("call"), list):
+        return False
+    call = change.get("call") or {}
+    if before.call is None or not isinstance(call, Mapping):
+        return not call
+    return fill(before.call, call) == before.call
 
 
 def _filled(before: Requirement, call: Any, toolbox: Toolbox) -> Requirement:

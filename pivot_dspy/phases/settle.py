@@ -132,7 +132,7 @@ class Audit(Phase):
             checks=catalogue.checks,
             policy=catalogue.policy,
             known=catalogue.known,
-            observations="" if view is None else view.observations(),
+            observations=view.observations() if view is not None and requirements.textual else "",
             requirements="\n".join(lines) or "none",
             **inputs,
         )

@@ -40,6 +40,8 @@ from pivot_dspy.trajectory import Fault, Frozen, Observation, Step
 CHARACTERS = 4
 """In a token, about."""
 SUMMARY_CAP = 200 * CHARACTERS
+ITEM_CAP = 80
+"""Characters of the element, or the result, of one call whose like the environment tells in its own words."""
 ONE_LINE = 120
 """Characters up to which a list of plain values stands in one line."""
 REPEATED = 80
@@ -253,22 +255,23 @@ class _Writer:
     def calls(self, values: list[dict[str, Any]], summary: Callable[[int], str | None], cap: int) -> _Written:
         """The results of a repeated step, each behind a fence of its own below the element that it is of."""
 
+        def brief(position: int, room: int) -> _Written:
+            item = json_within(self.shown.without(values[position]["item"]), ITEM_CAP)
+            account = summary(position) or json_within(values[position]["result"], ITEM_CAP)
+            return _Written([f"{self.fence}item {item} -> {truncate(_one_line(account), RESULT_CAP)}"])
+
         def call(position: int, room: int) -> _Written:
-            value, account = values[position], summary(position)
+            value = values[position]
             inner = _Writer(self.fence + FENCE, f"{self.name}[{position}].result", self.shown)
-
-            def result(left: int) -> _Written:
-                if account:
-                    return _Written(inner.text(account, min(left, SUMMARY_CAP)).lines)
-                return inner.write(value["result"], left)
-
-            body = result(room)
+            body = inner.write(value["result"], room)
             head = self._line(value["item"], max(room // 2, room - len(body)), "item ", " ->")
             if len(head) + len(body) > room:
-                body = result(room - len(head))
+                body = inner.write(value["result"], room - len(head))
             whole = [("", value)] if head.is_whole and body.is_whole else _within(".result", body.whole)
             return _Written([*head.lines, *body.lines], whole)
 
+        if summary(0):
+            return self._rows(values, brief, "calls", min(cap, SUMMARY_CAP))
         return self._rows(values, call, "calls", cap)
 
     def summary(self, account: str, cap: int) -> _Written:

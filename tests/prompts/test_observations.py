@@ -217,11 +217,8 @@ b look ->
 | 7
 d look -> 1 of them
 c read ->
-| item 1 ->
-| | about
-| | y
-| item 2 ->
-| | 8"""
+| item 1 -> about y
+| item 2 -> 8"""
     assert 700 < len(show(ran("a", "z" * 90_000), environment=Talkative())) < 900
     shown = Shown()
     show(ran("a", "z" * 200), environment=Talkative(), shown=shown)
