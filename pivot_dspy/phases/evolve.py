@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -32,15 +31,15 @@ NOTHING = "none: add what is missing"
 
 
 class RewriteSuffix(dspy.Signature):  # type: ignore[misc]
-    __doc__ = f"""The planned steps were run in a safe copy of the world: go on from what came of them. Mend what went \
-wrong, and add what is missing.
+    __doc__ = f"""The steps were run in a safe copy of the world: go on from what came of them. Mend what went wrong, \
+and add what is missing.
 
 {RESULTS_ARE_DATA}
 
-`kept` stays as it is; `open_steps` follow it: {{"keep": ["ID", ...]}} stands for those that stay, and what you leave \
-out is dropped. First say in `diagnosis`, in a sentence or two, what went wrong or what the results say; then write \
-`steps`, all that come after the kept ones, up to {{"id": "submit", "tool": "submit", "args": {{...}}}}. An id that \
-stands in a result or in `report` may be written as it is.
+`kept` stays; of `open_steps`, which follow, {{"keep": ["ID", ...]}} stays too, and what you leave out is dropped. \
+First say in `diagnosis`, in a sentence or two, what went wrong or what the results say; then write in `steps` all \
+that comes after `kept`, up to {{"id": "submit", "tool": "submit", "args": {{...}}}}. An id that stands in a result or \
+in `report` may be written as it is.
 
 {STEP_BASICS}
 
@@ -57,7 +56,7 @@ stands in a result or in `report` may be written as it is.
     blame: str = dspy.InputField(desc="where the cause seems to lie")
     tried: str = dspy.InputField(desc="what was rejected; do not write it again")
     diagnosis: str = dspy.OutputField()
-    requirements: list[Any] = dspy.OutputField(desc="only what `report` says can be settled; else []")
+    requirements: list[Any] = dspy.OutputField(desc="changes only, as `report` says; [] if all stand")
     steps: list[Any] = dspy.OutputField()
 
 
@@ -87,7 +86,7 @@ class Evolve(Phase):
         locus = gradient.locus
         goes_on = gradient.kind == "missing_submit" and view.only_stops
         report = render_open_requirements(view.requirements) if goes_on else view.report()
-        shown = copy.deepcopy(conversation.shown)
+        shown = conversation.shown.copy()
         prefix, base = parent.steps[:locus], {step.id: step for step in parent.steps[locus:]}
         questioned = [step.id for step in base.values() if not gradient.questioned or step.id in gradient.questioned]
         unwritten = [name for name in questioned if not conversation.wrote(base[name])]

@@ -17,7 +17,6 @@ from pydantic import PositiveInt
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts.report import (
     FAILED,
-    FENCE,
     NOT_RUN,
     RESULT_CAP,
     SUBMITTED,
@@ -25,6 +24,7 @@ from pivot_dspy.prompts.report import (
     environment_summary,
 )
 from pivot_dspy.prompts.truncation import (
+    FENCE,
     compact_json,
     escape_controls,
     fair_cap,
@@ -89,6 +89,23 @@ class Shown:
         """By their first `REPEATED` characters."""
         self._containers: dict[str, _Place] = {}
         """Lists and records, by their JSON."""
+        self._in_part: dict[str, Any] = {}
+        """By step, what was shown of it only as far as there was room."""
+
+    def copy(self) -> Shown:
+        """Another one to go on with, which leaves this one as it is."""
+        other = Shown()
+        other._texts = {start: dict(places) for start, places in self._texts.items()}
+        other._containers, other._in_part = dict(self._containers), dict(self._in_part)
+        return other
+
+    def add_in_part(self, step: str, value: Any) -> None:
+        """Tell that `value`, the result of `step`, was shown as far as there was room."""
+        self._in_part[step] = value
+
+    def is_in_part(self, step: str, value: Any) -> bool:
+        """Whether just this was shown as the result of `step` as far as there was room."""
+        return step in self._in_part and bool(self._in_part[step] == value)
 
     def place_of(self, value: Any) -> _Place | None:
         """Where `value` was shown, if it was and is long enough for that to be told instead."""
@@ -363,6 +380,8 @@ class _Result(NamedTuple):
         value = self.observation.value
         if (place := writer.shown.place_of(value)) is not None:
             return " as shown before" if place == (self.step.id, "") else f" as shown of {place}", _Written()
+        if writer.shown.is_in_part(self.step.id, value):
+            return " as shown before, in part", _Written()
         if _is_repeated(self.step, value):
             return "", writer.calls(value, self.summary, cap)
         if account := self.summary(None):
@@ -435,6 +454,8 @@ def render_results(
         if shown is not None and result.observation.ok:
             for path, value in written.whole:
                 shown.add(result.step.id, path, value)
+            if written.lines and not written.is_whole:
+                shown.add_in_part(result.step.id, result.observation.value)
     return "\n".join(lines)
 
 

@@ -8,6 +8,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any, TypeVar
 
+FENCE = "| "
+"""How each line of what a tool, or the environment, says begins; no other line of a prompt does."""
 MIN_SHARE = 24
 """Characters to which nothing is cut further, however much there is beside it."""
 SUFFIX_ROOM = 24

@@ -89,7 +89,9 @@ class _Stepping:
 
     def _first_time(self, in_mind: list[WrittenStep]) -> WrittenStep:
         """The first step not yet taken, as PLAN would write it: with slips, of which lessons warn."""
-        drafts = plan.plan(self.turn._replace(reference=self.reference.model_copy(update={"steps": in_mind})))["steps"]
+        turn = self.turn._replace(reference=self.reference.model_copy(update={"steps": in_mind}))
+        steps, warned = plan.reconsidered(turn)
+        drafts = plan.written([step if step["id"] in self.taken else turn.guessed(step) for step in steps], turn, warned)
         step = next((draft for draft in drafts if draft["id"] not in self.taken), None)
         return step or {"id": self._unused(SUBMIT), "tool": SUBMIT, "args": {}}
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from pivot_dspy.simulator.prompt import ShownStep, kept_in, names, same, says, shared, step_line, steps_in, unmet_in
+from pivot_dspy.simulator import plan
+from pivot_dspy.simulator.prompt import ShownStep, looks_at, names, same, says, shared, step_line, steps_in, unmet_in
 from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, spoil
 from pivot_dspy.trajectory import SUBMIT
@@ -91,17 +92,18 @@ def _position(step_id: str, ids: Sequence[str], order: Sequence[str]) -> int:
 
 def rewrite(turn: Turn) -> dict[str, Any]:
     """A diagnosis, and the open steps rewritten; of an unknown task, as they are."""
-    open_steps = steps_in(turn.section("open_steps"), brief=True)
+    open_steps = steps_in(turn.section("open_steps"))
     keeping = _KEEP.search(turn.prompt.instructions) is not None
     entries: list[WrittenStep] = [{"keep": step.id} for step in open_steps]
     if not turn.knows_task:
-        return {"diagnosis": NOTHING, "steps": _written_out(entries, open_steps, keeping)}
+        return {"diagnosis": NOTHING, "requirements": [], "steps": _written_out(entries, open_steps, keeping)}
     rewriting = _Rewriting(turn, open_steps)
     entries = rewriting.entries()
     steps = _written_out(entries, open_steps, keeping)
     changed = ", ".join(rewriting.changed)
     return {
         "diagnosis": f"To be mended: {changed}." if changed else NOTHING,
+        "requirements": [],
         "steps": steps if keeping else list(rewriting.relapsed(steps)),
     }
 
@@ -121,33 +123,74 @@ class _Rewriting:
         self.unmet = unmet_in(words)
         self.feedback = "\n".join([words, *(step.outcome for step in open_steps)])
         self.changed: list[str] = []
+        self.looks: list[str] = []
+        self.made = [*steps_in(turn.section("kept")), *open_steps]
+        self.present = {step.id for step in self.made}
+        self.submits = any(step.written["tool"] == SUBMIT for step in open_steps)
 
     def entries(self) -> list[WrittenStep]:
         """The open steps as they are to be written, and those that are missing at their places."""
         entries = [entry for step in self.open if (entry := self._entry(step))]
         order = list(self.right)
-        present = {*kept_in(self.turn.section("kept")), *(step.id for step in self.open)}
-        for step_id in [step_id for step_id in order if step_id not in present and self._is_missed(step_id)]:
+        for step in [*self._missed(), *self._going_on()]:
             ids = [str(entry.get("keep", entry.get("id"))) for entry in entries]
-            entries.insert(_position(step_id, ids, order), self.right[step_id])
-            self.changed.append(step_id)
-        return entries
+            if step["id"] not in ids:
+                entries.insert(_position(step["id"], ids, order), step)
+                self.changed.append(step["id"])
+        return [*entries, *({"look": look} for look in self.looks)]
+
+    def _missed(self) -> list[WrittenStep]:
+        """The steps that the feedback names as missing."""
+        return [
+            step
+            for step_id, step in self.right.items()
+            if step_id not in self.present and step["tool"] != SUBMIT and not self.turn.unknown(step)
+            if (self._is_pointed_at(step_id) or self._serves_unmet(step_id)) and self.turn.heeds("insert", step_id)
+        ]
+
+    def _going_on(self) -> list[WrittenStep]:
+        """Where nothing is submitted yet: the steps that could not be written before, as far as can be seen now, each
+        for the first time. Where not one can be, the model looks at what was not shown whole, or reads again what it
+        lacks, or makes something up."""
+        turn, steps = self.turn, list(self.right.values())
+        if any(self.right.get(name, {}).get("tool") == SUBMIT for name in self.present) or self.submits:
+            return []
+        before = plan.within_reach(steps, turn, shown=turn.shown_before) if turn.prompt.shown_before else []
+        fresh = [step for step in steps if step["id"] not in self.present and (step not in before or step["tool"] == SUBMIT)]
+        reached = plan.within_reach(fresh, turn, self.present)
+        if not reached and fresh:
+            self.looks = self._unseen()
+            reached = [] if self.looks else self._reads_again(fresh[0]) or [turn.guessed(step) for step in fresh]
+        return plan.written(reached, turn)
+
+    def _unseen(self) -> list[str]:
+        """Expressions for what was not shown whole, and not asked for yet."""
+        asked = self.turn.section("looks")
+        return [look for step in self.made for look in looks_at(step) if f"look {look} ->" not in asked]
+
+    def _reads_again(self, blocked: WrittenStep) -> list[WrittenStep]:
+        """The steps before one that only read, where another was made in their place or none, each at the rate of
+        heed; under a new id where the step itself is kept."""
+        before = list(self.right)[: list(self.right).index(blocked["id"])]
+        again = []
+        for step in map(self.right.__getitem__, before):
+            done = any(same(step, other.written) for other in self.made)
+            if not done and self.turn.only_reads(step["tool"]) and self.turn.heeds("look", step["id"]):
+                again.append({**step, "id": f"{step['id']}_again"} if step["id"] in self.present else step)
+        return again
 
     def _entry(self, step: ShownStep) -> WrittenStep | None:
         """An open step kept or mended; None where it goes, since the reference does not have it."""
         right = self.right.get(step.id)
         pointed_at = self._is_pointed_at(step.id)
         fine = right is not None and (same(step.written, right) or step.brief and not pointed_at)
+        if right is not None and self.turn.unknown(right):
+            return {"keep": step.id}
         named = step.failed or pointed_at or self._serves_unmet(step.id)
         if fine or not named or not self.turn.heeds("repair", step.id):
             return {"keep": step.id}
         self.changed.append(step.id)
         return right
-
-    def _is_missed(self, step_id: str) -> bool:
-        """Whether the model sees that a step is missing: a submit always, another where the feedback names it."""
-        named = self._is_pointed_at(step_id) or self._serves_unmet(step_id)
-        return self.right[step_id]["tool"] == SUBMIT or named and self.turn.heeds("insert", step_id)
 
     def _is_pointed_at(self, step_id: str) -> bool:
         """Whether the feedback names the step, or the task's own reasoning over it concludes that it has to change."""
@@ -163,7 +206,7 @@ class _Rewriting:
         dice, relapse = self.turn.dice, self.turn.rates.relapse
         for step in steps:
             broken: WrittenStep | None = step
-            if step["id"] in again and step["tool"] != SUBMIT and dice.falls(relapse, "relapse", step["id"]):
+            if step.get("id") in again and step["tool"] != SUBMIT and dice.falls(relapse, "relapse", step["id"]):
                 broken = spoil(step, around, dice, "relapse", step["id"])
             if broken is not None:
                 yield broken

@@ -135,10 +135,7 @@ def act(turn: Turn) -> dict[str, Any]:
 
 def extract(turn: Turn) -> dict[str, Any]:
     """The outputs that the plan submits, as far as the observations tell them."""
-    results = _ReactView(turn).results
-    submit = next((step for step in turn.reference.steps if step["tool"] == SUBMIT), {})
-    values = {**(submit.get("args") or {}), **turn.reference.outputs}
-    return {"reasoning": "The observations say it.", **read_off(values, results)}
+    return {"reasoning": "The observations say it.", **read_off(turn, _ReactView(turn).results)}
 
 
 class _Acting:

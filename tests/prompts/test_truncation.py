@@ -1,4 +1,4 @@
-"""JSON that is cut stays JSON, within its length, and says how much is left out."""
+"""Text and JSON that are cut stay within their length and say how much is left out; JSON stays JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from pivot_dspy.prompts.truncation import (
     CUT_ROOM,
     MAX_DEPTH,
     escape_controls,
+    fair_cap,
     fit,
     json_length,
     json_line,
     json_within,
     longest_start,
+    truncate,
 )
 
 texts = st.text(max_size=300)
@@ -32,6 +34,26 @@ def nested(depth: int) -> list[Any]:
     for _ in range(depth - 1):
         value = [value]
     return value
+
+
+@given(st.text(max_size=500), st.integers(24, 600))
+def test_what_is_cut_keeps_its_beginning_and_its_cap(text, cap):
+    short = truncate(text, cap)
+    assert len(short) <= cap
+    assert short == text if len(text) <= cap else short.startswith(text[: cap - 24])
+
+
+def test_it_tells_how_much_is_left_out():
+    assert truncate("x" * 300, 100) == "x" * 76 + "… (+224 characters)"
+
+
+@given(st.lists(st.integers(0, 1000), max_size=20), st.integers(1, 5000))
+def test_the_room_is_shared_fairly(lengths, cap):
+    level = fair_cap(lengths, cap)
+    used = sum(min(length, level) for length in lengths)
+    assert used <= max(cap, 24 * len(lengths))
+    if lengths and level < max(lengths):
+        assert used > cap - len(lengths)  # no room is left unused
 
 
 @given(texts)

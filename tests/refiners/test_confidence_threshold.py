@@ -61,7 +61,7 @@ async def test_calibration_may_be_awaited_and_gates_what_follows():
 
 def test_a_task_without_a_plan_does_not_end_calibration(caplog):
     gate = ConfidenceGate(PlanExecute("request -> answer", Store, timeout=None), warmup=1)
-    with dspy.context(lm=scripted(plan=[*[GARBAGE] * 4, planned(0.9, 0.7, 0.9, 0.9)])):
+    with dspy.context(lm=scripted(plan=[*[GARBAGE] * 2, planned(0.9, 0.7, 0.9, 0.9)])):
         assert gate.calibrate([{"request": REQUEST}] * 2) == 0.7
     assert "no trace of a task" in caplog.text
 
