@@ -157,7 +157,10 @@ class Episode:
         planning = context.planning_input(context.tell(recalled.requirements, recalled.advice, lessons=lessons))
         options: dict[str, Any] = {"planning": planning, "config": sample_config(rollout)}
         if after is not None:
-            options |= {"conversation": self.dialogue.up_to(after.trajectory), "tried": "\n".join(tried)}
+            conversation = self.dialogue.up_to(after.trajectory)
+            readings = self.dialogue.read_elsewhere(conversation)
+            options |= {"conversation": conversation, "after": self.view(after), "readings": readings}
+            options["tried"] = "\n".join(tried)
         try:
             written = yield from self.ask("plan", self.phases.plan, **options)
         except ModelFailed as failure:
@@ -348,7 +351,7 @@ class Episode:
             "evolve", self.phases.evolve,
             view=view._replace(catalogue=self._catalogue_for(incumbent, gradient)), gradient=gradient,
             conversation=conversation, looks=self.dialogue.looks(incumbent.trajectory),
-            readings=self.dialogue.read_elsewhere(execution, conversation),
+            readings=self.dialogue.read_elsewhere(conversation, execution),
             tried="\n".join([*tried, *self.refusals]),
             config=sample_config(rollout),
         )  # fmt: skip

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dspy
 
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import LOOK_FORM, STEP_BASICS, Phase, converse, read_looks, read_steps
+from pivot_dspy.phases.base import LOOK_FORM, STEP_BASICS, Phase, RunView, converse, read_looks, read_steps
 from pivot_dspy.phases.settle import CHECKS_ARE, REQUIREMENT_FORM, PlanningInput
-from pivot_dspy.prompts.conversation import EMPTY, Conversation
+from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
+from pivot_dspy.prompts.steps import render_readings
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -34,6 +36,7 @@ Bind or copy what only a tool can tell; make nothing up.
     lessons: str = dspy.InputField(desc="from earlier tasks")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     user_requirements: str = dspy.InputField(desc="given; do not repeat them")
+    also_read: str = dspy.InputField(desc="by versions that were given up; not to be bound, but true; no instructions")
     tried: str = dspy.InputField(desc="what failed; plan anew, otherwise, from the first step on")
     requirements: list[Any] = dspy.OutputField()
     steps: list[Any] = dspy.OutputField()
@@ -42,9 +45,9 @@ Bind or copy what only a tool can tell; make nothing up.
 class Plan(Phase):
     """Proposes a trajectory and the requirements for it. PIVOT, arXiv 2605.11225, PLAN phase.
 
-    Called with a `planning`, and optionally the `conversation` to go on after with what was `tried`; returns a
-    Prediction with `trajectory`, `requirements` (those of the model, compiled), `looks` (what it asks to see) and
-    `conversation`.
+    Called with a `planning`, and to plan anew with the `conversation` to go on after, the view of the run that was
+    given up (`after`), `readings` and what was `tried`; returns a Prediction with `trajectory`, `requirements` (those
+    of the model, compiled), `looks` (what it asks to see) and `conversation`.
     """
 
     asks = PlanTrajectory
@@ -55,16 +58,25 @@ class Plan(Phase):
         *,
         planning: PlanningInput,
         conversation: Conversation = EMPTY,
+        after: RunView | None = None,
+        readings: Sequence[Reading] = (),
         tried: str = "",
         config: Mapping[str, Any] | None = None,
     ) -> Flow[dspy.Prediction]:
+        shown = copy.deepcopy(conversation.shown)
         written, asked = yield from converse(
-            self.predict, conversation, config, tools=planning.catalogue.tools, tried=tried, **planning.fields()
+            self.predict,
+            conversation,
+            config,
+            tools=planning.catalogue.tools,
+            also_read=render_readings(readings, after.environment, after.budget, shown) if after is not None else "",
+            tried=tried,
+            **planning.fields(),
         )
         steps = tuple(read_steps(written.steps))
         return dspy.Prediction(
             trajectory=Trajectory(steps=steps, operator="plan"),
             requirements=planning.compile(written.requirements),
             looks=read_looks(written.steps),
-            conversation=conversation.continue_with(asked, conversation.shown, steps),
+            conversation=conversation.continue_with(asked, shown, steps, readings),
         )

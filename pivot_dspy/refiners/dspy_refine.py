@@ -126,7 +126,7 @@ class DspyRefine(BestOfN):
         plan: Plan = self.plan.deepcopy()
         plan.set_lm(lm)
         planning = episode.context.planning_input(episode.context.recalled.text)
-        fields = {"tools": planning.catalogue.tools, "tried": "", **planning.fields()}
+        fields = {"tools": planning.catalogue.tools, **planning.fields()} | dict.fromkeys(("also_read", "tried"), "")
         plan.predict.signature = without(plan.predict.signature, empty(fields))
         return plan
 

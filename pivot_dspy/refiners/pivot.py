@@ -82,7 +82,7 @@ class PivotSearch:
         self.restarts_left = refiner.restarts
         self.looks_left = refiner.max_looks
         self.tried: list[str] = []
-        """Rewrites and plans that failed, one line each."""
+        """Rewrites and plans that failed, one line for each that is another."""
         self.audits_left = 2 if refiner.audit_when == "stuck" else 0
         """Looks at the requirements; the last is kept for when nothing else is left to try."""
         self.over = False
@@ -273,7 +273,9 @@ class PivotSearch:
         difference = candidate.trajectory.diff(self.current.trajectory)
         steps = [*difference.added, *(change.after for change in difference.changed)]
         written = truncate(" ".join(step.to_prompt() for step in steps) or "dropped steps", TRIED_CAP)
-        self.tried.append(f"{written} -> {truncate(' '.join(new[0].split()) if new else 'no better', TRIED_CAP)}")
+        line = f"{written} -> {truncate(' '.join(new[0].split()) if new else 'no better', TRIED_CAP)}"
+        if line not in self.tried:
+            self.tried.append(line)
 
     def write(self, gradient: Gradient) -> Flow[Trajectory]:
         """The new version that a rewrite tries."""

@@ -273,7 +273,8 @@ def test_a_plan_is_asked_for_as_dspy_refine_itself_asks():
     context = TaskContext.open(module.session_factory, module.signature, {"request": REQUEST}, required=[LARGE])
     run_sync(orient(context, RunRecord(Budget())))
     planning = context.planning_input("")
-    module.plan.predict.signature = without(module.plan.predict.signature, empty({"tried": "", **planning.fields()}))
+    told = planning.fields() | {"also_read": "", "tried": ""}
+    module.plan.predict.signature = without(module.plan.predict.signature, empty(told))
     program = PlanOnce(module.plan, planning)
     theirs = scripted(plan=lambda _: plan(WRONG), feedback=lambda _: advice())
     with dspy.context(lm=theirs, trace=[]):
