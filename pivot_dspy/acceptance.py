@@ -43,9 +43,9 @@ class NonDecreasing(Acceptance):
     """Accepts a loss that is no larger; a tie goes to the trajectory with no more steps. The default."""
 
     def accepts(self, candidate: Candidate, incumbent: Candidate) -> bool:
-        if candidate.loss.better_than(incumbent.loss):
-            return True
-        return candidate.loss.no_worse_than(incumbent.loss) and len(candidate.trajectory) <= len(incumbent.trajectory)
+        if len(candidate.trajectory) <= len(incumbent.trajectory):
+            return candidate.loss.no_worse_than(incumbent.loss)
+        return candidate.loss.better_than(incumbent.loss)
 
 
 class WithMargin(Acceptance):
@@ -82,10 +82,11 @@ def validate_acceptance(acceptance: Any) -> Acceptance:
     """
     if acceptance is None:
         return NonDecreasing()
-    kind = acceptance if isinstance(acceptance, type) else type(acceptance)
     if isinstance(acceptance, type):
-        raise ConfigurationError(f"acceptance= takes an object, not the class {kind.__name__}; write {kind.__name__}()")
-    accepts = getattr(acceptance, "accepts", None)
+        name = acceptance.__name__
+        raise ConfigurationError(f"acceptance= takes an object, not the class {name}; write {name}()")
+    name = type(acceptance).__name__
+    accepts, repeats = getattr(acceptance, "accepts", None), getattr(acceptance, "repeats", None)
     if not callable(accepts):
         raise ConfigurationError(
             "acceptance= takes an object with a method accepts(candidate, incumbent) -> bool, such as "
@@ -94,11 +95,10 @@ def validate_acceptance(acceptance: Any) -> Acceptance:
     try:
         inspect.signature(accepts).bind(None, None)
     except TypeError as error:
-        raise ConfigurationError(f"{kind.__name__}.accepts takes (self, candidate, incumbent): {error}") from error
+        raise ConfigurationError(f"{name}.accepts takes (self, candidate, incumbent): {error}") from error
     if inspect.iscoroutinefunction(accepts) or inspect.isgeneratorfunction(accepts):
-        raise ConfigurationError(f"{kind.__name__}.accepts is an ordinary method that returns a bool")
-    repeats = getattr(acceptance, "repeats", None)
+        raise ConfigurationError(f"{name}.accepts is an ordinary method that returns a bool")
     if not isinstance(repeats, int) or repeats < 1:
-        raise ConfigurationError(f"{kind.__name__}.repeats is a number of executions, at least 1, not {repeats!r:.80}")
+        raise ConfigurationError(f"{name}.repeats is a number of executions, at least 1, not {repeats!r:.80}")
     checked: Acceptance = acceptance
     return checked

@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from pivot_dspy import bindings
-from pivot_dspy.trajectory import Discrepancy, Execution, Frozen, Step
+from pivot_dspy.plain_json import scalars
+from pivot_dspy.trajectory import Discrepancy, Execution, Frozen
 
 _FIGURE = re.compile(
     # Each alternative can begin only where a run of its characters does, so that megabytes of text take linear time.
@@ -40,16 +41,18 @@ def check(execution: Execution, inputs: Mapping[str, Any]) -> Claims:
     if submit is None or not execution.outputs:
         return Claims()
     step_ids = frozenset(execution.trajectory.ids)
-    written = tuple(name for name in execution.outputs if _is_written(submit, name, step_ids))
-    figures: dict[str, str] = {}
-    for name in written:
-        for text in _texts(execution.outputs[name]):
-            figures.update({_normal(match[0]): name for match in _FIGURE.finditer(text)})
+    literals = [name for name, value in submit.args.items() if not bindings.dependencies(value, step_ids)]
+    written = tuple(name for name in execution.outputs if name in literals)
+    figures = {
+        _normal(figure): name
+        for name in written
+        for value in scalars(execution.outputs[name])
+        for figure in _FIGURE.findall(_text(value))
+    }
     if not figures:
         return Claims(written=written)
-    seen = _evidence(o.value for o in execution.observations if o.ok and o.step != submit.id)
-    seen |= _evidence(inputs.values())
-    seen |= _evidence(o.args for o in execution.observations if o.ok and o.args and o.step != submit.id)
+    observations = [seen for seen in execution.observations if seen.ok and seen.step != submit.id]
+    shown = _evidence([*inputs.values(), *(data for seen in observations for data in (seen.value, seen.args))])
     unsupported = tuple(
         Discrepancy(
             kind="unsupported_claim",
@@ -58,13 +61,9 @@ def check(execution: Execution, inputs: Mapping[str, Any]) -> Claims:
             expected="a value that was observed, or a binding to it",
         )
         for figure, name in figures.items()
-        if figure not in seen
+        if figure not in shown
     )
     return Claims(count=len(figures), unsupported=unsupported, written=written)
-
-
-def _is_written(submit: Step, name: str, known: frozenset[str]) -> bool:
-    return name in submit.args and not bindings.dependencies(submit.args[name], known)
 
 
 def _normal(text: str) -> str:
@@ -85,17 +84,8 @@ def _figure(amount: float) -> str:
     return str(int(amount)) if abs(amount) < 1e15 and amount.is_integer() else f"{amount:.12g}"
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, bool) or value is None:
-        return
-    else:
-        yield str(value)
+def _text(value: Any) -> str:
+    return "" if value is None or isinstance(value, bool) else str(value)
 
 
 def _evidence(values: Iterable[Any]) -> set[str]:
@@ -110,8 +100,7 @@ def _evidence(values: Iterable[Any]) -> set[str]:
             figures.add(f"{len(value)}")
             figures.update(_sums(value))
             stack.extend(value)
-        elif value is not None and not isinstance(value, bool):
-            text = str(value)
+        elif text := _text(value):
             figures.add(_normal(text))
             if _SIGN.search(text):
                 figures.update(map(_normal, set(_FIGURE.findall(text))))

@@ -38,13 +38,11 @@ def read_stated(value: Any) -> Confidence | None:
     >>> read_stated("0.8"), read_stated(80), read_stated(True)
     (Confidence(value=0.8, source='stated'), None, None)
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
     try:
         number = float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         return None
-    return Confidence(value=number) if 0 <= number <= 1 else None
+    return Confidence(value=number) if 0 <= number <= 1 and not isinstance(value, bool) else None
 
 
 def lowest(confidences: Iterable[Confidence | None]) -> Confidence | None:
@@ -84,11 +82,6 @@ def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
     return [(end - start) / window for start, end in zip(sums, sums[window:], strict=False)]
 
 
-def lowest_group(tokens: Sequence[float], window: int) -> float | None:
-    """The score of a trace: the least of its group confidences; None of an empty one."""
-    return min(group_confidences(tokens, window), default=None)
-
-
 def step_confidences(
     steps: Sequence[Any], tokens: Sequence[Mapping[str, Any]], *, top_k: int = 20, window: int = 64
 ) -> list[float]:
@@ -105,49 +98,25 @@ def step_confidences(
         ValueError: there are no tokens, or they come without alternatives.
     """
     confidences = token_confidences(tokens, top_k)
-    whole = lowest_group(confidences, window)
-    if whole is None:
+    if not confidences:
         raise ValueError("the answer has no tokens")
+    text = "".join(token["token"] for token in tokens)
     ends = list(accumulate(len(token["token"]) for token in tokens))
     groups = group_confidences(confidences, window)
     offset = min(window, len(confidences)) - 1  # group n ends at token n + offset
-    values = []
-    for start, end in _spans("".join(token["token"] for token in tokens), steps):
+    values, after = [], 0
+    for step in steps:  # they stand in the text in their order
+        start, end = _find_json(step, text, after)
+        after = max(after, end)
         first, last = bisect_right(ends, start), bisect_right(ends, end)
         own = confidences[first:last]
-        windows = groups[max(0, first - offset) : max(0, last - offset)]
-        if windows:
-            values.append(min(windows))
-        else:
-            values.append(sum(own) / len(own) if own else whole)
+        otherwise = sum(own) / len(own) if own else min(groups)
+        values.append(min(groups[max(0, first - offset) : max(0, last - offset)], default=otherwise))
     return values
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The value below which `percent` of 100 lie, linear between two neighbours (as in numpy.percentile).
-
-    >>> percentile([1.0, 2.0, 4.0], 25)
-    1.5
-    """
-    if not values or not 0 <= percent <= 100:
-        raise ValueError(f"a percentile needs values and a percentage from 0 to 100; got {len(values)} and {percent}")
-    ordered = sorted(values)
-    position = (len(ordered) - 1) * percent / 100
-    low, high = math.floor(position), math.ceil(position)
-    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
-
-
-def _spans(text: str, steps: Sequence[Any]) -> list[tuple[int, int]]:
-    """Where the JSON of each step begins and ends in `text`, empty where it is not found; they stand in their order."""
-    spans, after = [], 0
-    for step in steps:
-        start, end = _find_json(step, text, after)
-        spans.append((start, end))
-        after = max(after, end)
-    return spans
-
-
 def _find_json(value: Any, text: str, after: int) -> tuple[int, int]:
+    """Where the JSON of `value` begins and ends in `text`, twice 0 where it is not found."""
     decoder = json.JSONDecoder()
     start = text.find("{", after) if isinstance(value, Mapping) else -1
     while start >= 0:

@@ -117,14 +117,15 @@ def _parts(parent: Parent, side: int) -> dict[str, _Part]:
     parts = {}
     for position, step in enumerate(steps):
         before = frozenset(parent.trajectory.ids[:position])
-        named = bindings.dependencies([step.for_each, step.args, step.expects], before - ends)
+        earlier = before - ends
+        named = bindings.dependencies([step.for_each, step.args, step.expects], earlier)
         anonymous = _with_names(step, digests, before, ())  # what is read counts, not its name
         needs = parent.needs.get(step.id, ())
         parts[step.id] = _Part(
             side=side,
             step=step,
             before=before,
-            reads=tuple(name for name in named if name in before - ends),
+            reads=tuple(name for name in named if name in earlier),
             needs=needs,
             content=digests[step.id],
             effect=(digests[step.id], frozenset(digests[name] for name in needs)),
@@ -169,7 +170,8 @@ class _Crossing:
 
     def _bring_along(self) -> None:
         """Gives every taken step what it reads and depends on, taking more steps where it must."""
-        queue = sorted(self.taken, key=lambda part: (part.side, part.step.id))
+        # In order of position, for names must not decide: what one step takes along another reads as well.
+        queue = sorted(self.taken, key=lambda part: (part.side, len(part.before)))
         for part in queue:  # it grows meanwhile
             own = self.parts[part.side]
             more = []

@@ -4,13 +4,14 @@ DSPy moves such names between releases; what has to follow then is this module a
 the documented ways to write an engine and an optimizer, are imported where they are used.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import dspy
 from dspy.dsp.utils.settings import DEFAULT_CONFIG, settings
 from dspy.predict.parameter import Parameter
 from dspy.predict.react import ReAct as TextReAct
-from dspy.predict.refine import OfferFeedback, Refine
+from dspy.predict.refine import OfferFeedback, inspect_modules
 from dspy.signatures.signature import ensure_signature
 from dspy.utils.callback import BaseCallback, with_callbacks
 from dspy.utils.exceptions import (
@@ -34,16 +35,17 @@ __all__ = [
     "LMError",
     "OfferFeedback",
     "Parameter",
-    "Refine",
     "TextReAct",
     "UsageTracker",
     "count_tokens",
     "current_adapter",
     "ensure_signature",
+    "inspect_modules",
     "is_compiled",
     "is_listened_to",
     "mark_compiled",
     "settings",
+    "with_callbacks",
     "with_tool_callbacks",
 ]
 
@@ -51,9 +53,9 @@ CHARACTERS_A_TOKEN = 4
 """What a token of English text comes to, where no tokenizer is at hand."""
 
 
-def current_adapter() -> Any:
-    """The adapter that a predictor uses here and now: the one that is set, else DSPy's default."""
-    return dspy.settings.adapter or dspy.ChatAdapter()
+def current_adapter(otherwise: Callable[[], Any] = dspy.ChatAdapter) -> Any:
+    """The adapter that is set here and now; by default that which DSPy's predictors use where none is."""
+    return dspy.settings.adapter or otherwise()
 
 
 def is_compiled(module: dspy.Module) -> bool:

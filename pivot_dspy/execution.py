@@ -29,6 +29,11 @@ def allow(reused: bool) -> None:
     """The permit that never refuses."""
 
 
+def as_it_may(step: str, number: int, result: Any) -> bool:
+    """Nothing is foreseen, so that no call departs."""
+    return False
+
+
 @dataclass(frozen=True)
 class ExecutedRun:
     """An execution with the sessions it left behind."""
@@ -55,7 +60,7 @@ def execute(
     base: ExecutedRun | None = None,
     permit: Permit = allow,
     watch: Watch = lambda observation: None,
-    foreseen: Mapping[str, Observation] | None = None,
+    departs: Callable[[str, int, Any], bool] = as_it_may,
     copies: bool = True,
 ) -> Flow[ExecutedRun]:
     """Run `trajectory` in `session`.
@@ -68,11 +73,12 @@ def execute(
             `base.after(k)` as session, those steps are taken over; in the others only their reads are.
         permit: asked before every tool call; when it raises `BudgetExhausted`, the rest is blocked.
         watch: told each observation as it is made; what it raises ends the run there.
-        foreseen: at commit, what each step gave before: a repeated step ends with the first call that differs.
+        departs: at commit, whether what a call of a repeated step gave (its step, its number from 0, its result) is not
+            what was foreseen: the step ends with the first such call.
         copies: whether the environment is copied before each change, in the `fork` tier. Without these the run is no
             base for another, and what comes after a call that hangs is blocked.
     """
-    return _StepRunner(trajectory, session, outputs or {}, permit, watch, foreseen or {}, copies).run(base)
+    return _StepRunner(trajectory, session, outputs or {}, permit, watch, departs, copies).run(base)
 
 
 class _StepFailed(Exception):
@@ -94,7 +100,7 @@ class _StepRunner:
     outputs: Mapping[str, Any]
     permit: Permit
     watch: Watch
-    foreseen: Mapping[str, Observation]
+    departs: Callable[[str, int, Any], bool]
     copies: bool
     results: dict[str, Any] = field(default_factory=dict)
     observed: dict[str, Observation] = field(default_factory=dict)
@@ -179,7 +185,7 @@ class _StepRunner:
             if standing is not None:
                 return Observation(step=step.id, status=standing)
             if spec is None or step.is_submit:
-                args = bindings.resolve(step.args, self.results, self.observed)
+                args = _resolve_each(step.args, self.results, self.observed, allow_empty=True)
                 self._submit(args)
                 return Observation(step=step.id, value=args, args=args)
             items = self._items(step)
@@ -226,15 +232,15 @@ class _StepRunner:
             return [None]
         items = bindings.resolve(step.for_each, self.results, self.observed, allow_empty=False)
         if not isinstance(items, list):
-            raise BindingError(f"for_each needs a list; {step.for_each} gives {type(items).__name__}")
+            hint = "" if bindings.references(step.for_each) else "; the result of a step is written $ID"
+            raise BindingError(f"for_each needs a list; {step.for_each} gives {type(items).__name__}{hint}")
         return items
 
     def _resolve(self, step: Step, item: Any) -> dict[str, Any]:
         repeated = {} if step.for_each is None else {bindings.ITEM: item}
         results, known = {**self.results, **repeated}, {*self.observed, *repeated}
         # A tool may read an empty list as "no restriction" and silently widen its scope.
-        resolved: dict[str, Any] = bindings.resolve(step.args, results, known, allow_empty=False)
-        return resolved
+        return _resolve_each(step.args, results, known, allow_empty=False)
 
     def _submit(self, args: dict[str, Any]) -> None:
         problems = [f"{name}: not an output field" for name in args if name not in self.outputs]
@@ -284,10 +290,7 @@ class _StepRunner:
         last = results[-1]
         if last.fault is not None:
             return self.session.committed or last.fault.kind == "timeout"
-        foreseen = self.foreseen.get(step.id)
-        if not step.for_each or foreseen is None or not foreseen.ok or len(results) > len(foreseen.value):
-            return False
-        return bool(last.value != foreseen.value[len(results) - 1]["result"])
+        return step.for_each is not None and self.departs(step.id, len(results) - 1, last.value)
 
     def _left_behind(self, position: int, observation: Observation, fault: Fault) -> Observation:
         """Go on from a copy that the call that hangs cannot reach, for it may still change this one."""
@@ -301,6 +304,13 @@ class _StepRunner:
             why = f"the steps after it cannot run, since the environment cannot be copied any more: {error_text(error)}"
             fault = fault.model_copy(update={"message": f"{fault.message}; {why}"})
         return observation.model_copy(update={"fault": fault})
+
+
+def _resolve_each(
+    args: Mapping[str, Any], results: Mapping[str, Any], known: Collection[str], allow_empty: bool
+) -> dict[str, Any]:
+    # One by one: a tool's only argument may be called calc.
+    return {name: bindings.resolve(value, results, known, allow_empty=allow_empty) for name, value in args.items()}
 
 
 def _fault_of(error: BindingError | ArgumentError | _StepFailed, step: Step) -> Fault:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -21,6 +21,16 @@ def plain(value: Any) -> Any:
         if "surrogates not allowed" not in str(error):
             raise
         return from_json(to_json(_encodable(value), inf_nan_mode="null"))
+
+
+def scalars(data: Any) -> Iterator[Any]:
+    """The scalars inside plain JSON data."""
+    items = data.values() if isinstance(data, dict) else data
+    if isinstance(data, (dict, list)):
+        for item in items:
+            yield from scalars(item)
+    else:
+        yield data
 
 
 def encodable(text: str) -> str:

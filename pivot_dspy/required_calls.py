@@ -46,8 +46,9 @@ _FENCE = re.compile(r"^(?:\| ?)+", re.MULTILINE)
 _LETTER = r"[^\W\u0e00-\U0010ffff]"
 """A letter or digit of a script that sets its words apart by spaces; from Thai on few do."""
 _EDGE = rf"(?:(?<!{_LETTER})|(?!{_LETTER}))"
-_BEGINS, _ENDS = rf"{_EDGE}(?!(?<=\d[.,])\d)", rf"{_EDGE}(?!(?<=\d)(?:\.\d|,\d{{3}}(?!\d)))"
-"""Where a quote may begin and end: it cuts no word, no decimal and no group of thousands."""
+_BEGINS = re.compile(rf"{_EDGE}(?!(?<=\d[.,])\d)")
+"""Where a quote may begin: it cuts no word, no decimal and no group of thousands."""
+_ENDS = re.compile(rf"{_EDGE}(?!(?<=\d)(?:\.\d|,\d{{3}}(?!\d)))")
 _LEAST = 3
 """Letters and digits from which on a quote may be a part of a text."""
 
@@ -191,8 +192,7 @@ def stands_in(quote: str, value: Any) -> bool:
         return sought != "" and sought in texts
     rows = value if isinstance(value, list) else [value]
     texts.append(_words_of("\n".join(map(_json, rows))))
-    whole = re.compile(_BEGINS + re.escape(sought) + _ENDS)
-    return any(sought in text and whole.search(text) is not None for text in texts)  # `in` is much the faster
+    return any(_stands_whole(sought, text) for text in texts)
 
 
 def _arguments(
@@ -202,7 +202,7 @@ def _arguments(
 
     def resolve(value: Any, known: Mapping[str, Any]) -> Any:
         try:
-            return bindings.resolve(value, known, {*earlier, *known}, allow_empty=False)
+            return bindings.resolve(value, known, {*earlier, *known})
         except bindings.BindingError:
             return value
 
@@ -310,6 +310,15 @@ def _leaves(value: Any) -> Iterator[str]:
             yield from _leaves(item)
     else:
         yield value if isinstance(value, str) else _json(value)
+
+
+def _stands_whole(words: str, text: str) -> bool:
+    begin = text.find(words)
+    while begin >= 0:
+        if _BEGINS.match(text, begin) and _ENDS.match(text, begin + len(words)):
+            return True
+        begin = text.find(words, begin + 1)
+    return False
 
 
 def _words_of(text: str) -> str:

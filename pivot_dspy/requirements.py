@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny
@@ -12,7 +12,7 @@ from pivot_dspy.environment.base import UNCHECKABLE, CheckResult
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox
 from pivot_dspy.errors import ConfigurationError, error_text
-from pivot_dspy.required_calls import RequiredCall, assign, made_calls, nearest
+from pivot_dspy.required_calls import RequiredCall, assign, made_calls, matches, nearest
 from pivot_dspy.trajectory import Execution, Frozen
 
 Origin = Literal["user", "person", "task", "lesson"]
@@ -55,6 +55,8 @@ class Requirement(Frozen):
     """The call that it asks for; without it, it is not met, and with it, the text is left to a judge."""
     delegates: str | None = None
     """A binding to the words of a result that are to be followed: requirements may be added that these ask for."""
+    under: str | None = None
+    """The id of the requirement that delegates to the words which ask for this one."""
     test: Callable[[Execution], Any] | None = Field(default=None, exclude=True, repr=False)
     """A function from the `Execution` to what `check_on` returns; not part of the JSON form."""
 
@@ -167,11 +169,9 @@ class Requirements(Frozen):
             raise ConfigurationError(f"requirement {requirement_id} was given by a {before.origin}; it is not altered")
         if not reason.strip():
             raise ConfigurationError(f"an amendment of {requirement_id} needs its reason")
-        items = [after if item.id == requirement_id else item for item in self.items]
-        if before is None:
-            items.append(after)
+        items = {item.id: item for item in self.items} | {requirement_id: after}
         amendment = Amendment(requirement=requirement_id, before=before, after=after, reason=reason, by=by)
-        kept = tuple(item for item in items if item is not None)
+        kept = tuple(item for item in items.values() if item is not None)
         return Requirements(items=kept, amendments=(*self.amendments, amendment))
 
 
@@ -183,27 +183,26 @@ def normalize_requirements(
     Raises:
         ConfigurationError: a record that is no requirement, or names a check that does not exist or does not fit.
     """
-    normalized: list[Requirement] = []
+    normalized: dict[str, Requirement] = {}
     for number, entry in enumerate(requirements, start=1):
         requirement = _normalize(entry, number)
-        if any(other.id == requirement.id for other in normalized):
+        if requirement.id in normalized:
             raise ConfigurationError(f"two requirements are called {requirement.id!r}; give each an id of its own")
         problem = requirement.problem(toolbox)
         if problem:
             raise ConfigurationError(f"requirement {requirement.id}: {problem}")
-        normalized.append(requirement.model_copy(update={"origin": "user"}))
-    return tuple(normalized)
+        normalized[requirement.id] = requirement.model_copy(update={"origin": "user"})
+    return tuple(normalized.values())
 
 
 def _normalize(entry: Any, number: int) -> Requirement:
     if isinstance(entry, Requirement):
         return entry
-    if isinstance(entry, str):
-        return Requirement(id=f"U{number}", text=entry)
-    if not isinstance(entry, Mapping):
+    record = {"text": entry} if isinstance(entry, str) else entry
+    if not isinstance(record, Mapping):
         raise ConfigurationError(f"requirement {number} is a text, a record or a Requirement, not {entry!r:.80}")
     try:
-        return Requirement.model_validate({"id": f"U{number}", **entry})
+        return Requirement.model_validate({"id": f"U{number}", **record})
     except ValueError as error:
         raise ConfigurationError(f"requirement {number} is not well formed: {error}") from error
 
@@ -215,8 +214,7 @@ def compile_drafts(drafts: Any, toolbox: Toolbox, taken: Iterable[Requirement] =
     """
     names = {item.id for item in taken}
     compiled: list[Requirement] = []
-    drafts = drafts if isinstance(drafts, Sequence) and not isinstance(drafts, str) else []
-    for number, draft in enumerate(drafts, start=1):
+    for number, draft in enumerate(drafts if isinstance(drafts, (list, tuple)) else (), start=1):
         if isinstance(draft, str):
             draft = {"text": draft}
         if not isinstance(draft, Mapping):
@@ -225,23 +223,24 @@ def compile_drafts(drafts: Any, toolbox: Toolbox, taken: Iterable[Requirement] =
         while name in names:
             name += "_"
         names.add(name)
-        text = str(draft.get("text") or "")
-        check, args = draft.get("check"), draft.get("args")
+        text, check, args = str(draft.get("text") or ""), draft.get("check"), draft.get("args")
         if not isinstance(args, Mapping):
             args = {key: value for key, value in draft.items() if key not in _DRAFT_FIELDS}
-        hard = draft.get("hard") is not False
+        kind: dict[str, Any] = {}
         if check and _misfit(str(check), args, toolbox) is None:
-            compiled.append(Requirement(id=name, text=text, check=str(check), args=dict(args), hard=hard))
-        elif text or check or draft.get("call"):
-            written = text or json.dumps(dict(draft), ensure_ascii=False, default=str)
-            delegates = draft.get("delegates")
-            compiled.append(
-                Requirement(
-                    id=name, text=written, hard=hard, call=_compile_call(draft.get("call"), toolbox),
-                    delegates=delegates if isinstance(delegates, str) else None,
-                )
-            )  # fmt: skip
+            kind = {"check": str(check), "args": dict(args)}
+        else:
+            delegates = _text_of(draft.get("delegates"))  # then their words say which calls are asked for
+            kind = {"call": None if delegates else _compile_call(draft.get("call"), toolbox), "delegates": delegates}
+            if not text and (check or draft.get("call")):
+                text = json.dumps(dict(draft), ensure_ascii=False, default=str)
+        if text or check:
+            compiled.append(Requirement(id=name, text=text, hard=draft.get("hard") is not False, **kind))
     return tuple(compiled)
+
+
+def _text_of(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _compile_call(draft: Any, toolbox: Toolbox) -> RequiredCall | None:
@@ -272,8 +271,14 @@ def _lacking_calls(requirements: Requirements, execution: Execution, toolbox: To
     if not asked:
         return {}
     calls = made_calls(execution, toolbox)
+    assigned = assign(asked, calls)
+    above = {item.id: item.under for item in requirements.items}
     findings = {}
-    for name in assign(asked, calls).missing:
+    for name in assigned.missing:
+        # One that the words of a delegate ask for and the one that delegates are served by the same call.
+        related = {index for index, other in assigned.serves.items() if name == above[other] or above[name] == other}
+        if any(matches(asked[name], calls[index]) for index in related):
+            continue
         near = nearest(asked[name], calls)
         made = ", ".join(dict.fromkeys(call.tool for call in calls)) or "none"
         evidence = near[1] if near else f"{asked[name].tool} was not called; calls that change something: {made}"
@@ -292,29 +297,23 @@ def _run_checks(requirements: Requirements, execution: Execution, session: Sessi
 
 
 def _evaluate(requirements: Requirements, execution: Execution, session: Session) -> tuple[Finding, ...]:
-    checks = [(item.id, item.check, item.args) for item in requirements.items if item.check is not None]
+    broken: CheckResult | None = None
     try:
         session = session.fork() if session.family.tier == "fork" else session
-        session.begin_checks(checks)
+        session.begin_checks([(item.id, item.check, item.args) for item in requirements.items if item.check])
     except Exception as error:  # the environment's own code
-        result = CheckResult(False, f"{UNCHECKABLE}{error_text(error)}")
-        return tuple(_finding(item, result if item.executable else None) for item in requirements.items)
-    return tuple(_finding(item, _result(item, execution, session)) for item in requirements.items)
+        broken = _uncheckable(error)
+    return tuple(_check(item, execution, session, broken) for item in requirements.items)
 
 
-def _result(requirement: Requirement, execution: Execution, session: Session) -> CheckResult | None:
-    """What the requirement says of itself; None where a judge is to decide."""
+def _check(requirement: Requirement, execution: Execution, session: Session, broken: CheckResult | None) -> Finding:
+    """What the requirement says of itself, or that the environment is `broken`; `unjudged` where a judge decides."""
     if not requirement.executable:
-        return None
-    try:
-        return CheckResult.of(requirement.check_on(execution, session))
-    except Exception as error:  # the user's own code
-        return CheckResult(False, f"{UNCHECKABLE}{error_text(error)}")
-
-
-def _finding(requirement: Requirement, result: CheckResult | None) -> Finding:
-    if result is None:
         return Finding(requirement=requirement.id, status="unjudged")
+    try:
+        result = broken or CheckResult.of(requirement.check_on(execution, session))
+    except Exception as error:  # the user's own code
+        result = _uncheckable(error)
     return Finding(
         requirement=requirement.id,
         status="holds" if result.holds else "violated",
@@ -322,6 +321,10 @@ def _finding(requirement: Requirement, result: CheckResult | None) -> Finding:
         hint="" if result.holds else result.hint,
         about=tuple(result.about),
     )
+
+
+def _uncheckable(error: Exception) -> CheckResult:
+    return CheckResult(False, f"{UNCHECKABLE}{error_text(error)}")
 
 
 def _misfit(check: str, args: Mapping[str, Any], toolbox: Toolbox) -> str | None:

@@ -29,7 +29,7 @@ from pivot_dspy import Budget, CommitError, Execution, PivotError, Refined
 from programs import records
 from programs.office import reference
 from programs.office.data import SUITES, Case, load_cases, load_gold, pick
-from programs.office.environment import Office, opened
+from programs.office.environment import Office, OfficeEnvironment, opened
 from programs.office.judge import make_real, must_act, score, useful
 from programs.office.package import VERSION, MissingPackage, version
 from programs.office.plan import plan
@@ -68,39 +68,16 @@ def run(cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Co
     """
     budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
 
-    def plain(case: Case) -> dict[str, Any]:
-        return react_row(case, lm) | {"must_act": must_act(case), "commit_failed": []}
-
     def one(case: Case) -> dict[str, Any]:
-        world = opened(case)  # the real one: nothing is done in it before commit
+        if options.refiner == REACT:
+            return react_row(case, lm) | {"must_act": must_act(case), "commit_failed": ""}
+        world = opened(case)
         refiner = REFINERS[options.refiner](Office, world, budget=budget)
         refiner.set_lm(lm)
-        committed: list[Execution] = []
-
-        def refine() -> Refined:
-            result: Refined = refiner(**case.inputs)
-            if result.verified:
-                try:
-                    result.commit()
-                except CommitError as error:  # what was done until then is judged
-                    failures.append(str(error))
-                committed.append(result.execution)
-            return result
-
-        def scores(execution: Execution | None) -> tuple[float, bool, bool]:
-            if execution is not None and committed and execution is committed[0]:
-                passed = useful(case, execution.outputs.get("answer"), world)
-            else:
-                passed, _ = score(execution, case)
-            return float(passed), passed, passed
-
-        failures: list[str] = []
-        row = records.row(case.id, refine, scores)
-        return row | {"must_act": must_act(case), "commit_failed": failures}
+        return _row(case, world, refiner) | {"must_act": must_act(case)}
 
     by_id = {case.id: case for case in cases}
-    solve = plain if options.refiner == REACT else one
-    tasks = records.rows(by_id, solve, threads=options.threads, console=console, fatal=(MissingPackage,))
+    tasks = records.rows(by_id, one, threads=options.threads, console=console, fatal=(MissingPackage,))
     made = records.record("agentdojo", options, lm, tasks)
     made["settings"] |= {"package": version(), "suites": VERSION}
     acting = [task for task in tasks if task["must_act"]]
@@ -110,6 +87,37 @@ def run(cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Co
         "verified": sum(task["verified"] for task in acting),
     }
     return made
+
+
+def _row(case: Case, world: OfficeEnvironment, refiner: Any) -> dict[str, Any]:
+    """One task refined, committed where it is verified, and judged.
+
+    Args:
+        world: the real one, which the refiner acts on at commit and not before.
+    """
+    real: list[Execution] = []  # what `world` shows the outcome of
+    failed = ""
+
+    def refine() -> Refined:
+        nonlocal failed
+        result: Refined = refiner(**case.inputs)
+        if result.verified:
+            real.append(result.execution)
+            try:
+                result.commit()
+            except CommitError as error:  # what was done until then is judged
+                failed = str(error)
+        return result
+
+    def scores(execution: Execution | None) -> tuple[float, bool, bool]:
+        if execution is not None and any(execution is one for one in real):
+            passed = useful(case, execution.outputs.get("answer"), world)
+        else:
+            passed, _ = score(execution, case)
+        return float(passed), passed, passed
+
+    row = records.row(case.id, refine, scores)
+    return row | {"commit_failed": failed}
 
 
 def check_gold(cases: list[Case], console: Console) -> dict[str, Any]:
@@ -184,8 +192,8 @@ def _show(record: dict[str, Any], console: Console) -> None:
     ]
     records.show(record, f"AgentDojo {VERSION}, user tasks without injections", columns, console)
     for task in record["tasks"]:
-        for failure in task["commit_failed"]:
-            console.print(f"{task['id']} not committed: {failure[:90]}", markup=False, soft_wrap=True)
+        if task["commit_failed"]:
+            console.print(f"{task['id']} not committed: {task['commit_failed'][:90]}", markup=False, soft_wrap=True)
     acting = record["summary"]["must_act"]
     console.print(
         f"{acting['tasks']} of them pass only if something is done, not by a text alone: utility {acting['utility']}, "

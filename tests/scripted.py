@@ -22,7 +22,7 @@ from pivot_dspy.trajectory import Trajectory
 
 PHASES = {
     "plan": {"requirements", "steps"},
-    "evolve": {"diagnosis", "steps"},
+    "evolve": {"diagnosis", "requirements", "steps"},
     "settle": {"requirements"},
     "audit": {"changes"},
     "judge": {"verdicts", "unsupported"},
@@ -46,6 +46,7 @@ GARBAGE = "I would rather talk about the weather."
 _HEADER = re.compile(r"^\[\[ ## (\w+) ## \]\]\s*$", re.MULTILINE)
 _INPUTS = re.compile(r"Your input fields are:\n(.*?)\nYour output fields are:", re.DOTALL)
 _TAGGED = re.compile(r"^<(\w+)>\n(.*?)\n</\1>$", re.MULTILINE | re.DOTALL)
+_WISHED = re.compile(r"`(?:\[\[ ## |<)?(\w+)(?: ## \]\]|>)?`")
 _OUTPUTS = re.compile(r"Your output fields are:\n(.*?)\nAll interactions", re.DOTALL)
 
 
@@ -153,9 +154,11 @@ def plan(steps: Sequence[Any], requirements: Sequence[Any] = ()) -> dict[str, An
     return {"requirements": list(requirements), "steps": list(steps)}
 
 
-def rewrite(steps: Sequence[Any], diagnosis: str = "It is mended.") -> dict[str, Any]:
+def rewrite(
+    steps: Sequence[Any], diagnosis: str = "It is mended.", requirements: Sequence[Any] = ()
+) -> dict[str, Any]:
     """A suffix as the model writes it."""
-    return {"diagnosis": diagnosis, "steps": list(steps)}
+    return {"diagnosis": diagnosis, "requirements": list(requirements), "steps": list(steps)}
 
 
 def step(step_id: str, tool_name: str, /, for_each: str | None = None, **args: Any) -> dict[str, Any]:
@@ -172,11 +175,12 @@ def _read(request: Request) -> Prompt:
     system = request.system or ""
     system = system if isinstance(system, str) else "".join(part.text for part in system)
     turns = ["".join(getattr(part, "text", "") for part in message.parts) for message in request.messages]
-    listed = _OUTPUTS.search(system) or _OUTPUTS.search(turns[-1])
-    outputs = set(_field_names(listed))
+    asked = next((turn for turn in reversed(turns) if "Respond with " in turn), turns[-1])  # it may be asked again
+    question, _, wish = asked.rpartition("Respond with ")
+    question = question or asked
+    listed = _OUTPUTS.search(system) or _OUTPUTS.search(asked)
+    outputs = set(_WISHED.findall(wish) or _field_names(listed)) - {"completed"}
     phase = next((name for name, fields in PHASES.items() if fields == outputs), "compose")
-    question, _, wish = turns[-1].rpartition("\n\nRespond with ")
-    question = question or turns[-1]
     as_json, as_xml = "a JSON object" in wish, "wrapped in XML tags" in wish
     if as_xml:
         sections = _tagged(question, _field_names(_INPUTS.search(system)))

@@ -13,7 +13,7 @@ UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.just("calc"), inner, max_size=3),
     max_leaves=8,
 )
 ROOMS = [
@@ -28,6 +28,8 @@ KNOWN = frozenset(RESULTS) | {"later"}
 @given(JSON, st.sets(st.sampled_from(["a", "b", "item", "5"])))
 @example("it's $a and '$b'", {"a", "b"})
 @example("\\'$a$$$b\\", {"a", "b"})
+@example(["join(', ', a[].b)", "{{a.b}} $a", "$'{{a}}'", "'{{a}}'"], {"a", "b"})
+@example([{"calc": "1 + $a"}, {"calc": "$'1'"}, {"calc": ""}], {"a", "b"})
 def test_literals_resolve_to_themselves(value: object, known: set[str]) -> None:
     written = bindings.literal(value)
     assert bindings.resolve(written, {}, known) == value

@@ -12,8 +12,6 @@ from pivot_dspy.confidence import (
     Confidence,
     group_confidences,
     lowest,
-    lowest_group,
-    percentile,
     read_stated,
     step_confidences,
     token_confidences,
@@ -56,8 +54,7 @@ def test_without_alternatives_nothing_is_known(alternatives):
 def test_groups_by_hand():
     assert group_confidences([4.0, 2.0, 3.0, 7.0], 2) == [3.0, 2.5, 5.0]
     assert group_confidences([4.0, 2.0, 3.0], 8) == [3.0]  # all of them, where they do not fill the window
-    assert group_confidences([], 8) == [] and lowest_group([], 8) is None
-    assert lowest_group([4.0, 2.0, 3.0, 7.0], 2) == 2.5
+    assert group_confidences([], 8) == []
 
 
 @given(st.lists(values, min_size=1, max_size=30), st.integers(1, 12))
@@ -65,7 +62,7 @@ def test_groups_are_the_means_of_the_windows(tokens, window):
     size = min(window, len(tokens))
     expected = [statistics.fmean(tokens[start : start + size]) for start in range(len(tokens) - size + 1)]
     assert group_confidences(tokens, window) == pytest.approx(expected, abs=1e-9)
-    assert min(tokens) - 1e-9 <= lowest_group(tokens, window) <= max(tokens) + 1e-9
+    assert min(tokens) - 1e-9 <= min(group_confidences(tokens, window)) <= max(tokens) + 1e-9
 
 
 def test_steps_by_hand():
@@ -107,25 +104,6 @@ def test_a_step_has_the_least_of_the_windows_that_end_in_it(steps, size, window,
         least = [statistics.fmean(confidences[n + 1 - window : n + 1]) for n in ends]
         if least:
             assert confidence == pytest.approx(min(least), abs=1e-6)
-
-
-@given(st.lists(values, min_size=1, max_size=20), st.floats(0, 100))
-def test_a_percentile_lies_between_its_neighbours(numbers, percent):
-    found = percentile(numbers, percent)
-    below = sum(one < found - 1e-9 for one in numbers)
-    assert min(numbers) <= found <= max(numbers) + 1e-9
-    assert below <= percent / 100 * (len(numbers) - 1) + 1
-
-
-def test_percentiles_by_hand():
-    scores = [float(one) for one in range(1, 17)]  # 16 warm-up traces: place 1.5, between the second and the third
-    assert percentile(scores, 10) == 2.5
-    assert (percentile(scores, 0), percentile(scores, 100), percentile([3.0], 10)) == (1.0, 16.0, 3.0)
-    deciles = statistics.quantiles(scores, n=10, method="inclusive")
-    assert [percentile(scores, 10 * n) for n in range(1, 10)] == pytest.approx(deciles)
-    for numbers, percent in (([], 10), ([1.0], 101), ([1.0], -1)):
-        with pytest.raises(ValueError, match="a percentage from 0 to 100"):
-            percentile(numbers, percent)
 
 
 def test_what_a_model_states():

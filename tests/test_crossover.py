@@ -149,6 +149,23 @@ def test_names_do_not_matter(first, second):
         assert list(contents(child).values()) == list(contents(same).values())
 
 
+def test_the_names_of_two_readers_do_not_decide_what_they_read():
+    plain, join = {"x": "plain"}, {"x": "join('', [$sa.x, '$b'])"}
+    own = [step("a", "add", **plain), step("b", "find", **plain)]
+    children = []
+    for reader in ("s5", "z5"):  # one that ran keeps the step it reads, which the untried one then reads as well
+        theirs = [step("sa", "find", **plain), step("sb", "find", **plain), step("sc", "find", **join),
+                  step("sd", "find", **plain), step(reader, "find", **join), step("sx", "find", **plain)]  # fmt: skip
+        second = Parent(
+            trajectory=Trajectory(steps=tuple(Step(**one) for one in theirs)),
+            grades={"sa": Grade.BLAMED, "sc": Grade.UNTRIED},
+            purposes={"sa": "R1", "sb": "R1", "sc": "R1", reader: "R2"},
+        )
+        child = crossover(Parent(trajectory=Trajectory(steps=tuple(Step(**one) for one in own))), second)
+        children.append(list(contents(child).values()))
+    assert children[0] == children[1]
+
+
 @BIG
 @given(one=parents())
 def test_a_trajectory_crossed_with_itself_is_itself(one):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pivot_dspy.blame.dependence import DependenceGraph, record_with
-from pivot_dspy.blame.extraction import StepPredicates, predicates_of
+from pivot_dspy.blame.extraction import predicates_of
 from pivot_dspy.blame.predicates import Predicate, Relation, compare, meets, of_requirement, same_field
 from pivot_dspy.requirements import Requirements
 
@@ -38,33 +40,41 @@ class Assignment:
         self._graph = graph
         self.record = cache(self._find_record)
         """What earlier steps saw of the thing that a step names outright, by the step's id."""
-        self.step_predicates: dict[str, StepPredicates] = {
-            step.id: predicates_of(step, graph.position) for step in graph.steps
+        self.step_predicates = {step.id: predicates_of(step, graph.position) for step in graph.steps}
+        self.chain_predicates = {
+            step_id: [(name, predicate) for name in members for predicate in self.step_predicates[name].predicates]
+            for step_id, members in graph.chains.items()
         }
-        self.chain_predicates = {step_id: self._of_chain(step_id) for step_id in graph.ids}
         """What a step and all that it reads select by, with the step that says it."""
         self.required = {item.id: of_requirement(item) for item in requirements.items}
         """What each requirement asks."""
-        self.families = self._families(requirements)
+        by_check: dict[str, list[str]] = defaultdict(list)
+        for item in requirements.items:
+            if item.check and self.required[item.id]:
+                by_check[item.check].append(item.id)
+        self.families = [names for names in by_check.values() if len(names) > 1]
         """Ids of the requirements of each family."""
-        self.in_families = [name for family in self.families for name in family]
+        self.in_families = list(chain.from_iterable(self.families))
         self.general = [name for name in self.required if name not in self.in_families]
         """Ids of the requirements on their own."""
         self.everywhere = self.asked_by(self.general)
         """What these ask, of every step."""
-        # Those that make the choices: those that write; where none does, those that only `submit` reads, or nothing.
-        # Unread are the reads that select something and that nothing reads, though other steps act.
-        self.deciding_steps, self.unread_steps = self._find_deciding_steps()
+        acting = [step.id for step in graph.steps if not step.is_submit]
+        writes = [name for name in acting if name in graph.writes]
+        self.deciding_steps = writes or [name for name in acting if set(acting).isdisjoint(graph.readers[name])]
+        """Those that make the choices: all that write; where none does, those that only `submit` reads, or nothing."""
         self.assigned: dict[str, str] = {}
         """The requirement that a deciding step means to serve."""
         self.step_for: dict[str, str] = {}
         """The same the other way round: the deciding step that means to serve a requirement."""
-        self.unassigned_requirements: list[str] = []
-        """Requirements of a family that no deciding step attempts."""
-        self.unassigned_steps: list[str] = []
-        """Deciding steps like those that serve a family, which serve nothing."""
         for family in self.families:
             self._assign(family)
+        self.unassigned_requirements = [name for name in self.in_families if name not in self.step_for]
+        """Requirements of a family that no deciding step attempts."""
+        tools = {graph.step(step_id).tool for step_id in self.assigned}
+        unassigned = [name for name in self.deciding_steps if name not in self.assigned]
+        self.unassigned_steps = [name for name in unassigned if graph.step(name).tool in tools]
+        """Deciding steps like those that serve a family, which serve nothing."""
 
     def asked_by(self, names: Iterable[str]) -> list[RequiredPredicate]:
         """What the requirements ask."""
@@ -73,59 +83,38 @@ class Assignment:
     def asked_of(self, step_id: str) -> list[RequiredPredicate]:
         """What may be asked of a step's selection: by the requirements that it and the deciding steps below it serve,
         or by all where one of them serves none."""
-        below = [name for name in (step_id, *self._graph.below[step_id]) if name in self.deciding_steps]
-        served = dict.fromkeys(self.assigned.get(name) for name in below)
-        names = self.in_families if not served or None in served else [name for name in served if name is not None]
-        return [*self.asked_by(names), *self.everywhere]
-
-    def family_of(self, name: str) -> list[str]:
-        """The requirements of a family, by one of them; of one on its own, itself."""
-        return next((family for family in self.families if name in family), [name])
+        deciding = [name for name in (step_id, *self._graph.below[step_id]) if name in self.deciding_steps]
+        served = dict.fromkeys(self.assigned.get(name, "") for name in deciding)
+        return [*self.asked_by(self.in_families if not served or "" in served else served), *self.everywhere]
 
     def own_chain(self, step_id: str) -> tuple[str, ...]:
         """The steps that only this deciding step reads, directly or not, and itself; earliest first."""
         shared = self._read_by(other for other in self.deciding_steps if other != step_id) - {step_id}
         return tuple(name for name in self._graph.chains[step_id] if name not in shared)
 
-    def purpose_of(self, unread: str) -> str | None:
-        """The requirement that an unread result was likely meant for, by what it alone is selected by."""
-        used = self._read_by(self.deciding_steps)
-        predicates = [predicate for source, predicate in self.chain_predicates[unread] if source not in used]
-        agreed = {
-            name: sum(agrees(predicates, wanted) for wanted in self.required[name])
-            for name in [*self.in_families, *self.general]
-        }
-        return max(filter(agreed.get, agreed), key=agreed.__getitem__, default=None)
+    def unread_for(self, name: str) -> str | None:
+        """The first read whose result nothing uses, though it is selected by what this requirement asks most of all."""
+        graph, used = self._graph, self._read_by(self.deciding_steps)
+        for step in graph.steps:
+            if step.is_submit or step.id in graph.writes or graph.readers[step.id]:
+                continue
+            predicates = [predicate for source, predicate in self.chain_predicates[step.id] if source not in used]
+            agreed = {
+                other: sum(agrees(predicates, wanted) for wanted in self.required[other])
+                for other in [*self.in_families, *self.general]
+            }
+            if agreed[name] and max(agreed, key=agreed.__getitem__) == name:
+                return step.id
+        return None
 
     def fits(self, record: Mapping[str, Any], name: str) -> bool:
         """Whether a record meets all that a requirement asks of the fields that it has, and has some of them."""
         met = [meets(record, wanted) for wanted in self.required[name]]
         return any(met) and False not in met
 
-    def _of_chain(self, step_id: str) -> list[tuple[str, Predicate]]:
-        chain = self._graph.chains[step_id]
-        return [(name, predicate) for name in chain for predicate in self.step_predicates[name].predicates]
-
     def _read_by(self, step_ids: Iterable[str]) -> set[str]:
         """All that steps read, directly or not, and themselves."""
         return {name for step_id in step_ids for name in self._graph.chains[step_id]}
-
-    def _families(self, requirements: Requirements) -> list[list[str]]:
-        groups: dict[str, list[str]] = {}
-        for item in requirements.items:
-            if item.check and self.required[item.id]:
-                groups.setdefault(item.check, []).append(item.id)
-        return [names for names in groups.values() if len(names) > 1]
-
-    def _find_deciding_steps(self) -> tuple[list[str], list[str]]:
-        """The deciding and the unread steps."""
-        graph = self._graph
-        acting = [step.id for step in graph.steps if not step.is_submit]
-        writes = [name for name in acting if name in graph.writes]
-        reads = [name for name in acting if name not in graph.writes]
-        if not writes:
-            return [name for name in reads if set(acting).isdisjoint(graph.readers[name])], []
-        return writes, [name for name in reads if not graph.readers[name] and self.chain_predicates[name]]
 
     def _assign(self, family: list[str]) -> None:
         """The best pairs first, and of equal ones those whose places in their order are nearest."""
@@ -141,19 +130,15 @@ class Assignment:
             if step_id not in self.assigned and name not in self.step_for:
                 self.assigned[step_id] = name
                 self.step_for[name] = step_id
-        self.unassigned_requirements += [name for name in family if name not in self.step_for]
-        tools = {self._tool(step_id) for step_id in free if step_id in self.assigned}
-        self.unassigned_steps += [name for name in free if name not in self.assigned and self._tool(name) in tools]
 
     def _scores(self, step_id: str, family: list[str]) -> list[float]:
         """How well a step serves each requirement of a family: by what it selects by, else by what it names."""
         predicates = [predicate for _, predicate in self.chain_predicates[step_id]]
         required = [wanted for name in family for wanted in self.required[name]]
-        if not any(same_field(predicate, wanted) for predicate in predicates for wanted in required):
-            record = self.record(step_id)
-            if record is not None:
-                return [_FITS if self.fits(record, name) else 0.0 for name in family]
-        return [_share(predicates, self.required[name]) for name in family]
+        record = self.record(step_id)
+        if record is None or any(same_field(mine, wanted) for mine in predicates for wanted in required):
+            return [_share(predicates, self.required[name]) for name in family]
+        return [_FITS if self.fits(record, name) else 0.0 for name in family]
 
     def _find_record(self, step_id: str) -> Mapping[str, Any] | None:
         earlier = self._graph.ids[: self._graph.position[step_id]]
@@ -161,16 +146,11 @@ class Assignment:
         records = (record_with(self._graph.result(name), text) for text in texts for name in earlier)
         return next((record for record in records if record is not None), None)
 
-    def _tool(self, step_id: str) -> str:
-        return self._graph.steps[self._graph.position[step_id]].tool
-
 
 def _share(predicates: list[Predicate], required: Sequence[Predicate]) -> float:
     """How much of what is required the predicates select by, in [0, 1]."""
-    credit = sum(
-        max((_CREDIT.get(compare(mine, wanted), 0.0) for mine in predicates), default=0.0) for wanted in required
-    )
-    return credit / max(1, len(required))
+    best = (max((_CREDIT.get(compare(mine, wanted), 0.0) for mine in predicates), default=0.0) for wanted in required)
+    return sum(best) / max(1, len(required))
 
 
 def closest(predicate: Predicate, asked: Iterable[RequiredPredicate]) -> tuple[Relation | None, Predicate | None]:

@@ -10,10 +10,11 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from pivot_dspy.blame.assignment import Assignment
-from pivot_dspy.blame.dependence import DependenceGraph, scalars
+from pivot_dspy.blame.dependence import DependenceGraph
 from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.plain_json import scalars
 from pivot_dspy.requirements import Finding, Requirement, Requirements
-from pivot_dspy.trajectory import Execution, Step
+from pivot_dspy.trajectory import Execution
 
 _BULK = 40
 """Scalars from which on arguments or results no longer say what a step brought in; more are not looked at."""
@@ -73,11 +74,11 @@ class KnownValues:
     """The words and numbers that a planner was given: requirements, task, and what else it saw."""
 
     def __init__(self, requirements: Iterable[Requirement], task: str, known: str) -> None:
-        asked = [item.text + json.dumps(item.args, ensure_ascii=False, default=str) for item in requirements]
-        asked.append(task)
-        self._text = "\n".join([*asked, known]).casefold()
+        texts = [item.text + json.dumps(item.args, ensure_ascii=False, default=str) for item in requirements]
+        asked = "\n".join([*texts, task])
+        self._text = f"{asked}\n{known}".casefold()
         # Numbers only of what is asked: records hold too many.
-        self._numbers = {float(number.replace(",", "")) for number in _NUMBER.findall("\n".join(asked))}
+        self._numbers = {float(number.replace(",", "")) for number in _NUMBER.findall(asked)}
         self.complete = bool(task or known)
 
     def __contains__(self, value: Any) -> bool:
@@ -116,25 +117,13 @@ class BlameContext:
     def known(self) -> KnownValues:
         return KnownValues(self.requirements.items, *self._texts)
 
-    @property
-    def wrong(self) -> bool:
-        """Whether there is anything to explain."""
-        return bool(self.violated or self.execution.discrepancies or self.execution.trajectory.submit is None)
-
-    @property
-    def end(self) -> int:
-        """Position of the submit, or the end of the trajectory."""
-        submit = self.execution.trajectory.submit
-        return len(self.steps) if submit is None else self.graph.position[submit.id]
-
     @cached_property
     def end_of_acts(self) -> int:
         """Where one more step that acts belongs: after all that act, and all whose results nothing reads yet."""
-        ends = [name for name in self.graph.ids if name in self.graph.writes or not self.graph.readers[name]]
-        return max((self.graph.position[name] + 1 for name in ends if not self.step(name).is_submit), default=self.end)
-
-    def step(self, step_id: str) -> Step:
-        return self.steps[self.graph.position[step_id]]
+        submit, graph = self.execution.trajectory.submit, self.graph
+        ends = [step.id for step in self.steps if step.id in graph.writes or not graph.readers[step.id]]
+        end = len(self.steps) if submit is None else graph.position[submit.id]
+        return max((graph.position[name] + 1 for name in ends if not graph.step(name).is_submit), default=end)
 
     def troubled(self, step_id: str) -> bool:
         """Whether the step, or one that reads it, failed."""
@@ -151,14 +140,13 @@ class BlameContext:
             for position, (step_id, arguments, _) in enumerate(self._scalars)
             if value in arguments
         ]
-        if given:
-            return min(given)[-1]
-        return next((step_id for step_id, _, result in self._scalars if value in result), None)
+        shown = (step_id for step_id, _, result in self._scalars if value in result)
+        return min(given)[-1] if given else next(shown, None)
 
     @cached_property
     def _scalars(self) -> list[tuple[str, list[Any], list[Any]]]:
         """For each step but the submit the scalars that it was given and those that its result shows, where few."""
-        observations = [seen for seen in self.execution.observations if not self.step(seen.step).is_submit]
+        observations = [seen for seen in self.execution.observations if not self.graph.step(seen.step).is_submit]
         return [(seen.step, _few(seen.args or {}), _few(seen.value)) for seen in observations]
 
     def clue(

@@ -53,6 +53,9 @@ class DependenceGraph:
             readers = self.readers[step_id]
             self.below[step_id] = self._in_order(set(readers).union(*(self.below[name] for name in readers)))
 
+    def step(self, step_id: str) -> Step:
+        return self.steps[self.position[step_id]]
+
     def result(self, step_id: str) -> Any:
         """What a step returned; None where it returned nothing."""
         observation = self.observed.get(step_id)
@@ -73,9 +76,10 @@ class DependenceGraph:
         """The steps that a step depends on directly."""
         position, reads = self.position[step_id], self.reads[step_id]
         # Beside a binding, only what looks like an identifier is traced: other words recur by chance.
-        traced = (text for text in _literals(self.steps[position]) if not reads or _IDENTIFIER.fullmatch(text))
-        sources = [self.source_of(text, position) for text in traced if len(text) >= _SHORTEST]
-        parents = [*reads, *(source for source in sources if source is not None)]
+        texts = [text for text in bindings.strings(self.steps[position].args) if not bindings.references(text)]
+        literals = [bindings.unescape(text) for text in texts]
+        traced = [text for text in literals if len(text) >= _SHORTEST and (not reads or _IDENTIFIER.fullmatch(text))]
+        parents = [*reads, *filter(None, (self.source_of(text, position) for text in traced))]
         observation = self.observed.get(step_id)
         fault = observation.fault if observation is not None else None
         if not parents or (fault is not None and fault.kind == "tool_error"):
@@ -93,17 +97,6 @@ class DependenceGraph:
 def holds(value: Any, wanted: Any) -> bool:
     """Whether `wanted` is one of the scalars inside `value`."""
     return value == wanted or any(wanted in items for items, _ in _containers(value))
-
-
-def scalars(value: Any) -> Iterator[Any]:
-    """The scalars inside `value`."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from scalars(item)
-    else:
-        yield value
 
 
 def record_with(value: Any, wanted: Any) -> Mapping[str, Any] | None:
@@ -126,9 +119,3 @@ def _containers(value: Any) -> Iterator[tuple[Collection[Any], Any]]:
         if inner:
             inner.reverse()
             todo += inner
-
-
-def _literals(step: Step) -> Iterator[str]:
-    for text in bindings.strings(step.args):
-        if not bindings.references(text):
-            yield text.replace("$$", "$")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
-from pivot_dspy import bindings
-from pivot_dspy.blame.predicates import OPERATORS, WORD, Order, Predicate, is_nested, make, singular, triple
+from pivot_dspy import bindings, expressions
+from pivot_dspy.blame.predicates import OPERATORS, WORD, Order, Predicate, leaves, make, singular, triple
 from pivot_dspy.trajectory import Step
 
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -16,6 +16,7 @@ _NEGATED = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _DIRECTIONS = {"asc": "min", "ascending": "min", "desc": "max", "descending": "max"}
 _BOUNDS = {"max": "<=", "maximum": "<=", "min": ">=", "minimum": ">="}
 _PICKS = {"min_by": "min", "max_by": "max"}
+_SORTED_ENDS = {0: "min", -1: "max"}
 _PARTS = frozenset({"contains", "starts_with", "ends_with"})
 _FIELD_ARGUMENT = frozenset({"field", "column", "attribute", "property", "key", "by"})
 _VALUE_ARGUMENT = frozenset({"value", "threshold", "number", "amount", "bound"})
@@ -42,9 +43,6 @@ class StepPredicates(NamedTuple):
     """Those of the predicates that are plain arguments, `name=value`."""
 
 
-# ------------------------------------------------------------------------------------------------------------ arguments
-
-
 def predicates_of(step: Step, known: Collection[str]) -> StepPredicates:
     """What a step selects by: the literals in its arguments and the expressions of its bindings.
 
@@ -56,7 +54,7 @@ def predicates_of(step: Step, known: Collection[str]) -> StepPredicates:
         parts.append(of_expression(step.for_each))
     names = {*known, bindings.ITEM}
     plain: dict[str, Any] = {}
-    for path, value in _leaves((), step.args):
+    for path, value in _argument_leaves(step.args):
         predicate = triple(value)
         if predicate is not None:
             parts.append(StepPredicates(predicates=(predicate,), fields=(predicate.path,)))
@@ -66,40 +64,27 @@ def predicates_of(step: Step, known: Collection[str]) -> StepPredicates:
             plain[path[0]] = value
         else:
             parts.append(_of_arguments({".".join(path): value}))
-    if plain:
-        parts.append(_of_arguments(plain))
+    parts.append(_of_arguments(plain))
     return StepPredicates(*(tuple(dict.fromkeys(chain.from_iterable(values))) for values in zip(*parts, strict=True)))
 
 
-def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
-    """The scalars and plain lists inside arguments, with the names that lead there."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves((*path, str(key)), item)
-    elif triple(value) is None and (is_nested(value) or _holds_bindings(value)):
-        for item in value:
-            yield from _leaves(path, item)
-    else:
-        yield path, list(value) if isinstance(value, tuple) else value
+def _argument_leaves(arguments: Any) -> Iterator[tuple[Path, Any]]:
+    for path, value in leaves(arguments):
+        if path[-1:] == (bindings.CALC,) and len(path) > 1 and isinstance(value, str):
+            yield from ((path[:-1], text) for text in bindings.strings({bindings.CALC: value}))
+            continue
+        holds_bindings = isinstance(value, list) and triple(value) is None and any("$" in str(item) for item in value)
+        yield from ((path, item) for item in (value if holds_bindings else [value]))
 
 
-def _holds_bindings(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and any("$" in str(item) for item in value)
-
-
-def _of_arguments(arguments: Mapping[str, Any]) -> StepPredicates:
+def _of_arguments(arguments: dict[str, Any]) -> StepPredicates:
     """Predicates in literal arguments: `name=value`, or one for a field, an operator and a value given apart."""
-    rest = dict(arguments)
-    orders = _take_order(rest)
-    comparison = _take_comparison(rest)
-    plain = [make(*_bound(key, value), value) for key, value in rest.items() if not _is_prose(value)]
-    kept = [predicate for predicate in (comparison, *plain) if predicate is not None]
-    return StepPredicates(
-        predicates=tuple(kept),
-        orders=orders,
-        fields=tuple(predicate.path for predicate in kept),
-        arguments=tuple(kept if comparison is None else kept[1:]),
-    )
+    orders = _take_order(arguments)
+    comparison = _take_comparison(arguments)
+    plain = [make(*_bound(key, value), value) for key, value in arguments.items() if not _is_prose(value)]
+    kept = tuple(predicate for predicate in plain if predicate is not None)
+    predicates = kept if comparison is None else (comparison, *kept)
+    return StepPredicates(predicates, orders, tuple(predicate.path for predicate in predicates), arguments=kept)
 
 
 def _take_order(arguments: dict[str, Any]) -> tuple[Order, ...]:
@@ -108,25 +93,21 @@ def _take_order(arguments: dict[str, Any]) -> tuple[Order, ...]:
     if sorting is None:
         return ()
     path = tuple(arguments.pop(sorting).split("."))
-    for key, value in arguments.items():
-        if isinstance(value, str) and value.lower() in _DIRECTIONS:
-            return (Order(path, _DIRECTIONS[arguments.pop(key).lower()]),)
-    return (Order(path, ""),)
+    told = next((key for key, value in arguments.items() if str(value).lower() in _DIRECTIONS), None)
+    return (Order(path, "" if told is None else _DIRECTIONS[arguments.pop(told).lower()]),)
 
 
 def _take_comparison(arguments: dict[str, Any]) -> Predicate | None:
     """Take the arguments that name a field, an operator and a value, where there are all three."""
     field = next(iter(_field_arguments(arguments)), None)
-    others = {key: value for key, value in arguments.items() if key != field and not isinstance(value, list)}
-    operator = next((key for key, value in others.items() if isinstance(value, str) and value in OPERATORS), None)
-    if field is None or operator is None:
+    others = [key for key, value in arguments.items() if key != field and not isinstance(value, list)]
+    operator = next((key for key in others if str(arguments[key]) in OPERATORS), None)
+    values = [key for key in others if key != operator]
+    compared = next((key for key in values if _has_word(key, _VALUE_ARGUMENT)), values[0] if len(values) == 1 else None)
+    if field is None or operator is None or compared is None:
         return None
-    del others[operator]
-    named = [key for key in others if _has_word(key, _VALUE_ARGUMENT)]
-    if not named and len(others) != 1:
-        return None
-    compared = arguments.pop((named or list(others))[0])
-    return make(tuple(arguments.pop(field).split(".")), OPERATORS[arguments.pop(operator)], compared)
+    path, op = tuple(arguments.pop(field).split(".")), OPERATORS[arguments.pop(operator)]
+    return make(path, op, arguments.pop(compared))
 
 
 def _field_arguments(arguments: Mapping[str, Any]) -> list[str]:
@@ -140,17 +121,13 @@ def _is_prose(value: Any) -> bool:
 def _bound(key: str, value: Any) -> tuple[Path, str]:
     """The field and operator that an argument's name stands for: `max_price=500` is `price <= 500`."""
     first, *rest = WORD.findall(key) or [""]
-    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if rest and numeric and first.lower() in _BOUNDS:
+    if rest and type(value) in (int, float) and first.lower() in _BOUNDS:
         return ("_".join(rest),), _BOUNDS[first.lower()]
     return tuple(key.split(".")), "=="
 
 
 def _has_word(key: str, words: frozenset[str]) -> bool:
     return not words.isdisjoint(singular(part.lower()) for part in WORD.findall(key))
-
-
-# ---------------------------------------------------------------------------------------------------------- expressions
 
 
 @lru_cache(maxsize=4096)
@@ -160,163 +137,104 @@ def of_expression(text: str) -> StepPredicates:
     >>> of_expression("min_by($a[?stars >= `4`], &price).id").orders
     (Order(path=('price',), direction='min'),)
     """
-    tree = _parse(text)
-    if tree is None:
+    if not expressions.is_valid(text):
         return StepPredicates()
-    reader = _Reader(frozenset(bindings.references(text)))
     try:
-        reader.read(tree, inside=False)
+        items = list(_read(expressions.parse(text).parsed, frozenset(expressions.references(text))))
     except RecursionError:  # nested too deep to be evaluated, too
         return StepPredicates()
-    return StepPredicates(
-        predicates=tuple(reader.predicates), orders=tuple(reader.orders), fields=tuple(reader.fields),
-        reads=tuple(reader.reads),
-    )  # fmt: skip
+    return StepPredicates(*(tuple(item for name, item in items if name == field) for field in StepPredicates._fields))
 
 
-def is_expression(text: str) -> bool:
-    """Whether `text`, a binding, is valid JMESPath."""
-    return _parse(text) is not None
+_INSIDE: frozenset[str] = frozenset()
+"""The step names inside a filter or key, where names are fields of the element."""
+
+Items = Iterator[tuple[str, Any]]
+"""What a node selects by: pairs of a field of `StepPredicates` and what belongs in it."""
 
 
-def _parse(text: str) -> Node | None:
-    try:
-        tree: Node = bindings._compile(text).parsed
-    except bindings._FAILURES:
-        return None
-    return tree
+def _read(node: Node, names: frozenset[str]) -> Items:
+    return _READERS.get(node["type"], _read_each)(node, names)
 
 
-_ACCESS = frozenset({"subexpression", "index_expression", "projection", "filter_projection", "flatten", "slice"})
+def _read_each(node: Node, names: frozenset[str]) -> Items:
+    return chain.from_iterable(_read(child, names) for child in node["children"])
 
 
-def _path(node: Node) -> Path:
-    """The field names that a node goes through, selections left out."""
-    kind, children = node["type"], node["children"]
-    if kind == "field":
-        return (str(node["value"]),)
-    if kind == "filter_projection":
-        children = children[:2]
-    elif kind not in _ACCESS and (kind != "function_expression" or len(children) != 1):
-        return ()
-    return tuple(chain.from_iterable(map(_path, children)))
+def _selection(node: Node, names: frozenset[str]) -> Items:
+    """A path, or a selection from what the first child gives."""
+    path = _static(node) if node["type"] in ("field", "subexpression") else ()
+    if path and path[0] in names:
+        yield "reads", path
+    for position, child in enumerate(node["children"]):
+        is_read = position > 0 or (path and child["type"] == "field")
+        yield from _read(child, _INSIDE if is_read else names)
 
 
-def _static(node: Node) -> Path:
-    """The field names up to the first selection."""
-    kind, children = node["type"], node["children"]
-    if kind == "field":
-        return (str(node["value"]),)
-    if kind not in _ACCESS:
-        return ()
-    path = _static(children[0])
-    if kind == "subexpression" and children[0]["type"] == "field":
-        for child in children[1:]:
-            path += _static(child)
-            if child["type"] != "field":
-                break
-    return path
+def _index(node: Node, names: frozenset[str]) -> Items:
+    """`sort_by(list, &key)[0]` chooses the least by key, `[-1]` the greatest; `reverse` turns them round."""
+    call, index = node["children"]
+    end = index.get("value")
+    if _is_call(call, "reverse"):
+        call, end = call["children"][0], {0: -1, -1: 0}.get(end)
+    if _is_call(call, "sort_by") and end in _SORTED_ENDS:
+        yield "orders", Order(_key(call["children"][-1]), _SORTED_ENDS[end])
+    yield from _selection(node, names)
 
 
-class _Reader:
-    """Walks a parsed expression once and collects what it selects by.
-
-    `inside` a filter or key, names are fields of the element; outside, the first is a step.
-    """
-
-    def __init__(self, names: frozenset[str]) -> None:
-        self.names = names
-        self.predicates: list[Predicate] = []
-        self.orders: list[Order] = []
-        self.fields: list[Path] = []
-        self.reads: list[Path] = []
-
-    def read(self, node: Node, inside: bool) -> None:
-        handler = _HANDLERS.get(node["type"])
-        if handler is not None:
-            handler(self, node, inside)
-        else:
-            self.read_all(node["children"], inside)
-
-    def read_all(self, nodes: Iterable[Node], inside: bool) -> None:
-        for node in nodes:
-            self.read(node, inside)
-
-    def selection(self, node: Node, inside: bool) -> None:
-        source, *rest = node["children"]
-        self.read(source, inside)
-        self.read_all(rest, True)
-
-    def access(self, node: Node, inside: bool) -> None:
-        path = _static(node)
-        if not inside and path and path[0] in self.names:
-            self.reads.append(path)
-        if node["children"] and node["children"][0]["type"] == "field":  # its path is read
-            self.read_all(node["children"][1:], True)
-        elif node["children"]:
-            self.selection(node, inside)
-
-    def index(self, node: Node, inside: bool) -> None:
-        order = _order_of(node["children"][0], node["children"][-1])
-        if order is not None:
-            self.orders.append(order)
-        self.selection(node, inside)
-
-    def comparison(self, node: Node, inside: bool) -> None:
-        self._compare(*_sides(node))
-
-    def negation(self, node: Node, inside: bool) -> None:
-        (child,) = node["children"]
-        if child["type"] == "comparator":
-            left, op, right = _sides(child)
-            self._compare(left, _NEGATED[op], right)
-        else:  # what it compares counts, by what does not
-            count = len(self.predicates)
-            self.read(child, inside)
-            del self.predicates[count:]
-
-    def alternatives(self, node: Node, inside: bool) -> None:
-        """Read `a == 1 || a == 2` as `a in [1, 2]`."""
-        pairs = [_equality(branch) for branch in _branches(node)]
-        paths = {pair[0] if pair is not None else () for pair in pairs}
-        if len(paths) == 1 and () not in paths:
-            self._add(paths.pop(), "in", [pair[1] for pair in pairs if pair is not None])
-        else:
-            self.read_all(node["children"], inside)
-
-    def call(self, node: Node, inside: bool) -> None:
-        name, children = node["value"], node["children"]
-        if name in _PICKS and len(children) == 2:
-            self.read(children[0], inside)
-            self.orders.append(Order(_key(children[1]), _PICKS[name]))
-        elif name in _PARTS and len(children) == 2:
-            whole, part = children
-            if isinstance(whole.get("value"), list):
-                self._add(_path(part), "in", whole["value"])
-            elif part["type"] == "literal":
-                self._add(_path(whole), "contains", part["value"])
-        else:
-            self.read_all(children, inside)
-
-    def _compare(self, left: Node, op: str, right: Node) -> None:
-        if right["type"] == "literal":
-            self._add(_path(left), op, right["value"])
-        else:
-            self.fields += [path for path in (_path(left), _path(right)) if path]
-
-    def _add(self, path: Path, op: str, value: Any) -> None:
-        if path:
-            self.fields.append(path)
-            predicate = make(path, op, value)
-            self.predicates += [predicate] if predicate is not None else []
+def _comparison(node: Node, names: frozenset[str]) -> Items:
+    left, op, right = _sides(node)
+    if right["type"] == "literal":
+        return _compare(_path(left), op, right["value"])
+    return (("fields", path) for path in (_path(left), _path(right)) if path)
 
 
-_HANDLERS: dict[str, Callable[[_Reader, Node, bool], None]] = {
-    "comparator": _Reader.comparison, "not_expression": _Reader.negation, "or_expression": _Reader.alternatives,
-    "function_expression": _Reader.call, "field": _Reader.access, "subexpression": _Reader.access,
-    "index_expression": _Reader.index, "pipe": _Reader.selection, "projection": _Reader.selection,
-    "value_projection": _Reader.selection, "filter_projection": _Reader.selection,
+def _negation(node: Node, names: frozenset[str]) -> Items:
+    (child,) = node["children"]
+    if child["type"] == "comparator":
+        return _comparison({**child, "value": _NEGATED[OPERATORS[child["value"]]]}, names)
+    # What it compares counts, by what does not.
+    return (item for item in _read(child, names) if item[0] != "predicates")
+
+
+def _alternatives(node: Node, names: frozenset[str]) -> Items:
+    """`a == 1 || a == 2` is `a in [1, 2]`."""
+    branches = _branches(node)
+    sides = [_sides(branch) for branch in branches if branch["type"] == "comparator"]
+    values = [right["value"] for _, op, right in sides if op == "==" and right["type"] == "literal"]
+    paths = {_path(left) for left, *_ in sides}
+    if len(values) == len(branches) and len(paths) == 1:
+        return _compare(paths.pop(), "in", values)
+    return _read_each(node, names)
+
+
+def _call(node: Node, names: frozenset[str]) -> Items:
+    name, children = node["value"], node["children"]
+    if name in _PICKS and len(children) == 2:
+        yield from _read(children[0], names)
+        yield "orders", Order(_key(children[1]), _PICKS[name])
+    elif name not in _PARTS or len(children) != 2:
+        yield from _read_each(node, names)
+    elif isinstance(children[0].get("value"), list):
+        yield from _compare(_path(children[1]), "in", children[0]["value"])
+    elif children[1]["type"] == "literal":
+        yield from _compare(_path(children[0]), "contains", children[1]["value"])
+
+
+_READERS: dict[str, Callable[[Node, frozenset[str]], Items]] = {
+    "comparator": _comparison, "not_expression": _negation, "or_expression": _alternatives, "index_expression": _index,
+    "function_expression": _call, "field": _selection, "subexpression": _selection, "pipe": _selection,
+    "projection": _selection, "value_projection": _selection, "filter_projection": _selection,
+    "slice": lambda node, names: iter(()),  # its children are numbers
 }  # fmt: skip
+
+
+def _compare(path: Path, op: str, value: Any) -> Items:
+    predicate = make(path, op, value)
+    if path:
+        yield "fields", path
+    if path and predicate is not None:
+        yield "predicates", predicate
 
 
 def _sides(comparison: Node) -> tuple[Node, str, Node]:
@@ -328,31 +246,45 @@ def _sides(comparison: Node) -> tuple[Node, str, Node]:
     return left, op, right
 
 
-def _branches(node: Node) -> Iterator[Node]:
-    if node["type"] == "or_expression":
-        for child in node["children"]:
-            yield from _branches(child)
-    else:
-        yield node
+def _branches(node: Node) -> list[Node]:
+    if node["type"] != "or_expression":
+        return [node]
+    return [branch for child in node["children"] for branch in _branches(child)]
 
 
-def _equality(node: Node) -> tuple[Path, Any] | None:
-    if node["type"] != "comparator":
-        return None
-    left, op, right = _sides(node)
-    return (_path(left), right["value"]) if op == "==" and right["type"] == "literal" else None
-
-
-def _order_of(call: Node, index: Node) -> Order | None:
-    """`sort_by(list, &key)[0]` chooses the least by key, `[-1]` the greatest; `reverse` turns them round."""
-    directions = {0: "min", -1: "max"}
-    if call["type"] == "function_expression" and call["value"] == "reverse":
-        call, directions = call["children"][0], {0: "max", -1: "min"}
-    sorts = call["type"] == "function_expression" and call["value"] == "sort_by" and len(call["children"]) == 2
-    if not sorts or index["type"] != "index" or index["value"] not in directions:
-        return None
-    return Order(_key(call["children"][1]), directions[index["value"]])
+def _is_call(node: Node, name: str) -> bool:
+    return node["type"] == "function_expression" and node["value"] == name and bool(node["children"])
 
 
 def _key(reference: Node) -> Path:
     return _path(reference["children"][0]) if reference["children"] else ()
+
+
+_ACCESS = frozenset({"subexpression", "index_expression", "projection", "filter_projection", "flatten"})
+
+
+def _path(node: Node) -> Path:
+    """The field names that a node goes through, selections left out."""
+    kind, children = node["type"], node["children"]
+    if kind == "field":
+        return (str(node["value"]),)
+    if kind in _ACCESS or (kind == "function_expression" and len(children) == 1):
+        # The third child of a filter is its condition.
+        return tuple(chain.from_iterable(map(_path, children[:2] if kind == "filter_projection" else children)))
+    return ()
+
+
+def _static(node: Node) -> Path:
+    """The field names up to the first selection."""
+    if node["type"] == "field":
+        return (str(node["value"]),)
+    if node["type"] not in _ACCESS:
+        return ()
+    first, *rest = node["children"]
+    path = _static(first)
+    if node["type"] == "subexpression" and first["type"] == "field":
+        for child in rest:
+            path += _static(child)
+            if child["type"] != "field":
+                break
+    return path

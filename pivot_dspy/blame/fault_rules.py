@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pivot_dspy import bindings
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
-from pivot_dspy.blame.extraction import StepPredicates, is_expression
 from pivot_dspy.blame.predicates import Predicate, meets, value_at
-from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import SUBMIT, Fault, Step
 
@@ -25,7 +23,8 @@ def clues(context: BlameContext) -> Iterator[Clue]:
     missing: set[str] = set()
     starved: list[str] = []
     for step in context.steps:
-        if step.for_each and not _uses_item(step):
+        uses_item = any(bindings.ITEM in bindings.references(text) for text in bindings.strings(step.args))
+        if step.for_each and not uses_item:
             text = f"it repeats over {step.for_each}, and every call is the same, since nothing in args is $item"
             yield context.clue(step.id, "wrong_value", Weight.CONTRADICTION, text, "use $item in args")
         fault = context.faults.get(step.id)
@@ -52,13 +51,6 @@ def clues(context: BlameContext) -> Iterator[Clue]:
         yield Clue(len(context.steps), None, "missing_submit", Weight.ABSENT, text, correction)
 
 
-def _uses_item(step: Step) -> bool:
-    return any(bindings.ITEM in bindings.references(text) for text in bindings.strings(step.args))
-
-
-# --------------------------------------------------------------------------------------------------------------- faults
-
-
 def _of_fault(context: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]:
     weight = Weight.FAILURE if step.id in context.failed else Weight.DEVIATION
     if fault.kind in _STATIC or (fault.kind == "bad_arguments" and _is_bad_as_written(context, step)):
@@ -77,12 +69,7 @@ def _is_bad_as_written(context: BlameContext, step: Step) -> bool:
         fields = {*context.execution.outputs, *context.execution.missing_outputs}
         return bool(fields) and not fields.issuperset(step.args)
     spec = context.toolbox.tools.get(step.tool)
-    return spec is None or not _takes(spec, step.args)
-
-
-def _takes(spec: ToolSpec, names: Collection[str]) -> bool:
-    """Whether arguments of these names fit a tool."""
-    return set(spec.required).issubset(names) and (spec.open_ended or set(names).issubset(spec.parameters))
+    return spec is None or bool(spec.misnamed(step.args))
 
 
 def _ill_fitting_results(context: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]:
@@ -99,17 +86,13 @@ def _ill_fitting_results(context: BlameContext, step: Step, fault: Fault) -> Ite
             yield context.clue(source, "wrong_tool", Weight.SHARED, text, "use another tool")
 
 
-# ------------------------------------------------------------------------------------------- bindings that gave nothing
-
-
 def _of_bindings(context: BlameContext, starved: list[str]) -> Iterator[Clue]:
     absent: dict[tuple[str, str], list[str]] = defaultdict(list)
     unserved: dict[str, list[str]] = defaultdict(list)
     for step_id in starved:
-        broken = _invalid_expression(context.step(step_id))
+        broken = _malformed(context, step_id)
         if broken is not None:
-            text = f"{broken} is not valid JMESPath"
-            yield context.clue(step_id, "unresolved_binding", Weight.CERTAIN, text)
+            yield context.clue(step_id, "unresolved_binding", Weight.CERTAIN, broken)
             continue
         reads = _reads(context, step_id)
         first = {_state(context, read): read for read in reversed(reads)}
@@ -126,9 +109,10 @@ def _of_bindings(context: BlameContext, starved: list[str]) -> Iterator[Clue]:
         yield from _nothing_selected(context, source, readers)
 
 
-def _invalid_expression(step: Step) -> str | None:
-    texts = bindings.strings([step.for_each, step.args])
-    return next((text for text in texts if bindings.references(text) and not is_expression(text)), None)
+def _malformed(context: BlameContext, step_id: str) -> str | None:
+    step = context.graph.step(step_id)
+    earlier = context.graph.ids[: context.graph.position[step_id]]
+    return bindings.malformed([step.for_each, *step.args.values()], {*earlier, bindings.ITEM})
 
 
 def _reads(context: BlameContext, step_id: str) -> list[tuple[str, ...]]:
@@ -183,21 +167,15 @@ def _nothing_selected(context: BlameContext, source: str, readers: list[str]) ->
         yield context.clue(reader, "unresolved_binding", Weight.FAILURE, text)
 
 
-def _elements(context: BlameContext, selection: StepPredicates) -> list[Any]:
-    """What a binding selects from."""
-    elements = [value_at(context.graph.result(read[0]), read[1:]) for read in selection.reads[:1]]
-    return elements[0] if elements and isinstance(elements[0], list) else []
-
-
 def _unmet_by_all(context: BlameContext, step_id: str) -> list[Predicate]:
     """The predicates of a step that no element of what it reads meets by itself."""
     selection = context.assignment.step_predicates[step_id]
-    elements = _elements(context, selection)
+    source, *path = selection.reads[0] if selection.reads else ("",)
+    elements = value_at(context.graph.result(source), tuple(path))
+    if not elements or not isinstance(elements, list):
+        return []
     selecting = [predicate for predicate in selection.predicates if predicate not in selection.arguments]
-    return [p for p in selecting if elements and not any(meets(element, p) for element in elements)]
-
-
-# ----------------------------------------------------------------------------------------------- violated requirements
+    return [predicate for predicate in selecting if not any(meets(element, predicate) for element in elements)]
 
 
 def origins(context: BlameContext) -> Iterator[Clue]:
@@ -237,5 +215,5 @@ def unexplained(context: BlameContext) -> Iterator[Clue]:
         symptoms.update(context.graph.writes, context.graph.ids[-1:])
     names = list(context.violated)
     for step_id in context.graph.slice(symptoms):
-        if not context.step(step_id).is_submit:
+        if not context.graph.step(step_id).is_submit:
             yield context.clue(step_id, "unexplained", Weight.UNEXPLAINED, "what went wrong depends on it", "", names)

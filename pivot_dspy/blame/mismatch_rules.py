@@ -15,9 +15,9 @@ from pivot_dspy.trajectory import Step
 def clues(context: BlameContext) -> Iterator[Clue]:
     """Steps that select by something else than is asked, omit what is asked, or use a value out of nowhere."""
     for step in context.steps:
-        asked = context.assignment.asked_of(step.id)
-        for predicate in context.assignment.step_predicates[step.id].predicates:
-            yield from _of_predicate(context, step, predicate, asked)
+        selection, asked = context.assignment.step_predicates[step.id], context.assignment.asked_of(step.id)
+        for predicate in selection.predicates:
+            yield from _of_predicate(context, step, predicate, asked, predicate in selection.arguments)
     for step_id, name in context.assignment.assigned.items():
         if name in context.violated or step_id in context.failed:
             yield from _omissions(context, step_id, name)
@@ -28,53 +28,39 @@ def clues(context: BlameContext) -> Iterator[Clue]:
     yield from _wrong_bindings(context)
 
 
-# ------------------------------------------------------------------------------------------------------ contradictions
-
-
 def _of_predicate(
-    context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate]
+    context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate], is_argument: bool
 ) -> Iterator[Clue]:
-    alike = [wanted for wanted in asked if compare(predicate, wanted.predicate) is not None]
+    relations = {wanted: compare(predicate, wanted.predicate) for wanted in asked}
+    alike = [wanted for wanted in asked if relations[wanted] is not None]
+    same = [wanted for wanted in asked if relations[wanted] is Relation.SAME]
     best, _ = closest(predicate, alike)
-    elsewhere = _asked_of_another_field(context, step, predicate, asked)
-    if best is Relation.SAME:
-        same = [wanted for wanted in alike if compare(predicate, wanted.predicate) is best]
-        if _differs_in_letters(context, step, predicate, same):
+    elsewhere = [] if is_argument else _asked_of_another_field(predicate, asked)
+    if same:
+        # Expressions compare exactly: a text in other letters than asked for finds nothing.
+        if step.id in context.failed and not is_argument and _differs_in_letters(predicate, same):
             yield _contradiction(context, step, predicate, same)
     elif elsewhere:
         yield _contradiction(context, step, predicate, elsewhere)
     elif best is None:
-        if _is_foreign(context, step, predicate):
+        if _is_foreign(context, step, predicate, is_argument):
             text = f"{show(predicate.written)} stands neither in the task nor in a requirement nor in an earlier result"
             yield context.clue(step.id, "wrong_value", Weight.FOREIGN, text)
-    elif best is Relation.TIGHTER:
-        # To ask for more than is required may be a choice, but not by a number that stands nowhere.
-        if isinstance(predicate.value, float) and predicate.value not in context.known:
-            yield _contradiction(context, step, predicate, alike)
     elif best is Relation.LOOSER and predicate.op == "in":
         yield from _elements(context, step, predicate, alike)
-    else:
+    # To ask for more than is required may be a choice, but not by a number that stands nowhere.
+    elif best is not Relation.TIGHTER or (isinstance(predicate.value, float) and predicate.value not in context.known):
         yield _contradiction(context, step, predicate, alike)
 
 
-def _asked_of_another_field(
-    context: BlameContext, step: Step, predicate: Predicate, asked: Sequence[RequiredPredicate]
-) -> list[RequiredPredicate]:
-    if predicate in context.assignment.step_predicates[step.id].arguments:
-        return []
+def _asked_of_another_field(predicate: Predicate, asked: Sequence[RequiredPredicate]) -> list[RequiredPredicate]:
     same = [wanted for wanted in asked if wanted.predicate[1:3] == predicate[1:3]]
     return [wanted for wanted in same if not same_field(wanted.predicate, predicate)]
 
 
-def _differs_in_letters(
-    context: BlameContext, step: Step, predicate: Predicate, same: Sequence[RequiredPredicate]
-) -> bool:
-    """Expressions compare exactly: a text in other letters than asked for finds nothing."""
-    if step.id not in context.failed or predicate in context.assignment.step_predicates[step.id].arguments:
-        return False
-    return all(
-        wanted.predicate.value == predicate.value and wanted.predicate.written != predicate.written for wanted in same
-    )
+def _differs_in_letters(predicate: Predicate, same: Sequence[RequiredPredicate]) -> bool:
+    asked = [wanted.predicate for wanted in same]
+    return all(wanted.value == predicate.value and wanted.written != predicate.written for wanted in asked)
 
 
 def _elements(
@@ -109,23 +95,18 @@ def _correction(predicate: Predicate, meant: Predicate) -> str:
     return f"select by {meant} instead of {predicate}"
 
 
-def _is_foreign(context: BlameContext, step: Step, predicate: Predicate) -> bool:
+def _is_foreign(context: BlameContext, step: Step, predicate: Predicate, is_argument: bool) -> bool:
     """Whether a value stands nowhere before the step. A plain argument may also be one of the tool's own words."""
     if step.is_submit or not context.known.complete or predicate.value in context.known:
         return False
-    if predicate not in context.assignment.step_predicates[step.id].arguments:
+    if not is_argument:
         return True
-    spec = context.toolbox.tools.get(step.tool)
-    if not isinstance(predicate.written, str) or (spec is not None and _is_word_of(spec, predicate)):
+    spec, written = context.toolbox.tools.get(step.tool), predicate.written
+    if not isinstance(written, str):
         return False
-    return context.graph.source_of(predicate.written, context.graph.position[step.id]) is None
-
-
-def _is_word_of(spec: ToolSpec, argument: Predicate) -> bool:
-    return "enum" in spec.parameters.get(argument.path[0], {}) or argument.written in spec.details
-
-
-# ----------------------------------------------------------------------------------------------------------- omissions
+    if spec is not None and ("enum" in spec.parameters.get(predicate.path[0], {}) or written in spec.details):
+        return False
+    return context.graph.source_of(written, context.graph.position[step.id]) is None
 
 
 def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]:
@@ -134,19 +115,12 @@ def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]
     record = assignment.record(step_id)
     if record is not None and assignment.fits(record, name):
         return
-    chain = context.graph.chains[step_id]
-    compared = [Predicate(path, "", None) for member in chain for path in assignment.step_predicates[member].fields]
+    selections = [assignment.step_predicates[member] for member in context.graph.chains[step_id]]
+    compared = [words(path) for selection in selections for path in selection.fields]
     for wanted in assignment.required[name]:
-        if not any(same_field(field, wanted) for field in compared):
+        if not any(overlap(field, wanted.words) for field in compared):
             text = f"it does not select by {wanted}, which {name} asks"
             yield context.clue(step_id, "wrong_value", Weight.OMISSION, text, f"also select by {wanted}", [name])
-
-
-def _join(predicates: Sequence[Predicate]) -> str:
-    return " and ".join(map(str, predicates))
-
-
-# -------------------------------------------------------------------------------------------------------- missing steps
 
 
 def _unassigned(context: BlameContext) -> Iterator[Clue]:
@@ -159,15 +133,15 @@ def _unassigned(context: BlameContext) -> Iterator[Clue]:
             correction = "leave the step out if the task does not ask for it"
             yield context.clue(step_id, UNASKED, Weight.UNASKED, text, correction)
     for name in assignment.unassigned_requirements:
-        family = assignment.family_of(name)
+        family = next(family for family in assignment.families if name in family)
         if context.violated.keys().isdisjoint(family):
             continue
-        selecting, names = f"select by {_join(assignment.required[name])}", [name, *family]
+        asked, names = " and ".join(map(str, assignment.required[name])), [name, *family]
         if steps:
             text = f"what it takes serves no requirement, and nothing serves {name}"
-            yield context.clue(steps.pop(0), "wrong_selection", Weight.LACKING, text, selecting, names)
+            yield context.clue(steps.pop(0), "wrong_selection", Weight.LACKING, text, f"select by {asked}", names)
         else:
-            correction = f"add a step that selects by {_join(assignment.required[name])}"
+            correction = f"add a step that selects by {asked}"
             position = _position_for(context, name, family)
             yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, names)
 
@@ -175,9 +149,9 @@ def _unassigned(context: BlameContext) -> Iterator[Clue]:
 def _position_for(context: BlameContext, name: str, family: Sequence[str]) -> int:
     """Where a step for a requirement belongs: after a read for it that nothing uses, else in the family's order."""
     assignment, position = context.assignment, context.graph.position
-    for unread in assignment.unread_steps:
-        if assignment.purpose_of(unread) == name:
-            return position[unread] + 1
+    unread = assignment.unread_for(name)
+    if unread is not None:
+        return position[unread] + 1
     rank = family.index(name)
     before = [assignment.step_for[other] for other in family[:rank] if other in assignment.step_for]
     if before:
@@ -197,7 +171,7 @@ def _unattempted(context: BlameContext, name: str) -> Iterator[Clue]:
         if any(agrees(predicates, wanted, Relation.TIGHTER) for predicates in selections for wanted in fitting):
             continue
         if () not in selections:  # else its arguments come from elsewhere, so that nothing can be said
-            correction = f"add a {spec.name} step with {_join(fitting)}"
+            correction = f"add a {spec.name} step with {' and '.join(map(str, fitting))}"
             position = context.graph.position[calls[-1]] + 1 if calls else context.end_of_acts
             yield context.missing(position, Weight.LACKING, f"no step attempts {name}", correction, [name])
         return
@@ -208,9 +182,6 @@ def _taken_by(spec: ToolSpec, required: Sequence[Predicate]) -> list[Predicate]:
     parameters = [words((parameter,)) for parameter in spec.parameters]
     taken = [wanted for wanted in required if any(overlap(wanted.words, parameter) for parameter in parameters)]
     return taken if len(taken) * 2 >= len(required) else []
-
-
-# ------------------------------------------------------------------------------------------------------ wrong bindings
 
 
 def _wrong_bindings(context: BlameContext) -> Iterator[Clue]:

@@ -139,10 +139,11 @@ def relation(mine: Predicate, wanted: Predicate) -> Relation:
     >>> relation(Predicate(("price",), "<", 10.0), Predicate(("price",), "<=", 20.0)).name
     'TIGHTER'
     """
-    if mine[1:3] == wanted[1:3] or wanted.deferred:
+    same_values = wanted.op == ANYHOW and mine.values == wanted.values
+    if mine[1:3] == wanted[1:3] or same_values or wanted.deferred:
         return Relation.SAME
     if wanted.op == ANYHOW:
-        return _by_mention(mine.values, wanted.values)
+        return Relation.DIFFERS if mine.values.isdisjoint(wanted.values) else Relation.LOOSER
     samples = _samples(mine.values | wanted.values)
     selected = {value for value in samples if mine.admits(value)}
     required = {value for value in samples if wanted.admits(value)}
@@ -151,12 +152,6 @@ def relation(mine: Predicate, wanted: Predicate) -> Relation:
     if selected <= required:
         return Relation.TIGHTER
     return Relation.LOOSER if mine.op == "in" or selected >= required else Relation.DIFFERS
-
-
-def _by_mention(mine: frozenset[Any], wanted: frozenset[Any]) -> Relation:
-    if mine == wanted:
-        return Relation.SAME
-    return Relation.DIFFERS if mine.isdisjoint(wanted) else Relation.LOOSER
 
 
 def _samples(named: frozenset[Any]) -> set[Any]:
@@ -212,26 +207,29 @@ def meets(record: Any, wanted: Predicate) -> bool | None:
 
 def of_requirement(requirement: Requirement) -> tuple[Predicate, ...]:
     """The predicates in a requirement's arguments: `[field, op, value]` triples, and `key: value`."""
-    return tuple(_of_data(requirement.args, ()))
+    found = (triple(value) or _passed(path, value) for path, value in leaves(requirement.args))
+    return tuple(predicate for predicate in found if predicate is not None)
 
 
-def _of_data(value: Any, path: tuple[str, ...]) -> Iterator[Predicate]:
-    predicate = triple(value)
-    if predicate is not None:
-        yield predicate
-    elif isinstance(value, Mapping):
+def _passed(path: tuple[str, ...], value: Any) -> Predicate | None:
+    predicate = make(path, "==", value)
+    return predicate if predicate is None or isinstance(value, str) else predicate._replace(op=ANYHOW)
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The scalars, plain lists and triples inside arguments, with the names that lead there."""
+    if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _of_data(item, (*path, str(key)))
-    elif is_nested(value):
+            yield from leaves(item, (*path, str(key)))
+    elif isinstance(value, (list, tuple)) and triple(value) is None and any(map(_is_container, value)):
         for item in value:
-            yield from _of_data(item, path)
-    elif path and (predicate := make(path, "==", value)) is not None:
-        yield predicate if isinstance(value, str) else predicate._replace(op=ANYHOW)
+            yield from leaves(item, path)
+    else:
+        yield path, value
 
 
-def is_nested(value: Any) -> bool:
-    """Whether a value is a list that holds lists or objects."""
-    return isinstance(value, (list, tuple)) and any(isinstance(item, (list, tuple, Mapping)) for item in value)
+def _is_container(value: Any) -> bool:
+    return isinstance(value, (list, tuple, Mapping))
 
 
 def triple(value: Any) -> Predicate | None:

@@ -39,10 +39,11 @@ def rank(
 
 
 def _suspects(context: BlameContext) -> tuple[Suspect, ...]:
-    if not context.wrong:
+    falls_short = bool(context.violated or context.execution.discrepancies)
+    if not falls_short and context.execution.trajectory.submit is not None:
         return ()
     clues = list(fault_rules.clues(context))
-    if context.violated or context.execution.discrepancies:
+    if falls_short:
         clues += [*mismatch_rules.clues(context), *fault_rules.origins(context), *fault_rules.unexplained(context)]
     suspects = _rank_places(clues)
     # Several things may be wrong at once. What comes after a step that failed has not shown yet what it is worth, so
@@ -75,14 +76,11 @@ def gradient(
     unexplained = first.kind == "unexplained"
     causes = left if unexplained else [first]
     slice_ = context.graph.slice(suspect.step for suspect in causes if suspect.step is not None)
-    return Gradient.of(first, slice_, () if unexplained else _questioned(execution, suspects))
-
-
-def _questioned(execution: Execution, suspects: Sequence[Suspect]) -> tuple[str, ...]:
-    """Ids of the steps that something speaks against, or that did not run."""
+    # Questioned are the steps that something speaks against, or that did not run.
     doubted = {suspect.step for suspect in suspects if suspect.kind != "unexplained"}
     doubted.update(seen.step for seen in execution.observations if seen.status in ("error", "blocked"))
-    return tuple(step_id for step_id in execution.trajectory.ids if step_id in doubted)
+    questioned = tuple(step_id for step_id in execution.trajectory.ids if step_id in doubted)
+    return Gradient.of(first, slice_, () if unexplained else questioned)
 
 
 def _without_symptoms(

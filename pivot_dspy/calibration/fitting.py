@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy
@@ -35,17 +35,20 @@ class Sample(NamedTuple):
 
     def at(self, chosen: NDArray[numpy.bool_]) -> Sample:
         """The results that are chosen."""
-        return Sample(
-            self.names, self.features[chosen], self.right[chosen], self.tasks[chosen], self.weights[chosen]
-        )
+        chosen_columns: Any = (column[chosen] for column in self[1:])
+        return Sample(self.names, *chosen_columns)
 
     def column(self, name: str) -> Floats:
         """One feature of all results; 0 where it is not known."""
         return self.features[:, self.names.index(name)] if name in self.names else numpy.zeros(len(self.right))
 
-    def rows(self) -> Iterator[dict[str, float]]:
-        """The features of each result."""
-        return (dict(zip(self.names, row, strict=True)) for row in self.features.tolist())
+    def predict(self, fitted: Fitted) -> Floats:
+        """The probability that each result is right."""
+        rows = (dict(zip(self.names, row, strict=True)) for row in self.features.tolist())
+        return numpy.array([fitted.probability(row) for row in rows])
+
+    def brier(self, probabilities: Numbers) -> float:
+        return brier(probabilities, self.right, self.weights)
 
 
 def read_sample(
@@ -89,56 +92,55 @@ def fit(sample: Sample, seed: int, target: float) -> tuple[Fitted | None, Calibr
     """The probability that fits a sample, None for an empty one, and how good it is; arguments as of `Calibration`."""
     count, right = len(sample.right), int(sample.right.sum())
     stated = sample.at(sample.column("stated") > 0)
-    report = CalibrationReport(
-        count=count,
-        right=right,
-        tasks=len(set(sample.tasks)),
-        target=target,
-        confidence_threshold=threshold(stated.column("confidence"), stated.right, target, stated.weights),
-    )
-    if not count:
-        return None, report.model_copy(update={"note": "no outcome: nothing was fitted"})
-    fitted = shares(sample)
-    if right in (0, count):
+    figures: dict[str, Any] = {
+        "count": count,
+        "right": right,
+        "tasks": len(set(sample.tasks)),
+        "target": target,
+        "confidence_threshold": threshold(stated.column("confidence"), stated.right, target, stated.weights),
+    }
+    fitted = shares(sample) if count else None
+    if fitted is None:
+        figures["note"] = "no outcome: nothing was fitted"
+    elif right in (0, count):
         kind, other = ("right", "wrong") if right else ("wrong", "right")
         unknown = f"the probability is a constant until some are {other}"
         if fitted.method == "verified":
             unknown = f"nothing tells yet which results are {other}"
-        return fitted, report.model_copy(update={"note": f"all {count} outcomes were {kind}: {unknown}"})
-    if report.tasks < 2:
-        return fitted, report.model_copy(update={"note": "outcomes of one task only: nothing to test on"})
-    return _cross_validate(sample, seed, fitted, report)
+        figures["note"] = f"all {count} outcomes were {kind}: {unknown}"
+    elif figures["tasks"] < 2:
+        figures["note"] = "outcomes of one task only: nothing to test on"
+    else:
+        fitted, tested = _cross_validate(sample, seed, fitted, target)
+        figures |= tested
+    return fitted, CalibrationReport(**figures)
 
 
-def _cross_validate(
-    sample: Sample, seed: int, fitted: Fitted, report: CalibrationReport
-) -> tuple[Fitted, CalibrationReport]:
-    """A regression where it does better than the shares that are `fitted`, and the report with its figures."""
-    base = brier(cross_validate(sample, seed, constant), sample.right, sample.weights)
+def _cross_validate(sample: Sample, seed: int, fitted: Fitted, target: float) -> tuple[Fitted, dict[str, Any]]:
+    """A regression where it does better than the shares that are `fitted`, and the figures of what is taken."""
+    base = sample.brier(cross_validate(sample, seed, constant))
     probabilities = cross_validate(sample, seed, shares)
     regressed = cross_validate(sample, seed, regression)
-    useful = _better(sample, regressed, probabilities)
-    if useful:
-        fitted, probabilities = regression(sample), regressed
-    score = brier(probabilities, sample.right, sample.weights)
     # A share differs from fold to fold, and that of one fold says nothing of another's outcomes.
-    values = regressed if useful else numpy.array([fitted.probability(row) for row in sample.rows()])
+    values = sample.predict(fitted)
     notes = []
-    if not useful:
-        more = "the share of right results does" if score >= base else "whether a result was verified"
+    if _better(sample, regressed, probabilities):
+        fitted, values, probabilities = regression(sample), regressed, regressed
+    else:
+        is_share = sample.brier(probabilities) >= base
+        more = "the share of right results does" if is_share else "whether a result was verified"
         notes.append(f"the features tell no more than {more}")
-    if report.tasks < FEW:
-        notes.append(f"outcomes of {report.tasks} tasks are few: these figures may be far off")
-    certain = brier(sample.column(VERIFIED) > 0, sample.right, sample.weights)
-    figures = {
-        "brier": score,
+    tasks = len(set(sample.tasks))
+    if tasks < FEW:
+        notes.append(f"outcomes of {tasks} tasks are few: these figures may be far off")
+    return fitted, {
+        "brier": sample.brier(probabilities),
         "base": base,
-        "certain": certain if VERIFIED in sample.names else None,
+        "certain": sample.brier(sample.column(VERIFIED) > 0) if VERIFIED in sample.names else None,
         "table": reliability(probabilities, sample.right, weights=sample.weights),
-        "threshold": threshold(values, sample.right, report.target, sample.weights),
+        "threshold": threshold(values, sample.right, target, sample.weights),
         "note": "; ".join(notes),
     }
-    return fitted, report.model_copy(update=figures)
 
 
 def constant(sample: Sample) -> Fitted:
@@ -188,8 +190,7 @@ def cross_validate(sample: Sample, seed: int, fit: Callable[[Sample], Fitted]) -
     folds = order.argsort()[tasks] % FOLDS
     predicted = numpy.empty(len(tasks))
     for fold in set(folds):
-        fitted = fit(sample.at(folds != fold))
-        predicted[folds == fold] = [fitted.probability(row) for row in sample.at(folds == fold).rows()]
+        predicted[folds == fold] = sample.at(folds == fold).predict(fit(sample.at(folds != fold)))
     return predicted
 
 
@@ -217,17 +218,11 @@ def reliability(
     counts = numpy.ones(len(predicted)) if weights is None else numpy.asarray(weights, float)
     bin_of = numpy.minimum((predicted * bins).astype(int), bins - 1)
     rows = []
-    for number in sorted(set(bin_of.tolist())):
+    for number in numpy.unique(bin_of).tolist():
         inside = bin_of == number
-        rows.append(
-            ReliabilityRow(
-                low=number / bins,
-                high=(number + 1) / bins,
-                count=int(inside.sum()),
-                predicted=float(numpy.average(predicted[inside], weights=counts[inside])),
-                observed=float(numpy.average(observed[inside], weights=counts[inside])),
-            )
-        )
+        means = [numpy.average(values[inside], weights=counts[inside]) for values in (predicted, observed)]
+        limits = {"low": number / bins, "high": (number + 1) / bins}
+        rows.append(ReliabilityRow(**limits, count=int(inside.sum()), predicted=means[0], observed=means[1]))
     return tuple(rows)
 
 

@@ -6,6 +6,7 @@ import copy
 import inspect
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -23,10 +24,8 @@ def toolbox_of(environment: Environment | type[Environment]) -> Toolbox:
         ConfigurationError: see `of_class`.
     """
     own = getattr(environment, "toolbox", None)
-    if isinstance(own, Toolbox):
-        return own
     kind: Any = environment if isinstance(environment, type) else type(environment)
-    return of_class(kind)
+    return own if isinstance(own, Toolbox) else of_class(kind)
 
 
 @lru_cache(maxsize=256)
@@ -39,15 +38,12 @@ def of_class(environment: Any) -> Toolbox:
     """
     tools, checks = [], []
     for name, function in _marked_methods(environment).items():
-        mark = _mark(function)
+        mark: ToolMark | None = getattr(function, TOOL_MARK, None)
         if mark is not None:
             preview = _preview(environment, mark.preview, name) if mark.preview else None
-            tools.append(
-                describe(
-                    function, name=name, effect=mark.effect, preview=preview, timeout=mark.timeout, method=True,
-                    returns=mark.returns,
-                )  # fmt: skip
-            )
+            spec = describe(function, name=name, effect=mark.effect, method=True)
+            returns = spec.returns if mark.returns is None else mark.returns
+            tools.append(replace(spec, preview=preview, timeout=mark.timeout, returns=returns))
         if getattr(function, CHECK_MARK, False):
             if mark is not None and mark.effect != "read":
                 raise ConfigurationError(f"{name!r} is a check and a tool that writes; split it into two methods")
@@ -74,11 +70,6 @@ def own_shared_state(environment: Environment) -> None:
                 else:
                     if copied is not value:
                         own[name] = copied
-
-
-def _mark(function: Any) -> ToolMark | None:
-    mark: ToolMark | None = getattr(function, TOOL_MARK, None)
-    return mark
 
 
 def _marked_methods(environment: type[Environment]) -> dict[str, Callable[..., Any]]:
@@ -113,8 +104,7 @@ def _preview(environment: type[Environment], preview: str, tool: str) -> Callabl
         raise ConfigurationError(f"the preview {preview!r} must take the same parameters as the tool {tool!r}")
     if inspect.iscoroutinefunction(function) != inspect.iscoroutinefunction(real):
         raise ConfigurationError(f"the preview {preview!r} and the tool {tool!r} must both be async, or neither")
-    mark = _mark(function)
-    if mark is not None and mark.effect != "read":
+    if getattr(function, TOOL_MARK, None) and getattr(function, TOOL_MARK).effect != "read":
         raise ConfigurationError(f"the preview {preview!r} of {tool!r} is a tool that writes; name one that only reads")
 
     def invoke(instance: Any, /, **args: Any) -> Any:

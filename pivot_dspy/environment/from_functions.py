@@ -27,18 +27,19 @@ class FunctionEnvironment(Environment):
 
     def __init__(
         self,
-        toolbox: Toolbox,
+        tools: Iterable[ToolSpec],
+        checks: Iterable[Callable[..., Any]] = (),
         *,
         policy: str = "",
         vocabulary: str = "",
         orientation: Iterable[str] = (),
         isolated: bool = False,
     ) -> None:
-        self.toolbox = toolbox
+        self.toolbox = Toolbox(tools, [describe(check, name=_name(check), effect="read") for check in checks])
         self.policy = policy
         self.vocabulary = vocabulary
-        self.orientation = toolbox.of_orientation(orientation)
-        self.forkable = all(spec.effect == "read" for spec in toolbox.tools.values())
+        self.orientation = self.toolbox.of_orientation(orientation)
+        self.forkable = all(spec.effect == "read" for spec in self.toolbox.tools.values())
         self.reopenable = isolated
 
     def fork(self) -> Environment:
@@ -86,10 +87,8 @@ def from_functions(
         of_tool(item, chosen[name]) if isinstance(item, dspy.Tool) else describe(item, name=name, effect=chosen[name])
         for item, name in zip(tools, names, strict=True)
     ]
-    check_specs = [describe(item, name=_name(item), effect="read") for item in checks]
-    toolbox = Toolbox(specs, check_specs)
     return FunctionEnvironment(
-        toolbox, policy=policy, vocabulary=vocabulary, orientation=orientation, isolated=isolated
+        specs, checks, policy=policy, vocabulary=vocabulary, orientation=orientation, isolated=isolated
     )
 
 

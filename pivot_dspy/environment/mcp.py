@@ -13,7 +13,7 @@ import jsonschema
 
 from pivot_dspy.environment.base import Effect
 from pivot_dspy.environment.from_functions import Effects, FunctionEnvironment, effect_of
-from pivot_dspy.environment.toolbox import Toolbox, ToolSpec, describe, inline
+from pivot_dspy.environment.toolbox import ToolSpec, inline
 from pivot_dspy.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ async def from_mcp(
     hinted = {tool.name: _hinted_effect(tool) for tool in listed}
     chosen = effect_of(effects, [tool.name for tool in listed], hinted)
     specs = [_spec(session, tool, chosen[tool.name], home) for tool in listed]
-    check_specs = [describe(check, name=check.__name__, effect="read") for check in checks]
-    return FunctionEnvironment(
-        Toolbox(specs, check_specs), policy=policy, vocabulary=vocabulary, orientation=orientation
-    )
+    return FunctionEnvironment(specs, checks, policy=policy, vocabulary=vocabulary, orientation=orientation)
 
 
 async def _list_tools(session: Any) -> list[Any]:
@@ -93,15 +90,12 @@ def _spec(session: Any, tool: Any, effect: Effect, home: asyncio.AbstractEventLo
         ) from error
     call: Callable[..., Awaitable[Any]] = bridged.func
 
-    async def answer(arguments: dict[str, Any]) -> Any:
-        return _parse(await call(**arguments))
-
     async def invoke(_: Any, /, **arguments: Any) -> Any:
         if asyncio.get_running_loop() is home:
-            return await answer(arguments)
+            return _parse(await call(**arguments))
         if not home.is_running():
             raise RuntimeError("the event loop of the MCP session has ended; keep the session open while it is used")
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answer(arguments), home))
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(invoke(_, **arguments), home))
 
     return ToolSpec(
         name=tool.name,

@@ -81,7 +81,7 @@ class ToolSpec:
             arguments: dict[str, Any] = plain(dict(args))
             problems = self._misfits(arguments) if self.check_schema or self.adapter is None else []
             if not problems:
-                return arguments if self.adapter is None else dict(self.adapter.validate_python(arguments))
+                return dict(self.adapter.validate_python(arguments)) if self.adapter else arguments
         except ValidationError as error:
             problems = [_problem(item) for item in error.errors(include_url=False)]
         except Exception as error:  # a validator of the user's, or a schema that refers to nothing
@@ -94,7 +94,7 @@ class ToolSpec:
         Raises:
             ArgumentError: one is missing or unknown.
         """
-        if problems := self._misnamed(names):
+        if problems := self.misnamed(names):
             raise ArgumentError(f"{self.name}: {'; '.join(problems)}", self.signature)
 
     def render(self, named: Named, *, result: bool = True) -> str:
@@ -102,13 +102,11 @@ class ToolSpec:
         parts = []
         for name, schema in self.parameters.items():
             kind = type_text(self.annotations[name], named) if name in self.annotations else schema_text(schema)
-            default = self.defaults.get(name, schema.get("default"))
-            if name in self.required:
-                parts.append(f"{name}: {kind}")
-            elif default is None or default is EMPTY:
-                parts.append(f"{name}?: {kind.removesuffix(' | null')}")
-            else:
+            default = None if name in self.required else self.defaults.get(name, schema.get("default"))
+            if default is not None:
                 parts.append(f"{name}: {kind} = {json.dumps(default, ensure_ascii=False, default=str)}")
+            else:
+                parts.append(f"{name}: {kind}" if name in self.required else f"{name}?: {kind.removesuffix(' | null')}")
         gives = ""
         if result and self.returns is not EMPTY:
             gives = f" -> {type_text(self.returns, named)}"
@@ -138,13 +136,14 @@ class ToolSpec:
             self.invoke, name=self.name, desc=self.description, args=dict(self.parameters), arg_types={}
         )
 
-    def _misnamed(self, names: Collection[str]) -> list[str]:
+    def misnamed(self, names: Collection[str]) -> list[str]:
+        """What is missing among the names of arguments, or is no parameter."""
         missing = [f"{name}: missing" for name in self.required if name not in names]
         unknown = () if self.open_ended else [name for name in names if name not in self.parameters]
         return [*missing, *(f"{name}: not a parameter" for name in unknown)]
 
     def _misfits(self, arguments: Mapping[str, Any]) -> list[str]:
-        problems = self._misnamed(arguments)
+        problems = self.misnamed(arguments)
         for name, validator in self._validators.items():
             if name in arguments:
                 problems += [f"{name}: {error.message:.200}" for error in validator.iter_errors(arguments[name])]
@@ -226,16 +225,7 @@ class Toolbox:
         return "\n".join([*lines, vocabulary.strip()]).strip()
 
 
-def describe(
-    function: Callable[..., Any],
-    *,
-    name: str,
-    effect: Effect,
-    preview: Callable[..., Any] | None = None,
-    timeout: float | None = None,
-    method: bool = False,
-    returns: Any = None,
-) -> ToolSpec:
+def describe(function: Callable[..., Any], *, name: str, effect: Effect, method: bool = False) -> ToolSpec:
     """The `ToolSpec` of a typed Python callable; with `method`, its first parameter is the environment instance.
 
     Raises:
@@ -269,11 +259,9 @@ def describe(
         required=required,
         annotations=types,
         defaults={p.name: p.default for p in named if p.default is not EMPTY},
-        returns=hints.get("return", EMPTY) if returns is None else returns,
+        returns=hints.get("return", EMPTY),
         adapter=adapter,
         effect=effect,
-        preview=preview,
-        timeout=timeout,
         is_async=inspect.iscoroutinefunction(target),
         open_ended=open_ended,
     )

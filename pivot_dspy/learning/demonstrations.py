@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import dspy
@@ -30,31 +29,24 @@ def demonstrate(result: Refined, task: dspy.Example, environment: str) -> Demons
     if not result.verified:
         return None
     slots = Delexicalizer(task, result.execution)
-    steps = [slots.step(step, position) for position, step in enumerate(result.trajectory.steps)]
-    acting = [step for step in steps if step["tool"] != SUBMIT]
-    choices = [position for position, step in enumerate(acting) if _is_written_choice(step)]
+    acting = [step for step in result.trajectory.steps if not step.is_submit]
+    choices = [position for position, step in enumerate(acting) if slots.is_choice(step, position)]
     partial = 2 * len(choices) > len(acting)
-    kept = acting[: choices[0]] if partial else acting
-    if len(kept) < min(LEAST, len(acting)) or not steps:
+    kept = acting[: choices[0]] if partial else result.trajectory.steps
+    if len(kept) < min(LEAST, len(acting)) or not kept:
         return None
     # The arguments of steps and requirements name the slots, so that the texts come last.
+    steps = _with_general_ids([slots.step(step) for step in kept], slots)
     requirements = [
-        (item, {name: slots.value(name, value, 0) for name, value in item.args.items()})
-        for item in result.requirements.items
-        if item.has_json_form
+        (item, slots.value("", item.args)) for item in result.requirements.items if item.has_json_form
     ]
     return Demonstration(
         environment=environment,
         task=slots.text(task_text(task.inputs())),
-        steps=tuple(_with_general_ids(kept if partial else steps, slots)),
+        steps=tuple(steps),
         requirements=tuple(_draft(item, args, slots) for item, args in requirements),
         partial=partial,
     )
-
-
-def _is_written_choice(step: dict[str, Any]) -> bool:
-    """Whether it takes one of several values of an earlier result without saying which."""
-    return any(re.fullmatch(r"<\$[^<>]*\[\][^<>]*>", text) for text in bindings.strings(step["args"]))
 
 
 def _draft(item: Requirement, args: dict[str, Any], slots: Delexicalizer) -> dict[str, Any]:
@@ -74,8 +66,5 @@ def _with_general_ids(steps: list[dict[str, Any]], slots: Delexicalizer) -> list
         for number, step in enumerate(steps, start=1)
         if step["tool"] != SUBMIT and slots.owns(step["id"])
     }
-
-    def rename(text: str) -> str:
-        return re.sub(r"(?<=\$)\w+", lambda match: names.get(match[0], match[0]), text)
-
-    return [bindings.map_strings(step, rename) | {"id": names.get(step["id"], step["id"])} for step in steps]
+    renamed = bindings.map_strings(steps, lambda text: bindings.rename(text, names))
+    return [step | {"id": names.get(step["id"], step["id"])} for step in renamed]

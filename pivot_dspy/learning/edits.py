@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
 from pivot_dspy.blame.extraction import StepPredicates, predicates_of
-from pivot_dspy.memory.fixes import STYLES, Fix, Style
+from pivot_dspy.memory.fixes import STYLES, Fix
 from pivot_dspy.trajectory import Step
 
 _CALL = "a call of {tool}"
@@ -21,7 +21,7 @@ _WORDS: Mapping[str, tuple[str, str, str]] = {
     "added": (
         "a plan that may need {tool}", "the plan did not call {tool}{other}", "call {tool}{other} where it serves",
     ),
-    "renamed": (
+    "argument": (
         _ARGUMENT, "{tool} was called with an argument {other}", "the argument of {tool} is {place}, not {other}",
     ),
     "missing": (_ARGUMENT, "{tool} was called without {place}", "give {tool} its argument {place}"),
@@ -39,9 +39,6 @@ _WORDS: Mapping[str, tuple[str, str, str]] = {
         _ARGUMENT, "the argument {place} of {tool} was padded with spaces",
         "write the argument {place} of {tool} without spaces around it",
     ),
-    "type": (
-        _ARGUMENT, "the argument {place} of {tool} was not {other}", "write the argument {place} of {tool} as {other}",
-    ),
     "value": (
         _ARGUMENT, "the argument {place} of {tool} was another than was asked for",
         "write the argument {place} of {tool} exactly as it is asked for",
@@ -57,12 +54,9 @@ _WORDS: Mapping[str, tuple[str, str, str]] = {
     "direction": (
         _BINDING, "a binding of {tool} took the wrong end of {place}", "for {tool} choose the {other} by {place}",
     ),
-    "source": (_CALL, "{tool} read the result of {other}", "bind {tool} to the result of {place}, not of {other}"),
 }  # fmt: skip
 """When an edit applies, what was wrong, and what to do instead."""
 
-_TYPES: Mapping[type, str] = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
-_STYLES: tuple[Style, ...] = ("lower", "upper", "title", "strip")
 _NAME = re.compile(r"\w+(?:\.\w+)*")
 _ALIKE = 0.6
 
@@ -76,49 +70,38 @@ class StepEdit(NamedTuple):
     """The argument or field that it is about; empty where the whole step is meant."""
     other: str = ""
     """What stood in its place, or what else the kind tells of."""
-    fix: Fix | None = None
-    """The same in a form that is applied to a step, where there is one."""
 
     @property
-    def trigger(self) -> str:
-        """When it applies."""
-        return _WORDS[self.kind][0].format_map(self._asdict())
+    def texts(self) -> tuple[str, ...]:
+        """When it applies, what the step did, and what to do instead."""
+        return tuple(text.format_map(self._asdict()) for text in _WORDS[self.kind])
 
     @property
-    def mistake(self) -> str:
-        """What the step did, without values of the task."""
-        return _WORDS[self.kind][1].format_map(self._asdict())
-
-    @property
-    def avoid(self) -> str:
-        """What to do instead."""
-        return _WORDS[self.kind][2].format_map(self._asdict())
+    def fix(self) -> Fix | None:
+        """The same in a form that is applied to a step, where there is one."""
+        if self.kind in ("tool", "argument", "field") or self.kind in STYLES:
+            return Fix.model_validate({"tool": self.tool, "kind": self.kind, "place": self.place, "wrong": self.other})
+        return None
 
 
-def edits(before: Step, after: Step, ids: Collection[str], tools: Mapping[str, str] | None = None) -> list[StepEdit]:
+def edits(before: Step, after: Step, ids: Collection[str]) -> list[StepEdit]:
     """The differences between two versions of a step that can be put into words for any task.
 
-    Choices that were written out (a binding that became an id) are the task's own, and left out.
+    Choices that were written out (a binding that became an id) are the task's own, and left out; so is another call in
+    the place of one, as both tools have their use.
 
     Args:
         ids: of all steps of both trajectories.
-        tools: the tool of each step, by id.
     """
-    if before.tool != after.tool:
-        only_the_tool = before.model_copy(update={"tool": after.tool}).content() == after.content()
-        fix = Fix(tool=after.tool, kind="tool", wrong=before.tool) if only_the_tool else None
-        return [StepEdit("tool", after.tool, other=before.tool, fix=fix)]
+    tool = after.tool
+    if before.tool != tool:
+        only_the_tool = before.model_copy(update={"tool": tool}).content() == after.content()
+        return [StepEdit("tool", tool, other=before.tool)] if only_the_tool else []
     differences = [*_argument_edits(before, after, ids)]
     if all(edit.kind != "made_up" for edit in differences):  # else nothing was selected before
         was, now = (predicates_of(step, ids) for step in (before, after))
-        differences += _expression_edits(after.tool, was, now, {*before.args, *after.args})
-        differences += _source_edits(after.tool, was, now, tools or {})
+        differences += _expression_edits(tool, was, now, {*before.args, *after.args})
     return list(dict.fromkeys(differences))
-
-
-def addition(step: Step, before: str | None) -> StepEdit:
-    """A step that was missing; `before` names the tool of the step that it was put before."""
-    return StepEdit("added", step.tool, other=f" before {before}" if before else "")
 
 
 def _argument_edits(before: Step, after: Step, ids: Collection[str]) -> Iterator[StepEdit]:
@@ -126,36 +109,27 @@ def _argument_edits(before: Step, after: Step, ids: Collection[str]) -> Iterator
     lost = [name for name in before.args if name not in after.args]
     gained = [name for name in after.args if name not in before.args]
     if len(lost) == len(gained) == 1 and before.args[lost[0]] == after.args[gained[0]]:
-        (wrong,), (right,) = lost, gained
-        yield StepEdit("renamed", tool, right, wrong, Fix(tool=tool, kind="argument", place=right, wrong=wrong))
+        yield StepEdit("argument", tool, gained[0], lost[0])
     else:
         yield from (StepEdit("missing", tool, name) for name in gained)
         yield from (StepEdit("unwanted", tool, name) for name in lost)
-    for name, new in after.args.items():
-        old = before.args.get(name, new)
-        if old == new:
-            continue
-        was_bound, is_bound = (_is_bound(value, ids) for value in (old, new))
+    for name in [name for name in after.args if before.args.get(name, after.args[name]) != after.args[name]]:
+        old, new = before.args[name], after.args[name]
+        was_bound, is_bound = (
+            any(bindings.is_binding(text, ids) for text in bindings.strings(value)) for value in (old, new)
+        )
         if is_bound and not was_bound:
             yield StepEdit("made_up", tool, name)
         elif not is_bound and not was_bound:
-            yield from _value_edit(tool, name, old, new)
+            yield StepEdit(_value_kind(old, new), tool, name)
 
 
-def _value_edit(tool: str, name: str, old: Any, new: Any) -> Iterator[StepEdit]:
+def _value_kind(old: Any, new: Any) -> str:
     """How the value of an argument was wrong."""
     while isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         old, new = next(pair for pair in zip(old, new, strict=True) if pair[0] != pair[1])
-    expected = _TYPES.get(type(new), "")
-    if expected != _TYPES.get(type(old), ""):
-        if expected:
-            yield StepEdit("type", tool, name, expected)
-        return
-    style = next((style for style in _STYLES if isinstance(old, str) and STYLES[style](old) == new), None)
-    if style is None:
-        yield StepEdit("value", tool, name)
-    else:
-        yield StepEdit(style, tool, name, fix=Fix(tool=tool, kind=style, place=name))
+    styles = STYLES if isinstance(old, str) else ()
+    return next((style for style in styles if getattr(old, style)() == new), "value")
 
 
 def _expression_edits(
@@ -164,14 +138,16 @@ def _expression_edits(
     """What was selected by another field, or by the other end of it."""
     if not was.fields and not was.reads and not was.orders:
         return
-    lost, gained = _only_in(was, now), _only_in(now, was)
+    before, after = _field_names(was), _field_names(now)
+    lost = [name for name in before if name not in after]
+    gained = [name for name in after if name not in before]
     for right in gained:
         if right in arguments or not _NAME.fullmatch(right):
             continue
         near = difflib.get_close_matches(right, lost, n=1, cutoff=_ALIKE)
         wrong = near[0] if near else lost[0] if len(lost) == len(gained) == 1 else ""
         if _NAME.fullmatch(wrong) and wrong not in arguments:
-            yield StepEdit("field", tool, right, wrong, Fix(tool=tool, kind="field", place=right, wrong=wrong))
+            yield StepEdit("field", tool, right, wrong)
         else:
             yield StepEdit("condition", tool, right)
     directions = {order.path: order.direction for order in was.orders if order.path}
@@ -180,28 +156,12 @@ def _expression_edits(
             yield StepEdit("direction", tool, _name(order.path), order.direction)
 
 
-def _source_edits(
-    tool: str, was: StepPredicates, now: StepPredicates, tools: Mapping[str, str]
-) -> Iterator[StepEdit]:
-    """What was read from the result of another tool."""
-    wrong, right = ({tools.get(read[0], "") for read in side.reads} - {""} for side in (was, now))
-    if wrong and right and wrong.isdisjoint(right):
-        yield StepEdit("source", tool, ", ".join(sorted(right)), ", ".join(sorted(wrong)))
-
-
-def _only_in(predicates: StepPredicates, others: StepPredicates) -> list[str]:
-    """Names of fields that only the first look at."""
-    mine, theirs = (
-        dict.fromkeys(_name(path) for path in (*side.fields, *(order.path for order in side.orders)) if path)
-        for side in (predicates, others)
-    )
-    return [name for name in mine if name not in theirs]
+def _field_names(predicates: StepPredicates) -> list[str]:
+    """Every field that is compared or sorted by, once."""
+    paths = (*predicates.fields, *(order.path for order in predicates.orders))
+    return list(dict.fromkeys(_name(path) for path in paths if path))
 
 
 def _name(path: tuple[str, ...]) -> str:
     """A field as its record has it; what `for_each` puts around the record is left out."""
     return ".".join(path[1:] if len(path) > 1 and path[0] in ("item", "result") else path)
-
-
-def _is_bound(value: Any, ids: Collection[str]) -> bool:
-    return any(bindings.is_binding(text, ids) for text in bindings.strings(value))

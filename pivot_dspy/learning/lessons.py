@@ -6,8 +6,8 @@ A repair is a rewrite that was accepted and lowered the loss, read from the even
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import dspy
 
@@ -16,7 +16,8 @@ from pivot_dspy.episode.events import AcceptEvent, Event
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.learning.delexicalize import Delexicalizer
-from pivot_dspy.learning.edits import StepEdit, addition, edits
+from pivot_dspy.learning.edits import StepEdit, edits
+from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.memory.records import Lesson
 from pivot_dspy.phases.learn import Learn
 from pivot_dspy.prompts.observations import ObservationBudget
@@ -52,17 +53,14 @@ class Repair(NamedTuple):
     def edits(self) -> tuple[StepEdit, ...]:
         """What was changed, as far as it can be put into words for any task; each once."""
         before, after = self.before.trajectory, self.after.trajectory
-        ids = {*before.ids, *after.ids}
-        tools = {step.id: step.tool for step in (*before.steps, *after.steps)}
         difference = after.diff(before)
-        every: list[StepEdit] = []
-        for change in difference.changed:
-            every += edits(change.before, change.after, ids, tools)
+        ids = {*before.ids, *after.ids}
         known_tools = {step.tool for step in before.steps}
+        every = [edit for change in difference.changed for edit in edits(change.before, change.after, ids)]
         for step in difference.added:
             if step.tool not in known_tools and not step.is_submit:
-                later = after.steps[after.index(step.id) + 1 :]
-                every.append(addition(step, next((other.tool for other in later if other.tool in known_tools), None)))
+                later = [other.tool for other in after.steps[after.index(step.id) + 1 :] if other.tool in known_tools]
+                every.append(StepEdit("added", step.tool, other=f" before {later[0]}" if later else ""))
         return tuple(every)
 
 
@@ -104,12 +102,9 @@ def lessons_of(
     slots = Delexicalizer(task, result.execution)
     every = list(repairs(result.history))
     lessons = [
-        Lesson(
-            environment=environment, trigger=edit.trigger, mistake=edit.mistake, avoid=edit.avoid, tools=(edit.tool,),
-            fix=edit.fix, by="rule",
-        )
+        _lesson(environment, edit.texts, (edit.tool,), "rule", edit.fix)
         for repair in every if repair.by_rule
-        for edit in repair.edits() if _is_general(edit, slots)
+        for edit in repair.edits() if not slots.owns(edit.place) and not slots.owns(edit.other)
     ]  # fmt: skip
     unexplained = sorted((repair for repair in every if not repair.by_rule), key=lambda repair: -repair.drop)[:SHOWN]
     if unexplained and learn is not None:
@@ -117,7 +112,11 @@ def lessons_of(
         executions = [execution for repair in unexplained for execution in (repair.before, repair.after)]
         tools = {step.tool for execution in executions for step in execution.trajectory.steps}
         for draft in answer.lessons:
-            lessons += _of_model(draft, environment, slots, tools)
+            texts = [slots.text(str(draft.get(name) or "")).strip() for name in ("trigger", "mistake", "avoid")]
+            named = draft.get("tools")
+            named = [name for name in named if name in tools] if isinstance(named, list) else []
+            if all(texts):
+                lessons.append(_lesson(environment, texts, dict.fromkeys(named), "model"))
     return tuple({lesson.id: lesson for lesson in lessons}.values())
 
 
@@ -133,26 +132,13 @@ def count_lessons(lessons: Iterable[Lesson]) -> tuple[tuple[Lesson, int], ...]:
     return tuple((kept[name], counts[name]) for name in sorted(kept, key=lambda name: (-counts[name], name)))
 
 
-def _is_general(edit: StepEdit, slots: Delexicalizer) -> bool:
-    """Whether an edit holds nothing of its task. Another call in the place of one teaches nothing, as both tools have
-    their use."""
-    another_call = edit.kind == "tool" and edit.fix is None
-    return not another_call and not slots.owns(edit.place) and not slots.owns(edit.other)
-
-
-def _of_model(draft: Mapping[str, Any], environment: str, slots: Delexicalizer, known: Iterable[str]) -> list[Lesson]:
-    """The lesson that a model wrote, without values of the task; none where a part of it is wanting."""
-    parts = [slots.text(str(draft.get(name) or "")).strip() for name in ("trigger", "mistake", "avoid")]
-    if not all(parts):
-        return []
-    trigger, mistake, avoid = parts
-    named = draft.get("tools")
-    tools = dict.fromkeys(name for name in named if name in known) if isinstance(named, list) else ()
-    return [
-        Lesson(
-            environment=environment, trigger=trigger, mistake=mistake, avoid=avoid, tools=tuple(tools), by="model"
-        )
-    ]
+def _lesson(
+    environment: str, texts: Iterable[str], tools: Iterable[str], by: Literal["rule", "model"], fix: Fix | None = None
+) -> Lesson:
+    trigger, mistake, avoid = texts
+    return Lesson(
+        environment=environment, trigger=trigger, mistake=mistake, avoid=avoid, tools=tuple(tools), fix=fix, by=by
+    )
 
 
 def _description(repair: Repair) -> str:

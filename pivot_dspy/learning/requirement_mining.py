@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections import ChainMap, Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
 from typing import Any, NamedTuple
 
 import dspy
@@ -14,27 +15,22 @@ import jmespath
 
 from pivot_dspy import bindings
 from pivot_dspy.blame.predicates import triple
-from pivot_dspy.environment.factory import task_of
-from pivot_dspy.environment.session import Session
+from pivot_dspy.budget import Budget
+from pivot_dspy.episode.context import TaskContext, orient
+from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.learning.delexicalize import Delexicalizer, leaves
 from pivot_dspy.memory.records import Lesson, environment_name, task_text
 from pivot_dspy.phases.learn import Find
-from pivot_dspy.prompts import catalogue
-from pivot_dspy.prompts.catalogue import Catalogue
-from pivot_dspy.prompts.report import environment_summary
-from pivot_dspy.prompts.truncation import compact_json, fair_cap, truncate
+from pivot_dspy.prompts.truncation import fair_cap, truncate
 from pivot_dspy.refiners.base import Refiner
-from pivot_dspy.requirements import Requirement, Requirements, compile_drafts, evaluate
+from pivot_dspy.requirements import Requirements, compile_drafts, evaluate
 from pivot_dspy.trajectory import Step, Trajectory
 
 LEAST = 2
 """Failures that a requirement has to explain."""
-_PART_LEAST = 240
-"""Characters that each part of a case has at least."""
-_KNOWN_CAP = 1500
 _SLOT = re.compile(r"<([^<>\n]+)>")
 _CODE = re.compile(r"(?<![\w$.])(?=[a-z-]*\d[\w-]*[a-z]|[\w-]*[a-z][\w-]*\d\d)[\w-]{5,}(?![\w.])", re.IGNORECASE)
 
@@ -72,54 +68,48 @@ def missing_requirements(
     Raises:
         LMError, AdapterParseError: the model gave nothing usable.
     """
-    wrong = [outcome for outcome in outcomes if outcome.result.verified and outcome.score < good]
     by_task: dict[str, TrainingOutcome] = {}
-    for outcome in wrong:
-        if outcome.feedback.strip():
+    for outcome in outcomes:
+        if outcome.result.verified and outcome.score < good and outcome.feedback.strip():
             by_task.setdefault(task_text(outcome.task.inputs()), outcome)
     failures = list(by_task.values())
     if len(failures) < LEAST:
         return ()
+    secrets = _own_gold([outcome.task for outcome in outcomes])
     examples = failures[:cases]
-    common = _common_values(outcomes)
-    answer, environment = _ask(find or Find(), examples, refiner, common, 4 * max_tokens)
+    texts = []
+    for outcome in examples:
+        with replay(refiner, outcome.task) as context:
+            catalogue, environment = context.catalogue, environment_name(context.root.environment)
+            texts.append(_case(outcome, catalogue.known, secrets, 4 * max_tokens // len(examples)))
+    answer = (find or Find())(checks=catalogue.checks, policy=catalogue.policy, cases=texts)
     slots = [Delexicalizer(outcome.task, outcome.result.execution) for outcome in examples]
-    own = {value.casefold() for outcome in outcomes for value in _own_gold(outcome.task, common)}
     drafts: dict[str, tuple[dict[str, Any], str]] = {}
     for proposal in answer.proposals:
         draft, reason = _draft(proposal, slots)
-        if draft and not any(text.casefold() in own or _CODE.search(text) for text in _compared(draft.get("args", {}))):
+        compared = [*_compared(draft.get("args", {}))]
+        if draft and not any(text.casefold() in secrets or _CODE.search(text) for text in compared):
             drafts[json.dumps(draft, sort_keys=True, default=str)] = (draft, reason)
     if not drafts:
         return ()
-    succeeded = _test(drafts.values(), [outcome for outcome in outcomes if outcome.score >= good], refiner)
-    failed = _test(drafts.values(), failures, refiner)
+    written = [draft for draft, _ in drafts.values()]
+    succeeded = [_judge(written, outcome, refiner) for outcome in outcomes if outcome.score >= good]
+    failed = [_judge(written, outcome, refiner) for outcome in failures]
     return tuple(
         _lesson(draft, reason, environment)
-        for (draft, reason), *holds in zip(drafts.values(), succeeded, failed, strict=True)
-        if _is_borne_out(draft, *holds)
+        for position, (draft, reason) in enumerate(drafts.values())
+        if _is_borne_out(draft, [row[position] for row in succeeded], [row[position] for row in failed])
     )
 
 
-def _ask(
-    find: Callable[..., Any], failures: Sequence[TrainingOutcome], refiner: Refiner, common: Collection[str], cap: int
-) -> tuple[Any, str]:
-    """What the model proposes for these failures, and the name of their environment."""
-    texts: list[str] = []
-    for outcome in failures:
-        with replay(refiner, outcome.task) as again:
-            texts.append(_case(outcome, again.orientation, common, cap // len(failures)))
-            known, environment = again.catalogue, again.environment
-    return find(checks=known.checks, policy=known.policy, cases=texts), environment
-
-
-def _case(outcome: TrainingOutcome, orientation: str, common: Collection[str], cap: int) -> str:
+def _case(outcome: TrainingOutcome, orientation: str, secrets: Collection[str], cap: int) -> str:
     """One failure in about `cap` characters; what its outcome lacks is cut last."""
-    request = _without_gold(task_text(outcome.task.inputs()), outcome.task, common)
+    inputs = task_text(outcome.task.inputs())
     requirements = "\n".join(item.to_prompt() for item in outcome.result.requirements.items)
-    required = _without_gold(requirements, outcome.task, common)
-    feedback = truncate(_without_gold(outcome.feedback, outcome.task, common), max(cap // 2, cap - 3 * _PART_LEAST))
-    level = fair_cap([len(request), len(orientation), len(required)], max(3 * _PART_LEAST, cap - len(feedback)))
+    own = {value for value in secrets if value not in inputs.casefold()}
+    request, required, feedback = (_without(own, text) for text in (inputs, requirements, outcome.feedback))
+    feedback = truncate(feedback, 2 * cap // 3)
+    level = fair_cap([len(request), len(orientation), len(required)], cap - len(feedback))
     parts = [
         f"Request: {truncate(request, level)}",
         f"Known: {truncate(orientation, level)}" if orientation else "",
@@ -129,31 +119,22 @@ def _case(outcome: TrainingOutcome, orientation: str, common: Collection[str], c
     return "\n".join(filter(None, parts))
 
 
-def _common_values(outcomes: Sequence[TrainingOutcome]) -> frozenset[str]:
-    """Values that stand in the gold of at least half of the tasks, and which their runs saw too: no task's secret."""
-    counts: Counter[str] = Counter()
-    for outcome in outcomes:
-        observed = [observation.value for observation in outcome.result.execution.observations]
-        counts.update(_values(observed) & _values(outcome.task.labels().toDict()))
-    return frozenset(text for text, count in counts.items() if 2 * count >= len(outcomes) > 1)
+def _own_gold(tasks: Sequence[dspy.Example]) -> set[str]:
+    """Names, ids and longer numbers in the gold of tasks, in lower case, without those that half of the tasks share."""
+    golds = [{str(value) for _, value in leaves(task.labels().toDict())} for task in tasks]
+    counts = Counter(chain.from_iterable(golds))
+    return {
+        text.casefold()
+        for text, count in counts.items()
+        if (2 * count < len(tasks) or len(tasks) == 1) and re.search(r"[\dA-Z ]", text) and len(text) > 2
+    }
 
 
-def _values(data: Any) -> set[str]:
-    return {str(value).casefold() for _, value in leaves(data)}
-
-
-def _own_gold(task: dspy.Example, common: Collection[str]) -> set[str]:
-    """Names, ids and longer numbers of a task's gold that few other golds share."""
-    texts = {str(value) for _, value in leaves(task.labels().toDict())}
-    return {text for text in texts if text.casefold() not in common and re.search(r"[\dA-Z ]", text) and len(text) > 2}
-
-
-def _without_gold(text: str, task: dspy.Example, common: Collection[str]) -> str:
-    """`text` without ids, and without what the task's gold alone holds, unless its inputs say it too."""
-    inputs = task_text(task.inputs()).casefold()
-    for value in sorted(_own_gold(task, common), key=len, reverse=True):
-        if value in text and value.casefold() not in inputs:
-            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", text)
+def _without(values: Collection[str], text: str) -> str:
+    """`text` without these values, and without ids."""
+    folded = text.casefold()
+    for value in sorted((value for value in values if value in folded), key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", text, flags=re.IGNORECASE)
     return _CODE.sub("<id>", text)
 
 
@@ -163,12 +144,8 @@ def _draft(proposal: Mapping[str, Any], slots: Sequence[Delexicalizer]) -> tuple
     for task_slots in slots:
         text, reason = task_slots.text(text), task_slots.text(reason)
     args = proposal.get("args")
-    draft: dict[str, Any] = {}
-    if check:
-        draft = {"check": check, "args": dict(args) if isinstance(args, Mapping) else {}}
-    if text:
-        draft["text"] = text
-    return draft, reason
+    draft = {"check": check, "args": dict(args) if isinstance(args, Mapping) else {}} if check else {}
+    return (draft | {"text": text} if text else draft), reason
 
 
 def _compared(value: Any) -> Iterator[str]:
@@ -180,19 +157,6 @@ def _compared(value: Any) -> Iterator[str]:
             yield from _compared(item)
     elif not isinstance(value, bool) and not str(value).startswith(("$", "<")):
         yield str(value)
-
-
-def _test(
-    drafts: Iterable[tuple[Mapping[str, Any], str]], outcomes: Iterable[TrainingOutcome], refiner: Refiner
-) -> list[list[bool | None]]:
-    """For each draft, whether it holds of each outcome; None where no check can tell."""
-    results: list[list[bool | None]] = [[] for _ in drafts]
-    for outcome in outcomes:
-        with replay(refiner, outcome.task) as again:
-            holds = again.judge(outcome.result.trajectory, outcome.result.requirements)
-            for row, (draft, _) in zip(results, drafts, strict=True):
-                row.append(holds(draft))
-    return results
 
 
 def _is_borne_out(draft: Mapping[str, Any], succeeded: Sequence[bool | None], failed: Sequence[bool | None]) -> bool:
@@ -213,85 +177,48 @@ def _lesson(draft: dict[str, Any], reason: str, environment: str) -> Lesson:
     )
 
 
-@contextmanager
-def replay(refiner: Refiner, task: dspy.Example) -> Iterator[Replay]:
-    """Opens the refiner's environment on a task once more, for as long as the `with` block lasts."""
-    session = refiner.session_factory.open(task_of(task.inputs()))
-    with closing(session.family):
-        yield Replay(refiner, session)
+def _judge(drafts: Sequence[dict[str, Any]], outcome: TrainingOutcome, refiner: Refiner) -> list[bool | None]:
+    """Whether each draft holds where a trajectory ends; None where no check can tell: the draft is in words, its slots
+    cannot be filled, its check raises or does not fit, or steps of the trajectory wait for commit."""
+    settled = outcome.result.requirements.items
+    with replay(refiner, outcome.task) as context:
+        known = orientation_results(context)
+        scope = dict(ChainMap(known, *(value for value in known.values() if isinstance(value, dict))))
+        run = rerun(context, outcome.result.trajectory)
 
-
-class Replay:
-    """A session of a refiner's environment, with its orientation reads made."""
-
-    def __init__(self, refiner: Refiner, session: Session) -> None:
-        self._refiner = refiner
-        self._session = session
-        self.known: dict[str, Any] = {}
-        """Results of the orientation reads, by tool."""
-        self.orientation = self._orient()
-        """The same as a planner is shown them, one a line."""
-
-    @property
-    def environment(self) -> str:
-        """The `environment_name`."""
-        return environment_name(self._session.environment)
-
-    @property
-    def catalogue(self) -> Catalogue:
-        """What a planner is told of the environment."""
-        environment = self._session.environment
-        return catalogue.render(
-            self._session.toolbox, self._refiner.signature, policy=environment.policy,
-            vocabulary=environment.vocabulary, known=self.orientation, read=list(self.known),
-        )  # fmt: skip
-
-    def run(self, trajectory: Trajectory) -> ExecutedRun:
-        """Runs the trajectory in the session."""
-        outputs = {name: field.annotation for name, field in self._refiner.signature.output_fields.items()}
-        return run_sync(execute(trajectory, self._session, outputs=outputs))
-
-    def judge(self, trajectory: Trajectory, settled: Requirements) -> Callable[[Mapping[str, Any]], bool | None]:
-        """Runs the trajectory, and gives what tells of a draft of a requirement whether it holds where it ended.
-
-        That is None where no check can tell: the draft is in words, its slots cannot be filled, its check raises or
-        does not fit, or steps of the trajectory wait for commit.
-        """
-        run = self.run(trajectory)
-
-        def holds(draft: Mapping[str, Any]) -> bool | None:
-            written = self._fill_draft(draft)
-            if written is None or run.execution.withheld or not draft.get("check"):
+        def holds(draft: dict[str, Any]) -> bool | None:
+            try:
+                filled = {**draft, "args": fill(draft.get("args", {}), scope)}
+            except LookupError:
                 return None
-            compiled: tuple[Requirement, ...] = compile_drafts([written], self._session.toolbox, taken=settled.items)
-            if not compiled or not compiled[0].executable:
+            compiled = compile_drafts([filled], context.toolbox, taken=settled)
+            if run.execution.withheld or not compiled or not compiled[0].executable:
                 return None
-            whole = Requirements(items=(*settled.items, compiled[0]))
-            finding = evaluate(whole, run.execution, run.session)[-1]
+            finding = evaluate(Requirements(items=(*settled, compiled[0])), run.execution, run.session)[-1]
             return None if finding.uncheckable else finding.holds
 
-        return holds
+        return [holds(draft) for draft in drafts]
 
-    def _fill_draft(self, draft: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The draft with what its slots stand for here; None where one cannot be filled."""
-        scope = dict(ChainMap(self.known, *(value for value in self.known.values() if isinstance(value, dict))))
-        try:
-            return {key: fill(value, scope) if key == "args" else value for key, value in draft.items()}
-        except LookupError:
-            return None
 
-    def _orient(self) -> str:
-        environment = self._session.environment
-        names = [name for name in environment.orientation if name in self._session.toolbox.tools]
-        reads = Trajectory(steps=tuple(Step(id=f"o{n}", tool=name) for n, name in enumerate(names)))
-        run = run_sync(execute(reads, self._session))
-        lines = []
-        for name, observation in zip(names, run.execution.observations, strict=True):
-            if observation.ok:
-                self.known[name] = observation.value
-                text = environment_summary(name, observation.value, environment) or compact_json(observation.value)
-                lines.append(f"{name}() -> {truncate(text, _KNOWN_CAP)}")
-        return "\n".join(lines)
+@contextmanager
+def replay(refiner: Refiner, task: dspy.Example) -> Iterator[TaskContext]:
+    """Opens the refiner's environment on a task once more, for as long as the `with` block lasts."""
+    with closing(TaskContext.open(refiner.session_factory, refiner.signature, task.inputs().toDict())) as context:
+        run_sync(orient(context, RunRecord(Budget())))
+        yield context
+
+
+def rerun(context: TaskContext, trajectory: Trajectory) -> ExecutedRun:
+    """Runs the trajectory in the session of a task."""
+    return run_sync(execute(trajectory, context.root, outputs=context.outputs))
+
+
+def orientation_results(context: TaskContext) -> dict[str, Any]:
+    """Results of the environment's orientation reads, by tool."""
+    names = context.root.environment.orientation
+    reads = Trajectory(steps=tuple(Step(id=f"o{number}", tool=name) for number, name in enumerate(names)))
+    observations = rerun(context, reads).execution.observations
+    return {name: seen.value for name, seen in zip(names, observations, strict=True) if seen.ok}
 
 
 def fill(value: Any, known: Mapping[str, Any]) -> Any:
@@ -304,18 +231,17 @@ def fill(value: Any, known: Mapping[str, Any]) -> Any:
     [['size', 'in', ['L']]]
     """
 
+    def search(slot: re.Match[str]) -> Any:
+        try:
+            result = jmespath.search(slot[1], known)
+        except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError) as error:  # what jmespath lets out
+            raise LookupError(f"{slot[1]} cannot be evaluated: {error}") from error
+        if result is None or result == []:
+            raise LookupError(f"nothing that is known has {slot[1]}")
+        return result
+
     def fill_text(text: str) -> Any:
         whole = _SLOT.fullmatch(text)
-        return _search(whole[1], known) if whole else _SLOT.sub(lambda slot: str(_search(slot[1], known)), text)
+        return search(whole) if whole else _SLOT.sub(lambda slot: str(search(slot)), text)
 
     return bindings.map_strings(value, fill_text)
-
-
-def _search(expression: str, known: Mapping[str, Any]) -> Any:
-    try:
-        result = jmespath.search(expression, known)
-    except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError) as error:  # what jmespath lets through
-        raise LookupError(f"{expression} cannot be evaluated: {error}") from error
-    if result is None or result == []:
-        raise LookupError(f"nothing that is known has {expression}")
-    return result

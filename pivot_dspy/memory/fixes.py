@@ -6,9 +6,10 @@ A repair that a model has made before need not be asked for again: fix patterns 
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
@@ -18,10 +19,8 @@ from pivot_dspy.plain_json import encodable
 from pivot_dspy.trajectory import Frozen, Step, Trajectory
 
 Style = Literal["lower", "upper", "title", "strip"]
-STYLES: Mapping[str, Callable[[str], str]] = {
-    "lower": str.lower, "upper": str.upper, "title": str.title, "strip": str.strip
-}  # fmt: skip
-"""How the texts of an argument are written, by `Style`."""
+STYLES: tuple[Style, ...] = get_args(Style)
+"""How the texts of an argument are written: the methods of `str`."""
 
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
 _NAME = re.compile(r'"[^"]*"|\$?\w+')
@@ -86,7 +85,7 @@ class Fix(Frozen):
             return changed
         if self.place not in step.args:
             return {}
-        style = STYLES[self.kind]
+        style = operator.methodcaller(self.kind)
         styled = bindings.map_strings(step.args[self.place], lambda text: text if _binds(text, ids) else style(text))
         return {"args": {**step.args, self.place: styled}}
 

@@ -221,23 +221,21 @@ class Entries(Frozen):
     def add(self, *entries: Entry) -> Entries:
         """With these after the others; one that is near to what is there already is left out."""
         kept = list(self)
-        ids = {entry.id for entry in kept}
         for entry in entries:
-            if entry.id not in ids and not any(entry.near(other) for other in kept):
+            if not any(entry.id == other.id or entry.near(other) for other in kept):
                 kept.append(entry)
-                ids.add(entry.id)
-        return _of(kept)
+        return Entries(
+            demonstrations=tuple(entry for entry in kept if isinstance(entry, Demonstration)),
+            lessons=tuple(entry for entry in kept if isinstance(entry, Lesson)),
+            notes=tuple(entry for entry in kept if isinstance(entry, ToolNote)),
+        )
 
     def without(self, ids: Iterable[str]) -> Entries:
         """All but those of these ids."""
         dropped = frozenset(ids)
-        return _of(entry for entry in self if entry.id not in dropped)
-
-
-def _of(entries: Iterable[Entry]) -> Entries:
-    kinds: dict[type[Entry], list[Any]] = {Demonstration: [], Lesson: [], ToolNote: []}
-    for entry in entries:
-        kinds[type(entry)].append(entry)
-    return Entries(
-        demonstrations=tuple(kinds[Demonstration]), lessons=tuple(kinds[Lesson]), notes=tuple(kinds[ToolNote])
-    )
+        return self.model_copy(
+            update={
+                kind: tuple(entry for entry in getattr(self, kind) if entry.id not in dropped)
+                for kind in type(self).model_fields
+            }
+        )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -57,13 +57,7 @@ class ProgramCandidate:
 
     def set(self, name: str, path: str, setting: str, value: Any) -> ProgramCandidate:
         """With one setting changed."""
-        changed = {**self.settings, path: {**self.settings[path], setting: value}}
-        return ProgramCandidate(name, self.entries, changed)
-
-    def remembering(self, name: str, change: Callable[[str, Entries], Entries]) -> ProgramCandidate:
-        """With other entries: for each path what `change` makes of those that are there."""
-        changed = {path: change(path, entries) for path, entries in self.entries.items()}
-        return ProgramCandidate(name, changed, self.settings)
+        return replace(self, name=name, settings={**self.settings, path: {**self.settings[path], setting: value}})
 
 
 class LearnedMaterial:
@@ -131,12 +125,9 @@ def of_one_outline_each(demonstrations: Iterable[Demonstration]) -> tuple[Demons
 def additions(base: ProgramCandidate, materials: Mapping[str, LearnedMaterial]) -> Iterator[ProgramCandidate]:
     """The base with what was learned, in several selections: what is accepted is the base of the next round."""
     selections = {path: _selections(material) for path, material in materials.items()}
-
-    def with_selection(name: str, path: str, entries: Entries) -> Entries:
-        return entries.add(*selections[path].get(name, ()))
-
     for name in dict.fromkeys(chain(*selections.values())):
-        yield base.remembering(name, partial(with_selection, name))
+        entries = {path: held.add(*selections[path].get(name, ())) for path, held in base.entries.items()}
+        yield replace(base, name=name, entries=entries)
 
 
 def _selections(material: LearnedMaterial) -> dict[str, Sequence[Entry]]:
@@ -166,20 +157,15 @@ def changes(
     Args:
         thresholds: for the confidence gates, as calibration suggests them.
     """
-
-    def without(kind: str, path: str, entries: Entries) -> Entries:
-        return entries.model_copy(update={kind: ()})
-
     for kind in ("demonstrations", "notes", "lessons"):
-        yield base.remembering(f"without {kind}", partial(without, kind))
+        entries = {path: held.model_copy(update={kind: ()}) for path, held in base.entries.items()}
+        yield replace(base, name=f"without {kind}", entries=entries)
     for path, value in thresholds.items():
         yield base.set(f"{path}: {THRESHOLD}={value:.3g}", path, THRESHOLD, value)
     for path, refiner in refiners_of(student).items():
-        entries = base.entries[path]
+        held = base.entries[path]
         choices = {name: tunable.choices for name, tunable in tunables(type(refiner)).items()}
-        for name, memory_choices in MEMORY_CHOICES.items():
-            if getattr(entries, name, entries):
-                choices[f"{MEMORY}{name}"] = memory_choices
+        choices |= {f"{MEMORY}{name}": few for name, few in MEMORY_CHOICES.items() if getattr(held, name, held)}
         for setting in choices:
             for value in _neighbours(choices[setting], base.settings[path][setting]):
                 yield base.set(f"{path}: {setting}={value}", path, setting, value)

@@ -15,7 +15,7 @@ import dspy
 from pivot_dspy.calibration.calibration import Calibration, CalibrationReport
 from pivot_dspy.dspy_internals import AdapterParseError, LMError, mark_compiled
 from pivot_dspy.errors import ConfigurationError, TooManyErrors
-from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements, replay
+from pivot_dspy.learning.requirement_mining import TrainingOutcome, missing_requirements, replay, rerun
 from pivot_dspy.memory.records import Lesson
 from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes
 from pivot_dspy.optimizer.metering import metered
@@ -137,15 +137,12 @@ class Compilation:
 
     def _begin(self) -> bool:
         """Runs the training tasks by the student as it was; False where nothing paid for it."""
-        self._sample(0, "training")
-        self._teach()
-        for seed in range(1, self.effort.seeds):
-            self._sample(seed, f"training, sample {seed}")
+        for seed in range(self.effort.seeds):
+            for position, outcome in self._train(self._jobs(self.training, seed), f"training, sample {seed + 1}"):
+                self.untaught.setdefault(position, []).append(outcome)
+            if seed == 0:
+                self._teach()
         return bool(self.best)
-
-    def _sample(self, seed: int, title: str) -> None:
-        for position, outcome in self._train(self._jobs(self.training, seed), title):
-            self.untaught.setdefault(position, []).append(outcome)
 
     def _continue(self, generation: int) -> bool:
         """Runs unsolved training tasks again; False where there are none, or nothing pays for them."""
@@ -158,15 +155,17 @@ class Compilation:
         if room is not None:
             reserve = RESERVE * len(self.selection.positions)
             jobs = jobs[: max(room - reserve, 0 if self.best else room // 2)]
-        made = []
-        for job, outcome in zip(jobs, self.work.run(jobs, title), strict=True):
-            if outcome is None:
-                continue
-            made.append((job.task, outcome))
-            if job.task not in self.best or outcome.better_than(self.best[job.task]):
-                self.best[job.task] = outcome
-            self._take(job.task, outcome)
+        made = self._made(jobs, title)
+        for position, outcome in made:
+            if position not in self.best or outcome.better_than(self.best[position]):
+                self.best[position] = outcome
+            self._take(position, outcome)
         return made
+
+    def _made(self, jobs: Sequence[Job], title: str) -> list[tuple[int, RolloutResult]]:
+        """Position of the task and outcome of each job that the budget paid for."""
+        outcomes = zip(jobs, self.work.run(jobs, title), strict=True)
+        return [(job.task, outcome) for job, outcome in outcomes if outcome is not None]
 
     def _take(self, position: int, outcome: RolloutResult) -> None:
         for material in self.materials.values():
@@ -180,13 +179,11 @@ class Compilation:
             position for position, outcome in self.best.items() if not self._is_solved(outcome) or outcome.first_loss
         ]
         jobs = [Job(TEACHER, position, learns=True) for position in hard]
-        for job, outcome in zip(jobs, self.work.run(jobs, "running the teacher"), strict=True):
-            if outcome is None:
-                continue
+        for position, outcome in self._made(jobs, "running the teacher"):
             calls = tuple(call.model_copy(update={"refiner": self.teaches[call.refiner]}) for call in outcome.calls)
             outcome = outcome.model_copy(update={"calls": calls})
             self.taught_by.append(outcome)
-            self._take(job.task, outcome)
+            self._take(position, outcome)
 
     def _is_solved(self, outcome: RolloutResult) -> bool:
         return outcome.verified and outcome.score >= self.work.threshold
@@ -226,14 +223,12 @@ class Compilation:
             if signals:
                 taught, task = signals[-1], self.work.tasks[position]
                 task = task_of_call(taught.inputs, task) if taught.inputs else task
-                with replay(refiner, task) as again:
-                    execution = again.run(taught.trajectory).execution
+                with replay(refiner, task) as context:
+                    execution = rerun(context, taught.trajectory).execution
                 result: Any = SimpleNamespace(
-                    verified=outcome.verified,
-                    trajectory=taught.trajectory,
-                    requirements=taught.requirements,
+                    verified=outcome.verified, trajectory=taught.trajectory, requirements=taught.requirements,
                     execution=execution,
-                )
+                )  # fmt: skip
                 outcomes.append(TrainingOutcome(task, result, outcome.score, outcome.feedback))
         return outcomes
 
@@ -259,12 +254,12 @@ class Compilation:
         """What calibration suggests for each confidence gate."""
         gates = gates_of(self.student)
         reports = self._calibrations() if gates else {}
-        thresholds = {}
-        for path in gates:
-            report = reports.get(f"{path}.refiner")
-            if report is not None and report.confidence_threshold is not None:
-                thresholds[path] = report.confidence_threshold
-        return thresholds
+        suggested = {path: reports.get(f"{path}.refiner") for path in gates}
+        return {
+            path: report.confidence_threshold
+            for path, report in suggested.items()
+            if report is not None and report.confidence_threshold is not None
+        }
 
     def _copy(self) -> dspy.Module:
         program = self.selection.incumbent.proposal.program(self.student)
@@ -284,21 +279,17 @@ def match_refiners(student: Mapping[str, Refiner], teacher: Mapping[str, Refiner
     """
     if len(student) == len(teacher) == 1:
         pairs = dict(zip(teacher, student, strict=True))
-    elif student.keys() == teacher.keys():
-        pairs = {path: path for path in teacher}
     else:
+        pairs = {path: path for path in teacher}
+    theirs = {pairs[path]: _fields(refiner) for path, refiner in teacher.items()}
+    own = {path: _fields(refiner) for path, refiner in student.items()}
+    if theirs != own:
         raise ConfigurationError(
-            f"the teacher has refiners at {', '.join(teacher)}, and the student at {', '.join(student)}; pass a "
-            "teacher of the same shape"
+            f"the teacher's signature is not the student's, refiner by refiner: {theirs}, and {own}; pass a teacher "
+            "with the same fields at the same paths"
         )
-    for path, own_path in pairs.items():
-        theirs, own = (
-            [*refiner.signature.input_fields, *refiner.signature.output_fields]
-            for refiner in (teacher[path], student[own_path])
-        )
-        if theirs != own:
-            raise ConfigurationError(
-                f"the teacher's signature has the fields {', '.join(theirs)}, and the student's {', '.join(own)}; they "
-                "must be the same"
-            )
     return pairs
+
+
+def _fields(refiner: Refiner) -> list[str]:
+    return [*refiner.signature.input_fields, *refiner.signature.output_fields]

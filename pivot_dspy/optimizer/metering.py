@@ -45,10 +45,6 @@ class Meter(BaseCallback):  # type: ignore[misc]
         look cheaper. Where neither provider nor cache tells, they are counted as LiteLLM does for the model."""
         return sum(_reported_tokens(entry) or _estimated_tokens(entry) for entry in self.history)
 
-    @property
-    def lm_calls(self) -> int:
-        return len(self.history)
-
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         path = self._path_of(instance) if isinstance(instance, Refiner) else None
         if path is not None:

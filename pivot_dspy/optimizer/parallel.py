@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import dspy
 import tqdm
 
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.optimizer.serialization import RemoteFailure, SerializedResult, TaskSerializer, run_local, run_remote
+from pivot_dspy.optimizer.serialization import RemoteFailure, TaskSerializer, run_local, run_remote
 
 logger = logging.getLogger(__name__)
 
@@ -93,24 +94,34 @@ def run_all(
     if executor is None:  # no more threads of its own begin than are asked for
         window = max(1, min(num_threads or dspy.settings.num_threads, len(tasks)))
         executor = threads = ThreadPoolExecutor(window, thread_name_prefix="pivot")
+    serializer = None if isinstance(executor, ThreadPoolExecutor) else TaskSerializer(function)
     results: list[Kept | None] = [None] * len(tasks)
     errors: dict[int, Exception] = {}
     waiting = iter(enumerate(tasks))
-    submissions = _Submissions(executor, function)
+    running: dict[Future[Any], int] = {}
+    done: SimpleQueue[Future[Any]] = SimpleQueue()
     bar = tqdm.tqdm(total=len(tasks), desc=progress, disable=not progress, dynamic_ncols=True)
 
     def begin_more() -> str:
         """Fills the window; or says why no other task begins."""
         reason = "too many errors" if len(errors) >= most_errors else stop()
         if reason:
-            submissions.cancel()
-            return reason
-        for position, task in islice(waiting, window - len(submissions.open)):
-            submissions.submit(position, task)
-        return ""
+            _cancel(running)
+        for position, task in islice(waiting, 0 if reason else window - len(running)):
+            if serializer is None:
+                future: Future[Any] = executor.submit(copy_context().run, run_local, function, task)
+            else:
+                future = executor.submit(run_remote, *serializer.arguments(position, task))
+            running[future] = position
+            future.add_done_callback(done.put)
+        return reason
 
-    def take(position: int, outcome: Any) -> None:
+    def take(future: Future[Any]) -> None:
+        position = running.pop(future)
+        if future.cancelled():
+            return
         bar.update()
+        outcome = _outcome(future, is_remote=serializer is not None)
         if not isinstance(outcome, RemoteFailure):
             results[position] = on_done(position, outcome)
             return
@@ -121,14 +132,18 @@ def run_all(
 
     try:
         stopped = begin_more()
-        for position, outcome in submissions.outcomes():
-            take(position, outcome)
+        while running:
+            try:
+                future = done.get(timeout=1.0)  # a wait without end cannot be interrupted everywhere
+            except Empty:
+                continue
+            take(future)
             stopped = stopped or begin_more()
     except BaseException:
-        submissions.cancel()
-        for position, outcome in submissions.outcomes(wait=False):
+        _cancel(running)
+        while not done.empty():
             try:
-                take(position, outcome)
+                take(done.get())
             except Exception as error:  # the one that ended the run is not replaced by another
                 logger.warning("A result was lost while the run was ended: %s: %s", type(error).__name__, error)
         raise
@@ -139,49 +154,15 @@ def run_all(
     return Ran(tuple(results), dict(sorted(errors.items())), stopped)
 
 
-class _Submissions(Generic[Task, Result]):
-    """Tasks that an executor works on, and what comes of them."""
-
-    def __init__(self, executor: Executor, function: Callable[[Task], Result]) -> None:
-        self.open: dict[Future[Any], int] = {}
-        self._executor = executor
-        self._function = function
-        self._serializer = None if isinstance(executor, ThreadPoolExecutor) else TaskSerializer(function)
-        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
-
-    def submit(self, position: int, task: Task) -> None:
-        if self._serializer is None:
-            future: Future[Any] = self._executor.submit(copy_context().run, run_local, self._function, task)
-        else:
-            future = self._executor.submit(run_remote, *self._serializer.arguments(position, task))
-        self.open[future] = position
-        future.add_done_callback(self._done.put)
-
-    def cancel(self) -> None:
-        """No task that has not begun does so."""
-        for future in tuple(self.open):
-            future.cancel()
-
-    def outcomes(self, wait: bool = True) -> Iterator[tuple[int, Any]]:
-        """Position and outcome of each task as it is done; with `wait` until none is open, else of those done by now.
-
-        An outcome is what the function returned, or a `RemoteFailure`.
-        """
-        while self.open:
-            try:
-                future = self._done.get(wait, timeout=1.0)  # a wait without end cannot be interrupted everywhere
-            except Empty:
-                if wait:
-                    continue
-                return
-            position = self.open.pop(future)
-            if not future.cancelled():
-                yield position, _outcome(future)
+def _cancel(futures: Iterable[Future[Any]]) -> None:
+    """Of those that have not begun, none does so."""
+    for future in tuple(futures):
+        future.cancel()
 
 
-def _outcome(future: Future[Any]) -> Any:
+def _outcome(future: Future[Any], is_remote: bool) -> Any:
+    """What the function returned, or a `RemoteFailure`."""
     try:
-        outcome = future.result()
+        return pickle.loads(future.result()) if is_remote else future.result()
     except (Exception, CancelledError) as error:  # the executor's own: a worker was lost, say
         return RemoteFailure(error)
-    return outcome.opened() if isinstance(outcome, SerializedResult) else outcome

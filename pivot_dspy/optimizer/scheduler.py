@@ -69,10 +69,9 @@ class RunScheduler:
         while waiting and self.left() != 0:
             batch = waiting[: self.left()]
             waiting = waiting[len(batch) :]
-            results = self._from_journal(batch)
-            missing = [job for job in batch if job not in results]
-            if missing:
-                results |= self._make(missing, title)
+            recorded = {job: self.journal.get("run", self._key(job)) for job in batch} if self.journal else {}
+            results = {job: RolloutResult.model_validate(data) for job, data in recorded.items() if data is not None}
+            results |= self._make([job for job in batch if job not in results], title)
             for job in batch:  # in the order of the jobs, so that what is spent adds up alike however they ran
                 self._results[job] = results[job]
                 self.tokens += results[job].tokens + results[job].learning_tokens
@@ -83,9 +82,7 @@ class RunScheduler:
         """What `make` gives, or gave before this process took over. It tells too whether that is what there is to
         know; if not, it is not put on record, and the next process asks again."""
         recorded = self.journal.get(kind, key) if self.journal else None
-        if recorded is not None:
-            return recorded
-        data, is_final = make()
+        data, is_final = (recorded, False) if recorded is not None else make()
         if is_final:
             self.record(kind, key, data)
         return data
@@ -95,13 +92,9 @@ class RunScheduler:
         if self.journal is not None:
             self.journal.append(kind, key, data)
 
-    def _from_journal(self, jobs: Sequence[Job]) -> dict[Job, RolloutResult]:
-        if self.journal is None:
-            return {}
-        recorded = ((job, self.journal.get("run", self._key(job))) for job in jobs)
-        return {job: RolloutResult.model_validate(data) for job, data in recorded if data is not None}
-
     def _make(self, jobs: Sequence[Job], title: str) -> dict[Job, RolloutResult]:
+        if not jobs:
+            return {}
         programs = {job.program: self.programs[job.program] for job in jobs}
 
         def keep(position: int, result: RolloutResult) -> RolloutResult:
@@ -138,8 +131,8 @@ def check_settings(journal: Journal, settings: Mapping[str, Any]) -> None:
     short = {name: digest(value) if isinstance(value, (dict, list)) else value for name, value in settings.items()}
     recorded = journal.get("settings", "compile")
     if recorded is None:
+        recorded = short
         journal.append("settings", "compile", short)
-        return
     differ = [name for name in {**recorded, **short} if recorded.get(name) != short.get(name)]
     if differ:
         raise ConfigurationError(

@@ -35,26 +35,10 @@ class ScoredCandidate:
 
     @cached_property
     def rank(self) -> tuple[float, float, float]:
-        """Larger is better: by score, then by what it costs, then by how near it came: by the mean loss of what was
-        returned, since a score that is hardly ever above 0 tells little by itself."""
+        """Larger is better: by score (but for rounding), then by what it costs, then by how near it came: by the mean
+        loss of what was returned, since a score that is hardly ever above 0 tells little by itself."""
         loss = mean(self.outcomes, "loss")
         return round(self.score / EPSILON) * EPSILON, -self.tokens, -round(loss / EPSILON) * EPSILON
-
-    def no_worse_than(self, other: ScoredCandidate) -> bool:
-        """Whether the score is no lower, but for rounding."""
-        return self.rank[0] >= other.rank[0]
-
-    def better_than(self, other: ScoredCandidate) -> bool:
-        """Whether the score is higher, or as high for fewer tokens or, for as many, at a lower loss."""
-        return self.rank > other.rank
-
-    def compared_with(self, other: ScoredCandidate, where: str) -> str:
-        """How it did beside another, in words."""
-        if not self.no_worse_than(other):
-            return f"worse on {where}"
-        if not self.better_than(other):
-            return f"no better on {where}"
-        return f"{'a higher score' if self.rank[0] > other.rank[0] else 'as good, and no dearer'} on {where}"
 
 
 class CandidateRecord(Frozen):
@@ -63,12 +47,10 @@ class CandidateRecord(Frozen):
     round: int
     proposal: str
     scores: tuple[float, float] | None = None
-    """On all tasks; None where it was not scored on all."""
+    """On all tasks; None where it was worse on the first of them, or the budget was spent."""
     tokens: tuple[float, float] | None = None
     accepted: bool = False
     """Whether it became the incumbent, which the best of a round does."""
-    reason: str = ""
-    """How it did beside the incumbent."""
 
 
 @dataclass
@@ -122,21 +104,18 @@ class Selection:
         incumbent, batch = self.incumbent, self._minibatch()
         outcomes = dict(zip(self.positions, incumbent.outcomes, strict=True))
         bar = replace(incumbent, outcomes=tuple(outcomes[position] for position in batch))
-        first = self._score(proposals, batch, f"round {self.rounds}")
-        passed = [
-            candidate for candidate in first.values()
-            if candidate.no_worse_than(bar) and candidate.rank != bar.rank
-        ]  # fmt: skip
+        first = self._score(proposals, batch, f"round {self.rounds}").values()
+        passed = [candidate for candidate in first if candidate.rank[0] >= bar.rank[0] and candidate.rank != bar.rank]
         # What did just the same so far is probably the same.
         different = {candidate.rank: candidate for candidate in reversed(passed)}
         chosen = [different[rank].proposal for rank in sorted(different, reverse=True)[: self.finalists]]
         finals = self._score(chosen, self.positions, f"round {self.rounds}, finalists")
         best = max(finals.values(), key=lambda candidate: candidate.rank, default=incumbent)
-        if best.better_than(incumbent):
+        if best.rank > incumbent.rank:
             self.incumbent = best
             self.incumbents.append(best)
         for proposal in proposals:
-            self._conclude(proposal, first.get(proposal.key), bar, finals.get(proposal.key), incumbent)
+            self._conclude(proposal, finals.get(proposal.key), incumbent)
 
     def _minibatch(self) -> list[int]:
         """A few validation tasks, others in each round."""
@@ -162,30 +141,17 @@ class Selection:
         return scored
 
     def _conclude(
-        self,
-        proposal: ProgramCandidate,
-        first: ScoredCandidate | None,
-        bar: ScoredCandidate,
-        final: ScoredCandidate | None,
-        incumbent: ScoredCandidate,
+        self, proposal: ProgramCandidate, final: ScoredCandidate | None, incumbent: ScoredCandidate
     ) -> None:
         """Puts on record what became of a proposal. A program is only needed as long as it is run."""
-        accepted = self.incumbent is final
-        if first is None:
-            reason = "the budget was spent"
-        elif final is None:
-            reason = first.compared_with(bar, "the first tasks")
-        else:
-            reason = final.compared_with(incumbent, "all tasks")
         record = CandidateRecord(
             round=self.rounds,
             proposal=proposal.name,
             scores=None if final is None else (final.score, incumbent.score),
             tokens=None if final is None else (final.tokens, incumbent.tokens),
-            accepted=accepted,
-            reason=reason,
+            accepted=self.incumbent is final,
         )
         self.records.append(record)
         self.work.record("decision", f"{self.rounds}/{proposal.key}", record.model_dump())
-        if not accepted:
+        if not record.accepted:
             self.work.programs.pop(proposal.key, None)

@@ -29,15 +29,6 @@ class RemoteFailure(NamedTuple):
     error: Exception
 
 
-class SerializedResult(NamedTuple):
-    """An outcome on its way back, as bytes, since these every executor can carry."""
-
-    content: bytes
-
-    def opened(self) -> Any:
-        return pickle.loads(self.content)
-
-
 class TaskSerializer:
     """`function`, ready to be sent to another process with one task after another.
 
@@ -69,8 +60,8 @@ def run_local(function: Callable[[Any], Any], task: Any) -> Any:
             return RemoteFailure(error)
 
 
-def run_remote(shared: bytes, position: int, task: bytes) -> SerializedResult:
-    """What `run_local` gives, in another process.
+def run_remote(shared: bytes, position: int, task: bytes) -> bytes:
+    """What `run_local` gives, in another process, pickled: bytes every executor can carry.
 
     Args:
         position: tells two equal tasks apart, which Dask would otherwise run only once.
@@ -84,9 +75,9 @@ def run_remote(shared: bytes, position: int, task: bytes) -> SerializedResult:
             f"a process of the executor cannot load the program ({type(error).__name__}: {error}); the same packages "
             "and modules must be importable there; pass executor=None for threads"
         )
-        return SerializedResult(cloudpickle.dumps(RemoteFailure(problem)))
+        return bytes(cloudpickle.dumps(RemoteFailure(problem)))
     with dspy.context(**values):
-        return _serialized_result(run_local(function, arguments))
+        return _pickled(run_local(function, arguments))
 
 
 _loading = threading.Lock()
@@ -106,9 +97,9 @@ def _drop_tracebacks(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _serialized_result(outcome: Any) -> SerializedResult:
+def _pickled(outcome: Any) -> bytes:
     try:
-        content = cloudpickle.dumps(outcome)
+        content: bytes = cloudpickle.dumps(outcome)
         pickle.loads(content)  # an exception with arguments of its own may refuse only then
     except Exception as error:
         problem: Exception = ConfigurationError(
@@ -117,8 +108,8 @@ def _serialized_result(outcome: Any) -> SerializedResult:
         )
         if isinstance(outcome, RemoteFailure):
             problem = RuntimeError(f"{type(outcome.error).__name__}: {outcome.error}")
-        content = cloudpickle.dumps(RemoteFailure(problem))
-    return SerializedResult(content)
+        return _pickled(RemoteFailure(problem))
+    return content
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]

@@ -107,26 +107,15 @@ def digest(value: Any) -> str:
 
 def fingerprint(program: dspy.Module) -> dict[str, Any]:
     """What decides how a program behaves, as far as it can be told: kinds, signatures, prompts, models and settings."""
+    refiners = refiners_of(program)
     return {
-        "class": type(program).__name__,
-        "refiners": {path: _refiner_fingerprint(refiner) for path, refiner in refiners_of(program).items()},
+        "kinds": [type(part).__name__ for part in (program, *refiners.values())],
+        "signatures": [refiner.signature.__name__ for refiner in refiners.values()],
+        "environments": [refiner.session_factory.name for refiner in refiners.values()],
+        "arguments": [
+            {name: repr(value) for name, value in vars(refiner).items() if isinstance(value, _PLAIN)}
+            for refiner in refiners.values()
+        ],
         "settings": settings_of(program),
-        "prompts": {name: _prompt_digest(predictor) for name, predictor in program.named_predictors()},
+        "state": program.dump_state(),
     }
-
-
-def _refiner_fingerprint(refiner: Refiner) -> dict[str, str]:
-    arguments = {name: repr(value) for name, value in vars(refiner).items() if isinstance(value, _PLAIN)}
-    return {
-        "class": type(refiner).__name__,
-        "signature": refiner.signature.__name__,
-        "environment": refiner.session_factory.name,
-        "memory": digest(refiner.memory.dump_state()),
-        "arguments": digest(arguments),
-    }
-
-
-def _prompt_digest(predictor: Any) -> str:
-    signature, lm = predictor.signature, predictor.lm
-    model = lm and [lm.model, {name: str(value) for name, value in lm.kwargs.items()}]
-    return digest([signature.instructions, list(signature.fields), [dict(demo) for demo in predictor.demos], model])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -25,27 +24,24 @@ from pivot_dspy.phases.base import (
 )
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
 from pivot_dspy.prompts.observations import render_look
-from pivot_dspy.prompts.report import render_gradient
+from pivot_dspy.prompts.report import render_gradient, render_open_requirements
 from pivot_dspy.prompts.steps import render_readings, render_steps
 
 NOTHING = "none: add what is missing"
 
 
 class RewriteSuffix(dspy.Signature):  # type: ignore[misc]
-    __doc__ = f"""The planned steps were run in a safe copy of the world. Go on from what came of them: mend what went \
-wrong, and add what is missing.
+    __doc__ = f"""The steps were run in a safe copy of the world: go on from what came of them. Mend what went wrong, \
+and add what is missing.
 
 {RESULTS_ARE_DATA}
 
-`kept` stays as it is; its results can be bound. `open_steps` follow it; nothing is known against those without \
-arguments. Write {{"keep": ["ID", ...]}} for steps that stay; what you leave out is dropped, and what is missing may \
-be put before or between.
+`kept` stays; of `open_steps`, which follow, {{"keep": ["ID", ...]}} stays too, and what you leave out is dropped. \
+First say in `diagnosis`, in a sentence or two, what went wrong or what the results say; then write in `steps` all \
+that comes after `kept`, up to {{"id": "submit", "tool": "submit", "args": {{...}}}}. An id that stands in a result or \
+in `report` may be written as it is.
 
 {STEP_BASICS}
-
-An id that stands in a result or in `report` may be written as it is. First say in `diagnosis`, in a sentence or two, \
-what went wrong or what the results say, and what follows; then write `steps`, all that follow the kept ones, up to \
-{{"id": "submit", "tool": "submit", "args": {{...}}}}.
 
 {LOOK_FORM}"""
 
@@ -60,7 +56,7 @@ what went wrong or what the results say, and what follows; then write `steps`, a
     blame: str = dspy.InputField(desc="where the cause seems to lie")
     tried: str = dspy.InputField(desc="what was rejected; do not write it again")
     diagnosis: str = dspy.OutputField()
-    requirements: list[Any] = dspy.OutputField(desc="only what `report` says can be settled; else []")
+    requirements: list[Any] = dspy.OutputField(desc="changes only, as `report` says; [] if all stand")
     steps: list[Any] = dspy.OutputField()
 
 
@@ -88,11 +84,16 @@ class Evolve(Phase):
     ) -> Flow[dspy.Prediction]:
         parent = view.execution.trajectory
         locus = gradient.locus
-        report, shown = view.report(), copy.deepcopy(conversation.shown)
+        goes_on = gradient.kind == "missing_submit" and view.only_stops
+        report = render_open_requirements(view.requirements) if goes_on else view.report()
+        shown = conversation.shown.copy()
         prefix, base = parent.steps[:locus], {step.id: step for step in parent.steps[locus:]}
         questioned = [step.id for step in base.values() if not gradient.questioned or step.id in gradient.questioned]
-        render = partial(render_steps, view.execution, environment=view.environment, budget=view.budget, shown=shown)
-        goes_on = gradient.kind == "missing_submit" and not view.execution.discrepancies
+        unwritten = [name for name in questioned if not conversation.wrote(base[name])]
+        render = partial(render_steps, view.execution, environment=view.environment, shown=shown)
+        kept = render(parent.ids[:locus], budget=view.budget, in_full=())
+        open_steps = render([*base], budget=view.budget.after(kept), in_full=unwritten)
+        left = view.budget.after(kept + open_steps)
         written, asked = yield from converse(
             self.predict,
             conversation,
@@ -100,10 +101,9 @@ class Evolve(Phase):
             tools=view.catalogue.tools if gradient.kind in NEW_TOOL else view.catalogue.tools_brief,
             policy=view.catalogue.policy,
             known=view.catalogue.known,
-            kept=render(parent.ids[:locus], in_full=()),
-            open_steps=render([*base], in_full=[name for name in questioned if not conversation.wrote(base[name])])
-            or ("" if goes_on else NOTHING),
-            also_read=render_readings(readings, view.environment, view.budget, shown),
+            kept=kept,
+            open_steps=open_steps or ("" if goes_on else NOTHING),
+            also_read=render_readings(readings, view.environment, left, shown),
             looks="\n".join(render_look(look, *_value(look, view), view.budget) for look in looks),
             report=report,
             blame="" if goes_on else render_gradient(gradient, told=report),

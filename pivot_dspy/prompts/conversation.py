@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MethodType
 from typing import Any, NamedTuple
 
+from pivot_dspy.dspy_internals import with_callbacks
 from pivot_dspy.prompts.observations import Shown
 from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.trajectory import Observation, Step
@@ -42,8 +44,8 @@ class Conversation:
     messages: tuple[Message, ...] = ()
     fields: frozenset[str] = frozenset()
     """Names of the input fields that the first message shows."""
-    paragraphs: frozenset[str] = frozenset()
-    """The paragraphs of the instructions that stand in it."""
+    told: frozenset[str] = frozenset()
+    """The paragraphs of the instructions, and the lines about input fields, that stand in it."""
     written: frozenset[str] = frozenset()
     """The steps that stand in its answers, each as `Step.to_prompt` writes it."""
     shown: Shown = field(default_factory=Shown)
@@ -55,10 +57,14 @@ class Conversation:
         """Whether an answer in it has the step as it is."""
         return step.to_prompt() in self.written
 
+    def untold(self, texts: Sequence[str]) -> list[str]:
+        """Those of the paragraphs and lines that do not stand in it."""
+        return [text for text in texts if text and text not in self.told]
+
     def continue_with(
         self, asked: Asked, shown: Shown, steps: Sequence[Step] = (), readings: Sequence[Reading] = ()
     ) -> Conversation:
-        """The conversation after one more call.
+        """The conversation after one more call; as it was, where nothing is known of what that call sent.
 
         Args:
             asked: the call, answered.
@@ -66,11 +72,13 @@ class Conversation:
             steps: what the answer wrote.
             readings: of other runs, which were shown.
         """
+        if not asked.answered:
+            return self
         return replace(
             self,
             messages=asked.answered,
             fields=self.fields or frozenset(asked.inputs),
-            paragraphs=self.paragraphs.union(asked.signature.instructions.split(PARAGRAPH)),
+            told=self.told.union(asked.signature.instructions.split(PARAGRAPH), _about_fields(asked.signature)),
             written=self.written | {step.to_prompt() for step in steps},
             shown=shown,
             readings=self.readings.union(reading.key for reading in readings),
@@ -90,7 +98,8 @@ class Asked:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
     answered: tuple[Message, ...] = ()
-    """The messages with the answer after them, as the adapter writes it."""
+    """The messages with the answer after them, as the adapter writes it; empty where another adapter wrote them for
+    this one, as in `dspy.Refine`."""
 
     def adapter(self, adapter: Any, correction: Sequence[Message] = ()) -> Any:
         """`adapter`, with the conversation before what it writes.
@@ -112,12 +121,15 @@ class Asked:
         continued.format = write
         return continued
 
-    def answer(self, adapter: Any, outputs: Mapping[str, Any]) -> None:
-        """Takes note of what was answered."""
+    def answer(self, adapter: Any, answer: Any) -> None:
+        """Takes note of what was answered: a prediction with the output fields that were asked for."""
+        if self.signature is None:
+            return
+        outputs = {name: answer.get(name) for name in self.signature.output_fields}
         try:
-            content = adapter.format_assistant_message_content(self.signature, dict(outputs))
+            content = adapter.format_assistant_message_content(self.signature, outputs)
         except NotImplementedError:  # an adapter that writes its messages in a way of its own
-            content = compact_json(dict(outputs))
+            content = compact_json(outputs)
         self.answered = (*self.messages, {"role": "assistant", "content": content})
 
 
@@ -133,15 +145,26 @@ def correction_of(response: str, reason: str) -> tuple[Message, Message]:
 def _turn(adapter: Any, conversation: Conversation) -> Callable[..., list[Message]]:
     """What writes the messages of a later call: without what the first one has said."""
 
-    def write(signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[Message]:
-        if not hasattr(adapter, "user_message_output_requirements"):
-            return _merged(adapter.format(signature, demos, inputs))
-        paragraphs = signature.instructions.split(PARAGRAPH)
-        instructions = PARAGRAPH.join(text for text in paragraphs if text not in conversation.paragraphs)
-        content = adapter.format_user_message_content(signature, inputs, prefix=instructions, main_request=True)
-        return [*adapter.format_demos(signature, demos), {"role": "user", "content": content}]
+    def merge(signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[Message]:
+        new = PARAGRAPH.join(conversation.untold(signature.instructions.split(PARAGRAPH)))
+        return _merged(adapter.format(signature.with_instructions(new), demos if new else [], inputs))
 
-    return write
+    def format(self: Any, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[Message]:
+        new = conversation.untold(signature.instructions.split(PARAGRAPH))
+        examples = adapter.format_demos(signature, demos) if new else []  # they stand where this was asked before
+        prefix = PARAGRAPH.join([*new, "\n".join(conversation.untold(_about_fields(signature)))]).strip()
+        content = adapter.format_user_message_content(signature, inputs, prefix=prefix, main_request=True)
+        return [*examples, {"role": "user", "content": content}]
+
+    if not hasattr(adapter, "user_message_output_requirements"):
+        return merge
+    return MethodType(with_callbacks(format), adapter)
+
+
+def _about_fields(signature: Any) -> list[str]:
+    """What a signature says of its input fields, in a line each."""
+    described = ((name, field.json_schema_extra["desc"]) for name, field in signature.input_fields.items())
+    return [f"`{name}`: {about}" for name, about in described if about and about != f"${{{name}}}"]
 
 
 def _merged(messages: Sequence[Message]) -> list[Message]:
@@ -149,6 +172,6 @@ def _merged(messages: Sequence[Message]) -> list[Message]:
     system = [str(message["content"]) for message in messages if message["role"] == "system"]
     others: list[Any] = [dict(message) for message in messages if message["role"] != "system"]
     if system and others and isinstance(others[0]["content"], str):
-        others[0]["content"] = "\n\n".join([*system, others[0]["content"]])
+        others[0]["content"] = PARAGRAPH.join([*system, others[0]["content"]])
     return others
 

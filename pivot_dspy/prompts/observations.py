@@ -17,7 +17,6 @@ from pydantic import PositiveInt
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts.report import (
     FAILED,
-    FENCE,
     NOT_RUN,
     RESULT_CAP,
     SUBMITTED,
@@ -25,6 +24,7 @@ from pivot_dspy.prompts.report import (
     environment_summary,
 )
 from pivot_dspy.prompts.truncation import (
+    FENCE,
     compact_json,
     escape_controls,
     fair_cap,
@@ -61,6 +61,11 @@ class ObservationBudget(Frozen):
     turn: PositiveInt = 6000
     """Of all results that are shown at once; fair shares of it."""
 
+    def after(self, text: str) -> ObservationBudget:
+        """What is left of a turn in which `text` is shown; a tenth at least."""
+        left = max(self.turn // 10, self.turn - len(text) // CHARACTERS, 1)
+        return ObservationBudget(result=self.result, turn=left)
+
 
 class _Place(NamedTuple):
     """Where a value stands that was shown."""
@@ -84,6 +89,23 @@ class Shown:
         """By their first `REPEATED` characters."""
         self._containers: dict[str, _Place] = {}
         """Lists and records, by their JSON."""
+        self._in_part: dict[str, Any] = {}
+        """By step, what was shown of it only as far as there was room."""
+
+    def copy(self) -> Shown:
+        """Another one to go on with, which leaves this one as it is."""
+        other = Shown()
+        other._texts = {start: dict(places) for start, places in self._texts.items()}
+        other._containers, other._in_part = dict(self._containers), dict(self._in_part)
+        return other
+
+    def add_in_part(self, step: str, value: Any) -> None:
+        """Tell that `value`, the result of `step`, was shown as far as there was room."""
+        self._in_part[step] = value
+
+    def is_in_part(self, step: str, value: Any) -> bool:
+        """Whether just this was shown as the result of `step` as far as there was room."""
+        return step in self._in_part and bool(self._in_part[step] == value)
 
     def place_of(self, value: Any) -> _Place | None:
         """Where `value` was shown, if it was and is long enough for that to be told instead."""
@@ -159,10 +181,6 @@ class _Written:
         return any(path == "" for path, _ in self.whole)
 
 
-Write = Callable[[int], _Written]
-"""Writes something in about so many characters at most."""
-
-
 @dataclass(frozen=True)
 class _Writer:
     """How one value is written: behind which fence, how it is called, and what was shown before."""
@@ -180,7 +198,7 @@ class _Writer:
             if all(isinstance(item, dict) for item in value):
                 return self._records(value, cap)
             if json_length(value, ONE_LINE) > ONE_LINE:
-                return self.rows(value, lambda position, room: self._line(value[position], room), "elements", cap)
+                return self._rows(value, lambda position, room: self._line(value[position], room), "elements", cap)
         return self._line(value, cap)
 
     def text(self, value: str, cap: int) -> _Written:
@@ -219,7 +237,7 @@ class _Writer:
 
     def _records(self, values: list[dict[str, Any]], cap: int) -> _Written:
         """How many there are and what is the same in all of them, then a row for each with the rest."""
-        count = f"{len(values):,} record{'s' if len(values) > 1 else ''}"
+        count = _counted(len(values), "record")
         same = _shared(values, cap)
 
         def head(room: int) -> _Written:
@@ -230,7 +248,7 @@ class _Writer:
             written = self._line({key: item for key, item in value.items() if key not in same}, room)
             return _Written(written.lines, [("", value)] if written.is_whole else [])
 
-        return self.rows(values, row, "records", cap, head)
+        return self._rows(values, row, "records", cap, head)
 
     def calls(self, values: list[dict[str, Any]], summary: Callable[[int], str | None], cap: int) -> _Written:
         """The results of a repeated step, each behind a fence of its own below the element that it is of."""
@@ -251,11 +269,16 @@ class _Writer:
             whole = [("", value)] if head.is_whole and body.is_whole else _within(".result", body.whole)
             return _Written([*head.lines, *body.lines], whole)
 
-        return self.rows(values, call, "calls", cap)
+        return self._rows(values, call, "calls", cap)
 
-    def rows(
-        self, values: list[Any], write: Callable[[int, int], _Written], noun: str, cap: int, *heads: Write
-    ) -> _Written:
+    def summary(self, account: str, cap: int) -> _Written:
+        """What the environment says of the value, instead of it."""
+        return _Written(self.text(account, min(cap, SUMMARY_CAP)).lines)
+
+    def _rows(
+        self, values: list[Any], write: Callable[[int, int], _Written], noun: str, cap: int,
+        *heads: Callable[[int], _Written],
+    ) -> _Written:  # fmt: skip
         """As many of `values` as there is room for below the `heads`, each as `write` writes the one at a position."""
         count = len(heads) + len(values)
 
@@ -279,6 +302,10 @@ class _Writer:
         return f"{self.fence}… {missing:,} of {total:,} {noun} are not shown{where}"
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def _within(path: str, whole: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return [(_joined(path, inner), value) for inner, value in whole]
 
@@ -298,8 +325,11 @@ def _shared(records: list[dict[str, Any]], cap: int) -> dict[str, Any]:
     }
     texts = {key: compact_json(value) for key, value in same.items()}
     for record in records[1:]:
-        for key in [key for key, value in same.items() if not _is_same(value, record.get(key), texts[key])]:
-            del same[key]
+        same = {
+            key: value
+            for key, value in same.items()
+            if key in record and _is_same(value, record[key], texts[key])
+        }
         if not same:
             break
     return same
@@ -322,8 +352,8 @@ class _Result(NamedTuple):
 
     def header(self, written: str | None) -> str:
         """Names the step, as it is `written`, by default by its id and tool."""
-        step = self.step
-        return f"{written or f'{step.id} {truncate(escape_controls(step.tool), RESULT_CAP)}'} ->"
+        brief = f"{self.step.id} {truncate(self.step.tool, RESULT_CAP)}"
+        return f"{escape_controls(written or brief)} ->"
 
     def write(self, shown: Shown, cap: int) -> tuple[str, _Written]:
         """What stands behind the arrow, and the lines below it."""
@@ -332,44 +362,45 @@ class _Result(NamedTuple):
         if observation.status == "blocked":
             return f" {NOT_RUN}: it needs a step that failed", _Written()
         if observation.status == "withheld":
-            calls = f", {observation.calls} calls" if step.for_each and observation.calls else ""
+            calls = f", {_counted(observation.calls, 'call')}" if step.for_each and observation.calls else ""
             return f" {WAITS_FOR_COMMIT}{calls}", _Written()
         if step.is_submit and observation.ok:
             return f" {SUBMITTED}", _Written()
         fault = observation.fault
         if observation.status == "error":
-            return f" {FAILED} {fault.kind if fault else ''}".rstrip(), writer.text(_said(fault), cap)
-        if (place := shown.place_of(observation.value)) is not None:
-            return " as shown before" if place == (step.id, "") else f" as shown of {place}", _Written()
-        if fault is None:
-            account = None if _is_repeated(step, observation.value) else self.summary(None)
-            if account and "\n" not in account and len(account) <= RESULT_CAP:
-                return f" {_one_line(account)}", _Written()
-            return "", self._value(writer, cap)
-        inner = _Writer(FENCE + FENCE, writer.name, shown)
-        failed = [f"{FENCE}{FAILED} {fault.kind}", *inner.text(_said(fault), cap // 4).lines]
-        written = self._value(writer, cap - len(_Written(failed)))
-        return "", _Written([*written.lines, *failed], written.whole)
+            return (f" {FAILED} {fault.kind}", writer.text(_said(fault), cap)) if fault else (f" {FAILED}", _Written())
+        failed: list[str] = []
+        if fault:  # of some calls of a repeated step
+            inner = _Writer(FENCE + FENCE, writer.name, shown)
+            failed = [f"{FENCE}{FAILED} {fault.kind}", *inner.text(_said(fault), cap // 4).lines]
+        status, written = self._value(writer, cap - len(_Written(failed)))
+        return status, _Written([*written.lines, *failed], written.whole)
 
-    def _value(self, writer: _Writer, cap: int) -> _Written:
+    def _value(self, writer: _Writer, cap: int) -> tuple[str, _Written]:
         value = self.observation.value
+        if (place := writer.shown.place_of(value)) is not None:
+            return " as shown before" if place == (self.step.id, "") else f" as shown of {place}", _Written()
+        if writer.shown.is_in_part(self.step.id, value):
+            return " as shown before, in part", _Written()
         if _is_repeated(self.step, value):
-            return writer.calls(value, self.summary, cap)
+            return "", writer.calls(value, self.summary, cap)
         if account := self.summary(None):
-            return _Written(writer.text(account, min(cap, SUMMARY_CAP)).lines)
-        return writer.write(value, cap)
+            if "\n" not in account.strip() and len(account) <= RESULT_CAP:
+                return f" {_one_line(account)}", _Written()
+            return "", writer.summary(account, cap)
+        return "", writer.write(value, cap)
 
 
-def _said(fault: Fault | None) -> str:
+def _said(fault: Fault) -> str:
     """What a fault says, in the tool's own words."""
-    if fault is None:
-        return ""
     return f"{fault.message}; expected {fault.expected}" if fault.expected else fault.message
 
 
 def _is_repeated(step: Step, value: Any) -> bool:
     """Whether `value` lists the results of a repeated step."""
-    return step.for_each is not None and isinstance(value, list) and bool(value)
+    if step.for_each is None or not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(call, dict) and call.keys() == {"item", "result"} for call in value)
 
 
 def _accounts(step: Step, observation: Observation, environment: Environment) -> Callable[[int | None], str | None]:
@@ -423,6 +454,8 @@ def render_results(
         if shown is not None and result.observation.ok:
             for path, value in written.whole:
                 shown.add(result.step.id, path, value)
+            if written.lines and not written.is_whole:
+                shown.add_in_part(result.step.id, result.observation.value)
     return "\n".join(lines)
 
 

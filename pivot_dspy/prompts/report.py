@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
 from pivot_dspy.gradient import Gradient
+from pivot_dspy.prompts.truncation import FENCE as FENCE
 from pivot_dspy.prompts.truncation import fair_cap, truncate
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution
@@ -28,8 +29,6 @@ BLAME_CAP = 1600
 REPORT_CAP = 4800
 """About 1,200 tokens."""
 
-FENCE = "| "
-"""How each line of what a tool, or the environment, says begins; no other line of a prompt does."""
 FAILED = "FAILED"
 """Before the fault of a step that failed."""
 NOT_RUN = "not run"
@@ -47,7 +46,8 @@ HOLDS = "holds"
 
 SETTLE_FORM = """\
 Once it is read, put into `requirements` {"id": "ID", "call": {"args": {...}}, "from": STEP, "quote": "words of that \
-result that say so"}, or {"id": "ID", "void": "why", "from": STEP, "quote": "..."} if it turns out not to be needed."""
+result that say so"} (each may be a list: several calls, steps, quotes), or {"id": "ID", "void": "why", "from": STEP, \
+"quote": "..."} if it turns out not to be needed."""
 """How an open requirement is settled."""
 DELEGATED_FORM = """\
 Each thing that it asks for is {"id": "R9", "under": "ID", "text": "...", "call": {"tool": NAME, "args": {...}}, \
@@ -80,8 +80,7 @@ def unmet_in(text: str) -> list[UnmetRequirement]:
 
 
 def status_of(outcome: str) -> str:
-    """The status of the observation whose outcome `render_outcome` wrote; a result that begins like a fault is taken
-    for one."""
+    """The status of a step behind whose name `render_results` wrote `outcome`."""
     return next((status for status, word in _STATUS_WORDS.items() if outcome.startswith(word)), "ok")
 
 
@@ -153,17 +152,19 @@ def render_open_requirements(requirements: Requirements) -> str:
 
 
 def render_requirements(requirements: Requirements, findings: Iterable[Finding]) -> str:
-    """Each requirement in a line, with how it stands."""
+    """Each requirement in a line, with how it stands: at most `REPORT_CAP` characters."""
     standing = {finding.requirement: finding for finding in findings}
-    lines = []
-    for item in requirements.items:
-        finding = standing.get(item.id)
-        if finding is None or finding.status == "unjudged":
-            words = NOT_JUDGED_YET
-        else:
-            words = HOLDS if finding.holds else truncate(_one_line(_against(finding.evidence)), FAULT_CAP)
-        lines.append(f"{item.to_prompt()} - {words}")
-    return truncate("\n".join(lines), REPORT_CAP)
+    texts = [_one_line(item.to_prompt()) for item in requirements.items]
+    words = [_standing(standing.get(item.id)) for item in requirements.items]
+    level = fair_cap([*map(len, texts), *map(len, words)], REPORT_CAP - 4 * len(texts))
+    pairs = zip(texts, words, strict=True)
+    return truncate("\n".join(f"{truncate(text, level)} - {truncate(word, level)}" for text, word in pairs), REPORT_CAP)
+
+
+def _standing(finding: Finding | None) -> str:
+    if finding is None or finding.status == "unjudged":
+        return NOT_JUDGED_YET
+    return HOLDS if finding.holds else truncate(_one_line(_against(finding.evidence)), FAULT_CAP)
 
 
 def render_gradient(gradient: Gradient, told: str = "") -> str:

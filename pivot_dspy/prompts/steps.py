@@ -7,8 +7,8 @@ from typing import Any
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts.observations import ObservationBudget, Shown, render_results
-from pivot_dspy.prompts.report import FENCE, STATE_CAP
-from pivot_dspy.prompts.truncation import MIN_SHARE, SUFFIX_ROOM, compact_json, fair_cap, truncate
+from pivot_dspy.prompts.report import STATE_CAP
+from pivot_dspy.prompts.truncation import FENCE, MIN_SHARE, SUFFIX_ROOM, compact_json, fair_cap, truncate
 from pivot_dspy.trajectory import Execution, Observation, Step
 
 WRITTEN_CAP = 12_000

@@ -8,6 +8,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any, TypeVar
 
+FENCE = "| "
+"""How each line of what a tool, or the environment, says begins; no other line of a prompt does."""
 MIN_SHARE = 24
 """Characters to which nothing is cut further, however much there is beside it."""
 SUFFIX_ROOM = 24
@@ -53,7 +55,7 @@ def fair_cap(lengths: Sequence[int], cap: int) -> int:
 def fit(count: int, lengths: Iterable[int], write: Callable[[int, int], Part], room: int, reserve: int) -> list[Part]:
     """The first of `count` parts, as many as there is room for.
 
-    A long part is cut, to a quarter of the room at least, before others are left out.
+    Long parts are cut so that all fit, but none to less than a quarter of the room; then the last ones are left out.
 
     Args:
         lengths: of each part as it is written in all of the room; read only as far as there may be room.
@@ -67,16 +69,19 @@ def fit(count: int, lengths: Iterable[int], write: Callable[[int, int], Part], r
         used += min(length, share)
         if used > room:
             break
-    whole, level = room, max(share, fair_cap(measured, room))
+    level = max(share, fair_cap(measured, room))
     if len(measured) < count or sum(min(length, level) for length in measured) > room:
-        room -= reserve
+        level = (room - reserve) // 4
+    free = room
     parts: list[Part] = []
     for position, length in enumerate(measured):
-        part = write(position, whole if length <= level else level)
-        room -= len(part)
-        if room < 0:
+        part = write(position, room if length <= level else level)
+        if len(part) > free:
             break
         parts.append(part)
+        free -= len(part)
+    while parts and len(parts) < count and free < reserve:
+        free += len(parts.pop())
     return parts
 
 
@@ -119,7 +124,7 @@ def json_length(value: Any, limit: int, depth: int = 0) -> int:
             continue
         # Brackets, commas and colons with their spaces.
         length += max(2, (4 if isinstance(item, dict) else 2) * len(item))
-        if level >= MAX_DEPTH or length > limit:
+        if length > limit or (item and level >= MAX_DEPTH):
             return max(length, limit + 1)
         if isinstance(item, dict):
             pending += ((key, level) for key in item)
@@ -146,6 +151,8 @@ def json_within(value: Any, cap: int, depth: int = 0) -> str:
         brackets, rest, names, items = "{}", '"…": "+{:,} more"', [*value], [*value.values()]
     else:
         brackets, rest, names, items = "[]", '"… (+{:,} more)"', [], value
+    if cap == CUT_ROOM:  # no room for parts, however deep they go
+        return f"{brackets[0]}{rest.format(len(items))}{brackets[1]}"
 
     def label(position: int) -> str:
         return f"{json_within(str(names[position]), KEY_CAP)}: " if names else ""

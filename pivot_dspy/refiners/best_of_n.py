@@ -32,11 +32,6 @@ class BestOfN(Attempts):
     Raises:
         ConfigurationError: an argument cannot work.
         PlanningFailed: more plans than `fail_count`, or all of them, were unusable.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> BestOfN("question -> answer: int", tools=[double], effects="read", N=5).N
-    5
     """
 
     N = Tunable(1, 2, 3, 5)

@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.confidence import Confidence, Source, lowest, percentile, read_stated, step_confidences
+from pivot_dspy.confidence import Confidence, Source, lowest, read_stated, step_confidences
 from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import Gate, call
@@ -70,15 +70,15 @@ class Confident(dspy.Predict):  # type: ignore[misc]
         is_list = isinstance(answer[field], list)
         steps = answer[field] if is_list else [answer[field]]
         tokens = (answer.get("logprobs") or {}).get("content")
-        confidences = self._of_tokens(steps, tokens) if tokens else map(_stated, steps)
+        by_tokens = self._of_tokens(steps, tokens) if tokens else [None] * len(steps)
         rated = [
-            {**step, "confidence": confidence} if isinstance(step, Mapping) else step
-            for step, confidence in zip(steps, confidences, strict=True)
+            {**step, "confidence": sure or read_stated(step.get("confidence"))} if isinstance(step, Mapping) else step
+            for step, sure in zip(steps, by_tokens, strict=True)
         ]
         # A new prediction, since DSPy's trace keeps the answer as it was.
         return dspy.Prediction(**{**answer, field: rated if is_list else rated[0]})
 
-    def _of_tokens(self, steps: list[Any], tokens: list[Any]) -> list[Confidence]:
+    def _of_tokens(self, steps: list[Any], tokens: list[Any]) -> list[Confidence | None]:
         try:
             values = step_confidences(steps, tokens, top_k=self.top_k, window=self.window)
         except ValueError as error:
@@ -87,10 +87,6 @@ class Confident(dspy.Predict):  # type: ignore[misc]
                 f"dspy.LM(..., logprobs=True, top_logprobs={self.top_k})"
             ) from error
         return [Confidence(value=round(value, 6), source="tokens") for value in values]
-
-
-def _stated(step: Any) -> Confidence | None:
-    return read_stated(step.get("confidence")) if isinstance(step, Mapping) else None
 
 
 class ConfidenceGate(dspy.Module):  # type: ignore[misc]
@@ -192,6 +188,8 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
         return await run_async(self._calibrate(tasks))
 
     def _calibrate(self, tasks: Iterable[dspy.Example | Mapping[str, Any]]) -> Flow[float]:
+        import numpy  # slow to load, and not needed for a call
+
         traces: list[Confidence] = []
 
         def listen(trajectory: Trajectory, emit: Callable[[events.Event], None]) -> Trajectory:
@@ -214,9 +212,7 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
                 f"calibration found {len(traces)} traces with a confidence, and takes {self.warmup}; pass more tasks, "
                 "or a smaller warmup=, and stated=True for a model without log-probabilities"
             )
-        if len({trace.source for trace in traces}) > 1:
-            raise ConfigurationError("some traces came with log-probabilities and some without; calibrate on one model")
-        threshold = percentile([trace.value for trace in traces], self.percentile)
+        threshold = float(numpy.percentile([trace.value for trace in traces], self.percentile))
         self.calibrated.value, self.calibrated.source = threshold, traces[0].source
         return threshold
 

@@ -1,30 +1,23 @@
-"""DspyRefine: `dspy.Refine` itself, around a planner whose plan is run and measured."""
+"""DspyRefine: the loop and the feedback of `dspy.Refine`, around a planner whose plan is run and measured."""
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import copy
+import inspect
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import dspy
+from pydantic_core import to_json
 
-from pivot_dspy.dspy_internals import (
-    AdapterParseError,
-    BaseCallback,
-    LMError,
-    OfferFeedback,
-    Refine,
-    current_adapter,
-)
+from pivot_dspy.dspy_internals import OfferFeedback, inspect_modules
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
+from pivot_dspy.episode.asking import ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
-from pivot_dspy.flow import Await, Flow, run_async, run_sync
+from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import empty, without
 from pivot_dspy.phases.plan import Plan
 from pivot_dspy.prompts.report import render_report
@@ -51,153 +44,133 @@ def reward(inputs: Mapping[str, Any], prediction: dspy.Prediction) -> float:
     return 1.0 - float(prediction.loss)
 
 
-_REFINE = Refine(PlanAndRun(dspy.Module(), lambda plan: dspy.Prediction()), 1, reward, 1.0)
-"""Copied for each call: to make one reads its program's source, which not every Python can in two threads at once."""
+_CODE = {"program_code": inspect.getsource(PlanAndRun), "reward_code": inspect.getsource(reward)}
+"""What `OfferFeedback` is shown of the program; this module's loop does what the code says."""
+_PLAN = "plan.predict"
+_HINT, _HINT_DESC = "hint_", "A hint to the module from an earlier run"
 
 
-class RolloutEnded(BaseException):
-    """The attempts are over: for the budget, or an `error`. No `Exception`: `dspy.Refine` prints those and goes on."""
+class DspyRefine(BestOfN):
+    """Up to `N` whole plans, each sampled anew and run, with advice from the last run in the prompt of the next plan.
 
-    def __init__(self, error: Exception | None = None) -> None:
-        super().__init__(error)
-        self.error = error
+    Source: `dspy.Refine`, with its prompts: each attempt is sampled at temperature 1 under a rollout id of its own; the
+    first reward that reaches the threshold ends it; and between attempts its `OfferFeedback` is asked for advice, which
+    replaces the advice before and stands in the plan's prompt as `hint_`. The reward is 1 - loss. Ours departs from it
+    in that the loop is our own, which books its calls, can be awaited and stops at the budget; that the first plan's
+    requirements measure all of them; that the best attempt is the refiner's acceptance's, which only decides ties
+    otherwise; that a plan that cannot be read is asked for once more before it counts as failed, and an attempt fails
+    for good once `fail_count` is passed, where `dspy.Refine` lowers its count meanwhile; and that errors which no
+    further attempt would mend end the call. Only PLAN is advised: wording of outputs that a plan left open, and
+    judging, are the same for every refiner.
 
+    Args:
+        N: attempts at most. `dspy.Refine` has no default; 3 is what its example takes.
+        threshold: the reward, from 0 to 1, at which no further attempt is made.
+        fail_count: how many plans may fail before the call raises; `N` by default.
 
-class Rollouts:
-    """The attempts of one call: each plans with the module that `dspy.Refine` made for it, and runs the plan.
+    The remaining arguments are those of `Refiner`. A `trajectory` that is given is run as the first attempt, so that
+    advice on it is asked for before a plan is paid for; that advice has only its run to go by, for nothing was asked.
 
-    `dspy.Refine` copies its module, which holds this: a copy is the same object.
+    Raises:
+        ConfigurationError: an argument cannot work.
+        PlanningFailed: more plans than `fail_count`, or all of them, were unusable.
     """
 
-    def __init__(self, refiner: Any, episode: Episode, given: Trajectory | None) -> None:
-        self.refiner = refiner
-        self.episode = episode
-        self.given = given
-        self.best: Candidate | None = None
-        self.failures: list[PlanningFailed] = []
-        self.cancelled = False
-        self.advice = _AdviceListener()
-        plan: Plan = refiner.plan.deepcopy()
-        self._full_signature = plan.predict.signature
-        self.program = PlanAndRun(plan, self)
-        self._leave_out_empty_fields()
-        self._wait: Callable[[Flow[dspy.Prediction]], dspy.Prediction] = run_sync
-        # What an attempt asks beside its plan is not hinted or traced, and has the caller's model: dspy.Refine knows
-        # only its own predictors.
-        self._outside = {name: getattr(dspy.settings, name) for name in ("adapter", "trace", "lm")}
+    def __init__(
+        self, signature: str | type[dspy.Signature], environment: EnvironmentLike | None = None, **options: Any
+    ) -> None:
+        super().__init__(signature, environment, **options)
+        if _HINT in self.signature.input_fields:
+            raise ConfigurationError(f"the signature's field {_HINT!r} has the name of dspy.Refine's hint; rename it")
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Rollouts:
-        return self
-
-    def __call__(self, plan: dspy.Module) -> dspy.Prediction:
-        return self._wait(self._attempt(plan))
-
-    def drive(self) -> None:
-        """Let `dspy.Refine` make the attempts, in this thread. Raises the error that ended them, if one did."""
-        refine = copy.copy(_REFINE)
-        refine.module, refine.N, refine.threshold = self.program, self.refiner.N, self.refiner.threshold
-        refine.fail_count = 2 * refine.N  # it never raises: failures are counted here
-        lm = self.program.plan.predict.lm or dspy.settings.lm  # OfferFeedback asks the LM of the settings
-        callbacks = [*(dspy.settings.callbacks or ()), self.advice]
-        trace = [] if dspy.settings.trace is None else dspy.settings.trace
-        # dspy.Refine hands numbers and lists over as text, and would be warned of it each time.
-        changed = dspy.context(lm=lm, callbacks=callbacks, trace=trace, warn_on_type_mismatch=False)
-        with changed, self.episode.record.ledger.phase("feedback"):
+    def search(self, episode: Episode, start: Trajectory | None) -> Search:
+        lm = self.plan.predict.lm or dspy.settings.lm
+        if not isinstance(lm, dspy.BaseLM):
+            raise ConfigurationError(f"DspyRefine needs a dspy.LM, not {lm!r:.80}: dspy.configure(lm=dspy.LM(NAME))")
+        given = None if start is None else (yield from self.opening(episode, start))
+        best: Candidate | None = None
+        best_trace: list[Any] = []
+        failures: list[PlanningFailed] = []
+        advice: Mapping[str, str] = {}
+        for number in range(self.N):
+            plan = self._planner(episode, lm.copy(rollout_id=number, temperature=1.0))
+            modules = _describe_modules(plan)
+            if advice:
+                hint = dspy.InputField(desc=_HINT_DESC, default=advice.get(_PLAN, "N/A"))
+                plan.predict.signature = plan.predict.signature.append(_HINT, hint)
+            trace: list[Any] = []
             try:
-                refine(**self.episode.context.inputs)
-            except RolloutEnded as end:
-                if end.error is not None:
-                    raise end.error from end.error.__cause__
+                trajectory = given or (yield from self._sample(episode, plan, number, trace))
+            except PlanningFailed as failure:
+                failures.append(failure)
+                if len(failures) > self.fail_count or episode.spent():
+                    break
+                continue
+            candidate = yield from self.run(episode, trajectory)
+            outputs, given = _attempt_report(episode, candidate, given), None
+            best_trace = trace if best is None or candidate.loss.better_than(best.loss) else best_trace
+            best = episode.decide(best, candidate)
+            if reward({}, outputs) >= self.threshold or number == self.N - 1 or episode.spent():
+                break
+            advice = (yield from self._advise(episode, lm, modules, trace, outputs)) or advice
+            if episode.spent():
+                break
+        if best is None or len(failures) > self.fail_count:
+            raise failures[-1]
+        if dspy.settings.trace is not None:
+            dspy.settings.trace.extend(best_trace)
+        return best, (yield from episode.verify(best))
 
-    async def adrive(self) -> None:
-        """As `drive`, for an event loop: `dspy.Refine` has no async form, so it works in a thread of its own.
+    def _planner(self, episode: Episode, lm: dspy.BaseLM) -> Plan:
+        """A copy of PLAN that asks `lm`, with the signature that it will ask with: advice is on what was shown."""
+        plan: Plan = self.plan.deepcopy()
+        plan.set_lm(lm)
+        planning = episode.context.planning_input(episode.context.recalled.text)
+        fields = {"tools": planning.catalogue.tools, "tried": "", **planning.fields()}
+        plan.predict.signature = without(plan.predict.signature, empty(fields))
+        return plan
 
-        Only it and its calls of the model do: attempts are run in the loop, where async tools belong.
-        """
-        loop = asyncio.get_running_loop()
-        waiting: list[Future[dspy.Prediction]] = []
-
-        def wait(steps: Flow[dspy.Prediction]) -> dspy.Prediction:
-            if self.cancelled:
-                raise RolloutEnded()
-            waiting[:] = [asyncio.run_coroutine_threadsafe(run_async(steps), loop)]
-            return waiting[0].result()
-
-        self._wait = wait
-        executor = ThreadPoolExecutor(1, thread_name_prefix="dspy-refine")
+    def _sample(self, episode: Episode, plan: Plan, rollout: int, trace: list[Any]) -> Flow[Trajectory]:
+        """A trajectory by `plan` in the place of the refiner's own PLAN."""
+        episode.phases = copy.copy(self)
+        episode.phases.plan = plan
         try:
-            await asyncio.wrap_future(executor.submit(contextvars.copy_context().run, self.drive))
-        except asyncio.CancelledError:
-            self.cancelled = True
-            for future in waiting:
-                future.cancel()
-            raise
+            with dspy.context(trace=trace):
+                return (yield from episode.plan(rollout))
         finally:
-            executor.shutdown(wait=False)
+            episode.phases = self
 
-    def _attempt(self, plan: dspy.Module) -> Flow[dspy.Prediction]:
+    def _advise(
+        self, episode: Episode, lm: dspy.BaseLM, modules: str, trace: list[Any], outputs: dspy.Prediction
+    ) -> Flow[Mapping[str, str]]:
+        """What `OfferFeedback` advises each module to do; nothing where the model gave nothing usable."""
+        calls = [{"module_name": _PLAN, "inputs": inputs, "outputs": dict(written)} for _, inputs, written in trace]
+        shown = {
+            "program_inputs": episode.context.inputs,
+            "program_trajectory": calls,
+            "program_outputs": dict(outputs),
+            "target_threshold": self.threshold,
+            "reward_value": reward({}, outputs),
+            "module_names": [_PLAN],
+        }
+        texts = {name: to_json(value, indent=2, serialize_unknown=True).decode() for name, value in shown.items()}
+        feedback = dspy.Predict(OfferFeedback)
+        feedback.set_lm(lm)
         try:
-            return (yield from self._plan_and_run(plan))
-        except PlanningFailed as failure:
-            self.failures.append(failure)
-            if len(self.failures) > self.refiner.fail_count or self.episode.spent():
-                raise RolloutEnded() from None
-            raise  # dspy.Refine goes on to the next attempt
-        except Exception as error:
-            raise RolloutEnded(error) from None
-
-    def _plan_and_run(self, plan: dspy.Module) -> Flow[dspy.Prediction]:
-        episode = self.episode
-        self._record_advice()
-        if self.best is not None and episode.spent():
-            raise RolloutEnded()
-        given, self.given = self.given, None
-        trajectory = given
-        if trajectory is None:
-            plan.acall = dspy.asyncify(plan)  # dspy.Refine hands its hint over in sync calls only
-            episode.phases.plan = plan
-            trajectory = yield from episode.plan(plan.predict.lm.kwargs["rollout_id"])
-        with dspy.context(**self._outside):
-            candidate = yield from self.refiner.run(episode, trajectory)
-        self.best = episode.decide(self.best, candidate)
-        if episode.spent():
-            raise RolloutEnded()
-        self._leave_out_empty_fields()
-        return _attempt_report(episode, candidate, given)
-
-    def _record_advice(self) -> None:
-        """Put on record what `OfferFeedback` gave since the last time; raises its error if nothing would mend that."""
-        while self.advice.answers:
-            answer = self.advice.answers.pop(0)
-            if not isinstance(answer, Exception):
-                advice = "\n".join(str(text) for text in answer.advice.values())
-                self.episode.emit(events.ReflectEvent(diagnosis=f"{answer.discussion}\n{advice}"))
-            elif isinstance(answer, (LMError, AdapterParseError)):
-                self.episode.caller.record_failure("feedback", answer)
-            else:
-                raise answer
-
-    def _leave_out_empty_fields(self) -> None:
-        """Give the next copy's PLAN the signature that it will ask with: `dspy.Refine` knows whom it advises by it."""
-        planning = self.episode.context.planning_input(self.episode.context.recalled.text)
-        fields = {"tools": planning.catalogue.tools, **planning.fields()}
-        self.program.plan.predict.signature = without(self._full_signature, empty(fields))
+            with dspy.context(warn_on_type_mismatch=False):  # numbers and lists are handed over as text
+                answer = yield from episode.ask("feedback", feedback, **_CODE, modules_defn=modules, **texts)
+        except ModelFailed:
+            return {}  # it is on record
+        advice: Mapping[str, str] = answer.advice
+        diagnosis = "\n".join([answer.discussion, *map(str, advice.values())])
+        episode.emit(events.ReflectEvent(diagnosis=diagnosis))
+        return advice
 
 
-class _AdviceListener(BaseCallback):  # type: ignore[misc]
-    """What `OfferFeedback` gave, or how it failed: `dspy.Refine` keeps the advice only, and prints the failure."""
-
-    def __init__(self) -> None:
-        self.answers: list[Any] = []
-        self._calls: set[str] = set()
-
-    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        if getattr(instance, "signature", None) is OfferFeedback:
-            self._calls.add(call_id)
-
-    def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
-        if call_id in self._calls:
-            self.answers.append(outputs if exception is None else exception)
+def _describe_modules(plan: Plan) -> str:
+    program = dspy.Module()
+    program.plan = plan
+    return str(inspect_modules(program))
 
 
 def _attempt_report(episode: Episode, candidate: Candidate, given: Trajectory | None) -> dspy.Prediction:
@@ -214,71 +187,3 @@ def _attempt_report(episode: Episode, candidate: Candidate, given: Trajectory | 
         report=report.splitlines(),
         loss=round(candidate.loss.total, 6),
     )
-
-
-_HINT = "hint_"
-
-
-class DspyRefine(BestOfN):
-    """Up to `N` whole plans, each sampled anew and run, with advice from the last run in the prompt of the next plan.
-
-    Source: `dspy.Refine`, which does the work: it copies the planner for each attempt, samples it at temperature 1
-    under a rollout id of its own, stops at the first reward that reaches the threshold, and asks its `OfferFeedback`
-    between attempts for advice, which replaces the advice before and stands in the plan's prompt as `hint_`. The reward
-    is 1 - loss. Ours departs from it in that the first plan's requirements measure all of them; that the best attempt
-    is the refiner's acceptance's, which only decides ties otherwise; that a plan that cannot be read is asked for once
-    more before it counts as failed, and an attempt fails for good once `fail_count` is passed, where `dspy.Refine`
-    lowers its count meanwhile; that errors which no further attempt would mend end the call; and that the budget does.
-    Only PLAN is advised: wording of outputs that a plan left open, and judging, are the same for every refiner.
-
-    Args:
-        N: attempts at most. `dspy.Refine` has no default; 3 is what its example takes.
-        threshold: the reward, from 0 to 1, at which no further attempt is made.
-        fail_count: how many plans may fail before the call raises; `N` by default.
-
-    The remaining arguments are those of `Refiner`. A `trajectory` that is given is run as the first attempt, so that
-    advice on it is asked for before a plan is paid for; that advice has only its run to go by, for nothing was asked.
-
-    Raises:
-        ConfigurationError: an argument cannot work, or DSPy's adapter cannot be made without arguments, as
-            `dspy.Refine` makes the one that hands the hint over.
-        PlanningFailed: more plans than `fail_count`, or all of them, were unusable.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> DspyRefine("question -> answer: int", tools=[double], effects="read", N=5).N
-    5
-    """
-
-    def __init__(
-        self, signature: str | type[dspy.Signature], environment: EnvironmentLike | None = None, **options: Any
-    ) -> None:
-        super().__init__(signature, environment, **options)
-        if _HINT in self.signature.input_fields:
-            raise ConfigurationError(f"the signature's field {_HINT!r} has the name of dspy.Refine's hint; rename it")
-
-    def search(self, episode: Episode, start: Trajectory | None) -> Search:
-        _refuse_settings(self.plan.predict.lm or dspy.settings.lm, current_adapter())
-        first = None if start is None else (yield from self.opening(episode, start))
-        # A copy, whose PLAN is exchanged for the one that dspy.Refine copies for an attempt.
-        episode.phases = copy.copy(self)
-        rollouts = Rollouts(self, episode, first)
-        try:
-            yield Await(rollouts.drive, rollouts.adrive)
-        finally:
-            episode.phases = self
-        if rollouts.best is None or len(rollouts.failures) > self.fail_count:
-            raise rollouts.failures[-1]
-        return rollouts.best, (yield from episode.verify(rollouts.best))
-
-
-def _refuse_settings(lm: Any, adapter: Any) -> None:
-    if not isinstance(lm, dspy.BaseLM):
-        raise ConfigurationError(f"dspy.Refine needs a dspy.LM, not {lm!r:.80}; say dspy.configure(lm=dspy.LM(NAME))")
-    try:
-        type(adapter)()
-    except TypeError as error:
-        raise ConfigurationError(
-            f"dspy.Refine makes the adapter that hands its hint over without arguments, and {type(adapter).__name__} "
-            "takes some; use dspy.ChatAdapter, dspy.JSONAdapter or dspy.XMLAdapter"
-        ) from error

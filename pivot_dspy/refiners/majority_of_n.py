@@ -41,11 +41,6 @@ class MajorityOfN(Attempts):
     Raises:
         ConfigurationError: an argument cannot work.
         PlanningFailed: all plans were unusable.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> MajorityOfN("question -> answer: int", tools=[double], effects="read", N=7).N
-    7
     """
 
     N = Tunable(1, 3, 5)
@@ -82,8 +77,9 @@ class MajorityOfN(Attempts):
             raise failures[-1]
         winner, agreeing = self._elect(votes)
         candidates = [candidate for group in votes.values() for candidate in group]
-        for loser in (candidate for candidate in candidates if candidate is not winner):
-            episode.emit(events.RejectEvent(trajectory=loser.trajectory, loss=loser.loss))
+        for loser in candidates:
+            if loser is not winner:
+                episode.emit(events.RejectEvent(trajectory=loser.trajectory, loss=loser.loss))
         message = f"{agreeing} of {len(candidates)} agree"
         episode.emit(events.AcceptEvent(trajectory=winner.trajectory, loss=winner.loss, message=message))
         return winner, (yield from episode.verify(winner))
@@ -95,8 +91,8 @@ class MajorityOfN(Attempts):
         """
         weights = [self._weight(group) for ballot, group in votes.items() if ballot is not None]
         second, first = sorted([0.0, 0.0, *weights])[-2:]
-        largest = max((self._weight([candidate]) for group in votes.values() for candidate in group), default=1.0)
-        return first > second + left * max(1.0, largest)
+        largest = max([1.0, *(self._weight([candidate]) for group in votes.values() for candidate in group)])
+        return first > second + left * largest
 
     def _elect(self, votes: dict[str | None, list[Candidate]]) -> tuple[Candidate, int]:
         """The winner and how many agree with it. `min` is stable, so that ties go to the earlier plan."""

@@ -154,6 +154,9 @@ class PivotSearch:
     def blame(self) -> Flow[Gradient | None]:
         """The next gradient: of a verification that went another way, else of what is wrong with the incumbent."""
         gradient = _departure(self.verdict, self.incumbent, self.refuted) or self.refuted.pending
+        if gradient is None and not self.refuted.failures and self.episode.view(self.current).only_stops:
+            end = len(self.current.trajectory)  # nothing is to blame: it goes on where it stopped to read
+            gradient = Gradient(locus=end, step=None, kind="missing_submit", diagnosis="It stopped before the answer.")
         self.refuted.pending = None
         if gradient is None:
             return (yield from self.episode.gradient(self.current, self.refuted.keys))

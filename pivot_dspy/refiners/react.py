@@ -1,15 +1,16 @@
-"""ReAct: think, call a tool, read what it gave, until done: the plain loop, over `dspy.ReAct`."""
+"""ReAct: think, call a tool, read what it gave, until done: the plain loop, with the prompts of `dspy.ReAct`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import dspy
+from pydantic_core import to_jsonable_python
 from typing_extensions import Unpack
 
 from pivot_dspy.bindings import literal
-from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError, TextReAct
+from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError, TextReAct, current_adapter
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
@@ -18,7 +19,7 @@ from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import ExecutedRun, execute
-from pivot_dspy.flow import Await, Flow, run_async, run_sync
+from pivot_dspy.flow import Flow
 from pivot_dspy.loss import Loss
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.plain_json import plain
@@ -34,37 +35,20 @@ UNREADABLE_RETRY = 1000
 """The rollout id of a prompt whose first answer could not be read."""
 
 
-class Stopped(Exception):
-    """The loop may ask no more: the budget is spent, or the environment cannot go on."""
-
-
 class RecordedAgent:
-    """The calls that one agent's loop makes, as steps with literal arguments, each made once, in one session.
-
-    Attributes:
-        steps: the calls that gave a result or wait for commit. What a failed one did is dropped where the environment
-            forks, so that the steps alone lead to where the session stands.
-        error: what no answer to the model can mend; the loop must not swallow it.
-    """
+    """The calls that one agent's loop makes, as steps with literal arguments, each made once, in one session."""
 
     def __init__(self, episode: Episode) -> None:
         self.episode = episode
         self.steps: list[Step] = []
-        self.error: Exception | None = None
+        """The calls that gave a result or wait for commit. What a failed one did is dropped where the environment
+        forks, so that the steps alone lead to where the session stands."""
+        self.over = False
+        """Whether the environment cannot go on, or the budget pays for no call."""
         self._observations: list[Observation] = []
         self._before: dict[int, Session] = {}
-        self._over = False
-        self._thought = ""
         root = episode.context.root
         self._session = root.fork() if root.family.tier == "fork" else episode.context.reopen()
-
-    def tool(self, spec: ToolSpec) -> Callable[..., Any]:
-        """What stands for a tool in the loop; it gives what the model is told of the call."""
-        return _FlowCall(lambda **args: self._keeping_error(self._call_tool(spec, args)))
-
-    def predictor(self, phase: str, predict: dspy.Module, signature: Any) -> Callable[..., Any]:
-        """What stands for a predictor in the loop: `predict`, asked with `signature`."""
-        return _FlowCall(lambda **inputs: self._ask(phase, predict, {**inputs, "signature": signature}))
 
     def candidate(self) -> Candidate | None:
         """The calls as a run that one with more steps can start from; None where there are none."""
@@ -79,77 +63,30 @@ class RecordedAgent:
         run = ExecutedRun(execution, self._session, self._before)
         return Candidate(run, Inspection(execution=execution, loss=Loss(total=1.0)))  # it is never compared
 
-    def _ask(self, phase: str, predict: dspy.Module, inputs: Mapping[str, Any]) -> Flow[dspy.Prediction]:
-        """One call of the model; a second one where the answer cannot be read.
-
-        Raises:
-            Stopped: it may not be made.
-            ModelFailed: it gave nothing usable.
-            ContextWindowExceededError: the prompt is too long, which the loop knows how to shorten.
-        """
-        for rollout in (0, UNREADABLE_RETRY):
-            if self.error is not None:
-                raise self.error
-            if self._over or self.episode.spent():
-                raise Stopped
-            try:
-                prediction = yield from self.episode.ask(phase, predict, **inputs, config=sample_config(rollout) or {})
-            except ModelFailed as failure:
-                if isinstance(failure.__cause__, ContextWindowExceededError):
-                    raise failure.__cause__ from None
-                if rollout or not isinstance(failure.__cause__, AdapterParseError):
-                    raise
-            else:
-                self._thought = str(prediction.get("next_thought") or "")
-                return prediction
-        raise Stopped
-
-    def _keeping_error(self, flow: Flow[Any]) -> Flow[Any]:
-        """`flow`, whose error is kept: the loop takes what a tool raises for an observation."""
-        try:
-            return (yield from flow)
-        except Exception as error:
-            self.error = error
-            raise
-
-    def _call_tool(self, spec: ToolSpec, args: Mapping[str, Any]) -> Flow[Any]:
+    def call(self, tool: str, args: Mapping[str, Any], why: str | None) -> Flow[Any]:
+        """One call of a tool; gives what the model is told of it."""
         try:
             arguments = literal(plain(dict(args)))
         except ValueError as error:
-            return f"Execution error in {spec.name}: the arguments have no JSON form: {error}"
-        step = Step(id=f"c{len(self.steps) + 1}", tool=spec.name, args=arguments, why=self._thought or None)
+            return f"Execution error in {tool}: the arguments have no JSON form: {error}"
+        step = Step(id=f"c{len(self.steps) + 1}", tool=tool, args=arguments, why=why)
         with self.episode.record.ledger.phase("act"):
             run = yield from execute(Trajectory(steps=(step,)), self._session, permit=self.episode.record.permit)
         observation = run.execution.observations[0]
-        self._session = run.session
-        self._over = run.reach is not None
+        self._session, self.over = run.session, run.reach is not None
         if observation.status in ("ok", "withheld"):
             if run.before:
                 self._before[len(self.steps)] = run.before[0]
             self.steps.append(step)
             self._observations.append(observation)
-            if not observation.ok:
-                return WITHHELD
-            return observation.value if isinstance(observation.value, str) else compact_json(observation.value)
-        if run.before and not self._over:
+            value = observation.value if observation.ok else WITHHELD
+            return value if isinstance(value, str) else compact_json(value)
+        if run.before and not self.over:
             self._session = run.before[0].fork()
         if observation.fault is None:
-            return f"{spec.name} was not run: the budget is spent."
+            return f"{tool} was not run: the budget is spent."
         expected = f"; expected {observation.fault.expected}" if observation.fault.expected else ""
-        return f"Execution error in {spec.name}: {observation.fault.message}{expected}"
-
-
-class _FlowCall:
-    """What stands for a tool or a predictor in the loop, which calls or awaits it: a flow, made anew each time."""
-
-    def __init__(self, flow: Callable[..., Flow[Any]]) -> None:
-        self._flow = flow
-
-    def __call__(self, /, **inputs: Any) -> Any:
-        return run_sync(self._flow(**inputs))
-
-    async def acall(self, /, **inputs: Any) -> Any:
-        return await run_async(self._flow(**inputs))
+        return f"Execution error in {tool}: {observation.fault.message}{expected}"
 
 
 def describe_tools(toolbox: Toolbox) -> list[dspy.Tool]:
@@ -169,15 +106,14 @@ def describe_tools(toolbox: Toolbox) -> list[dspy.Tool]:
 def _schema(spec: ToolSpec, name: str) -> dict[str, Any]:
     """The JSON schema of a parameter, with its default: one without is required."""
     schema = {key: value for key, value in spec.parameters[name].items() if key != "title"}
-    if name not in spec.required and "default" not in schema:
-        try:
-            schema["default"] = plain(spec.defaults.get(name))
-        except ValueError:
-            schema["default"] = repr(spec.defaults[name])
+    if name not in spec.required:
+        schema.setdefault("default", to_jsonable_python(spec.defaults.get(name), fallback=repr, inf_nan_mode="null"))
     return schema
 
 
 _FINISH = "finish"
+_KEYS_OF_A_CALL = 4
+"""In the loop's history: thought, name, arguments and observation."""
 _TAKEN = {"max_iters", "next_thought", "next_tool_name", "next_tool_args", "signature", "reasoning"}
 _CONTEXT_FIELDS = {
     "policy": "what always holds here",
@@ -190,11 +126,10 @@ _CONTEXT_FIELDS = {
 class ReAct(Attempts):
     """Interleave thoughts, tool calls and observations; then extract the outputs. The floor: nothing is refined.
 
-    Source: ReAct (arXiv 2210.03629) as `dspy.ReAct` of DSPy 3.4, which runs the loop and writes its prompts;
-    `dspy.ReActV2` needs native tool calls, which not every model has. The calls that succeeded, with literal arguments,
-    and a submit of the extracted outputs become a trajectory that is measured, verified and committed like any other; a
-    call that failed is told to the model and is no part of it. Where the environment forks, no call is made twice
-    before verification.
+    Source: ReAct (arXiv 2210.03629) as `dspy.ReAct` of DSPy 3.4, with its prompts; `dspy.ReActV2` needs native tool
+    calls, which not every model has. The calls that succeeded, with literal arguments, and a submit of the extracted
+    outputs become a trajectory that is measured, verified and committed like any other; a call that failed is told to
+    the model and is no part of it. Where the environment forks, no call is made twice before verification.
     Ours departs from the source in that requirements are settled first, by one call of the model that the loop does
     not see (charged as `plan`), since without them nothing can be measured; that the prompt tells the policy, lessons
     of earlier tasks, the orientation and the user's requirements, as PLAN's does; that a tool that may not run before
@@ -209,11 +144,6 @@ class ReAct(Attempts):
     Raises:
         ConfigurationError: an argument cannot work.
         PlanningFailed: no requirements, or neither a call nor an answer came from the model.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> ReAct("question -> answer: int", tools=[double], effects="read").max_iters
-    20
     """
 
     def __init__(
@@ -258,7 +188,23 @@ class ReAct(Attempts):
         Raises:
             ModelFailed: the model gave nothing usable before anything was done.
         """
-        context, agent_run = episode.context, RecordedAgent(episode)
+        agent_run = RecordedAgent(episode)
+        submits: tuple[Step, ...] = ()
+        try:
+            prediction = yield from self._loop(episode, agent_run)
+            if prediction is not None:
+                written = {name: prediction.get(name) for name in episode.context.outputs}
+                outputs = {name: literal(plain(value)) for name, value in written.items() if value is not None}
+                submits = (Step(id=SUBMIT, tool=SUBMIT, args=outputs),)
+        except ModelFailed:
+            if not agent_run.steps:
+                raise
+        trajectory = Trajectory(steps=(*agent_run.steps, *submits), operator="react")
+        return (yield from self.run(episode, trajectory, agent_run.candidate()))
+
+    def _loop(self, episode: Episode, agent_run: RecordedAgent) -> Flow[dspy.Prediction | None]:
+        """The calls of the loop, then the outputs; None where it may ask no more before it has them."""
+        context = episode.context
         required = [item.to_prompt() for item in context.requirements.items if item.origin in BINDING_ORIGINS]
         texts = {
             "policy": context.catalogue.policy,
@@ -268,29 +214,29 @@ class ReAct(Attempts):
         }
         context_fields = {name: text for name, text in texts.items() if text}
         agent = self._agent(context.toolbox, context_fields)
-        agent.tools |= {spec.name: agent_run.tool(spec) for spec in context.toolbox.tools.values()}
-        agent.react = agent_run.predictor("act", self.react, self._with_learned(agent.react.signature, 0))
-        extracting = self._with_learned(agent.extract.predict.signature, 1)
-        agent.extract = agent_run.predictor("extract", self.extract, extracting)
         inputs = {**context_fields, **context.inputs}
-        submits: list[Step] = []
-        try:
-            prediction = yield Await(lambda: agent(**inputs), lambda: agent.acall(**inputs))
-            written = {name: prediction.get(name) for name in context.outputs}
-            outputs = {name: literal(plain(value)) for name, value in written.items() if value is not None}
-            submits = [Step(id=SUBMIT, tool=SUBMIT, args=outputs)]
-        except Stopped:
-            pass  # what was done until then counts
-        except ModelFailed:
-            if not agent_run.steps:
-                raise
-        if agent_run.error is not None:
-            raise agent_run.error
-        trajectory = Trajectory(steps=(*agent_run.steps, *submits), operator="react")
-        return (yield from self.run(episode, trajectory, agent_run.candidate()))
+        history: dict[str, Any] = {}
+        acting = self._with_learned(agent.react.signature, 0)
+        extracting = self._with_learned(agent.extract.predict.signature, 1)
+        for number in range(self.max_iters):
+            prediction = yield from _ask(episode, "act", self.react, history, signature=acting, **inputs)
+            if prediction is None:
+                return None
+            tool = prediction.next_tool_name
+            history[f"thought_{number}"] = prediction.next_thought
+            history[f"tool_name_{number}"] = tool
+            history[f"tool_args_{number}"] = prediction.next_tool_args
+            if tool == _FINISH:
+                history[f"observation_{number}"] = "Completed."
+                break
+            thought = str(prediction.next_thought or "") or None
+            history[f"observation_{number}"] = yield from agent_run.call(tool, prediction.next_tool_args, thought)
+            if agent_run.over:
+                return None
+        return (yield from _ask(episode, "extract", self.extract, history, signature=extracting, **inputs))
 
     def _agent(self, toolbox: Toolbox, context_fields: dict[str, str]) -> TextReAct:
-        """The loop over `toolbox`, whose prompts begin with the inputs in `context_fields`."""
+        """What asks over `toolbox`, with prompts that begin with the inputs in `context_fields`."""
         if _FINISH in toolbox.tools:
             raise ConfigurationError(f"a tool is called {_FINISH!r}, which ends dspy.ReAct's loop; rename the tool")
         signature = self.signature
@@ -309,3 +255,25 @@ class ReAct(Attempts):
                 "class, or annotate what the function that makes it returns, and compile again"
             )
         return signature.with_instructions(mine)
+
+
+def _ask(
+    episode: Episode, phase: str, predict: dspy.Module, history: dict[str, Any], /, **inputs: Any
+) -> Flow[dspy.Prediction | None]:
+    """One call of the model, made again where its answer cannot be read, or without the oldest calls where the prompt
+    is too long; None where the budget is spent. Raises ModelFailed where it gave nothing usable."""
+    rollout = 0
+    while not episode.spent():
+        form = dspy.Signature(f"{', '.join(history)} -> x")
+        inputs |= {"trajectory": current_adapter().format_user_message_content(form, history)}
+        try:
+            return (yield from episode.ask(phase, predict, **inputs, config=sample_config(rollout) or {}))
+        except ModelFailed as failure:
+            if isinstance(failure.__cause__, ContextWindowExceededError) and len(history) > _KEYS_OF_A_CALL:
+                for key in [*history][:_KEYS_OF_A_CALL]:
+                    del history[key]
+            elif isinstance(failure.__cause__, AdapterParseError) and not rollout:
+                rollout = UNREADABLE_RETRY
+            else:
+                raise
+    return None

@@ -35,11 +35,6 @@ class Reflexion(Attempts):
     Raises:
         ConfigurationError: an argument cannot work.
         PlanningFailed: the first trial got no plan at all from the model.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> Reflexion("question -> answer: int", tools=[double], effects="read").max_trials
-    10
     """
 
     max_trials = Tunable(2, 3, 5, 10)

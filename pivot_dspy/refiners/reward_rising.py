@@ -40,11 +40,6 @@ class RewardRising(Stepwise):
     Raises:
         ConfigurationError: an argument cannot work.
         PlanningFailed: the model gave no requirements, or not one step.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> RewardRising("question -> answer: int", tools=[double], effects="read").max_samples
-    5
     """
 
     def __init__(
@@ -84,40 +79,37 @@ class RewardRising(Stepwise):
             if best is None or chosen.loss.no_worse_than(best.loss):
                 best = self.keep_best(episode, best, chosen)
             current = chosen
-        clear = None if current is root or current.loss.perfect else prune_failed(current)
+        clear = prune_failed(current)
         if clear is not None:
             best = self.keep_best(episode, best, (yield from self.run(episode, clear, current)))
         return (yield from self.finish(episode, root, best))
 
     def rises(self, episode: Episode, sample: Candidate, before: Candidate) -> bool:
         """Whether the last step of `sample` raises the reward above that of the steps before it."""
-        if sample.loss.better_than(before.loss):
-            return True
+        if sample.loss.better_than(before.loss) or not self.ties:
+            return sample.loss.better_than(before.loss)
         step, observation = sample.trajectory.steps[-1], sample.inspection.execution.observations[-1]
         spec = episode.context.toolbox.tools.get(step.tool)
         read = spec is not None and spec.effect == "read" and observation.ok
-        return self.ties and (read or observation.status == "withheld") and sample.loss.no_worse_than(before.loss)
+        return (read or observation.status == "withheld") and sample.loss.no_worse_than(before.loss)
 
     def _sample_steps(self, episode: Episode, current: Candidate, whole: Candidate | None) -> Flow[list[Candidate]]:
         """Different next steps after `current`, each run, up to the first that rises."""
-        samples: list[Candidate] = []
-        keys: set[str] = set()
-        length = len(current.trajectory)
-        follows = whole if whole is not None and whole.extends(current) else None
+        samples: dict[str, Candidate] = {}
+        base = whole if whole is not None and whole.extends(current) else current
         for number in range(1, self.max_samples + 1):
             trajectory: Trajectory | None
-            base = current
-            if number == 1 and follows is not None:
-                base, trajectory = follows, follows.trajectory.replace_from(length + 1, [], operator="given")
+            if base is not current and number == 1:
+                trajectory = base.trajectory.replace_from(len(current.trajectory) + 1, [], operator="given")
             elif episode.spent():
                 break
             else:
-                siblings = samples if self.show_siblings else []
+                siblings = [*samples.values()] if self.show_siblings else []
                 trajectory = yield from self.propose(episode, current, number, siblings=siblings)
-            if trajectory is None or action_key(trajectory.steps[-1]) in keys:
+            if trajectory is None or action_key(trajectory.steps[-1]) in samples:
                 continue
-            keys.add(action_key(trajectory.steps[-1]))
-            samples.append((yield from self.run_step(episode, trajectory, base)))
-            if self.rises(episode, samples[-1], current):
+            sample = yield from self.run_step(episode, trajectory, base)
+            samples[action_key(trajectory.steps[-1])] = sample
+            if self.rises(episode, sample, current):
                 break
-        return samples
+        return [*samples.values()]

@@ -55,8 +55,9 @@ class Population:
         return self.members[0]
 
     def farthest(self) -> Candidate:
-        """The member that differs most from the best one."""
-        return max(self.members[1:], key=lambda member: distance(self.best.trajectory, member.trajectory))
+        """The member that differs most from the best one, itself where there is no other."""
+        others = self.members[1:] or self.members
+        return max(others, key=lambda member: distance(self.best.trajectory, member.trajectory))
 
     def refine(self) -> None:
         """Leaves `size` members: half of them the best, the others those that differ most from all that are left."""
@@ -96,11 +97,6 @@ class SelfEvolution(Attempts):
     Raises:
         ConfigurationError: an argument cannot work.
         PlanningFailed: a call got no plan at all from the model.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> SelfEvolution("question -> answer: int", tools=[double], effects="read", pool_size=10).pool_size
-    10
     """
 
     pool_size = Tunable(2, 3, 5)
@@ -181,12 +177,18 @@ class _Evolution:
 
     def generation(self) -> Flow[None]:
         """One child by each operator, then selection."""
-        for operator in (self._revise, self._transfer, self._restructure):
+        pool, refiner = self.pool, self.refiner
+        operators = (
+            self._revise,
+            lambda: self._recombine(refiner.transfer, [pool.best, pool.farthest()]),
+            lambda: self._recombine(refiner.restructure, pool.members[:SHOWN]),
+        )
+        for operator in operators:
             if self.done:
                 break
             with suppress(ModelFailed):  # it is on record
                 yield from operator()
-        self.pool.refine()
+        pool.refine()
 
     def _revise(self) -> Flow[None]:
         """Of the members revised least often, the best one criticised and written again."""
@@ -199,15 +201,9 @@ class _Evolution:
             answer = yield from episode.ask("rewrite", refiner.rewrite, view=view, faults=faults, config=config)
             yield from self._take_up(answer.trajectory, member)
 
-    def _transfer(self) -> Flow[None]:
-        if len(self.pool.members) > 1:
-            yield from self._recombine(self.refiner.transfer, [self.pool.best, self.pool.farthest()])
-
-    def _restructure(self) -> Flow[None]:
-        if len(self.pool.members) > 1:
-            yield from self._recombine(self.refiner.restructure, self.pool.members[:SHOWN])
-
     def _recombine(self, phase: Recombine, members: list[Candidate]) -> Flow[None]:
+        if len(self.pool.members) < 2:
+            return
         config = self._sample(phase.operator, *members)
         views = [self.episode.view(member) for member in members]
         answer = yield from self.episode.ask(phase.operator, phase, runs=views, config=config)
@@ -224,11 +220,10 @@ class _Evolution:
         self.episode.emit(events.RewriteEvent(trajectory=child, message=child.operator, diagnosis=summary))
         if self.pool.knows(child):
             self.episode.emit(events.RejectEvent(trajectory=child, message="it was there before"))
-        else:
-            yield from self._join(child, base)
+        yield from self._join(child, base)
 
     def _join(self, trajectory: Trajectory, base: Candidate | None) -> Flow[None]:
-        """Runs a trajectory, puts it in the pool and crosses it with the best, and so on while that brings more."""
+        """Runs a new trajectory, puts it in the pool and crosses it with the best, and so on while that brings more."""
         if self.pool.knows(trajectory):
             return
         yield from self._run(trajectory, base)
@@ -248,12 +243,11 @@ class _Evolution:
     def _cross(self) -> tuple[Trajectory, Candidate] | None:
         """A new child of the best member and another, with the member whose trajectory it mostly is."""
         best = self.pool.best
-        for other in self.pool.members[1:]:
-            for receiver, donor in ((best, other), (other, best)):
-                pair = (receiver.trajectory.id, donor.trajectory.id)
-                if pair in self._crossed:
-                    continue
-                self._crossed.add(pair)
+        pairs = [pair for other in self.pool.members[1:] for pair in ((best, other), (other, best))]
+        for receiver, donor in pairs:
+            ids = (receiver.trajectory.id, donor.trajectory.id)
+            if ids not in self._crossed:
+                self._crossed.add(ids)
                 child = crossover(self.episode.parent(receiver), self.episode.parent(donor))
                 if not self.pool.knows(child):
                     return child, receiver

@@ -35,11 +35,6 @@ class SelfRefine(Attempts):
     Raises:
         ConfigurationError: an argument cannot work.
         PlanningFailed: a call got no plan at all from the model.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> SelfRefine("question -> answer: int", tools=[double], effects="read").max_iters
-    4
     """
 
     max_iters = Tunable(1, 2, 4)

@@ -21,11 +21,12 @@ def action_key(step: Step) -> str:
 
 
 def prune_failed(candidate: Candidate) -> Trajectory | None:
-    """The trajectory without the steps that failed, which are no part of what is to be done; None where none did."""
+    """The trajectory without the steps that failed, which are no part of what is to be done; None where that gains
+    nothing: none failed, or all, or the loss is perfect as it is."""
     states = candidate.inspection.execution.by_step
     steps = candidate.trajectory.steps
     good = [step for step in steps if states[step.id].status not in ("error", "blocked")]
-    if len(good) == len(steps) or not good:
+    if candidate.loss.perfect or not good or len(good) == len(steps):
         return None
     first = next(position for position, step in enumerate(steps) if step not in good)
     return candidate.trajectory.replace_from(first, good[first:], operator="prune")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,11 +45,6 @@ class Node:
     value: float = 0.0
     """The sum of the rewards of the visits."""
 
-    @property
-    def mean(self) -> float:
-        """The mean reward of the visits: the sum divided by their number, once."""
-        return self.value / self.visits if self.visits else 0.0
-
     def uct(self, weight: float) -> float:
         """Mean reward + weight * sqrt(2 ln(visits of the parent) / visits); infinite before the first visit.
 
@@ -59,27 +53,21 @@ class Node:
         if not self.visits:
             return -1.0 if self.failed else math.inf
         above = self.parent.visits if self.parent is not None else self.visits
-        return self.mean + weight * math.sqrt(2 * math.log(max(1, above)) / self.visits)
-
-    def lineage(self) -> Iterator[Node]:
-        """This node and those above it, up to the root."""
-        node: Node | None = self
-        while node is not None:
-            yield node
-            node = node.parent
+        return self.value / self.visits + weight * math.sqrt(2 * math.log(max(1, above)) / self.visits)
 
     def back_up(self, reward: float) -> None:
         """Add a reward and a visit to this node and to every one above it."""
-        for node in self.lineage():
-            node.visits += 1
-            node.value += reward
+        self.visits += 1
+        self.value += reward
+        if self.parent is not None:
+            self.parent.back_up(reward)
 
     def close(self) -> None:
         """Nothing comes after this node; those above it close too, where nothing else is left of them."""
-        for node in self.lineage():
-            if node is not self and not (node.expanded and all(child.closed for child in node.children)):
-                break
-            node.closed = True
+        self.closed = True
+        above = self.parent
+        if above is not None and above.expanded and all(child.closed for child in above.children):
+            above.close()
 
 
 def select(root: Node, weight: float) -> Node | None:
@@ -119,11 +107,6 @@ class TreeSearch(Stepwise):
         ConfigurationError: an argument cannot work, or the environment cannot be forked: at construction where that is
             known then, else at the call, before any model is asked.
         PlanningFailed: the model gave no requirements, or not one step.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> TreeSearch("question -> answer: int", tools=[double], effects="read").n_generate_sample
-    5
     """
 
     def __init__(
@@ -142,7 +125,12 @@ class TreeSearch(Stepwise):
         check_range(0, memory=memory, exploration=exploration)
         super().__init__(signature, environment, **options)
         self.act = Act(self.signature)
-        self._require_fork(self._known_tier(environment))
+        if isinstance(environment, type) and issubclass(environment, Environment):
+            self._require_fork("fork" if environment.forkable else "replay" if environment.reopenable else "live")
+        elif environment is None or isinstance(environment, Environment):
+            family = self.session_factory.open(None).family
+            family.close()
+            self._require_fork(family.tier)
         self.iterations = iterations
         self.n_generate_sample = n_generate_sample
         self.exploration = exploration
@@ -153,16 +141,6 @@ class TreeSearch(Stepwise):
     def search(self, episode: Episode, start: Trajectory | None) -> Search:
         self._require_fork(episode.context.root.family.tier)
         return (yield from _Growth(self, episode).run(start))
-
-    def _known_tier(self, environment: EnvironmentLike | None) -> Tier:
-        """The tier as far as it is known before an environment is made: of an instance, or of a class that says so."""
-        if isinstance(environment, type) and issubclass(environment, Environment):
-            return "fork" if environment.forkable else "replay" if environment.reopenable else "live"
-        if environment is not None and not isinstance(environment, Environment):
-            return "fork"  # what a factory makes is looked at in a call
-        family = self.session_factory.open(None).family
-        family.close()
-        return family.tier
 
     def _require_fork(self, tier: Tier) -> None:
         if tier != "fork":
@@ -193,18 +171,15 @@ class _Growth:
         if self.best is not None and not self._over():
             yield from self._plant(root, self.best)
         for _ in range(refiner.iterations):
-            node = select(root, refiner.exploration)
-            if node is None or self._over():
+            node = None if self._over() else select(root, refiner.exploration)
+            if node is None:
                 break
             yield from self._expand(node)
             node.expanded = True
-            if self._over():
-                break
-            if node.children:
-                end = yield from self._roll_out(_best_child(node))
-                yield from self._learn(end)
-            else:
+            if not node.children:
                 node.close()
+            elif not self._over():
+                yield from self._learn((yield from self._roll_out(_best_child(node))))
         return (yield from refiner.finish(episode, start, self.best))
 
     def _over(self) -> bool:
@@ -225,21 +200,21 @@ class _Growth:
         """Different next steps, each run, as children of `node`."""
         lessons = "\n".join(self.lessons[-self.refiner.remembered :])
         base: Candidate = node.content
-        prompt = (base.trajectory.id, lessons)
         counts: Counter[str] = Counter()
         steps = {action_key(child.content.trajectory.steps[-1]): child.content for child in node.children}
+        old = len(steps)
         for _ in range(self.refiner.n_generate_sample):
             if self._over():
                 break
-            self.drawn[prompt] += 1
-            trajectory = yield from self.refiner.propose(self.episode, base, self.drawn[prompt], lessons=lessons)
+            self.drawn[base.trajectory.id, lessons] += 1
+            rollout = self.drawn[base.trajectory.id, lessons]
+            trajectory = yield from self.refiner.propose(self.episode, base, rollout, lessons=lessons)
             if trajectory is not None:
                 key = action_key(trajectory.steps[-1])
                 counts[key] += 1
                 if key not in steps:
                     steps[key] = yield from self._run(trajectory, base)
-        new = [*steps][len(node.children) :]
-        node.children += [self._node(steps[key], node, counts[key]) for key in new]
+        node.children += [self._node(steps[key], node, counts[key]) for key in [*steps][old:]]
 
     def _roll_out(self, node: Node) -> Flow[Node]:
         """The end that is reached by always taking the best next step; nodes below `node` do not join the tree."""
@@ -269,7 +244,7 @@ class _Growth:
     def _learn(self, end: Node) -> Flow[None]:
         """Back the reward of an end up, and reflect on it, unless one with the same reward was reflected on."""
         candidate: Candidate = end.content
-        clear = None if candidate.loss.perfect else prune_failed(candidate)
+        clear = prune_failed(candidate)
         if clear is not None:
             prefixes = (clear.replace_from(count, [], operator=clear.operator).id for count in range(len(clear), 0, -1))
             base = next((self.ran[prefix] for prefix in prefixes if prefix in self.ran), candidate)

@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from typing import Any, NamedTuple
 
 from jsonschema import Draft202012Validator
@@ -31,6 +30,8 @@ OPTIONS = 6
 LINE_CAP = 600
 REPORT_CAP = 8000
 """Characters; about 2,000 tokens."""
+_EMPTY: tuple[Any, ...] = (None, "", [])
+
 
 class Sight(Frozen):
     """A call that gave something."""
@@ -60,104 +61,92 @@ def explore(
         calls: how many calls are made at most.
         permit: asked before every call.
     """
-    values = _Values()
-    for name, value in (known or {}).items():
-        values.note((name,), value)
+    tools = [spec for spec in session.toolbox.tools.values() if spec.effect == "read"]
+    values = [named for name, value in (known or {}).items() for named in _leaves(value, name)]
     sights: list[Sight] = []
-    useful: Counter[str] = Counter()
-    tried: dict[str, set[str]] = {spec.name: set() for spec in session.toolbox.tools.values() if spec.effect == "read"}
-    progress = True
-    while progress:
-        progress = False
-        for name, before in tried.items():
-            for args in _candidates(session.toolbox.tools[name], values):
-                if useful[name] >= EACH or len(before) >= TRIES or sum(map(len, tried.values())) >= calls:
-                    break
-                if _arguments(args) in before:
-                    continue
-                before.add(_arguments(args))
-                step = Step(id="s", tool=name, args=bindings.literal(args))
+    tried: set[tuple[str, str]] = set()
+    seen_before = -1
+    while len(sights) > seen_before:
+        seen_before = len(sights)
+        for spec in tools:
+            candidates = {(spec.name, _arguments(args)): args for args in _candidates(spec, values)}
+            tries = min(TRIES - sum(tool == spec.name for tool, _ in tried), calls - len(tried))
+            if sum(sight.tool == spec.name for sight in sights) >= EACH:
+                tries = 0
+            for call in [call for call in candidates if call not in tried][:tries]:
+                tried.add(call)
+                step = Step(id="s", tool=spec.name, args=bindings.literal(candidates[call]))
                 run = yield from execute(Trajectory(steps=(step,)), session, permit=permit)
                 observation = run.execution.observations[0]
-                if observation.ok and not _is_empty(observation.value):
-                    sights.append(Sight(tool=name, args=args, value=observation.value))
-                    values.note((name,), observation.value)
-                    useful[name] += 1
-                    progress = True
+                leaves = [*_leaves(observation.value, spec.name)] if observation.ok else []
+                if leaves:
+                    sights.append(Sight(tool=spec.name, args=candidates[call], value=observation.value))
+                    values += leaves
                     break
     return tuple(sights)
 
 
 class _Named(NamedTuple):
-    name: frozenset[str]
-    above: frozenset[str]
     value: Any
+    name: frozenset[str]
+    """The words of the name that it stood under."""
+    above: frozenset[str] = frozenset()
+    """Those of the name above that."""
 
 
-class _Values:
-    """Values with the names that they stood under, in the order in which they were seen."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, _Named] = {}
-
-    def note(self, path: tuple[str, ...], value: Any) -> None:
-        """Remember a value and all that is inside it; `path` holds the names on the way to it."""
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                self.note((*path, str(key)), inner)
-            return
-        if isinstance(value, list):
-            for inner in value:
-                self.note(path, inner)
-            value = [inner for inner in value if not isinstance(inner, (Mapping, list))][:EACH]
-        if value not in (None, "", []):
-            above = _words(path[-2]) if len(path) > 1 else frozenset()
-            named = _Named(_words(path[-1]), above, value)
-            self._seen.setdefault(repr((sorted(named.name), sorted(above), value)), named)
-
-    def like(self, parameter: str, schema: Mapping[str, Any]) -> list[Any]:
-        """Values that fit the schema: of the most similar names first; of any name, where none is similar."""
-        wanted = _words(parameter)
-        counts: Counter[tuple[frozenset[str], frozenset[str]]] = Counter()
-        ranked: list[tuple[int, int, Any]] = []
-        for name, above, value in self._seen.values():
-            for fitting in _fitting(value, schema):
-                # One of each name in turn, so that no name with many values hides another.
-                counts[name, above] += 1
-                ranked.append((2 * len(wanted & name) + len(wanted & above), counts[name, above], fitting))
-        ranked.sort(key=lambda row: (-row[0], row[1]))
-        similar = [value for likeness, _, value in ranked if likeness] or [value for _, _, value in ranked]
-        return similar[:OPTIONS]
+def _leaves(value: Any, name: str, above: str = "") -> Iterator[_Named]:
+    """The values inside `value` that are not empty, with their names; the first of a list also together."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, str(key), name)
+        return
+    if isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner, name, above)
+        value = [inner for inner in value if not isinstance(inner, (Mapping, list)) and inner not in _EMPTY][:EACH]
+    if value not in _EMPTY:
+        yield _Named(value, _words(name), _words(above))
 
 
-def _candidates(spec: ToolSpec, values: _Values) -> Iterator[dict[str, Any]]:
+def _candidates(spec: ToolSpec, values: list[_Named]) -> Iterator[dict[str, Any]]:
     """Arguments to call a tool with: the required ones, then each optional one beside them."""
-    options = {
-        name: _list_values(schema)[:OPTIONS] or values.like(name, schema) for name, schema in spec.parameters.items()
-    }
+    options = {name: _options(name, schema, values) for name, schema in spec.parameters.items()}
     required = [options[name] for name in spec.required]
     if not all(required):
         return
     turns = range(max(map(len, required), default=1))
     rows = [{name: options[name][turn % len(options[name])] for name in spec.required} for turn in turns]
     yield rows[0]
-    for name, choices in options.items():
-        if name not in spec.required and choices:
-            yield {**rows[0], name: choices[0]}
+    yield from ({**rows[0], name: options[name][0]} for name in options if name not in spec.required and options[name])
     yield from rows[1:]
 
 
-def _list_values(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None) -> list[Any]:
-    """The values that a schema itself names."""
-    definitions = schema.get("$defs") or definitions or {}
-    if "$ref" in schema:
-        return _list_values(definitions.get(str(schema["$ref"]).rsplit("/", 1)[-1], {}), definitions)
-    if schema.get("type") == "array":
-        return [[value] for value in _list_values(schema.get("items") or {}, definitions)]
-    own = [True, False] if schema.get("type") == "boolean" else schema.get("enum") or ()
-    constant = [schema["const"]] if "const" in schema else []
-    alternatives = (_list_values(inner, definitions) for inner in schema.get("anyOf", ()))
-    return [*constant, *own, *chain.from_iterable(alternatives)]
+def _options(parameter: str, schema: Mapping[str, Any], values: list[_Named]) -> list[Any]:
+    """Values for a parameter: those that its schema names, else those of the most similar names, else any."""
+    listed = [fitting for value in _constants(schema) for fitting in _fitting(value, schema)]
+    if listed:
+        return listed[:OPTIONS]
+    words = _words(parameter)
+    counts: Counter[tuple[frozenset[str], frozenset[str]]] = Counter()
+    ranked: list[tuple[int, int, Any]] = []
+    for value, name, above in {repr((named.value, *map(sorted, named[1:]))): named for named in values}.values():
+        for fitting in _fitting(value, schema):
+            # One of each name in turn, so that no name with many values hides another.
+            counts[name, above] += 1
+            ranked.append((-2 * len(words & name) - len(words & above), counts[name, above], fitting))
+    ranked.sort(key=lambda row: row[:2])
+    similar = [value for likeness, _, value in ranked if likeness] or [value for _, _, value in ranked]
+    return similar[:OPTIONS]
+
+
+def _constants(schema: Any) -> Iterator[Any]:
+    """The values that a schema names, at whatever depth."""
+    if isinstance(schema, Mapping):
+        yield from [schema["const"]] if "const" in schema else schema.get("enum", ())
+        yield from [True, False] if schema.get("type") == "boolean" else ()
+        schema = [*schema.values()]
+    for inner in schema if isinstance(schema, list) else ():
+        yield from _constants(inner)
 
 
 def _fitting(value: Any, schema: Mapping[str, Any]) -> list[Any]:
@@ -173,13 +162,6 @@ def _words(name: str) -> frozenset[str]:
     """The words of a name, so that singular and plural are one."""
     parts = re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
     return frozenset(part.rstrip("es") or part for part in parts)
-
-
-def _is_empty(value: Any) -> bool:
-    """Whether there is nothing in it, however deep."""
-    if isinstance(value, (Mapping, list)):
-        return all(map(_is_empty, value.values() if isinstance(value, Mapping) else value))
-    return value is None or value == ""
 
 
 def _arguments(args: Mapping[str, Any]) -> str:

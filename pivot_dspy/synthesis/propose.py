@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict
 
 from pivot_dspy.environment.render import Named, type_text
 from pivot_dspy.flow import Flow
@@ -106,14 +107,12 @@ def _read_goal(entry: Any, fields: Mapping[str, Any]) -> dict[str, Any] | None:
     """The inputs in what the model wrote; a text stands for the only field. None where they are not all there."""
     if isinstance(entry, str) and len(fields) == 1:
         entry = {next(iter(fields)): entry}
-    if not isinstance(entry, Mapping):
-        return None
-    missing = [name for name, field in fields.items() if field.is_required() and name not in entry]
+    kinds = {
+        name: field.annotation if field.is_required() else NotRequired[field.annotation]
+        for name, field in fields.items()
+    }
     try:
-        goal = {
-            name: TypeAdapter(field.annotation).validate_python(entry[name])
-            for name, field in fields.items() if name in entry
-        }  # fmt: skip
+        goal: dict[str, Any] = TypeAdapter(TypedDict("Goal", kinds)).validate_python(entry)  # type: ignore[operator]
     except ValidationError:
         return None
-    return None if missing or "" in goal.values() else goal or None
+    return None if "" in goal.values() else goal or None

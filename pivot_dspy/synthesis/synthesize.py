@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -15,9 +16,9 @@ from pivot_dspy.budget import Budget, Ledger, LedgerReport, Usage
 from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 from pivot_dspy.episode.asking import sample_config
 from pivot_dspy.episode.result import Refined
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import run_sync
-from pivot_dspy.optimizer.parallel import run_all
+from pivot_dspy.optimizer.parallel import Ran, run_all
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.refiners.base import Refiner
@@ -147,68 +148,65 @@ def synthesize(
         ConfigurationError: an argument cannot work, or the environment cannot be opened for the inputs in `shared`.
         LMAuthError, LMConfigurationError: the model cannot be reached.
     """
-    return _Synthesizer(refiner, shared or {}, examples, budget or Budget(), propose).run(
-        count, number, patience, max_errors=max_errors, num_threads=num_threads, executor=executor, progress=progress
-    )
-
-
-class _Synthesizer:
-    def __init__(
-        self,
-        refiner: Refiner,
-        shared: Mapping[str, Any],
-        examples: Sequence[dspy.Example],
-        budget: Budget,
-        propose: Propose | None,
-    ) -> None:
-        if not isinstance(refiner, Refiner):
-            raise ConfigurationError(f"synthesize takes a refiner such as Pivot(...), not {refiner!r:.80}")
-        fields = refiner.signature.input_fields
-        unknown = [name for name in shared if name not in fields]
-        if unknown or not set(fields) - set(shared):
-            raise ConfigurationError(
-                f"shared= holds some inputs of the signature ({', '.join(fields)}), and leaves at least one to be "
-                f"proposed; got {', '.join(shared)}"
-            )
-        self.refiner, self.shared, self.budget = refiner, dict(shared), budget
-        self.known = [{name: example[name] for name in fields if name in example} for example in examples]
-        self.ledger = Ledger()
-        self.solving = Usage()
-        if propose is None:
-            propose = Propose(refiner.signature)
-            propose.set_lm(refiner.plan.predict.lm)
-        self.propose = propose
-        self.counts: Counter[str] = Counter()
-        self.errors: Counter[str] = Counter()
-        self.proposed: list[dict[str, Any]] = []
-        self.made: list[dspy.Example] = []
-
-    def run(self, count: int, number: int, patience: int, **running: Any) -> Synthesis:
-        for name, value in (("count", count), ("number", number), ("patience", patience)):
-            if type(value) is not int or value < 1:
-                raise ConfigurationError(f"{name} is a whole number of at least 1; got {value!r:.80}")
-        self._explore()
-        stopped, fruitless, rounds = self.spent(), 0, 0
-        while not stopped:
-            goals = self._proposals(number, rounds)
-            rounds += 1
-            before = len(self.made)
-            stopped = self._solve(goals, count, **running)
-            fruitless = 0 if len(self.made) > before else fruitless + 1
-            if not stopped and fruitless >= patience:
-                stopped = f"{patience} proposals in a row gave no new task"
-        errors = tuple(f"{times} times: {error}" for error, times in self.errors.most_common())
-        return Synthesis(
-            self.made,
-            SynthesisReport(
-                **self.counts, kept=len(self.made), coverage=self.coverage, explored=self.explored,
-                usage=self.ledger.usage + self.solving, stopped=stopped, errors=errors,
-            ),
+    if not isinstance(refiner, Refiner):
+        raise ConfigurationError(f"synthesize takes a refiner such as Pivot(...), not {refiner!r:.80}")
+    for name, value in (("count", count), ("number", number), ("patience", patience)):
+        if type(value) is not int or value < 1:
+            raise ConfigurationError(f"{name} is a whole number of at least 1; got {value!r:.80}")
+    fields, shared = refiner.signature.input_fields, dict(shared or {})
+    if not shared.keys() < fields.keys():
+        raise ConfigurationError(
+            f"shared= holds some inputs of the signature ({', '.join(fields)}), and leaves at least one to be "
+            f"proposed; got {', '.join(shared)}"
+        )
+    if propose is None:
+        propose = Propose(refiner.signature)
+        propose.set_lm(refiner.plan.predict.lm)
+    known = [{name: example[name] for name in fields if name in example} for example in examples]
+    synthesizer = _Synthesizer(refiner, shared, known, budget or Budget(), propose)
+    synthesizer.explore()
+    stopped, rounds, fruitless = synthesizer.spent(), 0, 0
+    while not stopped:
+        made = len(synthesizer.made)
+        ran = run_all(
+            executor, synthesizer.propose_goals(number, rounds), partial(_solve, refiner), on_done=synthesizer.book,
+            stop=synthesizer.spent, max_errors=max_errors, num_threads=num_threads,
+            progress=f"{made} of {count} tasks" if progress else "",
         )  # fmt: skip
+        synthesizer.take(ran, count)
+        rounds += 1
+        fruitless = 0 if len(synthesizer.made) > made else fruitless + 1
+        if ran.stopped or len(synthesizer.made) >= count:
+            stopped = ran.stopped or f"{count} tasks were made"
+        elif fruitless >= patience:
+            stopped = f"{patience} proposals in a row gave no new task"
+    return Synthesis(synthesizer.made, synthesizer.report(stopped))
 
-    def _explore(self) -> None:
-        task = dspy.Example(**self.shared).with_inputs(*self.shared)
-        session = self.refiner.session_factory.open(task)
+
+@dataclass
+class _Synthesizer:
+    """What one call of `synthesize` has proposed, spent and made by now."""
+
+    refiner: Refiner
+    shared: dict[str, Any]
+    known: list[dict[str, Any]]
+    budget: Budget
+    ask: Propose
+    ledger: Ledger = field(default_factory=Ledger)
+    solving: Usage = Usage()
+    counts: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    goals: list[dict[str, Any]] = field(default_factory=list)
+    """All that were proposed; the latest stand last."""
+    made: list[dspy.Example] = field(default_factory=list)
+
+    def report(self, stopped: str) -> SynthesisReport:
+        errors = tuple(f"{times} times: {error}" for error, times in self.errors.most_common())
+        usage = self.ledger.usage + self.solving
+        return SynthesisReport(**self.counts, coverage=self.coverage, usage=usage, stopped=stopped, errors=errors)
+
+    def explore(self) -> None:
+        session = self.refiner.session_factory.open(dspy.Example(**self.shared).with_inputs(*self.shared))
         try:
             with self.ledger.phase("explore"):
                 sights = run_sync(explore(session, plain(self.shared), permit=self._permit))
@@ -220,7 +218,7 @@ class _Synthesizer:
             self.coverage = Coverage(unused=tuple(session.toolbox.tools))
         finally:
             session.family.close()
-        self.explored, self.seen = len(sights), report(sights)
+        self.counts["explored"], self.seen = len(sights), report(sights)
 
     def _permit(self, reused: bool) -> None:
         self.ledger.check(Budget(tool_calls=self.budget.tool_calls, seconds=self.budget.seconds))
@@ -232,15 +230,15 @@ class _Synthesizer:
         reached = Ledger(LedgerReport(phases=phases, seconds=self.ledger.elapsed)).spent(self.budget)
         return f"budget spent: {reached}" if reached else ""
 
-    def _proposals(self, number: int, rounds: int) -> list[dict[str, Any]]:
+    def propose_goals(self, number: int, rounds: int) -> list[dict[str, Any]]:
         """Goals that were not there before."""
         try:
             with self.ledger.phase("propose"):
-                proposal = self.propose(
+                proposal = self.ask(
                     catalogue=self.catalogue,
                     seen=self.seen,
                     examples=self.known,
-                    proposed=self.proposed,
+                    proposed=self.goals,
                     covered=self.coverage.to_prompt(),
                     number=number,
                     given=tuple(self.shared),
@@ -251,53 +249,40 @@ class _Synthesizer:
         except (LMError, AdapterParseError) as error:
             self.errors[f"propose: {_error_text(error)}"] += 1
             return []
+        known = {_key(inputs) for inputs in (*self.known, *self.goals)}
+        fresh: dict[str, dict[str, Any]] = {}
+        for goal in ({**goal, **self.shared} for goal in proposal.goals):
+            if _key(goal) not in known:
+                fresh.setdefault(_key(goal), goal)
         self.counts["unreadable"] += proposal.unreadable
         self.counts["proposed"] += proposal.unreadable + len(proposal.goals)
-        known = {_key(inputs) for inputs in (*self.known, *self.proposed)}
-        fresh: dict[str, dict[str, Any]] = {}
-        for goal in proposal.goals:
-            inputs = {**goal, **self.shared}
-            if _key(inputs) not in known:
-                fresh.setdefault(_key(inputs), inputs)
         self.counts["repeated"] += len(proposal.goals) - len(fresh)
-        self.proposed += fresh.values()
-        return list(fresh.values())
+        self.goals += fresh.values()
+        return [*fresh.values()]
 
-    def _solve(self, goals: list[dict[str, Any]], count: int, **running: Any) -> str:
-        """Solves the goals and keeps what adds to the tasks, in the order in which they were proposed."""
-        bar = f"{len(self.made)} of {count} tasks" if running.pop("progress") else ""
-        ran = run_all(
-            running.pop("executor"), goals, partial(_solve, self.refiner), on_done=self._book, stop=self.spent,
-            progress=bar, **running,
-        )  # fmt: skip
-        for error in ran.errors.values():
-            self.errors[_error_text(error)] += 1
-            spent = getattr(error, "ledger", None)  # of a PlanningFailed
-            if isinstance(spent, LedgerReport):
-                self.solving += spent.usage
-        self.counts["failed"] += len(ran.errors)
-        for position, (goal, solved) in enumerate(zip(goals, ran.results, strict=True)):
-            if position in ran.errors:
-                continue
-            if solved is None or len(self.made) >= count:
-                self.counts["left"] += 1
-            elif solved.fate:
-                self.counts[solved.fate] += 1
-            else:
-                self._keep(goal, solved)
-        return ran.stopped or (f"{count} tasks were made" if len(self.made) >= count else "")
-
-    def _book(self, position: int, solved: Solved) -> Solved:
+    def book(self, position: int, solved: Solved) -> Solved:
         self.solving += solved.usage
         return solved
 
-    def _keep(self, goal: dict[str, Any], solved: Solved) -> None:
-        wider = self.coverage.with_calls(solved.calls)
-        if wider == self.coverage:
-            self.counts["redundant"] += 1
-            return
-        self.coverage = wider
-        self.made.append(dspy.Example(**goal, **solved.outputs).with_inputs(*goal))
+    def take(self, ran: Ran[Solved], count: int) -> None:
+        """Keeps of the latest goals what adds to the tasks, in the order in which they were proposed."""
+        for error in ran.errors.values():
+            self.errors[_error_text(error)] += 1
+            if isinstance(error, PlanningFailed) and isinstance(error.ledger, LedgerReport):
+                self.solving += error.ledger.usage
+        for position, solved in enumerate(ran.results):
+            goal = self.goals[position - len(ran.results)]
+            fate = "failed" if position in ran.errors else self._fate(solved, count)
+            self.counts[fate] += 1
+            if solved is not None and fate == "kept":
+                self.coverage = self.coverage.with_calls(solved.calls)
+                self.made.append(dspy.Example(**goal, **solved.outputs).with_inputs(*goal))
+
+    def _fate(self, solved: Solved | None, count: int) -> str:
+        if solved is None or len(self.made) >= count:
+            return "left"
+        redundant = self.coverage.with_calls(solved.calls) == self.coverage
+        return solved.fate or ("redundant" if redundant else "kept")
 
 
 def _solve(refiner: Refiner, goal: Mapping[str, Any]) -> Solved:

@@ -34,7 +34,9 @@ from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
-from pivot_dspy.prompts.report import render_open_steps, render_report
+from pivot_dspy.prompts.observations import ObservationBudget
+from pivot_dspy.prompts.report import render_report
+from pivot_dspy.prompts.steps import render_steps
 from pivot_dspy.requirements import Finding, compile_drafts, evaluate
 from programs.benchmarks.mutants import KINDS, Mutant, Mutator
 from programs.benchmarks.styles import STYLES, chained
@@ -108,7 +110,9 @@ class Replay:
                 break
             sections = {
                 "report": render_report(run.execution, requirements, findings),
-                "open_steps": render_open_steps(run.execution, 0, run.session.environment),
+                "open_steps": render_steps(
+                    run.execution, run.execution.trajectory.ids, run.session.environment, ObservationBudget()
+                ),
             }
             # A revision says anew which coupons to use.
             steps = written.revise(sections, [step for step in steps if step["tool"] != "add_coupon_to_cart"])

@@ -1,12 +1,13 @@
 """How often blame by rule finds a fault that was put into the gold of AgentDojo's tasks, where nothing can be checked.
 
-Run as `python -m programs.benchmarks.blame_office [--tasks N|IDS] [--each N] [--quotes] [--json PATH]`. Every
-requirement is in words: one for each changing call of the gold, and one on the answer. A judge that knows the gold says
-which of them are unmet, and with `--quotes` also shows the call that comes nearest. Held calls wait, as they do in a
-refiner. A mutant counts where it is detected, that is where the suite's own utility of it is 0. What counts as found:
+Run as `python -m programs.benchmarks.blame_office [--tasks N|IDS] [--half H] [--each N] [--quotes] [--json PATH]`.
+Every requirement is in words: one for each changing call of the gold, with all its arguments, and one on the answer. A
+judge that knows the gold says which of them are unmet, and with `--quotes` also shows the call that comes nearest. Held
+calls wait, as they do in a refiner. Rules may be worked out on the tasks of even place (`tuned`) and tried on the
+others (`held-out`). A mutant counts where it is detected, that is where the suite's own utility of it is 0. Found is
 
-- of a changed call: the first suspect is that step, and does not say that another is missing before it;
-- of what was dropped: the first suspect says that a step is missing, at a place where putting the dropped ones back
+- a changed call, where the first suspect is that step, and does not say that another is missing before it;
+- what was dropped, where the first suspect says that a step is missing, at a place where putting the dropped ones back
   gives utility 1 again.
 """
 
@@ -39,6 +40,7 @@ from programs.office.plan import plan
 from programs.office.wanted import wanted
 from programs.options import DataError, positive, writable
 
+HALVES = {"all": slice(None), "tuned": slice(0, None, 2), "held-out": slice(1, None, 2)}
 TARGET_EXACT, TARGET_COUNT = 0.75, 300
 
 
@@ -119,12 +121,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = __doc__.split("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m programs.benchmarks.blame_office", description=about)
     parser.add_argument("--tasks", metavar="N|IDS", help="how many, or which: 'workspace:2,9;travel:3' (default: all)")
+    parser.add_argument("--half", choices=list(HALVES), default="all")
     parser.add_argument("--each", type=positive, default=4, help="other values in the place of one argument")
     parser.add_argument("--quotes", action="store_true", help="let the judge quote the nearest call")
     parser.add_argument("--json", type=writable, metavar="PATH", help="write the figures and every miss here")
     options = parser.parse_args(arguments)
     try:
-        cases = pick(load_cases(), options.tasks)
+        cases = pick(load_cases(), options.tasks)[HALVES[options.half]]
         outcomes = list(measure(cases, each=options.each, quotes=options.quotes))
     except (MissingPackage, DataError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)

@@ -65,7 +65,7 @@ def _row(refiner: dspy.Module, task: dspy.Example) -> dict[str, Any]:
             if isinstance(cause, LMInvalidRequestError) and not isinstance(cause, ContextWindowExceededError):
                 raise  # a model that is not there plans no other task either
             result = None
-    told = {"id": task.expected.case, "lm_calls": meter.lm_calls, "tokens": meter.tokens}
+    told = {"id": task.expected.case, "lm_calls": len(meter.history), "tokens": meter.tokens}
     if result is None:
         return told | {
             "strict_pass": cart_metric(task, None).score == 1.0, "verified": False, "first_loss": 1.0,

@@ -72,7 +72,7 @@ def _without_clients() -> Iterator[None]:
     pipeline, gold = ModuleType(_PIPELINE), ModuleType(f"{_PIPELINE}.ground_truth_pipeline")
     vars(pipeline)["__path__"] = [str(Path(str(home)).parent / "agent_pipeline")]
     vars(gold)["GroundTruthPipeline"] = None
-    sys.modules |= {module.__name__: module for module in (pipeline, gold)}
+    sys.modules.update({module.__name__: module for module in (pipeline, gold)})
     try:
         yield
     finally:

@@ -166,6 +166,30 @@ def test_a_field_that_another_tool_would_give_is_laid_to_the_tool() -> None:
     assert found.step == "p" and found.kind == "wrong_tool" and "no field rows" in found.diagnosis
 
 
+@pytest.mark.parametrize(
+    ("total", "diagnosis"),
+    [
+        ("join(', ', p.rows[].name)", "In join(', ', p.rows[].name): functions go without $"),
+        ("the sum is {{p.rows[0].price}}", "to put results into text write join('', ['...', $p.rows[0].price, '...'])"),
+        ({"calc": "$p.rows[0].price +"}, "The calc $p.rows[0].price +: it is no formula"),
+        ({"calc": "{$p.rows[} + 1"}, "Not valid JMESPath: $p.rows["),
+    ],
+)
+def test_what_is_written_wrong_is_laid_to_its_step_and_said(total: Any, diagnosis: str) -> None:
+    plan = (
+        Step(id="s", tool="by_size", args={"sizes": ["M"]}),
+        Step(id="p", tool="details", args={"ids": "$s.ids"}),
+        Step(id="submit", tool="submit", args={"total": total}),
+    )
+    found = first(plan, Requirements())
+    assert (found.step, found.kind) == ("submit", "unresolved_binding") and diagnosis in found.diagnosis
+
+
+def test_a_field_that_is_not_there_is_laid_to_the_reader_where_a_calc_reads_it() -> None:
+    found = first(with_step("submit", args={"total": {"calc": "$z.sum / 2"}}))
+    assert found.step == "submit" and "items, total" in found.correction
+
+
 def test_step_back_to_the_first_result_that_turned_empty() -> None:
     plan = (
         Step(id="s", tool="by_size", args={"sizes": ["S"]}),

@@ -14,6 +14,7 @@ import pytest
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.environment.mcp import from_mcp
+from pivot_dspy.environment.toolbox import HELD
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_async, run_sync
@@ -77,13 +78,13 @@ def test_a_server_is_an_environment_in_which_reads_run_and_writes_wait() -> None
     async def body(session: Any) -> None:
         environment = await from_mcp(session)
         assert environment.toolbox.render_tools().splitlines() == [
+            HELD,
             "- rooms(least: int = 0) -> {result: [{name, seats: int}]}  # Rooms with at least so many seats.",
             "- bookings()  # What is booked, as JSON in text.",
             "- greeting()  # Plain text.",
             "- slow(seconds: float) -> {result: int}  # Answers late.",
             "- book(room: str) -> {name, seats: int}  [write]  # Book a room.",
-            "- burn() -> {result: bool}  [irreversible: runs at commit, its result cannot be bound]"
-            "  # Burn it all down.",
+            "- burn() -> {result: bool}  [held]  # Burn it all down.",
             "- paint(room: str, colour?: str) -> {result}  [write]  # Says nothing of its effect.",
         ]
         source = SessionFactory(environment, timeout=1.5)

@@ -14,7 +14,7 @@ from typing_extensions import NotRequired, TypedDict
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
 from pivot_dspy.environment.from_class import of_class
 from pivot_dspy.environment.render import schema_text, type_text
-from pivot_dspy.environment.toolbox import ArgumentError, Toolbox, ToolSpec, describe
+from pivot_dspy.environment.toolbox import HELD, ArgumentError, Toolbox, ToolSpec, describe
 from pivot_dspy.errors import ConfigurationError
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -81,10 +81,11 @@ class Desk(Environment):
 def test_tools_are_shown_in_one_line_each_with_record_types_once() -> None:
     assert of_class(Desk).render_tools() == "\n".join(
         [
+            HELD,
             "- today() -> date",
             "- free(day: date, kind: 'big' | 'small' = \"big\", least?: int) -> [Slot]  # Free slots on a day.",
             "- order(order: Order, colours: ['red' | 'blue'], where: Point) -> int  [write]  # where: in metres",
-            "- pay(amount: float) -> null  [irreversible: runs at commit, its result cannot be bound]",
+            "- pay(amount: float) -> null  [held]",
             "Types:",
             "Slot = {room, seats: int, note?: str | null}",
             "Order = {slot: Slot, guests: [Guest]}",
@@ -93,6 +94,7 @@ def test_tools_are_shown_in_one_line_each_with_record_types_once() -> None:
         ]
     )
     assert "# Free" not in of_class(Desk).render_tools(brief=True)
+    assert HELD.startswith("[write] changes the copy. [held] is only noted")
     assert of_class(Desk).render_checks(" words ") == "- paid(least: float = 0.0)  # Whether it is paid.\nwords"
 
 

@@ -140,11 +140,16 @@ def test_none_is_a_settlement_too():
         assert episode.context.requirements.items == ()
 
 
-def test_a_plan_that_cannot_be_read_is_sampled_once_more():
-    with opened(plan=[GARBAGE, GARBAGE, planned()]) as (episode, engine):
+def test_a_plan_that_cannot_be_read_is_asked_for_once_more():
+    with opened(plan=[GARBAGE, planned()]) as (episode, engine):
         assert len(run_sync(episode.plan())) == 4
-        assert [prompt.temperature for prompt in engine.prompts] == [None, None, 1.0]
-        assert [event.kind for event in episode.record.history] == ["failure", "plan"]
+        first, second = engine.prompts
+        assert second.text.startswith(first.text) and "This could not be read" in second.text
+        assert [event.kind for event in episode.record.history] == ["plan"]
+    with opened(plan=[GARBAGE, GARBAGE, planned()]) as (episode, engine):
+        with pytest.raises(PlanningFailed, match="no plan: plan: AdapterParseError"):
+            run_sync(episode.plan())
+        assert [event.kind for event in episode.record.history] == ["failure"] and engine.count() == 2
 
 
 def test_a_server_that_fails_is_not_asked_again():

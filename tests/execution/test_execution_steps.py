@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BeforeValidator
 
+from pivot_dspy import from_functions
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
@@ -46,6 +47,11 @@ def test_a_failed_step_stops_only_what_depends_on_it() -> None:
         (Step(id="x", tool="find", args={"name": "$item"}, for_each="$a[0]"), "unresolved_binding", "gives str"),
         (Step(id="x", tool="find", args={"name": "$item"}, for_each="$a[?@=='q']"), "unresolved_binding", "empty list"),
         (Step(id="x", tool="find", args={"name": "$item.x"}, for_each="$a"), "unresolved_binding", "gives nothing"),
+        (Step(id="x", tool="find", args={"name": "join(', ', a)"}), "unresolved_binding", r"written \$a"),
+        (Step(id="x", tool="put", args={"name": "Dear {{a[0]}}"}), "unresolved_binding", r"\['...', \$a\[0\]"),
+        (Step(id="x", tool="find", args={"name": "i"}, for_each="a"), "unresolved_binding", r"is written \$ID"),
+        (Step(id="x", tool="find", args={"name": {"calc": "$a[0] + 1"}}), "unresolved_binding", "the text 'ball'"),
+        (Step(id="x", tool="submit", args={"count": {"calc": "$z + 1"}}), "unresolved_binding", "is called 'z'"),
         (Step(id="x", tool="find", problem="not a call"), "malformed_step", "not a call"),
         (Step(id="x", tool="submit", for_each="$a"), "malformed_step", "submits once"),
         (Step(id="x", tool="submit", args={"reply": 1}), "bad_arguments", "reply: not an output field"),
@@ -66,6 +72,35 @@ def test_what_is_wrong_with_a_step_is_said_and_stops_nothing_else(step: Step, ki
         assert discrepancy.expected and "(" in discrepancy.expected
     if "gives" in message:
         assert discrepancy.reference == "a"
+
+
+def test_a_calc_is_worked_out_in_a_call_and_in_submit_and_waits_for_what_it_reads() -> None:
+    def reckon(calc: str) -> str:
+        """The only argument is called like a calc, and is none."""
+        return f"<{calc}>"
+
+    def price(cents: int) -> dict[str, int]:
+        return {"cents": cents}
+
+    trajectory = steps(
+        ("a", "price", {"cents": {"calc": "7 * 3"}}),
+        ("b", "price", {"cents": {"calc": "{$a.cents} // 2"}}),
+        ("c", "reckon", {"calc": "7 * 3"}),
+        ("d", "price", {"cents": {"calc": "1 / 0"}}),
+        ("e", "price", {"cents": {"calc": "$d.cents + 1"}}),
+        ("submit", "submit", {"answer": "$c", "count": {"calc": "sum($a.cents, $b.cents)"}}),
+    )
+    ran = run_sync(
+        execute(
+            trajectory,
+            SessionFactory(from_functions([reckon, price], effects="read")).open(None),
+            outputs={"answer": str, "count": int},
+        )
+    ).execution
+    assert [o.status for o in ran.observations] == ["ok", "ok", "ok", "error", "blocked", "ok"]
+    assert [o.args for o in ran.observations][:3] == [{"cents": 21}, {"cents": 10}, {"calc": "7 * 3"}]
+    assert ran.outputs == {"answer": "<7 * 3>", "count": 31}
+    assert "divides by zero" in ran.discrepancies[0].message
 
 
 def test_expectations_are_of_the_result_or_of_any_earlier_step() -> None:

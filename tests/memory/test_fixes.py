@@ -88,7 +88,7 @@ def test_a_fix_learned_from_a_repair_undoes_the_same_habit_in_another_step(seed)
     right = STEPS[0]
     for name in situations(right, around.ids):
         wrong = habit(right, name, around, habits)
-        learned = [change.fix for change in edits(Step(**wrong), Step(**right), around.ids, {}) if change.fix]
+        learned = [change.fix for change in edits(Step(**wrong), Step(**right), around.ids) if change.fix]
         for fix in learned:
             assert fix.applied(Step(**{**wrong, "id": "again"}), around.ids) == Step(**{**right, "id": "again"})
 

@@ -18,7 +18,7 @@ def spent(program: Pivot) -> tuple[int, int]:
     with metered({"self": program}) as meter:
         program(request=REQUEST)
     assert [returned.path for returned in meter.returned] == ["self"]
-    return meter.lm_calls, meter.tokens
+    return len(meter.history), meter.tokens
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_the_prompt(snapshot):
     _, engine = acted(lessons="- Trial 1:\nTake the cheapest.", siblings=siblings)
     prompt = engine.prompts[0]
     snapshot("phases/act.txt", prompt.text)
-    assert prompt.section("siblings").count("\n") == 1 and "FAILED tool_error" in prompt.section("siblings")
+    assert prompt.section("siblings").count("\n{") == 1 and "FAILED tool_error" in prompt.section("siblings")
     assert list(prompt.sections).index("request") < list(prompt.sections).index("lessons")
 
 

@@ -38,7 +38,7 @@ def test_what_is_missing_is_filled_in_and_what_is_bound_stays():
 def test_the_prompt(snapshot):
     _, _, engine = composed({"answer": "x"})
     snapshot("phases/compose.txt", engine.prompts[0].text)
-    assert "State: Cart: p2" in engine.prompts[0].section("observations")
+    assert "State:\n| Cart: p2" in engine.prompts[0].section("observations")
 
 
 def test_where_there_is_no_submit_one_is_added():

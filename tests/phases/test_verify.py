@@ -7,11 +7,13 @@ import pytest
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Environment, tool
 from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.execution import allow
+from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import inspect
-from pivot_dspy.phases.verify import Judgement, Verdict, Verify, departure, shortcomings
+from pivot_dspy.phases.verify import Judgement, Verdict, Verify, shortcomings
+from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Finding, Requirement, Requirements
-from pivot_dspy.trajectory import Observation
 from tests.scripted import Store, executed, scripted, step, submit
 
 TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
@@ -37,11 +39,16 @@ def verified(inspection, settled, environment=Store, permit=allow):
     return said.verdict
 
 
+def viewed(inspection, settled, inputs):
+    catalogue = render(toolbox_of(Store), TASK, policy=Store.policy, vocabulary="", known="")
+    return RunView(inputs, catalogue, inspection.execution, Store(), settled, inspection.findings)
+
+
 def judged(answer, *items):
     inspection, settled = inspected([*STEPS[:2], submit(answer="p2 costs 40 and weighs 9 kg.")], *items)
     lm = scripted(judge=answer)
     with dspy.context(lm=lm):
-        said = Verify(TASK).judge(inspection, settled, {"request": "Buy something red."})
+        said = Verify(TASK).judge(viewed(inspection, settled, {"request": "Buy something red."}))
         try:
             while True:
                 effect = next(said)
@@ -102,7 +109,7 @@ def test_a_second_run_that_goes_another_way_names_the_step():
     inspection, settled = inspected(STEPS, environment=Fickle)
     verdict = verified(inspection, settled, Fickle)
     assert not verdict.verified and verdict.departed == "a"
-    assert "run again from the start, it went another way: step a gave ids: 1 [p" in verdict.reasons[0]
+    assert "run again from the start, it went another way: step a gave ids[0] = \"p" in verdict.reasons[0]
 
 
 def test_where_the_budget_ends_it_is_not_said_to_go_another_way():
@@ -122,18 +129,6 @@ def test_without_a_session_only_what_is_known_counts():
     inspection, settled = inspected(STEPS)
     said = Verify(TASK)(inspection=inspection, requirements=settled, session=None, outputs={"answer": str})
     assert said.verdict.verified
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "said"),
-    [
-        ({"value": 1}, {"value": 1, "seconds": 9.0, "reused": True}, None),
-        ({"value": 1}, {"value": 2}, "step a gave 1 and now 2"),
-        ({"status": "ok"}, {"status": "error"}, "step a was ok and is now error"),
-    ],
-)
-def test_departures(before, after, said):
-    assert departure(Observation(step="a", **before), Observation(step="a", **after)) == said
 
 
 # -------------------------------------------------------------------------------------------------------------- judging
@@ -197,6 +192,6 @@ def test_the_answer_is_shown_as_json():
     inspection = inspect(run, Requirements(items=(NICE,)), {})
     lm = scripted(judge={"verdicts": [], "unsupported": []})
     with dspy.context(lm=lm):
-        said = Verify(TASK).judge(inspection, Requirements(items=(NICE,)), {"request": "x"})
+        said = Verify(TASK).judge(viewed(inspection, Requirements(items=(NICE,)), {"request": "x"}))
         next(said).call()
     assert json.loads(lm.engine.prompts[0].section("submitted")) == {"day": "2026-03-12"}

@@ -46,7 +46,7 @@ def test_the_record_and_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [task["id"] for task in record["tasks"]] == IDS
     for task in record["tasks"]:
         assert task["official_pass"] is task["strict_pass"] is (task["official_score"] == 1.0)
-        assert task["must_act"] is (task["id"] != "workspace:0") and task["commit_failed"] == []
+        assert task["must_act"] is (task["id"] != "workspace:0") and task["commit_failed"] == ""
         assert task["lm_calls"] == sum(spent["lm_calls"] for spent in task["phases"].values())
     assert record["summary"]["must_act"]["tasks"] == 3
     shown = capsys.readouterr().out
@@ -73,7 +73,7 @@ def test_a_commit_that_fails_is_told_and_its_world_is_judged(
 
     monkeypatch.setattr(Refined, "commit", refused)
     [task] = run(tmp_path, "--tasks", "banking:0", *FLAWLESS)["tasks"]
-    assert task["verified"] and not task["strict_pass"] and task["commit_failed"] == ["the bank is closed"]
+    assert task["verified"] and not task["strict_pass"] and task["commit_failed"] == "the bank is closed"
     assert "banking:0 not committed: the bank is closed" in capsys.readouterr().out
 
 

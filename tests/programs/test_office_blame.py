@@ -144,4 +144,6 @@ def test_the_program_counts_by_kind(tmp_path: Path, capsys: pytest.CaptureFixtur
     missed = rows["all"]["detected"] * (1 - rows["all"]["exact"])
     assert len(record["misses"]) == round(missed) and all(miss["unmet"] for miss in record["misses"])
     assert "dropped write" in capsys.readouterr().out
+    assert blame_office.main(["--tasks", "banking:3,12", "--half", "held-out", "--json", str(file)]) == 1
+    assert {miss["case"] for miss in json.loads(file.read_text(encoding="utf-8"))["misses"]} == {"banking:12"}
     assert blame_office.main(["--tasks", "mail"]) == 2 and "no task is called mail" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import pivot_dspy
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts import report
+from pivot_dspy.prompts.observations import ObservationBudget, render_results
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Fault, Observation, Step
 
@@ -24,6 +25,7 @@ PACKAGE = Path(pivot_dspy.__file__).parent
 texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=80).filter(
     lambda text: not any(getattr(report, word) in text for word in WORDS)
 )
+results = st.text(max_size=80) | st.sampled_from(WORDS).map(lambda word: getattr(report, word))
 findings = st.builds(
     Finding,
     requirement=st.sampled_from(["R1", "R2", "E_", "budget"]),
@@ -49,20 +51,21 @@ def test_what_is_unmet_is_read_back(found: list[Finding], text: str) -> None:
 
 
 observations = st.one_of(
-    st.builds(Observation, step=st.just("a"), value=texts | st.integers() | st.lists(st.integers())),
+    st.builds(Observation, step=st.just("a"), value=results | st.integers() | st.lists(st.integers())),
     st.builds(Observation, step=st.just("a"), status=st.sampled_from(["blocked", "withheld"])),
     st.builds(
         Observation,
         step=st.just("a"),
         status=st.just("error"),
-        fault=st.builds(Fault, kind=st.just("tool_error"), message=texts),
+        fault=st.builds(Fault, kind=st.just("tool_error"), message=results),
     ),
 )
 
 
 @given(observations)
 def test_the_status_of_a_step_is_read_back(observation: Observation) -> None:
-    outcome = report.render_outcome(Step(id="a", tool="look"), observation, Environment())
+    shown = render_results([(Step(id="a", tool="look"), observation)], Environment(), ObservationBudget())
+    outcome = shown.splitlines()[0].removeprefix("a look ->").strip()
     assert report.status_of(outcome) == observation.status
 
 

@@ -8,6 +8,7 @@ import threading
 import dspy
 import pytest
 from dspy.lm15 import AuthError, ServerError
+from dspy.predict.refine import Refine
 from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import LMAuthError
 from hypothesis import HealthCheck, given, settings
@@ -15,12 +16,16 @@ from hypothesis import strategies as st
 
 from pivot_dspy import Budget, DspyRefine, PlanningFailed, Trajectory
 from pivot_dspy.environment.base import Environment, tool
+from pivot_dspy.episode.context import TaskContext, orient
+from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.flow import run_sync
+from pivot_dspy.phases.base import empty, without
 from tests.refiners.loops import LARGE, NICE, ONE, REQUEST, RIGHT, WRONG
 from tests.scripted import GARBAGE, Calls, Scripted, Store, plan, scripted, submit
 
 EMPTY = [submit(answer="p2")]
-LOST = [None] * 4  # one plan: DSPy asks for JSON where it cannot read the answer, and the refiner asks once more
+LOST = [None] * 2  # one plan: it is asked for once more, with what was wrong
 
 
 def advice(text="Step a: look for size L.", module="plan.predict"):
@@ -159,14 +164,14 @@ def test_nothing_hides_that_the_model_cannot_be_reached_at_all(phase):
 
 def test_plans_that_cannot_be_read_are_passed_over_as_often_as_fail_count_allows():
     result, engine = refined([*LOST, WRONG, RIGHT])
-    assert result.verified and engine.count("plan") == 6
+    assert result.verified and engine.count("plan") == 4
     result, _ = refined([WRONG, *LOST, *LOST, *LOST], {"N": 4})
     assert result.answer == "p1"  # by the default no number of failures loses the best so far
     with pytest.raises(PlanningFailed):
         refined([WRONG, *LOST, RIGHT], {"fail_count": 0})
     with pytest.raises(PlanningFailed) as raised:
         refined(LOST * 3)
-    assert raised.value.ledger.usage.lm_calls == 12 and raised.value.__cause__ is not None
+    assert raised.value.ledger.usage.lm_calls == 6 and raised.value.__cause__ is not None
 
 
 def test_a_trajectory_that_is_given_is_the_first_attempt():
@@ -243,6 +248,45 @@ class Demanding(dspy.ChatAdapter):
         super().__init__()
 
 
+def test_the_hint_arrives_through_an_adapter_that_takes_arguments():
+    module, lm = made([WRONG, RIGHT])
+    with dspy.context(lm=lm, adapter=Demanding("x")):
+        assert module(request=REQUEST).verified
+    assert hints(lm.engine) == [None, "Step a: look for size L."]
+
+
+class PlanOnce(dspy.Module):
+    """A program around PLAN, for `dspy.Refine` itself."""
+
+    def __init__(self, plan, planning):
+        super().__init__()
+        self.plan, self.planning = plan, planning
+
+    def forward(self, **inputs):
+        return dspy.Prediction(trajectory=self.plan(planning=self.planning).trajectory, loss=1.0)
+
+
+def test_a_plan_is_asked_for_as_dspy_refine_itself_asks():
+    module, lm = made([], options={"N": 2, "requirements": [LARGE]}, plan=lambda _: plan(WRONG))
+    with dspy.context(lm=lm):
+        module(request=REQUEST)
+    context = TaskContext.open(module.session_factory, module.signature, {"request": REQUEST}, required=[LARGE])
+    run_sync(orient(context, RunRecord(Budget())))
+    planning = context.planning_input("")
+    module.plan.predict.signature = without(module.plan.predict.signature, empty({"tried": "", **planning.fields()}))
+    program = PlanOnce(module.plan, planning)
+    theirs = scripted(plan=lambda _: plan(WRONG), feedback=lambda _: advice())
+    with dspy.context(lm=theirs, trace=[]):
+        Refine(program, 2, lambda inputs, prediction: 1.0 - prediction.loss, 1.0)(request=REQUEST)
+    context.close()
+    assert phases(theirs.engine) == phases(lm.engine) == ["plan", "feedback", "plan"]
+    assert [prompt.text for prompt in theirs.engine.prompts if prompt.phase == "plan"] == [
+        prompt.text for prompt in lm.engine.prompts if prompt.phase == "plan"
+    ]
+    for section in ("modules_defn", "program_inputs", "program_trajectory", "module_names", "target_threshold"):
+        assert theirs.engine.last("feedback").section(section) == lm.engine.last("feedback").section(section)
+
+
 def test_what_cannot_work_is_refused():
     for bad in ({"N": 0}, {"threshold": 2}, {"fail_count": -1}):
         with pytest.raises(ConfigurationError, match=rf"{next(iter(bad))} (is at least [01]|lies in \[0, 1\]); got"):
@@ -250,8 +294,6 @@ def test_what_cannot_work_is_refused():
     with pytest.raises(ConfigurationError, match="rename it"):
         DspyRefine("hint_ -> answer", Store)
     module, lm = made([RIGHT])
-    with dspy.context(lm=lm, adapter=Demanding("x")), pytest.raises(ConfigurationError, match="Demanding takes some"):
-        module(request=REQUEST)
     with dspy.context(lm=None), pytest.raises(ConfigurationError, match="needs a dspy.LM"):
         module(request=REQUEST)
     assert isinstance(lm.engine, Scripted) and not lm.engine.prompts

@@ -10,7 +10,7 @@ from pivot_dspy.errors import ConfigurationError
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
 from tests.scripted import GARBAGE, Store, plan, scripted, step, submit
 
-LOST = [None] * 4  # one plan: DSPy asks for JSON where it cannot read the answer, and the refiner asks once more
+LOST = [None] * 2  # one plan: it is asked for once more, with what was wrong
 OPEN = RIGHT[:2]  # it submits nothing, and meets nothing
 
 

@@ -13,12 +13,20 @@ from tests.scripted import GARBAGE, Store, plan, submit
 def test_garbage_every_time_is_a_planning_failure_with_the_ledger():
     with pytest.raises(PlanningFailed, match="no plan: plan: AdapterParseError") as raised:
         run(plan=GARBAGE)
-    assert raised.value.ledger.usage.lm_calls == 4  # two attempts, each by two adapters
+    assert raised.value.ledger.usage.lm_calls == 2  # it is asked for once more
 
 
-def test_a_plan_that_cannot_be_read_is_asked_for_once_more():
-    result, engine, _ = run(plan=[GARBAGE, GARBAGE, plan(RIGHT, [LARGE])])
-    assert result.verified and [prompt.temperature for prompt in engine.prompts] == [None, None, 1.0]
+def test_a_plan_that_cannot_be_read_is_asked_for_once_more_with_what_was_wrong():
+    result, engine, _ = run(plan=[GARBAGE, plan(RIGHT, [LARGE])])
+    first, second = engine.prompts
+    assert result.verified and second.temperature is None
+    assert second.text == "\n".join(
+        [
+            first.text,
+            GARBAGE,
+            "This could not be read: it lacks requirements and steps\nWrite the whole answer again, as asked for.",
+        ]
+    )
 
 
 def test_server_errors_at_plan_are_a_planning_failure():

@@ -111,7 +111,7 @@ def test_those_of_the_user_bind_and_are_shown_to_the_planner():
             "changes": [{"id": "U1", "reason": "too hard", "drop": True}, {"id": "R1", "reason": "x", "drop": True}]
         },
     )
-    assert 'U1: total {"max": 20}\nU2: Be quick.' in engine.last("plan").section("user_requirements")
+    assert 'U1: total {"max": 20}\nU2: Be quick.' in engine.prompts[0].section("user_requirements")
     assert not result.verified and [item.id for item in result.requirements.items] == ["U1", "U2"]
     assert [amendment.requirement for amendment in result.requirements.amendments] == ["R1"]
 

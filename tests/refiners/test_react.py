@@ -237,6 +237,14 @@ def test_the_trace_names_the_predictors_of_the_module():
         ]  # fmt: skip
 
 
+def test_inputs_may_have_the_names_of_our_own_parameters():
+    lm = scripted(settle={"requirements": [LARGE, ONE]}, react=BOUGHT, extract=ANSWER)
+    with dspy.context(lm=lm):
+        module = ReAct("request, phase, history, episode -> answer", Store, timeout=None)
+        assert module(request=REQUEST, phase="one", history="none", episode="first").verified
+    assert lm.engine.last("react").section("history") == "none"
+
+
 class Finishing(Environment):
     @tool(effect="read")
     def finish(self) -> int:

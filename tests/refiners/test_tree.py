@@ -23,7 +23,7 @@ def test_backup_adds_to_every_node_above_and_the_mean_divides_once():
     for node, reward in ((c, 0.5), (a, 1.0), (b, 0.25)):
         node.back_up(reward)
     assert [(node.value, node.visits) for node in (root, a, b, c)] == [(1.75, 3), (1.5, 2), (0.25, 1), (0.5, 1)]
-    assert [node.mean for node in (root, a, b, c)] == [1.75 / 3, 0.75, 0.25, 0.5]
+    assert [node.uct(0.0) for node in (root, a, b, c)] == [1.75 / 3, 0.75, 0.25, 0.5]
 
 
 def test_uct_by_hand():
@@ -73,4 +73,4 @@ def test_visits_and_sums_of_children_make_up_those_of_their_parent(visits):
     for node in (root, *children):
         assert node.visits == sum(child.visits for child in node.children)
         assert node.value == pytest.approx(sum(child.value for child in node.children))
-        assert 0 <= node.mean <= 1
+        assert 0 <= node.value <= node.visits
