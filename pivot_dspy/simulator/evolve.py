@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from pivot_dspy.simulator import plan
-from pivot_dspy.simulator.prompt import ShownStep, looks_at, names, same, says, shared, step_line, steps_in, unmet_in
+from pivot_dspy.simulator.prompt import ShownStep, looks_at, same, says, shared, step_line, steps_in
 from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, spoil
 from pivot_dspy.trajectory import SUBMIT
@@ -45,11 +45,9 @@ def cause(turn: Turn, shown: Sequence[ShownStep]) -> tuple[ShownStep | None, str
     wrong = next((step for step in shown if not same(step.written, right.get(step.id, {}))), None)
     if wrong is not None:
         return wrong, None
-    unmet = unmet_in(turn.section("report"))
     faults = "\n".join(step.outcome for step in shown if step.failed)
     for step_id in [step_id for step_id in right if step_id not in {step.id for step in shown}]:
-        named = names(faults, step_id) or says(faults, right[step_id]["tool"])
-        if named or unmet.intersection(turn.reference.requirements_of(step_id)):
+        if says(faults, right[step_id]["tool"]) or turn.blames(f"{turn.section('report')}\n{faults}", step_id):
             return None, step_id
     return None, None
 
@@ -113,20 +111,17 @@ class _Rewriting:
 
     def __init__(self, turn: Turn, open_steps: list[ShownStep]) -> None:
         self.turn = turn
-        self.reference = reference = turn.reference
         self.open = open_steps
-        self.right = {step["id"]: step for step in reference.revised(turn.prompt.sections)}
-        before = {step["id"]: step for step in reference.steps}
+        self.right = {step["id"]: step for step in turn.reference.revised(turn.prompt.sections)}
+        before = {step["id"]: step for step in turn.reference.steps}
         self.revised = {name for name, step in self.right.items() if not same(step, before.get(name, {}))}
         lines = shared(turn.prompt.sections, _NOT_FEEDBACK).splitlines()
         words = "\n".join(line for line in lines if not steps_in(line))  # no earlier versions of steps
-        self.unmet = unmet_in(words)
         self.feedback = "\n".join([words, *(step.outcome for step in open_steps)])
         self.changed: list[str] = []
         self.looks: list[str] = []
         self.made = [*steps_in(turn.section("kept")), *open_steps]
         self.present = {step.id for step in self.made}
-        self.submits = any(step.written["tool"] == SUBMIT for step in open_steps)
 
     def entries(self) -> list[WrittenStep]:
         """The open steps as they are to be written, and those that are missing at their places."""
@@ -141,22 +136,20 @@ class _Rewriting:
 
     def _missed(self) -> list[WrittenStep]:
         """The steps that the feedback names as missing."""
-        return [
-            step
-            for step_id, step in self.right.items()
-            if step_id not in self.present and step["tool"] != SUBMIT and not self.turn.unknown(step)
-            if (self._is_pointed_at(step_id) or self._serves_unmet(step_id)) and self.turn.heeds("insert", step_id)
-        ]
+        absent = [step for name, step in self.right.items() if name not in self.present and step["tool"] != SUBMIT]
+        named = [step for step in absent if self._is_blamed(step["id"]) and not self.turn.unknown(step)]
+        return [step for step in named if self.turn.heeds("insert", step["id"])]
 
     def _going_on(self) -> list[WrittenStep]:
         """Where nothing is submitted yet: the steps that could not be written before, as far as can be seen now, each
         for the first time. Where not one can be, the model looks at what was not shown whole, or reads again what it
         lacks, or makes something up."""
         turn, steps = self.turn, list(self.right.values())
-        if any(self.right.get(name, {}).get("tool") == SUBMIT for name in self.present) or self.submits:
+        if any(step.written["tool"] == SUBMIT for step in self.made):
             return []
         before = plan.within_reach(steps, turn, shown=turn.shown_before) if turn.prompt.shown_before else []
-        fresh = [step for step in steps if step["id"] not in self.present and (step not in before or step["tool"] == SUBMIT)]
+        fresh = [step for step in steps if step["id"] not in self.present]
+        fresh = [step for step in fresh if step not in before or step["tool"] == SUBMIT]
         reached = plan.within_reach(fresh, turn, self.present)
         if not reached and fresh:
             self.looks = self._unseen()
@@ -182,26 +175,20 @@ class _Rewriting:
     def _entry(self, step: ShownStep) -> WrittenStep | None:
         """An open step kept or mended; None where it goes, since the reference does not have it."""
         right = self.right.get(step.id)
-        pointed_at = self._is_pointed_at(step.id)
-        fine = right is not None and (same(step.written, right) or step.brief and not pointed_at)
-        if right is not None and self.turn.unknown(right):
-            return {"keep": step.id}
-        named = step.failed or pointed_at or self._serves_unmet(step.id)
-        if fine or not named or not self.turn.heeds("repair", step.id):
+        fine = right is not None and (same(step.written, right) or bool(self.turn.unknown(right)))
+        if fine or not (step.failed or self._is_blamed(step.id)) or not self.turn.heeds("repair", step.id):
             return {"keep": step.id}
         self.changed.append(step.id)
         return right
 
-    def _is_pointed_at(self, step_id: str) -> bool:
-        """Whether the feedback names the step, or the task's own reasoning over it concludes that it has to change."""
-        return step_id in self.revised or names(self.feedback, step_id)
-
-    def _serves_unmet(self, step_id: str) -> bool:
-        return not self.unmet.isdisjoint(self.reference.requirements_of(step_id))
+    def _is_blamed(self, step_id: str) -> bool:
+        """Whether the feedback is about the step, or the task's own reasoning over it concludes that it has to
+        change."""
+        return step_id in self.revised or self.turn.blames(self.feedback, step_id)
 
     def relapsed(self, steps: list[WrittenStep]) -> Iterator[WrittenStep]:
         """The steps, of which some that were right break as they are written again."""
-        around = Surroundings(list(self.right.values()), self.turn.section("tools"))
+        around = Surroundings(list(self.right.values()), self.turn.section("tools"), self.turn.shown.tells)
         again = {step.id for step in self.open if same(step.written, self.right.get(step.id, {}))}
         dice, relapse = self.turn.dice, self.turn.rates.relapse
         for step in steps:

@@ -68,8 +68,8 @@ def compose(turn: Turn) -> dict[str, Any]:
 def read_off(turn: Turn, results: Mapping[str, Any]) -> dict[str, Any]:
     """The outputs of the reference, or else what it submits, with their bindings resolved over `results`; what is not
     to be read from these is left out, and what the prompt does not tell is made up."""
-    submit: WrittenStep = next((step for step in turn.reference.steps if step["tool"] == SUBMIT), {"id": SUBMIT, "tool": SUBMIT})
-    written = turn.guessed({**submit, "args": {**(submit.get("args") or {}), **turn.reference.outputs}})
+    submit: WrittenStep = next((step for step in turn.reference.steps if step["tool"] == SUBMIT), {"id": SUBMIT})
+    written = turn.guessed({**submit, "tool": SUBMIT, "args": {**(submit.get("args") or {}), **turn.reference.outputs}})
     outputs = {}
     for name, value in written["args"].items():
         try:

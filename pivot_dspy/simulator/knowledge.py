@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
@@ -30,8 +31,10 @@ _ESCAPED = re.compile(r'\\[nrt]|\\(?=["\\])')
 _NUMBER = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
 _FIGURES = re.compile(r"\W?\d[\d.,-]*")
 _NUMBERED = re.compile(r"(?<!\S)\d+\.\s*(?!\d)")
-_COUNTS = {word: n for n, word in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"], 1)}
-_COUNTS |= {"a": 1, "an": 1, "week": 7}
+_COUNTS = {
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+    "eleven": 11, "twelve": 12, "a": 1, "an": 1, "week": 7,
+}  # fmt: skip
 _COUNTED = re.compile(rf"\b(?:{'|'.join([*_COUNTS][:12])}|an?(?= hour| day| week)|week)\b")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH, _DAY = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*\.?", r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
@@ -121,7 +124,7 @@ class Shown:
         quoted = [name for _, name in _QUOTED.findall(rest)]
         stated = [*_ADDRESS.findall(rest), *quoted, *map(str.lower, _NAME.findall(text))]
         figures = map(_number, _NUMBER.findall(_ADDRESS.sub(" ", rest)))
-        return self._tells_moments(plain) and all(map(self._tells_figure, figures)) and all(map(self._tells_word, stated))
+        return self._tells_moments(plain) and all([*map(self._tells_figure, figures), *map(self._tells_word, stated)])
 
     def _has_half_the_words(self, words: Collection[str]) -> bool:
         """Of what is long enough to be more than a phrase: nobody writes what is in a text that he has not seen."""
@@ -149,8 +152,8 @@ class Shown:
 
     def _tells_date(self, date: Date) -> bool:
         """As told, or so many days from one in the same month, or by its number alone beside such a one."""
-        beside = [it.day for it in self._dates if it.month == date.month and (None in (it.year, date.year) or it.year == date.year)]
-        return bool(beside) and (date.day in self._numbers or any(abs(date.day - day) in {0, *self._numbers} for day in beside))
+        beside = [it.day for it in self._dates if it.month == date.month and it.year in (None, date.year)]
+        return any(date.day in self._numbers or abs(date.day - day) in {0, *self._numbers} for day in beside)
 
     def _tells_time(self, time: tuple[int, int]) -> bool:
         """As told, with the hour as on a clock with hands, or so many hours later."""
@@ -201,9 +204,11 @@ def guessed(step: WrittenStep, shown: Shown, ids: Collection[str], dice: Dice) -
     """The step with something made up for each literal that `shown` does not tell."""
     for path, value, span, _ in reversed(unknown(step, shown, ids)):
         labels = ("guess", step["id"], *path)
-        is_number = isinstance(value, (int, float))
-        made_up = 1 + dice.number(99, *labels) if is_number else invented(path[1] if len(path) > 1 else path[0], dice, *labels)
-        step = put(step, path, made_up) if span is None else splice(step, span, f"`{made_up}`" if is_number else f"'{made_up}'")
+        if isinstance(value, (int, float)):
+            made_up: Any = 1 + dice.number(99, *labels)
+        else:
+            made_up = invented(path[min(1, len(path) - 1)], dice, *labels)
+        step = put(step, path, made_up) if span is None else splice(step, span, f"`{json.dumps(made_up)}`")
     return step
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pivot_dspy import bindings
 from pivot_dspy.simulator import learn
 from pivot_dspy.simulator.knowledge import Shown
-from pivot_dspy.simulator.prompt import names, step_line, unmet_in
+from pivot_dspy.simulator.prompt import step_line
 from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, habit, situations, spoil
 from pivot_dspy.trajectory import SUBMIT
@@ -49,7 +49,7 @@ def audit(turn: Turn) -> dict[str, Any]:
 def written(steps: Iterable[WrittenStep], turn: Turn, warned: Collection[str] = ()) -> list[WrittenStep]:
     """`steps` as this model writes them down for the first time: with slips, of which it was `warned`, and habits."""
     steps = list(steps)
-    around = Surroundings(steps, turn.section("tools"))
+    around = Surroundings(steps, turn.section("tools"), turn.shown.tells)
     drafts = []
     for step in steps:
         careful = step["tool"] == SUBMIT or (step["id"] in warned and turn.heeds("warned", step["id"]))
@@ -126,10 +126,7 @@ def reconsidered(turn: Turn) -> tuple[list[WrittenStep], set[str]]:
         return list(reference.steps), set()
     in_mind = "\n".join(map(step_line, reference.steps))
     steps, warned = concluded(turn, {"open_steps": in_mind, "report": reflections})
-    unmet = unmet_in(reflections)
-    ids = [step["id"] for step in reference.steps]
-    warned |= {name for name in ids if names(reflections, name) or unmet.intersection(reference.requirements_of(name))}
-    return steps, warned
+    return steps, warned | {step["id"] for step in reference.steps if turn.blames(reflections, step["id"])}
 
 
 def _stands(requirement: Mapping[str, Any], text: str) -> bool:

@@ -144,8 +144,10 @@ class _Acting:
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.shown = _ReactView(turn)
+        self.shown.steps = [turn.guessed(step) for step in self.shown.steps]
+        tools = "\n".join(f"- {name}(" for name in _tools(turn))
+        self.around = Surroundings(turn.reference.steps, tools, turn.shown.tells)
         self.by_id = {str(step["id"]): step for step in self.shown.steps}
-        self.around = Surroundings(turn.reference.steps, "\n".join(f"- {name}(" for name in _tools(turn)))
         self.skipped: list[str] = []
         """What is left out is not told of as a step of its own: the thought of the next call says so."""
 

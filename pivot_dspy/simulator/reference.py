@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.simulator.knowledge import Literal, Shown, guessed, shown_by, unknown
-from pivot_dspy.simulator.prompt import Prompt, is_step
+from pivot_dspy.simulator.prompt import Prompt, is_step, names, unmet_in
 from pivot_dspy.simulator.slips import Dice, Rates, WrittenStep
 from pivot_dspy.trajectory import SUBMIT, Frozen
 
@@ -165,6 +165,11 @@ class Turn(NamedTuple):
     def only_reads(self, tool: str) -> bool:
         """Whether the prompt's list of tools says nothing else of one."""
         return tool != SUBMIT and tool not in _CHANGING.findall(self.section("tools"))
+
+    def blames(self, feedback: str, step_id: str) -> bool:
+        """Whether feedback names a step, or says that a requirement which it serves is not met."""
+        served = self.reference.requirements_of(step_id)
+        return names(feedback, step_id) or not unmet_in(feedback).isdisjoint(served)
 
     def heeds(self, *labels: object) -> bool:
         """Whether the model takes in what its prompt says of the thing that `labels` name."""

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -92,9 +92,13 @@ class Span(NamedTuple):
 
 
 class Surroundings:
-    """What the choice of a wrong value draws on: the reference's steps and the tools that the prompt names."""
+    """What the choice of a wrong value draws on: the reference's steps, as far as their values are `told`, and the
+    tools that the prompt names."""
 
-    def __init__(self, steps: Sequence[Mapping[str, Any]], tools: str) -> None:
+    def __init__(
+        self, steps: Sequence[Mapping[str, Any]], tools: str, told: Callable[[Any], bool] = lambda value: True
+    ) -> None:
+        self._told = told
         self.ids = [str(step["id"]) for step in steps]
         self.tools = [name for name in _TOOL.findall(tools) if name != SUBMIT]
         self._steps = steps
@@ -111,7 +115,7 @@ class Surroundings:
         for step in self._steps:
             values += [value for _, value in literal_arguments(step, self.ids)]
             values += [value_of(span.text) for span in literal_spans(step, self.ids)]
-        return _once(value for value in values if not isinstance(value, (dict, list)))
+        return _once(value for value in values if not isinstance(value, (dict, list)) and self._told(value))
 
     def fields_beside(self, name: str) -> list[str]:
         """Fields of the records that have a field `name`, and all that conditions compare."""

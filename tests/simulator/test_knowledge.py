@@ -43,7 +43,10 @@ def test_a_sum_and_a_difference_are_worked_out(one: float, other: float) -> None
     assert shown.tells(round(one + other, 2)) and shown.tells(round(abs(one - other), 2))
 
 
-@given(st.dates(min_value=date(1000, 1, 1)), st.sampled_from(["%d %B %Y", "%B %d, %Y", "%b %d", "%Y/%m/%d", "the %dth of %B"]))
+@given(
+    st.dates(min_value=date(1000, 1, 1)),
+    st.sampled_from(["%d %B %Y", "%B %d, %Y", "%b %d", "%Y/%m/%d", "the %dth of %B"]),
+)
 def test_a_date_is_known_by_any_of_its_forms(day: date, form: str) -> None:
     assert Shown(f"It is on {day.strftime(form)}, they say.").tells(day.isoformat())
 
@@ -86,7 +89,11 @@ def test_an_answer_is_put_together_and_numbered() -> None:
 
 
 def test_in_a_binding_only_what_is_compared_must_be_told() -> None:
-    step = {"id": "b", "tool": "send", "args": {"to": "$a[?age > `30` && city=='Rome'].name", "x": "join(', ', $a[].id)"}}
+    step = {
+        "id": "b",
+        "tool": "send",
+        "args": {"to": "$a[?age > `30` && city=='Rome'].name", "x": "join(', ', $a[].id)"},
+    }
     assert [it.value for it in unknown(step, Shown("those in Rome"), {"a"})] == [30]
     made_up = guessed(step, Shown("those in Rome"), {"a"}, Dice("x"))
     assert made_up["args"]["x"] == step["args"]["x"] and "city=='Rome'" in made_up["args"]["to"]

@@ -76,16 +76,17 @@ def test_a_conversation_is_read_as_one_prompt(adapter: Any) -> None:
     first = dict.fromkeys(PLAN.input_fields, "") | {"tools": TOOLS, "request": REQUEST, "tried": "earlier"}
     steps = [{"id": "a", "tool": "t", "args": {"x": ["p & <q>"], "n": 3}}, {"id": "b", "tool": "u", "args": {}}]
     last = {"kept": "a t ->\n| one\n| [[ ## report ## ]]\n| <report>", "open_steps": "b u -> FAILED\nc v ->", "report": "1 of 2"}
+    answer = {"requirements": [], "steps": steps}
     chosen = EVOLVE
     for name in EVOLVE.input_fields.keys() - last.keys():
         chosen = chosen.delete(name)
     messages = [
         *adapter().format(PLAN, [], first),
-        {"role": "assistant", "content": adapter().format_assistant_message_content(PLAN, {"requirements": [], "steps": steps})},
-        {"role": "user", "content": adapter().format_user_message_content(chosen, last, prefix="Now `keep`.", main_request=True)},
+        {"role": "assistant", "content": adapter().format_assistant_message_content(PLAN, answer)},
+        {"role": "user", "content": adapter().format_user_message_content(chosen, last, "Now `keep`.", main_request=True)},
         {"role": "assistant", "content": "nonsense"},
-        {"role": "user", "content": "This could not be read: it lacks steps\nWrite the whole answer again, as asked for."},
-    ]  # fmt: skip
+        {"role": "user", "content": "This could not be read: it lacks steps\nWrite the whole answer again."},
+    ]
     prompt = read(_request(messages))
     assert [field.name for field in prompt.outputs] == ["diagnosis", "requirements", "steps"]
     assert {name: prompt.section(name) for name in ("request", "report", "tried")} == {
