@@ -11,7 +11,7 @@ from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.predicates import WORD, show
 from pivot_dspy.blame.standing import holds, tokens
 from pivot_dspy.plain_json import scalars
-from pivot_dspy.required_calls import OPEN, CallAssignment, MadeCall, RequiredCall, stands_in
+from pivot_dspy.required_calls import CallAssignment, MadeCall, RequiredCall, stands_in
 from pivot_dspy.requirements import Requirement
 
 _QUOTED = re.compile(r'"([^"]+)"|\'([^\']+)\'|`([^`]+)`|“([^”]+)”')
@@ -52,37 +52,38 @@ def _meant(context: BlameContext, calls: Sequence[MadeCall], assigned: CallAssig
 def _likeness(item: Requirement, call: MadeCall) -> int:
     """How many arguments of a call, and words of its tool's name, are as a requirement says; 0 for another tool."""
     if item.call is not None:
-        return 0 if item.call.tool != call.tool else 1 + len(item.call.args) - len(_wrong(item.call, call))
+        right = len(_fixed(item.call)) - len(_wrong(item.call, call))
+        return 1 + right if item.call.tool == call.tool else 0
     text = tokens(item.text)
     named = [word for word in WORD.findall(call.tool.casefold()) if word in text]
     return len(named) + sum(holds(text, value) for value in scalars(dict(call.args)) if value not in (None, ""))
 
 
-def _wrong(required: RequiredCall, call: MadeCall) -> list[str]:
-    """The arguments that are not as required."""
-    single = {name: RequiredCall(tool=required.tool, args={name: value}) for name, value in required.args.items()}
-    return [name for name, asked in single.items() if not required_calls.matches(asked, call)]
+def _fixed(required: RequiredCall) -> dict[str, Any]:
+    return {name: value for name, value in required.args.items() if name not in required.open}
+
+
+def _wrong(required: RequiredCall, call: MadeCall) -> dict[str, Any]:
+    """The arguments that a call has otherwise, as they are required."""
+    single = {name: RequiredCall(tool=call.tool, args={name: value}) for name, value in _fixed(required).items()}
+    return {name: asked.args[name] for name, asked in single.items() if not required_calls.matches(asked, call)}
 
 
 def _not_made(
     context: BlameContext, name: str, required: RequiredCall, meant: Mapping[str, MadeCall], calls: Sequence[MadeCall]
 ) -> Iterator[Clue]:
-    """The call of its tool that serves nothing else, or the step that makes none, or else a missing step."""
-    fixed = {key: value for key, value in required.args.items() if key not in required.open}
+    """The call of its tool that serves nothing else, or else a missing step."""
     near = required_calls.nearest(required, [meant[name]] if name in meant else [])
     if near is not None:
         call, differs = near
-        right = ", ".join(f"{key} {show(fixed[key])}" for key in _wrong(required, call) if key in fixed)
+        right = ", ".join(f"{key} {show(value)}" for key, value in _wrong(required, call).items())
         text, correction = f"in {call.step}, {differs}, as {name} asks", right and f"use {right} ({name})"
         yield context.clue(call.step, "wrong_value", Weight.CONTRADICTION, text, correction, [name])
         return
-    planned = [step.id for step in context.steps if step.tool == required.tool]
-    idle = set(planned).difference(call.step for call in calls)
-    for step_id in idle - context.failed:  # why the others failed is told apart
-        text = f"it makes no call, and {name} asks for one"
-        yield context.clue(step_id, "narrow_result", Weight.OMISSION, text, "", [name])
-    if not idle:
+    planned = {step.id for step in context.steps if step.tool == required.tool}
+    if planned.issubset(call.step for call in calls):  # else it is told why one made no call
         weight = Weight.LACKING if planned else Weight.CERTAIN
+        fixed = _fixed(required)
         correction = f"add a {required.tool} step" + (f" with {show(fixed)}" if fixed else "")
         yield _missing(context, weight, f"nothing was written that {name} asks for", correction, name)
 
@@ -94,9 +95,9 @@ def _judged(context: BlameContext, item: Requirement, call: MadeCall | None) -> 
     said = f": {evidence}" if evidence else ""
     in_arguments, in_result = _quoted(context, evidence, call)
     if call is not None and in_arguments in (None, call.step):
-        open_ = [key for key in call.args if item.call is None or item.call.args.get(key, OPEN) == OPEN]
-        text, correction = f"it may be meant for {item.id}, which is not met{said}", f"look at {', '.join(open_)}"
-        return context.clue(call.step, "wrong_value", Weight.OMISSION, text, correction if open_ else "", [item.id])
+        read = ", ".join(item.call.open) if item.call is not None else ""
+        text, correction = f"it may be meant for {item.id}, which is not met{said}", read and f"look at {read}"
+        return context.clue(call.step, "wrong_value", Weight.OMISSION, text, correction, [item.id])
     quoted = in_arguments or in_result
     if quoted is not None:
         text = f"it may be wrong, as what speaks against {item.id} stands in it{said}"

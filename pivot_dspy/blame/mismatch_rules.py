@@ -97,13 +97,18 @@ def _foreign(context: BlameContext, step: Step, predicate: Predicate, is_argumen
     """A text that stands nowhere before the step; where requirements say what to select by, what none of them asks."""
     if step.is_submit or not context.has_task or context.is_told(predicate.value):
         return
-    if not is_argument and any(context.assignment.required.values()):
+    selective = any(context.assignment.required.values())
+    if selective and not is_argument:
         text = f"it selects by {predicate}, which neither the task nor a requirement asks"
         yield context.clue(step.id, "wrong_value", Weight.FOREIGN, text)
         return
     written = predicate.written if isinstance(predicate.written, tuple) else [predicate.written]
-    for value in written:  # numbers may have been worked out
-        if isinstance(value, str) and not context.is_known(value, context.graph.position[step.id]):
+    worded = not selective and step.id in context.graph.writes
+    for value in written:
+        # A number may have been worked out, and several words that are written somewhere may be chosen freely.
+        if not isinstance(value, str) or (worded and " " in value):
+            continue
+        if not context.is_known(value, context.graph.position[step.id]):
             text = f"{show(value)} may be wrong: it is not known to stand anywhere that was read or asked"
             yield context.clue(step.id, "wrong_value", Weight.FOREIGN, text)
 

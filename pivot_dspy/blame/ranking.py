@@ -128,4 +128,4 @@ def _suspect(clues: Sequence[Clue]) -> Suspect:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "." if text and not text.endswith(".") else text
+    return text[:1].upper() + text[1:] + ("" if not text or text.endswith(".") else ".")
