@@ -198,6 +198,24 @@ def test_a_change_of_requirements_that_is_refused_is_said_in_tried():
     assert result.verified and result.requirements.amendments == ()
 
 
+def test_settling_alone_is_progress_and_what_is_new_is_judged():
+    delegating = {"id": "R1", "text": "What the result says is done.", "delegates": "$b[0].name"}
+    asked_for = {"id": "R9", "under": "R1", "text": "A cap is bought.", "from": "b", "quote": "Trail Cap"}
+    result, engine, _ = run(
+        plan=plan(RIGHT, [delegating]), evolve=rewrite(UNCHANGED["steps"], requirements=[asked_for]),
+        judge=lambda prompt: {
+            "verdicts": [
+                {"id": name, "evidence": "p2", "holds": "R9" in prompt.section("requirements")} for name in ("R1", "R9")
+            ],
+            "unsupported": [],
+        },
+        pivot={"restarts": 0},
+    )  # fmt: skip
+    assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "judge", "evolve", "judge"]
+    assert [amendment.requirement for amendment in result.requirements.amendments] == ["R9"]
+    assert accepted_losses(result.history) == [0.0]
+
+
 # ---------------------------------------------------------------------------------------------------------- properties
 
 
