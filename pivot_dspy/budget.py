@@ -19,10 +19,11 @@ What DSPy does not tell cannot be counted:
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,9 +31,11 @@ from typing import Any
 import dspy
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pivot_dspy.dspy_internals import BaseCallback, UsageTracker, settings
+from pivot_dspy.dspy_internals import CHARACTERS_A_TOKEN, BaseCallback, UsageTracker, settings
 from pivot_dspy.errors import ConfigurationError, PivotError
+from pivot_dspy.prompts.truncation import FENCE
 
+_FENCED = re.compile(rf"^{re.escape(FENCE)}.*", re.MULTILINE)
 OUTSIDE = "other"
 """The phase to which a tool call outside of any phase is booked."""
 
@@ -93,6 +96,11 @@ class Usage(BaseModel):
     completion_tokens: int = Field(default=0, ge=0)
     cached_prompt_tokens: int = Field(default=0, ge=0)
     """Share of the prompt tokens that the provider read from its prefix cache, as far as it reports it."""
+    repeated_prompt_tokens: int = Field(default=0, ge=0)
+    """Share of the prompt in messages with which an earlier prompt of the run begins too, so that a prefix cache could
+    serve them; characters / 4."""
+    observation_tokens: int = Field(default=0, ge=0)
+    """Share of the new messages that shows what steps gave; characters / 4."""
     reasoning_tokens: int = Field(default=0, ge=0)
     """Share of the completion tokens, as far as the provider reports it."""
     cost: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -136,6 +144,8 @@ class Ledger:
         # By phase and field of `Usage`: tool calls are booked one by one, and a record for each would take longer.
         self._phases: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._total: Counter[str] = Counter()
+        self._begun: set[int] = set()
+        """Hashes of the messages with which prompts began."""
         for name, usage in start.phases.items():
             self._book(name, usage)
         self._began = time.monotonic() - start.seconds
@@ -205,6 +215,21 @@ class Ledger:
                 return name, f"{name}: {_number(used[name])} of {_number(limit)}"
         return None
 
+    def _compare(self, messages: Sequence[Mapping[str, Any]]) -> Usage:
+        """How much of a prompt was sent before, and how much of the rest shows what steps gave."""
+        repeated, observed, chain = 0, 0, 0
+        for message in messages:
+            text = str(message.get("content"))
+            chain = hash((chain, message.get("role"), text))
+            with self._lock:
+                if chain in self._begun:
+                    repeated += len(text)
+                    continue
+                self._begun.add(chain)
+            observed += sum(map(len, _FENCED.findall(text)))
+        tokens = {"repeated_prompt_tokens": repeated, "observation_tokens": observed}
+        return Usage(**{name: count // CHARACTERS_A_TOKEN for name, count in tokens.items()})
+
     def _book(self, phase: str, usage: Usage | Mapping[str, Any]) -> None:
         with self._lock:
             for counts in (self._phases[phase], self._total):
@@ -235,6 +260,8 @@ class _Call:
 
     reported: list[Mapping[str, Any]] = field(default_factory=list)
     history: list[Mapping[str, Any]] = field(default_factory=list)
+    shown: Usage = Usage()
+    """What is known from its prompt alone."""
 
 
 class _PhaseScope(BaseCallback):  # type: ignore[misc]
@@ -248,7 +275,7 @@ class _PhaseScope(BaseCallback):  # type: ignore[misc]
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         if getattr(settings, _INNERMOST, None) is not self:
             return  # of an outer phase, or of where a `dspy.streamify` was built, which keeps those callbacks
-        call = _Call()
+        call = _Call(shown=self.ledger._compare(inputs.get("messages") or ()))
         callers = [*(settings.caller_modules or ()), call]
         # Start and end are called by one frame in one context, so that this opens and closes there.
         scope = dspy.context(usage_tracker=_Tracker(call.reported.append), caller_modules=callers)
@@ -278,7 +305,7 @@ def _usage(call: _Call, failed: bool) -> Usage:
     responses = entry.get("response")
     candidates = len(responses) if isinstance(responses, tuple) else 1
     requests = Usage(lm_calls=max(candidates, len(call.reported)), cost=entry.get("cost") or 0.0)
-    return sum(map(_tokens, call.reported), requests)
+    return sum(map(_tokens, call.reported), requests + call.shown)
 
 
 _TOKEN_PATHS = {

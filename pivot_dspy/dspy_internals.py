@@ -4,6 +4,7 @@ DSPy moves such names between releases; what has to follow then is this module a
 the documented ways to write an engine and an optimizer, are imported where they are used.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import dspy
@@ -52,9 +53,9 @@ CHARACTERS_A_TOKEN = 4
 """What a token of English text comes to, where no tokenizer is at hand."""
 
 
-def current_adapter() -> Any:
-    """The adapter that a predictor uses here and now: the one that is set, else DSPy's default."""
-    return dspy.settings.adapter or dspy.ChatAdapter()
+def current_adapter(otherwise: Callable[[], Any] = dspy.ChatAdapter) -> Any:
+    """The adapter that is set here and now; by default that which DSPy's predictors use where none is."""
+    return dspy.settings.adapter or otherwise()
 
 
 def is_compiled(module: dspy.Module) -> bool:

@@ -29,6 +29,11 @@ def allow(reused: bool) -> None:
     """The permit that never refuses."""
 
 
+def as_it_may(step: str, number: int, result: Any) -> bool:
+    """Nothing is foreseen, so that no call departs."""
+    return False
+
+
 @dataclass(frozen=True)
 class ExecutedRun:
     """An execution with the sessions it left behind."""
@@ -55,7 +60,7 @@ def execute(
     base: ExecutedRun | None = None,
     permit: Permit = allow,
     watch: Watch = lambda observation: None,
-    foreseen: Mapping[str, Observation] | None = None,
+    departs: Callable[[str, int, Any], bool] = as_it_may,
     copies: bool = True,
 ) -> Flow[ExecutedRun]:
     """Run `trajectory` in `session`.
@@ -68,11 +73,12 @@ def execute(
             `base.after(k)` as session, those steps are taken over; in the others only their reads are.
         permit: asked before every tool call; when it raises `BudgetExhausted`, the rest is blocked.
         watch: told each observation as it is made; what it raises ends the run there.
-        foreseen: at commit, what each step gave before: a repeated step ends with the first call that differs.
+        departs: at commit, whether what a call of a repeated step gave (its step, its number from 0, its result) is not
+            what was foreseen: the step ends with the first such call.
         copies: whether the environment is copied before each change, in the `fork` tier. Without these the run is no
             base for another, and what comes after a call that hangs is blocked.
     """
-    return _StepRunner(trajectory, session, outputs or {}, permit, watch, foreseen or {}, copies).run(base)
+    return _StepRunner(trajectory, session, outputs or {}, permit, watch, departs, copies).run(base)
 
 
 class _StepFailed(Exception):
@@ -94,7 +100,7 @@ class _StepRunner:
     outputs: Mapping[str, Any]
     permit: Permit
     watch: Watch
-    foreseen: Mapping[str, Observation]
+    departs: Callable[[str, int, Any], bool]
     copies: bool
     results: dict[str, Any] = field(default_factory=dict)
     observed: dict[str, Observation] = field(default_factory=dict)
@@ -284,10 +290,7 @@ class _StepRunner:
         last = results[-1]
         if last.fault is not None:
             return self.session.committed or last.fault.kind == "timeout"
-        foreseen = self.foreseen.get(step.id)
-        if not step.for_each or foreseen is None or not foreseen.ok or len(results) > len(foreseen.value):
-            return False
-        return bool(last.value != foreseen.value[len(results) - 1]["result"])
+        return step.for_each is not None and self.departs(step.id, len(results) - 1, last.value)
 
     def _left_behind(self, position: int, observation: Observation, fault: Fault) -> Observation:
         """Go on from a copy that the call that hangs cannot reach, for it may still change this one."""

@@ -12,7 +12,7 @@ from pivot_dspy.environment.base import UNCHECKABLE, CheckResult
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox
 from pivot_dspy.errors import ConfigurationError, error_text
-from pivot_dspy.required_calls import RequiredCall, assign, made_calls, nearest
+from pivot_dspy.required_calls import RequiredCall, assign, made_calls, matches, nearest
 from pivot_dspy.trajectory import Execution, Frozen
 
 Origin = Literal["user", "person", "task", "lesson"]
@@ -55,6 +55,8 @@ class Requirement(Frozen):
     """The call that it asks for; without it, it is not met, and with it, the text is left to a judge."""
     delegates: str | None = None
     """A binding to the words of a result that are to be followed: requirements may be added that these ask for."""
+    under: str | None = None
+    """The id of the requirement that delegates to the words which ask for this one."""
     test: Callable[[Execution], Any] | None = Field(default=None, exclude=True, repr=False)
     """A function from the `Execution` to what `check_on` returns; not part of the JSON form."""
 
@@ -229,7 +231,8 @@ def compile_drafts(drafts: Any, toolbox: Toolbox, taken: Iterable[Requirement] =
         if check and _misfit(str(check), args, toolbox) is None:
             kind = {"check": str(check), "args": dict(args)}
         else:
-            kind = {"call": _compile_call(draft.get("call"), toolbox), "delegates": _text_of(draft.get("delegates"))}
+            delegates = _text_of(draft.get("delegates"))  # then their words say which calls are asked for
+            kind = {"call": None if delegates else _compile_call(draft.get("call"), toolbox), "delegates": delegates}
             if not text and (check or draft.get("call") or draft.get("delegates")):
                 text = json.dumps(dict(draft), ensure_ascii=False, default=str)
         if text or check:
@@ -269,8 +272,14 @@ def _lacking_calls(requirements: Requirements, execution: Execution, toolbox: To
     if not asked:
         return {}
     calls = made_calls(execution, toolbox)
+    assigned = assign(asked, calls)
+    above = {item.id: item.under for item in requirements.items}
     findings = {}
-    for name in assign(asked, calls).missing:
+    for name in assigned.missing:
+        # One that the words of a delegate ask for and the one that delegates are served by the same call.
+        related = {index for index, other in assigned.serves.items() if name == above[other] or above[name] == other}
+        if any(matches(asked[name], calls[index]) for index in related):
+            continue
         near, tool = nearest(asked[name], calls), asked[name].tool
         made = dict.fromkeys(call.tool for call in calls)
         again = " again" if tool in made else ""  # what was called serves another requirement

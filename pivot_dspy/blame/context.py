@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
+from pivot_dspy import bindings
 from pivot_dspy.blame.assignment import Assignment
 from pivot_dspy.blame.dependence import DependenceGraph
+from pivot_dspy.blame.standing import Tokens, holds, texts, tokens
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.requirements import Finding, Requirement, Requirements
-from pivot_dspy.trajectory import Execution
+from pivot_dspy.trajectory import Execution, Step
 
 _BULK = 40
 """Scalars from which on arguments or results no longer say what a step brought in; more are not looked at."""
@@ -35,7 +37,7 @@ class Weight:
     LACKING = 75
     """Nothing attempts a violated requirement."""
     OMISSION = 70
-    """It does not select by something that a violated requirement asks."""
+    """It does not select by something that a violated requirement asks; or a judge's words against one point to it."""
     SHARED = 65
     """All that read its result fail."""
     FAILURE = 60
@@ -45,7 +47,7 @@ class Weight:
     FOREIGN = 45
     """It uses a value that nothing before it shows."""
     ORIGIN = 42
-    """It brought in what a violated requirement is about; or nothing did."""
+    """It brought in what a violated requirement is about; or nothing did, or serves one in words."""
     ABSENT = 40
     """There is no submit."""
     SERVES = 30
@@ -108,6 +110,7 @@ class BlameContext:
         """Ids of the steps that ran, or should have, and gave nothing."""
         self.graph = DependenceGraph(execution, toolbox)
         self._texts = (task, known)
+        self._tokens_of = cache(self._read_tokens)
 
     @cached_property
     def assignment(self) -> Assignment:
@@ -117,6 +120,34 @@ class BlameContext:
     def known(self) -> KnownValues:
         return KnownValues(self.requirements.items, *self._texts)
 
+    def stands_before(self, value: Any, position: int) -> bool:
+        """Whether a value is known to a step there: it stands in what was asked or told, or in what was read till then.
+
+        Tools and types tell, too, as they are described to a planner.
+        """
+        if value in self.known or (isinstance(value, str) and self.graph.source_of(value, position) is not None):
+            return True
+        read = map(self._tokens_of, self.graph.ids[:position])
+        return holds(self._told.union(*read), value)
+
+    @cached_property
+    def _told(self) -> Tokens:
+        asked = (f"{item.text}\n{json.dumps(item.args, default=str)}" for item in self.requirements.items)
+        return tokens("\n".join([*self._texts, *asked, self.toolbox.render_tools()]))
+
+    def _read_tokens(self, step_id: str) -> Tokens:
+        seen = self.graph.observed.get(step_id)
+        if seen is None:
+            return frozenset()
+        return tokens("\n".join([*texts(seen.value), seen.fault.message if seen.fault is not None else ""]))
+
+    @cached_property
+    def end(self) -> int:
+        """Where a step belongs that is wanting in the end: before submit, or a change that failed for want of it."""
+        failed = [self.graph.position[name] for name in self.graph.writes if name in self.failed]
+        submit = self.execution.trajectory.submit
+        return min([*failed, len(self.steps) if submit is None else self.graph.position[submit.id]])
+
     @cached_property
     def end_of_acts(self) -> int:
         """Where one more step that acts belongs: after all that act, and all whose results nothing reads yet."""
@@ -124,6 +155,10 @@ class BlameContext:
         ends = [step.id for step in self.steps if step.id in graph.writes or not graph.readers[step.id]]
         end = len(self.steps) if submit is None else graph.position[submit.id]
         return max((graph.position[name] + 1 for name in ends if not graph.step(name).is_submit), default=end)
+
+    def writes_out(self, step: Step) -> bool:
+        """Whether an argument of the step is not bound to any result."""
+        return not all(bindings.dependencies(value, self.graph.position) for value in step.args.values())
 
     def troubled(self, step_id: str) -> bool:
         """Whether the step, or one that reads it, failed."""

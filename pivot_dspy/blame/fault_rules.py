@@ -216,4 +216,5 @@ def unexplained(context: BlameContext) -> Iterator[Clue]:
     names = list(context.violated)
     for step_id in context.graph.slice(symptoms):
         if not context.graph.step(step_id).is_submit:
-            yield context.clue(step_id, "unexplained", Weight.UNEXPLAINED, "what went wrong depends on it", "", names)
+            text = "it may be the cause: what went wrong depends on it"
+            yield context.clue(step_id, "unexplained", Weight.UNEXPLAINED, text, "", names)

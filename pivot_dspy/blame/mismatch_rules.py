@@ -43,9 +43,7 @@ def _of_predicate(
     elif elsewhere:
         yield _contradiction(context, step, predicate, elsewhere)
     elif best is None:
-        if _is_foreign(context, step, predicate, is_argument):
-            text = f"{show(predicate.written)} stands neither in the task nor in a requirement nor in an earlier result"
-            yield context.clue(step.id, "wrong_value", Weight.FOREIGN, text)
+        yield from _foreign(context, step, predicate, is_argument)
     elif best is Relation.LOOSER and predicate.op == "in":
         yield from _elements(context, step, predicate, alike)
     # To ask for more than is required may be a choice, but not by a number that stands nowhere.
@@ -73,9 +71,7 @@ def _elements(
             yield _contradiction(context, step, single, alike)
 
 
-def _contradiction(
-    context: BlameContext, step: Step, predicate: Predicate, alike: Sequence[RequiredPredicate]
-) -> Clue:
+def _contradiction(context: BlameContext, step: Step, predicate: Predicate, alike: Sequence[RequiredPredicate]) -> Clue:
     names = [wanted.requirement for wanted in alike]
     own = context.assignment.assigned.get(step.id)
     # The requirement that the step serves, else a violated one, says best what was meant.
@@ -95,18 +91,20 @@ def _correction(predicate: Predicate, meant: Predicate) -> str:
     return f"select by {meant} instead of {predicate}"
 
 
-def _is_foreign(context: BlameContext, step: Step, predicate: Predicate, is_argument: bool) -> bool:
-    """Whether a value stands nowhere before the step. A plain argument may also be one of the tool's own words."""
+def _foreign(context: BlameContext, step: Step, predicate: Predicate, is_argument: bool) -> Iterator[Clue]:
+    """A value that stands nowhere before the step; where requirements say what to select by, one that none of them
+    asks. Numbers that are passed may have been worked out."""
     if step.is_submit or not context.known.complete or predicate.value in context.known:
-        return False
-    if not is_argument:
-        return True
-    spec, written = context.toolbox.tools.get(step.tool), predicate.written
-    if not isinstance(written, str):
-        return False
-    if spec is not None and ("enum" in spec.parameters.get(predicate.path[0], {}) or written in spec.details):
-        return False
-    return context.graph.source_of(written, context.graph.position[step.id]) is None
+        return
+    if not is_argument and any(context.assignment.required.values()):
+        text = f"it selects by {predicate}, which neither the task nor a requirement asks"
+        yield context.clue(step.id, "wrong_value", Weight.FOREIGN, text)
+        return
+    written = predicate.written if isinstance(predicate.written, tuple) else (predicate.written,)
+    for value in written:
+        if isinstance(value, str) and not context.stands_before(value, context.graph.position[step.id]):
+            text = f"{show(value)} may be wrong: it is not known to stand anywhere that was read or asked"
+            yield context.clue(step.id, "wrong_value", Weight.FOREIGN, text)
 
 
 def _omissions(context: BlameContext, step_id: str, name: str) -> Iterator[Clue]:

@@ -1,8 +1,9 @@
 """Blame by rule: from an execution and its findings to ranked suspects, without a language model.
 
 Rules look for clues: faults of steps, bindings that gave nothing and what a failed check is about (`fault_rules`),
-steps that select by something else than requirements ask, or read another than they should (`mismatch_rules`). A clue
-has a weight; the place with the weightiest is the first suspect, the earlier of two equal ones.
+steps that select by something else than requirements ask, or read another than they should (`mismatch_rules`), and
+calls that requirements in words ask for, made otherwise or not at all (`call_rules`). A clue has a weight; the place
+with the weightiest is the first suspect, the earlier of two equal ones.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from pivot_dspy.blame import fault_rules, mismatch_rules
+from pivot_dspy.blame import call_rules, fault_rules, mismatch_rules
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.dependence import slice_of
 from pivot_dspy.environment.toolbox import Toolbox
@@ -44,7 +45,8 @@ def _suspects(context: BlameContext) -> tuple[Suspect, ...]:
         return ()
     clues = list(fault_rules.clues(context))
     if falls_short:
-        clues += [*mismatch_rules.clues(context), *fault_rules.origins(context), *fault_rules.unexplained(context)]
+        clues += [*mismatch_rules.clues(context), *call_rules.clues(context)]
+        clues += [*fault_rules.origins(context), *fault_rules.unexplained(context)]
     suspects = _rank_places(clues)
     # Several things may be wrong at once. What comes after a step that failed has not shown yet what it is worth, so
     # that a rewrite begins no later than there.
@@ -76,8 +78,9 @@ def gradient(
     unexplained = first.kind == "unexplained"
     causes = left if unexplained else [first]
     slice_ = context.graph.slice(suspect.step for suspect in causes if suspect.step is not None)
-    # Questioned are the steps that something speaks against, or that did not run.
+    # Questioned are the steps that something speaks against, or that did not run, and the answer as it was written out.
     doubted = {suspect.step for suspect in suspects if suspect.kind != "unexplained"}
+    doubted.update(step.id for step in context.steps if step.is_submit and context.writes_out(step))
     doubted.update(seen.step for seen in execution.observations if seen.status in ("error", "blocked"))
     questioned = tuple(step_id for step_id in execution.trajectory.ids if step_id in doubted)
     return Gradient.of(first, slice_, () if unexplained else questioned)

@@ -46,6 +46,8 @@ def type_text(annotation: Any, named: Named) -> str:
         return f"[{', '.join(texts) or 'any'}]"
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"{{{texts[0]}: {texts[1]}}}"
+    if getattr(annotation, "__module__", "") == "pydantic.networks":  # addresses of all kinds, texts in JSON
+        return "str"
     return str(getattr(annotation, "__name__", None) or annotation)
 
 

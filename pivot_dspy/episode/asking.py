@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from pivot_dspy.memory.fixes import apply_fixes
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.trajectory import Trajectory
+
+logger = logging.getLogger(__name__)
 
 Gate = Callable[[Trajectory, Callable[[Event], None]], Trajectory]
 """Looks at what a model proposes before it is run, and gives it back with what may not run marked; may emit events."""
@@ -76,7 +79,9 @@ class PhaseCaller:
         """Put the failure of a phase on record. Raises it where nothing that is tried again would help."""
         if isinstance(error, (LMConfigurationError, LMAuthError)):
             raise error
-        self.record.emit(FailureEvent(message=f"{phase}: {_error_text(error)}"))
+        message = f"{phase}: {_error_text(error)}"
+        logger.warning("%s", message)
+        self.record.emit(FailureEvent(message=message))
 
 
 def call(module: dspy.Module, /, **inputs: Any) -> Flow[dspy.Prediction]:

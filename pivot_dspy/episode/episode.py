@@ -94,8 +94,8 @@ class Episode:
         self.phases = phases
         self.acceptance = acceptance
         self.caller = PhaseCaller(context, record, gate)
-        self.judge = Judge(self.caller, phases.verify)
         self.dialogue = Dialogue()
+        self.judge = Judge(self.caller, phases.verify, self.view)
         self.refusals: list[str] = []
         """Changes of requirements that the model wrote last and that were not made, with the reasons."""
         self.ask = self.caller.ask
@@ -287,7 +287,8 @@ class Episode:
 
     def view(self, candidate: Candidate) -> RunView:
         """What the phases that improve a candidate are shown of it."""
-        return self.context.view(candidate.inspection)
+        looks = self.dialogue.up_to(candidate.trajectory).looks
+        return self.context.view(candidate.inspection)._replace(looks=looks)
 
     @move
     def gradient(

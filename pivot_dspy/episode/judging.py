@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import TaskContext
 from pivot_dspy.episode.events import JudgeEvent
 from pivot_dspy.flow import Flow
+from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import Inspection, inspect
 from pivot_dspy.phases.verify import Judgement, Verify
 
@@ -21,11 +23,13 @@ class Judge:
     Args:
         caller: for its context and its record.
         verify: the phase whose judge it is.
+        view: what it is shown of a candidate.
     """
 
-    def __init__(self, caller: PhaseCaller, verify: Verify) -> None:
+    def __init__(self, caller: PhaseCaller, verify: Verify, view: Callable[[Candidate], RunView]) -> None:
         self.caller = caller
         self.verify = verify
+        self.view = view
 
     @property
     def context(self) -> TaskContext:
@@ -75,7 +79,7 @@ class Judge:
     def _ask(self, candidate: Candidate, **options: Any) -> Flow[Judgement | None]:
         with self.caller.record.ledger.phase("verify"):
             try:
-                return (yield from self.verify.judge(self.context.view(candidate.inspection), **options))
+                return (yield from self.verify.judge(self.view(candidate), **options))
             except (LMError, AdapterParseError) as error:
                 self.caller.record_failure("verify", error)
                 return None

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dspy
 
 from pivot_dspy.confidence import lowest
+from pivot_dspy.departures import Foreseen
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.errors import CommitError
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import Flow, run_async, run_sync
-from pivot_dspy.phases.verify import Verdict, departure
+from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.trajectory import Execution, Observation, Trajectory
 
 RESERVED = (
     "trajectory", "execution", "loss", "verdict", "verified", "tier", "requirements", "findings", "history", "ledger",
-    "exhausted", "retrieved", "probability", "committed", "commit", "acommit",
+    "failures", "exhausted", "retrieved", "probability", "committed", "commit", "acommit",
 )
 """Fields and methods that a refiner adds to the signature's outputs."""
 
@@ -33,6 +34,7 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         tier: how the environment was kept safe.
         requirements: the settled `Requirements` with their amendments; `findings` how each stands.
         history: the events of the run, a tuple of `Event`.
+        failures: what the model's side did wrong, a line each: errors, answers that could not be read.
         ledger: the `LedgerReport` of what was spent; `exhausted` names the budget's limit that ended the run.
         retrieved: ids of the memory's entries that the prompts told of, and of those whose fixes were applied.
         probability: that it is right, by the refiner's `calibration`; None where nothing was fitted.
@@ -68,7 +70,8 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         if not committer.claim():
             raise CommitError("already committed, or tried to; run the refiner again to act again")
         try:
-            execution = yield from committer.run(self.trajectory, self.execution)
+            evidence = [finding.evidence for finding in self.findings]
+            execution = yield from committer.run(self.trajectory, self.execution, evidence)
         except CommitError as error:
             error.result = self
             raise
@@ -118,8 +121,10 @@ class Committer:
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()  # what is pickled is a record of a run: it cannot be committed
 
-    def run(self, trajectory: Trajectory, verified: Execution) -> Flow[Execution]:
+    def run(self, trajectory: Trajectory, verified: Execution, relied_on: Iterable[str] = ()) -> Flow[Execution]:
+        """Run it; `relied_on` has the texts that `Foreseen` takes."""
         session = self.source.open_real(self.task)
+        foreseen = Foreseen(verified, session.toolbox, relied_on)
         ran: list[str] = []
 
         def watch(actual: Observation) -> None:
@@ -128,13 +133,13 @@ class Committer:
             if expected.status == "withheld":  # it could not be run before; now it must succeed
                 problem = None if actual.ok else f"step {actual.step} failed: {_why(actual)}"
             else:
-                problem = departure(expected, actual)
+                problem = foreseen.departure(actual)
             if problem:
                 raise CommitError(f"{problem}; steps run for real: {', '.join(ran)}; nothing after that was run")
 
         try:
             run = yield from execute(
-                trajectory, session, outputs=self.outputs, watch=watch, foreseen=verified.by_step
+                trajectory, session, outputs=self.outputs, watch=watch, departs=foreseen.departs
             )
         finally:
             session.family.close()

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
+from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.phases.base import unused
+from pivot_dspy.prompts.observations import ObservationBudget, render_results
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.required_calls import RequiredCall, fill, stands_in
 from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
@@ -29,9 +32,10 @@ class _Refused(Exception):
 def concretise(requirements: Requirements, changes: Any, execution: Execution, toolbox: Toolbox) -> Concretised:
     """`requirements` with what was read put in: never loosened, and never added to, without evidence.
 
-    A change is `{"id", "call", "from", "quote"}` (what was left open in the call, filled in), `{"id", "void", "from",
-    "quote"}` (not needed, as that result says), or `{"id", "under", "text", "call", "from", "quote"}` (new, asked for
-    by the words of a result that the requirement `under` delegates to). Each is a recorded amendment.
+    A change is `{"id", "call", "from", "quote"}` (what was left open in the call, filled in; in several ways, where
+    `call` is a list: then it becomes as many requirements), `{"id", "void", "from", "quote"}` (not needed, as that
+    result says), or `{"id", "under", "text", "call", "quote"}` (new, asked for by the words of a result that the
+    requirement `under` delegates to). `from` and `quote` may be lists. Each change is a recorded amendment.
 
     Args:
         changes: what the model wrote; anything but a list of records changes nothing.
@@ -57,19 +61,39 @@ def _change(
         raise _Refused("it was given, and stays as it is")
     if before is None and not change.get("under"):
         raise _Refused('nothing new is taken unless it is "under" one that delegates')
-    quotes = _quotes(change, execution, requirements)
-    after = _added(name, change, requirements, toolbox) if before is None else _changed(before, change, toolbox)
-    if after == before:
+    if before is not None and _restates(before, change):
         return requirements
-    reason = f"{change.get('void') or 'as read'}: {'; '.join(quotes)}"
-    return requirements.amend(name, after, reason=reason, by="evolve")
+    reason = f"{change.get('void') or 'as read'}: {'; '.join(_quotes(change, execution, requirements))}"
+    after: list[Requirement | None]
+    if before is None:
+        after = [_added(name, change, requirements, toolbox)]
+    elif change.get("void"):
+        after = [None]
+    else:
+        calls = change["call"] if isinstance(change.get("call"), list) else [change.get("call")]
+        after = [_filled(before, call, toolbox) for call in calls]
+    for number, item in enumerate(after, start=1):
+        taken = {item.id for item in requirements.items}
+        place = name if number == 1 else unused(f"{name}_{number}", taken)
+        if item is not None:
+            item = item.model_copy(update={"id": place, "text": item.text if number == 1 else f"as {name}"})
+        if item != before:
+            requirements = requirements.amend(place, item, reason=reason, by="evolve")
+    return requirements
 
 
-def _changed(before: Requirement, change: Mapping[str, Any], toolbox: Toolbox) -> Requirement | None:
-    """`before` with its open arguments filled in; None where it is void."""
-    if change.get("void"):
-        return None
-    call = change.get("call")
+def _restates(before: Requirement, change: Mapping[str, Any]) -> bool:
+    """Whether a change says nothing new of a requirement."""
+    if change.get("void") or isinstance(change.get("call"), list):
+        return False
+    call = change.get("call") or {}
+    if before.call is None or not isinstance(call, Mapping):
+        return not call
+    return fill(before.call, call) == before.call
+
+
+def _filled(before: Requirement, call: Any, toolbox: Toolbox) -> Requirement:
+    """`before` with its open arguments filled in."""
     if not isinstance(call, Mapping):
         raise _Refused('a change has a "call" that fills in what is open, or is "void"')
     filled = fill(before.call or RequiredCall(tool=str(call.get("tool", ""))), call)
@@ -85,7 +109,7 @@ def _added(name: str, change: Mapping[str, Any], requirements: Requirements, too
     compiled = compile_drafts([draft], toolbox, taken=requirements.items)
     if not compiled:
         raise _Refused("it says nothing; give a text")
-    return compiled[0].model_copy(update={"id": name})
+    return compiled[0].model_copy(update={"id": name, "under": str(change["under"])})
 
 
 def _quotes(change: Mapping[str, Any], execution: Execution, requirements: Requirements) -> list[str]:
@@ -104,7 +128,8 @@ def _sources(change: Mapping[str, Any], execution: Execution, requirements: Requ
     """The values in which a change's quotes must stand."""
     results = {name: seen.value for name, seen in execution.by_step.items() if seen.ok}
     if not change.get("under"):
-        return [results[name.lstrip("$")] for name in _texts(change.get("from")) if name.lstrip("$") in results]
+        named = {name.lstrip("$") for name in _texts(change.get("from"))}
+        return [source for name in named & results.keys() for source in (results[name], _as_shown(execution, name))]
     above = next((item for item in requirements.items if item.id == change["under"]), None)
     if above is None or above.delegates is None:
         raise _Refused(f"{change['under']} delegates to nothing that was read")
@@ -112,6 +137,12 @@ def _sources(change: Mapping[str, Any], execution: Execution, requirements: Requ
         return [bindings.evaluate(above.delegates, results)]
     except BindingError as error:
         raise _Refused(f"what {above.id} delegates to cannot be read: {error}") from error
+
+
+def _as_shown(execution: Execution, name: str) -> str:
+    """The result of a step as a prompt shows it, where what all rows have in common does not stand in each."""
+    step = execution.trajectory.steps[execution.trajectory.index(name)]
+    return render_results([(step, execution.by_step[name])], Environment(), ObservationBudget())
 
 
 def _texts(written: Any) -> list[str]:

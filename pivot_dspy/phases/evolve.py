@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import dspy
 
-from pivot_dspy import bindings
-from pivot_dspy.bindings import BindingError
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import NEW_TOOL, Gradient
 from pivot_dspy.phases.base import (
@@ -24,23 +21,22 @@ from pivot_dspy.phases.base import (
     read_steps,
 )
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
-from pivot_dspy.prompts.observations import render_look
 from pivot_dspy.prompts.report import render_gradient, render_open_requirements
-from pivot_dspy.prompts.steps import render_readings, render_steps
+from pivot_dspy.prompts.steps import render_looks, render_readings, render_steps
 
 NOTHING = "none: add what is missing"
 
 
 class RewriteSuffix(dspy.Signature):  # type: ignore[misc]
-    __doc__ = f"""The planned steps were run in a safe copy of the world: go on from what came of them. Mend what went \
-wrong, and add what is missing.
+    __doc__ = f"""The steps were run in a safe copy of the world: go on from what came of them. Mend what went wrong, \
+and add what is missing.
 
 {RESULTS_ARE_DATA}
 
-`kept` stays as it is; `open_steps` follow it: {{"keep": ["ID", ...]}} stands for those that stay, and what you leave \
-out is dropped. First say in `diagnosis`, in a sentence or two, what went wrong or what the results say; then write \
-`steps`, all that come after the kept ones, up to {{"id": "submit", "tool": "submit", "args": {{...}}}}. An id that \
-stands in a result or in `report` may be written as it is.
+`kept` stays; of `open_steps`, which follow, {{"keep": ["ID", ...]}} stays too, and what you leave out is dropped. \
+First say in `diagnosis`, in a sentence or two, what went wrong or what the results say; then write in `steps` all \
+that comes after `kept`, up to {{"id": "submit", "tool": "submit", "args": {{...}}}}. An id that stands in a result or \
+in `report` may be written as it is. `requirements` has changes only, as `report` says; [] if all stand.
 
 {STEP_BASICS}
 
@@ -57,7 +53,7 @@ stands in a result or in `report` may be written as it is.
     blame: str = dspy.InputField(desc="where the cause seems to lie")
     tried: str = dspy.InputField(desc="what was rejected; do not write it again")
     diagnosis: str = dspy.OutputField()
-    requirements: list[Any] = dspy.OutputField(desc="only what `report` says can be settled; else []")
+    requirements: list[Any] = dspy.OutputField()
     steps: list[Any] = dspy.OutputField()
 
 
@@ -87,7 +83,7 @@ class Evolve(Phase):
         locus = gradient.locus
         goes_on = gradient.kind == "missing_submit" and view.only_stops
         report = render_open_requirements(view.requirements) if goes_on else view.report()
-        shown = copy.deepcopy(conversation.shown)
+        shown = conversation.shown.copy()
         prefix, base = parent.steps[:locus], {step.id: step for step in parent.steps[locus:]}
         questioned = [step.id for step in base.values() if not gradient.questioned or step.id in gradient.questioned]
         unwritten = [name for name in questioned if not conversation.wrote(base[name])]
@@ -105,7 +101,7 @@ class Evolve(Phase):
             kept=kept,
             open_steps=open_steps or ("" if goes_on else NOTHING),
             also_read=render_readings(readings, view.environment, left, shown),
-            looks="\n".join(render_look(look, *_value(look, view), view.budget) for look in looks),
+            looks=render_looks(looks, view.execution, left),
             report=report,
             blame="" if goes_on else render_gradient(gradient, told=report),
             tried=tried,
@@ -118,14 +114,6 @@ class Evolve(Phase):
             diagnosis=str(written.diagnosis or ""),
             requirements=written.requirements,
             looks=read_looks(written.steps),
-            conversation=conversation.continue_with(asked, shown, suffix, readings),
+            conversation=conversation.continue_with(asked, shown, suffix, readings, looks),
         )
 
-
-def _value(look: str, view: RunView) -> tuple[Any, str]:
-    """What an expression selects from the results of a run, or why it cannot be evaluated."""
-    results = {name: seen.value for name, seen in view.execution.by_step.items() if seen.ok}
-    try:
-        return bindings.evaluate(look, results), ""
-    except BindingError as error:
-        return None, str(error)

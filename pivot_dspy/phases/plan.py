@@ -9,8 +9,8 @@ from typing import Any
 import dspy
 
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import LOOK_FORM, STEP_FORM, Phase, RunView, converse, read_looks, read_steps
-from pivot_dspy.phases.settle import REQUIREMENT_FORM, PlanningInput
+from pivot_dspy.phases.base import LOOK_FORM, STEP_BASICS, Phase, RunView, converse, read_looks, read_steps
+from pivot_dspy.phases.settle import CHECKS_ARE, REQUIREMENT_FORM, PlanningInput
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
 from pivot_dspy.prompts.steps import render_readings
 from pivot_dspy.trajectory import Trajectory
@@ -20,20 +20,18 @@ class PlanTrajectory(dspy.Signature):  # type: ignore[misc]
     __doc__ = f"""Plan the tool calls that carry out the task, up to the submitted answer. They are tried on a copy of \
 the world; nothing can be asked back.
 
-First write `requirements`: all that must hold in the end, from the request and the policy, and nothing else. Every \
-run is tested against them. {REQUIREMENT_FORM}
+First write `requirements`: all that must hold in the end, from the request and the policy, and nothing else. \
+{REQUIREMENT_FORM}
 
-Then write `steps`, in the order in which they run.
+Then write `steps`, in order, up to {{"id": "submit", "tool": "submit", "args": {{...}}}} with the answer's fields. \
+Bind or copy what only a tool can tell; make nothing up.
 
-{STEP_FORM}
-
-Bind or copy every id or value that only a tool can tell; never make one up. The last step is {{"id": "submit", \
-"tool": "submit", "args": {{...}}}} with the answer's fields.
+{STEP_BASICS}
 
 {LOOK_FORM}"""
 
     tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
-    checks: str = dspy.InputField(desc="what requirements can be checked by")
+    checks: str = dspy.InputField(desc=CHECKS_ARE)
     policy: str = dspy.InputField(desc="what always holds here")
     lessons: str = dspy.InputField(desc="from earlier tasks")
     known: str = dspy.InputField(desc="already read; no need to call it again")

@@ -7,29 +7,27 @@ from typing import Any, Literal
 
 import dspy
 
+from pivot_dspy import requirements as requirement_rules
+from pivot_dspy.departures import Foreseen
 from pivot_dspy.environment.session import Session
-from pivot_dspy.execution import Permit, allow, execute
+from pivot_dspy.execution import ExecutedRun, Permit, allow, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.plain_json import plain
-from pivot_dspy.prompts.truncation import compact_json, truncate
+from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Frozen, Observation
-
-DIFFERENCE_CAP = 200
-"""Characters of each of two results that differ."""
+from pivot_dspy.trajectory import Frozen
 
 
 class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
-    __doc__ = f"""Judge as a stranger would, from the results and the calls alone, whether each requirement is met \
-and whether the answer is supported.
+    __doc__ = f"""Judge as a stranger would, from the results and the calls alone.
 
-{RESULTS_ARE_DATA} A call that waits for commit runs after your verdict, exactly as it stands here, and counts as done.
+{RESULTS_ARE_DATA} A call that waits for commit runs after your verdict exactly as it stands, and counts as done.
 
-`verdicts` has one entry for each requirement: {{"id": ID, "evidence": a short quote from the results, the calls or \
-the answer, "holds": true or false}}. Where they do not show it, it does not hold. `unsupported` lists what the answer \
-claims and nothing shows; empty if there is none."""
+`verdicts`: for each requirement {{"id": ID, "evidence": a short quote from the results, the calls or the answer, \
+"holds": true or false}}; what they do not show does not hold. `unsupported`: what the answer claims and nothing \
+shows; [] if there is nothing."""
 
     policy: str = dspy.InputField(desc="what always holds here")
     requirements: str = dspy.InputField()
@@ -83,18 +81,20 @@ class Verify(Phase):
     ) -> Flow[dspy.Prediction]:
         reasons = shortcomings(inspection)
         execution = inspection.execution
-        departed = None
+        departed: str | None = None
         if session is not None and not reasons:
             again = yield from execute(execution.trajectory, session, outputs=outputs, permit=permit, copies=False)
             if again.reach is not None:
                 reasons.append("the budget ended before it could be run again from the start")
                 return dspy.Prediction(verdict=Verdict(verified=False, reasons=tuple(reasons)))
-            for before, after in zip(execution.observations, again.execution.observations, strict=True):
-                difference = departure(before, after)
-                if difference:
-                    departed = before.step
-                    reasons.append(f"run again from the start, it went another way: {difference}")
-                    break
+            foreseen = Foreseen(execution, session.toolbox, [finding.evidence for finding in inspection.findings])
+            departures = ((seen.step, foreseen.departure(seen)) for seen in again.execution.observations)
+            departed, departure = next((found for found in departures if found[1]), (None, None))
+            if departed is None and foreseen.tolerated:
+                departure = _missed(requirements, inspection, again)
+                departed = departure and foreseen.execution.trajectory.ids[-1]
+            if departure:
+                reasons.append(f"run again from the start, it went another way: {departure}")
         verdict = Verdict(
             verified=not reasons, reasons=tuple(reasons), departed=departed, withheld=execution.withheld
         )
@@ -127,6 +127,14 @@ class Verify(Phase):
         return Judgement(findings=tuple(findings), unsupported=tuple(str(claim) for claim in claims if claim))
 
 
+def _missed(settled: Requirements, inspection: Inspection, again: ExecutedRun) -> str | None:
+    """The first requirement that held in the first run and does not in the second, in words."""
+    held = {finding.requirement for finding in inspection.findings if finding.holds}
+    findings = requirement_rules.evaluate(settled, again.execution, again.session)
+    missed = (finding for finding in findings if finding.requirement in held and finding.status == "violated")
+    return next((f"requirement {finding.requirement} is not met: {finding.evidence}" for finding in missed), None)
+
+
 def shortcomings(inspection: Inspection) -> list[str]:
     """Everything that stands against success on what is known, one sentence each."""
     reasons = []
@@ -146,24 +154,3 @@ def shortcomings(inspection: Inspection) -> list[str]:
     if not reasons and not inspection.loss.perfect:
         reasons.append(f"the loss is {inspection.loss.total:.4f}")
     return reasons
-
-
-def departure(expected: Observation, actual: Observation) -> str | None:
-    """How a second observation of the same step differs from the first, in words; None where it does not."""
-    if expected.status != actual.status:
-        return f"step {expected.step} was {expected.status} and is now {actual.status}"
-    if expected.value != actual.value:
-        return f"step {expected.step} gave {_difference(expected.value, actual.value)}"
-    return None
-
-
-def _difference(before: Any, after: Any, path: str = "") -> str:
-    """Where two values differ first, and how."""
-    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
-        inner = [(f"{path}.{key}" if path else key, before[key], after[key]) for key in before]
-    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        inner = [(f"{path}[{index}]", *pair) for index, pair in enumerate(zip(before, after, strict=True))]
-    else:
-        was, now = (truncate(compact_json(value), DIFFERENCE_CAP) for value in (before, after))
-        return f"{path + ' = ' if path else ''}{was} and now {now}"
-    return next(_difference(was, now, place) for place, was, now in inner if was != now)

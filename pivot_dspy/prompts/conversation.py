@@ -52,6 +52,8 @@ class Conversation:
     """The results that stand in it."""
     readings: frozenset[str] = frozenset()
     """Keys of the readings of other runs that stand in it."""
+    looks: tuple[str, ...] = ()
+    """The expressions whose values it shows because the model asked to see them."""
 
     def wrote(self, step: Step) -> bool:
         """Whether an answer in it has the step as it is."""
@@ -62,8 +64,9 @@ class Conversation:
         return [text for text in texts if text and text not in self.told]
 
     def continue_with(
-        self, asked: Asked, shown: Shown, steps: Sequence[Step] = (), readings: Sequence[Reading] = ()
-    ) -> Conversation:
+        self, asked: Asked, shown: Shown, steps: Sequence[Step] = (), readings: Sequence[Reading] = (),
+        looks: Sequence[str] = (),
+    ) -> Conversation:  # fmt: skip
         """The conversation after one more call; as it was, where nothing is known of what that call sent.
 
         Args:
@@ -71,6 +74,7 @@ class Conversation:
             shown: the results that stand in it now.
             steps: what the answer wrote.
             readings: of other runs, which were shown.
+            looks: what was shown because it was asked for.
         """
         if not asked.answered:
             return self
@@ -82,6 +86,7 @@ class Conversation:
             written=self.written | {step.to_prompt() for step in steps},
             shown=shown,
             readings=self.readings.union(reading.key for reading in readings),
+            looks=tuple(dict.fromkeys([*self.looks, *looks])),
         )
 
 

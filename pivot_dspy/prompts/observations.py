@@ -17,7 +17,6 @@ from pydantic import PositiveInt
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts.report import (
     FAILED,
-    FENCE,
     NOT_RUN,
     RESULT_CAP,
     SUBMITTED,
@@ -25,6 +24,7 @@ from pivot_dspy.prompts.report import (
     environment_summary,
 )
 from pivot_dspy.prompts.truncation import (
+    FENCE,
     compact_json,
     escape_controls,
     fair_cap,
@@ -40,6 +40,8 @@ from pivot_dspy.trajectory import Fault, Frozen, Observation, Step
 CHARACTERS = 4
 """In a token, about."""
 SUMMARY_CAP = 200 * CHARACTERS
+ITEM_CAP = 80
+"""Characters of the element, or the result, of one call whose like the environment tells in its own words."""
 ONE_LINE = 120
 """Characters up to which a list of plain values stands in one line."""
 REPEATED = 80
@@ -89,6 +91,23 @@ class Shown:
         """By their first `REPEATED` characters."""
         self._containers: dict[str, _Place] = {}
         """Lists and records, by their JSON."""
+        self._in_part: dict[str, Any] = {}
+        """By step, what was shown of it only as far as there was room."""
+
+    def copy(self) -> Shown:
+        """Another one to go on with, which leaves this one as it is."""
+        other = Shown()
+        other._texts = {start: dict(places) for start, places in self._texts.items()}
+        other._containers, other._in_part = dict(self._containers), dict(self._in_part)
+        return other
+
+    def add_in_part(self, step: str, value: Any) -> None:
+        """Tell that `value`, the result of `step`, was shown as far as there was room."""
+        self._in_part[step] = value
+
+    def is_in_part(self, step: str, value: Any) -> bool:
+        """Whether just this was shown as the result of `step` as far as there was room."""
+        return step in self._in_part and bool(self._in_part[step] == value)
 
     def place_of(self, value: Any) -> _Place | None:
         """Where `value` was shown, if it was and is long enough for that to be told instead."""
@@ -236,22 +255,23 @@ class _Writer:
     def calls(self, values: list[dict[str, Any]], summary: Callable[[int], str | None], cap: int) -> _Written:
         """The results of a repeated step, each behind a fence of its own below the element that it is of."""
 
+        def brief(position: int, room: int) -> _Written:
+            item = json_within(self.shown.without(values[position]["item"]), ITEM_CAP)
+            account = summary(position) or json_within(values[position]["result"], ITEM_CAP)
+            return _Written([f"{self.fence}item {item} -> {truncate(_one_line(account), RESULT_CAP)}"])
+
         def call(position: int, room: int) -> _Written:
-            value, account = values[position], summary(position)
+            value = values[position]
             inner = _Writer(self.fence + FENCE, f"{self.name}[{position}].result", self.shown)
-
-            def result(left: int) -> _Written:
-                if account:
-                    return _Written(inner.text(account, min(left, SUMMARY_CAP)).lines)
-                return inner.write(value["result"], left)
-
-            body = result(room)
+            body = inner.write(value["result"], room)
             head = self._line(value["item"], max(room // 2, room - len(body)), "item ", " ->")
             if len(head) + len(body) > room:
-                body = result(room - len(head))
+                body = inner.write(value["result"], room - len(head))
             whole = [("", value)] if head.is_whole and body.is_whole else _within(".result", body.whole)
             return _Written([*head.lines, *body.lines], whole)
 
+        if summary(0):
+            return self._rows(values, brief, "calls", min(cap, SUMMARY_CAP))
         return self._rows(values, call, "calls", cap)
 
     def summary(self, account: str, cap: int) -> _Written:
@@ -363,6 +383,8 @@ class _Result(NamedTuple):
         value = self.observation.value
         if (place := writer.shown.place_of(value)) is not None:
             return " as shown before" if place == (self.step.id, "") else f" as shown of {place}", _Written()
+        if writer.shown.is_in_part(self.step.id, value):
+            return " as shown before, in part", _Written()
         if _is_repeated(self.step, value):
             return "", writer.calls(value, self.summary, cap)
         if account := self.summary(None):
@@ -435,6 +457,8 @@ def render_results(
         if shown is not None and result.observation.ok:
             for path, value in written.whole:
                 shown.add(result.step.id, path, value)
+            if written.lines and not written.is_whole:
+                shown.add_in_part(result.step.id, result.observation.value)
     return "\n".join(lines)
 
 

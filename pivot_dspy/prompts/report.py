@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
 from pivot_dspy.gradient import Gradient
+from pivot_dspy.prompts.truncation import FENCE as FENCE
 from pivot_dspy.prompts.truncation import fair_cap, truncate
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution
@@ -28,8 +29,6 @@ BLAME_CAP = 1600
 REPORT_CAP = 4800
 """About 1,200 tokens."""
 
-FENCE = "| "
-"""How each line of what a tool, or the environment, says begins; no other line of a prompt does."""
 FAILED = "FAILED"
 """Before the fault of a step that failed."""
 NOT_RUN = "not run"
@@ -47,7 +46,8 @@ HOLDS = "holds"
 
 SETTLE_FORM = """\
 Once it is read, put into `requirements` {"id": "ID", "call": {"args": {...}}, "from": STEP, "quote": "words of that \
-result that say so"}, or {"id": "ID", "void": "why", "from": STEP, "quote": "..."} if it turns out not to be needed."""
+result that say so"} (each may be a list: several calls, steps, quotes), or {"id": "ID", "void": "why", "from": STEP, \
+"quote": "..."} if it turns out not to be needed."""
 """How an open requirement is settled."""
 DELEGATED_FORM = """\
 Each thing that it asks for is {"id": "R9", "under": "ID", "text": "...", "call": {"tool": NAME, "args": {...}}, \

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from pivot_dspy import bindings
+from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.prompts.observations import ObservationBudget, Shown, render_results
-from pivot_dspy.prompts.report import FENCE, STATE_CAP
-from pivot_dspy.prompts.truncation import MIN_SHARE, SUFFIX_ROOM, compact_json, fair_cap, truncate
+from pivot_dspy.prompts.observations import ObservationBudget, Shown, render_look, render_results
+from pivot_dspy.prompts.report import STATE_CAP
+from pivot_dspy.prompts.truncation import FENCE, MIN_SHARE, SUFFIX_ROOM, compact_json, fair_cap, truncate
 from pivot_dspy.trajectory import Execution, Observation, Step
 
 WRITTEN_CAP = 12_000
@@ -47,14 +49,35 @@ def render_readings(
     return render_results(readings, environment, budget, shown=shown, headers=calls)
 
 
-def render_observations(execution: Execution, environment: Environment, budget: ObservationBudget) -> str:
-    """The calls with their whole arguments, what they returned, and the final state: for an answer, or its judge."""
+def render_looks(looks: Sequence[str], execution: Execution, budget: ObservationBudget) -> str:
+    """What each of the expressions in `looks` selects from the results, or why it cannot be evaluated."""
+    results = {name: seen.value for name, seen in execution.by_step.items() if seen.ok}
+    texts = []
+    for look in looks:
+        value, problem = None, ""
+        try:
+            value = bindings.evaluate(look, results)
+        except BindingError as error:
+            problem = str(error)
+        texts.append(render_look(look, value, problem, budget))
+    return "\n".join(texts)
+
+
+def render_observations(
+    execution: Execution, environment: Environment, budget: ObservationBudget, looks: Sequence[str] = ()
+) -> str:
+    """The calls with their whole arguments, what they returned, and the final state: for an answer, or its judge.
+
+    Args:
+        looks: expressions whose values were shown to whoever wrote the steps.
+    """
     steps = execution.trajectory.steps
     pairs = [(step, seen) for step, seen in zip(steps, execution.observations, strict=True) if not step.is_submit]
     calls = {step.id: _call(step, seen) for step, seen in pairs}
     results = render_results(pairs, environment, budget, headers=calls)
     state = [f"{FENCE}{line}" for line in truncate(execution.state, STATE_CAP).splitlines()]
-    return "\n".join([results, "State:", *state] if state else [results])
+    seen = [render_looks(looks, execution, budget.after(results))] if looks else []
+    return "\n".join([results, *seen, *(["State:", *state] if state else [])])
 
 
 def _text(step: Step, full: bool) -> str:

@@ -8,12 +8,16 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any, TypeVar
 
+FENCE = "| "
+"""How each line of what a tool, or the environment, says begins; no other line of a prompt does."""
 MIN_SHARE = 24
 """Characters to which nothing is cut further, however much there is beside it."""
 SUFFIX_ROOM = 24
 """Room for telling how much is left out; where there is little room, it is not told."""
 CUT_ROOM = 32
 """Room for telling the same inside of JSON, where it is always told."""
+PART_ROOM = 160
+"""Characters of a row that are shown, if there is room for so many at all, before later rows are left out."""
 KEY_CAP = 200
 """Characters of a field's name in JSON that has to be cut."""
 MAX_DEPTH = 50
@@ -60,7 +64,7 @@ def fit(count: int, lengths: Iterable[int], write: Callable[[int, int], Part], r
         write: the part at a position, in about so many characters at most.
         reserve: characters to keep free where not all parts fit, for saying so.
     """
-    share, used = room // 4, 0
+    share, used = min(room // 4, max(PART_ROOM, room // max(1, count))), 0
     measured: list[int] = []
     for length in lengths:
         measured.append(length)

@@ -310,6 +310,7 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
         requirements=context.requirements,
         findings=best.inspection.findings,
         history=tuple(record.history),
+        failures=tuple(event.message for event in record.history if event.kind == "failure"),
         ledger=record.ledger.snapshot(),
         exhausted=record.exhausted,
         retrieved=context.used_entries,

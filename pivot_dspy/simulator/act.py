@@ -69,8 +69,8 @@ class _Stepping:
             since = self.shown[self.shown.index(latest) + 1 :]
             return latest.failed and any(self._base(other.id) not in self.own for other in since)
         step_id = self._base(latest.id)
-        unmet = self.unmet.intersection(self.reference.requirements_of(step_id))
-        return latest.failed or step_id in self.concluded or bool(unmet)
+        blamed = self.turn.blames(self.turn.section("report"), step_id)
+        return latest.failed or step_id in self.concluded or blamed
 
     def _amending(self, in_mind: list[WrittenStep]) -> WrittenStep | None:
         """What has to be put right in the end, where only steps are open that serve no requirement.
@@ -89,7 +89,10 @@ class _Stepping:
 
     def _first_time(self, in_mind: list[WrittenStep]) -> WrittenStep:
         """The first step not yet taken, as PLAN would write it: with slips, of which lessons warn."""
-        drafts = plan.plan(self.turn._replace(reference=self.reference.model_copy(update={"steps": in_mind})))["steps"]
+        turn = self.turn._replace(reference=self.reference.model_copy(update={"steps": in_mind}))
+        steps, warned = plan.reconsidered(turn)
+        open_steps = [step if step["id"] in self.taken else turn.guessed(step) for step in steps]
+        drafts = plan.written(open_steps, turn, warned)
         step = next((draft for draft in drafts if draft["id"] not in self.taken), None)
         return step or {"id": self._unused(SUBMIT), "tool": SUBMIT, "args": {}}
 

@@ -10,21 +10,14 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from pivot_dspy.simulator import act, evolve, feedback, learn, plan, react
-from pivot_dspy.simulator.prompt import Field, Prompt, normal_form, same
+from pivot_dspy.simulator.prompt import OF_THE_REFINER, Field, Prompt, normal_form, same
 from pivot_dspy.simulator.reference import UNKNOWN_TASK, Reference, Turn, find
 from pivot_dspy.simulator.slips import Dice, Rates, WrittenStep
-
-_WRITTEN_BY_REFINERS = frozenset(
-    ("tools", "checks", "policy", "lessons", "known", "user_requirements", "requirements", "kept", "open_steps",
-     "report", "blame", "suspects", "observations", "submitted", "earlier_versions", "critique",
-     "trajectories", "reports", "steps_so_far", "holding", "siblings",
-     "repairs", "cases", "hint_", "program_trajectory", "program_outputs", "trajectory")
-)  # fmt: skip
-"""Sections that are not the task's own inputs."""
 
 _PHASES: Sequence[tuple[frozenset[str], Callable[[Turn], dict[str, Any]]]] = [
     (frozenset(fields.split()), answer)
     for fields, answer in (
+        ("diagnosis steps", evolve.rewrite),
         ("requirements steps", plan.plan),
         ("summary steps", evolve.recombine),
         ("steps", evolve.rewrite),
@@ -49,7 +42,7 @@ RIGHT, WRONG = (0.6, 1.0), (0.3, 0.9)
 
 def respond(prompt: Prompt, references: Sequence[Reference], rates: Rates, sample: str | None) -> str:
     """The answer to `prompt`, the same for the same prompt, rates and sample."""
-    inputs = [text for name, text in prompt.sections.items() if name not in _WRITTEN_BY_REFINERS]
+    inputs = [text for name, text in prompt.sections.items() if name not in OF_THE_REFINER]
     match = find(references, ("\n".join([*inputs, feedback.task_in(prompt)]), prompt.question))
     reference = match.as_told(prompt.sections) if match else UNKNOWN_TASK
     # The rates are thresholds and no part of the key: a model that errs more errs wherever a better one does.

@@ -69,6 +69,13 @@ class OfflineEngine:
     its reference names. Without a reference a plan is an empty submit, a rewrite changes nothing, and every other field
     is filled with the least that it can hold.
 
+    What it knows: it writes no literal of its reference that its prompt (the whole conversation, without its own
+    answers) does not tell, in whatever form: `pivot_dspy.simulator.knowledge`. A plan goes up to the first step with
+    such a value, takes in the later ones that only read, and stops without submit, to look; EVOLVE goes on from there,
+    each step written for the first time, as PLAN writes it. Where nothing new can be read it asks to `look` at what was
+    cut or summarised; then, at the rate `heed`, it reads again what it should have read; and at last it makes up the
+    value, as a slip does. REFLECT tells, at that rate each, what the results say of steps that are not there yet.
+
     The noise model. Each chance is drawn by itself, from a hash of seed, prompt and place; the words that
     `pivot_dspy.prompts.report` declares enter it by their names, so that it does not matter how they are spelt.
 
@@ -76,27 +83,23 @@ class OfflineEngine:
       evenly from those that fit the step: another tool of the prompt's list; another value for a text or number (one
       from elsewhere in the reference, a misspelling, or a number near it); another field in a condition or sort key;
       another earlier step in a binding; a made-up value in place of a binding; the step left out. Each requirement is
-      forgotten at `slip / 4`.
-      Reflections in `lessons` ("- Trial 1:" and on) avert the slip of a step at the rate `heed` if they name the step
-      or a requirement that it serves and that was not met; what the reference's `revise` concludes from them, each
-      step by itself, is taken up at that rate too.
+      forgotten at `slip / 4`. Reflections in `lessons` ("- Trial 1:" and on) avert the slip of a step at the rate
+      `heed` if they name the step or a requirement that it serves and that was not met; what the reference's `revise`
+      concludes from them, each step by itself, is taken up at that rate too.
     - `systematic`: the share of pairs of a tool with one of its literal arguments, or with a field that its bindings
       compare, at which every plan errs in the same way, whatever the task. A text in the prompt's `lessons` that names
       both the tool and the argument or field averts it, in the whole plan, at the rate `heed`: a lesson, a note on a
       tool, or a step of an example. A requirement in `lessons` under an id L1, L2, ... is written among the
-      requirements at that rate, what stands in <> evaluated over `known`; where `known` does not tell it, the
-      requirement is left out.
+      requirements at that rate, what stands in <> evaluated over `known`, unless `known` does not tell it.
     - `heed`: EVOLVE puts a wrong step right at this rate if the feedback names it: in the blame, by its own line that
-      says it failed or did not run, by a requirement that it serves and that is not met, or by what the reference's
-      `revise` concludes. Otherwise the step stays as it is. A step that was left out is put back likewise, where the
-      reference has it, or as early as the rewrite reaches. LOCALISE names the first wrong suspect, or the end where a
-      step is missing, at this rate, else a random one. AUDIT finds each requirement that was forgotten at this rate.
-      CRITIQUE and REFLECT name, each at this rate, every step whose line says that it failed, every requirement that
-      the report says is not met, a submit that is wanting, and where there is any of these, the first wrong or wanting
-      step, as LOCALISE would.
-    - LEARN names for each repair that it is shown, at the rate `heed`, the arguments and fields that were mended, with
-      their tool, in words of its own. FIND proposes, at that rate, each fact ("- WORDS: [FIELD, OP, VALUE]") that
-      stands in two or more outcomes and whose words stand in at least half of them, as a requirement of every element.
+      says it failed or did not run, by a requirement that it serves and that is not met, or by what `revise`
+      concludes. A step that was left out is put back likewise, where the reference has it, or as early as the rewrite
+      reaches. LOCALISE names the first wrong suspect, or the end where a step is missing, at this rate, else a random
+      one. AUDIT finds each forgotten requirement at this rate. CRITIQUE and REFLECT name, each at this rate, every
+      step whose line says that it failed, every unmet requirement, a submit that is wanting, and where there is any of
+      these, the first wrong or wanting step, as LOCALISE would. LEARN names for each repair, at this rate, the
+      arguments and fields that were mended, with their tool. FIND proposes, at this rate, each fact ("- WORDS: [FIELD,
+      OP, VALUE]") of two or more outcomes whose words stand in at least half of them, as a requirement of every element.
     - TRANSFER and RESTRUCTURE begin with the first trajectory that they show and take each step that another has right
       over from there at the rate `heed`; the whole is then written as EVOLVE writes a suffix, `relapse` included. Plans
       of one task share ids and outline here, which favours all that joins trajectories.
@@ -107,8 +110,8 @@ class OfflineEngine:
     - `relapse`: EVOLVE breaks a right step at this rate, by a slip as above, if the prompt makes it write the step
       again, as a rewrite of the whole does. What the prompt lets it `keep` never breaks.
     - `judge_error`: JUDGE turns a verdict round, or overlooks an unsupported claim, at this rate. Without error a
-      requirement holds if its reference's truth stands in the observations, and a claim if its figures stand elsewhere
-      in the prompt.
+      requirement holds if its reference's truth stands in the observations or the answer, and a claim if the rest of
+      the prompt tells its figures.
 
     PROPOSE can only word goals that it knows how to reach: the texts of references that the prompt does not show yet,
     in random order; at the rate `heed`, those that use a tool that was not used yet come first.
@@ -121,9 +124,9 @@ class OfflineEngine:
 
     `dspy.ReAct`: each turn makes the next call of the reference, its bindings resolved over the observations that are
     shown; what is done is read from the thoughts ("Step a: ..."). A step over `for_each` becomes one call for each
-    element that a later step may still choose. Each call slips as a step of a plan does; what can then not be resolved
-    is made up. A call that has just failed, and one that a later step misses the result of, are made again as they
-    should be at the rate `heed`. It never looks at the whole again: `revise` is not asked.
+    element that a later step may still choose. Each call slips as a step of a plan does; what is not known or cannot be
+    resolved is made up. A call that has just failed, and one that a later step misses the result of, are made again as
+    they should be at the rate `heed`. It never looks at the whole again: `revise` is not asked.
 
     Randomness: the same call gives the same answer in every process, in any order, after a restart, and with or
     without DSPy's cache. At temperature 0 or None that is the same prompt; above 0 the call's `rollout_id` counts as

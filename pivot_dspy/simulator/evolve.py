@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from pivot_dspy.simulator.prompt import ShownStep, kept_in, names, same, says, shared, step_line, steps_in, unmet_in
+from pivot_dspy.simulator import plan
+from pivot_dspy.simulator.prompt import ShownStep, looks_at, same, says, shared, step_line, steps_in
 from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, spoil
 from pivot_dspy.trajectory import SUBMIT
@@ -44,11 +45,9 @@ def cause(turn: Turn, shown: Sequence[ShownStep]) -> tuple[ShownStep | None, str
     wrong = next((step for step in shown if not same(step.written, right.get(step.id, {}))), None)
     if wrong is not None:
         return wrong, None
-    unmet = unmet_in(turn.section("report"))
     faults = "\n".join(step.outcome for step in shown if step.failed)
     for step_id in [step_id for step_id in right if step_id not in {step.id for step in shown}]:
-        named = names(faults, step_id) or says(faults, right[step_id]["tool"])
-        if named or unmet.intersection(turn.reference.requirements_of(step_id)):
+        if says(faults, right[step_id]["tool"]) or turn.blames(f"{turn.section('report')}\n{faults}", step_id):
             return None, step_id
     return None, None
 
@@ -91,17 +90,18 @@ def _position(step_id: str, ids: Sequence[str], order: Sequence[str]) -> int:
 
 def rewrite(turn: Turn) -> dict[str, Any]:
     """A diagnosis, and the open steps rewritten; of an unknown task, as they are."""
-    open_steps = steps_in(turn.section("open_steps"), brief=True)
+    open_steps = steps_in(turn.section("open_steps"))
     keeping = _KEEP.search(turn.prompt.instructions) is not None
     entries: list[WrittenStep] = [{"keep": step.id} for step in open_steps]
     if not turn.knows_task:
-        return {"diagnosis": NOTHING, "steps": _written_out(entries, open_steps, keeping)}
+        return {"diagnosis": NOTHING, "requirements": [], "steps": _written_out(entries, open_steps, keeping)}
     rewriting = _Rewriting(turn, open_steps)
     entries = rewriting.entries()
     steps = _written_out(entries, open_steps, keeping)
     changed = ", ".join(rewriting.changed)
     return {
         "diagnosis": f"To be mended: {changed}." if changed else NOTHING,
+        "requirements": [],
         "steps": steps if keeping else list(rewriting.relapsed(steps)),
     }
 
@@ -111,59 +111,89 @@ class _Rewriting:
 
     def __init__(self, turn: Turn, open_steps: list[ShownStep]) -> None:
         self.turn = turn
-        self.reference = reference = turn.reference
         self.open = open_steps
-        self.right = {step["id"]: step for step in reference.revised(turn.prompt.sections)}
-        before = {step["id"]: step for step in reference.steps}
+        self.right = {step["id"]: step for step in turn.reference.revised(turn.prompt.sections)}
+        before = {step["id"]: step for step in turn.reference.steps}
         self.revised = {name for name, step in self.right.items() if not same(step, before.get(name, {}))}
         lines = shared(turn.prompt.sections, _NOT_FEEDBACK).splitlines()
         words = "\n".join(line for line in lines if not steps_in(line))  # no earlier versions of steps
-        self.unmet = unmet_in(words)
         self.feedback = "\n".join([words, *(step.outcome for step in open_steps)])
         self.changed: list[str] = []
+        self.looks: list[str] = []
+        self.made = [*steps_in(turn.section("kept")), *open_steps]
+        self.present = {step.id for step in self.made}
 
     def entries(self) -> list[WrittenStep]:
         """The open steps as they are to be written, and those that are missing at their places."""
         entries = [entry for step in self.open if (entry := self._entry(step))]
         order = list(self.right)
-        present = {*kept_in(self.turn.section("kept")), *(step.id for step in self.open)}
-        for step_id in [step_id for step_id in order if step_id not in present and self._is_missed(step_id)]:
+        for step in [*self._missed(), *self._going_on()]:
             ids = [str(entry.get("keep", entry.get("id"))) for entry in entries]
-            entries.insert(_position(step_id, ids, order), self.right[step_id])
-            self.changed.append(step_id)
-        return entries
+            if step["id"] not in ids:
+                entries.insert(_position(step["id"], ids, order), step)
+                self.changed.append(step["id"])
+        return [*entries, *({"look": look} for look in self.looks)]
+
+    def _missed(self) -> list[WrittenStep]:
+        """The steps that the feedback names as missing."""
+        absent = [step for name, step in self.right.items() if name not in self.present and step["tool"] != SUBMIT]
+        named = [step for step in absent if self._is_blamed(step["id"]) and not self.turn.unknown(step)]
+        return [step for step in named if self.turn.heeds("insert", step["id"])]
+
+    def _going_on(self) -> list[WrittenStep]:
+        """Where nothing is submitted yet: the steps that could not be written before, as far as can be seen now, each
+        for the first time. Where not one can be, the model looks at what was not shown whole, or reads again what it
+        lacks, or makes something up."""
+        turn, steps = self.turn, list(self.right.values())
+        if any(step.written["tool"] == SUBMIT for step in self.made):
+            return []
+        before = plan.within_reach(steps, turn, shown=turn.shown_before) if turn.prompt.shown_before else []
+        fresh = [step for step in steps if step["id"] not in self.present]
+        fresh = [step for step in fresh if step not in before or step["tool"] == SUBMIT]
+        reached = plan.within_reach(fresh, turn, self.present)
+        if not reached and fresh:
+            self.looks = self._unseen()
+            reached = [] if self.looks else self._reads_again(fresh[0]) or [turn.guessed(step) for step in fresh]
+        return plan.written(reached, turn)
+
+    def _unseen(self) -> list[str]:
+        """Expressions for what was not shown whole, and not asked for yet."""
+        asked = self.turn.section("looks")
+        return [look for step in self.made for look in looks_at(step) if f"look {look} ->" not in asked]
+
+    def _reads_again(self, blocked: WrittenStep) -> list[WrittenStep]:
+        """The steps before one that only read, where another was made in their place or none, each at the rate of
+        heed; under a new id where the step itself is kept."""
+        before = list(self.right)[: list(self.right).index(blocked["id"])]
+        again = []
+        for step in map(self.right.__getitem__, before):
+            done = any(same(step, other.written) for other in self.made)
+            if not done and self.turn.only_reads(step["tool"]) and self.turn.heeds("look", step["id"]):
+                again.append({**step, "id": f"{step['id']}_again"} if step["id"] in self.present else step)
+        return again
 
     def _entry(self, step: ShownStep) -> WrittenStep | None:
         """An open step kept or mended; None where it goes, since the reference does not have it."""
         right = self.right.get(step.id)
-        pointed_at = self._is_pointed_at(step.id)
-        fine = right is not None and (same(step.written, right) or step.brief and not pointed_at)
-        named = step.failed or pointed_at or self._serves_unmet(step.id)
-        if fine or not named or not self.turn.heeds("repair", step.id):
+        fine = right is not None and (same(step.written, right) or bool(self.turn.unknown(right)))
+        if fine or not (step.failed or self._is_blamed(step.id)) or not self.turn.heeds("repair", step.id):
             return {"keep": step.id}
         self.changed.append(step.id)
         return right
 
-    def _is_missed(self, step_id: str) -> bool:
-        """Whether the model sees that a step is missing: a submit always, another where the feedback names it."""
-        named = self._is_pointed_at(step_id) or self._serves_unmet(step_id)
-        return self.right[step_id]["tool"] == SUBMIT or named and self.turn.heeds("insert", step_id)
-
-    def _is_pointed_at(self, step_id: str) -> bool:
-        """Whether the feedback names the step, or the task's own reasoning over it concludes that it has to change."""
-        return step_id in self.revised or names(self.feedback, step_id)
-
-    def _serves_unmet(self, step_id: str) -> bool:
-        return not self.unmet.isdisjoint(self.reference.requirements_of(step_id))
+    def _is_blamed(self, step_id: str) -> bool:
+        """Whether the feedback is about the step, or the task's own reasoning over it concludes that it has to
+        change."""
+        return step_id in self.revised or self.turn.blames(self.feedback, step_id)
 
     def relapsed(self, steps: list[WrittenStep]) -> Iterator[WrittenStep]:
         """The steps, of which some that were right break as they are written again."""
-        around = Surroundings(list(self.right.values()), self.turn.section("tools"))
+        around = Surroundings(list(self.right.values()), self.turn.section("tools"), self.turn.shown.tells)
         again = {step.id for step in self.open if same(step.written, self.right.get(step.id, {}))}
         dice, relapse = self.turn.dice, self.turn.rates.relapse
         for step in steps:
             broken: WrittenStep | None = step
-            if step["id"] in again and step["tool"] != SUBMIT and dice.falls(relapse, "relapse", step["id"]):
+            if step.get("id") in again and step["tool"] != SUBMIT and dice.falls(relapse, "relapse", step["id"]):
                 broken = spoil(step, around, dice, "relapse", step["id"])
             if broken is not None:
                 yield broken

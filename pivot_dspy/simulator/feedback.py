@@ -9,8 +9,21 @@ from typing import Any
 from pivot_dspy import bindings
 from pivot_dspy.prompts import report
 from pivot_dspy.simulator.evolve import NOTHING, cause
-from pivot_dspy.simulator.prompt import CUT, Prompt, ShownStep, json_in, results_in, says, shared, step_line, steps_in
+from pivot_dspy.simulator.prompt import (
+    OF_THE_REFINER,
+    Prompt,
+    ShownStep,
+    is_cut,
+    json_in,
+    results_in,
+    same,
+    says,
+    shared,
+    step_line,
+    steps_in,
+)  # fmt: skip
 from pivot_dspy.simulator.reference import Turn
+from pivot_dspy.simulator.slips import WrittenStep
 from pivot_dspy.trajectory import SUBMIT
 
 # ------------------------------------------------------------------------------------------------ verdict and answer
@@ -22,37 +35,43 @@ _FIGURE = re.compile(r"\w*\d\w*")
 def judge(turn: Turn) -> dict[str, Any]:
     """A verdict on each requirement, and the claims that nothing supports; each turned round with `judge_error`."""
     truths = turn.reference.truths
-    observations = turn.section("observations")
+    evidence = f"{turn.section('observations')}\n{turn.section('submitted')}"
     error = turn.rates.judge_error
     verdicts = []
     for name, text in _REQUIREMENT.findall(turn.section("requirements")):
         truth = truths.get(name, truths.get(text, ()))
         signs = [truth] if isinstance(truth, str) else truth
-        shown = bool(signs) and all(sign in observations for sign in signs)
+        shown = bool(signs) and all(sign in evidence for sign in signs)
         holds = shown != turn.dice.falls(error, "verdict", name)
         verdicts.append({"id": name, "evidence": "\n".join(signs) if shown else "", "holds": holds})
-    unsupported = [figure for figure in _unsupported(turn.prompt) if not turn.dice.falls(error, "claim", figure)]
+    unsupported = [figure for figure in _unsupported(turn) if not turn.dice.falls(error, "claim", figure)]
     return {"verdicts": verdicts, "unsupported": unsupported}
 
 
-def _unsupported(prompt: Prompt) -> list[str]:
-    """The figures of what is submitted that stand nowhere else in the prompt."""
-    evidence = shared(prompt.sections, ("requirements", "submitted"))
-    if CUT in prompt.section("observations"):
+def _unsupported(turn: Turn) -> list[str]:
+    """The figures of what is submitted that nothing else in the prompt tells."""
+    if is_cut(turn.section("observations")):
         return []  # what was left out may well show it
-    figures = dict.fromkeys(_FIGURE.findall(prompt.section("submitted")))
-    return [figure for figure in figures if not says(evidence, figure)]
+    evidence = shared(turn.prompt.sections, ("requirements", "submitted"))
+    submitted, told = turn.section("submitted"), turn.told_by(evidence)
+    values = (json_in(submitted) or {}).values()
+    if all(isinstance(value, (str, int, float)) and told.tells(value, answer=True) for value in values):
+        return []
+    return [figure for figure in dict.fromkeys(_FIGURE.findall(submitted)) if not says(evidence, figure)]
 
 
 def compose(turn: Turn) -> dict[str, Any]:
     """The reference's outputs; a binding among them reads what the prompt shows of the observations."""
-    return read_off(turn.reference.outputs, results_in(turn.section("observations")))
+    return read_off(turn, results_in(turn.section("observations")))
 
 
-def read_off(values: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with their bindings resolved over `results`; those that are not to be read from these are left out."""
+def read_off(turn: Turn, results: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of the reference, or else what it submits, with their bindings resolved over `results`; what is not
+    to be read from these is left out, and what the prompt does not tell is made up."""
+    submit: WrittenStep = next((step for step in turn.reference.steps if step["tool"] == SUBMIT), {"id": SUBMIT})
+    written = turn.guessed({**submit, "tool": SUBMIT, "args": {**(submit.get("args") or {}), **turn.reference.outputs}})
     outputs = {}
-    for name, value in values.items():
+    for name, value in written["args"].items():
         try:
             outputs[name] = bindings.resolve(value, results, frozenset(results))
         except bindings.BindingError:
@@ -70,7 +89,18 @@ def critique(turn: Turn) -> dict[str, Any]:
 
 def reflect(turn: Turn) -> dict[str, Any]:
     """The same faults, with the hints that the next trial will not be shown otherwise."""
-    return {"reflection": "\n".join(_faults(turn)) or NOTHING}
+    return {"reflection": "\n".join([*_faults(turn), *_found(turn)]) or NOTHING}
+
+
+def _found(turn: Turn) -> Iterator[str]:
+    """What the results tell that the request does not, for steps that are not there yet as they should be."""
+    shown, lines = steps_in(turn.section("open_steps")), turn.section("open_steps").splitlines()
+    results = turn.told_by("\n".join(line for line in lines if line.startswith(report.FENCE)))
+    asked = turn.told_by("\n".join(text for name, text in turn.prompt.sections.items() if name not in OF_THE_REFINER))
+    for step in turn.reference.steps:
+        values = [it.value for it in turn.unknown(step, asked) if it not in turn.unknown(step, results)]
+        if values and not any(same(step, other.written) for other in shown) and turn.heeds("found", step["id"]):
+            yield f"Step {step['id']} takes {', '.join(map(str, values))}."
 
 
 def _faults(turn: Turn) -> Iterator[str]:
@@ -99,7 +129,6 @@ def _seen(turn: Turn, shown: list[ShownStep]) -> Iterator[tuple[str, str]]:
 # ---------------------------------------------------------------------------------------------- advice in dspy.Refine
 
 _NOT_TO_BLAME = "N/A"
-_OUTCOME = re.compile(r"^(\S+) .*? -> (.*)$", re.MULTILINE)
 
 
 def advise(turn: Turn) -> dict[str, Any]:
@@ -123,6 +152,7 @@ def _as_report(turn: Turn) -> dict[str, str]:
     """The attempt in the sections that a reflection is shown: steps with what came of each, and the report."""
     outputs = json_in(turn.section("program_outputs")) or {}
     calls = json_in(turn.section("program_trajectory")) or [{"outputs": outputs}]
-    outcomes = dict(_OUTCOME.findall("\n".join(outputs.get("outcomes") or ())))
+    ran = steps_in("\n".join(outputs.get("outcomes") or ()))
+    outcomes = {step.id: step.outcome for step in ran}
     lines = [step_line(step, outcomes.get(step["id"], "")) for step in calls[-1]["outputs"].get("steps") or ()]
     return {"open_steps": "\n".join(lines), "report": "\n".join(outputs.get("report") or ())}

@@ -7,8 +7,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from pivot_dspy import bindings
 from pivot_dspy.simulator import learn
-from pivot_dspy.simulator.prompt import names, step_line, unmet_in
+from pivot_dspy.simulator.knowledge import Shown
+from pivot_dspy.simulator.prompt import step_line
 from pivot_dspy.simulator.reference import Turn
 from pivot_dspy.simulator.slips import Surroundings, WrittenStep, habit, situations, spoil
 from pivot_dspy.trajectory import SUBMIT
@@ -18,9 +20,9 @@ _TRIAL = re.compile(r"^- Trial \d+:$", re.MULTILINE)
 
 def plan(turn: Turn) -> dict[str, Any]:
     """Requirements and steps."""
-    trials = _TRIAL.split(turn.section("lessons"))[1:]
-    # What the latest showed counts first; dspy.Refine's hint is no trial by its number.
-    steps, warned = _reconsidered(turn, "\n".join([turn.section("hint_"), *reversed(trials)]).strip())
+    steps, warned = reconsidered(turn)
+    reached = within_reach(steps, turn)
+    steps = [step for step in steps if step in reached] if reached else [turn.guessed(step) for step in steps]
     return {"requirements": requirements(turn)["requirements"], "steps": written(steps, turn, warned)}
 
 
@@ -47,12 +49,33 @@ def audit(turn: Turn) -> dict[str, Any]:
 def written(steps: Iterable[WrittenStep], turn: Turn, warned: Collection[str] = ()) -> list[WrittenStep]:
     """`steps` as this model writes them down for the first time: with slips, of which it was `warned`, and habits."""
     steps = list(steps)
-    around = Surroundings(steps, turn.section("tools"))
+    around = Surroundings(steps, turn.section("tools"), turn.shown.tells)
     drafts = []
     for step in steps:
         careful = step["tool"] == SUBMIT or (step["id"] in warned and turn.heeds("warned", step["id"]))
         drafts.append(first_draft(step, turn, around, step["id"], careful=careful))
     return [draft for draft in drafts if draft is not None]
+
+
+def within_reach(
+    steps: Iterable[WrittenStep], turn: Turn, have: Collection[str] = (), shown: Shown | None = None
+) -> list[WrittenStep]:
+    """The first of `steps`, up to one that has a value which is not known, or binds to a step that is not there; and
+    those after it that only read.
+
+    Args:
+        have: ids of the steps that stand before them.
+        shown: what is known; what the prompt tells, if None.
+    """
+    reached: list[WrittenStep] = []
+    stopped = False
+    for step in steps:
+        bound = bindings.dependencies([step.get("args"), step.get("for_each")], turn.ids)
+        if turn.unknown(step, shown) or not {*have, *(other["id"] for other in reached)}.issuperset(bound):
+            stopped = True
+        elif not stopped or turn.only_reads(step["tool"]):
+            reached.append(step)
+    return reached
 
 
 def first_draft(
@@ -93,17 +116,17 @@ def concluded(turn: Turn, sections: Mapping[str, str]) -> tuple[list[WrittenStep
     return steps, taken_up
 
 
-def _reconsidered(turn: Turn, reflections: str) -> tuple[list[WrittenStep], set[str]]:
+def reconsidered(turn: Turn) -> tuple[list[WrittenStep], set[str]]:
     """The plan in the light of reflections on earlier trials of the task, and the ids of the steps that they name."""
     reference = turn.reference
+    trials = _TRIAL.split(turn.section("lessons"))[1:]
+    # What the latest showed counts first; dspy.Refine's hint is no trial by its number.
+    reflections = "\n".join([turn.section("hint_"), *reversed(trials)]).strip()
     if not reflections:
         return list(reference.steps), set()
     in_mind = "\n".join(map(step_line, reference.steps))
     steps, warned = concluded(turn, {"open_steps": in_mind, "report": reflections})
-    unmet = unmet_in(reflections)
-    ids = [step["id"] for step in reference.steps]
-    warned |= {name for name in ids if names(reflections, name) or unmet.intersection(reference.requirements_of(name))}
-    return steps, warned
+    return steps, warned | {step["id"] for step in reference.steps if turn.blames(reflections, step["id"])}
 
 
 def _stands(requirement: Mapping[str, Any], text: str) -> bool:

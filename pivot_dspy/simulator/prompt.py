@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
+from xml.etree import ElementTree
 
 from dspy.lm15 import Request, TextPart, UnsupportedFeatureError
 
@@ -33,6 +34,22 @@ _PLACEHOLDER = re.compile(r"^\{(\w+)\}( .*)$", re.MULTILINE)
 _TAGS = re.compile(r"^<(\w+)>.+</\1>$", re.MULTILINE)
 _NOTE = "# note: the value you produce "
 _CHOICES = re.compile(r"one of: (.*)$", re.DOTALL)
+_OUTPUT = re.compile(r"`(?:\[\[ ## |<)?(\w+)(?: ## \]\]|>)?`")
+_CHAT_NAME = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
+_NAME = {"chat": _CHAT_NAME, "json": _CHAT_NAME, "xml": re.compile(r"^<(\w+)>$", re.MULTILINE)}
+_OBJECT = re.compile(r"\{(?=\s*\"id\")")
+_XML_STEPS = re.compile(r"<steps>.*?</steps>", re.DOTALL)
+_HEAD = re.compile(r"^(\w+) (\S+) ->", re.MULTILINE)
+_TASK = "The task: "
+
+OF_ONE_RUN = frozenset(
+    ("kept", "open_steps", "also_read", "looks", "report", "blame", "tried", "suspects", "observations", "submitted",
+     "earlier_versions", "critique", "trajectories", "reports", "steps_so_far", "holding", "siblings", "requirements",
+     "repairs", "cases", "hint_", "program_trajectory", "program_outputs", "trajectory")
+)  # fmt: skip
+"""Sections that tell how a run went."""
+OF_THE_REFINER = OF_ONE_RUN | {"tools", "checks", "policy", "lessons", "known", "user_requirements"}
+"""Sections that are not the task's own inputs."""
 
 
 class Field(NamedTuple):
@@ -59,11 +76,16 @@ class Prompt(NamedTuple):
     text: str
     """Everything that was received."""
     question: str
-    """The last user message; turns before it are demonstrations and do not count."""
+    """The last message that asks for something; demonstrations and corrections do not count."""
     instructions: str
     outputs: tuple[Field, ...]
     sections: Mapping[str, str]
-    """The input fields that are shown, by name."""
+    """The input fields that are shown, by name: those of the last message, and what the first one of the conversation
+    says for good. In `kept` and `open_steps`, what this model wrote itself stands as it wrote it."""
+    shown: str = ""
+    """All that the conversation has shown, without instructions and answers."""
+    shown_before: str = ""
+    """What it had shown by the call before; empty in a prompt that stands alone."""
 
     def section(self, name: str) -> str:
         return self.sections.get(name, "")
@@ -85,18 +107,68 @@ def read(request: Request) -> Prompt:
     turns = [(message.role, _text(message.parts)) for message in request.messages]
     apart = [text for role, text in turns if role not in ("user", "assistant", "tool")]
     system = "\n".join([_text(request.system or ""), *apart]).strip()
-    question = next((text for role, text in reversed(turns) if role == "user"), turns[-1][1])
     everything = "\n".join([system, *(text for _, text in turns)])
-    body = question.rpartition(f"\n\n{_REMINDER}")[0]
+    asking = [place for place, (role, text) in enumerate(turns) if role == "user" and _adapter(text) != "plain"]
+    question = turns[asking[-1]][1] if asking else turns[-1][1]
     adapter = _adapter(question)
     fields = _FIELDS.search(system) or _FIELDS.search(question)
     if adapter == "plain" or fields is None:
         return Prompt("plain", everything, question, system, (), {})
-    notes = _notes(system, adapter)
-    outputs = tuple(Field(name, kind, notes.get(name, "")) for name, kind in _FIELD.findall(fields[2]))
-    sections = sections_in(adapter, body, [name for name, _ in _FIELD.findall(fields[1])])
-    instructions = system.partition(_OBJECTIVE)[2] or system
-    return Prompt(adapter, everything, question, instructions, outputs, sections)
+    notes, kinds = _notes(system, adapter), dict(_FIELD.findall(fields[2]))
+    first, *later = [turns[place][1].rpartition(f"\n\n{_REMINDER}")[0] for place in asking]
+    inputs = [name for name, _ in _FIELD.findall(fields[1])]
+    told = [sections_in(adapter, first, inputs), *(_sections_of_turn(adapter, text) for text in later)]
+    sections, asked = told[0], [*kinds]
+    if later:
+        asked = [name for name in _OUTPUT.findall(question.rpartition(_REMINDER)[2]) if name != "completed"]
+        sections = {name: text for name, text in told[0].items() if name not in OF_ONE_RUN} | told[-1]
+        answers = [text for role, text in turns[asking[0] :] if role == "assistant"]
+        written = {step["id"]: step for text in answers for step in _steps_written(adapter, text)}
+        sections |= {name: _in_full(sections.get(name, ""), written) for name in ("kept", "open_steps")}
+    objective = system.partition(_OBJECTIVE)[2] or system
+    texts = ["\n".join(turn.values()) for turn in told]
+    return Prompt(
+        adapter=adapter,
+        text=everything,
+        question=question,
+        instructions="\n".join([objective, *(_NAME[adapter].split(text)[0] for text in later)]),
+        outputs=tuple(Field(name, kinds.get(name, "str"), notes.get(name, "")) for name in asked),
+        sections=sections,
+        shown="\n".join([objective.rpartition(_TASK)[2], *texts]),
+        shown_before="\n".join(texts[:-1]),
+    )
+
+
+def _sections_of_turn(adapter: Adapter, text: str) -> dict[str, str]:
+    """The sections of a later message, in whatever order they stand."""
+    return sections_in(adapter, text, [name for name in _NAME[adapter].findall(text) if name in OF_ONE_RUN])
+
+
+def _steps_written(adapter: Adapter, answer: str) -> Iterator[dict[str, Any]]:
+    """The steps in an answer of this model's own."""
+    if adapter == "xml":
+        found = _XML_STEPS.search(answer)
+        yield from filter(is_step, _value_of(ElementTree.fromstring(found[0])) if found else ())
+    else:
+        yield from filter(is_step, (json_at(answer[match.start() :])[0] for match in _OBJECT.finditer(answer)))
+
+
+def _value_of(element: ElementTree.Element) -> Any:
+    """What nested tags say; numbers stay text."""
+    parts = [(child.tag, _value_of(child)) for child in element]
+    if {tag for tag, _ in parts} == {"item"}:
+        return [value for _, value in parts]
+    return dict(parts) or element.text or ""
+
+
+def _in_full(text: str, written: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lines `ID TOOL ->` with the steps as they were written; a line of which nothing is known stays."""
+
+    def full(line: re.Match[str]) -> str:
+        step = written.get(line[1], {})
+        return step_line(step) if step.get("tool") == line[2] else line[0]
+
+    return _HEAD.sub(full, text)
 
 
 def sections_in(adapter: Adapter, text: str, names: Iterable[str]) -> dict[str, str]:
@@ -161,11 +233,13 @@ def normal_form(text: str) -> str:
 
 CUT = "… (+"
 """Stands where a text was cut short."""
+_LOOK = re.compile(r"are not shown: (\{.*\})$", re.MULTILINE)
+_MISSING = re.compile(r"^(?:\| )+… [\d,]+ of [\d,]+ \w+ are not shown", re.MULTILINE)
 
-_ARROW = " -> "
-_BRIEF = re.compile(r"^(\w+) (\S+) -> (.*)$", re.MULTILINE)
-_RESULT = re.compile(r"^(\w+) \S+ (.*)$", re.MULTILINE)
-_NO_RESULT = frozenset(("", "error", "blocked", "withheld"))
+_ARROW = " ->"
+_BRIEF = re.compile(r"^(\w+) (\S+) ->(.*)$")
+_RESULT = re.compile(r"^(\w+) \S+ (?:\{.*\} )?->((?:\n\| .*)*)$", re.MULTILINE)
+_COUNT = re.compile(r"^[\d,]+ records?(?:; in all (\{.*\}))?$")
 
 
 class ShownStep(NamedTuple):
@@ -174,6 +248,7 @@ class ShownStep(NamedTuple):
     id: str
     written: dict[str, Any]
     outcome: str
+    """What stands after the arrow, and the fenced lines below."""
     brief: bool = False
     """Shown without its arguments."""
 
@@ -183,21 +258,19 @@ class ShownStep(NamedTuple):
         return report.status_of(self.outcome) in ("error", "blocked")
 
 
-def steps_in(text: str, *, brief: bool = False) -> list[ShownStep]:
-    """The steps in `text`, one a line: the step as JSON, an arrow, and what came of it (more lines may follow).
-
-    Args:
-        brief: whether lines `id tool -> outcome` count as well.
-    """
+def steps_in(text: str) -> list[ShownStep]:
+    """The steps in `text`: each a line with the step as JSON, or `ID TOOL`, an arrow and what came of it, which may go
+    on below on fenced lines."""
     steps: list[ShownStep] = []
     for line in text.splitlines():
         written, end = json_at(line)
-        outline = _BRIEF.match(line) if brief else None
+        brief = _BRIEF.match(line)
         if is_step(written):
-            steps.append(ShownStep(written["id"], written, line[end:].removeprefix(_ARROW)))
-        elif outline:
-            steps.append(ShownStep(outline[1], {"id": outline[1], "tool": outline[2]}, outline[3], brief=True))
-        elif steps and not brief:
+            steps.append(ShownStep(written["id"], written, line[end:].removeprefix(_ARROW).strip()))
+        elif brief:
+            step = {"id": brief[1], "tool": brief[2]}
+            steps.append(ShownStep(brief[1], step, brief[3].strip(), brief=True))
+        elif steps and line.startswith(report.FENCE):
             steps[-1] = steps[-1]._replace(outcome=f"{steps[-1].outcome}\n{line}")
     return steps
 
@@ -207,14 +280,19 @@ def is_step(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("id"), str) and isinstance(value.get("tool"), str)
 
 
+def looks_at(step: ShownStep) -> list[str]:
+    """Expressions for what is not shown of a step's result: as the prompt words them, or the result as a whole."""
+    words, *fenced = step.outcome.splitlines() or [""]
+    asked = [json_in(look)["look"] for look in _LOOK.findall(step.outcome)]
+    if asked or report.status_of(step.outcome) != "ok":
+        return asked
+    accounted = words and not words.startswith((report.SUBMITTED, "as shown"))
+    return [f"${step.id}"] if accounted or is_cut(step.outcome) else []
+
+
 def step_line(step: Mapping[str, Any], outcome: str = "") -> str:
     """A step as `steps_in` reads it."""
-    return f"{json.dumps(step, ensure_ascii=False)}{_ARROW}{outcome}"
-
-
-def kept_in(text: str) -> frozenset[str]:
-    """Ids of the steps that `kept` shows."""
-    return frozenset(step_id for step_id, _, _ in _BRIEF.findall(text))
+    return f"{json.dumps(step, ensure_ascii=False)}{_ARROW} {outcome}".rstrip(" ")
 
 
 def same(written: Mapping[str, Any], reference: Mapping[str, Any]) -> bool:
@@ -223,7 +301,16 @@ def same(written: Mapping[str, Any], reference: Mapping[str, Any]) -> bool:
 
 
 def _content(step: Mapping[str, Any]) -> list[Any]:
-    return [*(step.get(key) or None for key in ("tool", "for_each", "expects", "problem")), step.get("args") or {}]
+    return [_as_text(step.get(key)) for key in ("tool", "for_each", "expects", "problem", "args")]
+
+
+def _as_text(value: Any) -> Any:
+    """`value` with its leaves as text, which is all that tags can tell apart."""
+    if isinstance(value, Mapping):
+        return {name: _as_text(item) for name, item in value.items()} or ""
+    if isinstance(value, list):
+        return [_as_text(item) for item in value] or ""
+    return "" if value is None else " ".join(str(value).split())
 
 
 def unmet_in(text: str) -> frozenset[str]:
@@ -242,14 +329,30 @@ def says(text: str, word: str) -> bool:
 
 
 def results_in(text: str) -> dict[str, Any]:
-    """Results by step id from lines `id tool {arguments} -> result`; those that were cut short are left out."""
+    """Results by step id from steps with their results fenced below; those that were cut short are left out."""
     results: dict[str, Any] = {}
-    for step_id, rest in _RESULT.findall(text):
-        _, end = json_at(rest)
-        written = rest[end:].strip().removeprefix("->").strip()
-        if written not in _NO_RESULT and CUT not in written:
-            results[step_id] = json_or_text(written)
+    for step_id, fenced in _RESULT.findall(text):
+        lines = [line.removeprefix(report.FENCE) for line in fenced.splitlines()[1:]]
+        if lines and not is_cut(fenced):
+            results[step_id] = _result(lines)
     return results
+
+
+def _result(lines: Sequence[str]) -> Any:
+    """The value that fenced lines show: rows of records, rows of JSON, or a text."""
+    counted = _COUNT.match(lines[0])
+    values = [json_in(line) for line in (lines[1:] if counted else lines)]
+    if counted:
+        same = json_in(counted[1]) if counted[1] else {}
+        return [{**same, **value} for value in values]
+    if len(lines) == 1:
+        return json_or_text(lines[0])
+    return "\n".join(lines) if None in values else values
+
+
+def is_cut(result: str) -> bool:
+    """Whether a result, as it is shown, says that not all of it is."""
+    return CUT in result or _MISSING.search(result) is not None
 
 
 def shared(sections: Mapping[str, str], without: Collection[str]) -> str:

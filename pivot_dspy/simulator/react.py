@@ -135,10 +135,7 @@ def act(turn: Turn) -> dict[str, Any]:
 
 def extract(turn: Turn) -> dict[str, Any]:
     """The outputs that the plan submits, as far as the observations tell them."""
-    results = _ReactView(turn).results
-    submit = next((step for step in turn.reference.steps if step["tool"] == SUBMIT), {})
-    values = {**(submit.get("args") or {}), **turn.reference.outputs}
-    return {"reasoning": "The observations say it.", **read_off(values, results)}
+    return {"reasoning": "The observations say it.", **read_off(turn, _ReactView(turn).results)}
 
 
 class _Acting:
@@ -147,8 +144,10 @@ class _Acting:
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.shown = _ReactView(turn)
+        self.shown.steps = [turn.guessed(step) for step in self.shown.steps]
+        tools = "\n".join(f"- {name}(" for name in _tools(turn))
+        self.around = Surroundings(turn.reference.steps, tools, turn.shown.tells)
         self.by_id = {str(step["id"]): step for step in self.shown.steps}
-        self.around = Surroundings(turn.reference.steps, "\n".join(f"- {name}(" for name in _tools(turn)))
         self.skipped: list[str] = []
         """What is left out is not told of as a step of its own: the thought of the next call says so."""
 

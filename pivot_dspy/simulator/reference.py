@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple
 from pydantic import Field, model_validator
 
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.simulator.prompt import Prompt, is_step
+from pivot_dspy.simulator.knowledge import Literal, Shown, guessed, shown_by, unknown
+from pivot_dspy.simulator.prompt import Prompt, is_step, names, unmet_in
 from pivot_dspy.simulator.slips import Dice, Rates, WrittenStep
 from pivot_dspy.trajectory import SUBMIT, Frozen
 
@@ -44,6 +46,9 @@ class Reference(Frozen):
     the observations, `"$a.total"`."""
     truths: Mapping[str, str | Sequence[str]] = Field(default_factory=dict)
     """Id or text of a requirement to the text, or all the texts, that observations show where it holds, for judging."""
+    worked_out: Mapping[str, Sequence[Any]] = Field(default_factory=dict)
+    """A value that is worked out, to those that it comes from: none for what everybody knows. The sum or difference of
+    two figures, and another form of a date, need not stand here."""
     revise: Revise | None = Field(default=None, exclude=True, repr=False)
     """A domain's reasoning over a prompt that shows how a run went ("the evidence names a selection that meets the
     total: take it"). It sees the prompt's sections and nothing else; for a plan after failed trials, the plan in mind
@@ -108,6 +113,8 @@ class Reference(Frozen):
         return text + _code_of(self.revise) + _code_of(self.told)
 
 
+_CHANGING = re.compile(r"^- (\w+)\((?:(?!  # ).)*  \[\w+\](?:  # |$)", re.MULTILINE)
+
 UNKNOWN_TASK = Reference(match="unknown", steps=[{"id": SUBMIT, "tool": SUBMIT, "args": {}}])
 """What the model goes by where it has no reference: an empty submit."""
 
@@ -128,6 +135,42 @@ class Turn(NamedTuple):
     def section(self, name: str) -> str:
         return self.prompt.section(name)
 
+    @property
+    def shown(self) -> Shown:
+        """What the prompt tells."""
+        return self.told_by(self.prompt.shown)
+
+    @property
+    def shown_before(self) -> Shown:
+        """What it told by the call before."""
+        return self.told_by(self.prompt.shown_before)
+
+    def told_by(self, text: str) -> Shown:
+        worked_out = self.reference.worked_out.items()
+        return shown_by(text, tuple((figure, tuple(sources)) for figure, sources in worked_out))
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Ids of the reference's steps."""
+        return frozenset(str(step["id"]) for step in self.reference.steps)
+
+    def unknown(self, step: Mapping[str, Any], shown: Shown | None = None) -> list[Literal]:
+        """The literals of a step that the prompt does not tell."""
+        return unknown(step, shown or self.shown, self.ids)
+
+    def guessed(self, step: WrittenStep) -> WrittenStep:
+        """The step with something made up for them."""
+        return guessed(step, self.shown, self.ids, self.dice)
+
+    def only_reads(self, tool: str) -> bool:
+        """Whether the prompt's list of tools says nothing else of one."""
+        return tool != SUBMIT and tool not in _CHANGING.findall(self.section("tools"))
+
+    def blames(self, feedback: str, step_id: str) -> bool:
+        """Whether feedback names a step, or says that a requirement which it serves is not met."""
+        served = self.reference.requirements_of(step_id)
+        return names(feedback, step_id) or not unmet_in(feedback).isdisjoint(served)
+
     def heeds(self, *labels: object) -> bool:
         """Whether the model takes in what its prompt says of the thing that `labels` name."""
         return self.dice.falls(self.rates.heed, *labels)
@@ -140,7 +183,7 @@ class Turn(NamedTuple):
 def find(references: Iterable[Reference], texts: Sequence[str]) -> Reference | None:
     """The reference with the longest `match` in the first of `texts` where any matches; None if none does."""
     longest_first = sorted(references, key=lambda reference: -len(reference.match))
-    return next((reference for text in texts for reference in longest_first if reference.match in text), None)
+    return next((reference for text in texts for reference in longest_first if reference.match.strip() in text), None)
 
 
 def digest(references: Iterable[Reference]) -> str:

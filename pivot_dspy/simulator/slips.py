@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -92,9 +92,13 @@ class Span(NamedTuple):
 
 
 class Surroundings:
-    """What the choice of a wrong value draws on: the reference's steps and the tools that the prompt names."""
+    """What the choice of a wrong value draws on: the reference's steps, as far as their values are `told`, and the
+    tools that the prompt names."""
 
-    def __init__(self, steps: Sequence[Mapping[str, Any]], tools: str) -> None:
+    def __init__(
+        self, steps: Sequence[Mapping[str, Any]], tools: str, told: Callable[[Any], bool] = lambda value: True
+    ) -> None:
+        self._told = told
         self.ids = [str(step["id"]) for step in steps]
         self.tools = [name for name in _TOOL.findall(tools) if name != SUBMIT]
         self._steps = steps
@@ -111,7 +115,7 @@ class Surroundings:
         for step in self._steps:
             values += [value for _, value in literal_arguments(step, self.ids)]
             values += [value_of(span.text) for span in literal_spans(step, self.ids)]
-        return _once(value for value in values if not isinstance(value, (dict, list)))
+        return _once(value for value in values if not isinstance(value, (dict, list)) and self._told(value))
 
     def fields_beside(self, name: str) -> list[str]:
         """Fields of the records that have a field `name`, and all that conditions compare."""
@@ -134,12 +138,12 @@ def habit(step: WrittenStep, name: str, around: Surroundings, habits: Dice) -> W
     """The step with the mistake that this model always makes with the argument or field `name` of its tool."""
     for path, value in literal_arguments(step, around.ids):
         if path[1] == name:
-            return _put(step, path, _bent(value, habits, step["tool"], name))
+            return put(step, path, _bent(value, habits, step["tool"], name))
     first, *rest = name.split("_")
     camel = first + "".join(map(str.capitalize, rest)) if rest else f"{name}s"
     wrong = habits.pick([camel, f"{name}_value"], "style", step["tool"], name)
     for span in sorted(field_spans(step, around.ids), key=lambda span: -span.start):
-        step = _splice(step, span, wrong) if span.text == name else step
+        step = splice(step, span, wrong) if span.text == name else step
     return step
 
 
@@ -176,6 +180,12 @@ def field_spans(step: Mapping[str, Any], ids: Iterable[str]) -> list[Span]:
             matches += _FIELD.finditer(masked, *condition.span(1))
         spans += [Span(path, match.start(1), match.end(1), match[1]) for match in matches]
     return list(dict.fromkeys(spans))
+
+
+def in_condition(step: Mapping[str, Any], span: Span) -> bool:
+    """Whether a literal stands in a condition, and so is a value that something is compared with."""
+    conditions = _CONDITION.finditer(get(step, span.path))
+    return any(condition.start() < span.start < condition.end() for condition in conditions)
 
 
 def value_of(literal: str) -> Any:
@@ -216,17 +226,17 @@ def _slipped(
         case "wrong_value" if isinstance(place, Span):
             value = _other(value_of(place.text), around, dice, labels)
             escaped = str(value).replace("'", "\\'")
-            return _splice(step, place, f"'{escaped}'" if place.text.startswith("'") else f"`{json.dumps(value)}`")
+            return splice(step, place, f"'{escaped}'" if place.text.startswith("'") else f"`{json.dumps(value)}`")
         case "wrong_value":
             path, value = place
-            return _put(step, path, _other(value, around, dice, labels))
+            return put(step, path, _other(value, around, dice, labels))
         case "wrong_field":
-            return _splice(step, place, dice.pick(around.fields_beside(place.text) or [f"{place.text}s"], *labels))
+            return splice(step, place, dice.pick(around.fields_beside(place.text) or [f"{place.text}s"], *labels))
         case "swapped_binding":
             path, name, other = place
-            return _put(step, path, re.sub(rf"\${name}\b", f"${other}", _get(step, path), count=1))
+            return put(step, path, re.sub(rf"\${name}\b", f"${other}", get(step, path), count=1))
         case "invented_value":
-            return _put(step, place, invented(place[1], dice, *labels))
+            return put(step, place, invented(place[1], dice, *labels))
     return None
 
 
@@ -295,22 +305,22 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
             yield (*path, key), item
 
 
-def _get(step: Mapping[str, Any], path: Path) -> Any:
+def get(step: Mapping[str, Any], path: Path) -> Any:
     value: Any = step
     for key in path:
         value = value[key]
     return value
 
 
-def _put(step: Mapping[str, Any], path: Path, value: Any) -> WrittenStep:
+def put(step: Mapping[str, Any], path: Path, value: Any) -> WrittenStep:
     changed = copy.deepcopy(dict(step))
-    _get(changed, path[:-1])[path[-1]] = value
+    get(changed, path[:-1])[path[-1]] = value
     return changed
 
 
-def _splice(step: Mapping[str, Any], span: Span, text: str) -> WrittenStep:
-    whole = _get(step, span.path)
-    return _put(step, span.path, whole[: span.start] + text + whole[span.end :])
+def splice(step: Mapping[str, Any], span: Span, text: str) -> WrittenStep:
+    whole = get(step, span.path)
+    return put(step, span.path, whole[: span.start] + text + whole[span.end :])
 
 
 def _once(values: Iterable[Any]) -> list[Any]:

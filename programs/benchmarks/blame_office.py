@@ -1,9 +1,11 @@
 """How often blame by rule finds a fault that was put into the gold of AgentDojo's tasks, where nothing can be checked.
 
-Run as `python -m programs.benchmarks.blame_office [--tasks N|IDS] [--half H] [--each N] [--quotes] [--json PATH]`.
-Every requirement is in words: one for each changing call of the gold, with all its arguments, and one on the answer. A
-judge that knows the gold says which of them are unmet, and with `--quotes` also shows the call that comes nearest. Held
-calls wait, as they do in a refiner. Rules may be worked out on the tasks of even place (`tuned`) and tried on the
+Run as `python -m programs.benchmarks.blame_office [--tasks N|IDS] [--half H] [--each N] [--words] [--quotes]
+[--json PATH]`. There is one requirement for each changing call of the gold, and one on the answer. Each names its call
+as a model would that has read the request and nothing else: with the values that stand there, and `?` for the others.
+With `--words` it says in words alone all that the gold has. A call that was not made is told by rule; what else is
+unmet, by a judge that knows the gold, which with `--quotes` also shows the call that comes nearest. Held calls wait, as
+they do in a refiner. Rules may be worked out on the tasks of even place (`tuned`) and tried on the
 others (`held-out`). A mutant counts where it is detected, that is where the suite's own utility of it is 0. Found is
 
 - a changed call, where the first suspect is that step, and does not say that another is missing before it;
@@ -29,7 +31,7 @@ from pivot_dspy.blame import ranking
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
-from pivot_dspy.requirements import compile_drafts
+from pivot_dspy.requirements import compile_drafts, evaluate
 from programs.benchmarks.office_mutants import KINDS, Mutant, mutants
 from programs.office.data import Case, initial_world, load_cases, load_gold, pick
 from programs.office.environment import opened
@@ -37,7 +39,7 @@ from programs.office.judge import OUTPUTS, make_real, useful
 from programs.office.oracle import judge
 from programs.office.package import MissingPackage
 from programs.office.plan import plan
-from programs.office.wanted import wanted
+from programs.office.wanted import wanted, wanted_calls
 from programs.options import DataError, positive, writable
 
 HALVES = {"all": slice(None), "tuned": slice(0, None, 2), "held-out": slice(1, None, 2)}
@@ -56,26 +58,31 @@ class Outcome:
     milliseconds: float
 
 
-def measure(cases: Sequence[Case], *, each: int = 4, quotes: bool = False) -> Iterator[Outcome]:
+def measure(
+    cases: Sequence[Case], *, each: int = 4, words: bool = False, quotes: bool = False
+) -> Iterator[Outcome]:
     """An outcome for every detected mutant. Raises MissingPackage."""
     for case in cases:
         for mutant in mutants(plan(load_gold(case)), initial_world(case), each):
-            outcome = _outcome(case, mutant, quotes)
+            outcome = _outcome(case, mutant, words, quotes)
             if outcome is not None:
                 yield outcome
 
 
-def _outcome(case: Case, mutant: Mutant, quotes: bool) -> Outcome | None:
+def _outcome(case: Case, mutant: Mutant, words: bool, quotes: bool) -> Outcome | None:
     made = make_real(case, mutant.trajectory)
     answer = made.execution.outputs.get("answer")
     if useful(case, answer, made.environment):
         return None
     gold, environment = load_gold(case), opened(case)
-    findings = judge(gold, made.environment.calls, answer, quotes=quotes)
-    requirements = Requirements(items=compile_drafts([item.draft for item in wanted(gold)], environment.toolbox))
+    drafts = [item.draft for item in wanted(gold)] if words else wanted_calls(gold, case.request)
+    requirements = Requirements(items=compile_drafts(drafts, environment.toolbox))
     session = SessionFactory(environment, timeout=None).open(None)
     try:
         execution = run_sync(execute(mutant.trajectory, session, outputs=OUTPUTS)).execution
+        judged = judge(gold, made.environment.calls, answer, quotes=quotes)
+        ruled = evaluate(requirements, execution, session)
+        findings = [ours if ours.status == "violated" else theirs for ours, theirs in zip(ruled, judged, strict=True)]
     finally:
         session.family.close()
     started = time.perf_counter()
@@ -123,12 +130,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tasks", metavar="N|IDS", help="how many, or which: 'workspace:2,9;travel:3' (default: all)")
     parser.add_argument("--half", choices=list(HALVES), default="all")
     parser.add_argument("--each", type=positive, default=4, help="other values in the place of one argument")
+    parser.add_argument("--words", action="store_true", help="requirements in words alone, with all that is asked")
     parser.add_argument("--quotes", action="store_true", help="let the judge quote the nearest call")
     parser.add_argument("--json", type=writable, metavar="PATH", help="write the figures and every miss here")
     options = parser.parse_args(arguments)
     try:
         cases = pick(load_cases(), options.tasks)[HALVES[options.half]]
-        outcomes = list(measure(cases, each=options.each, quotes=options.quotes))
+        outcomes = list(measure(cases, each=options.each, words=options.words, quotes=options.quotes))
     except (MissingPackage, DataError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2

@@ -12,6 +12,7 @@ from pivot_dspy import CheckResult, Environment, Execution, check, tool
 from programs.deepplanning import conditions, selection
 from programs.deepplanning.conditions import Condition, Record
 from programs.deepplanning.loader import Case
+from programs.deepplanning.shape import shape
 from programs.deepplanning.shop import Shop
 from programs.deepplanning.store import Cart, Details, Filtered, Found, Sorted, Store, TransportTime, User
 from programs.options import DataError
@@ -201,7 +202,7 @@ class ShoppingEnvironment(Shop, Environment):
             return json.dumps(told, ensure_ascii=False)
         if isinstance(value, dict) and "summary" in value:
             return f"{len(value['items'])} items, total_price {value['summary']['total_price']}"
-        return None
+        return shape(value)
 
     # -- what the checks look up
 

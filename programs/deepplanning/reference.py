@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from pivot_dspy.prompts.report import unmet_in
+from pivot_dspy.prompts.report import FENCE, unmet_in
 from pivot_dspy.simulator import Reference
 from pivot_dspy.simulator.prompt import steps_in
 from programs.deepplanning.conditions import DELIVERY, Condition, profile_conditions
@@ -203,12 +203,12 @@ class _Shown:
     def __init__(self, sections: Mapping[str, str]) -> None:
         report = sections.get("report", "")
         lines = report.splitlines()
-        self.ids = set(re.findall(r"^(\w+) \S+ -> ", sections.get("kept", ""), re.MULTILINE))
+        self.ids = {step.id for step in steps_in(sections.get("kept", ""))}
         self.open_steps = [{"args": {}, **step.written} for step in steps_in(sections.get("open_steps", ""))]
         self.ids |= {str(step["id"]) for step in self.open_steps}
         self.unmet = unmet_in(report)
-        cart = next((line for line in lines if line.startswith("Cart: ")), "")
-        products, _, rest = cart.removeprefix("Cart: ").partition(". Coupons: ")
+        cart = next((line for line in lines if line.startswith(f"{FENCE}Cart: ")), "")
+        products, _, rest = cart.removeprefix(f"{FENCE}Cart: ").partition(". Coupons: ")
         self.several = {name: int(count) for name, count in re.findall(r"(\w+) has quantity (\d+)", report)}
         self.cart = {
             found[1]: self.several.get(found[1], 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -17,12 +17,13 @@ from pivot_dspy import Execution, Step, Trajectory, bindings
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
-from pivot_dspy.prompts.steps import render_observations
+from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.simulator import Reference, offline_lm
+from pivot_dspy.simulator.knowledge import Shown, unknown
 from pivot_dspy.trajectory import SUBMIT
 from programs.multi_turn.data import Case, Gold
 from programs.multi_turn.environment import Conversation, Conversations
-from programs.multi_turn.tools import END_TURN, class_of
+from programs.multi_turn.tools import END_TURN, class_of, toolbox
 
 WORDS = 160
 """Characters of a turn that a requirement repeats."""
@@ -41,13 +42,24 @@ def reference(case: Case, gold: Gold) -> Reference:
     A requirement holds, to the simulated judge, where the observations show the turn's calls with their results.
     """
     trajectory = plan(case, gold)
+    execution = run(case, trajectory)
     return Reference(
         match=case.conversation,
         requirements=[{"id": f"R{n}", "text": _wanted(n, case, gold)} for n in range(1, len(gold) + 1)],
         steps=[step.model_dump(include={"id", "tool", "args"}) for step in trajectory.steps],
         serves={step.id: _served(step, len(gold)) for step in trajectory.steps if not step.is_submit},
-        truths=_truths(run(case, trajectory)),
+        truths=_truths(execution),
+        worked_out=dict.fromkeys(_known_to_all(case, execution), ()),
     )
+
+
+def _known_to_all(case: Case, execution: Execution) -> Iterator[str]:
+    """What the gold writes and neither the conversation nor any result before tells, such as an airport's code."""
+    told = f"{case.conversation}\n{toolbox(case).render_tools()}"
+    for step, seen in zip(execution.trajectory.steps, execution.observations, strict=True):
+        literals = unknown(step.model_dump(include={"id", "tool", "args"}), Shown(told), ())
+        yield from (str(literal.value) for literal in literals)
+        told = f"{told}\n{compact_json(seen.value)}"
 
 
 def _served(step: Step, turns: int) -> list[str]:
@@ -115,18 +127,14 @@ def _wanted(turn: int, case: Case, gold: Gold) -> str:
     return f"Turn {turn} is closed without calls, as it cannot be served yet: {said}"
 
 
-def _truths(execution: Execution) -> dict[str, str]:
-    """For each turn the lines of its calls, as a judge is shown them, up to its end_turn; for one without calls, from
-    the end_turn before."""
-    shown = f"\n{render_observations(execution)}"
-    steps = [step for step in execution.trajectory.steps if not step.is_submit]
-    begins: list[int] = []
-    for step in steps:
-        begins.append(shown.index(f"\n{step.id} {step.tool}", begins[-1] if begins else 0) + 1)
-    begins.append(shown.index("\nState: ", begins[-1]) + 1)
-    closing = [place for place, step in enumerate(steps) if step.tool == END_TURN]
+def _truths(execution: Execution) -> dict[str, list[str]]:
+    """For each turn its calls, as a judge is shown them, up to its end_turn; for one without calls, from the end_turn
+    before."""
+    ran = zip(execution.trajectory.steps, execution.observations, strict=True)
+    calls = [(step, f"{step.id} {step.tool} {compact_json(seen.args)} ->") for step, seen in ran if not step.is_submit]
+    closing = [place for place, (step, _) in enumerate(calls) if step.tool == END_TURN]
     truths = {}
     for number, (before, place) in enumerate(zip([-1, *closing], closing, strict=False), start=1):
         first = before + 1 if before + 1 < place else max(before, 0)
-        truths[f"R{number}"] = shown[begins[first] : begins[place + 1] - 1]
+        truths[f"R{number}"] = [line for _, line in calls[first : place + 1]]
     return truths

@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pivot_dspy.departures import Foreseen
 from pivot_dspy.environment.base import Environment, check, tool
 from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_async, run_sync
@@ -177,7 +179,8 @@ def test_a_repeated_step_ends_at_commit_with_the_first_call_that_departs() -> No
     source = SessionFactory(Till)
     before = run_sync(execute(trajectory, source.open(None))).execution
     assert real == [] and [pair["result"] for pair in before.by_step["b"].value] == ["paid"] * 3
-    after = run_sync(execute(trajectory, source.open_real(None), foreseen=before.by_step)).execution
+    foreseen = Foreseen(before, toolbox_of(Till))
+    after = run_sync(execute(trajectory, source.open_real(None), departs=foreseen.departs)).execution
     assert real == [1, 2] and [pair["result"] for pair in after.by_step["b"].value] == ["paid", "declined"]
 
 

@@ -11,10 +11,9 @@ from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.execution import allow
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import inspect
-from pivot_dspy.phases.verify import Judgement, Verdict, Verify, departure, shortcomings
+from pivot_dspy.phases.verify import Judgement, Verdict, Verify, shortcomings
 from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Finding, Requirement, Requirements
-from pivot_dspy.trajectory import Observation
 from tests.scripted import Store, executed, scripted, step, submit
 
 TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
@@ -130,18 +129,6 @@ def test_without_a_session_only_what_is_known_counts():
     inspection, settled = inspected(STEPS)
     said = Verify(TASK)(inspection=inspection, requirements=settled, session=None, outputs={"answer": str})
     assert said.verdict.verified
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "said"),
-    [
-        ({"value": 1}, {"value": 1, "seconds": 9.0, "reused": True}, None),
-        ({"value": 1}, {"value": 2}, "step a gave 1 and now 2"),
-        ({"status": "ok"}, {"status": "error"}, "step a was ok and is now error"),
-    ],
-)
-def test_departures(before, after, said):
-    assert departure(Observation(step="a", **before), Observation(step="a", **after)) == said
 
 
 # -------------------------------------------------------------------------------------------------------------- judging

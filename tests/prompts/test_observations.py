@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from pivot_dspy import bindings
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts.observations import CHARACTERS, REPEATED, ObservationBudget, Shown, render_look, render_results
-from pivot_dspy.prompts.report import FENCE
-from pivot_dspy.prompts.truncation import compact_json, escape_controls
+from pivot_dspy.prompts.truncation import FENCE, compact_json, escape_controls
 from pivot_dspy.trajectory import Fault, Observation, Step
 
 PLACE = Environment()
@@ -218,11 +217,8 @@ b look ->
 | 7
 d look -> 1 of them
 c read ->
-| item 1 ->
-| | about
-| | y
-| item 2 ->
-| | 8"""
+| item 1 -> about y
+| item 2 -> 8"""
     assert 700 < len(show(ran("a", "z" * 90_000), environment=Talkative())) < 900
     shown = Shown()
     show(ran("a", "z" * 200), environment=Talkative(), shown=shown)

@@ -23,7 +23,7 @@ TOOLS = """\
 - quote(room_id: str, day: str) -> Quote  # What a room costs on a day.
 - book_room(room_id: str, day: str) -> Booking  [write]  # Book a room.
 Types:
-Room = {id, seats: int, projector, floor: int}
+Room = {id, seats: int, projector: 'yes' | 'no', floor: int}
 - submit(room: str, message: str)  # ends the trajectory with the answer"""
 
 ADAPTERS = [dspy.ChatAdapter, dspy.JSONAdapter, dspy.XMLAdapter]

@@ -1,6 +1,6 @@
 """A small environment for the tests: rooms with prices, and the reference of a task in it."""
 
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 from pydantic import BaseModel
@@ -15,7 +15,7 @@ DAY = "2026-03-12"
 class Room(BaseModel):
     id: str
     seats: int
-    projector: str
+    projector: Literal["yes", "no"]
     floor: int
 
 

@@ -16,10 +16,11 @@ from dspy.clients.cache import Cache
 from dspy.streaming import StreamListener, StreamResponse
 
 from pivot_dspy import ConfigurationError, Pivot
+from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.simulator import AsyncOfflineEngine, OfflineEngine, Rates, Reference, is_simulated, offline_lm
 from pivot_dspy.simulator.engine import tokens
 from tests.simulator.asking import ADAPTERS, PLAN, TOOLS, asaid, said
-from tests.simulator.rooms import REQUEST, STEPS, Book, Rooms, reference
+from tests.simulator.rooms import DAY, REQUEST, STEPS, Book, Rooms, reference
 
 
 def model(**options: Any) -> dspy.LM:
@@ -65,6 +66,31 @@ async def test_a_refiner_runs_on_it_and_its_ledger_agrees(adapter: Any) -> None:
         spent.lm_calls, spent.prompt_tokens, spent.completion_tokens,
     )  # fmt: skip
     assert result.trajectory.id == again.trajectory.id and result.loss == again.loss
+
+
+LITERAL = [STEPS[0], {**STEPS[2], "args": {"room_id": "r3", "day": DAY}}, {**STEPS[3], "args": {"room": "r3"}}]
+"""The steps with the room by its id, which only a result tells."""
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("tokens_shown, looks", [(1500, False), (56, True)])
+def test_it_goes_on_from_what_it_reads_or_asks_to_see(adapter: Any, tokens_shown: int, looks: bool) -> None:
+    lm = offline_lm([reference(steps=LITERAL, serves={}, requirements=[])], slip=0, relapse=0, heed=1, cache=False)
+    shown = ObservationBudget(result=tokens_shown, turn=tokens_shown)
+    with dspy.context(lm=lm, adapter=adapter()):
+        result = Pivot(Book, Rooms, timeout=None, observations=shown)(request=REQUEST)
+    assert result.verified and result.room == "r3"
+    first, *middle, last = [str(call["outputs"]) for call in lm.history if "steps" in str(call["outputs"])]
+    assert not any("r3" in text for text in (first, *middle)) and "r3" in last
+    assert ["$a[" in text for text in middle] == [True] * looks
+
+
+def test_what_no_look_shows_is_made_up() -> None:
+    lm = offline_lm([reference(steps=LITERAL, serves={}, requirements=[])], slip=0, relapse=0, heed=1, cache=False)
+    blind = ObservationBudget(result=1, turn=1)
+    with dspy.context(lm=lm):
+        result = Pivot(Book, Rooms, timeout=None, observations=blind, audit="never", restarts=0)(request=REQUEST)
+    assert result.room.startswith("room-")
 
 
 def test_without_noise_the_task_is_done() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pivot_dspy.phases.base import read_steps
 from pivot_dspy.prompts.report import FAILED, NOT_MET, NOT_RUN
 from pivot_dspy.simulator import offline_lm
-from pivot_dspy.simulator.prompt import kept_in, names, results_in, steps_in
+from pivot_dspy.simulator.prompt import names, results_in, steps_in
 from pivot_dspy.simulator.slips import Dice, Surroundings, spoil
 from pivot_dspy.trajectory import Step
 from tests.simulator.asking import (
@@ -171,9 +171,13 @@ def test_the_first_wrong_suspect_is_blamed_at_the_rate_of_heed() -> None:
 
 
 OBSERVED = """\
-a list_rooms {"day": "2026-03-12"} -> [{"id": "r3", "seats": 10, "projector": "yes"}]
-b quote  -> [{"item": {"id": "r3"}, "result": {"price": 100.0}}]
-c book_room {"room_id": "r3", "day": "2026-03-12"} -> {"room_id": "r3", "day": "2026-03-12"}"""
+a list_rooms {"day": "2026-03-12"} ->
+| 1 record
+| {"id": "r3", "seats": 10, "projector": "yes"}
+b quote {"room_id": "r3", "day": "2026-03-12"} ->
+| {"room_id": "r3", "price": 100.0}
+c book_room {"room_id": "r3", "day": "2026-03-12"} ->
+| {"room_id": "r3", "day": "2026-03-12"}"""
 
 
 def test_a_requirement_holds_where_the_observations_show_its_truth() -> None:
@@ -206,17 +210,34 @@ def test_the_judge_errs_at_its_rate() -> None:
 def test_answers_are_composed_from_what_is_shown(adapter: Any) -> None:
     with dspy.context(adapter=adapter()):
         assert said(COMPOSE, model(), REQUEST, observations=OBSERVED).message == "Booked r3."
-        blind = said(COMPOSE, model(), REQUEST, observations="c book_room -> error")
+        blind = said(COMPOSE, model(), REQUEST, observations="c book_room {} -> FAILED tool_error")
     assert "r3" not in blind.message and blind.considerations
 
 
 def test_what_is_shown_is_parsed() -> None:
-    told = {"a": f"{FAILED} tool_error: first\nsecond"}
-    text = f"{lines([A], told)}\n{lines([SUBMIT])}"
-    first, second = steps_in(text)
-    assert (first.outcome, first.failed, second.written) == (f"{FAILED} tool_error: first\nsecond", True, SUBMIT)
+    told = {"a": f"{FAILED} tool_error\n| first\n| second"}
+    first, second, third = steps_in(f"{lines([A], told)}\n{lines([SUBMIT])}\nc book_room ->\n| x y ->")
+    assert (first.outcome, first.failed, second.written) == (f"{FAILED} tool_error\n| first\n| second", True, SUBMIT)
+    assert (third.id, third.written["tool"], third.brief, third.outcome) == ("c", "book_room", True, "\n| x y ->")
     assert steps_in("none: add what is missing") == [] and steps_in('{"id": 3}\n[1] -> x') == []
-    assert kept_in("a list_rooms -> 4 x -> y") == {"a"}
-    more = "\nd note {} -> plain words\ne look {} -> blocked\nf look {} -> [1, 2… (+9 characters)"
+
+
+def test_results_are_read_from_their_fenced_lines() -> None:
+    more = """
+d note {} ->
+| plain
+| words
+e look {} -> not run: it needs a step that failed
+f look {} ->
+| [1, 2, "… (+9 more)"]
+g list {} ->
+| 2 records; in all {"day": "Monday"}
+| {"room": "Blue"}
+| {"room": "Green"}
+h list {} ->
+| {"room": "Blue"}
+| … 4 of 5 elements are not shown: {"look": "$h[1:]"}"""
     shown = results_in(OBSERVED + more)
-    assert shown["c"]["room_id"] == "r3" and shown["d"] == "plain words" and set(shown) == set("abcd")
+    assert shown["a"][0]["id"] == "r3" and shown["b"]["price"] == 100.0 and shown["d"] == "plain\nwords"
+    assert shown["g"] == [{"day": "Monday", "room": "Blue"}, {"day": "Monday", "room": "Green"}]
+    assert set(shown) == set("abcdg")

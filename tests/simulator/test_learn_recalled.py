@@ -10,7 +10,7 @@ from pivot_dspy.simulator import offline_lm
 from tests.simulator.asking import PLAN, SETTLE, changed, said, within
 from tests.simulator.rooms import DAY, REQUEST, REQUIREMENTS, STEPS, Book, Rooms, reference
 
-TASKS = [f"Task {number}." for number in range(120)]
+TASKS = [f"Task {number}: 8 seats on {DAY}." for number in range(120)]
 KNOWN = """\
 get_user() -> {"name": "Ann", "rooms": {"seats": 8, "kinds": ["a", "b"]}}
 list_all() -> [1, 2]

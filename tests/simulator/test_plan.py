@@ -130,9 +130,10 @@ def test_an_unknown_task_gets_an_empty_submit() -> None:
 
 
 def test_another_tasks_request_in_the_lessons_does_not_mislead() -> None:
+    task = "Task 1: 8 seats on 12 March 2026."
     other = reference("A longer task 2.", steps=STEPS[:1], serves={})
-    lm = offline_lm([reference("Task 1."), other], slip=0, cache=False)
-    assert said(PLAN, lm, "Task 1.", lessons="For 'A longer task 2.' it was booked twice.").steps == STEPS
+    lm = offline_lm([reference(task), other], slip=0, cache=False)
+    assert said(PLAN, lm, task, lessons="For 'A longer task 2.' it was booked twice.").steps == STEPS
 
 
 def test_given_requirements_are_not_repeated() -> None:

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from pivot_dspy.simulator import offline_lm
 from pivot_dspy.simulator.answer import write
-from pivot_dspy.simulator.prompt import Prompt, read
-from tests.simulator.asking import ADAPTERS, PLAN, TOOLS
+from pivot_dspy.simulator.prompt import Prompt, read, same, steps_in
+from tests.simulator.asking import ADAPTERS, EVOLVE, PLAN, TOOLS
 from tests.simulator.rooms import REQUEST, reference
 
 MODEL = "offline/x"
@@ -46,7 +46,7 @@ def test_sections_come_back_as_they_went_in(adapter: Any, known: str, request: s
     prompt = prompted(adapter(), PLAN, inputs)
     assert prompt.asks == {"requirements", "steps"}
     assert (prompt.section("tools"), prompt.section("known"), prompt.section("request")) == (TOOLS, known, request)
-    assert "Plan all tool calls" in prompt.instructions and "[[ ## " not in prompt.instructions
+    assert "Plan the tool calls" in prompt.instructions and "[[ ## " not in prompt.instructions
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -69,6 +69,34 @@ def test_only_the_last_user_message_counts(adapter: Any) -> None:
     demo = {**other, "requirements": [{"id": "X"}], "steps": [{"id": "x", "tool": "x"}]}
     prompt = prompted(adapter(), PLAN, dict.fromkeys(PLAN.input_fields, "this"), [demo])
     assert set(prompt.sections.values()) == {"this"} and "another task" in prompt.text
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_conversation_is_read_as_one_prompt(adapter: Any) -> None:
+    first = dict.fromkeys(PLAN.input_fields, "") | {"tools": TOOLS, "request": REQUEST, "tried": "earlier"}
+    steps = [{"id": "a", "tool": "t", "args": {"x": ["p & <q>"], "n": 3}}, {"id": "b", "tool": "u", "args": {}}]
+    last = {"kept": "a t ->\n| one\n| [[ ## report ## ]]\n| <report>", "open_steps": "b u -> FAILED\nc v ->", "report": "1 of 2"}
+    answer = {"requirements": [], "steps": steps}
+    chosen = EVOLVE
+    for name in EVOLVE.input_fields.keys() - last.keys():
+        chosen = chosen.delete(name)
+    messages = [
+        *adapter().format(PLAN, [], first),
+        {"role": "assistant", "content": adapter().format_assistant_message_content(PLAN, answer)},
+        {"role": "user", "content": adapter().format_user_message_content(chosen, last, "Now `keep`.", main_request=True)},
+        {"role": "assistant", "content": "nonsense"},
+        {"role": "user", "content": "This could not be read: it lacks steps\nWrite the whole answer again."},
+    ]
+    prompt = read(_request(messages))
+    assert [field.name for field in prompt.outputs] == ["diagnosis", "requirements", "steps"]
+    assert {name: prompt.section(name) for name in ("request", "report", "tried")} == {
+        "request": REQUEST, "report": "1 of 2", "tried": "",
+    }  # fmt: skip
+    [kept] = steps_in(prompt.section("kept"))
+    assert same(kept.written, steps[0]) and kept.outcome == "\n| one\n| [[ ## report ## ]]\n| <report>"
+    assert [(step.id, step.brief) for step in steps_in(prompt.section("open_steps"))] == [("b", False), ("c", True)]
+    assert "Now `keep`." in prompt.instructions and prompt.shown_before in prompt.shown
+    assert "| one" in prompt.shown and "| one" not in prompt.shown_before and "p & <q>" not in prompt.shown
 
 
 class Colour(Enum):

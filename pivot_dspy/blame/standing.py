@@ -1,0 +1,72 @@
+"""Whether a value stands somewhere: in what was asked, told or read, in whatever form it is written there.
+
+A value stands where each of its words and numbers does. This finds too much rather than too little, so that what is
+said to stand nowhere does not.
+
+>>> told = tokens("On May 10th at 9:30 pay 1,200 and 30 to mark@eve-blog.com")
+>>> [holds(told, value) for value in ["2024-05-10", "05-10T09:30", 1230.0, "https://eve-blog.com", "mary@eve-blog.com"]]
+[True, True, True, True, False]
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+Tokens = frozenset[str | float]
+"""The words of a text, without regard to case, and its numbers."""
+
+_TOKEN = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?![^\W_])|[^\W_]+")
+_GLUED = re.compile(r"(?<=\d)(?:t(?=\d)|(?:st|nd|rd|th|am|pm)\b)")
+_YEAR = re.compile(r"\b(?:19|20)\d\d-(?=\d\d-\d\d)")
+"""Of a date, which may be told without it."""
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NAMED: dict[str, float] = {
+    **{name.casefold(): float(number) for number, name in enumerate(calendar.month_name)},
+    **{name.casefold(): float(number) for number, name in enumerate(calendar.month_abbr)},
+    **{name: float(number) for number, name in enumerate(_NUMBERS, start=1)},
+    **{"pm": 12.0, "noon": 12.0, "hour": 1.0, "tomorrow": 1.0, "yesterday": 1.0, "week": 7.0},
+}
+"""Words that stand for a number."""
+_NOISE = frozenset({"t", "st", "nd", "rd", "th", "am", "pm", "http", "https", "www"})
+"""Words that a date, time or address has in one form and not in another."""
+
+
+def holds(told: Tokens, value: Any) -> bool:
+    """Whether each word and number of a scalar is among what was told. A number may be the sum or difference of two."""
+    numbers = [token for token in told if isinstance(token, float)]
+    for token in set(_split(_YEAR.sub("", str(value)))) - told - _NOISE:
+        number = _NAMED.get(token) if isinstance(token, str) else token
+        if number is None or not any(round(abs(number - one), 9) in told or number + one in told for one in numbers):
+            return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def tokens(text: str) -> Tokens:
+    """The words and numbers of a text, numbers also in their groups of digits, and those that words stand for."""
+    found = set(_split(text))
+    groups = map(float, set(re.findall(r"\d+", text)))
+    return frozenset([*found, *groups, *(number for word, number in _NAMED.items() if word in found)])
+
+
+def texts(value: Any) -> Iterator[str]:
+    """The keys and scalars inside plain JSON data, as text."""
+    if isinstance(value, Mapping):
+        yield from value
+    if isinstance(value, (Mapping, list)):
+        yield from chain.from_iterable(map(texts, value.values() if isinstance(value, Mapping) else value))
+    else:
+        yield str(value)
+
+
+def _split(text: str) -> Iterator[str | float]:
+    plain = unicodedata.normalize("NFC", text).casefold()
+    for token in _TOKEN.findall(_GLUED.sub(r" \g<0> ", plain)):
+        digits = token.replace(",", "")
+        yield float(digits) if digits.replace(".", "").isdecimal() else token

@@ -1,0 +1,125 @@
+"""What may differ between two runs, and what may not: a shop whose orders carry an id, a clock and a price."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pivot_dspy.departures import Difference, Foreseen, differences
+from pivot_dspy.environment.base import Environment, tool
+from pivot_dspy.environment.from_class import toolbox_of
+from pivot_dspy.trajectory import Execution, Observation, Step, Trajectory
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+class Desk(Environment):
+    @tool(effect="read")
+    def look(self) -> Any:
+        """What there is."""
+
+    @tool(effect="write")
+    def book(self, what: str) -> Any:
+        """Book it."""
+
+    @tool(effect="write")
+    def pay(self, booking: str) -> Any:
+        """Pay for it."""
+
+
+def ran(*pairs: tuple[Step, Any], **outputs: Any) -> Execution:
+    """An execution of steps with what they gave: a value, or with arguments a pair of both."""
+    observations = []
+    for step, gave in pairs:
+        args, value = gave if isinstance(gave, tuple) else ({}, gave)
+        observations.append(Observation(step=step.id, args=args, value=value))
+    trajectory = Trajectory(steps=tuple(step for step, _ in pairs))
+    return Execution(trajectory=trajectory, observations=tuple(observations), tier="fork", outputs=outputs)
+
+
+LOOK, BOOK = Step(id="a", tool="look"), Step(id="b", tool="book", args={"what": "$a.name"})
+PAY = Step(id="c", tool="pay", args={"booking": "$b.id"})
+
+
+def departure(first: Execution, second: Execution, *relied_on: str) -> str | None:
+    foreseen = Foreseen(first, toolbox_of(Desk), relied_on)
+    return next(filter(None, map(foreseen.departure, second.observations)), None)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "outputs", "said"),
+    [
+        ({"n": 1, "took_ms": 3}, {"n": 1, "took_ms": 9}, {"answer": "There is one."}, None),
+        ({"n": 1, "took_ms": 3}, {"n": 1, "took_ms": 9}, {"answer": "It took 3 ms."}, "a gave took_ms = 3 and now 9"),
+        ({"n": [1, 2]}, {"n": [1, 2, 3]}, {"answer": "x"}, "a gave n = [1, 2] and now [1, 2, 3]"),
+        ({"full": False}, {"full": True}, {"answer": "x"}, "a gave full = false and now true"),
+        ({"at": "10:02"}, {"at": None}, {"answer": "x"}, 'a gave at = "10:02" and now null'),
+        ("2026-11-30T10:02:11", "2026-11-30T10:02:12", {"answer": "x"}, None),
+        ("It is open.", "It is shut.", {"answer": "x"}, 'a gave "It is open." and now "It is shut."'),
+        ("Room 7 at 10:02", "Room 8 at 10:03", {"answer": "x"}, None),
+    ],
+)
+def test_a_value_of_a_read_may_differ_where_nothing_depends_on_it(was, now, outputs, said):
+    found = departure(ran((LOOK, was), **outputs), ran((LOOK, now), **outputs))
+    assert found == (None if said is None else f"step {said}")
+
+
+def test_a_value_that_a_binding_passed_on_may_not_differ():
+    first = ran((LOOK, {"name": "p2"}), (BOOK, ({"what": "p2"}, {"ok": 1})))
+    second = ran((LOOK, {"name": "p4"}), (BOOK, ({"what": "p4"}, {"ok": 1})))
+    assert departure(first, second) == 'step b was called with what = "p2" and now "p4"'
+
+
+def test_the_handle_of_what_a_call_made_may_differ_and_is_followed():
+    first = ran((BOOK, ({"what": "x"}, {"id": "k1"})), (PAY, ({"booking": "k1"}, "paid k1 at 10:00")))
+    second = ran((BOOK, ({"what": "x"}, {"id": "k2"})), (PAY, ({"booking": "k2"}, "paid k2 at 10:00")))
+    assert departure(first, second) is None
+    other = ran((BOOK, ({"what": "x"}, {"id": "k2"})), (PAY, ({"booking": "k3"}, "paid k3 at 10:00")))
+    assert departure(first, other) == 'step c was called with booking = "k1" and now "k3"'
+
+
+def test_a_handle_that_the_answer_or_evidence_names_may_not_differ():
+    first = ran((BOOK, ({"what": "x"}, {"id": "k1"})), answer="Booked as k1.")
+    second = ran((BOOK, ({"what": "x"}, {"id": "k2"})), answer="Booked as k1.")
+    assert departure(first, second) == 'step b gave id = "k1" and now "k2"'
+    quiet = [ran((BOOK, ({"what": "x"}, {"id": key})), answer="Booked.") for key in ("k1", "k2")]
+    assert departure(*quiet) is None
+    assert departure(*quiet, "the booking k1 is paid") == 'step b gave id = "k1" and now "k2"'
+
+
+def test_an_id_that_was_copied_by_hand_may_not_differ():
+    copied = Step(id="c", tool="pay", args={"booking": "k1"})
+    paid = copied, ({"booking": "k1"}, 1)
+    first, second = (ran((BOOK, ({"what": "x"}, {"id": key})), paid) for key in ("k1", "k2"))
+    assert departure(first, second) == 'step b gave id = "k1" and now "k2"'
+
+
+def test_another_outcome_departs():
+    first, second = ran((LOOK, 1)), ran((LOOK, 1))
+    failed = second.model_copy(update={"observations": (Observation(step="a", status="error"),)})
+    assert departure(first, failed) == "step a was ok and is now error"
+
+
+def test_calls_of_a_repeated_step_are_compared_one_by_one():
+    repeated = Step(id="b", tool="book", args={"what": "$item"}, for_each="$a")
+    first = ran((repeated, [{"item": 1, "result": {"id": "k1", "n": 1}}, {"item": 2, "result": {"id": "k2", "n": 2}}]))
+    foreseen = Foreseen(first, toolbox_of(Desk))
+    assert not foreseen.departs("b", 0, {"id": "z1", "n": 1})
+    assert foreseen.departs("b", 1, {"id": "z2", "n": None}) and not foreseen.departs("b", 2, "more than before")
+
+
+@given(JSON)
+def test_what_is_the_same_has_no_differences(value):
+    assert [*differences(value, value)] == []
+
+
+@given(JSON, JSON)
+def test_each_difference_stands_where_it_says(was, now):
+    for found in differences(was, now):
+        assert isinstance(found, Difference) and (found.was != found.now or type(found.was) is not type(found.now))
+    assert bool([*differences(was, now)]) == (was != now or repr(was) != repr(now))
