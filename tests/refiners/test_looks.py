@@ -91,14 +91,14 @@ def test_a_plan_that_only_ever_reads_is_ended_and_the_answer_worded_from_what_wa
 
 
 def test_a_restart_that_reads_something_new_is_gone_on_from():
-    stops = plan([step("n", "details", ids=["p2", "p4"])])
+    stops = plan([step("n", "find", color="red", size="L")])
     result, engine, _ = run(
-        plan=[ANSWERED, stops], evolve=[UNCHANGED, UNCHANGED, rewrite([LOOKS, *THEN_RIGHT[1:]])],
+        plan=[ANSWERED, stops], evolve=[UNCHANGED, UNCHANGED, rewrite([step("b", "details", ids="$n.ids"), *RIGHT[2:]])],
         pivot={"patience": 2, "audit": "never"},
     )  # fmt: skip
     assert result.verified and looks(result) == ["read n"]
     assert [prompt.phase for prompt in engine.prompts] == ["plan", "evolve", "evolve", "plan", "evolve"]
-    assert engine.last("evolve").section("kept").startswith("n details ->") and never_rise(result)
+    assert engine.last("evolve").section("kept").startswith("n find ->") and never_rise(result)
 
 
 # ---------------------------------------------------------------------------------------------- asking to see a part
