@@ -210,7 +210,8 @@ def _normalize(entry: Any, number: int) -> Requirement:
 def compile_drafts(drafts: Any, toolbox: Toolbox, taken: Iterable[Requirement] = ()) -> tuple[Requirement, ...]:
     """The requirements that a model wrote: `[{"id", "check", "args"} or {"id", "text"}, ...]`.
 
-    A draft whose check does not exist or does not fit stays as text, to be judged; nothing is dropped quietly.
+    A draft whose check does not exist or does not fit stays as text, to be judged; nothing is dropped quietly. A `call`
+    that could be made, and what it `delegates` to, are taken where no check says it.
     """
     names = {item.id for item in taken}
     compiled: list[Requirement] = []
@@ -232,7 +233,7 @@ def compile_drafts(drafts: Any, toolbox: Toolbox, taken: Iterable[Requirement] =
         else:
             delegates = _text_of(draft.get("delegates"))  # then their words say which calls are asked for
             kind = {"call": None if delegates else _compile_call(draft.get("call"), toolbox), "delegates": delegates}
-            if not text and (check or draft.get("call")):
+            if not text and (check or draft.get("call") or draft.get("delegates")):
                 text = json.dumps(dict(draft), ensure_ascii=False, default=str)
         if text or check:
             compiled.append(Requirement(id=name, text=text, hard=draft.get("hard") is not False, **kind))
@@ -279,9 +280,11 @@ def _lacking_calls(requirements: Requirements, execution: Execution, toolbox: To
         related = {index for index, other in assigned.serves.items() if name == above[other] or above[name] == other}
         if any(matches(asked[name], calls[index]) for index in related):
             continue
-        near = nearest(asked[name], calls)
-        made = ", ".join(dict.fromkeys(call.tool for call in calls)) or "none"
-        evidence = near[1] if near else f"{asked[name].tool} was not called; calls that change something: {made}"
+        near, tool = nearest(asked[name], calls), asked[name].tool
+        made = dict.fromkeys(call.tool for call in calls)
+        again = " again" if tool in made else ""  # what was called serves another requirement
+        none = f"{tool} was not called{again}; calls that change something: {', '.join(made) or 'none'}"
+        evidence = near[1] if near else none
         findings[name] = Finding(requirement=name, status="violated", evidence=evidence)
     return findings
 

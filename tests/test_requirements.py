@@ -9,9 +9,10 @@ from pivot_dspy.environment.base import CheckResult, Environment, check, tool
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.required_calls import RequiredCall
 from pivot_dspy.requirements import Finding, Requirement, Requirements, compile_drafts, evaluate
 from pivot_dspy.trajectory import Execution, Trajectory
-from tests.scripted import Store
+from tests.scripted import Store, executed, step
 
 TOOLBOX = toolbox_of(Store)
 NOTHING = Execution(trajectory=Trajectory())
@@ -85,17 +86,49 @@ def test_a_draft_that_no_check_fits_stays_as_text(draft):
     assert not compiled.executable and compiled.text == "It is red."
 
 
+ADD = {"tool": "add", "args": {"product_id": "p2"}}
+
+
+@pytest.mark.parametrize(
+    ("draft", "call", "delegates"),
+    [
+        ({"text": "p2 is added", "call": ADD}, RequiredCall(**ADD), None),
+        ({"text": "p2 is added", "call": {**ADD, "why": "x"}, "from": "a"}, RequiredCall(**ADD), None),
+        ({"text": "one is added", "call": {"tool": "add"}}, RequiredCall(tool="add"), None),
+        ({"text": "one is added", "call": {"tool": "add", "args": {"product_id": "?"}}},
+         RequiredCall(tool="add", args={"product_id": "?"}), None),
+        ({"text": "the note is followed", "delegates": "$a.note"}, None, "$a.note"),
+        ({"text": "x", "call": {"tool": "buy"}}, None, None),
+        ({"text": "x", "call": {"tool": "find"}}, None, None),  # a read changes nothing
+        ({"text": "x", "call": {"tool": "add", "args": {"id": "p2"}}}, None, None),
+        ({"text": "x", "call": "add p2", "delegates": ["$a"]}, None, None),
+        ({"check": "item", "args": {"color": "red"}, "call": ADD, "delegates": "$a"}, None, None),  # the check says it
+        ({"check": "colour", "args": {"is": "red"}, "text": "x", "call": ADD}, RequiredCall(**ADD), None),
+    ],
+)  # fmt: skip
+def test_a_draft_names_the_call_that_it_asks_for_and_whose_words_are_followed(draft, call, delegates):
+    [compiled] = compile_drafts([{"id": "R1", **draft}], TOOLBOX)
+    assert (compiled.call, compiled.delegates, compiled.text) == (call, delegates, draft.get("text", ""))
+
+
+@pytest.mark.parametrize("draft", [{"id": "R1", "call": ADD}, {"id": "R1", "delegates": "$a.note"}])
+def test_one_without_words_is_read_as_it_is_written(draft):
+    [compiled] = compile_drafts([draft], TOOLBOX)
+    assert json.loads(compiled.text) == draft
+
+
 def test_names_that_are_taken_get_another():
     taken = given_by_user({"id": "R1", "text": "mine"})
     compiled = compile_drafts([RED, RED, {"text": "x"}], TOOLBOX, taken=taken)
     assert len({item.id for item in (*taken, *compiled)}) == 4
 
 
+DRAFTED = ["id", "text", "check", "args", "hard", "max", "x", "call", "tool", "delegates"]
 json_data = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["id", "text", "check", "args", "hard", "max", "x"]), inner, max_size=4)
+        | st.dictionaries(st.sampled_from(DRAFTED), inner, max_size=4)
     ),
     max_leaves=10,
 )
@@ -106,7 +139,8 @@ def test_no_draft_raises_and_none_with_words_is_dropped(drafts):
     compiled = compile_drafts(drafts, TOOLBOX)
     assert len({item.id for item in compiled}) == len(compiled)
     if isinstance(drafts, list):
-        worded = [d for d in drafts if isinstance(d, dict) and (d.get("text") or d.get("check"))]
+        said = ("text", "check", "call", "delegates")
+        worded = [d for d in drafts if isinstance(d, dict) and any(d.get(name) for name in said)]
         assert len(compiled) >= len(worded)
 
 
@@ -172,6 +206,55 @@ def test_checks_tests_and_texts():
     assert found[1].evidence == "total 40" and found[4].evidence == "because"
     assert [f.holds for f in found] == [True, False, False, True, False]
     assert Finding.model_validate_json(found[0].model_dump_json()).status == "holds"
+
+
+def call_of(name, tool="add", **args):
+    return Requirement(id=name, text="It is done.", call=RequiredCall(tool=tool, args=args))
+
+
+@pytest.mark.parametrize(
+    ("steps", "required", "found"),
+    [
+        ([step("a", "add", product_id="p2")], [call_of("R1", product_id="p2")], ["unjudged"]),
+        ([step("a", "order")], [call_of("R1", "order")], ["unjudged"]),  # it waits for commit
+        ([step("a", "add", product_id="p2")], [call_of("R1", product_id="?")], ["unjudged"]),
+        ([], [call_of("R1", product_id="p2")], ["add was not called; calls that change something: none"]),
+        (
+            [step("a", "order"), step("b", "order")], [call_of("R1", product_id="p2")],
+            ["add was not called; calls that change something: order"],
+        ),
+        (
+            [step("a", "add", product_id="p9")], [call_of("R1", product_id="p9")],
+            ["add was not called; calls that change something: none"],  # it failed
+        ),
+        (
+            [step("a", "add", product_id="p1"), step("b", "order")], [call_of("R1", product_id="p2")],
+            ['add was called with product_id "p1" instead of "p2"'],
+        ),
+        (
+            [step("a", "add", product_id="p2")], [call_of("R1", product_id="p2"), call_of("R2", product_id="p2")],
+            ["unjudged", "add was not called again; calls that change something: add"],
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("checked", [False, True])
+def test_without_its_call_a_requirement_is_violated_and_with_it_left_to_a_judge(steps, required, found, checked):
+    run = executed(steps)
+    others = settled({"id": "C", "check": "total", "args": {"max": 999}}).items if checked else ()
+    findings = evaluate(Requirements(items=(*others, *required)), run.execution, run.session)
+    assert [finding.requirement for finding in findings] == [item.id for item in (*others, *required)]
+    said = [finding.evidence or finding.status for finding in findings[len(others) :]]
+    assert said == found
+    assert all((finding.status == "violated") == (finding.evidence != "") for finding in findings[len(others) :])
+
+
+def test_a_users_call_must_be_one_that_can_be_made():
+    [mine] = given_by_user({"text": "p2 is added", "call": ADD})
+    assert mine.call == RequiredCall(**ADD) and mine.origin == "user" and not mine.executable
+    with pytest.raises(ConfigurationError, match="requirement U1: no tool is called 'ad'; did you mean 'add'?"):
+        given_by_user({"text": "x", "call": {"tool": "ad"}})
+    with pytest.raises(ConfigurationError, match="requirement 1 is not well formed"):
+        given_by_user({"text": "x", "calls": ADD})
 
 
 def test_a_hint_and_what_it_is_about_come_along_where_a_check_fails():
@@ -258,3 +341,4 @@ def test_how_a_requirement_reads():
     assert Requirement(id="R2", text="Be nice.", hard=False).to_prompt() == "R2: Be nice. (soft)"
     both = Requirement(id="R3", check="only", args={"count": 1}, text="One.")
     assert both.to_prompt() == 'R3: only {"count": 1} - One.'
+    assert call_of("R4", product_id="?").to_prompt() == 'R4: It is done. - call add {"product_id": "?"}'

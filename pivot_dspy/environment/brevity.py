@@ -10,7 +10,7 @@ _WORD = re.compile(r"[a-z]{2,}")
 _EXACT = re.compile(r"[0-9`'\"]|[A-Z]{3,}")
 """A format, a value or a name: what no other words stand for."""
 _RETURNS = re.compile(r"(it )?returns?\b[^0-9`'\":]*$", re.IGNORECASE)
-"""What a type tells: with nothing exact in it, and no heading such as `Args:`, which a missing full stop joins to it."""
+"""What a type tells: nothing exact is in it, and no heading such as `Args:`, which is joined where no full stop is."""
 _ABSENT = re.compile(r"if `?(null|none)`?, no\b", re.IGNORECASE)
 _STEM = 5
 _GOES_WITHOUT_SAYING = """

@@ -214,9 +214,13 @@ class PivotSearch:
         except ModelFailed:
             self.refuted.note_ignored(gradient)
             return
+        unchanged = child.id == before.trajectory.id
         if self.episode.context.requirements is not settled:
+            if unchanged and before is self.incumbent:  # settling is progress, and new requirements have to be judged
+                self._replace_incumbent((yield from self.episode.measure_again(before)))
+                return
             self._measure_again()
-        if child.id == before.trajectory.id:
+        if unchanged:
             self._note_unchanged(child, gradient)
             return
         candidate = yield from self.episode.inspect(child, before)

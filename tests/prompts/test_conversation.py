@@ -190,7 +190,7 @@ def test_instructions_that_an_optimizer_has_changed_stand_in_the_turn(adapter: s
     pivot = Pivot("request -> answer", Store, timeout=None, audit="never")
     original = pivot.evolve.predict.signature
     more = f"{original.instructions}\n\nMind the sizes."
-    for instructions, first in ((more, "The planned steps"), ("Mind the sizes.", "Mind the sizes.")):
+    for instructions, first in ((more, original.instructions[:60]), ("Mind the sizes.", "Mind the sizes.")):
         pivot.evolve.predict.signature = original.with_instructions(instructions)
         lm = scripted(plan=plan(RIGHT[:1], [LARGE, ONE]), evolve=[rewrite([RIGHT[1]]), rewrite(RIGHT[2:])])
         main = scripted() if adapter == "two steps" else lm

@@ -124,7 +124,8 @@ def test_what_is_open_is_said_with_how_it_is_settled():
     settled = Requirements(items=(OPEN, DELEGATING, Requirement(id="R3", text="Be nice.")))
     assert render_open_requirements(settled).splitlines() == [
         "R1 leaves open amount of pay. Once it is read, put into `requirements` "
-        '{"id": "R1", "call": {"args": {...}}, "from": STEP, "quote": "words of that result that say so"}, or '
+        '{"id": "R1", "call": {"args": {...}}, "from": STEP, "quote": "words of that result that say so"} '
+        "(each may be a list: several calls, steps, quotes), or "
         '{"id": "R1", "void": "why", "from": STEP, "quote": "..."} if it turns out not to be needed.',
         'R2 delegates to $b[0].body. Each thing that it asks for is {"id": "R9", "under": "R2", "text": "...", '
         '"call": {"tool": NAME, "args": {...}}, "quote": "its words"} in `requirements`.',
