@@ -55,16 +55,17 @@ def _likeness(item: Requirement, call: MadeCall) -> int:
         right = len(_fixed(item.call)) - len(_wrong(item.call, call))
         return 1 + right if item.call.tool == call.tool else 0
     text = tokens(item.text)
-    named = [word for word in WORD.findall(call.tool.casefold()) if word in text]
+    named = [word for word in WORD.findall(call.tool) if word.casefold() in text]
     return len(named) + sum(holds(text, value) for value in scalars(dict(call.args)) if value not in (None, ""))
 
 
 def _fixed(required: RequiredCall) -> dict[str, Any]:
+    """The arguments that need not be read first."""
     return {name: value for name, value in required.args.items() if name not in required.open}
 
 
 def _wrong(required: RequiredCall, call: MadeCall) -> dict[str, Any]:
-    """The arguments that a call has otherwise, as they are required."""
+    """Those of them that a call has otherwise, as they should be."""
     single = {name: RequiredCall(tool=call.tool, args={name: value}) for name, value in _fixed(required).items()}
     return {name: asked.args[name] for name, asked in single.items() if not required_calls.matches(asked, call)}
 
