@@ -14,6 +14,8 @@ from pivot_dspy.simulator.slips import Surroundings, WrittenStep, spoil
 from pivot_dspy.trajectory import SUBMIT
 
 NOTHING = "Nothing stands out."
+AGAIN = "_again"
+"""After the id of a step that is made once more beside the first time."""
 
 _HEADING = re.compile(r"^Trajectory \d+:$", re.MULTILINE)
 _KEEP = re.compile(r"[\"'`]keep[\"'`]")
@@ -81,7 +83,7 @@ def _joined(turn: Turn, trajectories: list[list[ShownStep]]) -> list[ShownStep]:
 
 def _position(step_id: str, ids: Sequence[str], order: Sequence[str]) -> int:
     """Where a step belongs among `ids`: after the last of those that come before it in `order`."""
-    before = order[: order.index(step_id)]
+    before = order[: order.index(step_id.removesuffix(AGAIN))]
     return max((position + 1 for position, other in enumerate(ids) if other in before), default=0)
 
 
@@ -169,8 +171,8 @@ class _Rewriting:
         for step in map(self.right.__getitem__, before):
             done = any(same(step, other.written) for other in self.made)
             if not done and self.turn.only_reads(step["tool"]) and self.turn.heeds("look", step["id"]):
-                again.append({**step, "id": f"{step['id']}_again"} if step["id"] in self.present else step)
-        return again
+                again.append({**step, "id": step["id"] + AGAIN} if step["id"] in self.present else step)
+        return [step for step in again if step["id"] not in self.present]
 
     def _entry(self, step: ShownStep) -> WrittenStep | None:
         """An open step kept or mended; None where it goes, since the reference does not have it."""

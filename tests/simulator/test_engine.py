@@ -15,7 +15,7 @@ import pytest
 from dspy.clients.cache import Cache
 from dspy.streaming import StreamListener, StreamResponse
 
-from pivot_dspy import ConfigurationError, Pivot
+from pivot_dspy import ConfigurationError, Pivot, Step, Trajectory
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.simulator import AsyncOfflineEngine, OfflineEngine, Rates, Reference, is_simulated, offline_lm
 from pivot_dspy.simulator.engine import tokens
@@ -244,3 +244,12 @@ def test_state_goes_to_json_and_back() -> None:
     loaded = AsyncOfflineEngine.load_state(AsyncOfflineEngine(engine).dump_state()).engine
     assert loaded.name == engine.name and loaded.rates == engine.rates
     assert isinstance(loaded.references[0], Reference) and loaded.references[0].requirements_of("a") == ("R1", "R2")
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_what_was_read_amiss_is_read_again_under_another_id(adapter: Any) -> None:
+    wrong = Trajectory(steps=(Step(id="a", tool="list_floors", args={"day": DAY}),))
+    lm = offline_lm([reference(steps=LITERAL, serves={}, requirements=[])], slip=0, relapse=0, heed=1, cache=False)
+    with dspy.context(lm=lm, adapter=adapter()):
+        result = Pivot(Book, Rooms, timeout=None)(request=REQUEST, trajectory=wrong)
+    assert result.room == "r3" and {"a", "a_again"} <= {*result.trajectory.ids}
