@@ -58,7 +58,8 @@ class Gradient(Frozen):
     slice: tuple[str, ...] = ()
     """Ids of the steps that what went wrong depends on, earliest first."""
     questioned: tuple[str, ...] = ()
-    """Ids of the steps that something speaks against; empty where nothing tells them apart."""
+    """Ids of the steps that something speaks against, and of a submit that is written out; empty where nothing tells
+    them apart."""
     by: Author = "rule"
 
     @classmethod

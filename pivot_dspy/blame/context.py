@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache, cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
-from pivot_dspy import bindings
 from pivot_dspy.blame.assignment import Assignment
 from pivot_dspy.blame.dependence import DependenceGraph
-from pivot_dspy.blame.standing import Tokens, holds, texts, tokens
+from pivot_dspy.blame.standing import Tokens, holds, tokens
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.plain_json import scalars
-from pivot_dspy.requirements import Finding, Requirement, Requirements
-from pivot_dspy.trajectory import Execution, Step
+from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.trajectory import Execution
 
 _BULK = 40
 """Scalars from which on arguments or results no longer say what a step brought in; more are not looked at."""
-_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 
 
 class Weight:
@@ -72,23 +68,6 @@ class Clue(NamedTuple):
     """Ids of the violated requirements that this would explain."""
 
 
-class KnownValues:
-    """The words and numbers that a planner was given: requirements, task, and what else it saw."""
-
-    def __init__(self, requirements: Iterable[Requirement], task: str, known: str) -> None:
-        texts = [item.text + json.dumps(item.args, ensure_ascii=False, default=str) for item in requirements]
-        asked = "\n".join([*texts, task])
-        self._text = f"{asked}\n{known}".casefold()
-        # Numbers only of what is asked: records hold too many.
-        self._numbers = {float(number.replace(",", "")) for number in _NUMBER.findall(asked)}
-        self.complete = bool(task or known)
-
-    def __contains__(self, value: Any) -> bool:
-        if isinstance(value, frozenset):
-            return all(item in self for item in value)
-        return value in self._numbers if isinstance(value, float) else str(value) in self._text
-
-
 class BlameContext:
     """One execution with everything that the rules compare it with."""
 
@@ -109,44 +88,43 @@ class BlameContext:
         self.failed = frozenset(seen.step for seen in execution.observations if seen.status == "error")
         """Ids of the steps that ran, or should have, and gave nothing."""
         self.graph = DependenceGraph(execution, toolbox)
-        self._texts = (task, known)
-        self._tokens_of = cache(self._read_tokens)
+        self.has_task = bool(task or known)
+        """Without it, nothing can be said to stand nowhere."""
+        self._task, self._known = task, known
+        self._read = cache(self._tokens_of)
 
     @cached_property
     def assignment(self) -> Assignment:
         return Assignment(self.graph, self.requirements)
 
     @cached_property
-    def known(self) -> KnownValues:
-        return KnownValues(self.requirements.items, *self._texts)
-
-    def stands_before(self, value: Any, position: int) -> bool:
-        """Whether a value is known to a step there: it stands in what was asked or told, or in what was read till then.
-
-        Tools and types tell, too, as they are described to a planner.
-        """
-        if value in self.known or (isinstance(value, str) and self.graph.source_of(value, position) is not None):
-            return True
-        read = map(self._tokens_of, self.graph.ids[:position])
-        return holds(self._told.union(*read), value)
+    def asked(self) -> Tokens:
+        """What requirements and task say."""
+        return tokens([self._task, *([item.text, item.args] for item in self.requirements.items)])
 
     @cached_property
     def _told(self) -> Tokens:
-        asked = (f"{item.text}\n{json.dumps(item.args, default=str)}" for item in self.requirements.items)
-        return tokens("\n".join([*self._texts, *asked, self.toolbox.render_tools()]))
-
-    def _read_tokens(self, step_id: str) -> Tokens:
-        seen = self.graph.observed.get(step_id)
-        if seen is None:
-            return frozenset()
-        return tokens("\n".join([*texts(seen.value), seen.fault.message if seen.fault is not None else ""]))
+        return self.asked | tokens(self._known)
 
     @cached_property
-    def end(self) -> int:
-        """Where a step belongs that is wanting in the end: before submit, or a change that failed for want of it."""
-        failed = [self.graph.position[name] for name in self.graph.writes if name in self.failed]
-        submit = self.execution.trajectory.submit
-        return min([*failed, len(self.steps) if submit is None else self.graph.position[submit.id]])
+    def _tools(self) -> Tokens:
+        return self._told | tokens(self.toolbox.render_tools())
+
+    def is_told(self, value: Any) -> bool:
+        """Whether a value, or each of several, was asked or told. A number must be asked: records hold too many."""
+        if isinstance(value, frozenset):
+            return all(map(self.is_told, value))
+        return value in self.asked if isinstance(value, float) else holds(self._told, value)
+
+    def is_known(self, value: Any, position: int) -> bool:
+        """Whether a scalar was told, be it by the tools and types, or stands in what was read before a position."""
+        if holds(self._tools, value) or self.graph.source_of(value, position) is not None:
+            return True
+        return holds(self._tools.union(*map(self._read, self.graph.ids[:position])), value)
+
+    def _tokens_of(self, step_id: str) -> Tokens:
+        seen = self.graph.observed[step_id]
+        return tokens([seen.value, seen.fault.message if seen.fault is not None else ""])
 
     @cached_property
     def end_of_acts(self) -> int:
@@ -155,10 +133,6 @@ class BlameContext:
         ends = [step.id for step in self.steps if step.id in graph.writes or not graph.readers[step.id]]
         end = len(self.steps) if submit is None else graph.position[submit.id]
         return max((graph.position[name] + 1 for name in ends if not graph.step(name).is_submit), default=end)
-
-    def writes_out(self, step: Step) -> bool:
-        """Whether an argument of the step is not bound to any result."""
-        return not all(bindings.dependencies(value, self.graph.position) for value in step.args.values())
 
     def troubled(self, step_id: str) -> bool:
         """Whether the step, or one that reads it, failed."""

@@ -47,7 +47,7 @@ def _of_predicate(
     elif best is Relation.LOOSER and predicate.op == "in":
         yield from _elements(context, step, predicate, alike)
     # To ask for more than is required may be a choice, but not by a number that stands nowhere.
-    elif best is not Relation.TIGHTER or (isinstance(predicate.value, float) and predicate.value not in context.known):
+    elif best is not Relation.TIGHTER or (isinstance(predicate.value, float) and not context.is_told(predicate.value)):
         yield _contradiction(context, step, predicate, alike)
 
 
@@ -71,7 +71,9 @@ def _elements(
             yield _contradiction(context, step, single, alike)
 
 
-def _contradiction(context: BlameContext, step: Step, predicate: Predicate, alike: Sequence[RequiredPredicate]) -> Clue:
+def _contradiction(
+    context: BlameContext, step: Step, predicate: Predicate, alike: Sequence[RequiredPredicate]
+) -> Clue:
     names = [wanted.requirement for wanted in alike]
     own = context.assignment.assigned.get(step.id)
     # The requirement that the step serves, else a violated one, says best what was meant.
@@ -92,17 +94,21 @@ def _correction(predicate: Predicate, meant: Predicate) -> str:
 
 
 def _foreign(context: BlameContext, step: Step, predicate: Predicate, is_argument: bool) -> Iterator[Clue]:
-    """A value that stands nowhere before the step; where requirements say what to select by, one that none of them
-    asks. Numbers that are passed may have been worked out."""
-    if step.is_submit or not context.known.complete or predicate.value in context.known:
+    """A text that stands nowhere before the step; where requirements say what to select by, what none of them asks."""
+    if step.is_submit or not context.has_task or context.is_told(predicate.value):
         return
-    if not is_argument and any(context.assignment.required.values()):
+    selective = any(context.assignment.required.values())
+    if selective and not is_argument:
         text = f"it selects by {predicate}, which neither the task nor a requirement asks"
         yield context.clue(step.id, "wrong_value", Weight.FOREIGN, text)
         return
-    written = predicate.written if isinstance(predicate.written, tuple) else (predicate.written,)
+    written = predicate.written if isinstance(predicate.written, tuple) else [predicate.written]
+    worded = not selective and step.id in context.graph.writes
     for value in written:
-        if isinstance(value, str) and not context.stands_before(value, context.graph.position[step.id]):
+        # A number may have been worked out, and several words that are written somewhere may be chosen freely.
+        if not isinstance(value, str) or (worded and " " in value):
+            continue
+        if not context.is_known(value, context.graph.position[step.id]):
             text = f"{show(value)} may be wrong: it is not known to stand anywhere that was read or asked"
             yield context.clue(step.id, "wrong_value", Weight.FOREIGN, text)
 

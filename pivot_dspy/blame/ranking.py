@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
+from pivot_dspy import bindings
 from pivot_dspy.blame import call_rules, fault_rules, mismatch_rules
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.dependence import slice_of
@@ -80,7 +81,9 @@ def gradient(
     slice_ = context.graph.slice(suspect.step for suspect in causes if suspect.step is not None)
     # Questioned are the steps that something speaks against, or that did not run, and the answer as it was written out.
     doubted = {suspect.step for suspect in suspects if suspect.kind != "unexplained"}
-    doubted.update(step.id for step in context.steps if step.is_submit and context.writes_out(step))
+    submit, ids = execution.trajectory.submit, execution.trajectory.ids
+    if submit is not None and not all(bindings.dependencies(value, ids) for value in submit.args.values()):
+        doubted.add(submit.id)
     doubted.update(seen.step for seen in execution.observations if seen.status in ("error", "blocked"))
     questioned = tuple(step_id for step_id in execution.trajectory.ids if step_id in doubted)
     return Gradient.of(first, slice_, () if unexplained else questioned)
@@ -125,4 +128,4 @@ def _suspect(clues: Sequence[Clue]) -> Suspect:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "." if text and not text.endswith(".") else text
+    return text[:1].upper() + text[1:] + ("" if not text or text.endswith(".") else ".")

@@ -11,11 +11,10 @@ said to stand nowhere does not.
 from __future__ import annotations
 
 import calendar
+import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from itertools import chain
+from collections.abc import Iterator
 from typing import Any
 
 Tokens = frozenset[str | float]
@@ -23,6 +22,7 @@ Tokens = frozenset[str | float]
 
 _TOKEN = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?![^\W_])|[^\W_]+")
 _GLUED = re.compile(r"(?<=\d)(?:t(?=\d)|(?:st|nd|rd|th|am|pm)\b)")
+_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _YEAR = re.compile(r"\b(?:19|20)\d\d-(?=\d\d-\d\d)")
 """Of a date, which may be told without it."""
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -39,34 +39,26 @@ _NOISE = frozenset({"t", "st", "nd", "rd", "th", "am", "pm", "http", "https", "w
 
 def holds(told: Tokens, value: Any) -> bool:
     """Whether each word and number of a scalar is among what was told. A number may be the sum or difference of two."""
-    numbers = [token for token in told if isinstance(token, float)]
-    for token in set(_split(_YEAR.sub("", str(value)))) - told - _NOISE:
+    unknown = set(_split(_YEAR.sub("", str(value)))) - told - _NOISE
+    numbers = [token for token in told if unknown and isinstance(token, float)]
+    for token in unknown:
         number = _NAMED.get(token) if isinstance(token, str) else token
         if number is None or not any(round(abs(number - one), 9) in told or number + one in told for one in numbers):
             return False
     return True
 
 
-@lru_cache(maxsize=256)
-def tokens(text: str) -> Tokens:
-    """The words and numbers of a text, numbers also in their groups of digits, and those that words stand for."""
+def tokens(value: Any) -> Tokens:
+    """The words and numbers of a text, or of all keys and values of JSON data: numbers also in their groups of digits,
+    and those that words stand for."""
+    text = value if isinstance(value, str) else _ESCAPE.sub(" ", json.dumps(value, ensure_ascii=False, default=str))
     found = set(_split(text))
     groups = map(float, set(re.findall(r"\d+", text)))
     return frozenset([*found, *groups, *(number for word, number in _NAMED.items() if word in found)])
 
 
-def texts(value: Any) -> Iterator[str]:
-    """The keys and scalars inside plain JSON data, as text."""
-    if isinstance(value, Mapping):
-        yield from value
-    if isinstance(value, (Mapping, list)):
-        yield from chain.from_iterable(map(texts, value.values() if isinstance(value, Mapping) else value))
-    else:
-        yield str(value)
-
-
 def _split(text: str) -> Iterator[str | float]:
-    plain = unicodedata.normalize("NFC", text).casefold()
-    for token in _TOKEN.findall(_GLUED.sub(r" \g<0> ", plain)):
+    plain = _GLUED.sub(r" \g<0> ", unicodedata.normalize("NFC", text).casefold())
+    for token in set(_TOKEN.findall(plain)):
         digits = token.replace(",", "")
         yield float(digits) if digits.replace(".", "").isdecimal() else token

@@ -24,6 +24,7 @@ from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.memory.records import environment_name, task_text
 from pivot_dspy.memory.wording import PromptSection, Retrieved
 from pivot_dspy.phases.base import RunView
+from pivot_dspy.phases.evolve import CACHED_PRICE
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.settle import PlanningInput
 from pivot_dspy.prompts import catalogue
@@ -65,6 +66,8 @@ class TaskContext:
     """What memory knows of this task."""
     budget: ObservationBudget = field(default_factory=ObservationBudget)
     """How much of what was read a prompt shows."""
+    cached_price: float = CACHED_PRICE
+    """What a cached token of a prompt costs, as a share of another."""
     used_entries: tuple[str, ...] = ()
     """Ids of the memory's entries that prompts told of, and of those whose fixes were applied."""
     _settled: bool = False
@@ -80,6 +83,7 @@ class TaskContext:
         has_task_requirements: bool = False,
         weights: Weights | None = None,
         budget: ObservationBudget | None = None,
+        cached_price: float = CACHED_PRICE,
     ) -> TaskContext:
         """The context of a task, with a session of its own, which `close` ends.
 
@@ -106,6 +110,7 @@ class TaskContext:
             has_task_requirements=has_task_requirements,
             weights=weights or Weights(),
             budget=budget or ObservationBudget(),
+            cached_price=cached_price,
         )
 
     def close(self) -> None:

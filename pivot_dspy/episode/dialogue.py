@@ -53,10 +53,9 @@ class Dialogue:
                 self._readings.setdefault(reading.key, reading)
         return tuple(new)
 
-    def read_elsewhere(self, conversation: Conversation, execution: Execution | None = None) -> list[Reading]:
-        """What runs have read that neither the conversation has been told of nor `execution`, if given, has read."""
+    def read_elsewhere(self, execution: Execution | None = None) -> list[Reading]:
+        """What runs have read and `execution`, if given, has not."""
         here = {reading.key for reading in _readings(execution)} if execution is not None else set()
-        here |= conversation.readings
         return [reading for key, reading in self._readings.items() if key not in here]
 
 

@@ -158,7 +158,7 @@ class Episode:
         options: dict[str, Any] = {"planning": planning, "config": sample_config(rollout)}
         if after is not None:
             conversation = self.dialogue.up_to(after.trajectory)
-            readings = self.dialogue.read_elsewhere(conversation)
+            readings = self.dialogue.read_elsewhere()
             options |= {"conversation": conversation, "after": self.view(after), "readings": readings}
             options["tried"] = "\n".join(tried)
         try:
@@ -351,8 +351,8 @@ class Episode:
             "evolve", self.phases.evolve,
             view=view._replace(catalogue=self._catalogue_for(incumbent, gradient)), gradient=gradient,
             conversation=conversation, looks=self.dialogue.looks(incumbent.trajectory),
-            readings=self.dialogue.read_elsewhere(conversation, execution),
-            tried="\n".join([*tried, *self.refusals]),
+            readings=self.dialogue.read_elsewhere(execution),
+            tried="\n".join([*tried, *self.refusals]), cached_price=self.context.cached_price,
             config=sample_config(rollout),
         )  # fmt: skip
         child: Trajectory = written.trajectory

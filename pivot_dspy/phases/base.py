@@ -61,9 +61,10 @@ class RunView(NamedTuple):
         """Where the run ended, what is unmet and what is open."""
         return render_report(self.execution, self.requirements, self.findings)
 
-    def required(self) -> str:
-        """The requirements, each with how it stands."""
-        return render_requirements(self.requirements, self.findings)
+    def required(self, *, textual: bool = False) -> str:
+        """The requirements, or only those in words, each with how it stands."""
+        items = self.requirements.textual if textual else self.requirements.items
+        return render_requirements(items, self.findings)
 
 
 STEP_BASICS = """\

@@ -21,9 +21,12 @@ from pivot_dspy.phases.base import (
     read_steps,
 )
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
+from pivot_dspy.prompts.observations import Shown
 from pivot_dspy.prompts.report import render_gradient, render_open_requirements
 from pivot_dspy.prompts.steps import render_looks, render_readings, render_steps
 
+CACHED_PRICE = 0.1
+"""What a token costs that a provider serves from its cache of prompts, as a share of one that it does not."""
 NOTHING = "none: add what is missing"
 
 
@@ -45,6 +48,7 @@ in `report` may be written as it is. `requirements` has changes only, as `report
     tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
     policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read; no need to call it again")
+    settled: str = dspy.InputField(desc="requirements in words, and how they stand")
     kept: str = dspy.InputField()
     open_steps: str = dspy.InputField()
     also_read: str = dspy.InputField(desc="by versions that were given up; not to be bound, but true")
@@ -61,7 +65,8 @@ class Evolve(Phase):
     """Rewrites the suffix of a trajectory. PIVOT, arXiv 2605.11225, EVOLVE phase.
 
     Called with the `view` of a run and the `gradient`, and optionally with the `conversation` to go on after, `looks`
-    (expressions that the model asked to see), other `readings` and what was `tried`; returns a Prediction with
+    (expressions that the model asked to see), other `readings`, what was `tried` and the `cached_price`, by which the
+    prompt goes on after the conversation or stands alone, whichever costs less; returns a Prediction with
     `trajectory` (the child), `diagnosis`, `requirements` (changes as they were written), `looks` and `conversation`.
     """
 
@@ -77,36 +82,18 @@ class Evolve(Phase):
         looks: Sequence[str] = (),
         readings: Sequence[Reading] = (),
         tried: str = "",
+        cached_price: float = CACHED_PRICE,
         config: Mapping[str, Any] | None = None,
     ) -> Flow[dspy.Prediction]:
-        parent = view.execution.trajectory
-        locus = gradient.locus
-        goes_on = gradient.kind == "missing_submit" and view.only_stops
-        report = render_open_requirements(view.requirements) if goes_on else view.report()
-        shown = conversation.shown.copy()
+        parent, locus = view.execution.trajectory, gradient.locus
+        signature = self.predict.signature
+        prompts = [
+            (before, *_fields(view, gradient, before, (*before.relooks, *looks), readings, tried))
+            for before in ([conversation, conversation.begun_anew()] if conversation.messages else [conversation])
+        ]
+        before, inputs, shown = min(prompts, key=lambda prompt: prompt[0].cost(signature, prompt[1], cached_price))
+        written, asked = yield from converse(self.predict, before, config, **inputs)
         prefix, base = parent.steps[:locus], {step.id: step for step in parent.steps[locus:]}
-        questioned = [step.id for step in base.values() if not gradient.questioned or step.id in gradient.questioned]
-        unwritten = [name for name in questioned if not conversation.wrote(base[name])]
-        render = partial(render_steps, view.execution, environment=view.environment, shown=shown)
-        kept = render(parent.ids[:locus], budget=view.budget, in_full=())
-        open_steps = render([*base], budget=view.budget.after(kept), in_full=unwritten)
-        left = view.budget.after(kept + open_steps)
-        written, asked = yield from converse(
-            self.predict,
-            conversation,
-            config,
-            tools=view.catalogue.tools if gradient.kind in NEW_TOOL else view.catalogue.tools_brief,
-            policy=view.catalogue.policy,
-            known=view.catalogue.known,
-            kept=kept,
-            open_steps=open_steps or ("" if goes_on else NOTHING),
-            also_read=render_readings(readings, view.environment, left, shown),
-            looks=render_looks(looks, view.execution, left),
-            report=report,
-            blame="" if goes_on else render_gradient(gradient, told=report),
-            tried=tried,
-            **view.inputs,
-        )
         suffix = read_steps(written.steps, base=base, taken=[step.id for step in prefix])
         operator = "extend" if locus == len(parent) else "evolve"
         return dspy.Prediction(
@@ -114,6 +101,45 @@ class Evolve(Phase):
             diagnosis=str(written.diagnosis or ""),
             requirements=written.requirements,
             looks=read_looks(written.steps),
-            conversation=conversation.continue_with(asked, shown, suffix, readings, looks),
+            conversation=before.continue_with(asked, shown, suffix, readings, looks),
         )
 
+
+def _fields(
+    view: RunView,
+    gradient: Gradient,
+    conversation: Conversation,
+    looks: Sequence[str],
+    readings: Sequence[Reading],
+    tried: str,
+) -> tuple[dict[str, Any], Shown]:
+    """The input fields of a prompt that goes on after `conversation`, and the results that it then shows."""
+    parent, locus = view.execution.trajectory, gradient.locus
+    goes_on = gradient.kind == "missing_submit" and view.only_stops
+    report = render_open_requirements(view.requirements) if goes_on else view.report()
+    shown = conversation.shown.copy()
+    base = parent.steps[locus:]
+    unwritten = [
+        step.id
+        for step in base
+        if not conversation.wrote(step) and (not gradient.questioned or step.id in gradient.questioned)
+    ]
+    render = partial(render_steps, view.execution, environment=view.environment, shown=shown)
+    kept = render(parent.ids[:locus], budget=view.budget, in_full=())
+    open_steps = render(parent.ids[locus:], budget=view.budget.after(kept), in_full=unwritten)
+    left = view.budget.after(kept + open_steps)
+    fields = {
+        "tools": view.catalogue.tools if gradient.kind in NEW_TOOL else view.catalogue.tools_brief,
+        "policy": view.catalogue.policy,
+        "known": view.catalogue.known,
+        "settled": "" if conversation.messages else view.required(textual=True),
+        "kept": kept,
+        "open_steps": open_steps or ("" if goes_on else NOTHING),
+        "also_read": render_readings(conversation.unread(readings), view.environment, left, shown),
+        "looks": render_looks(looks, view.execution, left),
+        "report": report,
+        "blame": "" if goes_on else render_gradient(gradient, told=report),
+        "tried": tried,
+        **view.inputs,
+    }
+    return fields, shown

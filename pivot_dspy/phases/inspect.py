@@ -188,16 +188,17 @@ def gradient_by_rule(
 
 
 def _of_claims(inspection: Inspection, session: Session, refuted: frozenset[tuple[str | None, str]]) -> Gradient | None:
-    """What an answer says without support is for its submit to mend."""
+    """What an answer says without support is for its submit to mend; where nothing was done before it, for a step."""
     submit = inspection.trajectory.submit
-    if submit is None or not inspection.claims.unsupported or (submit.id, "unsupported_claim") in refuted:
+    kind = "missing_step" if len(inspection.trajectory) == 1 else "unsupported_claim"
+    if submit is None or not inspection.claims.unsupported or (submit.id, kind) in refuted:
         return None
     return Gradient(
         locus=inspection.trajectory.index(submit.id),
         step=submit.id,
-        kind="unsupported_claim",
+        kind=kind,
         diagnosis="The answer says what nothing that was observed supports.",
-        correction="Bind its fields to results, or say only what the observations show.",
+        correction="Before it, do what it says is done; bind its fields to results, or say only what these show.",
         evidence=tuple(claim.message for claim in inspection.claims.unsupported[:4]),
         slice=ranking.slice_of(inspection.execution, [submit.id], session.toolbox),
     )

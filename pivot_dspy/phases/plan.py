@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,13 +62,13 @@ class Plan(Phase):
         tried: str = "",
         config: Mapping[str, Any] | None = None,
     ) -> Flow[dspy.Prediction]:
-        shown = copy.deepcopy(conversation.shown)
+        shown, unread = conversation.shown.copy(), conversation.unread(readings)
         written, asked = yield from converse(
             self.predict,
             conversation,
             config,
             tools=planning.catalogue.tools,
-            also_read=render_readings(readings, after.environment, after.budget, shown) if after is not None else "",
+            also_read=render_readings(unread, after.environment, after.budget, shown) if after is not None else "",
             tried=tried,
             **planning.fields(),
         )

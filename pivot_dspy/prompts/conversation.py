@@ -20,6 +20,8 @@ from pivot_dspy.trajectory import Observation, Step
 Message = Mapping[str, Any]
 
 PARAGRAPH = "\n\n"
+FORM_LENGTH = 700
+"""Characters that an adapter adds to a first message, about."""
 UNREADABLE_CAP = 2000
 """Characters of an answer that could not be read, and of the reason, that the model is shown again."""
 
@@ -54,6 +56,26 @@ class Conversation:
     """Keys of the readings of other runs that stand in it."""
     looks: tuple[str, ...] = ()
     """The expressions whose values it shows because the model asked to see them."""
+
+    @property
+    def relooks(self) -> tuple[str, ...]:
+        """What was shown on request and has to be shown again, as no message holds it."""
+        return () if self.messages else self.looks
+
+    def begun_anew(self) -> Conversation:
+        """A conversation without messages, whose first prompt shows again what is needed of this one."""
+        return Conversation(looks=self.looks)
+
+    def cost(self, signature: Any, inputs: Mapping[str, Any], cached_price: float) -> float:
+        """About what a prompt costs that goes on after it with these input fields, in uncached characters."""
+        sent = sum(len(str(message["content"])) for message in self.messages)
+        new = sum(len(str(value)) for name, value in inputs.items() if name not in self.fields)
+        form = 0 if self.messages else FORM_LENGTH
+        return cached_price * sent + new + form + sum(map(len, self.untold(signature.instructions.split(PARAGRAPH))))
+
+    def unread(self, readings: Sequence[Reading]) -> list[Reading]:
+        """Those of `readings` that it does not show."""
+        return [reading for reading in readings if reading.key not in self.readings]
 
     def wrote(self, step: Step) -> bool:
         """Whether an answer in it has the step as it is."""

@@ -16,7 +16,7 @@ from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.prompts.truncation import FENCE as FENCE
 from pivot_dspy.prompts.truncation import fair_cap, truncate
-from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Execution
 
 logger = logging.getLogger(__name__)
@@ -151,11 +151,11 @@ def render_open_requirements(requirements: Requirements) -> str:
     return "\n".join(lines)
 
 
-def render_requirements(requirements: Requirements, findings: Iterable[Finding]) -> str:
+def render_requirements(requirements: Sequence[Requirement], findings: Iterable[Finding]) -> str:
     """Each requirement in a line, with how it stands: at most `REPORT_CAP` characters."""
     standing = {finding.requirement: finding for finding in findings}
-    texts = [_one_line(item.to_prompt()) for item in requirements.items]
-    words = [_standing(standing.get(item.id)) for item in requirements.items]
+    texts = [_one_line(item.to_prompt()) for item in requirements]
+    words = [_standing(standing.get(item.id)) for item in requirements]
     level = fair_cap([*map(len, texts), *map(len, words)], REPORT_CAP - 4 * len(texts))
     pairs = zip(texts, words, strict=True)
     return truncate("\n".join(f"{truncate(text, level)} - {truncate(word, level)}" for text, word in pairs), REPORT_CAP)

@@ -28,7 +28,7 @@ from pivot_dspy.loss import Weights
 from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.phases.compose import Compose
 from pivot_dspy.phases.critique import Critique
-from pivot_dspy.phases.evolve import Evolve
+from pivot_dspy.phases.evolve import CACHED_PRICE, Evolve
 from pivot_dspy.phases.inspect import Inspect
 from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.reflect import Reflect
@@ -72,6 +72,7 @@ class RefinerOptions(TypedDict, total=False):
     acceptance: Acceptance | None
     weights: Weights | None
     observations: ObservationBudget | None
+    cached_price: float
     timeout: float | None
     on_event: Callable[[Event], None] | None
 
@@ -91,6 +92,9 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         acceptance: when a candidate replaces the incumbent; non-decreasing by default.
         weights: of the parts of the loss.
         observations: how many tokens of what was read a prompt shows, a result and a turn.
+        cached_price: what a token costs that the provider serves from its cache of prompts, as a share of another
+            (from 0 to 1): a rewrite goes on after the prompts before it, which then are cached, or stands alone,
+            whichever costs less.
         timeout: seconds that one tool call may take, None for no limit.
         on_event: called with each `Event` as it happens, in the thread of the call.
 
@@ -127,6 +131,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         acceptance: Acceptance | None = None,
         weights: Weights | None = None,
         observations: ObservationBudget | None = None,
+        cached_price: float = CACHED_PRICE,
         timeout: float | None = DEFAULT_TIMEOUT,
         on_event: Callable[[Event], None] | None = None,
         **unknown: Any,
@@ -144,6 +149,9 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self._acceptance = validate_acceptance(acceptance)
         self._weights = weights or Weights()
         self._observations = observations or ObservationBudget()
+        if not 0 <= cached_price <= 1:
+            raise ConfigurationError(f"cached_price is a share from 0 to 1; got {cached_price!r}")
+        self._cached_price = cached_price
         self._on_event = on_event
         self.calibration = Calibration()
         self.plan = Plan(self.signature)
@@ -218,6 +226,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             has_task_requirements=bool(task_requirements),
             weights=self._weights,
             budget=self._observations,
+            cached_price=self._cached_price,
         )
         record = RunRecord(_budget(budget) or self._budget, self._on_event)
         try:

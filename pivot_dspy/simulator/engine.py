@@ -99,7 +99,8 @@ class OfflineEngine:
       step whose line says that it failed, every unmet requirement, a submit that is wanting, and where there is any of
       these, the first wrong or wanting step, as LOCALISE would. LEARN names for each repair, at this rate, the
       arguments and fields that were mended, with their tool. FIND proposes, at this rate, each fact ("- WORDS: [FIELD,
-      OP, VALUE]") of two or more outcomes whose words stand in at least half of them, as a requirement of every element.
+      OP, VALUE]") of two or more outcomes whose words stand in at least half of them, as a requirement of every
+      element.
     - TRANSFER and RESTRUCTURE begin with the first trajectory that they show and take each step that another has right
       over from there at the rate `heed`; the whole is then written as EVOLVE writes a suffix, `relapse` included. Plans
       of one task share ids and outline here, which favours all that joins trajectories.

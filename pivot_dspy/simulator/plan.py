@@ -27,11 +27,12 @@ def plan(turn: Turn) -> dict[str, Any]:
 
 
 def requirements(turn: Turn) -> dict[str, Any]:
-    """The reference's requirements but those that the prompt gives already, and those that are forgotten; and the ones
-    that lessons demand."""
+    """The reference's requirements but those that the prompt gives already, that are forgotten, or whose words say what
+    the prompt does not tell; and the ones that lessons demand."""
     given = turn.section("user_requirements")
     forgotten = turn.rates.slip / 4
     own = [item for item in turn.reference.requirements if not turn.dice.falls(forgotten, "forgotten", item["id"])]
+    own = [item for item in own if turn.shown.tells_wording(item.get("text") or "")]
     return {"requirements": [item for item in [*own, *learn.required(turn)] if not _stands(item, given)]}
 
 

@@ -234,7 +234,7 @@ def normal_form(text: str) -> str:
 CUT = "… (+"
 """Stands where a text was cut short."""
 _LOOK = re.compile(r"are not shown: (\{.*\})$", re.MULTILINE)
-_MISSING = re.compile(r"^(?:\| )+… [\d,]+ of [\d,]+ \w+ are not shown", re.MULTILINE)
+_MISSING = re.compile(r'^(?:\| )+… [\d,]+ of [\d,]+ \w+ are not shown|"…": "\+[\d,]+ more"', re.MULTILINE)
 
 _ARROW = " ->"
 _BRIEF = re.compile(r"^(\w+) (\S+) ->(.*)$")
@@ -281,11 +281,14 @@ def is_step(value: Any) -> bool:
 
 
 def looks_at(step: ShownStep) -> list[str]:
-    """Expressions for what is not shown of a step's result: as the prompt words them, or the result as a whole."""
+    """Expressions for what is not shown of a step's result: as the prompt words them, the rows that are cut in halves,
+    or the result as a whole."""
     words, *fenced = step.outcome.splitlines() or [""]
     asked = [json_in(look)["look"] for look in _LOOK.findall(step.outcome)]
     if asked or report.status_of(step.outcome) != "ok":
         return asked
+    if is_cut(step.outcome) and len(fenced) > 2:
+        return [f"${step.id}[:{len(fenced) // 2}]", f"${step.id}[{len(fenced) // 2}:]"]
     accounted = words and not words.startswith((report.SUBMITTED, "as shown"))
     return [f"${step.id}"] if accounted or is_cut(step.outcome) else []
 

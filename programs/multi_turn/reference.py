@@ -13,10 +13,12 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import Execution, Step, Trajectory, bindings
+from pivot_dspy import Environment, Execution, Step, Trajectory, bindings
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
+from pivot_dspy.prompts.observations import ObservationBudget
+from pivot_dspy.prompts.steps import render_observations
 from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.simulator import Reference, offline_lm
 from pivot_dspy.simulator.knowledge import Shown, unknown
@@ -127,14 +129,18 @@ def _wanted(turn: int, case: Case, gold: Gold) -> str:
     return f"Turn {turn} is closed without calls, as it cannot be served yet: {said}"
 
 
-def _truths(execution: Execution) -> dict[str, list[str]]:
-    """For each turn its calls, as a judge is shown them, up to its end_turn; for one without calls, from the end_turn
-    before."""
-    ran = zip(execution.trajectory.steps, execution.observations, strict=True)
-    calls = [(step, f"{step.id} {step.tool} {compact_json(seen.args)} ->") for step, seen in ran if not step.is_submit]
-    closing = [place for place, (step, _) in enumerate(calls) if step.tool == END_TURN]
+def _truths(execution: Execution) -> dict[str, str]:
+    """For each turn its calls with their results, as a judge is shown them, up to its end_turn; for one without calls,
+    from the end_turn before."""
+    shown = f"\n{render_observations(execution, Environment(), ObservationBudget())}\nState:"
+    steps = [step for step in execution.trajectory.steps if not step.is_submit]
+    begins: list[int] = []
+    for step in steps:
+        begins.append(shown.index(f"\n{step.id} {step.tool}", begins[-1] if begins else 0) + 1)
+    begins.append(shown.index("\nState:", begins[-1]) + 1)
+    closing = [place for place, step in enumerate(steps) if step.tool == END_TURN]
     truths = {}
     for number, (before, place) in enumerate(zip([-1, *closing], closing, strict=False), start=1):
         first = before + 1 if before + 1 < place else max(before, 0)
-        truths[f"R{number}"] = [line for _, line in calls[first : place + 1]]
+        truths[f"R{number}"] = shown[begins[first] : begins[place + 1] - 1]
     return truths

@@ -54,7 +54,7 @@ def test_the_prompt_after_a_refusal(snapshot):
 def test_the_kept_steps_are_brief_and_the_open_ones_as_written():
     _, engine = evolved(rewrite([]))
     sections = engine.prompts[0].sections
-    assert list(sections) == ["tools", "policy", "known", "request", "kept", "open_steps", "report", "blame"]
+    assert list(sections) == ["tools", "policy", "known", "request", "settled", "kept", "open_steps", "report", "blame"]
     headers = [line for line in sections["kept"].splitlines() if not line.startswith("| ")]
     assert headers == ["a find ->", "b details ->"]
     assert [line.rpartition(" ->")[2] or line for line in sections["open_steps"].splitlines()] == [

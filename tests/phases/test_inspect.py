@@ -129,6 +129,13 @@ def test_an_answer_without_support_is_for_its_submit_to_mend():
     assert by_rule(inspection, session, Requirements(), {found.key}) is None
 
 
+def test_an_answer_alone_lacks_the_steps_that_it_tells_of():
+    inspection, session = inspected([submit(answer="It is order 77.")], Requirements())
+    found = by_rule(inspection, session, Requirements())
+    assert (found.step, found.kind, found.locus) == ("submit", "missing_step", 0)
+    assert by_rule(inspection, session, Requirements(), {found.key}) is None
+
+
 def localised(answer, refuted=(), steps=STEPS):
     told = shown(executed(steps), SETTLED, INPUTS)
     lm = scripted(localise=answer)

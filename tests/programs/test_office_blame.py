@@ -16,7 +16,7 @@ from programs.office.data import initial_world, load_gold
 from programs.office.oracle import judge
 from programs.office.plan import plan
 from programs.office.reference import reference
-from programs.office.wanted import ANSWER, wanted
+from programs.office.wanted import ANSWER, wanted, wanted_calls
 from tests.programs.office import gold_plan, need_package, tasks
 
 need_package()
@@ -89,6 +89,15 @@ def test_a_requirement_for_each_changing_call_and_one_for_the_answer() -> None:
         assert {item["id"] for item in known.requirements} == set(known.truths) and known.match == case.request
 
 
+def test_a_required_call_has_the_values_of_the_request_and_no_others() -> None:
+    paid, answer = wanted_calls(load_gold(tasks()["banking:0"]), tasks()["banking:0"].request)
+    assert paid["call"]["tool"] == "send_money" and "?" in paid["call"]["args"].values() and "call" not in answer
+    for case in tasks().values():
+        for draft in wanted_calls(load_gold(case), case.request):
+            fixed = [value for value in draft.get("call", {"args": {}})["args"].values() if isinstance(value, str)]
+            assert all(value == "?" or value in case.request for value in fixed)
+
+
 @pytest.mark.parametrize("task_id", ["workspace:13", "travel:3", REFUND, "slack:14"])
 def test_the_gold_meets_all_and_a_mutant_misses_what_was_changed(task_id: str) -> None:
     gold = load_gold(tasks()[task_id])
@@ -145,5 +154,7 @@ def test_the_program_counts_by_kind(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert len(record["misses"]) == round(missed) and all(miss["unmet"] for miss in record["misses"])
     assert "dropped write" in capsys.readouterr().out
     assert blame_office.main(["--tasks", "banking:3,12", "--half", "held-out", "--json", str(file)]) == 1
-    assert {miss["case"] for miss in json.loads(file.read_text(encoding="utf-8"))["misses"]} == {"banking:12"}
+    half = json.loads(file.read_text(encoding="utf-8"))["figures"]["all"]["detected"]
+    assert blame_office.main(["--tasks", "banking:12", "--words", "--json", str(file)]) == 1
+    assert json.loads(file.read_text(encoding="utf-8"))["figures"]["all"]["detected"] == half > 0
     assert blame_office.main(["--tasks", "mail"]) == 2 and "no task is called mail" in capsys.readouterr().err

@@ -75,15 +75,16 @@ def test_only_the_last_user_message_counts(adapter: Any) -> None:
 def test_a_conversation_is_read_as_one_prompt(adapter: Any) -> None:
     first = dict.fromkeys(PLAN.input_fields, "") | {"tools": TOOLS, "request": REQUEST, "tried": "earlier"}
     steps = [{"id": "a", "tool": "t", "args": {"x": ["p & <q>"], "n": 3}}, {"id": "b", "tool": "u", "args": {}}]
-    last = {"kept": "a t ->\n| one\n| [[ ## report ## ]]\n| <report>", "open_steps": "b u -> FAILED\nc v ->", "report": "1 of 2"}
-    answer = {"requirements": [], "steps": steps}
+    result = "\n| one\n| [[ ## report ## ]]\n| <report>"
+    last = {"kept": f"a t ->{result}", "open_steps": "b u -> FAILED\nc v ->", "report": "1 of 2"}
+    answer, prefix = {"requirements": [], "steps": steps}, "Now `keep`."
     chosen = EVOLVE
     for name in EVOLVE.input_fields.keys() - last.keys():
         chosen = chosen.delete(name)
     messages = [
         *adapter().format(PLAN, [], first),
         {"role": "assistant", "content": adapter().format_assistant_message_content(PLAN, answer)},
-        {"role": "user", "content": adapter().format_user_message_content(chosen, last, "Now `keep`.", main_request=True)},
+        {"role": "user", "content": adapter().format_user_message_content(chosen, last, prefix, main_request=True)},
         {"role": "assistant", "content": "nonsense"},
         {"role": "user", "content": "This could not be read: it lacks steps\nWrite the whole answer again."},
     ]
@@ -93,7 +94,7 @@ def test_a_conversation_is_read_as_one_prompt(adapter: Any) -> None:
         "request": REQUEST, "report": "1 of 2", "tried": "",
     }  # fmt: skip
     [kept] = steps_in(prompt.section("kept"))
-    assert same(kept.written, steps[0]) and kept.outcome == "\n| one\n| [[ ## report ## ]]\n| <report>"
+    assert same(kept.written, steps[0]) and kept.outcome == result
     assert [(step.id, step.brief) for step in steps_in(prompt.section("open_steps"))] == [("b", False), ("c", True)]
     assert "Now `keep`." in prompt.instructions and prompt.shown_before in prompt.shown
     assert "| one" in prompt.shown and "| one" not in prompt.shown_before and "p & <q>" not in prompt.shown
