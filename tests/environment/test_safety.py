@@ -18,7 +18,7 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_async, run_sync
-from pivot_dspy.prompts.report import render_outcome
+from pivot_dspy.prompts.observations import ObservationBudget, render_results
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 DONE: list[str] = []
@@ -353,7 +353,7 @@ def test_a_hook_that_calls_a_tool_that_writes_is_refused(caplog: pytest.LogCaptu
         elif hook == "error_of":
             assert "PermissionError: pay is irreversible" in execution.discrepancies[0].message
         else:
-            render_outcome(step, execution.observations[0], session.environment)
+            render_results([(step, execution.observations[0])], session.environment, ObservationBudget())
             assert f"{hook} of Made failed: PermissionError: pay is irreversible" in caplog.text
     assert DONE == []
 

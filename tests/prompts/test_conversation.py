@@ -63,14 +63,17 @@ SAID_ONCE = (REQUEST, Store.policy, "- add(product_id: str)", "Inside [? ] names
 class Run:
     """What one call of Pivot sent: the messages of each call of its model, and its result."""
 
-    def __init__(self, adapter: str | dspy.Adapter = "chat", asynchronous: bool = False, **scripts: Any) -> None:
+    def __init__(
+        self, adapter: str | dspy.Adapter = "chat", asynchronous: bool = False, cached_price: float = 0.0,
+        **scripts: Any,
+    ) -> None:  # fmt: skip
         lm = scripted(Scripted(**scripts))
         settings: dict[str, Any] = {"lm": lm, "trace": []}
         if adapter == "two steps":  # what the first model writes is read by a second one
             settings |= {"lm": scripted(), "adapter": dspy.TwoStepAdapter(lm)}
         else:
             settings["adapter"] = ADAPTERS[adapter]() if isinstance(adapter, str) else adapter
-        pivot = Pivot("request -> answer", Store, timeout=None, patience=4, audit="never")
+        pivot = Pivot("request -> answer", Store, timeout=None, patience=4, audit="never", cached_price=cached_price)
         with dspy.context(**settings):
             asked = asyncio.run(pivot.acall(request=REQUEST)) if asynchronous else pivot(request=REQUEST)
             self.traced = len(dspy.settings.trace)
@@ -187,7 +190,7 @@ def test_what_was_wrong_is_told_in_brief() -> None:
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_instructions_that_an_optimizer_has_changed_stand_in_the_turn(adapter: str) -> None:
-    pivot = Pivot("request -> answer", Store, timeout=None, audit="never")
+    pivot = Pivot("request -> answer", Store, timeout=None, audit="never", cached_price=0.0)
     original = pivot.evolve.predict.signature
     more = f"{original.instructions}\n\nMind the sizes."
     for instructions, first in ((more, original.instructions[:60]), ("Mind the sizes.", "Mind the sizes.")):
@@ -203,7 +206,7 @@ def test_instructions_that_an_optimizer_has_changed_stand_in_the_turn(adapter: s
 
 
 def test_examples_of_a_phase_stand_in_its_first_turn_alone() -> None:
-    pivot = Pivot("request -> answer", Store, timeout=None, audit="never")
+    pivot = Pivot("request -> answer", Store, timeout=None, audit="never", cached_price=0.0)
     pivot.evolve.predict.demos = [dspy.Example(kept="looked up before", diagnosis="d", requirements=[], steps=[])]
     lm = scripted(plan=plan(RIGHT[:1], [LARGE, ONE]), evolve=[rewrite([RIGHT[1]]), rewrite(RIGHT[2:])])
     with dspy.context(lm=lm):
@@ -218,6 +221,17 @@ def test_where_another_adapter_writes_each_prompt_stands_for_itself() -> None:
     for messages in run.calls:
         assert [message["role"] for message in messages] == ["system", "user"]
         assert REQUEST in messages[1]["content"] and Store.policy in messages[1]["content"]
+
+
+@pytest.mark.parametrize("adapter", ["chat", "json", "xml"])
+def test_where_cached_tokens_cost_as_much_as_others_a_rewrite_stands_for_itself(adapter: str) -> None:
+    run = Run(adapter, cached_price=1.0, **GOES_ON)
+    assert run.result.verified
+    for messages in run.calls[1:4]:
+        assert [message["role"] for message in messages] == ["system", "user"]
+        text = text_of(messages).replace('\\"', '"')
+        assert [said for said in (REQUEST, Store.policy, "add(product_id", "Inside [? ]") if said not in text] == []
+        assert '{"ids": ["p2", "p4"]}' in text  # what was read is shown whole
 
 
 def test_a_program_goes_on_in_dspy_refine() -> None:

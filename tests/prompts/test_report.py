@@ -92,25 +92,25 @@ def test_short_evidence_is_not_cut_for_the_sake_of_long():
         Finding(requirement="R2", status="violated", evidence="x" * 9000),
     )
     assert ("short " * 20).strip() in render_unmet(settled, findings)
-    assert ("short " * 20).strip() in render_requirements(settled, findings)
+    assert ("short " * 20).strip() in render_requirements(settled.items, findings)
 
 
 # -------------------------------------------------------------------------------------------------------- requirements
 
 
 def test_each_requirement_stands_in_a_line_with_how_it_does():
-    assert render_requirements(SETTLED, FINDINGS) == (
+    assert render_requirements(SETTLED.items, FINDINGS) == (
         'R1: only {"count": 1} - NOT MET: 0 in the cart\nR2: Be nice. - holds\nR3: Be quick. - not judged yet'
     )
-    assert render_requirements(SETTLED, ()).count("not judged yet") == 3
-    assert render_requirements(Requirements(), ()) == ""
+    assert render_requirements(SETTLED.items, ()).count("not judged yet") == 3
+    assert render_requirements((), ()) == ""
 
 
 @given(st.integers(1, 40), st.text("w\n|", max_size=3000), st.text("e\n|", max_size=3000))
 def test_however_long_each_of_them_has_its_line_with_how_it_does(count, text, evidence):
     settled = Requirements(items=tuple(Requirement(id=f"R{n}", text=f"x{text}") for n in range(count)))
     findings = [Finding(requirement=item.id, status="violated", evidence=evidence) for item in settled.items]
-    lines = render_requirements(settled, findings).split("\n")
+    lines = render_requirements(settled.items, findings).split("\n")
     assert [line.partition(": x")[0] for line in lines] == [f"R{n}" for n in range(count)]
     assert all(" - NOT MET" in line for line in lines)
     assert sum(map(len, lines)) + count - 1 <= REPORT_CAP

@@ -22,7 +22,7 @@ from pivot_dspy import (
 )
 from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.loss import EPSILON
-from pivot_dspy.phases.base import STEP_BASICS, STEP_FORM
+from pivot_dspy.phases.base import STEP_BASICS
 from pivot_dspy.refiners.confidence_gate import STATED_FORM
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG, from_scratch
 from tests.refiners.test_all_refiners import OFTEN, REFINERS, attempt, gated, refiner, scripts
@@ -203,8 +203,8 @@ def test_only_the_gates_own_copy_asks_for_a_confidence():
     lm = scripted(plan=plan(rated(WRONG), [LARGE, ONE]), evolve=rewrite(rated(RIGHT)))
     with dspy.context(lm=lm):
         assert gate(request=REQUEST).verified
-    for form, phase in ((STEP_FORM, "plan"), (STEP_BASICS, "evolve")):
-        told = " ".join(f"{form}\n{STATED_FORM}".split())
+    for phase in ("plan", "evolve"):
+        told = " ".join(f"{STEP_BASICS}\n{STATED_FORM}".split())
         assert " ".join(lm.engine.last(phase).text.split()).count(told) == 1
 
 

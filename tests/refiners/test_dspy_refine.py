@@ -268,7 +268,7 @@ class PlanOnce(dspy.Module):
 
 def test_a_plan_is_asked_for_as_dspy_refine_itself_asks():
     module, lm = made([], options={"N": 2, "requirements": [LARGE]}, plan=lambda _: plan(WRONG))
-    with dspy.context(lm=lm):
+    with dspy.context(lm=lm, adapter=dspy.ChatAdapter()):
         module(request=REQUEST)
     context = TaskContext.open(module.session_factory, module.signature, {"request": REQUEST}, required=[LARGE])
     run_sync(orient(context, RunRecord(Budget())))
@@ -277,7 +277,7 @@ def test_a_plan_is_asked_for_as_dspy_refine_itself_asks():
     module.plan.predict.signature = without(module.plan.predict.signature, empty(told))
     program = PlanOnce(module.plan, planning)
     theirs = scripted(plan=lambda _: plan(WRONG), feedback=lambda _: advice())
-    with dspy.context(lm=theirs, trace=[]):
+    with dspy.context(lm=theirs, adapter=dspy.ChatAdapter(), trace=[]):
         Refine(program, 2, lambda inputs, prediction: 1.0 - prediction.loss, 1.0)(request=REQUEST)
     context.close()
     assert phases(theirs.engine) == phases(lm.engine) == ["plan", "feedback", "plan"]

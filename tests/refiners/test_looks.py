@@ -93,7 +93,8 @@ def test_a_plan_that_only_ever_reads_is_ended_and_the_answer_worded_from_what_wa
 def test_a_restart_that_reads_something_new_is_gone_on_from():
     stops = plan([step("n", "find", color="red", size="L")])
     result, engine, _ = run(
-        plan=[ANSWERED, stops], evolve=[UNCHANGED, UNCHANGED, rewrite([step("b", "details", ids="$n.ids"), *RIGHT[2:]])],
+        plan=[ANSWERED, stops],
+        evolve=[UNCHANGED, UNCHANGED, rewrite([step("b", "details", ids="$n.ids"), *RIGHT[2:]])],
         pivot={"patience": 2, "audit": "never"},
     )  # fmt: skip
     assert result.verified and looks(result) == ["read n"]
