@@ -32,6 +32,7 @@ from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import environment_summary
 from pivot_dspy.prompts.truncation import compact_json, truncate
+from pivot_dspy.required_calls import made_calls
 from pivot_dspy.requirements import (
     BINDING_ORIGINS,
     Amendment,
@@ -149,6 +150,7 @@ class TaskContext:
             requirements=self.requirements,
             findings=inspection.findings,
             budget=self.budget,
+            changed=bool(made_calls(inspection.execution, self.toolbox)),
         )
 
     def planning_input(self, lessons: str) -> PlanningInput:

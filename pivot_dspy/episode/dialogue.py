@@ -6,7 +6,7 @@ import dspy
 
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.prompts.conversation import Conversation, Reading
-from pivot_dspy.trajectory import Execution, Trajectory
+from pivot_dspy.trajectory import Execution, Observation, Trajectory
 
 
 class Dialogue:
@@ -46,10 +46,11 @@ class Dialogue:
         """Take note of what was read; ids of the steps that read what no run before them has."""
         new = []
         for reading in _readings(execution):
-            if reading.key not in self._made:
+            if reading.observation.ok and reading.key not in self._made:
                 new.append(reading.step.id)
                 self._made.add(reading.key)
-            if toolbox.tools[reading.step.tool].effect == "read":
+            spec = toolbox.tools.get(reading.step.tool)
+            if spec is not None and spec.effect == "read":
                 self._readings.setdefault(reading.key, reading)
         return tuple(new)
 
@@ -60,5 +61,11 @@ class Dialogue:
 
 
 def _readings(execution: Execution) -> list[Reading]:
+    """What the calls of a run gave, or how a tool refused them."""
     pairs = zip(execution.trajectory.steps, execution.observations, strict=True)
-    return [Reading(step, seen) for step, seen in pairs if seen.ok and not step.is_submit]
+    return [Reading(step, seen) for step, seen in pairs if not step.is_submit and _tells(seen)]
+
+
+def _tells(observation: Observation) -> bool:
+    fault = observation.fault
+    return observation.ok or (observation.status == "error" and fault is not None and fault.kind == "tool_error")

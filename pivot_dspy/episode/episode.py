@@ -288,7 +288,8 @@ class Episode:
     def view(self, candidate: Candidate) -> RunView:
         """What the phases that improve a candidate are shown of it."""
         looks = self.dialogue.up_to(candidate.trajectory).looks
-        return self.context.view(candidate.inspection)._replace(looks=looks)
+        readings = self.dialogue.read_elsewhere(candidate.inspection.execution)
+        return self.context.view(candidate.inspection)._replace(looks=looks, readings=tuple(readings))
 
     @move
     def gradient(

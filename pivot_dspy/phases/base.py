@@ -20,9 +20,9 @@ from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.conversation import EMPTY, Asked, Conversation, correction_of
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import render_report, render_requirements
-from pivot_dspy.prompts.steps import render_observations, render_steps
+from pivot_dspy.prompts.steps import render_observations, render_readings, render_steps
 from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import SUBMIT, Execution, Step
+from pivot_dspy.trajectory import SUBMIT, Execution, Observation, Step
 
 
 class RunView(NamedTuple):
@@ -40,13 +40,23 @@ class RunView(NamedTuple):
     """Of what was read, in one prompt."""
     looks: tuple[str, ...] = ()
     """What the model has asked to see of the results."""
+    readings: tuple[tuple[Step, Observation], ...] = ()
+    """What other runs of the task have read."""
+    changed: bool = False
+    """Whether a step of it has changed something, or will at commit."""
 
     @property
     def only_stops(self) -> bool:
         """Whether nothing is wrong but that it stopped before the answer, as far as execution and checks tell."""
+        if self.execution.trajectory.submit is not None or self.execution.discrepancies:
+            return False
+        return not (self.changed and self.fails_checks)
+
+    @property
+    def fails_checks(self) -> bool:
+        """Whether a requirement that execution decides is not met."""
         violated = (self.requirements[finding.requirement] for finding in self.findings if finding.status == "violated")
-        faults = any(requirement.executable for requirement in violated) or bool(self.execution.discrepancies)
-        return self.execution.trajectory.submit is None and not faults
+        return any(requirement.executable for requirement in violated)
 
     def steps(self, start: int = 0) -> str:
         """The steps from position `start` on as they were written, with what came of them; empty where none are."""
@@ -54,8 +64,10 @@ class RunView(NamedTuple):
         return render_steps(self.execution, ids, self.environment, self.budget)
 
     def observations(self) -> str:
-        """The calls that were made and what they returned."""
-        return render_observations(self.execution, self.environment, self.budget, self.looks)
+        """The calls that were made and what they returned, with what steps had read that were given up."""
+        made = render_observations(self.execution, self.environment, self.budget, self.looks)
+        before = render_readings(self.readings, self.environment, self.budget.after(made))
+        return f"{made}\nRead before, by steps that were given up:\n{before}" if before else made
 
     def report(self) -> str:
         """Where the run ended, what is unmet and what is open."""

@@ -57,6 +57,8 @@ def _change(
     requirements: Requirements, name: str, change: Mapping[str, Any], execution: Execution, toolbox: Toolbox
 ) -> Requirements:
     before = next((item for item in requirements.items if item.id == name), None)
+    if before is not None and change.get("under") and change.get("text", before.text) != before.text:
+        name, before = unused(name, {item.id for item in requirements.items}), None  # another one of the same name
     if before is not None and before.origin in BINDING_ORIGINS:
         raise _Refused("it was given, and stays as it is")
     if before is None and not change.get("under"):

@@ -21,7 +21,7 @@ from pivot_dspy.phases.base import (
     read_steps,
 )
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
-from pivot_dspy.prompts.observations import Shown
+from pivot_dspy.prompts.observations import ShownResults
 from pivot_dspy.prompts.report import render_gradient, render_open_requirements
 from pivot_dspy.prompts.steps import render_looks, render_readings, render_steps
 
@@ -112,11 +112,11 @@ def _fields(
     looks: Sequence[str],
     readings: Sequence[Reading],
     tried: str,
-) -> tuple[dict[str, Any], Shown]:
+) -> tuple[dict[str, Any], ShownResults]:
     """The input fields of a prompt that goes on after `conversation`, and the results that it then shows."""
     parent, locus = view.execution.trajectory, gradient.locus
     goes_on = gradient.kind == "missing_submit" and view.only_stops
-    report = render_open_requirements(view.requirements) if goes_on else view.report()
+    report = render_open_requirements(view.requirements) if goes_on and not view.fails_checks else view.report()
     shown = conversation.shown.copy()
     base = parent.steps[locus:]
     unwritten = [

@@ -62,6 +62,7 @@ nothing else.
 {REQUIREMENT_FORM}"""
 
     checks: str = dspy.InputField(desc=CHECKS_ARE)
+    tools: str = dspy.InputField(desc="what a call may name: parameters (? optional) -> result  [effect]")
     policy: str = dspy.InputField(desc="what always holds here")
     lessons: str = dspy.InputField(desc="from earlier tasks")
     known: str = dspy.InputField(desc="already read")
@@ -97,7 +98,7 @@ class Settle(Phase):
     task_after = "user_requirements"
 
     def run(self, *, planning: PlanningInput) -> Flow[dspy.Prediction]:
-        prediction = yield from ask(self.predict, **planning.fields())
+        prediction = yield from ask(self.predict, tools=planning.catalogue.tools_brief, **planning.fields())
         return dspy.Prediction(requirements=planning.compile(prediction.requirements))
 
 
@@ -160,5 +161,7 @@ def _amend(requirements: Requirements, change: Mapping[str, Any], toolbox: Toolb
     taken = [item for item in requirements.items if item is not before]
     compiled: tuple[Requirement, ...] = compile_drafts([draft], toolbox, taken=taken)
     for item in compiled:
+        if before is not None and item.check is None and item.call is None:  # reworded: it asks for the same call
+            item = item.model_copy(update={"call": before.call, "delegates": item.delegates or before.delegates})
         requirements = requirements.amend(item.id, item, reason=reason, by="audit")
     return requirements

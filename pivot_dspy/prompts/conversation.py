@@ -13,7 +13,7 @@ from types import MethodType
 from typing import Any, NamedTuple
 
 from pivot_dspy.dspy_internals import with_callbacks
-from pivot_dspy.prompts.observations import Shown
+from pivot_dspy.prompts.observations import ShownResults
 from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.trajectory import Observation, Step
 
@@ -50,7 +50,7 @@ class Conversation:
     """The paragraphs of the instructions, and the lines about input fields, that stand in it."""
     written: frozenset[str] = frozenset()
     """The steps that stand in its answers, each as `Step.to_prompt` writes it."""
-    shown: Shown = field(default_factory=Shown)
+    shown: ShownResults = field(default_factory=ShownResults)
     """The results that stand in it."""
     readings: frozenset[str] = frozenset()
     """Keys of the readings of other runs that stand in it."""
@@ -86,7 +86,7 @@ class Conversation:
         return [text for text in texts if text and text not in self.told]
 
     def continue_with(
-        self, asked: Asked, shown: Shown, steps: Sequence[Step] = (), readings: Sequence[Reading] = (),
+        self, asked: Asked, shown: ShownResults, steps: Sequence[Step] = (), readings: Sequence[Reading] = (),
         looks: Sequence[str] = (),
     ) -> Conversation:  # fmt: skip
         """The conversation after one more call; as it was, where nothing is known of what that call sent.

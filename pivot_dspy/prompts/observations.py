@@ -80,7 +80,7 @@ class _Place(NamedTuple):
         return f"{self.step}.{self.path}" if self.path else self.step
 
 
-class Shown:
+class ShownResults:
     """What prompts of one task have shown in full: which values, and as part of which step's result.
 
     `render_results` reads it and adds to it. A step that is shown again with another value stands for the new one only.
@@ -94,9 +94,9 @@ class Shown:
         self._in_part: dict[str, Any] = {}
         """By step, what was shown of it only as far as there was room."""
 
-    def copy(self) -> Shown:
+    def copy(self) -> ShownResults:
         """Another one to go on with, which leaves this one as it is."""
-        other = Shown()
+        other = ShownResults()
         other._texts = {start: dict(places) for start, places in self._texts.items()}
         other._containers, other._in_part = dict(self._containers), dict(self._in_part)
         return other
@@ -190,7 +190,7 @@ class _Writer:
     fence: str
     name: str
     """A JMESPath expression for the value, such as `$a`, to which `[60:]` can be added."""
-    shown: Shown
+    shown: ShownResults
 
     def write(self, value: Any, cap: int) -> _Written:
         """`value` in about `cap` characters at most, with what is left out."""
@@ -358,7 +358,7 @@ class _Result(NamedTuple):
         brief = f"{self.step.id} {truncate(self.step.tool, RESULT_CAP)}"
         return f"{escape_controls(written or brief)} ->"
 
-    def write(self, shown: Shown, cap: int) -> tuple[str, _Written]:
+    def write(self, shown: ShownResults, cap: int) -> tuple[str, _Written]:
         """What stands behind the arrow, and the lines below it."""
         step, observation = self.step, self.observation
         writer = _Writer(FENCE, f"${step.id}", shown)
@@ -419,7 +419,7 @@ def _accounts(step: Step, observation: Observation, environment: Environment) ->
 
 def render_results(
     steps_and_observations: Sequence[tuple[Step, Observation]], environment: Environment, budget: ObservationBudget, *,
-    shown: Shown | None = None, headers: Mapping[str, str] | None = None,
+    shown: ShownResults | None = None, headers: Mapping[str, str] | None = None,
 ) -> str:  # fmt: skip
     """What each step gave: a line that names it, then the value, each of its lines behind `FENCE`.
 
@@ -441,7 +441,7 @@ def render_results(
         _Result(step, observation, _accounts(step, observation, environment))
         for step, observation in steps_and_observations
     ]
-    known = Shown() if shown is None else shown
+    known = ShownResults() if shown is None else shown
     for step, observation, _ in results:
         if observation.ok and known.place_of(observation.value) != (step.id, ""):
             known.forget(step.id)
@@ -479,7 +479,7 @@ def render_look(expression: str, value: Any | None, problem: str, budget: Observ
     header = f"look {truncate(_one_line(expression), ASKED_CAP)} ->"
     if problem:
         return f"{header} {FAILED}: {truncate(_one_line(problem), ASKED_CAP)}"
-    writer = _Writer(FENCE, f"{expression} | ", Shown())
+    writer = _Writer(FENCE, f"{expression} | ", ShownResults())
     return "\n".join([header, *writer.write(value, CHARACTERS * min(budget.result, budget.turn)).lines])
 
 

@@ -50,7 +50,7 @@ result that say so"} (each may be a list: several calls, steps, quotes), or {"id
 "quote": "..."} if it turns out not to be needed."""
 """How an open requirement is settled."""
 DELEGATED_FORM = """\
-Each thing that it asks for is {"id": "R9", "under": "ID", "text": "...", "call": {"tool": NAME, "args": {...}}, \
+Each thing that it asks for is {"id": "ID_1", "under": "ID", "text": "...", "call": {"tool": NAME, "args": {...}}, \
 "quote": "its words"} in `requirements`."""
 """How what a delegated text asks for becomes a requirement."""
 
@@ -146,7 +146,7 @@ def render_open_requirements(requirements: Requirements) -> str:
     lines += [
         f"{item.id} delegates to {item.delegates}. {DELEGATED_FORM.replace('ID', item.id)}"
         for item in requirements.items
-        if item.delegates is not None
+        if item.delegates is not None and all(other.under != item.id for other in requirements.items)
     ]
     return "\n".join(lines)
 

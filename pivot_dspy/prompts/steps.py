@@ -8,7 +8,7 @@ from typing import Any
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.prompts.observations import ObservationBudget, Shown, render_look, render_results
+from pivot_dspy.prompts.observations import ObservationBudget, ShownResults, render_look, render_results
 from pivot_dspy.prompts.report import STATE_CAP
 from pivot_dspy.prompts.truncation import FENCE, MIN_SHARE, SUFFIX_ROOM, compact_json, fair_cap, truncate
 from pivot_dspy.trajectory import Execution, Observation, Step
@@ -24,7 +24,7 @@ def render_steps(
     budget: ObservationBudget,
     *,
     in_full: Collection[str] | None = None,
-    shown: Shown | None = None,
+    shown: ShownResults | None = None,
 ) -> str:
     """The steps called `ids`, each with what became of it.
 
@@ -42,8 +42,9 @@ def render_steps(
 
 
 def render_readings(
-    readings: Sequence[tuple[Step, Observation]], environment: Environment, budget: ObservationBudget, shown: Shown
-) -> str:
+    readings: Sequence[tuple[Step, Observation]], environment: Environment, budget: ObservationBudget,
+    shown: ShownResults | None = None,
+) -> str:  # fmt: skip
     """What was read in other runs: the calls with their arguments, without the ids that other steps may have by now."""
     calls = {step.id: _call(step, seen).removeprefix(f"{step.id} ") for step, seen in readings}
     return render_results(readings, environment, budget, shown=shown, headers=calls)

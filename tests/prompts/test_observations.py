@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from pivot_dspy import bindings
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.prompts.observations import CHARACTERS, REPEATED, ObservationBudget, Shown, render_look, render_results
+from pivot_dspy.prompts.observations import (
+    CHARACTERS,
+    REPEATED,
+    ObservationBudget,
+    ShownResults,
+    render_look,
+    render_results,
+)
 from pivot_dspy.prompts.truncation import FENCE, compact_json, escape_controls
 from pivot_dspy.trajectory import Fault, Observation, Step
 
@@ -220,7 +227,7 @@ c read ->
 | item 1 -> about y
 | item 2 -> 8"""
     assert 700 < len(show(ran("a", "z" * 90_000), environment=Talkative())) < 900
-    shown = Shown()
+    shown = ShownResults()
     show(ran("a", "z" * 200), environment=Talkative(), shown=shown)
     assert shown.place_of("z" * 200) is None
 
@@ -237,7 +244,7 @@ FILE = {"id_": "3", "content": "Team Building Activities Plan\n" * 5, "owner": "
 
 
 def test_what_was_shown_is_not_shown_again() -> None:
-    shown = Shown()
+    shown = ShownResults()
     show(ran("c", [FILE, {**FILE, "id_": "4", "content": "other"}]), shown=shown)
     more = {**FILE, "content": FILE["content"] + "Activity 5\n"}
     assert show(ran("e", more, "append_to_file"), shown=shown) == """\
@@ -252,7 +259,7 @@ g look ->
 
 
 def test_a_step_that_gives_something_else_now_stands_for_that_only() -> None:
-    shown = Shown()
+    shown = ShownResults()
     show(ran("a", "x" * 100), shown=shown)
     assert show(ran("a", "x" * 100 + "y"), shown=shown) == f"a look ->\n| {'x' * 100}y"
     assert show(ran("b", "x" * 100), shown=shown) == f"b look ->\n| {'x' * 100}"
@@ -263,12 +270,12 @@ def test_a_step_that_gives_something_else_now_stands_for_that_only() -> None:
 
 def test_within_one_turn_too_but_only_where_asked_for() -> None:
     pairs = ran("a", "x" * 100), ran("b", "x" * 100)
-    assert show(*pairs, shown=Shown()).endswith("b look -> as shown of a")
+    assert show(*pairs, shown=ShownResults()).endswith("b look -> as shown of a")
     assert show(*pairs).count("x" * 100) == 2
 
 
 def test_what_was_cut_counts_as_unseen() -> None:
-    shown = Shown()
+    shown = ShownResults()
     rows = [{"id": n, "text": f"{n:03}" * 40} for n in range(100)]
     show(ran("a", rows), ran("b", {"text": "z" * 9000}), ran("c", "w" * 9000), shown=shown)
     assert shown.without(rows[5]) == "<all of a.[5]>"
@@ -277,7 +284,8 @@ def test_what_was_cut_counts_as_unseen() -> None:
 
 
 def test_a_call_that_failed_is_said_though_the_rest_was_shown() -> None:
-    shown, pair = Shown(), repeated("b", ("x", "y" * 100), fault=Fault(kind="timeout", message="1 of 2 calls failed"))
+    fault = Fault(kind="timeout", message="1 of 2 calls failed")
+    shown, pair = ShownResults(), repeated("b", ("x", "y" * 100), fault=fault)
     show(pair, shown=shown)
     assert show(pair, shown=shown) == "b read -> as shown before\n| FAILED timeout\n| | 1 of 2 calls failed"
     assert shown.without(["y" * 100]) == ["<all of b.[0].result>"]
@@ -286,7 +294,7 @@ def test_a_call_that_failed_is_said_though_the_rest_was_shown() -> None:
 @given(st.lists(results, min_size=1, max_size=4))
 def test_a_second_showing_is_shorter_where_there_was_much_to_show(shown_values: list[Any]) -> None:
     pairs = [ran(f"s{n}", value) for n, value in enumerate(shown_values)]
-    shown = Shown()
+    shown = ShownResults()
     first, second = (show(*pairs, shown=shown) for _ in range(2))
     assert len(second) <= len(first) <= len(show(*pairs))
     if any(len(value if isinstance(value, str) else compact_json(value)) >= REPEATED for value in shown_values):
@@ -352,7 +360,7 @@ def test_whatever_a_result_is_the_budget_holds_and_what_is_missing_is_said(value
     assert said in text and len(text) <= CHARACTERS * BUDGET.result + NOTICE
     for inner in (value, ROWS):
         pair = repeated("b", *((inner, value) for _ in range(20)))
-        assert len(show(ran("a", value), pair, shown=Shown())) <= CHARACTERS * BUDGET.turn + 2 * NOTICE
+        assert len(show(ran("a", value), pair, shown=ShownResults())) <= CHARACTERS * BUDGET.turn + 2 * NOTICE
 
 
 def test_the_rest_can_be_asked_for() -> None:

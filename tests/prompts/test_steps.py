@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.prompts.observations import CHARACTERS, ObservationBudget, Shown
+from pivot_dspy.prompts.observations import CHARACTERS, ObservationBudget, ShownResults
 from pivot_dspy.prompts.report import FENCE, STATE_CAP
 from pivot_dspy.prompts.steps import WRITTEN_CAP, render_observations, render_readings, render_steps
 from pivot_dspy.prompts.truncation import MIN_SHARE
@@ -46,7 +46,7 @@ def test_steps_stand_as_they_were_written_or_in_brief():
 
 
 def test_what_the_conversation_has_shown_is_not_shown_again():
-    long, shown = execution_of(ran("a", "word " * 50)), Shown()
+    long, shown = execution_of(ran("a", "word " * 50)), ShownResults()
     first = render_steps(long, "a", PLACE, BUDGET, shown=shown)
     assert "word word" in first
     assert render_steps(long, "a", PLACE, BUDGET, in_full=(), shown=shown) == "a look -> as shown before"
@@ -86,7 +86,7 @@ def test_a_short_trajectory_is_shown_whole():
 def test_what_other_runs_read_is_named_by_its_call_as_it_was_made():
     step, seen = ran("a", ["Ritz"], city="Paris")
     bound = step.model_copy(update={"args": {"city": "$z.city"}})
-    assert render_readings([(bound, seen)], PLACE, BUDGET, Shown()) == 'look {"city": "Paris"} ->\n| ["Ritz"]'
+    assert render_readings([(bound, seen)], PLACE, BUDGET, ShownResults()) == 'look {"city": "Paris"} ->\n| ["Ritz"]'
 
 
 # -------------------------------------------------------------------------------------------------------- observations
