@@ -39,8 +39,6 @@ _NOISE = frozenset({"t", "st", "nd", "rd", "th", "am", "pm", "http", "https", "w
 
 def holds(told: Tokens, value: Any) -> bool:
     """Whether each word and number of a scalar is among what was told. A number may be the sum or difference of two."""
-    if isinstance(value, str) and value != value.strip():
-        return False  # nobody says it with the white space at its ends
     unknown = set(_split(_YEAR.sub("", str(value)))) - told - _NOISE
     numbers = [token for token in told if unknown and isinstance(token, float)]
     for token in unknown:

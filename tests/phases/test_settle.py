@@ -27,7 +27,7 @@ def audited(changes, requirements=SETTLED):
 def test_requirements_for_a_trajectory_that_is_given():
     found, engine = settled([{"id": "R1", "check": "item", "args": {"color": "red"}}, {"id": "R2", "check": "nope"}])
     assert [(item.id, item.executable) for item in found] == [("R1", True), ("R2", False)]
-    assert list(engine.prompts[0].sections) == ["checks", "policy", "known", "request"]
+    assert list(engine.prompts[0].sections) == ["checks", "tools", "policy", "known", "request"]
 
 
 def test_those_of_the_user_are_told_and_keep_their_names():

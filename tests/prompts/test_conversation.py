@@ -115,7 +115,7 @@ def test_what_the_first_message_shows_is_not_said_again(adapter: str) -> None:
 
 def test_a_turn_tells_of_its_fields_what_none_before_it_has() -> None:
     turns = [messages[-1]["content"] for messages in Run(**GOES_ON).calls[1:]]
-    assert ["`blame`: where the cause seems to lie" in turn for turn in turns] == [True, False, False, False]
+    assert ["`blame`: where the cause seems to lie" in turn for turn in turns] == [False, False, True, False]
     assert ["`tried`: what failed; plan anew" in turn for turn in turns] == [False, False, False, True]
     assert not any("`request`: " in turn or "`kept`: " in turn for turn in turns)  # of which nothing is to be said
 

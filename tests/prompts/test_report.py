@@ -127,7 +127,7 @@ def test_what_is_open_is_said_with_how_it_is_settled():
         '{"id": "R1", "call": {"args": {...}}, "from": STEP, "quote": "words of that result that say so"} '
         "(each may be a list: several calls, steps, quotes), or "
         '{"id": "R1", "void": "why", "from": STEP, "quote": "..."} if it turns out not to be needed.',
-        'R2 delegates to $b[0].body. Each thing that it asks for is {"id": "R9", "under": "R2", "text": "...", '
+        'R2 delegates to $b[0].body. Each thing that it asks for is {"id": "R2_1", "under": "R2", "text": "...", '
         '"call": {"tool": NAME, "args": {...}}, "quote": "its words"} in `requirements`.',
     ]
     assert render_report(run_of("ok"), settled, ()).endswith(render_open_requirements(settled))
