@@ -29,6 +29,7 @@ from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.memory.records import Demonstration, Entries, Lesson, ToolNote
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.phases.verify import Verdict
+from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.pivot import Pivot
 from pivot_dspy.requirements import Amendment, Finding, Requirement, Requirements
@@ -81,6 +82,7 @@ __all__ = [
     "MajorityOfN",
     "NonDecreasing",
     "Observation",
+    "ObservationBudget",
     "Pivot",
     "PivotError",
     "PivotOptimizer",
