@@ -19,6 +19,7 @@ class CritiqueTrajectory(dspy.Signature):  # type: ignore[misc]
     """
 
     tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     open_steps: str = dspy.InputField(desc="one a line: step -> what came of it")
     report: str = dspy.InputField()
@@ -39,6 +40,7 @@ class Critique(Phase):
             self.predict,
             config,
             tools=view.catalogue.tools_brief,
+            policy=view.catalogue.policy,
             known=view.catalogue.known,
             open_steps=view.steps() or "none",
             report=view.report(),

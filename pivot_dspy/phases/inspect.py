@@ -34,6 +34,7 @@ class LocaliseCause(dspy.Signature):  # type: ignore[misc]
     belongs after all of them. Say what is wrong and what to change.
     """
 
+    policy: str = dspy.InputField(desc="what always holds here")
     suspects: str = dspy.InputField(desc="the steps that the failure depends on: step -> what came of it")
     report: str = dspy.InputField()
     diagnosis: str = dspy.OutputField()
@@ -77,6 +78,7 @@ class Inspect(Phase):
     """
 
     asks = LocaliseCause
+    task_after = "policy"
 
     def run(
         self,
@@ -105,6 +107,7 @@ class Inspect(Phase):
         suspects = {name for name in gradient.slice or trajectory.ids if (name, gradient.kind) not in refuted}
         prediction = yield from ask(
             self.predict,
+            policy=view.catalogue.policy,
             suspects=render_steps(view.execution, suspects, view.environment, view.budget),
             report=view.report(),
             **view.inputs,

@@ -20,6 +20,7 @@ class WriteFromRuns(dspy.Signature):  # type: ignore[misc]
     """What both recombinations are shown, and what they write."""
 
     tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     trajectories: str = dspy.InputField(desc="one step a line: step -> what came of it")
     reports: str = dspy.InputField()
@@ -61,6 +62,7 @@ class Recombine(Phase):
             self.predict,
             config,
             tools=first.catalogue.tools_brief,
+            policy=first.catalogue.policy,
             known=first.catalogue.known,
             trajectories=_number([view.steps() or "none" for view in runs]),
             reports=_number([view.report() for view in runs]),

@@ -22,6 +22,7 @@ An id that stands in a result or in `report` may be written as it is. `steps` is
 call up to submit."""
 
     tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     earlier_versions: str = dspy.InputField(desc="oldest first")
     open_steps: str = dspy.InputField(desc="one a line: step -> what came of it")
@@ -52,6 +53,7 @@ class Rewrite(Phase):
             self.predict,
             config,
             tools=view.catalogue.tools_brief,
+            policy=view.catalogue.policy,
             known=view.catalogue.known,
             earlier_versions="\n\n".join(earlier_versions),
             open_steps=view.steps() or "none",

@@ -158,7 +158,7 @@ def test_the_model_chooses_within_the_slice():
 def test_the_prompt(snapshot):
     _, engine = localised(said("b"))
     snapshot("phases/localise.txt", engine.prompts[0].text)
-    assert list(engine.prompts[0].sections) == ["request", "suspects", "report"]
+    assert list(engine.prompts[0].sections) == ["policy", "request", "suspects", "report"]
 
 
 @pytest.mark.parametrize(
