@@ -65,8 +65,8 @@ class RunView(NamedTuple):
 
     def observations(self) -> str:
         """The calls that were made and what they returned, with what steps had read that were given up."""
-        made = render_observations(self.execution, self.environment, self.budget, self.looks)
-        before = render_readings(self.readings, self.environment, self.budget.after(made))
+        made = render_observations(self.execution, self.budget, self.looks)
+        before = render_readings(self.readings, Environment(), self.budget.after(made))
         return f"{made}\nRead before, by steps that were given up:\n{before}" if before else made
 
     def report(self) -> str:
@@ -99,8 +99,9 @@ where a requirement delegates to it."""
 """How results are to be read, wherever they are shown."""
 
 LOOK_FORM = """\
-Where the next step or the answer depends on what a result says, stop before it, without submit: you will see the \
-results and go on. {"look": "$a[?price < `100`].name"} shows more of one that was cut or summarised; it runs nothing."""
+Go on to the end wherever an expression can choose from results. Where they have to be read first, since none can, stop \
+there, without submit: you will see them and go on. {"look": "$a[?price < `100`].name"} shows more of one that was cut \
+or summarised; it runs nothing."""
 """How a plan goes on from what it reads."""
 
 

@@ -64,10 +64,10 @@ def render_looks(looks: Sequence[str], execution: Execution, budget: Observation
     return "\n".join(texts)
 
 
-def render_observations(
-    execution: Execution, environment: Environment, budget: ObservationBudget, looks: Sequence[str] = ()
-) -> str:
+def render_observations(execution: Execution, budget: ObservationBudget, looks: Sequence[str] = ()) -> str:
     """The calls with their whole arguments, what they returned, and the final state: for an answer, or its judge.
+
+    The environment's own words about a result do not stand for it here: nobody can ask for more.
 
     Args:
         looks: expressions whose values were shown to whoever wrote the steps.
@@ -75,7 +75,7 @@ def render_observations(
     steps = execution.trajectory.steps
     pairs = [(step, seen) for step, seen in zip(steps, execution.observations, strict=True) if not step.is_submit]
     calls = {step.id: _call(step, seen) for step, seen in pairs}
-    results = render_results(pairs, environment, budget, headers=calls)
+    results = render_results(pairs, Environment(), budget, headers=calls)
     state = [f"{FENCE}{line}" for line in truncate(execution.state, STATE_CAP).splitlines()]
     seen = [render_looks(looks, execution, budget.after(results))] if looks else []
     return "\n".join([results, *seen, *(["State:", *state] if state else [])])

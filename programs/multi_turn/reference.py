@@ -13,7 +13,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import Environment, Execution, Step, Trajectory, bindings
+from pivot_dspy import Execution, Step, Trajectory, bindings
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
@@ -132,7 +132,7 @@ def _wanted(turn: int, case: Case, gold: Gold) -> str:
 def _truths(execution: Execution) -> dict[str, str]:
     """For each turn its calls with their results, as a judge is shown them, up to its end_turn; for one without calls,
     from the end_turn before."""
-    shown = f"\n{render_observations(execution, Environment(), ObservationBudget())}\nState:"
+    shown = f"\n{render_observations(execution, ObservationBudget())}\nState:"
     steps = [step for step in execution.trajectory.steps if not step.is_submit]
     begins: list[int] = []
     for step in steps:

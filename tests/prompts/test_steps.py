@@ -100,7 +100,7 @@ def test_observations_hold_the_calls_the_results_and_the_state():
         (each, Observation(step="d", value=[{"item": "Tuesday", "result": 3}])),
         (Step(id="submit", tool="submit"), Observation(step="submit")), state="Cart: p1\nMoney: 5",
     )  # fmt: skip
-    assert render_observations(execution, PLACE, BUDGET) == """\
+    assert render_observations(execution, BUDGET) == """\
 a look {"day": "Monday"} ->
 | {"x": 1}
 b look {} ->
@@ -113,22 +113,22 @@ b look {} ->
 State:
 | Cart: p1
 | Money: 5"""
-    assert render_observations(execution_of(), PLACE, BUDGET) == ""
+    assert render_observations(execution_of(), BUDGET) == ""
 
 
 def test_a_held_call_stands_with_the_arguments_that_it_will_have():
     step = Step(id="a", tool="pay", args={"to": "$z.name"})
     seen = Observation(step="a", status="withheld", args={"to": "Ann"})
-    assert render_observations(execution_of((step, seen)), PLACE, BUDGET) == 'a pay {"to": "Ann"} -> waits for commit'
+    assert render_observations(execution_of((step, seen)), BUDGET) == 'a pay {"to": "Ann"} -> waits for commit'
 
 
 @given(st.integers(1, 60), st.integers(0, 50_000), st.integers(0, 9000))
 def test_observations_are_capped(count, size, state):
     execution = execution_of(*(ran(f"s{n}", ["x" * 10] * (size // 14)) for n in range(count)), state="s" * state)
     room = max(CHARACTERS * BUDGET.turn, count * 3 * MIN_SHARE)
-    assert len(render_observations(execution, PLACE, BUDGET)) <= room + count * len("s99 look {} ->\n") + STATE_CAP + 20
+    assert len(render_observations(execution, BUDGET)) <= room + count * len("s99 look {} ->\n") + STATE_CAP + 20
 
 
 def test_a_long_result_takes_the_room_that_short_ones_leave():
     execution = execution_of(*(ran(f"s{n}", n) for n in range(30)), ran("big", "x" * 20_000))
-    assert len(render_observations(execution, PLACE, BUDGET)) > 0.9 * CHARACTERS * BUDGET.result
+    assert len(render_observations(execution, BUDGET)) > 0.9 * CHARACTERS * BUDGET.result
