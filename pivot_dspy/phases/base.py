@@ -99,9 +99,9 @@ where a requirement delegates to it."""
 """How results are to be read, wherever they are shown."""
 
 LOOK_FORM = """\
-Go on to the end wherever an expression can choose from results. Where they have to be read first, since none can, stop \
-there, without submit: you will see them and go on. {"look": "$a[?price < `100`].name"} shows more of one that was cut \
-or summarised; it runs nothing."""
+Go on to the end wherever an expression can choose from results. Where they have to be read first, since none can, \
+stop there, without submit: you will see them and go on. {"look": "$a[?price < `100`].name"} shows more of one that \
+was cut or summarised; it runs nothing."""
 """How a plan goes on from what it reads."""
 
 
