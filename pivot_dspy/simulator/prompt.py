@@ -313,7 +313,7 @@ def _as_text(value: Any) -> Any:
         return {name: _as_text(item) for name, item in value.items()} or ""
     if isinstance(value, list):
         return [_as_text(item) for item in value] or ""
-    return "" if value is None else " ".join(str(value).split())
+    return "" if value is None else str(value)
 
 
 def unmet_in(text: str) -> frozenset[str]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pivot_dspy import bindings
 from pivot_dspy.simulator.knowledge import Shown, guessed, literals, shown_by, unknown
 from pivot_dspy.simulator.slips import Dice
 
@@ -23,7 +24,8 @@ steps = st.builds(
 
 @given(steps, st.booleans())
 def test_what_stands_in_a_result_is_known_and_what_does_not_is_not(step: dict[str, Any], fenced: bool) -> None:
-    lines = [json.dumps(value, ensure_ascii=False) for value in step["args"].values()]
+    meant = bindings.resolve(step["args"], {}, frozenset())  # $$ in a step is the $ of a result
+    lines = [json.dumps(value, ensure_ascii=False) for value in meant.values()]
     result = "\n".join(f"| {line}" if fenced else line for line in lines)
     assert unknown(step, Shown(result), ()) == []
     missing = unknown(step, Shown(""), ())
