@@ -21,8 +21,8 @@ from pivot_dspy.phases.base import (
     read_steps,
 )
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
-from pivot_dspy.prompts.observations import ShownResults
 from pivot_dspy.prompts.report import render_gradient, render_open_requirements
+from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.steps import render_looks, render_readings, render_steps
 
 CACHED_PRICE = 0.1

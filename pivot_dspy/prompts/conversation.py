@@ -13,7 +13,7 @@ from types import MethodType
 from typing import Any, NamedTuple
 
 from pivot_dspy.dspy_internals import with_callbacks
-from pivot_dspy.prompts.observations import ShownResults
+from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.trajectory import Observation, Step
 

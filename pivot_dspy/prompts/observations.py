@@ -6,8 +6,7 @@ what a result says can neither begin a line of the prompt's own form nor another
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from pivot_dspy.prompts.report import (
     WAITS_FOR_COMMIT,
     environment_summary,
 )
+from pivot_dspy.prompts.shown import COMPARED, ShownResults, joined
 from pivot_dspy.prompts.truncation import (
     FENCE,
     compact_json,
@@ -44,15 +44,10 @@ ITEM_CAP = 80
 """Characters of the element, or the result, of one call whose like the environment tells in its own words."""
 ONE_LINE = 120
 """Characters up to which a list of plain values stands in one line."""
-REPEATED = 80
-"""Characters from which on what was shown before is not shown again."""
 ASKED_CAP = 400
 """Characters of what a model asked to see, and of why it cannot."""
-COMPARED = 100_000
-"""Characters of JSON up to which a value is searched for what was shown before."""
 
 _NOTICE_ROOM = 80
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ObservationBudget(Frozen):
@@ -67,103 +62,6 @@ class ObservationBudget(Frozen):
         """What is left of a turn in which `text` is shown; a tenth at least."""
         left = max(self.turn // 10, self.turn - len(text) // CHARACTERS, 1)
         return ObservationBudget(result=self.result, turn=left)
-
-
-class _Place(NamedTuple):
-    """Where a value stands that was shown."""
-
-    step: str
-    path: str
-    """JMESPath from the step's result to the value; empty for the result itself."""
-
-    def __str__(self) -> str:
-        return f"{self.step}.{self.path}" if self.path else self.step
-
-
-class ShownResults:
-    """What prompts of one task have shown in full: which values, and as part of which step's result.
-
-    `render_results` reads it and adds to it. A step that is shown again with another value stands for the new one only.
-    """
-
-    def __init__(self) -> None:
-        self._texts: dict[str, dict[str, _Place]] = {}
-        """By their first `REPEATED` characters."""
-        self._containers: dict[str, _Place] = {}
-        """Lists and records, by their JSON."""
-        self._in_part: dict[str, Any] = {}
-        """By step, what was shown of it only as far as there was room."""
-
-    def copy(self) -> ShownResults:
-        """Another one to go on with, which leaves this one as it is."""
-        other = ShownResults()
-        other._texts = {start: dict(places) for start, places in self._texts.items()}
-        other._containers, other._in_part = dict(self._containers), dict(self._in_part)
-        return other
-
-    def add_in_part(self, step: str, value: Any) -> None:
-        """Tell that `value`, the result of `step`, was shown as far as there was room."""
-        self._in_part[step] = value
-
-    def is_in_part(self, step: str, value: Any) -> bool:
-        """Whether just this was shown as the result of `step` as far as there was room."""
-        return step in self._in_part and bool(self._in_part[step] == value)
-
-    def place_of(self, value: Any) -> _Place | None:
-        """Where `value` was shown, if it was and is long enough for that to be told instead."""
-        if isinstance(value, str):
-            return self._texts.get(value[:REPEATED], {}).get(value)
-        return self._containers.get(compact_json(value)) if self._containers and _is_comparable(value) else None
-
-    def without(self, value: Any) -> Any:
-        """`value` with `<all of PLACE>` instead of each part that was shown, and of each such beginning of a text."""
-        if isinstance(value, str):
-            known = self._texts.get(value[:REPEATED], {})
-            start = max(filter(value.startswith, known), key=len, default="")
-            return f"<all of {known[start]}>{value[len(start) :]}" if start else value
-        if not self._texts and not self._containers or not _is_comparable(value):
-            return value
-        if (place := self._containers.get(compact_json(value))) is not None:
-            return f"<all of {place}>"
-        if isinstance(value, dict):
-            return {key: self.without(item) for key, item in value.items()}
-        return [self.without(item) for item in value]
-
-    def add(self, step: str, path: str, value: Any) -> None:
-        """Tell that `value`, which stands at `path` in the result of `step`, was shown in full."""
-        place = _Place(step, path)
-        text = value if isinstance(value, str) else compact_json(value)
-        if len(text) < REPEATED or len(f"<all of {place}>") >= REPEATED:
-            return  # the reference would be no shorter
-        if isinstance(value, str):
-            self._texts.setdefault(text[:REPEATED], {}).setdefault(text, place)
-        elif isinstance(value, (dict, list)):
-            self._containers.setdefault(text, place)
-            for name, item in _parts(value):
-                self.add(step, _joined(path, name), item)
-
-    def forget(self, step: str) -> None:
-        """Leave out what was shown as part of the result of `step`."""
-        for known in (self._containers, *self._texts.values()):
-            for text in [text for text, place in known.items() if place.step == step]:
-                del known[text]
-
-
-def _is_comparable(value: Any) -> bool:
-    return isinstance(value, (dict, list)) and json_length(value, COMPARED) <= COMPARED
-
-
-def _parts(value: Mapping[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
-    """The parts of a list or record, each with the JMESPath that goes on to it."""
-    if isinstance(value, list):
-        yield from ((f"[{index}]", item) for index, item in enumerate(value))
-        return
-    for key, item in value.items():
-        yield f".{key if _IDENTIFIER.fullmatch(key) else json_line(key)}", item
-
-
-def _joined(path: str, part: str) -> str:
-    return f"{path}{part}" if path else part.removeprefix(".")
 
 
 @dataclass(frozen=True)
@@ -310,7 +208,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _within(path: str, whole: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    return [(_joined(path, inner), value) for inner, value in whole]
+    return [(joined(path, inner), value) for inner, value in whole]
 
 
 def _shared(records: list[dict[str, Any]], cap: int) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.prompts.observations import ObservationBudget, ShownResults, render_look, render_results
+from pivot_dspy.prompts.observations import ObservationBudget, render_look, render_results
 from pivot_dspy.prompts.report import STATE_CAP
+from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.truncation import FENCE, MIN_SHARE, SUFFIX_ROOM, compact_json, fair_cap, truncate
 from pivot_dspy.trajectory import Execution, Observation, Step
 

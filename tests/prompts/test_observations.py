@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 
 from pivot_dspy import bindings
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.prompts.observations import (
-    CHARACTERS,
-    REPEATED,
-    ObservationBudget,
-    ShownResults,
-    render_look,
-    render_results,
-)
+from pivot_dspy.prompts.observations import CHARACTERS, ObservationBudget, render_look, render_results
+from pivot_dspy.prompts.shown import REPEATED, ShownResults
 from pivot_dspy.prompts.truncation import FENCE, compact_json, escape_controls
 from pivot_dspy.trajectory import Fault, Observation, Step
 

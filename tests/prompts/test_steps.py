@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.prompts.observations import CHARACTERS, ObservationBudget, ShownResults
+from pivot_dspy.prompts.observations import CHARACTERS, ObservationBudget
 from pivot_dspy.prompts.report import FENCE, STATE_CAP
+from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.steps import WRITTEN_CAP, render_observations, render_readings, render_steps
 from pivot_dspy.prompts.truncation import MIN_SHARE
 from pivot_dspy.trajectory import Execution, Observation, Step, Trajectory
