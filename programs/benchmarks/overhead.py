@@ -30,6 +30,8 @@ ToolCall = tuple[str, dict[str, Any]]
 
 LATENCY = 0.2
 STEPS = 8
+WANTED = f"what you find at the places {', '.join(map(str, range(1, STEPS // 2 + 1)))}"
+"""What a request has to name, since the model makes up no place."""
 LIMITS = {
     "ratio_at_200_ms": 1.05,
     "own_ms_per_step": 1.0,
@@ -62,13 +64,13 @@ class NoOp(Environment):
 
 
 def reference(request: str) -> Reference:
-    """A plan whose sixth step adds too much, and the repair once the report shows it."""
+    """A plan whose sixth step adds too little, and the repair once the report shows it."""
     steps: list[dict[str, Any]] = []
     for n in range(1, STEPS // 2 + 1):
         steps.append({"id": f"l{n}", "tool": "look", "args": {"place": n}})
         steps.append({"id": f"a{n}", "tool": "add", "args": {"number": f"$l{n}.found"}})
     right = steps[5]
-    wrong = {**right, "args": {"number": 100}}
+    wrong = {**right, "args": {"number": "$l1.found"}}
     end = {"id": "submit", "tool": "submit", "args": {"sum": f"$a{STEPS // 2}.sum"}}
     total = sum(range(1, STEPS // 2 + 1))
 
@@ -98,7 +100,7 @@ class Recorder(BaseCallback):  # type: ignore[misc]
 
 def side_by_side(latency: float, runs: int) -> tuple[list[float], list[float], int, int]:
     """Seconds of each Pivot run, seconds of the same calls by hand, model calls a run, executed steps a run."""
-    request = "Add what you find."
+    request = f"Add {WANTED}."
     lm = offline_lm([reference(request)], slip=0.0, heed=1.0, relapse=0.0, latency=latency, cache=False)
     refiner = Pivot("request -> sum: int", NoOp)
     refiner.set_lm(lm)

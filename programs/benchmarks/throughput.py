@@ -27,7 +27,7 @@ from pivot_dspy import Pivot
 from pivot_dspy.optimizer.parallel import run_all
 from pivot_dspy.simulator import OfflineEngine, offline_lm
 from programs.benchmarks.figures import show
-from programs.benchmarks.overhead import NoOp, Recorder, reference
+from programs.benchmarks.overhead import WANTED, NoOp, Recorder, reference
 from programs.options import positive, writable
 
 LIMITS = {"share_of_possible": 0.8, "grown_mb": 10.0}
@@ -112,7 +112,7 @@ def measure(tasks: int, threads: int, latency: float, processes: int = 0, *, pro
     Raises:
         RuntimeError: a task failed.
     """
-    requests = [f"Add what you find, number {number:04d}." for number in range(tasks)]
+    requests = [f"Add {WANTED}, number {number:04d}." for number in range(tasks)]
     engine = offline_lm(map(reference, requests), slip=0.0, heed=1.0, relapse=0.0).engine
     program = Pivot("request -> sum: int", NoOp)
     recorded = Recorded(engine)
