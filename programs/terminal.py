@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -25,7 +26,7 @@ from pivot_dspy.episode.events import (
     VerifyEvent,
 )
 from pivot_dspy.prompts.observations import ObservationBudget, render_results
-from pivot_dspy.prompts.truncation import compact_json
+from pivot_dspy.prompts.truncation import FENCE, compact_json
 from pivot_dspy.simulator import Reference, is_simulated, offline_lm
 
 WIDTH = 100
@@ -35,6 +36,7 @@ Part = str | Text | tuple[str, str]
 """A piece of a line, with its style or without."""
 
 _INDENT = 14
+_FENCES = re.compile(rf"^(?:{re.escape(FENCE)})+", re.MULTILINE)
 _PARTS = ("validity", "discrepancy", "requirements", "completeness", "claims", "outcome")
 _COLOURS = {"PLAN": "cyan", "INSPECT": "blue", "GRADIENT": "magenta", "EVOLVE": "yellow", "VERIFY": "green"}
 _TIERS = {"fork": "in a fork", "replay": "in a fresh session", "live": "live: reads only, writes wait for commit"}
@@ -227,7 +229,7 @@ class Narrator:
             before = "preview: " if step.tool in self._irreversible and observation.ok and not real else ""
             before = "reused: " if observation.reused else before
             shown = render_results([(step, observation)], self._environment, OUTCOME)
-            text = shown.partition("->")[2]
+            text = _outcome(shown.partition("->")[2])
             colour = "red" if observation.status == "error" else "dim" if observation.status == "blocked" else ""
             indent = 5 + len(start) + len(before)
             failed = observation.status == "error"
@@ -240,6 +242,12 @@ class Narrator:
 def _plain(text: str) -> str:
     """`text` in one line, without the control characters that a terminal would obey."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def _outcome(text: str) -> str:
+    """What came of a step, in one line and without the fences that tell a model where results stand."""
+    words, *result = _FENCES.sub("", text).splitlines() or [""]
+    return ": ".join(filter(None, (words.strip(), " ".join(result))))
 
 
 def _columns(steps: Iterable[Step]) -> Callable[[Step], str]:

@@ -71,10 +71,11 @@ class OfflineEngine:
 
     What it knows: it writes no literal of its reference that its prompt (the whole conversation, without its own
     answers) does not tell, in whatever form: `pivot_dspy.simulator.knowledge`. A plan goes up to the first step with
-    such a value, takes in the later ones that only read, and stops without submit, to look; EVOLVE goes on from there,
-    each step written for the first time, as PLAN writes it. Where nothing new can be read it asks to `look` at what was
-    cut or summarised; then, at the rate `heed`, it reads again what it should have read; and at last it makes up the
-    value, as a slip does. REFLECT tells, at that rate each, what the results say of steps that are not there yet.
+    such a value, takes in what only reads before the next change, and stops without submit, to look; EVOLVE goes on
+    from there, each step written for the first time, as PLAN writes it. Where nothing new can be read it asks to `look`
+    at what was cut or summarised; then, at the rate `heed`, it reads again what it should have read; and at last it
+    makes up the value, as a slip does. REFLECT tells, at that rate each, what the results say of steps that are not
+    there yet.
 
     The noise model. Each chance is drawn by itself, from a hash of seed, prompt and place; the words that
     `pivot_dspy.prompts.report` declares enter it by their names, so that it does not matter how they are spelt.

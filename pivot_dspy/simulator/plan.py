@@ -62,19 +62,19 @@ def within_reach(
     steps: Iterable[WrittenStep], turn: Turn, have: Collection[str] = (), shown: Shown | None = None
 ) -> list[WrittenStep]:
     """The first of `steps`, up to one that has a value which is not known, or binds to a step that is not there; and
-    those after it that only read.
+    those after it that only read, up to one that changes something, since they may read what it changes.
 
     Args:
         have: ids of the steps that stand before them.
         shown: what is known; what the prompt tells, if None.
     """
     reached: list[WrittenStep] = []
-    stopped = False
-    for step in steps:
+    for place, step in enumerate(steps):
         bound = bindings.dependencies([step.get("args"), step.get("for_each")], turn.ids)
-        if turn.unknown(step, shown) or not {*have, *(other["id"] for other in reached)}.issuperset(bound):
-            stopped = True
-        elif not stopped or turn.only_reads(step["tool"]):
+        known = not turn.unknown(step, shown) and {*have, *(other["id"] for other in reached)}.issuperset(bound)
+        if not turn.only_reads(step["tool"]) and not (known and len(reached) == place):
+            break
+        if known:
             reached.append(step)
     return reached
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 from dspy.utils.callback import BaseCallback
@@ -30,6 +30,8 @@ ToolCall = tuple[str, dict[str, Any]]
 
 LATENCY = 0.2
 STEPS = 8
+WANTED = f"what you find at the places {', '.join(map(str, range(1, STEPS // 2 + 1)))}"
+"""What a request has to name, since the model makes up no place."""
 LIMITS = {
     "ratio_at_200_ms": 1.05,
     "own_ms_per_step": 1.0,
@@ -62,13 +64,13 @@ class NoOp(Environment):
 
 
 def reference(request: str) -> Reference:
-    """A plan whose sixth step adds too much, and the repair once the report shows it."""
+    """A plan whose sixth step adds too little, and the repair once the report shows it."""
     steps: list[dict[str, Any]] = []
     for n in range(1, STEPS // 2 + 1):
         steps.append({"id": f"l{n}", "tool": "look", "args": {"place": n}})
         steps.append({"id": f"a{n}", "tool": "add", "args": {"number": f"$l{n}.found"}})
     right = steps[5]
-    wrong = {**right, "args": {"number": 100}}
+    wrong = {**right, "args": {"number": "$l1.found"}}
     end = {"id": "submit", "tool": "submit", "args": {"sum": f"$a{STEPS // 2}.sum"}}
     total = sum(range(1, STEPS // 2 + 1))
 
@@ -85,28 +87,43 @@ def reference(request: str) -> Reference:
     )
 
 
+class ModelCall(NamedTuple):
+    """One call of a `dspy.Predict`, as it can be made again by hand."""
+
+    predict: dspy.Predict
+    inputs: dict[str, Any]
+    adapter: dspy.Adapter
+    """Puts the conversation so far before what the call says."""
+
+
 class Recorder(BaseCallback):  # type: ignore[misc]
     """Notes the calls of `dspy.Predict`, to make them again by hand."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[dspy.Predict, dict[str, Any]]] = []
+        self.calls: list[ModelCall] = []
 
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         if isinstance(instance, dspy.Predict):
-            self.calls.append((instance, dict(inputs["kwargs"])))
+            self.calls.append(ModelCall(instance, dict(inputs["kwargs"]), dspy.settings.adapter))
 
 
-def side_by_side(latency: float, runs: int) -> tuple[list[float], list[float], int, int]:
-    """Seconds of each Pivot run, seconds of the same calls by hand, model calls a run, executed steps a run."""
-    request = "Add what you find."
-    lm = offline_lm([reference(request)], slip=0.0, heed=1.0, relapse=0.0, latency=latency, cache=False)
-    refiner = Pivot("request -> sum: int", NoOp)
-    refiner.set_lm(lm)
+def recorded(refiner: Pivot, request: str) -> tuple[Refined, list[ModelCall]]:
+    """A run and the calls that it made. Raises RuntimeError where the task is not solved."""
     recorder = Recorder()
     with dspy.context(callbacks=[recorder]):
         result = refiner(request=request)
     if not result.verified:
         raise RuntimeError(f"the benchmark's task was not solved: {result.verdict.reasons}")
+    return result, recorder.calls
+
+
+def side_by_side(latency: float, runs: int) -> tuple[list[float], list[float], int, int]:
+    """Seconds of each Pivot run, seconds of the same calls by hand, model calls a run, executed steps a run."""
+    request = f"Add {WANTED}."
+    lm = offline_lm([reference(request)], slip=0.0, heed=1.0, relapse=0.0, latency=latency, cache=False)
+    refiner = Pivot("request -> sum: int", NoOp)
+    refiner.set_lm(lm)
+    result, asked = recorded(refiner, request)
     made = tool_calls(result)
     mine, theirs = [], []
     for _ in range(runs):
@@ -114,9 +131,9 @@ def side_by_side(latency: float, runs: int) -> tuple[list[float], list[float], i
         refiner(request=request)
         mine.append(time.perf_counter() - started)
         started = time.perf_counter()
-        by_hand(recorder.calls, made)
+        by_hand(asked, made)
         theirs.append(time.perf_counter() - started)
-    return mine, theirs, len(recorder.calls), sum(map(len, made))
+    return mine, theirs, len(asked), sum(map(len, made))
 
 
 def tool_calls(result: Refined) -> list[list[ToolCall]]:
@@ -130,10 +147,11 @@ def _calls(execution: Execution, fresh: bool) -> list[ToolCall]:
     return [(step.tool, seen.args or {}) for step, seen in pairs if seen.calls and (fresh or not seen.reused)]
 
 
-def by_hand(predictions: Sequence[tuple[dspy.Predict, dict[str, Any]]], calls: Sequence[Sequence[ToolCall]]) -> None:
+def by_hand(predictions: Sequence[ModelCall], calls: Sequence[Sequence[ToolCall]]) -> None:
     """The same predictions and the same tool calls, with nothing around them."""
-    for predict, inputs in predictions:
-        predict(**inputs)
+    for predict, inputs, adapter in predictions:
+        with dspy.context(adapter=adapter):
+            predict(**inputs)
     for run in calls:
         environment = NoOp()
         for name, args in run:

@@ -14,7 +14,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
@@ -27,7 +27,7 @@ from pivot_dspy import Pivot
 from pivot_dspy.optimizer.parallel import run_all
 from pivot_dspy.simulator import OfflineEngine, offline_lm
 from programs.benchmarks.figures import show
-from programs.benchmarks.overhead import NoOp, Recorder, reference
+from programs.benchmarks.overhead import WANTED, ModelCall, NoOp, recorded, reference
 from programs.options import positive, writable
 
 LIMITS = {"share_of_possible": 0.8, "grown_mb": 10.0}
@@ -74,25 +74,28 @@ def refine(program: Pivot, request: str) -> Outcome:
     return Outcome(result.verified, result.ledger.usage.lm_calls, os.getpid(), time.process_time())
 
 
-BareCalls = tuple[tuple[int, dict[str, Any]], ...]
-"""The model calls of one task: which predictor made each, by its number, and with what."""
+BareCalls = tuple[tuple[int, dict[str, Any], dspy.Adapter], ...]
+"""The model calls of one task: which predictor made each, by its number, with what, and through which adapter."""
 
 
 def predict(predictors: Sequence[dspy.Predict], calls: BareCalls) -> Outcome:
-    for number, inputs in calls:
-        predictors[number](**inputs)
+    for number, inputs, adapter in calls:
+        with dspy.context(adapter=adapter):
+            predictors[number](**inputs)
     return Outcome(True, len(calls), os.getpid(), time.process_time())
 
 
-def bare(made: Sequence[tuple[dspy.Predict, Mapping[str, Any]]]) -> tuple[list[dspy.Predict], list[BareCalls]]:
+def bare(made: Iterable[Sequence[ModelCall]]) -> tuple[list[dspy.Predict], list[BareCalls]]:
     """A predictor for each signature that was asked with, and the calls of each task, in their order."""
     numbers: dict[type[dspy.Signature], int] = {}
-    calls: dict[str, BareCalls] = {}
-    for predictor, inputs in made:
-        given = dict(inputs)
-        number = numbers.setdefault(given.pop("signature", predictor.signature), len(numbers))
-        calls[given["request"]] = (*calls.get(given["request"], ()), (number, given))
-    return [dspy.Predict(signature) for signature in numbers], list(calls.values())
+
+    def numbered(call: ModelCall) -> tuple[int, dict[str, Any], dspy.Adapter]:
+        given = dict(call.inputs)
+        signature = given.pop("signature", call.predict.signature)
+        return numbers.setdefault(signature, len(numbers)), given, call.adapter
+
+    calls = [tuple(map(numbered, task)) for task in made]
+    return [dspy.Predict(signature) for signature in numbers], calls
 
 
 class Timed(NamedTuple):
@@ -112,11 +115,10 @@ def measure(tasks: int, threads: int, latency: float, processes: int = 0, *, pro
     Raises:
         RuntimeError: a task failed.
     """
-    requests = [f"Add what you find, number {number:04d}." for number in range(tasks)]
+    requests = [f"Add {WANTED}, number {number:04d}." for number in range(tasks)]
     engine = offline_lm(map(reference, requests), slip=0.0, heed=1.0, relapse=0.0).engine
     program = Pivot("request -> sum: int", NoOp)
-    recorded = Recorded(engine)
-    recorder = Recorder()
+    answers = Recorded(engine)
     memory: list[float] = []
     cpu: dict[int, float] = {}
 
@@ -138,14 +140,12 @@ def measure(tasks: int, threads: int, latency: float, processes: int = 0, *, pro
         return Timed(seconds, sum(outcome.calls for outcome in outcomes), spent)
 
     with dspy.context(disable_history=True):  # DSPy keeps the last 10,000 calls, whoever makes them
-        program.set_lm(_lm(recorded))
-        with dspy.context(callbacks=[recorder]):
-            run(None, partial(refine, program), requests)
-        predictors, calls = bare(recorder.calls)
+        program.set_lm(_lm(answers))
+        predictors, calls = bare(recorded(program, request)[1] for request in requests)
         with _executor(processes, threads) as executor:
             if processes:
                 run(executor, partial(refine, program), requests)
-            lm = _lm(Recorded(engine, latency, recorded.answers))
+            lm = _lm(Recorded(engine, latency, answers.answers))
             program.set_lm(lm)
             for predictor in predictors:
                 predictor.lm = lm

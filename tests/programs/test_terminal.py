@@ -57,7 +57,7 @@ class Shelf(Environment):
         return number in self.taken, f"taken: {self.taken}"
 
 
-REQUEST = "Take the dearest book for at most 20."
+REQUEST = "Take the dearest copy of Emma for at most 20."
 REFERENCE = Reference(
     match=REQUEST,
     requirements=({"id": "R1", "check": "has_taken", "args": {"number": 1}},),
