@@ -9,11 +9,12 @@ changes the shape of a result, a word without a digit in it, or the outcome of a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.prompts.truncation import compact_json, truncate
+from pivot_dspy.required_calls import made_calls
 from pivot_dspy.trajectory import Execution, Observation
 
 _WITH_DIGIT = re.compile(r"\w*\d\w*")
@@ -77,6 +78,10 @@ class Foreseen:
         """What stands for what a changing call gave in the run before, by its JSON."""
         tools = toolbox.tools
         self._reads = {step.id for step in steps if step.tool in tools and tools[step.tool].effect == "read"}
+        self._calls: dict[str, list[Mapping[str, Any]]] = {}
+        """The arguments of the changing calls that were made or foreseen, by step."""
+        for call in made_calls(execution, toolbox):
+            self._calls.setdefault(call.step, []).append(call.args)
 
     def departure(self, actual: Observation) -> str | None:
         """How the next observation departs from the one before, in words; None where it does not, in what matters."""
@@ -88,6 +93,20 @@ class Foreseen:
                 if not (self._may_differ(actual.step, difference) if name == "value" else self._follows(difference)):
                     done = "gave" if name == "value" else "was called with"
                     return f"step {actual.step} {done} {difference}"
+        return None
+
+    def refusal(self, step: str, index: int, args: Mapping[str, Any]) -> str | None:
+        """Why a call may not be made that changes something: its arguments are others than were verified."""
+        if step in self._reads:
+            return None
+        calls = self._calls.get(step, [])
+        if index >= len(calls):
+            return f"step {step} would make more calls than were verified"
+        was = {name: value for name, value in calls[index].items() if name in args}
+        now = {name: args[name] for name in args if name in was or args[name] is not None}
+        for difference in differences(was, now):
+            if not self._follows(difference):
+                return f"step {step} would be called with {difference}"
         return None
 
     def departs(self, step: str, index: int, result: Any) -> bool:
@@ -111,7 +130,8 @@ class Foreseen:
     def _follows(self, difference: Difference) -> bool:
         """Whether a difference is just that of handles, alone or inside of a text."""
         if not isinstance(difference.was, str):
-            return bool(self._handles.get(compact_json(difference.was), difference.was) == difference.now)
+            was = compact_json(difference.was)
+            return was in self._handles and compact_json(self._handles[was]) == compact_json(difference.now)
         text = difference.was
         for was, now in self._handles.items():
             text = text.replace(was.strip('"'), str(now))

@@ -34,6 +34,10 @@ def as_it_may(step: str, number: int, result: Any) -> bool:
     return False
 
 
+def as_it_is(step: str, number: int, args: Mapping[str, Any]) -> None:
+    """Every call is made as it is."""
+
+
 @dataclass(frozen=True)
 class ExecutedRun:
     """An execution with the sessions it left behind."""
@@ -61,6 +65,7 @@ def execute(
     permit: Permit = allow,
     watch: Watch = lambda observation: None,
     departs: Callable[[str, int, Any], bool] = as_it_may,
+    approve: Callable[[str, int, Mapping[str, Any]], None] = as_it_is,
     copies: bool = True,
 ) -> Flow[ExecutedRun]:
     """Run `trajectory` in `session`.
@@ -75,10 +80,12 @@ def execute(
         watch: told each observation as it is made; what it raises ends the run there.
         departs: at commit, whether what a call of a repeated step gave (its step, its number from 0, its result) is not
             what was foreseen: the step ends with the first such call.
+        approve: told of each call (its step, its number from 0, its arguments) before it is made; what it raises ends
+            the run there.
         copies: whether the environment is copied before each change, in the `fork` tier. Without these the run is no
             base for another, and what comes after a call that hangs is blocked.
     """
-    return _StepRunner(trajectory, session, outputs or {}, permit, watch, departs, copies).run(base)
+    return _StepRunner(trajectory, session, outputs or {}, permit, watch, departs, approve, copies).run(base)
 
 
 class _StepFailed(Exception):
@@ -101,6 +108,7 @@ class _StepRunner:
     permit: Permit
     watch: Watch
     departs: Callable[[str, int, Any], bool]
+    approve: Callable[[str, int, Mapping[str, Any]], None]
     copies: bool
     results: dict[str, Any] = field(default_factory=dict)
     observed: dict[str, Observation] = field(default_factory=dict)
@@ -196,7 +204,7 @@ class _StepRunner:
             return Observation(step=step.id, status="error", fault=_fault_of(error, step), args=args)
         if self.session.runner(spec) is None:
             return Observation(step=step.id, status="withheld", args=args)
-        return (yield from self._call(position, step, spec, items, batch, args))
+        return (yield from self._call(position, step, spec, items, resolved, batch, args))
 
     def _standing(self, needs: Collection[str]) -> Literal["blocked", "withheld"] | None:
         """Why a step that reads the results of `needs` cannot run; None if it can."""
@@ -260,16 +268,17 @@ class _StepRunner:
         self.submitted = values
 
     def _call(
-        self, position: int, step: Step, spec: ToolSpec, items: list[Any], batch: list[dict[str, Any]],
-        args: dict[str, Any] | None,
+        self, position: int, step: Step, spec: ToolSpec, items: list[Any], resolved: list[dict[str, Any]],
+        batch: list[dict[str, Any]], args: dict[str, Any] | None,
     ) -> Flow[Observation]:  # fmt: skip
         changes = self.forks and spec.effect != "read"
         if changes and self.copies:
             self.before[position] = self.session.fork()
         results: list[CallResult] = []
         try:
-            for arguments in batch:
+            for written, arguments in zip(resolved, batch, strict=True):
                 self.permit(False)
+                self.approve(step.id, len(results), written)
                 results.append((yield from self.session.call(spec, arguments)))
                 if self._is_last(step, results):
                     break

@@ -88,4 +88,4 @@ class Gradient(Frozen):
         if self.correction:
             lines.append(f"Change: {self.correction}")
         lines += [f"Evidence: {item}" for item in self.evidence]
-        return "\n".join(lines)
+        return "\n".join(" ".join(line.split()) for line in lines)  # what a tool says in it begins no line

@@ -31,7 +31,7 @@ from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import environment_summary
-from pivot_dspy.prompts.truncation import compact_json, truncate
+from pivot_dspy.prompts.truncation import compact_json, escape_controls, truncate
 from pivot_dspy.required_calls import made_calls
 from pivot_dspy.requirements import (
     BINDING_ORIGINS,
@@ -217,7 +217,7 @@ def orient(context: TaskContext, record: RunRecord) -> Flow[None]:
             if observation.ok:
                 summary = environment_summary(step.tool, observation.value, environment)
                 text = truncate(summary or compact_json(observation.value), ORIENTATION_CAP)
-                lines.append(f"{step.tool}() -> {text}")
+                lines.append(escape_controls(f"{step.tool}() -> {' '.join(text.split())}"))
                 read.append(step.tool)
     context.catalogue = catalogue.render(
         context.toolbox,

@@ -366,7 +366,8 @@ class Episode:
         """Put what was read into the settled requirements, where its quotes stand."""
         context = self.context
         before = context.requirements
-        context.requirements, refused = concretise(before, changes, execution, context.toolbox)
+        told = f"{context.task_text} {context.known_text}"
+        context.requirements, refused = concretise(before, changes, execution, context.toolbox, told)
         self._emit_amendments(context.requirements.amendments[len(before.amendments) :])
         self.refusals = [f"requirement not taken: {reason}" for reason in refused]
 

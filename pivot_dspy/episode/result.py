@@ -137,9 +137,14 @@ class Committer:
             if problem:
                 raise CommitError(f"{problem}; steps run for real: {', '.join(ran)}; nothing after that was run")
 
+        def approve(step: str, number: int, args: Mapping[str, Any]) -> None:
+            if problem := foreseen.refusal(step, number, args):
+                made = ", ".join(ran) or "none"
+                raise CommitError(f"{problem}; steps run for real: {made}; neither this nor anything after it was run")
+
         try:
             run = yield from execute(
-                trajectory, session, outputs=self.outputs, watch=watch, departs=foreseen.departs
+                trajectory, session, outputs=self.outputs, watch=watch, departs=foreseen.departs, approve=approve
             )
         finally:
             session.family.close()

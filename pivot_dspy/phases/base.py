@@ -166,7 +166,8 @@ def converse(
     Raises:
         AdapterParseError: the second answer cannot be read either.
     """
-    left_out = empty(inputs).union(leave_out, inputs.keys() & conversation.fields)
+    told = {name for name, value in inputs.items() if conversation.shows(name, value)}
+    left_out = empty(inputs).union(leave_out, told)
     call = {name: value for name, value in inputs.items() if name not in left_out}
     if left_out:
         call["signature"] = without(predict.signature, left_out)

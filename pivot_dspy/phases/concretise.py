@@ -7,14 +7,21 @@ from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
+from pivot_dspy.blame import standing
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.phases.base import unused
+from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts.observations import ObservationBudget, render_results
-from pivot_dspy.prompts.truncation import truncate
-from pivot_dspy.required_calls import RequiredCall, fill, stands_in
+from pivot_dspy.prompts.truncation import FENCE, truncate
+from pivot_dspy.required_calls import fill, stands_in
 from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
 from pivot_dspy.trajectory import Execution
+
+LEAST_TO_VOID = 12
+"""Letters and digits in the quotes that make a requirement needless."""
+WORDS = 6
+"""Words from which on a text is one's own wording, which need not have been read."""
 
 
 class Concretised(NamedTuple):
@@ -29,7 +36,9 @@ class _Refused(Exception):
     """Why a change is not made."""
 
 
-def concretise(requirements: Requirements, changes: Any, execution: Execution, toolbox: Toolbox) -> Concretised:
+def concretise(
+    requirements: Requirements, changes: Any, execution: Execution, toolbox: Toolbox, told: str = ""
+) -> Concretised:
     """`requirements` with what was read put in: never loosened, and never added to, without evidence.
 
     A change is `{"id", "call", "from", "quote"}` (what was left open in the call, filled in; in several ways, where
@@ -40,22 +49,25 @@ def concretise(requirements: Requirements, changes: Any, execution: Execution, t
     Args:
         changes: what the model wrote; anything but a list of records changes nothing.
         execution: what was read.
+        told: what was known before anything was read: the request, the policy.
     """
+    known = standing.tokens([told, *(seen.value for seen in execution.observations if seen.ok)])
     refused = []
     for change in changes if isinstance(changes, list) else []:
         if not isinstance(change, Mapping):
             continue
         name = str(change.get("id") or "?")
         try:
-            requirements = _change(requirements, name, change, execution, toolbox)
+            requirements = _change(requirements, name, change, execution, toolbox, known)
         except _Refused as reason:
             refused.append(f"{name}: {reason}")
     return Concretised(requirements, tuple(refused))
 
 
 def _change(
-    requirements: Requirements, name: str, change: Mapping[str, Any], execution: Execution, toolbox: Toolbox
-) -> Requirements:
+    requirements: Requirements, name: str, change: Mapping[str, Any], execution: Execution, toolbox: Toolbox,
+    known: standing.Tokens,
+) -> Requirements:  # fmt: skip
     before = next((item for item in requirements.items if item.id == name), None)
     if before is not None and change.get("under") and change.get("text", before.text) != before.text:
         name, before = unused(name, {item.id for item in requirements.items}), None  # another one of the same name
@@ -65,7 +77,10 @@ def _change(
         raise _Refused('nothing new is taken unless it is "under" one that delegates')
     if before is not None and _restates(before, change):
         return requirements
-    reason = f"{change.get('void') or 'as read'}: {'; '.join(_quotes(change, execution, requirements))}"
+    quotes = _quotes(change, execution, requirements)
+    if change.get("void") and sum(map(str.isalnum, "".join(quotes))) < LEAST_TO_VOID:
+        raise _Refused("what makes it needless takes more than a word: quote the whole of it")
+    reason = f"{change.get('void') or 'as read'}: {'; '.join(quotes)}"
     after: list[Requirement | None]
     if before is None:
         after = [_added(name, change, requirements, toolbox)]
@@ -73,7 +88,7 @@ def _change(
         after = [None]
     else:
         calls = change["call"] if isinstance(change.get("call"), list) else [change.get("call")]
-        after = [_filled(before, call, toolbox) for call in calls]
+        after = [_filled(before, call, toolbox, known) for call in calls]
     for number, item in enumerate(after, start=1):
         taken = {item.id for item in requirements.items}
         place = name if number == 1 else unused(f"{name}_{number}", taken)
@@ -94,16 +109,25 @@ def _restates(before: Requirement, change: Mapping[str, Any]) -> bool:
     return fill(before.call, call) == before.call
 
 
-def _filled(before: Requirement, call: Any, toolbox: Toolbox) -> Requirement:
-    """`before` with its open arguments filled in."""
-    if not isinstance(call, Mapping):
-        raise _Refused('a change has a "call" that fills in what is open, or is "void"')
-    filled = fill(before.call or RequiredCall(tool=str(call.get("tool", ""))), call)
+def _filled(before: Requirement, call: Any, toolbox: Toolbox, known: standing.Tokens) -> Requirement:
+    """`before` with its open arguments filled in by values that were read or told, or are worked out of two such."""
+    if not isinstance(call, Mapping) or before.call is None:
+        raise _Refused('a change fills in the "call" of a requirement that has one, or is "void"')
+    filled = fill(before.call, call)
     if isinstance(filled, str):
         raise _Refused(filled)
     if problem := filled.problem(toolbox):
         raise _Refused(problem)
+    for name, value in filled.args.items():
+        unknown = [leaf for leaf in scalars(value) if not _is_worded(leaf) and not standing.holds(known, leaf)]
+        if value != before.call.args.get(name) and unknown:
+            raise _Refused(f"{name} {unknown[0]!r:.80} stands in nothing that was read")
     return before.model_copy(update={"call": filled})
+
+
+def _is_worded(leaf: Any) -> bool:
+    """Whether a value is a text of one's own words rather than something that was read."""
+    return isinstance(leaf, str) and len(leaf.split()) > WORDS
 
 
 def _added(name: str, change: Mapping[str, Any], requirements: Requirements, toolbox: Toolbox) -> Requirement:
@@ -141,10 +165,11 @@ def _sources(change: Mapping[str, Any], execution: Execution, requirements: Requ
         raise _Refused(f"what {above.id} delegates to cannot be read: {error}") from error
 
 
-def _as_shown(execution: Execution, name: str) -> str:
-    """The result of a step as a prompt shows it, where what all rows have in common does not stand in each."""
+def _as_shown(execution: Execution, name: str) -> list[str]:
+    """The records of a step's result as a prompt shows them, without what all of them have in common."""
     step = execution.trajectory.steps[execution.trajectory.index(name)]
-    return render_results([(step, execution.by_step[name])], Environment(), ObservationBudget())
+    shown = render_results([(step, execution.by_step[name])], Environment(), ObservationBudget())
+    return [line for line in shown.splitlines() if line.startswith(f"{FENCE}{{")]
 
 
 def _texts(written: Any) -> list[str]:

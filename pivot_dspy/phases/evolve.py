@@ -101,7 +101,7 @@ class Evolve(Phase):
             diagnosis=str(written.diagnosis or ""),
             requirements=written.requirements,
             looks=read_looks(written.steps),
-            conversation=before.continue_with(asked, shown, suffix, readings, looks),
+            conversation=before.continue_with(asked, shown, suffix, readings, looks, view.inputs),
         )
 
 

@@ -77,5 +77,5 @@ class Plan(Phase):
             trajectory=Trajectory(steps=steps, operator="plan"),
             requirements=planning.compile(written.requirements),
             looks=read_looks(written.steps),
-            conversation=conversation.continue_with(asked, shown, steps, readings),
+            conversation=conversation.continue_with(asked, shown, steps, readings, task=planning.inputs),
         )

@@ -7,7 +7,7 @@ again. How a message is written is the adapter's own business; this only decides
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MethodType
 from typing import Any, NamedTuple
@@ -19,9 +19,13 @@ from pivot_dspy.trajectory import Observation, Step
 
 Message = Mapping[str, Any]
 
+SHARED_FIELDS = ("tools", "checks", "policy", "lessons", "known", "user_requirements")
+"""Input fields of the phases that stay the same for a task, beside its own."""
 PARAGRAPH = "\n\n"
 FORM_LENGTH = 700
 """Characters that an adapter adds to a first message, about."""
+EXAMPLE = "An example, of another task; nothing of it is true of this one:"
+"""Before an example that stands amid the messages of a task."""
 UNREADABLE_CAP = 2000
 """Characters of an answer that could not be read, and of the reason, that the model is shown again."""
 
@@ -44,8 +48,8 @@ class Conversation:
     """The messages of one task up to a trajectory; empty before its first call. It is never changed, only continued."""
 
     messages: tuple[Message, ...] = ()
-    fields: frozenset[str] = frozenset()
-    """Names of the input fields that the first message shows."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The input fields that stay the same for the task and that it shows, as texts by name."""
     told: frozenset[str] = frozenset()
     """The paragraphs of the instructions, and the lines about input fields, that stand in it."""
     written: frozenset[str] = frozenset()
@@ -69,9 +73,13 @@ class Conversation:
     def cost(self, signature: Any, inputs: Mapping[str, Any], cached_price: float) -> float:
         """About what a prompt costs that goes on after it with these input fields, in uncached characters."""
         sent = sum(len(str(message["content"])) for message in self.messages)
-        new = sum(len(str(value)) for name, value in inputs.items() if name not in self.fields)
+        new = sum(len(str(value)) for name, value in inputs.items() if not self.shows(name, value))
         form = 0 if self.messages else FORM_LENGTH
         return cached_price * sent + new + form + sum(map(len, self.untold(signature.instructions.split(PARAGRAPH))))
+
+    def shows(self, name: str, value: Any) -> bool:
+        """Whether it shows an input field, or a longer text of the same name, which says the same and more."""
+        return name in self.fields and (self.fields[name] == str(value) or len(self.fields[name]) > len(str(value)))
 
     def unread(self, readings: Sequence[Reading]) -> list[Reading]:
         """Those of `readings` that it does not show."""
@@ -87,12 +95,13 @@ class Conversation:
 
     def continue_with(
         self, asked: Asked, shown: ShownResults, steps: Sequence[Step] = (), readings: Sequence[Reading] = (),
-        looks: Sequence[str] = (),
+        looks: Sequence[str] = (), task: Iterable[str] = (),
     ) -> Conversation:  # fmt: skip
         """The conversation after one more call; as it was, where nothing is known of what that call sent.
 
         Args:
             asked: the call, answered.
+            task: names of the task's own input fields.
             shown: the results that stand in it now.
             steps: what the answer wrote.
             readings: of other runs, which were shown.
@@ -100,10 +109,11 @@ class Conversation:
         """
         if not asked.answered:
             return self
+        stable = [*SHARED_FIELDS, *task]
         return replace(
             self,
             messages=asked.answered,
-            fields=self.fields or frozenset(asked.inputs),
+            fields={**self.fields, **{name: str(asked.inputs[name]) for name in stable if name in asked.inputs}},
             told=self.told.union(asked.signature.instructions.split(PARAGRAPH), _about_fields(asked.signature)),
             written=self.written | {step.to_prompt() for step in steps},
             shown=shown,
@@ -181,11 +191,18 @@ def _turn(adapter: Any, conversation: Conversation) -> Callable[..., list[Messag
         examples = adapter.format_demos(signature, demos) if new else []  # they stand where this was asked before
         prefix = PARAGRAPH.join([*new, "\n".join(conversation.untold(_about_fields(signature)))]).strip()
         content = adapter.format_user_message_content(signature, inputs, prefix=prefix, main_request=True)
-        return [*examples, {"role": "user", "content": content}]
+        return [*map(_as_example, examples), {"role": "user", "content": content}]
 
     if not hasattr(adapter, "user_message_output_requirements"):
         return merge
     return MethodType(with_callbacks(format), adapter)
+
+
+def _as_example(message: Message) -> Message:
+    """A message of an example, said to be of another task where it stands amid this one's."""
+    if message["role"] != "user" or not isinstance(message["content"], str):
+        return message
+    return {**message, "content": f"{EXAMPLE}\n\n{message['content']}"}
 
 
 def _about_fields(signature: Any) -> list[str]:

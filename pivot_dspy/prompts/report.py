@@ -16,7 +16,7 @@ from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.prompts.truncation import FENCE as FENCE
 from pivot_dspy.prompts.truncation import fair_cap, truncate
-from pivot_dspy.requirements import Finding, Requirement, Requirements
+from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Execution
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def render_open_requirements(requirements: Requirements) -> str:
     lines = [
         f"{item.id} leaves open {', '.join(item.call.open)} of {item.call.tool}. {SETTLE_FORM.replace('ID', item.id)}"
         for item in requirements.items
-        if item.call is not None and item.call.open
+        if item.call is not None and item.call.open and item.origin not in BINDING_ORIGINS
     ]
     lines += [
         f"{item.id} delegates to {item.delegates}. {DELEGATED_FORM.replace('ID', item.id)}"

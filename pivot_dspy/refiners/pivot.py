@@ -24,6 +24,8 @@ from pivot_dspy.refiners.refuted import RefutedSuspects
 from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
 
+GOING_ON = 2
+"""Rewrites that go on from where a version stopped to read, before the answer is worded from what was found."""
 TRIED_CAP = 200
 """Characters of what a failed version wrote, and of what came of it."""
 
@@ -122,7 +124,7 @@ class PivotSearch:
     def blame(self) -> Flow[Gradient | None]:
         """The next gradient: of a verification that went another way, else of what is wrong with the incumbent."""
         gradient = _departure(self.verdict, self.incumbent, self.refuted) or self.refuted.pending
-        if gradient is None and not self.refuted.failures and self.episode.view(self.current).only_stops:
+        if gradient is None and self.refuted.failures < GOING_ON and self.episode.view(self.current).only_stops:
             end = len(self.current.trajectory)  # nothing is to blame: it goes on where it stopped to read
             gradient = Gradient(locus=end, step=None, kind="missing_submit", diagnosis="It stopped before the answer.")
         self.refuted.pending = None
@@ -284,7 +286,8 @@ class PivotSearch:
         if not candidate.inspection.needs_only_outputs or candidate.trajectory.id in self._composed:
             return False
         stuck = not self.rewrites_left or self.refuted.failures >= self.refiner.patience or self.looks_left < 0
-        return candidate.trajectory.submit is not None or stuck or (None, "missing_submit") in self.refuted.keys
+        gone_on = self.refuted.failures >= GOING_ON and self.episode.view(candidate).only_stops
+        return candidate.trajectory.submit is not None or stuck or gone_on
 
     def _questionable(self, gradient: Gradient | None) -> bool:
         """Whether the requirements, or the verdicts on them, may be at fault rather than the steps, and may be asked

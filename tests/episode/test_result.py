@@ -1,6 +1,7 @@
 import itertools
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import dspy
 import pytest
@@ -183,3 +184,44 @@ def test_it_is_a_prediction_with_the_outputs_first():
     result = bought(Store)
     assert result.keys()[0] == "answer" and result["answer"] == "p2"
     assert repr(result) == "Refined(answer='p2'; verified, loss 0.000, 4 steps)"
+
+
+class Till(Environment):
+    """Pays what a bill asks for; the bill may change after it was read."""
+
+    def __init__(self) -> None:
+        self.bill: dict[str, Any] = {"amount": 100, "to": "Ann 1"}
+        self.paid: list[tuple[str, int]] = []
+
+    @tool(effect="read")
+    def read_bill(self) -> dict[str, Any]:
+        return self.bill
+
+    @tool(effect="irreversible")
+    def pay(self, to: str, amount: int) -> str:
+        self.paid.append((to, amount))
+        return "paid"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"amount": 99_999}, r"step p would be called with amount = 100 and now 99999"),
+        ({"to": "Eve 9"}, r"step a gave to = \"Ann 1\" and now \"Eve 9\"|would be called with to"),
+        ({"to": "Ann 9"}, r"step p would be called with to = \"Ann 1\" and now \"Ann 9\""),
+    ],
+)
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_call_with_other_arguments_than_were_verified_is_never_made(change, said, repeated):
+    args = {"to": "$item.to", "amount": "$item.amount"} if repeated else {"to": "$a.to", "amount": "$a.amount"}
+    paying = step("p", "pay", for_each="[$a]" if repeated else None, **args)
+    real = Till()
+    planned = plan([step("a", "read_bill"), paying, submit(answer="done")])
+    lm = scripted(plan=planned, judge={"verdicts": [], "unsupported": []})
+    with dspy.context(lm=lm):
+        result = Pivot("request -> answer", real)(request="Pay the bill.")
+    assert result.verified and real.paid == []
+    real.bill |= change
+    with pytest.raises(CommitError, match=said):
+        result.commit()
+    assert real.paid == []

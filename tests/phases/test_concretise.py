@@ -97,9 +97,10 @@ def test_several_are_made_in_turn_and_each_is_recorded() -> None:
     assert after.amendments[1].reason == "as read: Pay Ann 25; for the cake."
 
 
-def test_a_requirement_in_words_may_come_to_name_its_call() -> None:
-    after, refused = changed({**FILL, "id": "R3", "call": {"tool": "pay", "args": {"to": "Ann"}}})
-    assert refused == () and after["R3"].call == RequiredCall(tool="pay", args={"to": "Ann"})
+def test_a_requirement_in_words_names_no_call_for_what_a_result_says() -> None:
+    after, [refused] = changed({**FILL, "id": "R3", "call": {"tool": "pay", "args": {"to": "Ann"}}})
+    assert after == SETTLED
+    assert refused == 'R3: a change fills in the "call" of a requirement that has one, or is "void"'
 
 
 @pytest.mark.parametrize(
@@ -117,8 +118,9 @@ def test_a_requirement_in_words_may_come_to_name_its_call() -> None:
         (FILL | {"call": {"args": {"to": "Eve"}}}, 'R1: to is "Ann" and cannot become "Eve"'),
         (FILL | {"call": {"tool": "tell"}}, "R1: the call is one of pay and stays so; tell is another"),
         (FILL | {"call": {"args": {"amount": "much"}}}, 'R1: amount is "much", expected float'),
-        (FILL | {"call": "pay"}, 'R1: a change has a "call" that fills in what is open, or is "void"'),
-        (FILL | {"id": "R3", "call": {"args": {}}}, "R3: no tool is called ''"),
+        (FILL | {"call": "pay"}, 'R1: a change fills in the "call" of a requirement that has one, or is "void"'),
+        (FILL | {"call": {"args": {"amount": 99}}}, "R1: amount 99 stands in nothing that was read"),
+        (VOID | {"quote": "cake"}, "R1: what makes it needless takes more than a word: quote the whole of it"),
         (NEW | {"under": None}, 'R9: nothing new is taken unless it is "under" one that delegates'),
         (NEW | {"under": "R1"}, "R9: R1 delegates to nothing that was read"),
         (NEW | {"under": "R7"}, "R9: R7 delegates to nothing that was read"),

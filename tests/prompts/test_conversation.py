@@ -14,7 +14,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from pivot_dspy import Pivot
 from pivot_dspy.prompts.conversation import EMPTY, Asked, Reading, correction_of
-from pivot_dspy.trajectory import Observation, Step
+from pivot_dspy.trajectory import Observation, Step, Trajectory
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT
 from tests.scripted import GARBAGE, Scripted, Store, plan, rewrite, scripted, step, submit
 
@@ -266,7 +266,7 @@ def test_a_conversation_is_continued_and_never_changed() -> None:
     assert EMPTY.messages == () and not EMPTY.wrote(written)
     assert after.messages[:-1] == asked.messages and after.messages[-1]["content"].startswith("[[ ## answer ## ]]\nx")
     assert after.wrote(written) and not after.wrote(written.model_copy(update={"id": "b"}))
-    assert after.fields == {"tools"} and after.readings == {reading.key}
+    assert after.fields == {"tools": "none"} and after.readings == {reading.key}
     assert after.untold(["Ask.", "Twice.", "`tools`: what may be called", "New.", ""]) == ["New."]
 
 
@@ -279,3 +279,23 @@ def test_the_same_call_of_another_step_is_the_same_reading() -> None:
     assert bound.key == reading("b", {"size": "L"}, {"size": "L"}).key
     assert bound.key != reading("a", {"size": "$z"}, {"size": "M"}).key
     assert reading("a", {"size": "$z"}, None).key == reading("b", {"size": "$z"}, None).key
+
+
+def test_a_conversation_that_a_rewrite_began_shows_each_later_one_what_is_new() -> None:
+    """What stays the same for the task is not said again; what a rewrite is about always is."""
+    engine = Scripted(
+        settle={"requirements": []},
+        evolve=[
+            rewrite([step("a", "find", color="red")]),
+            rewrite([step("b", "details", ids="$a.ids")]),
+            rewrite([submit(answer="p1")]),
+        ],
+        judge={"verdicts": [], "unsupported": []},
+    )
+    given = Trajectory.model_validate({"steps": [step("x", "fly")]})
+    with dspy.context(lm=scripted(engine)):
+        Pivot("request -> answer", Store, cached_price=0.0)(request=REQUEST, trajectory=given)
+    first, *later = [prompt for prompt in engine.prompts if prompt.phase == "evolve"]
+    assert {"tools", "policy", "request"} <= first.sections.keys()
+    assert later and all("kept" in prompt.sections for prompt in later)
+    assert all(prompt.sections.keys().isdisjoint({"policy", "request"}) for prompt in later)
