@@ -143,7 +143,7 @@ class Concierge(dspy.Module):  # type: ignore[misc]
 def test_a_compiled_memory_and_calibration_survive_other_optimizers(
     optimize: Callable[[dspy.LM, dspy.Module], dspy.Module], tmp_path: Path
 ) -> None:
-    lm = simulated(slip=0.3)
+    lm = simulated()
     student = pivot(max_iters=1, audit="never")
     student.memory.entries = LEARNED
     student.calibration.fit([{"loss": 0.0}, {"loss": 0.5}], [True, False])

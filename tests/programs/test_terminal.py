@@ -131,7 +131,9 @@ def test_further_candidates_do_not_repeat_the_requirements() -> None:
     printed = io.StringIO()
     shelf = Shelf()
     narrator = Narrator(Console(file=printed, width=100), shelf)
-    misread = Reference(match=REQUEST, requirements=REFERENCE.requirements, steps=tuple(WRONG))
+    cheapest = {"id": "t", "tool": "take", "args": {"number": "$f[-1]"}}  # of values that the request tells, no guess
+    steps = (REFERENCE.steps[0], cheapest, REFERENCE.steps[2])
+    misread = Reference(match=REQUEST, requirements=REFERENCE.requirements, steps=steps)
     with dspy.context(lm=choose_lm(None, [misread], slip=0.0)):
         Pivot("request -> number: int", shelf, on_event=narrator, candidates=3, max_iters=0)(request=REQUEST)
     assert printed.getvalue().count("PLAN  another candidate") == 2

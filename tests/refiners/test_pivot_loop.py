@@ -118,7 +118,8 @@ def test_later_plans_do_not_bring_requirements_where_the_first_has_none():
 def test_a_plan_that_stops_to_see_goes_on():
     result, engine, calls = run(plan=plan(RIGHT[:2], [LARGE, ONE]), evolve=rewrite(RIGHT[2:]))
     assert result.verified and result.trajectory.operator == "extend"
-    assert engine.last("evolve").section("open_steps") == "none: add what is missing"
+    prompt = engine.last("evolve")  # nothing is open, and nothing is to blame
+    assert prompt.section("kept") and prompt.section("open_steps") == prompt.section("blame") == ""
     assert calls == ["colors", "find", "details", "add p2", "find", "details", "add p2"]
 
 
