@@ -12,6 +12,7 @@ from pivot_dspy.environment.base import UNCHECKABLE, CheckResult
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox
 from pivot_dspy.errors import ConfigurationError, error_text
+from pivot_dspy.expressions import is_valid
 from pivot_dspy.required_calls import RequiredCall, assign, made_calls, matches, nearest
 from pivot_dspy.trajectory import Execution, Frozen
 
@@ -93,6 +94,8 @@ class Requirement(Frozen):
 
     def problem(self, toolbox: Toolbox) -> str | None:
         """Why it cannot be checked with these tools and checks; None where it can."""
+        if self.delegates is not None and not is_valid(self.delegates):
+            return f"delegates is a binding to words of a result, such as $a[0].body, not {self.delegates!r:.80}"
         if self.check is not None:
             return _misfit(self.check, self.args, toolbox)
         if self.call is not None:
@@ -181,7 +184,8 @@ def normalize_requirements(
     """The requirements that a caller passes: texts, records or `Requirement`s.
 
     Raises:
-        ConfigurationError: a record that is no requirement, or names a check that does not exist or does not fit.
+        ConfigurationError: a record that is no requirement, names a check that does not exist or does not fit,
+            delegates to what is no binding, or is under none of them.
     """
     normalized: dict[str, Requirement] = {}
     for number, entry in enumerate(requirements, start=1):
@@ -192,6 +196,12 @@ def normalize_requirements(
         if problem:
             raise ConfigurationError(f"requirement {requirement.id}: {problem}")
         normalized[requirement.id] = requirement.model_copy(update={"origin": "user"})
+    for requirement in normalized.values():
+        if requirement.under is not None and requirement.under not in normalized:
+            raise ConfigurationError(
+                f"requirement {requirement.id} is under {requirement.under!r}, and no requirement is called so; "
+                f"the others: {', '.join(name for name in normalized if name != requirement.id) or 'none'}"
+            )
     return tuple(normalized.values())
 
 

@@ -45,11 +45,19 @@ def test_a_user_passes_texts_records_and_requirements():
         ({"text": "x", "weight": 0}, "not well formed"),
         ({"text": "x", "importance": 1}, "not well formed"),
         (7, "is a text, a record or a Requirement"),
+        ({"text": "x", "delegates": "the mail"}, r"delegates is a binding .* such as \$a\[0\]\.body, not 'the mail'"),
+        ({"check": "item", "args": {"color": "red"}, "delegates": "$a["}, "delegates is a binding"),
+        ({"id": "A", "text": "x", "under": "B"}, "requirement A is under 'B', and no .* called so; the others: none"),
     ],
 )
 def test_what_cannot_be_a_requirement_is_refused_with_its_remedy(entry, said):
     with pytest.raises(ConfigurationError, match=said):
         given_by_user(entry)
+
+
+def test_one_may_be_under_another_wherever_that_stands():
+    under, above = {"id": "A", "text": "x", "under": "B"}, {"id": "B", "text": "y", "delegates": "$a[0].body"}
+    assert [item.under for item in given_by_user(under, above)] == ["B", None]
 
 
 def test_two_requirements_of_one_name_are_refused():

@@ -30,6 +30,7 @@ from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.concretise import concretise
 from pivot_dspy.phases.inspect import Inspect, gradient_by_rule, inspect, parent
 from pivot_dspy.phases.verify import Judgement, Verdict, Verify
+from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import Amendment
@@ -131,9 +132,10 @@ class Episode:
         return self.record.exhausted is None
 
     def _least_tokens(self, phase: Any, *texts: str) -> int:
-        """About how many tokens (characters / 4) the prompt of a phase takes at least."""
-        parts = (phase.predict.signature.instructions, *texts, *map(str, self.context.inputs.values()))
-        return sum(len(part) for part in parts) // 4
+        """About how many tokens (characters / 4) the prompt of a phase takes at least: an image is no text."""
+        inputs = scalars(list(self.context.inputs.values()))
+        told = [str(value) for value in inputs if isinstance(value, (str, int, float))]
+        return sum(map(len, [phase.predict.signature.instructions, *texts, *told])) // 4
 
     # -------------------------------------------------------------------------------------------- plans, requirements
 

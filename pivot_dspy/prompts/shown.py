@@ -17,14 +17,18 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Place(NamedTuple):
-    """Where a value stands that was shown."""
+    """Where a value stands that was shown; as text, an expression that a binding may use.
+
+    >>> str(Place("a", "[0].name")), str(Place("a", "rows[0]")), str(Place("a", ""))
+    ('a[0].name', 'a.rows[0]', 'a')
+    """
 
     step: str
     path: str
     """JMESPath from the step's result to the value; empty for the result itself."""
 
     def __str__(self) -> str:
-        return f"{self.step}.{self.path}" if self.path else self.step
+        return self.step + ("." if self.path and self.path[0] != "[" else "") + self.path
 
 
 class ShownResults:

@@ -35,7 +35,7 @@ from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.phases.verify import Verdict, Verify
 from pivot_dspy.prompts.observations import ObservationBudget
-from pivot_dspy.refiners.state import Tuned, check_state
+from pivot_dspy.refiners.state import Tuned, check_real, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.trajectory import Trajectory
 
@@ -148,9 +148,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self._budget = _budget(budget) or Budget()
         self._acceptance = validate_acceptance(acceptance)
         self._weights = weights or Weights()
-        self._observations = observations or ObservationBudget()
-        if not 0 <= cached_price <= 1:
-            raise ConfigurationError(f"cached_price is a share from 0 to 1; got {cached_price!r}")
+        self._observations = _observation_budget(observations)
+        check_real(0, 1, cached_price=cached_price)
         self._cached_price = cached_price
         self._on_event = on_event
         self.calibration = Calibration()
@@ -294,6 +293,14 @@ def _budget(budget: Any) -> Budget | None:
     if budget is not None and not isinstance(budget, Budget):
         raise ConfigurationError(f"budget= takes a Budget, such as Budget(lm_calls=20), not {type(budget).__name__}")
     return budget
+
+
+def _observation_budget(budget: Any) -> ObservationBudget:
+    if budget is not None and not isinstance(budget, ObservationBudget):
+        raise ConfigurationError(
+            f"observations= takes an ObservationBudget, such as ObservationBudget(result=2000), not {budget!r:.80}"
+        )
+    return budget or ObservationBudget()
 
 
 def _list_requirements(requirements: Any) -> tuple[Any, ...]:

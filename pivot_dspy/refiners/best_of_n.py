@@ -11,7 +11,7 @@ from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
-from pivot_dspy.refiners.state import Tunable, check_range
+from pivot_dspy.refiners.state import Tunable, check_range, check_real
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -51,7 +51,7 @@ class BestOfN(Attempts):
         self.threshold = threshold
         self.fail_count = N if fail_count is None else fail_count
         check_range(1, N=N)
-        check_range(0, 1, threshold=threshold)
+        check_real(0, 1, threshold=threshold)
         check_range(0, fail_count=self.fail_count)
 
     def search(self, episode: Episode, start: Trajectory | None) -> Search:

@@ -18,7 +18,7 @@ from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.phases.base import STEP_BASICS, STEP_FORM
 from pivot_dspy.refiners.base import Refiner
-from pivot_dspy.refiners.state import check_range, check_state
+from pivot_dspy.refiners.state import check_range, check_real, check_state
 from pivot_dspy.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -144,8 +144,8 @@ class ConfidenceGate(dspy.Module):  # type: ignore[misc]
         super().__init__()
         if not isinstance(refiner, Refiner):
             raise ConfigurationError(f"ConfidenceGate wraps a refiner such as MajorityOfN(...), not {refiner!r:.80}")
-        check_range(0, threshold=0 if threshold is None else threshold)
-        check_range(0, 100, percentile=percentile)
+        check_real(0, threshold=0 if threshold is None else threshold)
+        check_real(0, 100, percentile=percentile)
         check_range(1, window=window, warmup=warmup)
         check_range(2, top_k=top_k)
         self.top_k, self.window = top_k, window

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import dspy
@@ -48,16 +49,31 @@ class Tuned(Parameter):  # type: ignore[misc]
         self.values = dict(values)
 
 
-def check_range(minimum: float, maximum: float = math.inf, /, **values: float) -> None:
-    """Raises ConfigurationError for a parameter, given by its name, that is out of its range.
+def check_range(minimum: int, maximum: float = math.inf, /, **values: Any) -> None:
+    """Raises ConfigurationError for a parameter, given by its name, that is no whole number in its range.
 
     >>> check_range(1, N=3, warmup=0)
     Traceback (most recent call last):
     pivot_dspy.errors.ConfigurationError: warmup is at least 1; got 0
     """
+    for name, value in values.items():
+        if not isinstance(value, Integral):
+            raise ConfigurationError(f"{name} is a whole number; got {value!r:.80}")
+    check_real(minimum, maximum, **values)
+
+
+def check_real(minimum: float, maximum: float = math.inf, /, **values: Any) -> None:
+    """As `check_range`, of parameters that need not be whole numbers.
+
+    >>> check_real(0, 1, cached_price="cheap")
+    Traceback (most recent call last):
+    pivot_dspy.errors.ConfigurationError: cached_price is a number; got 'cheap'
+    """
     limits = f"is at least {minimum}" if maximum == math.inf else f"lies in [{minimum}, {maximum}]"
     for name, value in values.items():
-        if not minimum <= value <= maximum:
+        if not isinstance(value, Real):
+            raise ConfigurationError(f"{name} is a number; got {value!r:.80}")
+        if not minimum <= float(value) <= maximum:
             raise ConfigurationError(f"{name} {limits}; got {value}")
 
 

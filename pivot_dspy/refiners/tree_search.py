@@ -20,7 +20,7 @@ from pivot_dspy.flow import Flow
 from pivot_dspy.phases.act import Act
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.refiners.base import RefinerOptions, Search
-from pivot_dspy.refiners.state import check_range
+from pivot_dspy.refiners.state import check_range, check_real
 from pivot_dspy.refiners.stepwise import Stepwise, action_key, prune_failed
 from pivot_dspy.trajectory import Trajectory
 
@@ -122,7 +122,8 @@ class TreeSearch(Stepwise):
         **options: Unpack[RefinerOptions],
     ) -> None:
         check_range(1, iterations=iterations, n_generate_sample=n_generate_sample, max_depth=max_depth)
-        check_range(0, memory=memory, exploration=exploration)
+        check_range(0, memory=memory)
+        check_real(0, exploration=exploration)
         super().__init__(signature, environment, **options)
         self.act = Act(self.signature)
         if isinstance(environment, type) and issubclass(environment, Environment):

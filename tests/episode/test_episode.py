@@ -110,6 +110,16 @@ def test_what_is_said_to_be_needed_is_no_more_than_a_plan_takes():
         episode.require_room_for_a_plan()
 
 
+@pytest.mark.parametrize("inside", [lambda image: image, lambda image: [image], lambda image: {"photo": image}])
+def test_an_image_takes_no_room_of_texts(inside):
+    photo = dspy.Image(url="data:image/png;base64," + "A" * 1_000_000)
+    with opened(budget=Budget(tokens=20_000), request=inside(photo)) as (episode, _):
+        episode.require_room_for_a_plan()
+    long = opened(budget=Budget(tokens=20_000), request=inside("A" * 1_000_000))
+    with long as (episode, _), pytest.raises(ConfigurationError, match="prompt alone takes about"):
+        episode.require_room_for_a_plan()
+
+
 def test_bad_requirements_close_the_session_again():
     closed = []
 

@@ -243,13 +243,24 @@ def test_what_was_shown_is_not_shown_again() -> None:
     more = {**FILE, "content": FILE["content"] + "Activity 5\n"}
     assert show(ran("e", more, "append_to_file"), shown=shown) == """\
 e append_to_file ->
-| {"id_": "3", "content": "<all of c.[0].content>Activity 5\\n", "owner": "emma"}"""
+| {"id_": "3", "content": "<all of c[0].content>Activity 5\\n", "owner": "emma"}"""
     assert show(ran("f", more["content"]), shown=shown) == "f look -> as shown of e.content"
     assert show(ran("g", FILE["content"] + "Activity 6"), shown=shown) == """\
 g look ->
-| <all of c.[0].content>Activity 6"""
-    assert show(ran("h", {"file of": FILE}), shown=shown) == 'h look ->\n| {"file of": "<all of c.[0]>"}'
+| <all of c[0].content>Activity 6"""
+    assert show(ran("h", {"file of": FILE}), shown=shown) == 'h look ->\n| {"file of": "<all of c[0]>"}'
     assert show(ran("e", more), shown=shown) == "e look -> as shown before"
+
+
+@given(results, st.lists(st.sampled_from(["[0]", "[1]", "a", "b"]), max_size=3))
+def test_the_place_of_what_was_shown_is_an_expression_for_it(around: Any, path: list[str]) -> None:
+    value: Any = {"long": "y" * REPEATED}
+    for part in reversed(path):
+        value = [around] * int(part[1]) + [value] if part[0] == "[" else {"other": around, part: value}
+    shown = ShownResults()
+    show(ran("s", value), shown=shown)
+    place = shown.place_of("y" * REPEATED)
+    assert place is None or bindings.evaluate(f"${place}", {"s": value}) == "y" * REPEATED
 
 
 def test_a_step_that_gives_something_else_now_stands_for_that_only() -> None:
@@ -272,7 +283,7 @@ def test_what_was_cut_counts_as_unseen() -> None:
     shown = ShownResults()
     rows = [{"id": n, "text": f"{n:03}" * 40} for n in range(100)]
     show(ran("a", rows), ran("b", {"text": "z" * 9000}), ran("c", "w" * 9000), shown=shown)
-    assert shown.without(rows[5]) == "<all of a.[5]>"
+    assert shown.without(rows[5]) == "<all of a[5]>"
     assert shown.without(rows[99]) == rows[99]
     assert shown.without("z" * 9000) == "z" * 9000 and shown.without("w" * 9000) == "w" * 9000
 
@@ -282,7 +293,7 @@ def test_a_call_that_failed_is_said_though_the_rest_was_shown() -> None:
     shown, pair = ShownResults(), repeated("b", ("x", "y" * 100), fault=fault)
     show(pair, shown=shown)
     assert show(pair, shown=shown) == "b read -> as shown before\n| FAILED timeout\n| | 1 of 2 calls failed"
-    assert shown.without(["y" * 100]) == ["<all of b.[0].result>"]
+    assert shown.without(["y" * 100]) == ["<all of b[0].result>"]
 
 
 @given(st.lists(results, min_size=1, max_size=4))
