@@ -54,6 +54,8 @@ class Requirement(Frozen):
     origin: Origin = "task"
     call: RequiredCall | None = None
     """The call that it asks for; without it, it is not met, and with it, the text is left to a judge."""
+    open_call: RequiredCall | None = None
+    """The call as it was asked for, before what was open in it was filled in."""
     delegates: str | None = None
     """A binding to the words of a result that are to be followed: requirements may be added that these ask for."""
     under: str | None = None

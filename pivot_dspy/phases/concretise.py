@@ -106,14 +106,19 @@ def _restates(before: Requirement, change: Mapping[str, Any]) -> bool:
     call = change.get("call") or {}
     if before.call is None or not isinstance(call, Mapping):
         return not call
-    return fill(before.call, call) == before.call
+    args = call.get("args") or {}
+    same = isinstance(args, Mapping) and {**before.call.args, **args} == before.call.args
+    return same and call.get("tool", before.call.tool) == before.call.tool
 
 
 def _filled(before: Requirement, call: Any, toolbox: Toolbox, known: standing.Tokens) -> Requirement:
     """`before` with its open arguments filled in by values that were read or told, or are worked out of two such."""
     if not isinstance(call, Mapping) or before.call is None:
         raise _Refused('a change fills in the "call" of a requirement that has one, or is "void"')
-    filled = fill(before.call, call)
+    asked, args = before.open_call or before.call, call.get("args") or {}
+    if isinstance(args, Mapping):  # what was filled in before stands unless it is put right
+        args = {**{name: before.call.args[name] for name in asked.open if name in before.call.args}, **args}
+    filled = fill(asked, {**call, "args": args})
     if isinstance(filled, str):
         raise _Refused(filled)
     if problem := filled.problem(toolbox):
@@ -122,7 +127,7 @@ def _filled(before: Requirement, call: Any, toolbox: Toolbox, known: standing.To
         unknown = [leaf for leaf in scalars(value) if not _is_worded(leaf) and not standing.holds(known, leaf)]
         if value != before.call.args.get(name) and unknown:
             raise _Refused(f"{name} {unknown[0]!r:.80} stands in nothing that was read")
-    return before.model_copy(update={"call": filled})
+    return before.model_copy(update={"call": filled, "open_call": asked})
 
 
 def _is_worded(leaf: Any) -> bool:

@@ -20,6 +20,8 @@ PART_ROOM = 160
 """Characters of a row that are shown, if there is room for so many at all, before later rows are left out."""
 KEY_CAP = 200
 """Characters of a field's name in JSON that has to be cut."""
+LONG_TEXT, LEAST_TEXT = 80, 24
+"""Characters of a text that is cut before what stands beside it in a record, and of what is left of it at least."""
 MAX_DEPTH = 50
 """Levels of lists and records within each other that are written; what is deeper is said to be there."""
 
@@ -134,6 +136,18 @@ def json_length(value: Any, limit: int, depth: int = 0) -> int:
     return length
 
 
+def _with_texts_cut(record: dict[str, Any], cap: int) -> str | None:
+    """A record in which long texts alone are cut, so that all else in it stays whole; None where that is not enough."""
+    texts = {key: item for key, item in record.items() if isinstance(item, str) and len(item) > LONG_TEXT}
+    others = json_length({**record, **dict.fromkeys(texts, "")}, cap)
+    room = (cap - others) // max(1, len(texts)) - CUT_ROOM
+    if not texts or room < LEAST_TEXT:
+        return None
+    kept = {key: longest_start(text, room, json_line) for key, text in texts.items()}
+    cut = {key: f"{text[: kept[key]]}… (+{len(text) - kept[key]:,} characters)" for key, text in texts.items()}
+    return json_line({**record, **{key: cut[key] for key, text in texts.items() if len(cut[key]) < len(text)}})
+
+
 def json_within(value: Any, cap: int, depth: int = 0) -> str:
     """`json_line(value)`, or JSON of about `cap` characters in which each cut says how much it leaves out.
 
@@ -149,6 +163,8 @@ def json_within(value: Any, cap: int, depth: int = 0) -> str:
         return json_line(f"{text[:kept]}… (+{len(text) - kept:,} characters)")
     if depth >= MAX_DEPTH:
         return json_line(f"… (+{len(value):,}, nested deeper)")
+    if isinstance(value, dict) and (shorter := _with_texts_cut(value, cap)) is not None:
+        return shorter
     if isinstance(value, dict):
         brackets, rest, names, items = "{}", '"…": "+{:,} more"', [*value], [*value.values()]
     else:

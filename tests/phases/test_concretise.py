@@ -63,13 +63,22 @@ def changed(*changes: Any, settled: Requirements = SETTLED) -> Concretised:
 
 def test_what_was_open_is_filled_in_with_its_quote() -> None:
     after, refused = changed(FILL)
-    assert after["R1"] == PAID.model_copy(update={"call": RequiredCall(tool="pay", args={"to": "Ann", "amount": 25.5})})
+    call = RequiredCall(tool="pay", args={"to": "Ann", "amount": 25.5})
+    assert after["R1"] == PAID.model_copy(update={"call": call, "open_call": PAID.call})
     assert refused == () and after.items[1:] == SETTLED.items[1:]
     [amendment] = after.amendments
     assert (amendment.requirement, amendment.before, amendment.after, amendment.by) == (
         "R1", PAID, after["R1"], "evolve"
     )  # fmt: skip
     assert amendment.reason == "as read: asks for 25.50 in all"
+
+
+def test_what_was_filled_in_wrongly_is_put_right_and_what_was_asked_never_changed() -> None:
+    once = changed({**FILL, "call": {"args": {"amount": 25}}, "quote": "Pay Ann 25", "from": "b"}).requirements
+    after, refused = changed(FILL, settled=once)
+    assert refused == () and after["R1"].call == RequiredCall(tool="pay", args={"to": "Ann", "amount": 25.5})
+    again, [said] = changed({**FILL, "call": {"args": {"to": "Eve"}}}, settled=after)
+    assert again == after and said == 'R1: to is "Ann" and cannot become "Eve"'
 
 
 def test_what_is_not_needed_is_void_with_its_quote() -> None:

@@ -127,3 +127,10 @@ def test_a_deep_tree_takes_no_longer_than_what_is_shown_of_it():
     for _ in range(MAX_DEPTH - 1):
         tree = {"left": tree, "right": tree}  # 2 ** 49 leaves
     assert len(json_within(tree, 8000)) <= 8000
+
+
+def test_a_long_text_is_cut_before_what_stands_beside_it() -> None:
+    record = {"id": "25", "content": "x" * 600, "shared_with": {"ann@example.org": "rw", "bob@example.org": "r"}}
+    shown = json.loads(json_within(record, 160))
+    assert shown["shared_with"] == record["shared_with"] and shown["content"].endswith(" characters)")
+    assert len(json_within(record, 160)) <= 160
