@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
+from dspy.lm15 import Request
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pivot_dspy.dspy_internals import CHARACTERS_A_TOKEN, BaseCallback, UsageTracker, settings
@@ -215,12 +216,11 @@ class Ledger:
                 return name, f"{name}: {_number(used[name])} of {_number(limit)}"
         return None
 
-    def _compare(self, messages: Sequence[Mapping[str, Any]]) -> Usage:
+    def _compare(self, messages: Sequence[tuple[str, str]]) -> Usage:
         """How much of a prompt was sent before, and how much of the rest shows what steps gave."""
         repeated, observed, chain = 0, 0, 0
-        for message in messages:
-            text = str(message.get("content"))
-            chain = hash((chain, message.get("role"), text))
+        for role, text in messages:
+            chain = hash((chain, role, text))
             with self._lock:
                 if chain in self._begun:
                     repeated += len(text)
@@ -275,7 +275,7 @@ class _PhaseScope(BaseCallback):  # type: ignore[misc]
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         if getattr(settings, _INNERMOST, None) is not self:
             return  # of an outer phase, or of where a `dspy.streamify` was built, which keeps those callbacks
-        call = _Call(shown=self.ledger._compare(inputs.get("messages") or ()))
+        call = _Call(shown=self.ledger._compare(_sent(inputs)))
         callers = [*(settings.caller_modules or ()), call]
         # Start and end are called by one frame in one context, so that this opens and closes there.
         scope = dspy.context(usage_tracker=_Tracker(call.reported.append), caller_modules=callers)
@@ -294,6 +294,15 @@ class _PhaseScope(BaseCallback):  # type: ignore[misc]
     def book_unseen(self, entry: Mapping[str, Any]) -> None:
         """Book usage that was reported outside of any call that the callback saw."""
         self.ledger._book(self.name, _tokens(entry) + Usage(lm_calls=1))
+
+
+def _sent(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The messages of a call, each with its role: a request of DSPy's own, or as adapters passed them until 3.4."""
+    request = inputs.get("prompt")
+    if isinstance(request, Request):
+        system = [("system", str(request.system))] if request.system else []
+        return [*system, *((message.role, message.text or "") for message in request.messages)]
+    return [(str(message.get("role")), str(message.get("content"))) for message in inputs.get("messages") or ()]
 
 
 def _usage(call: _Call, failed: bool) -> Usage:

@@ -45,6 +45,7 @@ GARBAGE = "I would rather talk about the weather."
 
 _HEADER = re.compile(r"^\[\[ ## (\w+) ## \]\]\s*$", re.MULTILINE)
 _INPUTS = re.compile(r"Your input fields are:\n(.*?)\nYour output fields are:", re.DOTALL)
+_OPENING_TAG = re.compile(r"^<(\w+)>$", re.MULTILINE)
 _TAGGED = re.compile(r"^<(\w+)>\n(.*?)\n</\1>$", re.MULTILINE | re.DOTALL)
 _WISHED = re.compile(r"`(?:\[\[ ## |<)?(\w+)(?: ## \]\]|>)?`")
 _OUTPUTS = re.compile(r"Your output fields are:\n(.*?)\nAll interactions", re.DOTALL)
@@ -183,7 +184,9 @@ def _read(request: Request) -> Prompt:
     phase = next((name for name, fields in PHASES.items() if fields == outputs), "compose")
     as_json, as_xml = "a JSON object" in wish, "wrapped in XML tags" in wish
     if as_xml:
-        sections = _tagged(question, _field_names(_INPUTS.search(system)))
+        later = any(message.role == "assistant" for message in request.messages)  # whose fields no system message lists
+        listed_names = _OPENING_TAG.findall(question) if later else _field_names(_INPUTS.search(system))
+        sections = _tagged(question, listed_names)
     else:
         pieces = _HEADER.split(question)
         sections = {name: text.strip() for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}

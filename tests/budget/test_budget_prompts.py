@@ -2,14 +2,15 @@
 
 import dspy
 import pytest
+from dspy.lm15 import Message, Request
 
 from pivot_dspy.budget import Ledger
 from tests.scripted import scripted
 
-SYSTEM = {"role": "system", "content": "s" * 400}
-FIRST = {"role": "user", "content": "u" * 200}
-ANSWER = {"role": "assistant", "content": "a" * 40}
-RESULTS = {"role": "user", "content": "a look ->\n| " + "r" * 38 + "\nno | result"}
+SYSTEM = Message.developer("s" * 400)
+FIRST = Message.user("u" * 200)
+ANSWER = Message.assistant("a" * 40)
+RESULTS = Message.user("a look ->\n| " + "r" * 38 + "\nno | result")
 
 
 @pytest.fixture(name="lm")
@@ -22,7 +23,7 @@ def usage_of(lm, *prompts, ledgers=None):
     ledgers = ledgers or [Ledger()] * len(prompts)
     for ledger, messages in zip(ledgers, prompts, strict=True):
         with ledger.phase("plan"), dspy.context(lm=lm):
-            lm(messages=[*messages])
+            lm(Request(model="scripted/model", messages=tuple(messages)))
     return ledgers[-1].usage
 
 
