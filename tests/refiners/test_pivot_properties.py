@@ -148,7 +148,8 @@ def test_whatever_the_model_says(scripts, options):
     blamed: Counter[tuple[str | None, str]] = Counter()
     last = 2.0
     for event in result.history:
-        if event.kind == "amend" or (event.kind == "accept" and event.trajectory.operator == "extend"):
+        # A version that read something new is gone on from, and nothing was blamed for it yet.
+        if event.kind in ("amend", "look") or (event.kind == "accept" and event.trajectory.operator == "extend"):
             blamed.clear()
         elif event.kind == "accept":
             if event.loss.total < last - EPSILON:
