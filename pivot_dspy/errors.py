@@ -15,6 +15,9 @@ What a tool, a check or a hook of an environment raises never escapes: it become
 log. What DSPy raises for its language models passes as it is.
 """
 
+import difflib
+from collections.abc import Iterable
+
 MESSAGE_CAP = 1000
 """Characters of an error's message that are kept."""
 
@@ -95,6 +98,12 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, ToolError) and text:
         return cap_text(text)
     return f"{type(error).__name__}: {cap_text(text or 'no message')}"
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`; did you mean ...?` with the one of `names` that is nearest to a wrong one; empty where none is near."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def cap_text(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
-from pivot_dspy.errors import error_text
+from pivot_dspy.errors import did_you_mean, error_text
 from pivot_dspy.flow import Flow
 from pivot_dspy.trajectory import SUBMIT, Discrepancy, Execution, Fault, FaultKind, Observation, Step, Trajectory
 
@@ -226,9 +225,8 @@ class _StepRunner:
             raise _StepFailed("malformed_step", "it stands after submit, which ends the trajectory; put it before")
         if spec is None and not step.is_submit:
             names = [*self.session.toolbox.tools, SUBMIT]
-            close = difflib.get_close_matches(step.tool, names, n=1)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            raise _StepFailed("unknown_tool", f"no tool is called {step.tool!r}{meant}", expected=", ".join(names))
+            meant = f"no tool is called {step.tool!r}{did_you_mean(step.tool, names)}"
+            raise _StepFailed("unknown_tool", meant, expected=", ".join(names))
         for name in needs:
             if name not in self.observed:
                 raise BindingError(f"${name}: no earlier step is called {name!r}", name)

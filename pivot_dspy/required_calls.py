@@ -12,7 +12,6 @@ CallAssignment(serves={}, missing=('R1',), extra=(0,))
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import unicodedata
@@ -29,7 +28,7 @@ from pydantic_core import to_jsonable_python
 from pivot_dspy import bindings
 from pivot_dspy.environment.render import schema_text
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
-from pivot_dspy.errors import cap_text
+from pivot_dspy.errors import cap_text, did_you_mean
 from pivot_dspy.plain_json import JsonObject
 from pivot_dspy.trajectory import Execution, Frozen, Observation, Step
 
@@ -69,14 +68,14 @@ class RequiredCall(Frozen):
         """Why no call of these tools can meet it, in words; empty where one can."""
         spec = toolbox.tools.get(self.tool)
         if spec is None:
-            return f"no tool is called {self.tool!r}{_meant(self.tool, toolbox.tools)}"
+            return f"no tool is called {self.tool!r}{did_you_mean(self.tool, toolbox.tools)}"
         if spec.effect == "read":
             return f"{self.tool} only reads; a requirement names a call that changes something"
         problems = []
         for name, value in self.args.items():
             schema = spec.parameters.get(name)
             if schema is None and not spec.open_ended:
-                problems.append(f"{self.tool} takes no {name!r}{_meant(name, spec.parameters)}")
+                problems.append(f"{self.tool} takes no {name!r}{did_you_mean(name, spec.parameters)}")
             elif schema is not None and not _is_open(value) and not _is_valid(value, schema):
                 problems.append(f"{name} is {_show(value)}, expected {schema_text(schema)}")
         return "; ".join(problems)
@@ -325,11 +324,6 @@ def _words_of(text: str) -> str:
     """A text without what depends on how it is shown: fences, escapes, and how its words are set apart."""
     unescaped = _ESCAPED.sub(lambda match: " " if match[1] in "nrt" else match[1], _FENCE.sub("", text))
     return unicodedata.normalize("NFC", " ".join(unescaped.split()))
-
-
-def _meant(name: str, names: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _json(value: Any) -> str:

@@ -20,10 +20,8 @@ from typing import Any
 
 import dspy
 from dspy.utils.exceptions import LMError
-from rich import box
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from pivot_dspy import Budget, CommitError, Execution, PivotError, Refined
 from programs import records
@@ -200,29 +198,13 @@ def _show(record: dict[str, Any], console: Console) -> None:
         f"verified {acting['verified']}",
         soft_wrap=True,
     )
-    if record["lm"]["simulated"]:
-        console.print(f"Model: {record['lm']['name']}", soft_wrap=True)
-        console.print(
-            "SIMULATED: its plans are the gold calls with slips at these rates, and its judge compares with what they "
-            f"give, wrong at a rate of {record['settings']['judge_error']:g}. It says nothing of any real model.",
-            soft_wrap=True,
-        )
+    records.say_simulated(record, console)
 
 
 def _show_gold(record: dict[str, Any], console: Console) -> None:
-    table = Table(title="AgentDojo, gold that passes", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("suite", "tasks", "calls and answer", "answer alone", "s"):
-        table.add_column(name, justify="left" if name == "suite" else "right")
-    rows = record["suites"]
-    for row in rows:
-        figures = (str(row[key]) for key in ("tasks", "gold", "answer_alone"))
-        table.add_row(row["suite"], *figures, f"{row['seconds']:.1f}")
-    console.print(table)
-    tasks, whole, alone = (sum(row[key] for row in rows) for key in ("tasks", "gold", "answer_alone"))
-    console.print(f"Gold calls: {whole}/{tasks} pass; the answer without any call: {alone}/{tasks}")
-    failed = [name for row in rows for name in row["failed"]]
-    if failed:
-        console.print(f"Not as expected: {', '.join(failed)}", style="red", soft_wrap=True)
+    columns = {"suite": "suite", "tasks": "tasks", "gold": "calls and answer", "answer_alone": "answer alone"}
+    summary = "Gold calls: {gold}/{tasks} pass; the answer without any call: {answer_alone}/{tasks}"
+    records.show_gold("AgentDojo, gold that passes", record["suites"], columns, summary, console)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,8 @@ from typing import Any
 
 import dspy
 from dspy.utils.exceptions import LMError
-from rich import box
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from pivot_dspy import Budget, Execution, PivotError
 from programs import records
@@ -156,29 +154,13 @@ def _show(record: dict[str, Any], console: Console) -> None:
     passed = ("passed", lambda task: "pass" if task["strict_pass"] else "-")
     records.show(record, f"BFCL multi-turn, {record['settings']['set']}", [passed], console)
     console.print("All turns are given at once, unlike on the leaderboard: its figures are others.", soft_wrap=True)
-    if record["lm"]["simulated"]:
-        console.print(f"Model: {record['lm']['name']}", soft_wrap=True)
-        console.print(
-            "SIMULATED: its plans are the gold calls with slips at these rates, and its judge compares with what they "
-            f"give, wrong at a rate of {record['settings']['judge_error']:g}. It says nothing of any real model.",
-            soft_wrap=True,
-        )
+    records.say_simulated(record, console)
 
 
 def _show_gold(record: dict[str, Any], console: Console) -> None:
-    table = Table(title="BFCL multi-turn, gold calls that pass", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("set", "tasks", "whole", "without the last", "s"):
-        table.add_column(name, justify="left" if name == "set" else "right")
-    rows = record["sets"]
-    for row in rows:
-        figures = (str(row[key]) for key in ("tasks", "gold", "without_last"))
-        table.add_row(row["set"], *figures, f"{row['seconds']:.1f}")
-    console.print(table)
-    tasks, whole, short = (sum(row[key] for row in rows) for key in ("tasks", "gold", "without_last"))
-    console.print(f"Gold calls: {whole}/{tasks} pass; without the last call of a task: {short}/{tasks}")
-    failed = [name for row in rows for name in row["failed"]]
-    if failed:
-        console.print(f"Not as expected: {', '.join(failed)}", style="red", soft_wrap=True)
+    columns = {"set": "set", "tasks": "tasks", "gold": "whole", "without_last": "without the last"}
+    summary = "Gold calls: {gold}/{tasks} pass; without the last call of a task: {without_last}/{tasks}"
+    records.show_gold("BFCL multi-turn, gold calls that pass", record["sets"], columns, summary, console)
 
 
 if __name__ == "__main__":

@@ -190,6 +190,36 @@ def show(record: dict[str, Any], title: str, columns: Sequence[Column], console:
             console.print(f"  {phase}: {spent['lm_calls']:.2f} calls, {used:.0f} tokens a task")
 
 
+def show_gold(
+    title: str, rows: Sequence[dict[str, Any]], columns: Mapping[str, str], summary: str, console: Console
+) -> None:
+    """A table of how much of a benchmark's own gold passes, its `columns` by the names of their figures, and a summary
+    over all rows, in which `{name}` stands for a figure's sum."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    first, *figures = columns
+    for name, heading in {**columns, "seconds": "s"}.items():
+        table.add_column(heading, justify="left" if name == first else "right")
+    for row in rows:
+        table.add_row(row[first], *(str(row[name]) for name in figures), f"{row['seconds']:.1f}")
+    console.print(table)
+    console.print(summary.format_map({name: sum(row[name] for row in rows) for name in figures}))
+    failed = [name for row in rows for name in row["failed"]]
+    if failed:
+        console.print(f"Not as expected: {', '.join(failed)}", style="red", soft_wrap=True)
+
+
+def say_simulated(record: dict[str, Any], console: Console) -> None:
+    """Which offline model answered with gold calls and a judge that errs; nothing where it was a real one."""
+    if not record["lm"]["simulated"]:
+        return
+    console.print(f"Model: {record['lm']['name']}", soft_wrap=True)
+    console.print(
+        "SIMULATED: its plans are the gold calls with slips at these rates, and its judge compares with what they "
+        f"give, wrong at a rate of {record['settings']['judge_error']:g}. It says nothing of any real model.",
+        soft_wrap=True,
+    )
+
+
 def finish(record: dict[str, Any], names: Sequence[str], console: Console) -> int:
     """The exit code: 1 where a task has no result, which is said."""
     done = {task["id"] for task in record["tasks"]}

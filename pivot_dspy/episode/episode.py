@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
-from functools import wraps
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
-
-import dspy
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
 
 from pivot_dspy.acceptance import Acceptance
 from pivot_dspy.crossover import Parent
@@ -20,16 +16,16 @@ from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import TaskContext
 from pivot_dspy.episode.dialogue import Dialogue
 from pivot_dspy.episode.judging import Judge
+from pivot_dspy.episode.moves import Phases, move
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.execution import ExecutedRun
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import NEW_TOOL, Gradient
-from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.concretise import concretise
-from pivot_dspy.phases.inspect import Inspect, gradient_by_rule, inspect, parent
-from pivot_dspy.phases.verify import Judgement, Verdict, Verify
+from pivot_dspy.phases.inspect import gradient_by_rule, parent
+from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
@@ -37,36 +33,6 @@ from pivot_dspy.requirements import Amendment
 from pivot_dspy.trajectory import Execution, Trajectory
 
 logger = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Phases(Protocol):
-    """The modules that make an episode's moves, and what is remembered of earlier tasks: those of a refiner."""
-
-    plan: dspy.Module
-    settle: dspy.Module
-    audit: dspy.Module
-    inspect: Inspect
-    evolve: dspy.Module
-    compose: dspy.Module
-    verify: Verify
-    memory: TrajectoryMemory
-
-
-def move(
-    method: Callable[Concatenate[Episode, P], Flow[T]],
-) -> Callable[Concatenate[Episode, P], Flow[T]]:
-    """A method that is a move of the search: it is counted, and an error names it."""
-
-    @wraps(method)
-    def made(episode: Episode, /, *args: P.args, **kwargs: P.kwargs) -> Flow[T]:
-        with episode.record.making(method.__name__):
-            return (yield from method(episode, *args, **kwargs))
-
-    return made
-
 
 class Episode:
     """Everything that belongs to one call of a refiner; nothing of it is kept on the refiner.
@@ -270,22 +236,9 @@ class Episode:
     @move
     def measure_again(self, candidate: Candidate) -> Flow[Candidate]:
         """The same run measured by the requirements as they now are."""
-        measured = yield from self.judge.if_needed(self._measured(candidate))
+        measured = yield from self.judge.if_needed(self.judge.measured(candidate, None))
         self.emit(events.AcceptEvent(trajectory=measured.trajectory, loss=measured.loss, message="measured again"))
         return measured
-
-    def _measured(self, candidate: Candidate, judgement: Judgement | None = None) -> Candidate:
-        context = self.context
-        inspection = inspect(
-            candidate.run,
-            context.requirements,
-            context.inputs,
-            judged=judgement.findings if judgement else (),
-            cleared=judgement is not None,
-            unsupported=judgement.unsupported if judgement else (),
-            weights=context.weights,
-        )
-        return replace(candidate, inspection=inspection, judgement=judgement)
 
     def view(self, candidate: Candidate) -> RunView:
         """What the phases that improve a candidate are shown of it."""
@@ -375,7 +328,7 @@ class Episode:
 
     def measure_by_settled(self, candidate: Candidate) -> Candidate:
         """The candidate by the requirements as they now are and the verdicts as they were; nobody is asked."""
-        return self._measured(candidate, candidate.judgement)
+        return self.judge.measured(candidate, candidate.judgement)
 
     @move
     def compose(self, incumbent: Candidate) -> Flow[Trajectory]:

@@ -84,15 +84,20 @@ class Judge:
                 self.caller.record_failure("verify", error)
                 return None
 
-    def _with_judgement(self, candidate: Candidate, judgement: Judgement) -> Candidate:
-        judged = inspect(
+    def measured(self, candidate: Candidate, judgement: Judgement | None) -> Candidate:
+        """The candidate by the requirements as they now are and by a judgement, or by none."""
+        inspection = inspect(
             candidate.run,
             self.context.requirements,
             self.context.inputs,
-            judged=judgement.findings,
-            cleared=True,
-            unsupported=judgement.unsupported,
+            judged=judgement.findings if judgement else (),
+            cleared=judgement is not None,
+            unsupported=judgement.unsupported if judgement else (),
             weights=self.context.weights,
         )
+        return replace(candidate, inspection=inspection, judgement=judgement)
+
+    def _with_judgement(self, candidate: Candidate, judgement: Judgement) -> Candidate:
+        judged = self.measured(candidate, judgement)
         self.caller.record.emit(JudgeEvent(trajectory=judged.trajectory, loss=judged.loss))
-        return replace(candidate, inspection=judged, judgement=judgement)
+        return judged

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypedDict, get_args
@@ -22,7 +21,7 @@ from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import CritiqueEvent, Event, ReflectEvent
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import RESERVED, Committer, Refined, features, make_refined
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.errors import ConfigurationError, PlanningFailed, did_you_mean
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory.memory import TrajectoryMemory
@@ -335,9 +334,8 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
 
 def _unknown_parameter(kind: type[Refiner], name: str) -> str:
     parameters = [*inspect.signature(kind).parameters]
-    close = difflib.get_close_matches(name, parameters, n=1)
-    remedy = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(parameters)}"
-    return f"{kind.__name__} has no parameter {name!r}; {remedy}"
+    remedy = did_you_mean(name, parameters) or f"; it takes {', '.join(parameters)}"
+    return f"{kind.__name__} has no parameter {name!r}{remedy}"
 
 
 def _usable(signature: str | type[dspy.Signature]) -> type[dspy.Signature]:

@@ -103,9 +103,11 @@ class PivotSearch:
 
     def compose(self) -> Flow[None]:
         """Word the outputs of the current version, if that can be had."""
-        composed = yield from self._with_outputs(self.current)
-        self.incumbent = self.episode.decide(self.incumbent, composed, extensions=True)
-        self.reading = None
+        current = self.current
+        composed = yield from self._with_outputs(current)
+        if composed is not current:
+            self.incumbent = self.episode.decide(self.incumbent, composed, extensions=True)
+            self.reading = None
 
     def _with_outputs(self, candidate: Candidate) -> Flow[Candidate]:
         """The candidate with its missing outputs worded; itself where the model does not word them."""

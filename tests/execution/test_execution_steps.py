@@ -35,7 +35,7 @@ def test_a_failed_step_stops_only_what_depends_on_it() -> None:
 @pytest.mark.parametrize(
     ("step", "kind", "message"),
     [
-        (Step(id="x", tool="lok"), "unknown_tool", "no tool is called 'lok'; did you mean look?"),
+        (Step(id="x", tool="lok"), "unknown_tool", "no tool is called 'lok'; did you mean 'look'?"),
         (Step(id="x", tool="find"), "bad_arguments", "find: name: missing"),
         (Step(id="x", tool="look", args={"all": 1}), "bad_arguments", "look: all: not a parameter"),
         (Step(id="x", tool="find", args={"name": [1]}), "bad_arguments", "find: name: Input should be a valid string"),
