@@ -116,7 +116,9 @@ ADD = {"tool": "add", "args": {"product_id": "p2"}}
 )  # fmt: skip
 def test_a_draft_names_the_call_that_it_asks_for_and_whose_words_are_followed(draft, call, delegates):
     [compiled] = compile_drafts([{"id": "R1", **draft}], TOOLBOX)
-    assert (compiled.call, compiled.delegates, compiled.text) == (call, delegates, draft.get("text", ""))
+    assert (compiled.call, compiled.delegates) == (call, delegates)
+    lost = "call" in draft and call is None and compiled.check is None  # a call that cannot be made is left to a judge
+    assert compiled.text == draft.get("text", "") + (f" - call {json.dumps(draft['call'])}" if lost else "")
 
 
 @pytest.mark.parametrize("draft", [{"id": "R1", "call": ADD}, {"id": "R1", "delegates": "$a.note"}])
