@@ -247,7 +247,7 @@ def compile_drafts(drafts: Any, toolbox: Toolbox, taken: Iterable[Requirement] =
             kind = {"call": None if delegates else _compile_call(draft.get("call"), toolbox), "delegates": delegates}
             if not text and (check or draft.get("call") or draft.get("delegates")):
                 text = json.dumps(dict(draft), ensure_ascii=False, default=str)
-            elif draft.get("call") and not delegates and kind["call"] is None:  # none that can be made: a judge reads it
+            elif draft.get("call") and not delegates and kind["call"] is None:  # nobody can make it: a judge reads it
                 text = f"{text} - call {json.dumps(draft['call'], ensure_ascii=False, default=str)}"
         if text or check:
             compiled.append(Requirement(id=name, text=text, hard=draft.get("hard") is not False, **kind))
