@@ -15,8 +15,16 @@ What a tool, a check or a hook of an environment raises never escapes: it become
 log. What DSPy raises for its language models passes as it is.
 """
 
+from __future__ import annotations
+
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pivot_dspy.departures import Difference
+    from pivot_dspy.episode.commit import UndoCall
+    from pivot_dspy.trajectory import Execution
 
 MESSAGE_CAP = 1000
 """Characters of an error's message that are kept."""
@@ -64,14 +72,40 @@ class PlanningFailed(PivotError, RuntimeError):
 
 
 class CommitError(PivotError, RuntimeError):
-    """A trajectory may not be made real, or departed from what was verified while it was."""
+    """A trajectory may not be made real, or departed from what was verified while it was.
+
+    Its `__cause__` is what the tool raised, if one did.
+    """
 
     result: object
     """The refined prediction that was to be committed, so that nothing of it is lost."""
+    execution: Execution | None
+    """All that was observed in the real world until then; None where nothing was tried."""
+    step: str | None
+    """Id of the step that it happened at, if it was at one."""
+    difference: Difference | None
+    """Where what was verified and what was found differ, if that is what happened."""
+    undo: tuple[UndoCall, ...]
+    """The calls that would undo what was done, newest first, as far as tools declare how; none of them was made."""
 
-    def __init__(self, message: str, result: object = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        result: object = None,
+        *,
+        execution: Execution | None = None,
+        step: str | None = None,
+        difference: Difference | None = None,
+        undo: tuple[UndoCall, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.result = result
+        self.execution, self.step, self.difference, self.undo = execution, step, difference, undo
+
+    @property
+    def cause(self) -> BaseException | None:
+        """What the tool raised, if that is what happened."""
+        return self.__cause__
 
 
 class TooManyErrors(PivotError, RuntimeError):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.leaf_paths import checked
 from pivot_dspy.plain_json import plain
 
 Effect = Literal["read", "write", "irreversible"]
@@ -30,6 +31,9 @@ class ToolMark(NamedTuple):
     preview: str | None
     timeout: float | None
     returns: Any = None
+    undo: str | None = None
+    idempotency_key: str | None = None
+    volatile: tuple[str, ...] = ()
 
 
 class Permission(NamedTuple):
@@ -119,7 +123,14 @@ class CheckResult(NamedTuple):
 
 
 def tool(
-    *, effect: Effect = "write", preview: str | None = None, timeout: float | None = None, returns: Any = None
+    *,
+    effect: Effect = "write",
+    preview: str | None = None,
+    timeout: float | None = None,
+    returns: Any = None,
+    undo: str | None = None,
+    idempotency_key: str | None = None,
+    volatile: Iterable[str] = (),
 ) -> Callable[[Function], Function]:
     """Mark a method of an `Environment` as a tool.
 
@@ -129,21 +140,34 @@ def tool(
             must change nothing outside the session, and returns what the tool is expected to return.
         timeout: seconds that one call may take, instead of the session's default.
         returns: the type of a result that is no error, where the annotation also names errors: planners see this one.
+        undo: name of a method that undoes a call: it takes the same parameters, or what the call gave as `result`. It
+            is offered where a commit fails (`CommitError.undo`), and never run unasked.
+        idempotency_key: the parameter that takes a text by which the outside world knows a call that is made again.
+            No model sees it; it is the same for the same call of a result, also where `resume_commit` repeats it.
+        volatile: paths of what may differ between the results of two calls that are the same, such as `took_ms` or
+            `items[*].took_ms` (see `pivot_dspy.leaf_paths`).
 
-    >>> class Counter(Environment):
-    ...     @tool(effect="read")
-    ...     def count(self) -> int:
-    ...         return 1
+    Raises:
+        ConfigurationError: one of these is of the wrong form; whether names fit the class is seen where it is used.
+
+    >>> class Rooms(Environment):
+    ...     @tool(effect="irreversible", undo="cancel", idempotency_key="request_id", volatile=("took_ms",))
+    ...     def book(self, room: str, request_id: str) -> dict[str, int]:
+    ...         return {"booking": 7, "took_ms": 12}
+    ...     @tool(effect="irreversible")
+    ...     def cancel(self, result: dict[str, int]) -> None:
+    ...         "Take back what `book` gave."
     """
     if effect not in EFFECTS:
         raise ConfigurationError(f"effect must be one of {', '.join(EFFECTS)}; got {effect!r}")
     if timeout is not None and not timeout > 0:
         raise ConfigurationError(f"timeout is in seconds and above 0; got {timeout!r}")
+    paths = checked(volatile)
 
     def mark(function: Function) -> Function:
         changes = effect != "read" and inspect.isfunction(function)
         marked = cast(Function, _enforce(function, effect)) if changes else function
-        setattr(marked, TOOL_MARK, ToolMark(effect, preview, timeout, returns))
+        setattr(marked, TOOL_MARK, ToolMark(effect, preview, timeout, returns, undo, idempotency_key, paths))
         return marked
 
     return mark

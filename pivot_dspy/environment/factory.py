@@ -7,6 +7,7 @@ import logging
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
+from uuid import UUID
 
 import dspy
 
@@ -80,10 +81,18 @@ class SessionFactory:
         """Another fresh session in the family of `session`."""
         return self._session(self._environment(task, session.family), session.family)
 
-    def open_real(self, task: Any) -> Session:
-        """A session in which everything may run: the instance itself, or a new one from the factory."""
-        family = SessionGroup(self._timeout)
+    def open_real(self, task: Any, run_id: UUID | None = None) -> Session:
+        """A session in which everything may run: the instance itself, or a new one from the factory.
+
+        Args:
+            run_id: of the run that is made real.
+        """
+        family = SessionGroup(self._timeout, run_id)
         return Session(self._environment(task, family), family, committed=True, owned=self._instance is None)
+
+    def reopens_same_world(self, session: Session) -> bool:
+        """Whether another real session would act on what this one acts on."""
+        return self._instance is not None or not session.environment.reopenable
 
     def _session(self, environment: Environment, family: SessionGroup) -> Session:
         if self._instance is None:

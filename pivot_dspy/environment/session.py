@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from typing import Any, Literal, TypeVar
+from uuid import UUID, uuid4, uuid5
 
 from pivot_dspy.dspy_internals import is_listened_to, with_tool_callbacks
 from pivot_dspy.environment.base import EFFECTS, READ_ONLY, UNCHECKABLE, CheckResult, Environment, allowing
@@ -25,12 +26,18 @@ Result = TypeVar("Result")
 class SessionGroup:
     """The sessions of one run of a refiner: they share a worker thread and are closed together."""
 
-    def __init__(self, timeout: float | None) -> None:
+    def __init__(self, timeout: float | None, run_id: UUID | None = None) -> None:
+        self.run_id = run_id or uuid4()
+        """Tells the calls of this run, in copies and at commit, from those of any other."""
         self.tier: Tier = "live"
         self.timeout = timeout
         self.worker = Worker()
         self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         weakref.finalize(self, self.worker.stop)
+
+    def idempotency_key(self, step: str, number: int) -> str:
+        """The same text for the same call of a step, however often it is made in this run."""
+        return str(uuid5(self.run_id, f"{step}:{number}"))
 
     def close(self) -> None:
         """Close every session that is still open."""

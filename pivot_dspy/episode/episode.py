@@ -25,12 +25,12 @@ from pivot_dspy.gradient import NEW_TOOL, Gradient
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.concretise import concretise
 from pivot_dspy.phases.inspect import gradient_by_rule, parent
-from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import Amendment
 from pivot_dspy.trajectory import Execution, Trajectory
+from pivot_dspy.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 

@@ -10,14 +10,17 @@ import dspy
 from pivot_dspy import requirements as requirement_rules
 from pivot_dspy.departures import Foreseen
 from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.execution import ExecutedRun, Permit, allow, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.truncation import compact_json
+from pivot_dspy.required_calls import made_calls
 from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Frozen
+from pivot_dspy.trajectory import Execution, Frozen
+from pivot_dspy.verdict import PendingCall, Verdict
 
 
 class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
@@ -42,22 +45,6 @@ class Judgement(Frozen):
 
     findings: tuple[Finding, ...] = ()
     unsupported: tuple[str, ...] = ()
-
-
-class Verdict(Frozen):
-    """Whether a trajectory may be called a success, and if not, why.
-
-    Attributes:
-        verified: all that follows is in order.
-        reasons: what is not, one sentence each.
-        departed: id of the step at which a second run from the start went another way, if it did.
-        withheld: steps that were not run before commit; what they would do is not part of the verdict.
-    """
-
-    verified: bool
-    reasons: tuple[str, ...] = ()
-    departed: str | None = None
-    withheld: tuple[str, ...] = ()
 
 
 class Verify(Phase):
@@ -86,9 +73,10 @@ class Verify(Phase):
             again = yield from execute(execution.trajectory, session, outputs=outputs, permit=permit, copies=False)
             if again.reach is not None:
                 reasons.append("the budget ended before it could be run again from the start")
-                return dspy.Prediction(verdict=Verdict(verified=False, reasons=tuple(reasons)))
+                return dspy.Prediction(verdict=Verdict(status="unverified", reasons=tuple(reasons)))
             foreseen = Foreseen(execution, session.toolbox, [finding.evidence for finding in inspection.findings])
             departures = ((seen.step, foreseen.departure(seen)) for seen in again.execution.observations)
+            departure: str | None
             departed, departure = next((found for found in departures if found[1]), (None, None))
             if departed is None and foreseen.tolerated:
                 departure = _missed(requirements, inspection, again)
@@ -96,7 +84,10 @@ class Verify(Phase):
             if departure:
                 reasons.append(f"run again from the start, it went another way: {departure}")
         verdict = Verdict(
-            verified=not reasons, reasons=tuple(reasons), departed=departed, withheld=execution.withheld
+            status="unverified" if reasons else "judged",
+            reasons=tuple(reasons),
+            departed=departed,
+            pending=_pending(execution, session.toolbox) if session is not None else (),
         )
         return dspy.Prediction(verdict=verdict)
 
@@ -125,6 +116,11 @@ class Verify(Phase):
             findings.append(Finding(requirement=item.id, status=status, evidence=str(entry.get("evidence") or "")))
         claims = prediction.unsupported if isinstance(prediction.unsupported, list) else []
         return Judgement(findings=tuple(findings), unsupported=tuple(str(claim) for claim in claims if claim))
+
+
+def _pending(execution: Execution, toolbox: Toolbox) -> tuple[PendingCall, ...]:
+    calls = (call for call in made_calls(execution, toolbox) if call.step in execution.withheld)
+    return tuple(PendingCall(step=call.step, tool=call.tool, args=dict(call.args)) for call in calls)
 
 
 def _missed(settled: Requirements, inspection: Inspection, again: ExecutedRun) -> str | None:

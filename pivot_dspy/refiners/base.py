@@ -16,11 +16,12 @@ from pivot_dspy.environment.factory import DEFAULT_TIMEOUT, EnvironmentLike, Ses
 from pivot_dspy.environment.from_functions import Effects, from_functions
 from pivot_dspy.episode.asking import Gate, ModelFailed
 from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.commit import Committer, Verified
 from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import CritiqueEvent, Event, ReflectEvent
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.episode.result import RESERVED, Committer, Refined, features, make_refined
+from pivot_dspy.episode.result import RESERVED, Refined, features, make_refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed, did_you_mean
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
@@ -32,11 +33,12 @@ from pivot_dspy.phases.inspect import Inspect
 from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.phases.settle import Audit, Settle
-from pivot_dspy.phases.verify import Verdict, Verify
+from pivot_dspy.phases.verify import Verify
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.refiners.state import Tuned, check_real, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.trajectory import Trajectory
+from pivot_dspy.verdict import Verdict
 
 CALL_OPTIONS = ("trajectory", "requirements", "commit", "budget")
 """Keyword arguments of a call that are not inputs of the task."""
@@ -189,6 +191,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
     def forward(self, **inputs: Any) -> Refined:
         """Refines one task: the signature's inputs, and by keyword `trajectory`, `requirements`, `commit`, `budget`.
 
+        With `commit=True` a verified result is committed; a `provisional` one is not, for it needs `allow`.
+
         Raises:
             ConfigurationError: an input is missing or of the wrong kind, or the budget pays for no plan.
             PlanningFailed: the model gave no plan at all.
@@ -314,11 +318,12 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
     execution = best.inspection.execution
     if not verdict.verified:
         record.spent()
+    verified = Verified(execution, verdict, context.requirements, best.inspection.findings)
     return make_refined(
         {name: execution.outputs.get(name) for name in context.outputs},
         trajectory=best.trajectory,
         verdict=verdict,
-        committer=Committer(factory, context.task, context.outputs),
+        committer=Committer(factory, context.task, context.outputs, context.root.family.run_id, verified),
         execution=execution,
         loss=best.loss,
         tier=execution.tier,

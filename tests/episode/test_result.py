@@ -109,8 +109,8 @@ def test_it_stops_at_the_first_step_that_departs():
         CommitError, match=r"step [ab] .*p2\" and now \"p4\"; steps run for real: a.*; nothing"
     ):
         result.commit()
-    assert real.calls == ["find"] and real.cart == [] and result.committed is None
-    with pytest.raises(CommitError, match="or tried to"):
+    assert real.calls == ["find"] and real.cart == [] and result.committed.by_step["a"].value == {"ids": ["p4"]}
+    with pytest.raises(CommitError, match="already tried to commit, which failed; steps run for real: a; when"):
         result.commit()
 
 
