@@ -151,10 +151,8 @@ class StepRunner:
             if base is not None and position < shared and self._takes_over(base, position):
                 continue
             observation = self.supervisor.taken.get(step.id) or (yield from self._observe(position, step))
-            if self.waits and observation.ok and self._effect(step) == "read":
-                observation = observation.model_copy(update={"stale": True})
             self._record(step, observation)
-            self.supervisor.observed(observation)
+            self.supervisor.observed(self.observed[step.id])
         return ExecutedRun(self.execution, self.session, self.before, self.reach)
 
     def _takes_over(self, base: ExecutedRun, position: int) -> bool:
@@ -176,6 +174,8 @@ class StepRunner:
         return None if spec is None else spec.effect
 
     def _record(self, step: Step, observation: Observation) -> None:
+        if self.waits and observation.ok and self._effect(step) == "read":
+            observation = observation.model_copy(update={"stale": True})
         self.observed[step.id] = observation
         self.waits |= observation.status == "withheld" and self._effect(step) not in ("read", None)
         if observation.ok:

@@ -70,6 +70,8 @@ class _Progress:
     """In the order in which they were made."""
     failed: str | None = None
     """The step to go on with."""
+    misled: bool = False
+    """Whether it failed by what it was given rather than by what it did."""
     unknown: tuple[str, int] | None = None
     """The call, by step and number, of which nobody knows whether it did what it does."""
     held: frozenset[str] = frozenset()
@@ -92,11 +94,12 @@ class _Stop(Exception):
         step: str | None = None,
         *,
         ran: bool = True,
+        misled: bool = False,
         difference: Difference | None = None,
         cause: Exception | None = None,
     ) -> None:
         super().__init__(problem)
-        self.step, self.ran, self.difference, self.cause = step, ran, difference, cause
+        self.step, self.ran, self.misled, self.difference, self.cause = step, ran, misled, difference, cause
 
 
 class Committer:
@@ -132,9 +135,12 @@ class Committer:
 
     def commit(self, allow: str | Iterable[str] | None) -> Flow[Execution]:
         """Run it; see `Refined.commit`."""
-        withheld = self._not_allowed(allow)
         self._begin("new")
-        self._progress.withheld = withheld
+        try:
+            self._progress.withheld = self._not_allowed(allow)
+        except Exception:
+            self._state = "new"  # nothing was tried
+            raise
         return (yield from self._attempt(None))
 
     def resume(self, repeat: str | None) -> Flow[Execution]:
@@ -278,11 +284,11 @@ class _Attempt(Supervisor):
             yield from self.runner.run()
             self._refuse_missed()
         except _Stop as stop:
-            self.progress.failed = stop.step
+            self.progress.failed, self.progress.misled = stop.step, stop.misled
             raise
         except BaseException as error:
             left = (step.id for step in self.trajectory.steps if step.id not in self.runner.observed)
-            self.progress.failed = self._making[0] if self._making else next(left, None)
+            self.progress.failed, self.progress.misled = self._making[0] if self._making else next(left, None), False
             if not isinstance(error, ConfigurationError):  # which says that the call was not made
                 self.progress.unknown = self._making or self.progress.unknown
             raise
@@ -299,16 +305,16 @@ class _Attempt(Supervisor):
     def _standing(self) -> dict[str, Observation]:
         """What was observed before and need not be seen again.
 
-        Not the step that failed, unless it changed something; nor what was read otherwise than it was verified, if
-        that step depends on it.
+        Not the step that failed, unless it changed something; nor what misled it: what it depends on and was read
+        otherwise than it was verified.
         """
         failed = self.progress.failed
-        again = set() if failed is None else {failed, *self._misread(failed)}
+        again = {failed, *(self._misread(failed) if failed and self.progress.misled else ())}
         submit = self.trajectory.submit
         return {
             name: seen
             for name, seen in self.progress.observed.items()
-            if seen.ok and (submit is None or name != submit.id) and (name not in again or self._changed(name))
+            if _succeeded(seen) and (submit is None or name != submit.id) and (name not in again or self._changed(name))
         }
 
     def _misread(self, failed: str) -> Iterable[str]:
@@ -349,7 +355,7 @@ class _Attempt(Supervisor):
             return
         departure = self.foreseen.refusal(step, number, args)
         if departure:
-            raise _Stop(departure, step, ran=False, difference=departure.difference)
+            raise _Stop(departure, step, ran=False, misled=True, difference=departure.difference)
         self._refuse_unknown(step, number)
         self._refuse_broken(step)
         self._making = (step, number)
@@ -365,7 +371,8 @@ class _Attempt(Supervisor):
         if result.fault is None:
             tool = self.trajectory.steps[self.trajectory.index(step)].tool
             self.progress.calls.append(_RealCall(step, number, tool, args, result))
-            self.progress.unknown = None
+            if self.progress.unknown == (step, number):
+                self.progress.unknown = None
         elif result.fault.kind in ("timeout", "unserialisable"):
             self.progress.unknown = (step, number)
 
@@ -373,12 +380,13 @@ class _Attempt(Supervisor):
         step = observation.step
         self.progress.observed[step] = observation
         expected = self.verified.execution.by_step[step]
+        misled = not observation.calls or expected.args not in (None, observation.args)
+        cause = None if _succeeded(observation) else self._cause
         if expected.status == "withheld":  # it could not be run before; now it must succeed
-            if not observation.ok and (observation.status != "withheld" or not self.withheld):
-                raise _Stop(f"step {step} failed: {_why(observation)}", step, cause=self._cause)
+            if not _succeeded(observation) and (observation.status != "withheld" or not self.withheld):
+                raise _Stop(f"step {step} failed: {_why(observation)}", step, misled=misled, cause=cause)
         elif departure := self.foreseen.departure(observation):
-            cause = None if observation.ok else self._cause
-            raise _Stop(departure, step, difference=departure.difference, cause=cause)
+            raise _Stop(departure, step, misled=misled, difference=departure.difference, cause=cause)
 
     # ----------------------------------------------------------------------------------------------- preconditions
 
@@ -436,6 +444,11 @@ class _Attempt(Supervisor):
             return self.session.fork()
         except Exception:  # a check only reads, so it may look at the real world itself
             return self.session
+
+
+def _succeeded(observation: Observation) -> bool:
+    """Whether a step did all that it does: one that repeats counts as ok also where its last calls failed."""
+    return observation.ok and observation.fault is None
 
 
 def _why(observation: Observation) -> str:
