@@ -30,8 +30,10 @@ _MONTHS = (
     "Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
     "|Nov(?:ember)?|Dec(?:ember)?"
 )
-_FIGURE = re.compile(rf"\w*\d\w*|\b(?:{_DAYS}|{_MONTHS}|[AP]M|[ap]m)\b")
-"""A word with a digit in it, or one that a clock says."""
+_FIGURE = re.compile(
+    rf"\b[0-9A-Fa-f]{{8}}(?:-[0-9A-Fa-f]{{4}}){{3}}-[0-9A-Fa-f]{{12}}\b|\w*\d\w*|\b(?:{_DAYS}|{_MONTHS}|[AP]M|[ap]m)\b"
+)
+"""A UUID, a word with a digit in it, or one that a clock says."""
 DIFFERENCE_CAP = 200
 """Characters of each of two values that differ."""
 _BEFORE = DIFFERENCE_CAP // 4

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -81,6 +82,7 @@ def with_key(spec: ToolSpec, key: str | None) -> ToolSpec:
     required = tuple(name for name in spec.required if name != key)
     return replace(
         spec,
+        description=_without_mention(spec.description, key),
         parameters=parameters,
         required=required,
         annotations={name: kind for name, kind in spec.annotations.items() if name != key},
@@ -131,3 +133,12 @@ def undo_by_method(spec: ToolSpec, name: str, kind: type) -> Undo:
 def _meant(name: str, names: Iterable[str]) -> str:
     names = list(names)
     return did_you_mean(name, names) or f"; there are {', '.join(names) or 'none'}"
+
+
+def _without_mention(description: str, name: str) -> str:
+    """A description, its line ends joined, without what it says of a parameter."""
+    entry = rf":?(?:param )?`?\b{re.escape(name)}\b`?(?: \([^)]*\))?:.*?(?= :?\w+(?: \w+)?(?: \([^)]*\))?:(?: |$)|$)"
+    rest = " ".join(re.sub(entry, "", description).split())
+    rest = re.sub(r"\b(?:Args|Arguments|Parameters):\s*(?=(?:Returns|Raises|Yields|Examples?):|$)", "", rest)
+    sentences = re.split(r"(?<=[.!?])\s+", rest)
+    return " ".join(sentence for sentence in sentences if not re.search(rf"\b{re.escape(name)}\b", sentence)).strip()
