@@ -3,9 +3,9 @@
 A clock, a duration or a fresh id makes no two results equal. Such a value may differ where nothing depends on it: no
 text that was relied on (the answer, a step as it was written, the evidence for a verdict) holds it, and no binding
 passed it on to what changes something. What a call that changes something gave may be passed on all the same, as the
-handle of what it made; so may what a read gave to another read: what came of it is compared. What a tool declares
-`volatile` may be anything. What changes the shape of a result, a word that is no figure, day or month, or the outcome
-of a step always matters.
+handle of what it made, unless it may be an amount; so may what a read gave to another read: what came of it is
+compared. What a tool declares `volatile` may be anything. What changes the shape of a result, a word that is no figure,
+day or month, or the outcome of a step always matters.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ _FIGURE = re.compile(
     rf"\b[0-9A-Fa-f]{{8}}(?:-[0-9A-Fa-f]{{4}}){{3}}-[0-9A-Fa-f]{{12}}\b|\w*\d\w*|\b(?:{_DAYS}|{_MONTHS}|[AP]M|[ap]m)\b"
 )
 """A UUID, a word with a digit in it, or one that a clock says."""
+_DECIMAL = re.compile(r"\d[.,]\d")
+_OF_A_HANDLE = re.compile(
+    r"^(?:\[[*\d]+\]\.result)?$"  # the whole of what a call gave
+    r"|(?:(?:^|[\W_])(?i:id|no|nr|num|number|ref|reference|code|key|token|handle|u?uid|guid)|[a-z]I[dD])s?_?\W*(?:\[[*\d]+\])*$"
+)
+"""Where a number is a name and not an amount."""
 DIFFERENCE_CAP = 200
 """Characters of each of two values that differ."""
 _BEFORE = DIFFERENCE_CAP // 4
@@ -175,7 +181,7 @@ class Foreseen:
         for path in self._volatile.get(step, ()):
             if step not in self._reads:
                 for before, after in zip(leaves(was, path), leaves(now, path), strict=False):
-                    self._handles[compact_json(before)] = after
+                    self._take_handle(Difference(path, before, after))
             was, now = without(was, path), without(now, path)
         return next((found for found in differences(was, now) if not self._may_differ(step, found)), None)
 
@@ -185,10 +191,18 @@ class Foreseen:
             return True
         if not difference.is_of_figures or _holds(self._relied_on, difference.was):
             return False
-        passed = self._passed if step in self._reads else self._handles
-        passed[compact_json(difference.was)] = difference.now
+        if step in self._reads:
+            self._passed[compact_json(difference.was)] = difference.now
+        else:
+            self._take_handle(difference)
         self.tolerated.append(difference)
         return True
+
+    def _take_handle(self, difference: Difference) -> None:
+        """Take what a changing call gave as the handle of what it made, unless it may be an amount."""
+        is_number = isinstance(difference.was, (int, float)) or _DECIMAL.search(str(difference.was))
+        if not is_number or _OF_A_HANDLE.search(difference.path):
+            self._handles[compact_json(difference.was)] = difference.now
 
     def _follows(self, step: str, difference: Difference) -> bool:
         """Whether a difference in what a step takes or gives is just that of handles, alone or inside of a text."""

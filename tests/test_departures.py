@@ -175,6 +175,28 @@ def test_a_volatile_id_of_what_a_call_made_is_followed_and_one_that_was_read_bin
     assert departure(*read) == 'step b was called with what = "k1" and now "k2"'
 
 
+@pytest.mark.parametrize(
+    ("gave", "now", "given", "passes"),
+    [
+        ({"total": 40}, {"total": 90}, "total", False),
+        ({"total": "40.00 EUR"}, {"total": "90.00 EUR"}, "total", False),
+        ({"order_id": 7}, {"order_id": 9}, "order_id", True),
+        ({"orderId": 7}, {"orderId": 9}, "orderId", True),
+        ({"id_": 7}, {"id_": 9}, "id_", True),
+        ({"made": "k7"}, {"made": "k9"}, "made", True),
+        ({"paid": 7}, {"paid": 9}, "paid", False),
+    ],
+)
+def test_an_amount_is_no_handle(gave: Any, now: Any, given: str, passes: bool) -> None:
+    first, second = (
+        ran((BOOK, ({"what": "x"}, made)), (PAY, ({"booking": made[given]}, "ok"))) for made in (gave, now)
+    )
+    assert (departure(first, second) is None) == passes
+    foreseen = Foreseen(first, toolbox_of(Desk))
+    foreseen.departure(second.observations[0])
+    assert (foreseen.refusal("c", 0, {"booking": now[given]}) is None) == passes
+
+
 def test_what_a_read_passes_on_to_another_read_is_compared_by_what_came_of_it() -> None:
     look, details = Step(id="a", tool="look"), Step(id="b", tool="details", args={"of": "$a.page"})
     runs = [ran((look, {"page": key}), (details, ({"of": key}, {"name": "Cap"})), answer="Cap") for key in ("t1", "t2")]
