@@ -14,8 +14,8 @@ from pydantic import Field
 from pivot_dspy.trajectory import Frozen
 
 Status = Literal["checked", "judged", "provisional", "unverified"]
-"""`checked`: everything is established by execution or rule. `judged`: some of it by a model's word, with a quote that a
-rule found. `provisional`: it holds as far as it could run. `unverified`: neither, for the reasons that are given."""
+"""`checked`: everything is established by execution or rule. `judged`: some of it by a model's word, with a quote that
+a rule found. `provisional`: it holds as far as it could run. `unverified`: neither, for the reasons that are given."""
 
 Subject = Literal["requirement", "call", "claim"]
 Establisher = Literal["check", "rule", "judge", "person", "nobody"]
