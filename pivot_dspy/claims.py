@@ -134,7 +134,7 @@ def text_of(outputs: Mapping[str, Any]) -> str:
 
 def split_sentences(text: str) -> list[str]:
     """The sentences and lines of a text, without those that say nothing."""
-    return [part.strip() for part in _SENTENCE_END.split(text) if part and any(map(str.isalnum, part))]
+    return [" ".join(part.split()) for part in _SENTENCE_END.split(text) if part and any(map(str.isalnum, part))]
 
 
 def _parts(value: Any, most: int) -> list[str]:

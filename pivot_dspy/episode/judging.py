@@ -61,7 +61,7 @@ class Judge:
         The majority decides on each of them; what was found met is not asked again.
         """
         first = candidate.judgement or Judgement()
-        doubted = {finding.requirement for finding in first.findings if not finding.holds}
+        doubted = {finding.requirement for finding in first.findings if not finding.may_hold}
         opinions = [first.findings]
         for rollout in (1, 2):
             if not doubted or self.caller.record.spent():
@@ -138,7 +138,7 @@ class Judge:
         """
         evidence = self._evidence(candidate)
         answers = yield from self._ask(candidate, questions, evidence, config)
-        unclear = {answer.question.id: answer for answer in answers or () if answer.holds is None}
+        unclear = {answer.question.id: answer for answer in answers or () if answer.holds is None and not answer.waits}
         if answers is None or not unclear or self.caller.record.spent():
             return answers
         questions = [
@@ -181,6 +181,7 @@ class Judge:
             observed=(shown, *values, policy, context.catalogue.known, *request),
             trusted=(*request, policy, *given, *delegated),
             answer=claims.text_of(execution.outputs),
+            stale=self.view(candidate).observations() if fresh.execution is not execution else "",
         )
 
     def measured(self, candidate: Candidate, judgement: Judgement | None) -> Candidate:
@@ -264,15 +265,17 @@ def _unsupported(answer: Answer) -> str:
 
 
 def _findings(answers: Sequence[Answer]) -> tuple[Finding, ...]:
-    """Of the requirements on which what the judge said counts; the others stay unjudged, which counts as violated."""
+    """Of the requirements on which what the judge said counts, or may count once calls that wait have run; the others
+    stay unjudged, which counts as violated.
+    """
     return tuple(
         Finding(
             requirement=answer.question.id,
-            status="holds" if answer.holds else "violated",
+            status="pending" if answer.waits else "holds" if answer.holds else "violated",
             evidence=answer.evidence,
         )
         for answer in answers
-        if answer.question.kind == "requirement" and answer.holds is not None
+        if answer.question.kind == "requirement" and (answer.holds is not None or answer.waits)
     )
 
 

@@ -73,6 +73,8 @@ class Evidence(NamedTuple):
     trusted: tuple[str, ...]
     """Texts of those who may ask for something: the request, the policy, words that are delegated to."""
     answer: str = ""
+    stale: str = ""
+    """What was read too early, after a call that waits for commit: it shows nothing."""
 
     def of(self, question: Question) -> tuple[Any, ...]:
         """Where the quote of a verdict has to stand."""
@@ -89,6 +91,8 @@ class Answer(NamedTuple):
     """None where what it said does not count."""
     evidence: str
     """Its quote, or why it does not count."""
+    waits: bool = False
+    """Whether its quote stands only in what was read too early, so that only commit can tell."""
 
 
 class Judgement(Frozen):
@@ -139,6 +143,8 @@ def _answer(question: Question, entries: Sequence[Mapping[str, Any]], evidence: 
     sources = evidence.of(question)
     for quote in quotes:
         if not all(any(stands_in(part, source) for source in sources) for part in _parts(quote)):
+            if not question.trusted and all(stands_in(part, evidence.stale) for part in _parts(quote)):
+                return Answer(question, None, "what shows it was read before a call that waits has run", waits=True)
             place = "the request or the policy" if question.trusted else "what was seen"
             return Answer(question, None, f"the judge's quote {truncate(quote, 80)!r} does not stand in {place}")
     formulas = [formula for entry in entries for formula in _texts(entry.get("calc"))]

@@ -90,7 +90,7 @@ class Verify(Phase):
 def _numbered(view: RunView) -> str:
     """The answer, each statement of which that was written out begins with its name."""
     outputs, written = view.execution.outputs, claims.check(view.execution, view.inputs)
-    lines = [f"{said.id} {' '.join(said.text.split())}" for said in claims.statements(view.execution, written)]
+    lines = [f"{said.id} {said.text}" for said in claims.statements(view.execution, written)]
     bound = {name: value for name, value in outputs.items() if name not in written.written}
     return "\n".join([*lines, *([compact_json(plain(bound))] if bound else [])])
 
@@ -113,7 +113,7 @@ def _verdict(
     against = [*reasons, *_of_requirements(requirements)]
     stale = [seen.step for seen in execution.observations if seen.stale]
     waits = [
-        f"requirement {finding.requirement} can only be checked when {', '.join(execution.withheld)} has run: "
+        f"requirement {finding.requirement} can only be checked when {' and '.join(execution.withheld)} has run: "
         f"{finding.evidence}".rstrip(": ")
         for finding in inspection.findings
         if finding.status == "pending"
