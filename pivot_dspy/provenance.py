@@ -1,0 +1,421 @@
+"""Where each value of a call that changes something comes from: by rule, without a model.
+
+What was asked for, what was bound, and what stands as a whole value in a result that came before needs no judge. What
+stands only in the middle of a longer text does: an injected instruction brings its addressee in exactly so. Each rule
+finds too little rather than too much.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from pivot_dspy import bindings, calc, claims
+from pivot_dspy.bindings import BindingError
+from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.expressions import FAILURES, TOKEN, is_quoted, parse
+from pivot_dspy.plain_json import scalars
+from pivot_dspy.required_calls import MadeCall, RequiredCall, comparable, defaults_of
+from pivot_dspy.told import figure_of, moment_of, read, tells, tells_id
+from pivot_dspy.trajectory import Execution, Frozen, Observation, Step
+
+Label = Literal["asked", "read", "bound", "worked out", "own words", "unknown"]
+
+WORDS = 6
+"""A text of more words than these is wording."""
+
+_WORDING = frozenset(
+    {"answer", "body", "comment", "content", "description", "message", "note", "reason", "subject", "summary", "text"}
+    | {"title"}
+)
+"""Names of arguments whose text is wording, however short."""
+_ID = re.compile(r"(?:(?:^|_)ids?_?|[a-z]I[Dd]s?)$|^ID$")
+"""Names of arguments and fields that hold an id."""
+_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_FIRST_ALONE = frozenset({"contains", "ends_with", "find_all", "max_by", "min_by", "sort_by", "split", "starts_with"})
+"""Functions that give nothing of what stands in their arguments after the first."""
+_CUTTING = frozenset({"find_all", "replace", "reverse", "split"})
+"""Functions that make another text of one."""
+
+
+class Origin(Frozen):
+    """Where one value in the arguments of a call comes from."""
+
+    path: str
+    """Where it stands in the arguments: `recipients[0]`; with what it is of a longer text: `body: '12.50'`."""
+    value: Any
+    label: Label
+    """`own words`: wording and choices of the one who planned, which are judged as content; `unknown`: an addressee,
+    id, figure or date that stands nowhere."""
+    source: str = ""
+    """Of what was asked: the name of the text that tells it, `quote` or `requirement`. Of what was read: the path in
+    the results, or the step alone where it is a part of a longer text. Of what was bound: the expression. Of what was
+    worked out: the formula, with the origin of each number."""
+    stale: bool = False
+    """Whether it was read after a call that waits for commit, and may read differently then."""
+    partial: bool = False
+    """Whether it is only a part of a longer text where it was read."""
+    settled: bool = False
+    """Whether no judge need be asked where it comes from."""
+
+    def to_prompt(self) -> str:
+        """The label as it stands behind the value in a prompt.
+
+        >>> Origin(path="file_id", value="3", label="read", source="c[0].id_", settled=True).to_prompt()
+        '[read c[0].id_]'
+        """
+        told_so = self.label == "asked" and self.source == "request"
+        joint = {"asked": ": ", "worked out": ": ", "own words": " around "}.get(
+            self.label, " in " if self.partial else " "
+        )
+        source = f"{joint}{self.source}" if self.source and not told_so else ""
+        return f"[{self.label}{source}{', stale' if self.stale else ''}]"
+
+
+def origins(
+    call: MadeCall, execution: Execution, toolbox: Toolbox, *, told: Mapping[str, str],
+    requirement: RequiredCall | None = None, quotes: Sequence[str] = (),
+) -> tuple[Origin, ...]:  # fmt: skip
+    """The origin of every value that was written into a call; what is empty, or the tool's default, is left out.
+
+    Args:
+        told: trusted texts by name, such as `request` and `policy`.
+        requirement: what a requirement fixes of the call: as a person gave it, or as it was before anything was read.
+            Values that a model filled in later are no evidence for themselves.
+        quotes: words of results that settle what is asked for, or whose instructions count. They count as told.
+    """
+    evidence = _gather(call, execution, toolbox, told, requirement, quotes)
+    step, spec = execution.trajectory.steps[execution.trajectory.index(call.step)], toolbox.tools[call.tool]
+    known, defaults = frozenset(evidence.steps), defaults_of(spec)
+    return tuple(
+        origin
+        for name, written in step.args.items()
+        if name not in defaults or call.args.get(name) != defaults[name]
+        for origin in _Argument(evidence, step, known, spec.parameters.get(name, {})).origins(
+            name, written, call.args.get(name)
+        )
+    )
+
+
+def open_values(found: Iterable[Origin]) -> tuple[Origin, ...]:
+    """Those that a judge must be asked about: addressees, ids, figures and dates that are not settled. Wording is
+    judged as content."""
+    return tuple(
+        it for it in found if not it.settled and it.label != "own words" and not _is_wording(it.path, it.value)
+    )
+
+
+def figures_from_nowhere(
+    text: str, call: MadeCall, execution: Execution, *, told: Mapping[str, str], quotes: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The figures, ids and addresses in a text that stand neither in what was told nor in a result before the call."""
+    before = execution.trajectory.ids[: execution.trajectory.index(call.step)]
+    results = [seen.value for name in before if (seen := execution.by_step.get(name)) is not None and seen.ok]
+    return claims.figures_beyond(text, [*told.values(), *quotes, *results])
+
+
+class _Found(NamedTuple):
+    """Where a value stands in a result."""
+
+    path: str
+    key: str
+    """The field that holds it; empty where it is the whole result."""
+    stale: bool
+
+
+class _Text(NamedTuple):
+    """A text in a result."""
+
+    step: str
+    text: str
+    stale: bool
+
+
+@dataclass
+class _Evidence:
+    """What was told, and what was read before a call."""
+
+    told: Mapping[str, str]
+    quotes: Sequence[str]
+    required: Mapping[str, Any]
+    steps: tuple[str, ...]
+    """Ids of the steps before the call."""
+    results: dict[str, Any] = field(default_factory=dict)
+    known: dict[str, list[_Found]] = field(default_factory=dict)
+    """Where each value of the results stands."""
+    texts: list[_Text] = field(default_factory=list)
+    own: set[str] = field(default_factory=set)
+    """What was given to a step before it stood in any result: that it does afterwards tells nothing."""
+    years: set[int] = field(default_factory=set)
+    """Of the results that are themselves a date, such as today's."""
+    stale: set[str] = field(default_factory=set)
+    """Ids of the steps that ran after a call that waits for commit."""
+
+    def asked(self, name: str, value: Any) -> str:
+        """What tells the value of an argument; empty where nothing does."""
+        facts = [(source, read(text)) for source, text in self._told_texts()]
+        years = self.years.union(*(fact.years for _, fact in facts))
+        times = frozenset[tuple[int, int]]().union(*(fact.times for _, fact in facts))
+        number = figure_of(value) if _ID.search(name) else None
+        for source, fact in facts:
+            if tells_id(fact, number) if number else tells(fact, value, years=years, times=times):
+                return source
+        fixed = [_same(leaf) for leaf in scalars(self.required.get(name))]
+        return "requirement" if not isinstance(value, bool) and _same(value) in fixed else ""
+
+    def _told_texts(self) -> Iterator[tuple[str, str]]:
+        yield from self.told.items()
+        yield from (("quote", quote) for quote in self.quotes)
+
+    def whole(self, name: str, value: Any) -> _Found | None:
+        """The latest place where a value stands whole, a fresh one before a stale one. A number is an id in both places
+        or in neither."""
+        places = self.known.get(_same(value), [])
+        if figure_of(value) is not None:
+            places = [place for place in places if bool(_ID.search(place.key)) == bool(_ID.search(name))]
+        return max(reversed(places), key=lambda place: not place.stale, default=None)
+
+    def within(self, value: Any) -> _Text | None:
+        """The latest text in which a value stands among others, a fresh one before a stale one."""
+        holding = (it for it in reversed(self.texts) if tells(read(it.text), value, years=self.years))
+        return max(holding, key=lambda it: not it.stale, default=None)
+
+    def is_own(self, value: Any) -> bool:
+        return _same(value) in self.own
+
+
+def _gather(
+    call: MadeCall, execution: Execution, toolbox: Toolbox, texts: Mapping[str, str], requirement: RequiredCall | None,
+    quotes: Sequence[str],
+) -> _Evidence:  # fmt: skip
+    position = execution.trajectory.index(call.step)
+    required = requirement.args if requirement is not None else {}
+    evidence = _Evidence(texts, quotes, required, execution.trajectory.ids[:position])
+    waits = False
+    for step in execution.trajectory.steps[:position]:
+        seen, spec = execution.by_step.get(step.id), toolbox.tools.get(step.tool)
+        if seen is None or spec is None:
+            continue
+        given = [leaf for leaf in _given(step, seen) if not _is_empty(leaf)]
+        evidence.own |= {_same(leaf) for leaf in given} - evidence.known.keys()
+        if seen.ok:
+            changes = spec.effect != "read"
+            _add_result(evidence, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], waits)
+        waits |= spec.effect != "read" and (seen.status == "withheld" or (seen.ok and spec.effect == "irreversible"))
+    return evidence
+
+
+def _given(step: Step, seen: Observation) -> Iterator[Any]:
+    """What a step was given, bindings resolved as far as that is known."""
+    if seen.args is not None:
+        yield from scalars(seen.args)
+        return
+    yield from (leaf for leaf in scalars(step.args) if not isinstance(leaf, str))
+    for text in bindings.strings(step.args):
+        yield from _Expression.read(text).literals if "$" in text else (text,)
+    if step.for_each is not None and isinstance(seen.value, list):
+        yield from scalars([pair["item"] for pair in seen.value])
+
+
+def _add_result(evidence: _Evidence, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
+    """Take in what a step gave; of one that changes something, no text that only repeats what was `given`."""
+    evidence.results[step] = value
+    if stale:
+        evidence.stale.add(step)
+    if moment_of(value) is not None:
+        evidence.years |= read(str(value)).years
+    for path, key, leaf in _leaves(value, step):
+        if evidence.is_own(leaf):
+            continue
+        evidence.known.setdefault(_same(leaf), []).append(_Found(path, key, stale))
+        if isinstance(leaf, str) and not any(tells(read(leaf), one) for one in given):
+            evidence.texts.append(_Text(step, leaf, stale))
+
+
+class _Expression(NamedTuple):
+    """What can be said of a binding without evaluating it."""
+
+    literals: tuple[Any, ...]
+    """What it says itself and may give, such as the words around a name."""
+    cuts: bool
+    """Whether it may give a part of a text."""
+
+    @classmethod
+    def read(cls, text: str) -> _Expression:
+        try:
+            tree = parse(text).parsed
+        except FAILURES:
+            return cls((text,), True)
+        return cls(tuple(leaf for leaf in _flowing(tree) if any(map(str.isalnum, str(leaf)))), _cuts(tree))
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """One argument of a step."""
+
+    evidence: _Evidence
+    step: Step
+    known: frozenset[str]
+    """Ids of the steps that it may bind."""
+    schema: Mapping[str, Any]
+
+    def origins(self, path: str, written: Any, value: Any) -> Iterator[Origin]:
+        """The origin of each leaf of `value`, which is what `written` gave."""
+        if bindings.is_calc(written) and not is_quoted(written[bindings.CALC]):
+            yield self._worked_out(path, written[bindings.CALC], value)
+        elif isinstance(written, str) and bindings.is_binding(written, {*self.known, bindings.ITEM}):
+            for place, _, leaf in _leaves(value, path):
+                if not _is_empty(leaf):
+                    yield from self._bound(place, written, leaf)
+        elif isinstance(written, Mapping) and isinstance(value, Mapping):
+            for key, item in written.items():
+                yield from () if _KEY.fullmatch(key) else self._literal(f"keys({path})", key)
+                yield from self.origins(_member(path, key), item, value.get(key))
+        elif isinstance(written, list) and isinstance(value, list):
+            for index, (item, given) in enumerate(zip(written, value, strict=False)):
+                yield from self.origins(f"{path}[{index}]", item, given)
+        elif not _is_empty(value):
+            yield from self._literal(path, value)
+
+    def _literal(self, path: str, value: Any, around: str = "") -> Iterator[Origin]:
+        """The origin of what was written out, or put together `around` a binding."""
+        name, evidence = _name(path), self.evidence
+        if source := evidence.asked(name, value):
+            yield Origin(path=path, value=value, label="asked", source=source, settled=True)
+        elif isinstance(value, bool) or value in _choices(self.schema):
+            yield Origin(path=path, value=value, label="own words", source=around)
+        elif place := evidence.whole(name, value):
+            settled = not place.stale and (figure_of(value) is None or _ID.search(name) is not None)
+            yield Origin(path=path, value=value, label="read", source=place.path, stale=place.stale, settled=settled)
+        elif text := evidence.within(value):
+            yield Origin(path=path, value=value, label="read", source=text.step, stale=text.stale, partial=True)
+        elif _is_wording(path, value):
+            yield Origin(path=path, value=value, label="own words", source=around)
+            shown = [*evidence.told.values(), *evidence.quotes, *evidence.results.values()]
+            for figure in claims.figures_beyond(value, shown):
+                yield Origin(path=f"{path}: {figure!r}", value=figure, label="unknown")
+        else:
+            yield Origin(path=path, value=value, label="unknown", source=around)
+
+    def _bound(self, path: str, written: str, value: Any) -> Iterator[Origin]:
+        expression, source, stale = _Expression.read(written), self._show(written), self._is_stale(written)
+        settled = not (expression.cuts or stale)
+        if expression.literals or self.evidence.is_own(value):
+            yield from self._literal(path, value, around=source)
+        elif settled or not self._is_settled(path, value):
+            yield Origin(path=path, value=value, label="bound", source=source, stale=stale, settled=settled)
+        else:
+            yield from self._literal(path, value)
+
+    def _is_settled(self, path: str, value: Any) -> bool:
+        return all(origin.settled for origin in self._literal(path, value))
+
+    def _worked_out(self, path: str, formula: str, value: Any) -> Origin:
+        read = calc.read(formula)
+        counts = _decimals(read.tree)
+        parts = [self._part(operand) for operand in read.operands]
+        settled = all(part.settled or place in counts for place, part in enumerate(parts))
+        if len(parts) == 1:  # nothing is worked out
+            settled = parts[0].settled and parts[0].label != "read"
+        source = self._show(calc.annotate(formula, [part.to_prompt()[1:-1] for part in parts]))
+        stale = any(part.stale for part in parts)
+        return Origin(path=path, value=value, label="worked out", source=source, stale=stale, settled=settled)
+
+    def _part(self, operand: calc.Operand) -> Origin:
+        """The origin of one number of a calc."""
+        if operand.bound:
+            return self._bound_part(operand.text)
+        number = calc.number(operand.text)
+        origin = next(self._literal("", number))
+        if origin.label == "read":  # a figure that is worked with may have been copied, unlike one that is the result
+            return origin.model_copy(update={"settled": not (origin.stale or origin.partial)})
+        return origin if origin.settled else origin.model_copy(update={"label": "own words"})
+
+    def _bound_part(self, text: str) -> Origin:
+        expression, stale = _Expression.read(text), self._is_stale(text)
+        try:
+            value = bindings.evaluate(text, self.evidence.results)
+            source, own = str(calc.number(value)), any(map(self.evidence.is_own, scalars(value)))
+        except (BindingError, ValueError):  # known only at commit, or the element of a repeated step
+            value, source, own = text, "", False
+        settled = not (expression.cuts or expression.literals or stale or own)
+        return Origin(path="", value=value, label="bound", source=source, stale=stale, settled=settled)
+
+    def _is_stale(self, text: str) -> bool:
+        return not self.evidence.stale.isdisjoint(bindings.dependencies([text, self.step.for_each], self.known))
+
+    def _show(self, text: str) -> str:
+        """An expression without dollars, and with what its element is one of."""
+        shown = TOKEN.sub(lambda match: match[1] or match[0], text)
+        repeats = self.step.for_each is not None and bindings.ITEM in bindings.references(text)
+        return f"{shown} of {self._show(self.step.for_each)}" if repeats and self.step.for_each else shown
+
+
+def _flowing(node: Any) -> Iterator[Any]:
+    """The literals of a parsed expression that may be a part of what it gives."""
+    if not isinstance(node, Mapping) or node["type"] == "comparator":
+        return
+    if node["type"] == "literal":
+        yield from scalars(node["value"])
+    children = node["children"]
+    if node["type"] == "filter_projection":
+        children = children[:2]  # the third is the condition
+    elif node["type"] == "function_expression" and node["value"] in _FIRST_ALONE:
+        children = children[:1]
+    for child in children:
+        yield from _flowing(child)
+
+
+def _cuts(node: Any) -> bool:
+    if not isinstance(node, Mapping):
+        return False
+    return (node["type"] == "function_expression" and node["value"] in _CUTTING) or any(map(_cuts, node["children"]))
+
+
+def _decimals(tree: ast.expr | None) -> set[int]:
+    """The operands of a formula that say how many decimals a number is rounded to."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree is not None else []
+    rounds = [node.args[1] for node in calls if ast.unparse(node.func) == "round" and len(node.args) > 1]
+    return {int(place.id[1:]) for place in rounds if isinstance(place, ast.Name)}
+
+
+def _leaves(value: Any, path: str, key: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Every text and number inside `value`, with its path and the field that holds it; and keys, which may be ids."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield f"keys({path})", "id", name
+            yield from _leaves(item, _member(path, name), name)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{place}]", key)
+    elif value is not None and not isinstance(value, bool):
+        yield path, key, value
+
+
+def _member(path: str, key: str) -> str:
+    return f"{path}.{key}" if _KEY.fullmatch(key) else f'{path}."{key}"'
+
+
+def _name(path: str) -> str:
+    """The name of the innermost argument that a path leads to."""
+    return re.sub(r"\[\d+\]", "", path).rpartition(".")[2]
+
+
+def _same(value: Any) -> str:
+    """Equal for values that mean the same: texts without regard to case, numbers by value, dates in whatever form."""
+    return str(comparable(value)).casefold()
+
+
+def _choices(schema: Mapping[str, Any]) -> list[Any]:
+    return [choice for one in (schema, *schema.get("anyOf", ())) for choice in one.get("enum", ())]
+
+
+def _is_wording(path: str, value: Any) -> bool:
+    return isinstance(value, str) and (len(value.split()) > WORDS or _name(path) in _WORDING)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value in ("", [], {})
