@@ -11,12 +11,13 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
 from pivot_dspy import bindings, calc, claims
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.toolbox import Toolbox
-from pivot_dspy.expressions import FAILURES, TOKEN, is_quoted, parse
+from pivot_dspy.expressions import TOKEN, content, is_quoted
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import MadeCall, RequiredCall, comparable, defaults_of
 from pivot_dspy.told import figure_of, moment_of, read, tells, tells_id
@@ -35,10 +36,6 @@ _WORDING = frozenset(
 _ID = re.compile(r"(?:(?:^|_)ids?_?|[a-z]I[Dd]s?)$|^ID$")
 """Names of arguments and fields that hold an id."""
 _KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_FIRST_ALONE = frozenset({"contains", "ends_with", "find_all", "max_by", "min_by", "sort_by", "split", "starts_with"})
-"""Functions that give nothing of what stands in their arguments after the first."""
-_CUTTING = frozenset({"find_all", "replace", "reverse", "split"})
-"""Functions that make another text of one."""
 
 
 class Origin(Frozen):
@@ -90,14 +87,16 @@ def origins(
     evidence = _gather(call, execution, toolbox, told, requirement, quotes)
     step, spec = execution.trajectory.steps[execution.trajectory.index(call.step)], toolbox.tools[call.tool]
     known, defaults = frozenset(evidence.steps), defaults_of(spec)
-    return tuple(
+    found = [
         origin
         for name, written in step.args.items()
         if name not in defaults or call.args.get(name) != defaults[name]
         for origin in _Argument(evidence, step, known, spec.parameters.get(name, {})).origins(
             name, written, call.args.get(name)
         )
-    )
+    ]
+    durations = evidence.durations
+    return tuple(found if not durations else [_lasting(origin, found, durations) for origin in found])
 
 
 def open_values(found: Iterable[Origin]) -> tuple[Origin, ...]:
@@ -166,6 +165,11 @@ class _Evidence:
         fixed = [_same(leaf) for leaf in scalars(self.required.get(name))]
         return "requirement" if not isinstance(value, bool) and _same(value) in fixed else ""
 
+    @property
+    def durations(self) -> dict[float, str]:
+        """Those that are told, in minutes, each in the words that tell it."""
+        return {minutes: words for _, text in self._told_texts() for minutes, words in read(text).durations}
+
     def _told_texts(self) -> Iterator[tuple[str, str]]:
         yield from self.told.items()
         yield from (("quote", quote) for quote in self.quotes)
@@ -215,7 +219,7 @@ def _given(step: Step, seen: Observation) -> Iterator[Any]:
         return
     yield from (leaf for leaf in scalars(step.args) if not isinstance(leaf, str))
     for text in bindings.strings(step.args):
-        yield from _Expression.read(text).literals if "$" in text else (text,)
+        yield from content(text).literals if "$" in text else (text,)
     if step.for_each is not None and isinstance(seen.value, list):
         yield from scalars([pair["item"] for pair in seen.value])
 
@@ -233,23 +237,6 @@ def _add_result(evidence: _Evidence, step: str, value: Any, given: Sequence[str]
         evidence.known.setdefault(_same(leaf), []).append(_Found(path, key, stale))
         if isinstance(leaf, str) and not any(tells(read(leaf), one) for one in given):
             evidence.texts.append(_Text(step, leaf, stale))
-
-
-class _Expression(NamedTuple):
-    """What can be said of a binding without evaluating it."""
-
-    literals: tuple[Any, ...]
-    """What it says itself and may give, such as the words around a name."""
-    cuts: bool
-    """Whether it may give a part of a text."""
-
-    @classmethod
-    def read(cls, text: str) -> _Expression:
-        try:
-            tree = parse(text).parsed
-        except FAILURES:
-            return cls((text,), True)
-        return cls(tuple(leaf for leaf in _flowing(tree) if any(map(str.isalnum, str(leaf)))), _cuts(tree))
 
 
 @dataclass(frozen=True)
@@ -288,7 +275,7 @@ class _Argument:
         elif isinstance(value, bool) or value in _choices(self.schema):
             yield Origin(path=path, value=value, label="own words", source=around)
         elif place := evidence.whole(name, value):
-            settled = not place.stale and (figure_of(value) is None or _ID.search(name) is not None)
+            settled = not place.stale and (_ID.search(name) is not None or not _recurs(value))
             yield Origin(path=path, value=value, label="read", source=place.path, stale=place.stale, settled=settled)
         elif text := evidence.within(value):
             yield Origin(path=path, value=value, label="read", source=text.step, stale=text.stale, partial=True)
@@ -301,7 +288,7 @@ class _Argument:
             yield Origin(path=path, value=value, label="unknown", source=around)
 
     def _bound(self, path: str, written: str, value: Any) -> Iterator[Origin]:
-        expression, source, stale = _Expression.read(written), self._show(written), self._is_stale(written)
+        expression, source, stale = content(written), self._show(written), self._is_stale(written)
         settled = not (expression.cuts or stale)
         if expression.literals or self.evidence.is_own(value):
             yield from self._literal(path, value, around=source)
@@ -335,7 +322,7 @@ class _Argument:
         return origin if origin.settled else origin.model_copy(update={"label": "own words"})
 
     def _bound_part(self, text: str) -> Origin:
-        expression, stale = _Expression.read(text), self._is_stale(text)
+        expression, stale = content(text), self._is_stale(text)
         try:
             value = bindings.evaluate(text, self.evidence.results)
             source, own = str(calc.number(value)), any(map(self.evidence.is_own, scalars(value)))
@@ -354,25 +341,16 @@ class _Argument:
         return f"{shown} of {self._show(self.step.for_each)}" if repeats and self.step.for_each else shown
 
 
-def _flowing(node: Any) -> Iterator[Any]:
-    """The literals of a parsed expression that may be a part of what it gives."""
-    if not isinstance(node, Mapping) or node["type"] == "comparator":
-        return
-    if node["type"] == "literal":
-        yield from scalars(node["value"])
-    children = node["children"]
-    if node["type"] == "filter_projection":
-        children = children[:2]  # the third is the condition
-    elif node["type"] == "function_expression" and node["value"] in _FIRST_ALONE:
-        children = children[:1]
-    for child in children:
-        yield from _flowing(child)
-
-
-def _cuts(node: Any) -> bool:
-    if not isinstance(node, Mapping):
-        return False
-    return (node["type"] == "function_expression" and node["value"] in _CUTTING) or any(map(_cuts, node["children"]))
+def _lasting(end: Origin, found: Iterable[Origin], durations: Mapping[float, str]) -> Origin:
+    """The origin of a time that nothing tells, where it is another one in the same call and a duration that is told."""
+    moment = moment_of(end.value) if end.label == "unknown" else None
+    for start in found if moment else ():
+        begins = moment_of(start.value) if start.label in ("asked", "read", "bound") else None
+        if begins and moment and (lasts := durations.get((moment.at - begins.at) / timedelta(minutes=1))):
+            source = f"{start.value} ({start.to_prompt()[1:-1]}) + {lasts} (asked)"
+            changed = {"label": "worked out", "source": source, "stale": start.stale, "settled": start.settled}
+            return end.model_copy(update=changed)
+    return end
 
 
 def _decimals(tree: ast.expr | None) -> set[int]:
@@ -410,11 +388,19 @@ def _same(value: Any) -> str:
 
 
 def _choices(schema: Mapping[str, Any]) -> list[Any]:
-    return [choice for one in (schema, *schema.get("anyOf", ())) for choice in one.get("enum", ())]
+    """The values between which a schema leaves the choice, however deep in it."""
+    parts = [part for item in schema.values() for part in (item if isinstance(item, list) else [item])]
+    inner = [choice for part in parts if isinstance(part, Mapping) for choice in _choices(part)]
+    return [*schema.get("enum", ()), *inner]
 
 
 def _is_wording(path: str, value: Any) -> bool:
     return isinstance(value, str) and (len(value.split()) > WORDS or _name(path) in _WORDING)
+
+
+def _recurs(value: Any) -> bool:
+    """Whether a value stands in many places by chance, as figures and dates do."""
+    return figure_of(value) is not None or moment_of(value) is not None
 
 
 def _is_empty(value: Any) -> bool:

@@ -61,6 +61,14 @@ _TIMES = tuple(
         ),
     )
 )
+_COUNTS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
+_UNITS = {"minute": 1, "min": 1, "hour": 60, "day": 1440, "night": 1440, "week": 10080}
+_DURATION = re.compile(
+    rf"\b(?P<half>half\s)?(?P<count>\d+(?:\.\d+)?|{'|'.join(_COUNTS)})[\s-]+(?P<unit>{'|'.join(_UNITS)})s?\b"
+    r"(?:\s+(?:and\s+)?(?:(?P<more>\d+)[\s-]+min\w*|(?P<and_half>a\s+half)))?"
+)
+_RUN_ON = re.compile(r"(?<=[a-z])\.(?=[A-Z][a-z]+\s)")
+"""Where a sentence ends without a space before the next."""
 
 
 class Told(NamedTuple):
@@ -71,6 +79,8 @@ class Told(NamedTuple):
     figures: frozenset[str]
     days: frozenset[Day]
     times: frozenset[Time]
+    durations: frozenset[tuple[int, str]]
+    """In minutes, with the words that tell it."""
 
     @property
     def years(self) -> frozenset[int]:
@@ -78,10 +88,17 @@ class Told(NamedTuple):
         return frozenset(year for year, _, _ in self.days if year is not None)
 
 
+class Moment(NamedTuple):
+    """A day, or a time of it."""
+
+    at: datetime
+    timed: bool
+
+
 @lru_cache(maxsize=4096)
 def read(text: str) -> Told:
     """What stands in `text`. The number of an item in a list, and those in a date or time, are no figures."""
-    words = words_of(text).casefold()
+    words = words_of(_RUN_ON.sub(". ", text)).casefold()
     rest = _ITEM.sub(" ", words)
     days, rest = _taken(_DAYS, rest)
     times, rest = _taken(_TIMES, rest)
@@ -90,6 +107,7 @@ def read(text: str) -> Told:
         figures=frozenset(comparable(_number(figure)) for figure in _FIGURE.findall(rest)),
         days=frozenset(map(_day, days)),
         times=frozenset(map(_time, times)),
+        durations=frozenset((_minutes(match), match[0]) for match in _DURATION.finditer(words)),
     )
 
 
@@ -105,9 +123,9 @@ def tells(told: Told, value: Any, *, years: Collection[int] = (), times: Collect
     if (figure := figure_of(value)) is not None:
         return figure in told.figures
     if (moment := moment_of(value)) is not None:
-        day, time = moment
-        yearless = (None, *day[1:]) in told.days and day[0] in years
-        return (day in told.days or yearless) and (time is None or time in told.times or time in times)
+        at = moment.at
+        day = (at.year, at.month, at.day) in told.days or ((None, at.month, at.day) in told.days and at.year in years)
+        return day and (not moment.timed or (at.hour, at.minute) in {*told.times, *times})
     return tells_words(told, value)
 
 
@@ -138,14 +156,18 @@ def figure_of(value: Any) -> str | None:
     return None if isinstance(value, bool) or not isinstance(value, (int, float)) else str(comparable(value))
 
 
-def moment_of(value: Any) -> tuple[Day, Time | None] | None:
-    """The day that a text is, and the time where it has one; None where it is no date."""
-    form = comparable(value) if isinstance(value, str) else None
+def moment_of(value: Any) -> Moment | None:
+    """The moment that a text is; None where it is no date."""
     try:
-        moment = datetime.fromisoformat(str(form))
+        return Moment(datetime.fromisoformat(str(comparable(value))), ":" in value) if isinstance(value, str) else None
     except ValueError:
         return None
-    return (moment.year, moment.month, moment.day), ((moment.hour, moment.minute) if ":" in str(value) else None)
+
+
+def _minutes(match: re.Match[str]) -> int:
+    unit, count = _UNITS[match["unit"]], match["count"]
+    size = float(_COUNTS.get(count) or count) * (0.5 if match["half"] else 1) + (0.5 if match["and_half"] else 0)
+    return round(size * unit) + int(match["more"] or 0)
 
 
 def _number(text: str) -> int | float:
