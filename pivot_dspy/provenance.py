@@ -10,18 +10,19 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pivot_dspy import bindings, calc, claims
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.evidence import Evidence, gather, is_empty, is_id, leaves, member
 from pivot_dspy.expressions import TOKEN, content, is_quoted
 from pivot_dspy.plain_json import scalars
-from pivot_dspy.required_calls import MadeCall, RequiredCall, comparable, defaults_of
-from pivot_dspy.told import figure_of, moment_of, read, tells, tells_id
-from pivot_dspy.trajectory import Execution, Frozen, Observation, Step
+from pivot_dspy.required_calls import MadeCall, RequiredCall, defaults_of
+from pivot_dspy.told import figure_of, moment_of
+from pivot_dspy.trajectory import Execution, Frozen, Step
 
 Label = Literal["asked", "read", "bound", "worked out", "own words", "unknown"]
 
@@ -33,9 +34,6 @@ _WORDING = frozenset(
     | {"title"}
 )
 """Names of arguments whose text is wording, however short."""
-_ID = re.compile(r"(?:(?:^|_)ids?_?|[a-z]I[Dd]s?)$|^ID$")
-"""Names of arguments and fields that hold an id."""
-_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class Origin(Frozen):
@@ -84,7 +82,7 @@ def origins(
             Values that a model filled in later are no evidence for themselves.
         quotes: words of results that settle what is asked for, or whose instructions count. They count as told.
     """
-    evidence = _gather(call, execution, toolbox, told, requirement, quotes)
+    evidence = gather(call, execution, toolbox, told, requirement, quotes)
     step, spec = execution.trajectory.steps[execution.trajectory.index(call.step)], toolbox.tools[call.tool]
     known, defaults = frozenset(evidence.steps), defaults_of(spec)
     found = [
@@ -116,134 +114,11 @@ def figures_from_nowhere(
     return claims.figures_beyond(text, [*told.values(), *quotes, *results])
 
 
-class _Found(NamedTuple):
-    """Where a value stands in a result."""
-
-    path: str
-    key: str
-    """The field that holds it; empty where it is the whole result."""
-    stale: bool
-
-
-class _Text(NamedTuple):
-    """A text in a result."""
-
-    step: str
-    text: str
-    stale: bool
-
-
-@dataclass
-class _Evidence:
-    """What was told, and what was read before a call."""
-
-    told: Mapping[str, str]
-    quotes: Sequence[str]
-    required: Mapping[str, Any]
-    steps: tuple[str, ...]
-    """Ids of the steps before the call."""
-    results: dict[str, Any] = field(default_factory=dict)
-    known: dict[str, list[_Found]] = field(default_factory=dict)
-    """Where each value of the results stands."""
-    texts: list[_Text] = field(default_factory=list)
-    own: set[str] = field(default_factory=set)
-    """What was given to a step before it stood in any result: that it does afterwards tells nothing."""
-    years: set[int] = field(default_factory=set)
-    """Of the results that are themselves a date, such as today's."""
-    stale: set[str] = field(default_factory=set)
-    """Ids of the steps that ran after a call that waits for commit."""
-
-    def asked(self, name: str, value: Any) -> str:
-        """What tells the value of an argument; empty where nothing does."""
-        facts = [(source, read(text)) for source, text in self._told_texts()]
-        years = self.years.union(*(fact.years for _, fact in facts))
-        times = frozenset[tuple[int, int]]().union(*(fact.times for _, fact in facts))
-        number = figure_of(value) if _ID.search(name) else None
-        for source, fact in facts:
-            if tells_id(fact, number) if number else tells(fact, value, years=years, times=times):
-                return source
-        fixed = [_same(leaf) for leaf in scalars(self.required.get(name))]
-        return "requirement" if not isinstance(value, bool) and _same(value) in fixed else ""
-
-    @property
-    def durations(self) -> dict[float, str]:
-        """Those that are told, in minutes, each in the words that tell it."""
-        return {minutes: words for _, text in self._told_texts() for minutes, words in read(text).durations}
-
-    def _told_texts(self) -> Iterator[tuple[str, str]]:
-        yield from self.told.items()
-        yield from (("quote", quote) for quote in self.quotes)
-
-    def whole(self, name: str, value: Any) -> _Found | None:
-        """The latest place where a value stands whole, a fresh one before a stale one. A number is an id in both places
-        or in neither."""
-        places = self.known.get(_same(value), [])
-        if figure_of(value) is not None:
-            places = [place for place in places if bool(_ID.search(place.key)) == bool(_ID.search(name))]
-        return max(reversed(places), key=lambda place: not place.stale, default=None)
-
-    def within(self, value: Any) -> _Text | None:
-        """The latest text in which a value stands among others, a fresh one before a stale one."""
-        holding = (it for it in reversed(self.texts) if tells(read(it.text), value, years=self.years))
-        return max(holding, key=lambda it: not it.stale, default=None)
-
-    def is_own(self, value: Any) -> bool:
-        return _same(value) in self.own
-
-
-def _gather(
-    call: MadeCall, execution: Execution, toolbox: Toolbox, texts: Mapping[str, str], requirement: RequiredCall | None,
-    quotes: Sequence[str],
-) -> _Evidence:  # fmt: skip
-    position = execution.trajectory.index(call.step)
-    required = requirement.args if requirement is not None else {}
-    evidence = _Evidence(texts, quotes, required, execution.trajectory.ids[:position])
-    waits = False
-    for step in execution.trajectory.steps[:position]:
-        seen, spec = execution.by_step.get(step.id), toolbox.tools.get(step.tool)
-        if seen is None or spec is None:
-            continue
-        given = [leaf for leaf in _given(step, seen) if not _is_empty(leaf)]
-        evidence.own |= {_same(leaf) for leaf in given} - evidence.known.keys()
-        if seen.ok:
-            changes = spec.effect != "read"
-            _add_result(evidence, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], waits)
-        waits |= spec.effect != "read" and (seen.status == "withheld" or (seen.ok and spec.effect == "irreversible"))
-    return evidence
-
-
-def _given(step: Step, seen: Observation) -> Iterator[Any]:
-    """What a step was given, bindings resolved as far as that is known."""
-    if seen.args is not None:
-        yield from scalars(seen.args)
-        return
-    yield from (leaf for leaf in scalars(step.args) if not isinstance(leaf, str))
-    for text in bindings.strings(step.args):
-        yield from content(text).literals if "$" in text else (text,)
-    if step.for_each is not None and isinstance(seen.value, list):
-        yield from scalars([pair["item"] for pair in seen.value])
-
-
-def _add_result(evidence: _Evidence, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
-    """Take in what a step gave; of one that changes something, no text that only repeats what was `given`."""
-    evidence.results[step] = value
-    if stale:
-        evidence.stale.add(step)
-    if moment_of(value) is not None:
-        evidence.years |= read(str(value)).years
-    for path, key, leaf in _leaves(value, step):
-        if evidence.is_own(leaf):
-            continue
-        evidence.known.setdefault(_same(leaf), []).append(_Found(path, key, stale))
-        if isinstance(leaf, str) and not any(tells(read(leaf), one) for one in given):
-            evidence.texts.append(_Text(step, leaf, stale))
-
-
 @dataclass(frozen=True)
 class _Argument:
     """One argument of a step."""
 
-    evidence: _Evidence
+    evidence: Evidence
     step: Step
     known: frozenset[str]
     """Ids of the steps that it may bind."""
@@ -254,17 +129,17 @@ class _Argument:
         if bindings.is_calc(written) and not is_quoted(written[bindings.CALC]):
             yield self._worked_out(path, written[bindings.CALC], value)
         elif isinstance(written, str) and bindings.is_binding(written, {*self.known, bindings.ITEM}):
-            for place, _, leaf in _leaves(value, path):
-                if not _is_empty(leaf):
+            for place, _, _, leaf in leaves(value, path):
+                if not is_empty(leaf):
                     yield from self._bound(place, written, leaf)
         elif isinstance(written, Mapping) and isinstance(value, Mapping):
             for key, item in written.items():
-                yield from () if _KEY.fullmatch(key) else self._literal(f"keys({path})", key)
-                yield from self.origins(_member(path, key), item, value.get(key))
+                yield from () if key.isidentifier() else self._literal(f"keys({path})", key)
+                yield from self.origins(member(path, key), item, value.get(key))
         elif isinstance(written, list) and isinstance(value, list):
             for index, (item, given) in enumerate(zip(written, value, strict=False)):
                 yield from self.origins(f"{path}[{index}]", item, given)
-        elif not _is_empty(value):
+        elif not is_empty(value):
             yield from self._literal(path, value)
 
     def _literal(self, path: str, value: Any, around: str = "") -> Iterator[Origin]:
@@ -275,7 +150,7 @@ class _Argument:
         elif isinstance(value, bool) or value in _choices(self.schema):
             yield Origin(path=path, value=value, label="own words", source=around)
         elif place := evidence.whole(name, value):
-            settled = not place.stale and (_ID.search(name) is not None or not _recurs(value))
+            settled = not place.stale and (is_id(name) or not _recurs(value)) and evidence.names(place, value)
             yield Origin(path=path, value=value, label="read", source=place.path, stale=place.stale, settled=settled)
         elif text := evidence.within(value):
             yield Origin(path=path, value=value, label="read", source=text.step, stale=text.stale, partial=True)
@@ -360,31 +235,9 @@ def _decimals(tree: ast.expr | None) -> set[int]:
     return {int(place.id[1:]) for place in rounds if isinstance(place, ast.Name)}
 
 
-def _leaves(value: Any, path: str, key: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Every text and number inside `value`, with its path and the field that holds it; and keys, which may be ids."""
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield f"keys({path})", "id", name
-            yield from _leaves(item, _member(path, name), name)
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{place}]", key)
-    elif value is not None and not isinstance(value, bool):
-        yield path, key, value
-
-
-def _member(path: str, key: str) -> str:
-    return f"{path}.{key}" if _KEY.fullmatch(key) else f'{path}."{key}"'
-
-
 def _name(path: str) -> str:
     """The name of the innermost argument that a path leads to."""
     return re.sub(r"\[\d+\]", "", path).rpartition(".")[2]
-
-
-def _same(value: Any) -> str:
-    """Equal for values that mean the same: texts without regard to case, numbers by value, dates in whatever form."""
-    return str(comparable(value)).casefold()
 
 
 def _choices(schema: Mapping[str, Any]) -> list[Any]:
@@ -401,7 +254,3 @@ def _is_wording(path: str, value: Any) -> bool:
 def _recurs(value: Any) -> bool:
     """Whether a value stands in many places by chance, as figures and dates do."""
     return figure_of(value) is not None or moment_of(value) is not None
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or value in ("", [], {})
