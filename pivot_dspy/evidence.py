@@ -74,16 +74,16 @@ class Evidence:
     stale: set[str] = field(default_factory=set)
     """Ids of the steps that ran after a call that waits for commit."""
 
-    def asked(self, name: str, value: Any) -> str:
-        """What tells the value of an argument; empty where nothing does."""
+    def asked(self, path: str, value: Any) -> str:
+        """What tells a value that stands at this place in the arguments; empty where nothing does."""
         facts = [(source, read(text)) for source, text in self._told_texts()]
         years = self.years.union(*(fact.years for _, fact in facts))
         times = frozenset[tuple[int, int]]().union(*(fact.times for _, fact in facts))
-        number = figure_of(value) if is_id(name) else None
+        number = figure_of(value) if is_id(name_of(path)) else None
         for source, fact in facts:
             if tells_id(fact, number) if number else tells(fact, value, years=years, times=times):
                 return source
-        fixed = [_same(leaf) for leaf in scalars(self.required.get(name))]
+        fixed = [_same(leaf) for leaf in scalars(self.required.get(re.split(r"[.\[]", path)[0]))]
         return "requirement" if not isinstance(value, bool) and _same(value) in fixed else ""
 
     @property
@@ -112,12 +112,14 @@ class Evidence:
         """Whether what was told names the record in which a value stands: by another text in it, which stands in no
         other record of its list. The policy says who acts, and names nothing."""
         facts = [read(text) for source, text in self._told_texts() if source != POLICY]
-        for record in place.records:
+        for record in reversed(place.records):
             texts = _texts(record.fields) - {_same(value)}
             named = [text for text in texts if any(tells_words(fact, text) for fact in facts)]
             beside = [_texts(other) for other in record.others if named and other is not record.fields]
             if any(not any(text in others for others in beside) for text in named):
                 return True
+            if record.others:  # what is around a list is of all its records
+                return False
         return False
 
     def is_own(self, value: Any) -> bool:
@@ -203,6 +205,11 @@ def member(path: str, key: str) -> str:
 def _same(value: Any) -> str:
     """Equal for values that mean the same: texts without regard to case, numbers by value, dates in whatever form."""
     return str(comparable(value)).casefold()
+
+
+def name_of(path: str) -> str:
+    """The name of the innermost argument or field that a path leads to."""
+    return re.sub(r"\[\d+\]", "", path).rpartition(".")[2]
 
 
 def is_id(name: str) -> bool:

@@ -8,7 +8,6 @@ finds too little rather than too much.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +16,7 @@ from typing import Any, Literal
 from pivot_dspy import bindings, calc, claims
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.toolbox import Toolbox
-from pivot_dspy.evidence import Evidence, gather, is_empty, is_id, leaves, member
+from pivot_dspy.evidence import Evidence, gather, is_empty, is_id, leaves, member, name_of
 from pivot_dspy.expressions import TOKEN, content, is_quoted
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import MadeCall, RequiredCall, defaults_of
@@ -27,7 +26,7 @@ from pivot_dspy.trajectory import Execution, Frozen, Step
 Label = Literal["asked", "read", "bound", "worked out", "own words", "unknown"]
 
 WORDS = 6
-"""A text of more words than these is wording."""
+"""A text of more words than these is one's own wording, which need not have been read."""
 
 _WORDING = frozenset(
     {"answer", "body", "comment", "content", "description", "message", "note", "reason", "subject", "summary", "text"}
@@ -63,9 +62,8 @@ class Origin(Frozen):
         '[read c[0].id_]'
         """
         told_so = self.label == "asked" and self.source == "request"
-        joint = {"asked": ": ", "worked out": ": ", "own words": " around "}.get(
-            self.label, " in " if self.partial else " "
-        )
+        joints = {"asked": ": ", "worked out": ": ", "own words": " around ", "unknown": " around "}
+        joint = joints.get(self.label, " in " if self.partial else " ")
         source = f"{joint}{self.source}" if self.source and not told_so else ""
         return f"[{self.label}{source}{', stale' if self.stale else ''}]"
 
@@ -81,6 +79,9 @@ def origins(
         requirement: what a requirement fixes of the call: as a person gave it, or as it was before anything was read.
             Values that a model filled in later are no evidence for themselves.
         quotes: words of results that settle what is asked for, or whose instructions count. They count as told.
+
+    Raises:
+        TrajectoryError: the call is of no step of the execution.
     """
     evidence = gather(call, execution, toolbox, told, requirement, quotes)
     step, spec = execution.trajectory.steps[execution.trajectory.index(call.step)], toolbox.tools[call.tool]
@@ -144,8 +145,8 @@ class _Argument:
 
     def _literal(self, path: str, value: Any, around: str = "") -> Iterator[Origin]:
         """The origin of what was written out, or put together `around` a binding."""
-        name, evidence = _name(path), self.evidence
-        if source := evidence.asked(name, value):
+        name, evidence = name_of(path), self.evidence
+        if source := evidence.asked(path, value):
             yield Origin(path=path, value=value, label="asked", source=source, settled=True)
         elif isinstance(value, bool) or value in _choices(self.schema):
             yield Origin(path=path, value=value, label="own words", source=around)
@@ -190,7 +191,7 @@ class _Argument:
         """The origin of one number of a calc."""
         if operand.bound:
             return self._bound_part(operand.text)
-        number = calc.number(operand.text)
+        number = float(operand.text) if "." in operand.text else int(operand.text)
         origin = next(self._literal("", number))
         if origin.label == "read":  # a figure that is worked with may have been copied, unlike one that is the result
             return origin.model_copy(update={"settled": not (origin.stale or origin.partial)})
@@ -235,11 +236,6 @@ def _decimals(tree: ast.expr | None) -> set[int]:
     return {int(place.id[1:]) for place in rounds if isinstance(place, ast.Name)}
 
 
-def _name(path: str) -> str:
-    """The name of the innermost argument that a path leads to."""
-    return re.sub(r"\[\d+\]", "", path).rpartition(".")[2]
-
-
 def _choices(schema: Mapping[str, Any]) -> list[Any]:
     """The values between which a schema leaves the choice, however deep in it."""
     parts = [part for item in schema.values() for part in (item if isinstance(item, list) else [item])]
@@ -248,7 +244,7 @@ def _choices(schema: Mapping[str, Any]) -> list[Any]:
 
 
 def _is_wording(path: str, value: Any) -> bool:
-    return isinstance(value, str) and (len(value.split()) > WORDS or _name(path) in _WORDING)
+    return isinstance(value, str) and (len(value.split()) > WORDS or name_of(path) in _WORDING)
 
 
 def _recurs(value: Any) -> bool:
