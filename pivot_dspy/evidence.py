@@ -96,12 +96,13 @@ class Evidence:
         yield from (("quote", quote) for quote in self.quotes)
 
     def whole(self, name: str, value: Any) -> Place | None:
-        """The latest place where a value stands whole, a fresh one before a stale one. A number is an id in both places
-        or in neither."""
+        """Where a value stands whole: the latest place, fresh and in a record that is named, if it can be. A number is
+        an id in both places or in neither."""
         places = self.known.get(_same(value), [])
         if figure_of(value) is not None:
             places = [place for place in places if is_id(place.key) == is_id(name)]
-        return max(reversed(places), key=lambda place: not place.stale, default=None)
+        fresh = [place for place in reversed(places) if not place.stale]
+        return next((place for place in fresh if self.names(place, value)), next(iter(fresh or places[::-1]), None))
 
     def within(self, value: Any) -> Text | None:
         """The latest text in which a value stands among others, a fresh one before a stale one."""

@@ -17,7 +17,7 @@ from pivot_dspy import bindings, calc, claims
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.evidence import Evidence, gather, is_empty, is_id, leaves, member, name_of
-from pivot_dspy.expressions import TOKEN, content, is_quoted
+from pivot_dspy.expressions import TOKEN, Content, content, is_quoted
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import MadeCall, RequiredCall, defaults_of
 from pivot_dspy.told import figure_of, moment_of
@@ -164,7 +164,7 @@ class _Argument:
             yield Origin(path=path, value=value, label="unknown", source=around)
 
     def _bound(self, path: str, written: str, value: Any) -> Iterator[Origin]:
-        expression, source, stale = content(written), self._show(written), self._is_stale(written)
+        expression, source, stale = self._content(written), self._show(written), self._is_stale(written)
         settled = not (expression.cuts or stale)
         if expression.literals or self.evidence.is_own(value):
             yield from self._literal(path, value, around=source)
@@ -198,7 +198,7 @@ class _Argument:
         return origin if origin.settled else origin.model_copy(update={"label": "own words"})
 
     def _bound_part(self, text: str) -> Origin:
-        expression, stale = content(text), self._is_stale(text)
+        expression, stale = self._content(text), self._is_stale(text)
         try:
             value = bindings.evaluate(text, self.evidence.results)
             source, own = str(calc.number(value)), any(map(self.evidence.is_own, scalars(value)))
@@ -207,14 +207,23 @@ class _Argument:
         settled = not (expression.cuts or expression.literals or stale or own)
         return Origin(path="", value=value, label="bound", source=source, stale=stale, settled=settled)
 
+    def _content(self, text: str) -> Content:
+        """What a binding may give; `$item` may be whatever the step repeats over."""
+        own, items = content(text), content(self._items(text) or "@")
+        return Content(own.literals + items.literals, own.cuts or items.cuts)
+
+    def _items(self, text: str) -> str | None:
+        """What a step repeats over, where an expression reads its element."""
+        return self.step.for_each if bindings.ITEM in bindings.references(text) else None
+
     def _is_stale(self, text: str) -> bool:
-        return not self.evidence.stale.isdisjoint(bindings.dependencies([text, self.step.for_each], self.known))
+        return not self.evidence.stale.isdisjoint(bindings.dependencies([text, self._items(text)], self.known))
 
     def _show(self, text: str) -> str:
         """An expression without dollars, and with what its element is one of."""
         shown = TOKEN.sub(lambda match: match[1] or match[0], text)
-        repeats = self.step.for_each is not None and bindings.ITEM in bindings.references(text)
-        return f"{shown} of {self._show(self.step.for_each)}" if repeats and self.step.for_each else shown
+        items = self._items(text)
+        return f"{shown} of {self._show(items)}" if items else shown
 
 
 def _lasting(end: Origin, found: Iterable[Origin], durations: Mapping[float, str]) -> Origin:

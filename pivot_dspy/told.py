@@ -31,7 +31,7 @@ _ENDS = r"(?!\w)(?![-.@/:+_&=]\w)(?!(?<=\d),\d)"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _FIGURE = re.compile(rf"{_BEGINS}-?{_NUMBER}{_ENDS}")
 _WRITTEN_FIGURE = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
-_ITEM = re.compile(r"(?:^|(?<=[.:;?!)*•-]))\s*\d{1,2}[.)](?=\s)")
+_ITEM = re.compile(r"(?:^\s*|(?<=[.:;?!)*•-])\s+)\d{1,2}[.)](?=\s)")
 """The number of an item in a list."""
 _MONTHS = {
     name.casefold(): number
