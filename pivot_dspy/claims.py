@@ -21,6 +21,8 @@ _FIGURE = re.compile(
     r"|\b(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?\b"  # numbers
 )
 
+_CLOCK = re.compile(r"(?<=\d)T(?=\d\d:)")
+_ORDINAL = re.compile(r"\A(\d+)(?:st|nd|rd|th|am|pm)\Z", re.IGNORECASE)
 _SIGN = re.compile(r"[\d@]|://")
 """Stands in every text that holds a figure, and is sought much faster."""
 
@@ -216,3 +218,15 @@ def with_unsupported(claims: Claims, execution: Execution, unsupported: Iterable
         for claim in unsupported
     )
     return claims.model_copy(update={"unsupported": listed, "count": max(claims.count, len(listed))})
+
+
+def figures_beyond(text: str, shown: Iterable[Any]) -> tuple[str, ...]:
+    """The numbers, identifiers and addresses in a text that stand in nothing that was shown, once each.
+
+    >>> figures_beyond("3 of them, the 15th at 10am: ann@x.org", [["a", "b", "c"], "2024-05-15T10:00"])
+    ('ann@x.org',)
+    """
+    values = list(shown)
+    known = _evidence([*values, *(_CLOCK.sub(" ", it) for it in scalars(values) if isinstance(it, str))])
+    found = {_normal(_ORDINAL.sub(r"\1", figure)): figure for figure in _FIGURE.findall(text)}
+    return tuple(figure for normal, figure in found.items() if normal not in known)

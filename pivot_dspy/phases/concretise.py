@@ -14,14 +14,13 @@ from pivot_dspy.phases.base import unused
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts.observations import ObservationBudget, render_results
 from pivot_dspy.prompts.truncation import FENCE, truncate
+from pivot_dspy.provenance import WORDS
 from pivot_dspy.required_calls import OPEN, fill, stands_in
 from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
 from pivot_dspy.trajectory import Execution
 
 LEAST_TO_VOID = 12
 """Letters and digits in the quotes that make a requirement needless."""
-WORDS = 6
-"""Words from which on a text is one's own wording, which need not have been read."""
 
 
 class Concretised(NamedTuple):
