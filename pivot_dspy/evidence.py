@@ -35,7 +35,7 @@ class Record(NamedTuple):
     """The list that it stands in; empty where it stands in none."""
 
 
-class Place(NamedTuple):
+class Occurrence(NamedTuple):
     """Where a value stands in a result."""
 
     path: str
@@ -46,7 +46,7 @@ class Place(NamedTuple):
     stale: bool
 
 
-class Text(NamedTuple):
+class ResultText(NamedTuple):
     """A text in a result."""
 
     step: str
@@ -64,9 +64,9 @@ class Evidence:
     steps: tuple[str, ...]
     """Ids of the steps before the call."""
     results: dict[str, Any] = field(default_factory=dict)
-    known: dict[str, list[Place]] = field(default_factory=dict)
+    known: dict[str, list[Occurrence]] = field(default_factory=dict)
     """Where each value of the results stands."""
-    texts: list[Text] = field(default_factory=list)
+    texts: list[ResultText] = field(default_factory=list)
     own: set[str] = field(default_factory=set)
     """What was given to a step before it stood in any result: that it does afterwards tells nothing."""
     years: set[int] = field(default_factory=set)
@@ -95,7 +95,7 @@ class Evidence:
         yield from self.told.items()
         yield from (("quote", quote) for quote in self.quotes)
 
-    def whole(self, name: str, value: Any) -> Place | None:
+    def whole(self, name: str, value: Any) -> Occurrence | None:
         """Where a value stands whole: the latest place, fresh and in a record that is named, if it can be. A number is
         an id in both places or in neither."""
         places = self.known.get(_same(value), [])
@@ -104,12 +104,12 @@ class Evidence:
         fresh = [place for place in reversed(places) if not place.stale]
         return next((place for place in fresh if self.names(place, value)), next(iter(fresh or places[::-1]), None))
 
-    def within(self, value: Any) -> Text | None:
+    def within(self, value: Any) -> ResultText | None:
         """The latest text in which a value stands among others, a fresh one before a stale one."""
         holding = (it for it in reversed(self.texts) if tells(read(it.text), value, years=self.years))
         return max(holding, key=lambda it: not it.stale, default=None)
 
-    def names(self, place: Place, value: Any) -> bool:
+    def names(self, place: Occurrence, value: Any) -> bool:
         """Whether what was told names the record in which a value stands: by another text in it, which stands in no
         other record of its list. The policy says who acts, and names nothing."""
         facts = [read(text) for source, text in self._told_texts() if source != POLICY]
@@ -170,9 +170,9 @@ def _add_result(evidence: Evidence, step: str, value: Any, given: Sequence[str],
     for path, key, records, leaf in leaves(value, step):
         if evidence.is_own(leaf):
             continue
-        evidence.known.setdefault(_same(leaf), []).append(Place(path, key, records, stale))
+        evidence.known.setdefault(_same(leaf), []).append(Occurrence(path, key, records, stale))
         if isinstance(leaf, str) and not any(tells(read(leaf), one) for one in given):
-            evidence.texts.append(Text(step, leaf, stale))
+            evidence.texts.append(ResultText(step, leaf, stale))
 
 
 def leaves(
