@@ -55,7 +55,7 @@ class ResultText(NamedTuple):
 
 
 @dataclass
-class Evidence:
+class Grounds:
     """What was told, and what was read before a call."""
 
     told: Mapping[str, str]
@@ -130,22 +130,22 @@ class Evidence:
 def gather(
     call: MadeCall, execution: Execution, toolbox: Toolbox, texts: Mapping[str, str], requirement: RequiredCall | None,
     quotes: Sequence[str],
-) -> Evidence:  # fmt: skip
+) -> Grounds:  # fmt: skip
     position = execution.trajectory.index(call.step)
     required = requirement.args if requirement is not None else {}
-    evidence = Evidence(texts, quotes, required, execution.trajectory.ids[:position])
+    grounds = Grounds(texts, quotes, required, execution.trajectory.ids[:position])
     waits = False
     for step in execution.trajectory.steps[:position]:
         seen, spec = execution.by_step.get(step.id), toolbox.tools.get(step.tool)
         if seen is None or spec is None:
             continue
         given = [leaf for leaf in _given(step, seen) if not is_empty(leaf)]
-        evidence.own |= {_same(leaf) for leaf in given} - evidence.known.keys()
+        grounds.own |= {_same(leaf) for leaf in given} - grounds.known.keys()
         if seen.ok:
             changes = spec.effect != "read"
-            _add_result(evidence, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], waits)
+            _add_result(grounds, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], waits)
         waits |= spec.effect != "read" and (seen.status == "withheld" or (seen.ok and spec.effect == "irreversible"))
-    return evidence
+    return grounds
 
 
 def _given(step: Step, seen: Observation) -> Iterator[Any]:
@@ -160,19 +160,19 @@ def _given(step: Step, seen: Observation) -> Iterator[Any]:
         yield from scalars([pair["item"] for pair in seen.value])
 
 
-def _add_result(evidence: Evidence, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
+def _add_result(grounds: Grounds, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
     """Take in what a step gave; of one that changes something, no text that only repeats what was `given`."""
-    evidence.results[step] = value
+    grounds.results[step] = value
     if stale:
-        evidence.stale.add(step)
+        grounds.stale.add(step)
     if moment_of(value) is not None:
-        evidence.years |= read(str(value)).years
+        grounds.years |= read(str(value)).years
     for path, key, records, leaf in leaves(value, step):
-        if evidence.is_own(leaf):
+        if grounds.is_own(leaf):
             continue
-        evidence.known.setdefault(_same(leaf), []).append(Occurrence(path, key, records, stale))
+        grounds.known.setdefault(_same(leaf), []).append(Occurrence(path, key, records, stale))
         if isinstance(leaf, str) and not any(tells(read(leaf), one) for one in given):
-            evidence.texts.append(ResultText(step, leaf, stale))
+            grounds.texts.append(ResultText(step, leaf, stale))
 
 
 def leaves(
