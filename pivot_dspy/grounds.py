@@ -16,7 +16,7 @@ from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.expressions import content
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import MadeCall, RequiredCall, comparable
-from pivot_dspy.told import figure_of, moment_of, read, tells, tells_id, tells_words
+from pivot_dspy.told import Told, figure_of, moment_of, read, tells, tells_id, tells_words
 from pivot_dspy.trajectory import Execution, Observation, Step
 
 POLICY = "policy"
@@ -51,6 +51,7 @@ class ResultText(NamedTuple):
 
     step: str
     text: str
+    told: Told
     stale: bool
 
 
@@ -106,7 +107,8 @@ class Grounds:
 
     def within(self, value: Any) -> ResultText | None:
         """The latest text in which a value stands among others, a fresh one before a stale one."""
-        holding = (it for it in reversed(self.texts) if tells(read(it.text), value, years=self.years))
+        texts = (it for it in reversed(self.texts) if len(it.text) >= len(str(value).strip()))
+        holding = (it for it in texts if tells(it.told, value, years=self.years))
         return max(holding, key=lambda it: not it.stale, default=None)
 
     def names(self, place: Occurrence, value: Any) -> bool:
@@ -171,8 +173,9 @@ def _add_result(grounds: Grounds, step: str, value: Any, given: Sequence[str], s
         if grounds.is_own(leaf):
             continue
         grounds.known.setdefault(_same(leaf), []).append(Occurrence(path, key, records, stale))
-        if isinstance(leaf, str) and not any(tells(read(leaf), one) for one in given):
-            grounds.texts.append(ResultText(step, leaf, stale))
+        fact = Told(leaf) if isinstance(leaf, str) else None
+        if fact is not None and not any(tells(fact, one) for one in given):
+            grounds.texts.append(ResultText(step, leaf, fact, stale))
 
 
 def leaves(

@@ -18,6 +18,7 @@ from pivot_dspy.told import read, tells
         ("-5 or 3-4", {"-5"}),
         ("2024-05-15, May 3rd 2024, the 4 of June, 10:30, 5 pm and 24.12.2024", set()),
         ("a1 v2.0 x-3 #4 room 5", {"4", "5"}),
+        (f"{'1' * 5000} {'1,111' * 2000} 3", {"3"}),
         ("Do this:\n1. Pay 30.\n2. Pay 40", {"30", "40"}),
     ],
 )
