@@ -33,7 +33,7 @@ from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.pivot import Pivot
 from pivot_dspy.requirements import Amendment, Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Discrepancy, Execution, Observation, Step, Trajectory
-from pivot_dspy.verdict import Verdict
+from pivot_dspy.verdict import Established, PendingCall, Verdict
 
 if TYPE_CHECKING:
     from pivot_dspy.optimizer.optimizer import PivotOptimizer
@@ -109,6 +109,8 @@ __all__ = [
     "TreeSearch",
     "Usage",
     "Verdict",
+    "Established",
+    "PendingCall",
     "Weights",
     "WithMargin",
     "check",

@@ -1,14 +1,15 @@
-"""Which figures and names in an answer nothing that was observed supports. By rule, without a model."""
+"""What an answer says, sentence by sentence, and which of its figures nothing that was observed supports. By rule."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
-from pivot_dspy.plain_json import scalars
+from pivot_dspy.plain_json import plain, scalars
 from pivot_dspy.trajectory import Discrepancy, Execution, Frozen
 
 _FIGURE = re.compile(
@@ -19,8 +20,43 @@ _FIGURE = re.compile(
     r"|\b(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?\b"  # numbers
 )
 
+_CLOCK = re.compile(r"(?<=\d)T(?=\d\d:)")
+_ORDINAL = re.compile(r"\A(\d+)(?:st|nd|rd|th|am|pm)\Z", re.IGNORECASE)
 _SIGN = re.compile(r"[\d@]|://")
 """Stands in every text that holds a figure, and is sought much faster."""
+
+
+_AFTER_NOON = re.compile(r"(?<![\d:.,])(1[3-9]|2[0-3]):[0-5]\d")
+_SENTENCE_END = re.compile(
+    r"(?<!^\d[.])(?<!^\d\d[.])(?<=[.!?。！？])\s+(?=\W*[^\W_a-z])|(?<=[。！？])|\n+", re.MULTILINE
+)
+"""Not after the number of a line."""
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
+PROSE = 3
+"""Words from which on a literal text inside a binding is a claim of its own."""
+MOST_STATEMENTS = 20
+"""Statements that an answer is cut into; in a longer one, sentences that follow each other make one."""
+
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}:\d\d(?::\d\d)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\S+://\S+")
+
+
+class Statement(NamedTuple):
+    """A part of an answer that was written rather than bound: a sentence, or a value that is no text."""
+
+    id: str
+    """`S1`, `S2` and so on."""
+    output: str
+    """The output field that says it."""
+    text: str
+    figures: tuple[str, ...] = ()
+    """Those in it that nothing that was observed supports."""
+
+    @property
+    def amounts(self) -> tuple[str, ...]:
+        """Those of these that can be worked out from numbers: no addresses, nor parts of a date or a time."""
+        apart = _FIGURE.findall(_MOMENT.sub(" ", self.text))
+        return tuple(figure for figure in self.figures if figure in apart and "@" not in figure)
 
 
 class Claims(Frozen):
@@ -28,42 +64,95 @@ class Claims(Frozen):
 
     count: int = 0
     unsupported: tuple[Discrepancy, ...] = ()
+    nowhere: tuple[tuple[str, str], ...] = ()
+    """Those figures, each with the output field that says it."""
     written: tuple[str, ...] = ()
     """Output fields that were written out rather than bound to results."""
 
 
-def check(execution: Execution, inputs: Mapping[str, Any]) -> Claims:
+def check(execution: Execution, inputs: Mapping[str, Any], known: Iterable[Any] = ()) -> Claims:
     """Look up every number, identifier and address of the written output fields in what was observed or given.
 
-    A number also counts as supported if it is the length or the sum of a list that was observed.
+    A number also counts as supported if it is the length or the sum of a list that was observed. What was read too
+    early, after a call that waits for commit, supports nothing.
+
+    Args:
+        known: what else was read.
     """
     submit = execution.trajectory.submit
     if submit is None or not execution.outputs:
         return Claims()
     step_ids = frozenset(execution.trajectory.ids)
-    literals = [name for name, value in submit.args.items() if not bindings.dependencies(value, step_ids)]
-    written = tuple(name for name in execution.outputs if name in literals)
+    outputs = ((name, value) for name, value in execution.outputs.items() if name in submit.args)
+    written = tuple(name for name, value in outputs if _is_written(submit.args[name], value, step_ids))
+    seen = [each for each in execution.observations if each.ok and not each.stale and each.step != submit.id]
+    shown = [*inputs.values(), *known, *(data for each in seen for data in (each.value, each.args))]
+    known = _known(shown)
     figures = {
-        _normal(figure): name
+        _normal(figure): (figure, name)
         for name in written
         for value in scalars(execution.outputs[name])
         for figure in _FIGURE.findall(_text(value))
     }
-    if not figures:
-        return Claims(written=written)
-    observations = [seen for seen in execution.observations if seen.ok and seen.step != submit.id]
-    shown = _evidence([*inputs.values(), *(data for seen in observations for data in (seen.value, seen.args))])
+    texts = [leaf for leaf in scalars(shown) if isinstance(leaf, str)]
+    nowhere = [
+        pair for normal, pair in figures.items() if normal not in known and not _is_told(pair[0], known, texts)
+    ]
     unsupported = tuple(
         Discrepancy(
             kind="unsupported_claim",
             step=submit.id,
-            message=f"{name} says {figure}, which stands in no observation",
+            message=f"{name} says {_normal(figure)}, which stands in no observation",
             expected="a value that was observed, or a binding to it",
         )
-        for figure, name in figures.items()
-        if figure not in shown
+        for figure, name in nowhere
     )
-    return Claims(count=len(figures), unsupported=unsupported, written=written)
+    return Claims(count=len(figures), unsupported=unsupported, nowhere=tuple(nowhere), written=written)
+
+
+def statements(execution: Execution, claims: Claims) -> tuple[Statement, ...]:
+    """What the written outputs say, one statement for each sentence.
+
+    >>> split_sentences("Paid 10.5 to Ann.\\n- Told Bob. All done!")
+    ['Paid 10.5 to Ann.', '- Told Bob.', 'All done!']
+    """
+    parts = [
+        (name, text)
+        for name in claims.written
+        for text in _parts(execution.outputs[name], MOST_STATEMENTS // max(1, len(claims.written)) or 1)
+    ]
+    found = []
+    for number, (name, text) in enumerate(parts, start=1):
+        own = [figure for figure, output in claims.nowhere if output == name and figure in _FIGURE.findall(text)]
+        found.append(Statement(f"S{number}", name, text, tuple(own)))
+    return tuple(found)
+
+
+def text_of(outputs: Mapping[str, Any]) -> str:
+    """The texts of an answer, one after the other."""
+    return "\n".join(_text(leaf) for value in outputs.values() for leaf in scalars(plain(value)))
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences and lines of a text, without those that say nothing."""
+    return [" ".join(part.split()) for part in _SENTENCE_END.split(text) if part and any(map(str.isalnum, part))]
+
+
+def _parts(value: Any, most: int) -> list[str]:
+    if not isinstance(value, str):
+        return [] if value is None else [json.dumps(plain(value), ensure_ascii=False)]
+    sentences = split_sentences(value)
+    size = -(-len(sentences) // most) or 1
+    return [" ".join(sentences[start : start + size]) for start in range(0, len(sentences), size)]
+
+
+def _is_written(argument: Any, value: Any, step_ids: frozenset[str]) -> bool:
+    """Whether an output is the model's own words: no binding, or one with a text of its own in what it gives."""
+    if not bindings.dependencies(argument, step_ids):
+        return True
+    said = "\n".join(_text(leaf) for leaf in scalars(value))
+    own = (text for binding in bindings.strings(argument) for text in _QUOTED.findall(binding))
+    return any(len(text.split()) >= PROSE and text in said for text in own)
 
 
 def _normal(text: str) -> str:
@@ -128,3 +217,27 @@ def with_unsupported(claims: Claims, execution: Execution, unsupported: Iterable
         for claim in unsupported
     )
     return claims.model_copy(update={"unsupported": listed, "count": max(claims.count, len(listed))})
+
+
+def figures_beyond(text: str, shown: Iterable[Any]) -> tuple[str, ...]:
+    """The numbers, identifiers and addresses in a text that stand in nothing that was shown, once each.
+
+    >>> figures_beyond("3 of them, the 15th at 10am: ann@x.org", [["a", "b", "c"], "2024-05-15T10:00"])
+    ('ann@x.org',)
+    """
+    known = _known(list(shown))
+    found = {_normal(_ORDINAL.sub(r"\1", figure)): figure for figure in _FIGURE.findall(text)}
+    return tuple(figure for normal, figure in found.items() if normal not in known)
+
+
+def _is_told(figure: str, known: Collection[str], texts: Iterable[str]) -> bool:
+    if "://" in figure:  # where an address ends, a text does not always tell
+        return any(figure.rstrip(".,;:!?)") in text for text in texts)
+    return _normal(_ORDINAL.sub(r"\1", figure)) in known
+
+
+def _known(values: Sequence[Any]) -> set[str]:
+    """The figures of some data, those of its times in the other forms that these are told in."""
+    texts = [it for it in scalars(list(values)) if isinstance(it, str)]
+    hours = {str(int(hour) - 12) for text in texts for hour in _AFTER_NOON.findall(text)}
+    return _evidence([*values, *(_CLOCK.sub(" ", text) for text in texts)]) | hours

@@ -259,6 +259,7 @@ FaultKind = Literal[
     "unmet_expectation",
     "violated_requirement",
     "unsupported_claim",
+    "unasked_call",
     "missing_submit",
 ]
 

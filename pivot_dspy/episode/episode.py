@@ -34,6 +34,7 @@ from pivot_dspy.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
+
 class Episode:
     """Everything that belongs to one call of a refiner; nothing of it is kept on the refiner.
 
@@ -62,7 +63,7 @@ class Episode:
         self.acceptance = acceptance
         self.caller = PhaseCaller(context, record, gate)
         self.dialogue = Dialogue()
-        self.judge = Judge(self.caller, phases.verify, self.view)
+        self.judge = Judge(self.caller, phases.verify, self.view, self._session_after)
         self.refusals: list[str] = []
         """Changes of requirements that the model wrote last and that were not made, with the reasons."""
         self.ask = self.caller.ask
@@ -174,7 +175,8 @@ class Episode:
             config=sample_config(rollout),
         )  # fmt: skip
         new = audited.requirements.amendments[len(context.requirements.amendments) :]
-        context.requirements = audited.requirements
+        items = tuple(context.traced(item) for item in audited.requirements.items)
+        context.requirements = audited.requirements.model_copy(update={"items": items})
         self._emit_amendments(new)
         return bool(new)
 
@@ -232,6 +234,12 @@ class Episode:
                 logger.warning("a session cannot be forked any more (%s); opening a fresh one", error)
                 start = None
         return self.context.reopen(), start
+
+    def _session_after(self, candidate: Candidate, count: int) -> Session:
+        """A session of its own that stands as the candidate's did after so many steps; a fresh one without forks."""
+        if self.context.root.family.tier == "fork":
+            return candidate.run.after(count).fork()
+        return self.context.reopen()
 
     @move
     def measure_again(self, candidate: Candidate) -> Flow[Candidate]:
@@ -408,8 +416,10 @@ class Episode:
                 self.phases.verify,
                 inspection=incumbent.inspection,
                 requirements=context.requirements,
+                toolbox=context.toolbox,
                 session=session,
                 outputs=context.outputs,
+                judgement=incumbent.judgement,
                 permit=self.record.permit,
             )
         verdict: Verdict = verified.verdict

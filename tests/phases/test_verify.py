@@ -11,10 +11,9 @@ from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.execution import allow
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import inspect
-from pivot_dspy.phases.verify import Judgement, Verify, shortcomings
+from pivot_dspy.phases.verify import Judgement, Verdict, Verify, shortcomings
 from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Finding, Requirement, Requirements
-from pivot_dspy.verdict import PendingCall, Verdict
 from tests.scripted import Store, executed, scripted, step, submit
 
 TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
@@ -60,7 +59,7 @@ def judged(answer, *items):
 
 def test_what_runs_the_same_way_again_and_lacks_nothing_is_verified():
     verdict = verified(*inspected(STEPS, RED))
-    assert verdict == Verdict(status="judged")
+    assert verdict == Verdict(verified=True)
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
 
 
@@ -118,13 +117,12 @@ def test_where_the_budget_ends_it_is_not_said_to_go_another_way():
         raise BudgetExhausted("tool_calls", "spent")
 
     verdict = verified(*inspected(STEPS), permit=refuse)
-    assert verdict.reasons == ("the budget ended before it could be run again from the start",)
-    assert verdict.status == "unverified"
+    assert verdict == Verdict(verified=False, reasons=("the budget ended before it could be run again from the start",))
 
 
 def test_steps_that_wait_for_commit_are_named():
     verdict = verified(*inspected([*STEPS[:2], step("c", "order"), STEPS[2]]))
-    assert verdict == Verdict(status="judged", pending=(PendingCall(step="c", tool="order"),))
+    assert verdict == Verdict(verified=True, withheld=("c",))
 
 
 def test_without_a_session_only_what_is_known_counts():
