@@ -16,7 +16,8 @@ from pivot_dspy.environment.factory import DEFAULT_TIMEOUT, EnvironmentLike, Ses
 from pivot_dspy.environment.from_functions import Effects, from_functions
 from pivot_dspy.episode.asking import Gate, ModelFailed
 from pivot_dspy.episode.candidate import Candidate
-from pivot_dspy.episode.commit import Committer, Verified
+from pivot_dspy.episode.commit import Committer
+from pivot_dspy.episode.commit_attempt import Verified
 from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import CritiqueEvent, Event, ReflectEvent

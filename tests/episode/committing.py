@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from pivot_dspy.environment.factory import EnvironmentLike, SessionFactory
-from pivot_dspy.episode.commit import Committer, Verified
+from pivot_dspy.episode.commit import Committer
+from pivot_dspy.episode.commit_attempt import Verified
 from pivot_dspy.episode.result import Refined, make_refined
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
@@ -34,7 +35,7 @@ def refined(
     run = run_sync(execute(trajectory, session, outputs=OUTPUTS))
     settled = Requirements(items=requirements)
     findings = evaluate(settled, run.execution, run.session)
-    waiting = (call for call in made_calls(run.execution, session.toolbox) if call.step in run.execution.withheld)
+    waiting = (call for call in made_calls(run.execution, session.toolbox) if call.waits)
     pending = tuple(PendingCall(step=call.step, tool=call.tool, args=dict(call.args)) for call in waiting)
     verdict = Verdict(status=status, pending=pending)
     verified = Verified(run.execution, verdict, settled, findings)

@@ -105,9 +105,7 @@ def test_it_stops_at_the_first_step_that_departs():
     result = bought(real)
     real.moved = True
     real.calls.clear()
-    with pytest.raises(
-        CommitError, match=r"step [ab] .*p2\" and now \"p4\"; steps run for real: a.*; nothing"
-    ):
+    with pytest.raises(CommitError, match=r"step [ab] .*p2\" and now \"p4\"; steps run for real: a.*; nothing"):
         result.commit()
     assert real.calls == ["find"] and real.cart == [] and result.committed.by_step["a"].value == {"ids": ["p4"]}
     with pytest.raises(CommitError, match="already tried to commit, which failed; steps run for real: a; when"):
