@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from pivot_dspy import bindings
+from pivot_dspy import bindings, expressions
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts.observations import ObservationBudget, render_look, render_results
@@ -17,6 +18,9 @@ from pivot_dspy.trajectory import Execution, Observation, Step
 WRITTEN_CAP = 12_000
 """Characters of all the steps that a prompt shows as they were written."""
 
+_COMPUTES = re.compile(r"[?(&]")
+"""Stands in an expression that does more than pick parts: a condition or a function."""
+
 
 def render_steps(
     execution: Execution,
@@ -26,12 +30,14 @@ def render_steps(
     *,
     in_full: Collection[str] | None = None,
     shown: ShownResults | None = None,
+    looks: Sequence[str] = (),
 ) -> str:
     """The steps called `ids`, each with what became of it.
 
     Args:
         in_full: the steps that are shown as they were written, all if None; of the others only id and tool.
         shown: results that the prompt shows already, to which those are added that are now shown in full.
+        looks: expressions whose values the prompt shows.
     """
     every = zip(execution.trajectory.steps, execution.observations, strict=True)
     pairs = [(step, observation) for step, observation in every if step.id in ids]
@@ -39,7 +45,7 @@ def render_steps(
     texts = [_text(step, full) for (step, _), full in zip(pairs, whole, strict=True)]
     level = fair_cap([*map(len, texts)], WRITTEN_CAP)
     written = {step.id: _shorten(step, text, level) for (step, _), text in zip(pairs, texts, strict=True)}
-    return render_results(pairs, environment, budget, shown=shown, headers=written)
+    return render_results(pairs, environment, budget, shown=shown, headers=written, picked=_picked(looks))
 
 
 def render_readings(
@@ -51,9 +57,16 @@ def render_readings(
     return render_results(readings, environment, budget, shown=shown, headers=calls)
 
 
-def render_looks(looks: Sequence[str], execution: Execution, budget: ObservationBudget) -> str:
-    """What each of the expressions in `looks` selects from the results, or why it cannot be evaluated."""
+def render_looks(
+    looks: Sequence[str], execution: Execution, budget: ObservationBudget, shown: ShownResults | None = None
+) -> str:
+    """What each of the expressions in `looks` selects from the results, or why it cannot be evaluated.
+
+    Args:
+        shown: results that the prompt shows: what only picks from those that it shows in full is not repeated.
+    """
     results = {name: seen.value for name, seen in execution.by_step.items() if seen.ok}
+    known = ShownResults() if shown is None else shown
     texts = []
     for look in looks:
         value, problem = None, ""
@@ -61,8 +74,16 @@ def render_looks(looks: Sequence[str], execution: Execution, budget: Observation
             value = bindings.evaluate(look, results)
         except BindingError as error:
             problem = str(error)
-        texts.append(render_look(look, value, problem, budget))
+        sources = [] if problem or _COMPUTES.search(look) else [*expressions.references(look)]
+        if sources and all(known.place_of(results[name]) for name in sources):
+            value = results[sources[0]]
+        texts.append(render_look(look, value, problem, budget, known))
     return "\n".join(texts)
+
+
+def _picked(looks: Sequence[str]) -> frozenset[str]:
+    """The steps from whose results `looks` select."""
+    return frozenset(name for look in looks for name in expressions.references(look))
 
 
 def render_observations(execution: Execution, budget: ObservationBudget, looks: Sequence[str] = ()) -> str:
@@ -76,9 +97,10 @@ def render_observations(execution: Execution, budget: ObservationBudget, looks: 
     steps = execution.trajectory.steps
     pairs = [(step, seen) for step, seen in zip(steps, execution.observations, strict=True) if not step.is_submit]
     calls = {step.id: _call(step, seen) for step, seen in pairs}
-    results = render_results(pairs, Environment(), budget, headers=calls)
+    shown = ShownResults()
+    results = render_results(pairs, Environment(), budget, shown=shown, headers=calls, picked=_picked(looks))
     state = [f"{FENCE}{line}" for line in truncate(execution.state, STATE_CAP).splitlines()]
-    seen = [render_looks(looks, execution, budget.after(results))] if looks else []
+    seen = [render_looks(looks, execution, budget.after(results), shown)] if looks else []
     return "\n".join([results, *seen, *(["State:", *state] if state else [])])
 
 
