@@ -40,7 +40,8 @@ def describe_briefly(name: str, description: str, parameters: Mapping[str, str],
     """
     first, *others = _sentences(description) or [""]
     told = [name, *parameters, result]
-    about = [first] if _says_more(_QUOTED_NAME.sub(r"\1", first), told, _EMPTY - _DIRECTIONS) else []
+    unquoted = _QUOTED_NAME.sub(lambda match: match[1] if match[1] in parameters else match[0], first)
+    about = [first] if _says_more(unquoted, told, _EMPTY - _DIRECTIONS) else []
     about += [text for text in others if not result or (_says_more(text, told) and not _RETURNS.match(text))]
     texts = [" ".join(about)]
     meanings: dict[str, list[str]] = {}

@@ -20,7 +20,7 @@ from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.conversation import EMPTY, Asked, Conversation, correction_of
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import render_report, render_requirements
-from pivot_dspy.prompts.steps import render_observations, render_readings, render_steps
+from pivot_dspy.prompts.steps import render_observations, render_steps
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import SUBMIT, Execution, Observation, Step
 
@@ -40,6 +40,8 @@ class RunView(NamedTuple):
     """Of what was read, in one prompt."""
     looks: tuple[str, ...] = ()
     """What the model has asked to see of the results."""
+    picked: frozenset[str] = frozenset()
+    """The steps of whose results it was shown hardly more than that."""
     readings: tuple[tuple[Step, Observation], ...] = ()
     """What other runs of the task have read."""
     changed: bool = False
@@ -65,9 +67,7 @@ class RunView(NamedTuple):
 
     def observations(self) -> str:
         """The calls that were made and what they returned, with what steps had read that were given up."""
-        made = render_observations(self.execution, self.budget, self.looks)
-        before = render_readings(self.readings, Environment(), self.budget.after(made))
-        return f"{made}\nRead before, by steps that were given up:\n{before}" if before else made
+        return render_observations(self.execution, self.budget, self.looks, self.readings, self.picked)
 
     def report(self) -> str:
         """Where the run ended, what is unmet and what is open."""

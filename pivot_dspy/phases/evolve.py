@@ -24,7 +24,7 @@ from pivot_dspy.prompts.catalogue import TOOLS_ARE
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
 from pivot_dspy.prompts.report import render_gradient, render_open_requirements, without_forms
 from pivot_dspy.prompts.shown import ShownResults
-from pivot_dspy.prompts.steps import render_looks, render_readings, render_steps
+from pivot_dspy.prompts.steps import render_looks, render_readings, render_steps, values_of
 
 CACHED_PRICE = 0.1
 """What a token costs that a provider serves from its cache of prompts, as a share of one that it does not."""
@@ -89,7 +89,7 @@ class Evolve(Phase):
         parent, locus = view.execution.trajectory, gradient.locus
         signature = self.predict.signature
         prompts = [
-            (before, *_fields(view, gradient, before, (*before.relooks, *looks), readings, tried))
+            (before, *_fields(view, gradient, before, looks, readings, tried))
             for before in ([conversation, conversation.begun_anew()] if conversation.messages else [conversation])
         ]
         before, inputs, shown = min(prompts, key=lambda prompt: prompt[0].cost(signature, prompt[1], cached_price))
@@ -138,7 +138,7 @@ def _fields(
         "kept": kept,
         "open_steps": open_steps or ("" if goes_on else NOTHING),
         "also_read": render_readings(conversation.unread(readings), view.environment, left, shown),
-        "looks": render_looks(looks, view.execution, left, shown),
+        "looks": render_looks((*conversation.relooks, *looks), values_of(view.execution), left, shown),
         "report": report,
         "blame": "" if goes_on else render_gradient(gradient, told=report),
         "tried": tried,

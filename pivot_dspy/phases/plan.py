@@ -23,8 +23,8 @@ the world; nothing can be asked back.
 `requirements`, first: all that must hold in the end, from the request and the policy, and nothing else. \
 {REQUIREMENT_FORM}
 
-`steps`, in order, up to {{"id": "submit", "tool": "submit", "args": {{...}}}} with the answer's fields. Bind or copy \
-what only a tool can tell; make nothing up.
+Then `steps`, in order, up to {{"id": "submit", "tool": "submit", "args": {{...}}}} with the answer's fields. Bind or \
+copy what only a tool can tell; make nothing up.
 
 {STEP_BASICS}
 

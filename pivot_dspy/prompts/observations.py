@@ -369,7 +369,7 @@ def render_results(
             for path, value in written.whole:
                 shown.add(result.step.id, path, value)
             if written.lines and not written.is_whole:
-                shown.add_in_part(result.step.id, result.observation.value)
+                shown.add_in_part(result.step.id, result.observation.value, picked=cap < full)
     return "\n".join(lines)
 
 

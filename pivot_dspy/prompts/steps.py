@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pivot_dspy import bindings, expressions
@@ -20,6 +20,8 @@ WRITTEN_CAP = 12_000
 
 _COMPUTES = re.compile(r"[?(&]")
 """Stands in an expression that does more than pick parts: a condition or a function."""
+_GOES_ON = re.compile(r"\[\d+:\]$")
+"""How an expression ends that asks for the rest of a list."""
 
 
 def render_steps(
@@ -50,22 +52,25 @@ def render_steps(
 
 def render_readings(
     readings: Sequence[tuple[Step, Observation]], environment: Environment, budget: ObservationBudget,
-    shown: ShownResults | None = None,
+    shown: ShownResults | None = None, picked: Collection[str] = (),
 ) -> str:  # fmt: skip
-    """What was read in other runs: the calls with their arguments, without the ids that other steps may have by now."""
+    """What was read in other runs: the calls with their arguments, without the ids that other steps may have by now.
+
+    Args:
+        picked: as for `render_results`.
+    """
     calls = {step.id: _call(step, seen).removeprefix(f"{step.id} ") for step, seen in readings}
-    return render_results(readings, environment, budget, shown=shown, headers=calls)
+    return render_results(readings, environment, budget, shown=shown, headers=calls, picked=picked)
 
 
 def render_looks(
-    looks: Sequence[str], execution: Execution, budget: ObservationBudget, shown: ShownResults | None = None
+    looks: Sequence[str], results: Mapping[str, Any], budget: ObservationBudget, shown: ShownResults | None = None
 ) -> str:
-    """What each of the expressions in `looks` selects from the results, or why it cannot be evaluated.
+    """What each of the expressions in `looks` selects from `results`, by step, or why it cannot be evaluated.
 
     Args:
         shown: results that the prompt shows: what only picks from those that it shows in full is not repeated.
     """
-    results = {name: seen.value for name, seen in execution.by_step.items() if seen.ok}
     known = ShownResults() if shown is None else shown
     texts = []
     for look in looks:
@@ -81,27 +86,43 @@ def render_looks(
     return "\n".join(texts)
 
 
+def values_of(execution: Execution) -> dict[str, Any]:
+    """What the steps that ran gave, by id."""
+    return {name: seen.value for name, seen in execution.by_step.items() if seen.ok}
+
+
 def _picked(looks: Sequence[str]) -> frozenset[str]:
-    """The steps from whose results `looks` select."""
-    return frozenset(name for look in looks for name in expressions.references(look))
+    """The steps from whose results `looks` select, other than by going on where a prompt has left off."""
+    return frozenset(name for look in looks if not _GOES_ON.search(look) for name in expressions.references(look))
 
 
-def render_observations(execution: Execution, budget: ObservationBudget, looks: Sequence[str] = ()) -> str:
+def render_observations(
+    execution: Execution, budget: ObservationBudget, looks: Sequence[str] = (),
+    readings: Sequence[tuple[Step, Observation]] = (), picked: Collection[str] = (),
+) -> str:  # fmt: skip
     """The calls with their whole arguments, what they returned, and the final state: for an answer, or its judge.
 
     The environment's own words about a result do not stand for it here: nobody can ask for more.
 
     Args:
         looks: expressions whose values were shown to whoever wrote the steps.
+        readings: what steps had read that were given up.
+        picked: ids of the steps of whose results the writer was shown little but what `looks` select.
     """
     steps = execution.trajectory.steps
     pairs = [(step, seen) for step, seen in zip(steps, execution.observations, strict=True) if not step.is_submit]
     calls = {step.id: _call(step, seen) for step, seen in pairs}
     shown = ShownResults()
-    results = render_results(pairs, Environment(), budget, shown=shown, headers=calls, picked=_picked(looks))
-    state = [f"{FENCE}{line}" for line in truncate(execution.state, STATE_CAP).splitlines()]
-    seen = [render_looks(looks, execution, budget.after(results), shown)] if looks else []
-    return "\n".join([results, *seen, *(["State:", *state] if state else [])])
+    parts = [render_results(pairs, Environment(), budget, shown=shown, headers=calls, picked=picked)]
+    if execution.state:
+        parts += ["State:", *(f"{FENCE}{line}" for line in truncate(execution.state, STATE_CAP).splitlines())]
+    if readings:
+        given_up = render_readings(readings, Environment(), budget.after("\n".join(parts)), shown, picked)
+        parts += ["Read before, by steps that were given up:", given_up]
+    results = {step.id: seen.value for step, seen in readings if seen.ok} | values_of(execution)
+    seen_before = [look for look in looks if results.keys() >= {*expressions.references(look)}]
+    parts.append(render_looks(seen_before, results, budget.after("\n".join(parts)), shown))
+    return "\n".join(filter(None, parts))
 
 
 def _text(step: Step, full: bool) -> str:
