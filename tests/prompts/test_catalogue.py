@@ -48,7 +48,7 @@ def test_a_catalogue_holds_tools_checks_policy_and_what_is_known():
     assert any(line.startswith("- submit(") for line in lines)
     assert all(line.split("  # ")[0] in made.tools_brief for line in lines if line.startswith("- find"))
     assert "Ids of the products" not in made.tools_brief and len(made.tools_brief) < len(made.tools)
-    assert made.checks.splitlines()[0].startswith("- item(color?: str, size?: str, name?: str)")
+    assert made.checks.splitlines()[0].startswith("- item(color?, size?, name?)")
     assert made.checks.endswith(Store.vocabulary)
     assert (made.policy, made.known) == ("Buy little.", 'colors() -> ["red"]')
     assert Catalogue.model_validate_json(made.model_dump_json()) == made
