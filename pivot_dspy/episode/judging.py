@@ -159,7 +159,7 @@ class Judge:
         context, execution = self.context, candidate.inspection.execution
         fresh = candidate.inspection.model_copy(update={"execution": _without_stale(execution)})
         view = self.view(candidate)
-        shown = context.view(fresh)._replace(readings=view.readings, looks=view.looks).observations()
+        shown = context.view(fresh)._replace(readings=view.readings, looks=view.looks, picked=view.picked).observations()
         values = [seen.value for seen in fresh.execution.observations if seen.ok]
         told = tuple(context.told.values())
         items = context.requirements.items
