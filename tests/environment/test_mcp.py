@@ -84,10 +84,10 @@ def test_a_server_is_an_environment_in_which_reads_run_and_writes_wait() -> None
             "- bookings()  # What is booked, as JSON in text.",
             "- greeting()  # Plain text.",
             "- slow(seconds: float) -> {result: int}  # Answers late.",
-            "- book(room: str) -> {name, seats: int}  [write]  # Book a room.",
+            "- book(room) -> {name, seats: int}  [write]",
             "- burn() -> {result: bool}  [held]  # Burn it all down.",
             "- status()  # How it stands, and how often that was asked.",
-            "- paint(room: str, colour?: str) -> {result}  [write]  # Says nothing of its effect.",
+            "- paint(room, colour?) -> {result}  [write]  # Says nothing of its effect.",
         ]
         source = SessionFactory(environment, timeout=1.5)
         opened = source.open(None)
@@ -161,7 +161,7 @@ def test_keys_undos_and_what_may_differ_are_declared_by_tool() -> None:
             volatile={"status": ["call"]},
         )
         tools = environment.toolbox.tools
-        assert tools["paint"].signature == "paint(room: str) -> {result}" and tools["book"].undo is not None
+        assert [*tools["paint"].parameters] == ["room"] and tools["book"].undo is not None
         source = SessionFactory(environment)
         real = source.open_real(None)
         painted = (await run_async(execute(plan(("paint", {"room": "Blue"})), real))).execution
