@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,8 +18,9 @@ from pivot_dspy.errors import did_you_mean, error_text
 from pivot_dspy.flow import Flow
 from pivot_dspy.trajectory import SUBMIT, Discrepancy, Execution, Fault, FaultKind, Observation, Step, Trajectory
 
-Permit = Callable[[bool], None]
-"""Called with False before each tool call, when it may raise `BudgetExhausted`, and with True for each reused one."""
+Permit = Callable[[bool], float | None]
+"""Called with False before each tool call, when it may raise `BudgetExhausted`, and with True for each reused one.
+Gives the seconds that the call may take, None for no limit beside its own."""
 
 Watch = Callable[[Observation], None]
 
@@ -275,9 +276,9 @@ class _StepRunner:
         results: list[CallResult] = []
         try:
             for written, arguments in zip(resolved, batch, strict=True):
-                self.permit(False)
+                seconds = self.permit(False)
                 self.approve(step.id, len(results), written)
-                results.append((yield from self.session.call(spec, arguments)))
+                results.append((yield from self.session.call(self._within(seconds, spec), arguments)))
                 if self._is_last(step, results):
                     break
         except BudgetExhausted:
@@ -289,6 +290,13 @@ class _StepRunner:
         if changes and observation.fault is not None and observation.fault.kind == "timeout":
             return self._left_behind(position, observation, observation.fault)
         return observation
+
+    def _within(self, seconds: float | None, spec: ToolSpec) -> ToolSpec:
+        """`spec` with a timeout of at most so many seconds."""
+        own = self.session.family.timeout if spec.timeout is None else spec.timeout
+        if seconds is None or (own is not None and own <= seconds):
+            return spec
+        return replace(spec, timeout=seconds)
 
     def _is_last(self, step: Step, results: list[CallResult]) -> bool:
         """Whether the rest of a repeated step is not run: after a call that hangs, and in the real world after the

@@ -65,13 +65,17 @@ class SessionFactory:
     def __deepcopy__(self, memo: dict[int, Any]) -> SessionFactory:
         return self  # a copy of a refiner acts on the same environment
 
-    def open(self, task: Any) -> Session:
+    def open(self, task: Any, seconds: float | None = None) -> Session:
         """A fresh session for `task`, in a family of its own: nothing done in it is seen elsewhere.
+
+        Args:
+            seconds: the most that a call may take, whatever the factory's own timeout.
 
         Raises:
             ConfigurationError: the factory gave no `Environment`, or one that it gave before.
         """
-        family = SessionGroup(self._timeout)
+        limits = [limit for limit in (self._timeout, seconds) if limit is not None]
+        family = SessionGroup(min(limits, default=None))
         environment = self._environment(task, family)
         family.tier = self._tier_of(environment, family)
         return self._session(environment, family)

@@ -85,17 +85,19 @@ class TaskContext:
         weights: Weights | None = None,
         budget: ObservationBudget | None = None,
         cached_price: float = CACHED_PRICE,
+        seconds: float | None = None,
     ) -> TaskContext:
         """The context of a task, with a session of its own, which `close` ends.
 
         Args:
             required: requirements of the user, as `Refiner` takes them.
+            seconds: the most that a call of the environment may take, whatever its own timeout.
 
         Raises:
             ConfigurationError: the environment cannot be opened, or a requirement does not fit it.
         """
         task = task_of(inputs)
-        root = factory.open(task)
+        root = factory.open(task, seconds)
         try:
             requirements = Requirements(items=normalize_requirements(required, root.toolbox))
         except ConfigurationError:

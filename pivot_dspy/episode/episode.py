@@ -18,7 +18,7 @@ from pivot_dspy.episode.dialogue import Dialogue
 from pivot_dspy.episode.judging import Judge
 from pivot_dspy.episode.moves import Phases, move
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.errors import ConfigurationError, PlanningFailed, error_text
 from pivot_dspy.execution import ExecutedRun
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import NEW_TOOL, Gradient
@@ -63,6 +63,8 @@ class Episode:
         self.caller = PhaseCaller(context, record, gate)
         self.dialogue = Dialogue()
         self.judge = Judge(self.caller, phases.verify, self.view)
+        self.best: Candidate | None = None
+        """What was accepted last."""
         self.refusals: list[str] = []
         """Changes of requirements that the model wrote last and that were not made, with the reasons."""
         self.ask = self.caller.ask
@@ -90,12 +92,12 @@ class Episode:
         """Whether what is left of the budget pays for the part of a rewrite's prompt that is always there."""
         limit = self.record.budget.tokens
         if self.spent() or limit is None:
-            return self.record.exhausted is None
+            return not self.spent()
         least = self._least_tokens(self.phases.evolve, self.context.catalogue.known)
         used = self.record.ledger.usage.total_tokens
         if limit - used <= least:
             self.record.exhaust(f"tokens: {used} of {limit}, and a rewrite takes more than {least}")
-        return self.record.exhausted is None
+        return not self.spent()
 
     def _least_tokens(self, phase: Any, *texts: str) -> int:
         """About how many tokens (characters / 4) the prompt of a phase takes at least: an image is no text."""
@@ -382,7 +384,8 @@ class Episode:
         accepted = incumbent is None or self._accepts(incumbent, candidate, ties, extensions)
         emitted = events.AcceptEvent if accepted else events.RejectEvent
         self.emit(emitted(trajectory=candidate.trajectory, loss=candidate.loss))
-        return candidate if incumbent is None or accepted else incumbent
+        self.best = candidate if incumbent is None or accepted else incumbent
+        return self.best
 
     def _accepts(self, incumbent: Candidate, candidate: Candidate, ties: str, extensions: bool) -> bool:
         if not candidate.loss.no_worse_than(incumbent.loss):
@@ -392,7 +395,11 @@ class Episode:
                 return True
             if ties == "first" and len(candidate.trajectory) == len(incumbent.trajectory):
                 return False
-        answer: Any = self.acceptance.accepts(candidate, incumbent)
+        try:
+            answer: Any = self.acceptance.accepts(candidate, incumbent)
+        except Exception as error:  # the user's own; without its word nothing is replaced
+            self.record.warn(f"the acceptance failed: {error_text(error)}")
+            return False
         if not isinstance(answer, bool):
             name = type(self.acceptance).__name__
             raise ConfigurationError(f"{name}.accepts returns a bool, not {answer!r:.80}; does it lack a `return`?")

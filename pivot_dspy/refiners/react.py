@@ -272,6 +272,7 @@ def _ask(
             if isinstance(failure.__cause__, ContextWindowExceededError) and len(history) > _KEYS_OF_A_CALL:
                 for key in [*history][:_KEYS_OF_A_CALL]:
                     del history[key]
+                episode.record.failures_in_a_row = 0  # what is asked next is another, shorter question
             elif isinstance(failure.__cause__, AdapterParseError) and not rollout:
                 rollout = UNREADABLE_RETRY
             else:
