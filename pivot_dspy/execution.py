@@ -272,7 +272,12 @@ class _StepRunner:
     ) -> Flow[Observation]:  # fmt: skip
         changes = self.forks and spec.effect != "read"
         if changes and self.copies:
-            self.before[position] = self.session.fork()
+            try:
+                self.before[position] = self.session.fork()
+            except Exception as error:  # without a copy, what it does could not be dropped
+                message = f"not run, since the environment cannot be copied before it: {error_text(error)}"
+                fault = Fault(kind="tool_error", message=message)
+                return Observation(step=step.id, status="error", fault=fault, args=args)
         results: list[CallResult] = []
         try:
             for written, arguments in zip(resolved, batch, strict=True):
@@ -284,7 +289,7 @@ class _StepRunner:
         except BudgetExhausted:
             self.reach = position
             if changes and self.copies:  # what part of the batch did must not stay, for the step counts as not run
-                self.session = self.before[position].fork()
+                self.session = self.before[position]
             return Observation(step=step.id, status="blocked", args=args, calls=len(results))
         observation = _observation(step, items, results, args)
         if changes and observation.fault is not None and observation.fault.kind == "timeout":

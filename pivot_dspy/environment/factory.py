@@ -69,13 +69,12 @@ class SessionFactory:
         """A fresh session for `task`, in a family of its own: nothing done in it is seen elsewhere.
 
         Args:
-            seconds: the most that a call may take, whatever the factory's own timeout.
+            seconds: as of `SessionGroup`.
 
         Raises:
             ConfigurationError: the factory gave no `Environment`, or one that it gave before.
         """
-        limits = [limit for limit in (self._timeout, seconds) if limit is not None]
-        family = SessionGroup(min(limits, default=None))
+        family = SessionGroup(self._timeout, seconds)
         environment = self._environment(task, family)
         family.tier = self._tier_of(environment, family)
         return self._session(environment, family)

@@ -15,7 +15,7 @@ from pivot_dspy.environment.factory import SessionFactory, task_of
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PivotError, error_text
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import Await, Flow
 from pivot_dspy.loss import Weights
@@ -91,13 +91,18 @@ class TaskContext:
 
         Args:
             required: requirements of the user, as `Refiner` takes them.
-            seconds: the most that a call of the environment may take, whatever its own timeout.
+            seconds: that the run may take, None for no limit.
 
         Raises:
             ConfigurationError: the environment cannot be opened, or a requirement does not fit it.
         """
         task = task_of(inputs)
-        root = factory.open(task, seconds)
+        try:
+            root = factory.open(task, seconds)
+        except PivotError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(f"{factory.name} cannot be opened: {error_text(error)}") from error
         try:
             requirements = Requirements(items=normalize_requirements(required, root.toolbox))
         except ConfigurationError:
@@ -139,8 +144,15 @@ class TaskContext:
         return f"{self.catalogue.known} {self.catalogue.policy}"
 
     def reopen(self) -> Session:
-        """A fresh session that begins like the first."""
-        return self.factory.reopen(self.root, self.task)
+        """A fresh session that begins like the first.
+
+        Raises:
+            EnvironmentFailed: the environment cannot be opened again.
+        """
+        try:
+            return self.factory.reopen(self.root, self.task)
+        except Exception as error:
+            raise EnvironmentFailed(f"{self.factory.name} cannot be opened again: {error_text(error)}") from error
 
     def view(self, inspection: Inspection) -> RunView:
         """What the phases are shown of a run."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from pivot_dspy.acceptance import Acceptance
+from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.crossover import Parent
 from pivot_dspy.dspy_internals import AdapterParseError, LMError
 from pivot_dspy.environment.session import Session
@@ -18,7 +18,7 @@ from pivot_dspy.episode.dialogue import Dialogue
 from pivot_dspy.episode.judging import Judge
 from pivot_dspy.episode.moves import Phases, move
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.errors import ConfigurationError, PlanningFailed, error_text
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, error_text
 from pivot_dspy.execution import ExecutedRun
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import NEW_TOOL, Gradient
@@ -32,7 +32,6 @@ from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import Amendment
 from pivot_dspy.trajectory import Execution, Trajectory
 
-logger = logging.getLogger(__name__)
 
 class Episode:
     """Everything that belongs to one call of a refiner; nothing of it is kept on the refiner.
@@ -199,7 +198,7 @@ class Episode:
         context = self.context
         worst: Candidate | None = None
         for _ in range(self.acceptance.repeats if repeats is None else repeats):
-            session, start = self._session_for(trajectory, base)
+            session, start = self.session_for(trajectory, base)
             with self.record.ledger.phase("inspect"):
                 measured = yield from call(
                     self.phases.inspect,
@@ -222,7 +221,7 @@ class Episode:
         self.emit(events.InspectEvent(trajectory=trajectory, execution=execution, loss=loss))
         return worst
 
-    def _session_for(self, trajectory: Trajectory, base: Candidate | None) -> tuple[Session, ExecutedRun | None]:
+    def session_for(self, trajectory: Trajectory, base: Candidate | None) -> tuple[Session, ExecutedRun | None]:
         """Where to run `trajectory`, and the run that it may take its first steps over from."""
         start = base.run if base is not None else None
         root = self.context.root
@@ -231,7 +230,7 @@ class Episode:
             try:
                 return origin.fork(), start
             except Exception as error:  # what only one thread may touch is gone with it, where a call hung
-                logger.warning("a session cannot be forked any more (%s); opening a fresh one", error)
+                self.record.warn(f"a session cannot be forked any more ({error_text(error)}); opening a fresh one")
                 start = None
         return self.context.reopen(), start
 
@@ -408,8 +407,12 @@ class Episode:
     @move
     def verify(self, incumbent: Candidate) -> Flow[Verdict]:
         """The verdict on the incumbent, run again from the start in a fresh session."""
-        context = self.context
-        session = context.reopen() if incumbent.loss.perfect else None
+        context, permit = self.context, self.record.permit
+        try:
+            session = context.reopen() if incumbent.loss.perfect else None
+        except EnvironmentFailed as error:
+            self.record.end(str(error), error)
+            session, permit = context.root, _refuse
         with self.record.ledger.phase("verify"):
             verified = yield from call(
                 self.phases.verify,
@@ -417,7 +420,7 @@ class Episode:
                 requirements=context.requirements,
                 session=session,
                 outputs=context.outputs,
-                permit=self.record.permit,
+                permit=permit,
             )
         verdict: Verdict = verified.verdict
         self.emit(events.VerifyEvent(trajectory=incumbent.trajectory, message="; ".join(verdict.reasons) or "verified"))
@@ -427,3 +430,7 @@ class Episode:
     def judge_again(self, candidate: Candidate) -> Flow[Candidate]:
         """The candidate by further opinions of the judge on what it found unmet; itself where they agree."""
         return (yield from self.judge.again(candidate))
+
+
+def _refuse(reused: bool) -> None:
+    raise BudgetExhausted("sessions", "no session can be opened")

@@ -33,7 +33,7 @@ class RunRecord:
         self.history: list[Event] = []
         self.exhausted: str | None = None
         self.ended: str | None = None
-        """Why the model is asked no more, where it is its own fault."""
+        """Why the search may not go on, where it is not for the budget: the model fails, or the environment does."""
         self.cause: Exception | None = None
         """The error that ended it."""
         self.failures_in_a_row = 0
@@ -79,8 +79,12 @@ class RunRecord:
         self.failures_in_a_row += 1
         if self.ended is None and not self.spent() and (lasting or self.failures_in_a_row >= FUTILE):
             times = "" if lasting else f" ({self.failures_in_a_row} failures in a row)"
-            self.ended, self.cause = f"the model failed at {message}{times}", error
-            self.emit(StopEvent(message=self.ended))
+            self.end(f"the model failed at {message}{times}", error)
+
+    def end(self, reason: str, cause: Exception) -> None:
+        """The search may not go on, for a reason that is not the budget's."""
+        self.ended, self.cause = reason, cause
+        self.emit(StopEvent(message=reason))
 
     def spent(self) -> bool:
         """Whether the search may go on no longer: the budget is used up, or the model answers no more.

@@ -21,7 +21,7 @@ from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import CritiqueEvent, Event, ReflectEvent
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import RESERVED, Committer, Refined, features, make_refined
-from pivot_dspy.errors import ConfigurationError, PlanningFailed, did_you_mean
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, did_you_mean
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory.memory import TrajectoryMemory
@@ -192,6 +192,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         Raises:
             ConfigurationError: an input is missing or of the wrong kind, or the budget pays for no plan.
             PlanningFailed: the model gave no plan at all; what fails after the first plan stands in `failures`.
+            EnvironmentFailed: no plan could be run, for the environment could not be opened again.
             LMAuthError, LMConfigurationError: neither did it, since it cannot be asked as it is set up.
             CommitError: `commit=True`, and what was verified could not be made real.
         """
@@ -245,16 +246,18 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         return result
 
     def _run_search(self, episode: Episode, start: Trajectory | None) -> Search:
-        """`search`; the best so far where the model fails and the search does not go on without it.
+        """`search`; the best so far where the model or the environment fails and the search does not go on without it.
 
         Raises:
-            PlanningFailed: there is nothing yet that could be given back.
+            PlanningFailed, EnvironmentFailed: there is nothing yet that could be given back.
             LMAuthError, LMConfigurationError: neither is there, since the model cannot be asked as it is set up.
         """
         record = episode.record
         try:
             best, verdict = yield from self._search(episode, start)
-        except (ModelFailed, PlanningFailed, LMError, AdapterParseError) as error:
+        except (ModelFailed, PlanningFailed, EnvironmentFailed, LMError, AdapterParseError) as error:
+            if isinstance(error, EnvironmentFailed):
+                record.end(str(error), error)
             if episode.best is None:
                 if isinstance(record.cause, (LMAuthError, LMConfigurationError)):
                     raise record.cause from None

@@ -22,6 +22,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import dspy
+from rich.console import Console
+from rich.table import Table
 
 from pivot_dspy import Budget, Environment, PivotError, Refined, Requirement
 from pivot_dspy.dspy_internals import LMAuthError, LMConfigurationError
@@ -36,7 +38,14 @@ from programs.benchmarks import overhead
 from programs.options import positive
 from programs.refiners import REFINERS
 from programs.trust.faulty import (
-    AsyncFaultyEngine, Faults, FaultyAcceptance, FaultyAdapter, FaultyEngine, FaultyListener, FaultySum, FaultyWorkspace
+    AsyncFaultyEngine,
+    Faults,
+    FaultyAcceptance,
+    FaultyAdapter,
+    FaultyEngine,
+    FaultyListener,
+    FaultySum,
+    FaultyWorkspace,
 )  # fmt: skip
 
 TIMEOUT = 0.1
@@ -45,8 +54,8 @@ SLACK = 0.5
 """Seconds that a run's own work may take after its deadline, on a machine that has other work too."""
 SEAMS = (
     "adapter writes", "adapter reads", "tool raises", "tool hangs", "tool returns what cannot be shown",
-    "check raises", "check hangs", "fork", "close", "describe", "summarise", "begin_checks", "acceptance", "on_event",
-    "requirement",
+    "check raises", "check hangs", "open", "fork", "close", "describe", "summarise", "begin_checks", "acceptance",
+    "on_event", "requirement",
 )  # fmt: skip
 SMALL: dict[str, dict[str, Any]] = {
     "tree-search": {"iterations": 3, "n_generate_sample": 2, "max_depth": 8},
@@ -83,8 +92,6 @@ class Outcome(NamedTuple):
         lost: whether something had been accepted, and did not come back.
         rose: whether an accepted loss rose, or the result's is above the last one.
         overdue: seconds by which it passed its budget, less what one tool call may take; 0 without a budget.
-        after: calls of the model after one that no later call could mend.
-        unsaid: whether the model's side failed after the first plan, and `failures` says nothing.
         trace: of what escaped and is not documented.
     """
 
@@ -144,6 +151,7 @@ def run(number: int, seed: int = 0) -> Outcome:
 
 
 def _opened(task: Task, faults: Faults) -> Environment:
+    faults.raise_at("open")
     return task.environment(faults)
 
 
@@ -196,6 +204,15 @@ class Report(NamedTuple):
             rows.append({"seam": seam, "runs": len(struck), "raised": told, "wrong": wrong})
         return rows
 
+    def table(self) -> Table:
+        """The rows, for a terminal."""
+        table = Table(title="Faults by seam", title_justify="left")
+        for name in ("seam", "runs", "wrong", "raised"):
+            table.add_column(name)
+        for row in self.rows:
+            table.add_row(*(str(row[column.header]) for column in table.columns))
+        return table
+
 
 def measure(runs: int = 2000, seed: int = 0, *, told: Callable[[Outcome], None] = lambda outcome: None) -> Report:
     """A series of runs.
@@ -225,13 +242,12 @@ def main(argv: list[str] | None = None) -> int:
 
     def tell(outcome: Outcome) -> None:
         if not outcome.is_right:
-            print(f"run {outcome.number} ({outcome.refiner}): {outcome._replace(trace='')}\n{outcome.trace}", flush=True)
+            logging.getLogger(__name__).error("%s\n%s", outcome._replace(trace=""), outcome.trace)
 
     report = measure(options.runs, options.seed, told=tell)
-    for row in report.rows:
-        print(f"{row['seam']:40} {row['runs']:5} runs, {row['wrong']} wrong  {row['raised']}")
-    for name, value in report.figures.items():
-        print(f"{name:50} {value:g}")
+    console = Console()
+    console.print(report.table())
+    console.print(report.figures)
     return 0 if all(outcome.is_right for outcome in report.outcomes) else 1
 
 

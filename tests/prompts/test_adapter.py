@@ -30,7 +30,10 @@ ANSWERS = {
     "plan": {"requirements": REQUIREMENTS, "steps": RIGHT},
     "settle": {"requirements": REQUIREMENTS},
     "judge": {
-        "verdicts": [{"id": "R1", "evidence": 'the "cap"', "holds": True}, {"id": "R3", "evidence": "", "holds": False}],
+        "verdicts": [
+            {"id": "R1", "evidence": 'the "cap"', "holds": True},
+            {"id": "R3", "evidence": "", "holds": False},
+        ],
         "unsupported": ["It says [that].", "And this."],
     },
 }
