@@ -13,7 +13,7 @@ from dspy.lm15 import RateLimitError
 from dspy.utils.callback import BaseCallback
 
 from pivot_dspy import Budget, Pivot, PlanningFailed, ReAct, Requirement
-from pivot_dspy.environment.base import Environment, tool
+from pivot_dspy.environment.base import Environment, check, tool
 from tests.acting import call
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, REQUEST, RIGHT, UNCHANGED, WRONG
 from tests.scripted import AsyncScripted, Scripted, Store, plan, scripted, step, submit
@@ -153,6 +153,27 @@ def test_a_tool_call_gets_what_is_left_of_the_seconds(name, timeout, awaited):
     assert time.monotonic() - began < SECONDS + 1 + MARGIN  # an async tool gets a second to end
     assert not result.verified and result.exhausted.startswith("seconds: ")
     assert result.execution.by_step["a"].fault.kind == "timeout"
+
+
+class HangingChecks(Store):
+    """Each check hangs."""
+
+    @check
+    def only(self, count: int) -> bool:
+        """The cart holds so many products."""
+        time.sleep(SECONDS / 2)
+        return True
+
+
+def test_checks_that_hang_do_so_for_one_timeout_in_all():
+    """Ten of them, each with a timeout of half of the seconds."""
+    wanted = [{"id": f"R{n}", "check": "only", "args": {"count": n}} for n in range(10)]
+    timeout = SECONDS / 3
+    pivot = Pivot("request -> answer", HangingChecks, timeout=timeout, budget=Budget(seconds=SECONDS))
+    began = time.monotonic()
+    with dspy.context(lm=scripted(plan=plan(RIGHT, wanted), evolve=UNCHANGED, audit={"changes": []})):
+        result = pivot(request=REQUEST)
+    assert time.monotonic() - began < SECONDS + timeout + MARGIN and not result.verified
 
 
 def test_what_is_asked_in_time_sees_the_context_and_is_booked_as_ever():

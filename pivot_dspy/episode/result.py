@@ -19,23 +19,8 @@ from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.trajectory import Execution, Observation, Trajectory
 
 RESERVED = (
-    "trajectory",
-    "execution",
-    "loss",
-    "verdict",
-    "verified",
-    "tier",
-    "requirements",
-    "findings",
-    "history",
-    "ledger",
-    "failures",
-    "exhausted",
-    "retrieved",
-    "probability",
-    "committed",
-    "commit",
-    "acommit",
+    "trajectory", "execution", "loss", "verdict", "verified", "tier", "requirements", "findings", "history", "ledger",
+    "failures", "exhausted", "retrieved", "probability", "committed", "commit", "acommit",
 )
 """Fields and methods that a refiner adds to the signature's outputs."""
 
