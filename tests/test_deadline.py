@@ -18,9 +18,16 @@ from tests.acting import call
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, REQUEST, RIGHT, UNCHANGED, WRONG
 from tests.scripted import AsyncScripted, Scripted, Store, plan, scripted, step, submit
 
-SECONDS = 0.6
-MARGIN = 0.6
+SECONDS = 1.0
+MARGIN = 2.0
 """What a loaded machine may take beside the waiting."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported():
+    """What DSPy loads at the first call is no part of any deadline."""
+    with dspy.context(lm=scripted(plan=plan(RIGHT, [LARGE]))):
+        Pivot("request -> answer", Store)(request=REQUEST)
 
 
 class Hanging(Scripted):
@@ -76,14 +83,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("awaited", [False, True])
-@pytest.mark.parametrize(("phase", "scripts", "required"), CASES)
+@pytest.mark.parametrize(
+    ("phase", "scripts", "required", "awaited"), [*((*case, False) for case in CASES), (*CASES[0], True)]
+)
 def test_a_model_that_hangs_is_given_up_with_the_best_so_far(phase, scripts, required, awaited):
     engine = Hanging(phase, **{"audit": {"changes": []}, **scripts})
     pivot = Pivot("request -> answer", Store, requirements=required, budget=Budget(seconds=SECONDS))
     threads = threading.active_count()
     result = timed(pivot, model(engine), awaited, request=REQUEST)
-    assert engine.hung.is_set() and not result.verified and result.exhausted.startswith("seconds: 0.")
+    assert engine.hung.is_set() and not result.verified and result.exhausted.startswith("seconds: 1")
     booked = {"judge": "verify", "localise": "inspect"}.get(phase, phase)
     assert result.failures[-1].startswith(f"{booked}: LMTimeoutError: given up")
     assert result.ledger.usage.lm_calls == engine.count()
@@ -131,19 +139,18 @@ class Slow(Environment):
     @tool(effect="write", timeout=60)
     def wait(self) -> str:
         """Waits."""
-        time.sleep(3)
+        time.sleep(9)
         return "done"
 
     @tool(effect="read", timeout=60)
     async def rest(self) -> str:
         """Waits without blocking."""
-        await asyncio.sleep(3)
+        await asyncio.sleep(9)
         return "done"
 
 
 @pytest.mark.parametrize("awaited", [False, True])
-@pytest.mark.parametrize("name", ["wait", "rest"])
-@pytest.mark.parametrize("timeout", [None, 30])
+@pytest.mark.parametrize(("name", "timeout"), [("wait", 30), ("wait", None), ("rest", 30)])
 def test_a_tool_call_gets_what_is_left_of_the_seconds(name, timeout, awaited):
     steps = [step("a", name), submit(answer="done")]
     pivot = Pivot("request -> answer", Slow, timeout=timeout, budget=Budget(seconds=SECONDS))

@@ -58,7 +58,7 @@ class SessionGroup:
             return function()
         future = self.worker.submit(function)
         if timeout is not None and self._deadline is not None:
-            timeout = min(timeout, max(LAST_CALL, self._deadline + timeout - time.monotonic()))
+            timeout = min(timeout, max(LAST_CALL, self._deadline + self.timeout - time.monotonic()))
         if not wait((future,), timeout).done:
             self.worker.replace()
             raise TimeoutError(f"took longer than {timeout:g} s")

@@ -50,7 +50,7 @@ from programs.trust.faulty import (
 
 TIMEOUT = 0.1
 """Seconds that one tool call may take."""
-SLACK = 1.0
+SLACK = 2.0
 """Seconds that a run's own work may take after its deadline, on a machine that has other work too; a hang is longer."""
 SEAMS = (
     "adapter writes", "adapter reads", "tool raises", "tool hangs", "tool returns what cannot be shown",
