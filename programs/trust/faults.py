@@ -46,12 +46,13 @@ from programs.trust.faulty import (
     FaultyListener,
     FaultySum,
     FaultyWorkspace,
+    Heartbeat,
 )  # fmt: skip
 
 TIMEOUT = 0.1
 """Seconds that one tool call may take."""
-SLACK = 2.0
-"""Seconds that a run's own work may take after its deadline, on a machine that has other work too; a hang is longer."""
+SLACK = 0.5
+"""Seconds that a run's own work may take after its deadline."""
 SEAMS = (
     "adapter writes", "adapter reads", "tool raises", "tool hangs", "tool returns what cannot be shown",
     "check raises", "check hangs", "open", "fork", "close", "describe", "summarise", "begin_checks", "acceptance",
@@ -91,7 +92,8 @@ class Outcome(NamedTuple):
         documented: whether it is of a type that the refiner says it raises.
         lost: whether something had been accepted, and did not come back.
         rose: whether an accepted loss rose, or the result's is above the last one.
-        overdue: seconds by which it passed its budget, less what one tool call may take; 0 without a budget.
+        overdue: seconds by which it passed its budget, less what one tool call may take and those in which the machine
+            let it not run; 0 without a budget.
         trace: of what escaped and is not documented.
     """
 
@@ -138,13 +140,14 @@ def run(number: int, seed: int = 0) -> Outcome:
     awaited = draw.random() < 0.3
     result, error = None, None
     began = time.monotonic()
-    try:
-        with dspy.context(lm=lm, adapter=adapter):
-            called = partial(refiner.acall if awaited else refiner, request=task.request)
-            result = asyncio.run(called()) if awaited else called()
-    except Exception as raised:
-        error = raised
-    elapsed = time.monotonic() - began
+    with Heartbeat() as heartbeat:
+        try:
+            with dspy.context(lm=lm, adapter=adapter):
+                called = partial(refiner.acall if awaited else refiner, request=task.request)
+                result = asyncio.run(called()) if awaited else called()
+        except Exception as raised:
+            error = raised
+    elapsed = time.monotonic() - began - heartbeat.stalled
     allowed = TIMEOUT + (GRACE if awaited else 0.0)
     overdue = 0.0 if seconds is None else max(0.0, elapsed - seconds - allowed)
     return _judged(Outcome(number, name, faults.struck, "", True, False, False, overdue), listener, result, error)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any
 
@@ -28,6 +29,37 @@ from programs.meeting_room import Workspace
 
 HANG = 5.0
 """Seconds that something hangs: longer than any run is given."""
+
+
+class Heartbeat(AbstractContextManager["Heartbeat"]):
+    """Measures how long the machine, busy with something else, lets this process not run at all.
+
+    A thread that wants to run every few milliseconds notes how late it is, less the processor time that this process
+    took meanwhile: what is slow by itself does not count as the machine's fault.
+    """
+
+    BEAT = 0.02
+
+    def __init__(self) -> None:
+        self.stalled = 0.0
+        """Seconds so far."""
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ends.is_set():
+            wall, used = time.monotonic(), time.process_time()
+            self._ends.wait(self.BEAT)
+            late = time.monotonic() - wall - self.BEAT - (time.process_time() - used)
+            self.stalled += late if late > self.BEAT else 0.0
 
 
 class Fault(Exception):
