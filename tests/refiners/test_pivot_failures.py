@@ -5,7 +5,7 @@ import pytest
 from dspy.lm15 import AuthError, BillingError, ContextLengthError, ServerError
 from dspy.utils.exceptions import LMAuthError
 
-from pivot_dspy import Pivot, PlanningFailed, Requirement
+from pivot_dspy import EnvironmentFailed, Pivot, PlanningFailed, Requirement
 from pivot_dspy.episode.record import FUTILE
 from pivot_dspy.errors import ConfigurationError
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, RIGHT, UNCHANGED, WRONG, run
@@ -89,9 +89,9 @@ DEEP = "[" * 3000
 
 
 @pytest.mark.parametrize("value", [DEEP, DEEP + "]" * 3000, '{"a":' * 3000, "[" * 60 + "]" * 60])
-@pytest.mark.parametrize("adapter", [None, dspy.JSONAdapter()])
+@pytest.mark.parametrize("adapter", [dspy.ChatAdapter(), dspy.JSONAdapter()])
 def test_an_answer_that_is_nested_too_deep_is_a_failure_like_any_other(value, adapter):
-    if adapter is None:
+    if not isinstance(adapter, dspy.JSONAdapter):
         answer = f"[[ ## diagnosis ## ]]\nx\n\n[[ ## requirements ## ]]\n[]\n\n[[ ## steps ## ]]\n{value}"
     else:
         answer = f'{{"diagnosis": "x", "requirements": [], "steps": {value}}}'
@@ -158,3 +158,40 @@ def test_a_listener_or_an_acceptance_that_fails_does_not_lose_the_run(caplog):
 def test_what_cannot_work_is_refused_at_construction(bad):
     with pytest.raises(ConfigurationError):
         Pivot("request -> answer", Store, **bad)
+
+
+class Sealed(Store):
+    """Can be copied and opened so many times, and then no more."""
+
+    def __init__(self, left):
+        super().__init__()
+        self.left = left
+        self._use()
+
+    def fork(self):
+        self._use()
+        return super().fork()
+
+    def _use(self):
+        self.left[0] -= 1
+        if self.left[0] < 0:
+            raise OSError("no more of it")
+
+    def __deepcopy__(self, memo):
+        copied = object.__new__(type(self))
+        vars(copied).update({**vars(self), "cart": [*self.cart]})
+        return copied
+
+
+def test_a_result_is_not_verified_where_it_cannot_be_run_a_second_time():
+    states = {}
+    for left in range(12):
+        counter = [left]
+        try:
+            states[left] = run(lambda: Sealed(counter), plan=plan(RIGHT, [LARGE]))[0]  # noqa: B023
+        except (ConfigurationError, EnvironmentFailed):
+            continue
+    verified = [left for left, result in states.items() if result.verified]
+    assert verified == [*range(verified[0], 12)] and verified[0] - 1 in states
+    last = states[verified[0] - 1]
+    assert last.loss.perfect and "cannot be opened again" in last.verdict.reasons[-1]
