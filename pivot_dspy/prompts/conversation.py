@@ -220,4 +220,3 @@ def _merged(messages: Sequence[Message]) -> list[Message]:
     if system and others and isinstance(others[0]["content"], str):
         others[0]["content"] = PARAGRAPH.join([*system, others[0]["content"]])
     return others
-

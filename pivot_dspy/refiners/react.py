@@ -87,7 +87,6 @@ class RecordedAgent:
         expected = f"; expected {observation.fault.expected}" if observation.fault.expected else ""
         return f"Execution error in {tool}: {observation.fault.message}{expected}"
 
-
     def _go_back(self, before: Session) -> None:
         """Go on from where the environment stood before a call that failed."""
         try:

@@ -219,15 +219,19 @@ class Report(NamedTuple):
 
 
 def measure(runs: int = 2000, seed: int = 0, *, told: Callable[[Outcome], None] = lambda outcome: None) -> Report:
-    """A series of runs.
+    """A series of runs. One that was overdue is made once more, and counts as overdue if it is again: what hangs does
+    so each time, a busy machine does not.
 
     Args:
         told: called with each outcome.
     """
     outcomes = []
     for number in range(runs):
-        outcomes.append(run(number, seed))
-        told(outcomes[-1])
+        outcome = run(number, seed)
+        if outcome.overdue > SLACK:
+            outcome = outcome._replace(overdue=min(outcome.overdue, run(number, seed).overdue))
+        outcomes.append(outcome)
+        told(outcome)
     return Report(tuple(outcomes))
 
 
