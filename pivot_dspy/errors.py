@@ -8,6 +8,7 @@
     ├── ArgumentError, a ValueError      pivot_dspy.environment.toolbox
     ├── BudgetExhausted, a RuntimeError  pivot_dspy.budget
     ├── PlanningFailed, a RuntimeError
+    ├── EnvironmentFailed, a RuntimeError
     ├── CommitError, a RuntimeError
     └── TooManyErrors, a RuntimeError
 
@@ -69,6 +70,10 @@ class PlanningFailed(PivotError, RuntimeError):
     def __init__(self, message: str, ledger: object = None) -> None:
         super().__init__(message)
         self.ledger = ledger
+
+
+class EnvironmentFailed(PivotError, RuntimeError):
+    """The environment cannot be opened again in mid-run; a refiner then gives back the best so far."""
 
 
 class CommitError(PivotError, RuntimeError):

@@ -66,13 +66,16 @@ class SessionFactory:
     def __deepcopy__(self, memo: dict[int, Any]) -> SessionFactory:
         return self  # a copy of a refiner acts on the same environment
 
-    def open(self, task: Any) -> Session:
+    def open(self, task: Any, seconds: float | None = None) -> Session:
         """A fresh session for `task`, in a family of its own: nothing done in it is seen elsewhere.
+
+        Args:
+            seconds: as of `SessionGroup`.
 
         Raises:
             ConfigurationError: the factory gave no `Environment`, or one that it gave before.
         """
-        family = SessionGroup(self._timeout)
+        family = SessionGroup(self._timeout, seconds)
         environment = self._environment(task, family)
         family.tier = self._tier_of(environment, family)
         return self._session(environment, family)
@@ -87,7 +90,7 @@ class SessionFactory:
         Args:
             run_id: of the run that is made real.
         """
-        family = SessionGroup(self._timeout, run_id)
+        family = SessionGroup(self._timeout, run_id=run_id)
         return Session(self._environment(task, family), family, committed=True, owned=self._instance is None)
 
     def reopens_same_world(self, session: Session) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
@@ -19,18 +20,27 @@ from pivot_dspy.flow import Await, Flow
 
 logger = logging.getLogger(__name__)
 
+LAST_CALL = 0.01
+"""Seconds that a check or a hook gets where all that a run had to wait is spent: enough for one that does not wait."""
+
 Tier = Literal["fork", "replay", "live"]
 Result = TypeVar("Result")
 
 
 class SessionGroup:
-    """The sessions of one run of a refiner: they share a worker thread and are closed together."""
+    """The sessions of one run of a refiner: they share a worker thread and are closed together.
 
-    def __init__(self, timeout: float | None, run_id: UUID | None = None) -> None:
+    Args:
+        timeout: seconds that one call may take, None for no limit.
+        seconds: that the run may take, None for no limit: what hangs after these does so for one timeout in all.
+        run_id: tells the calls of this run, in copies and at commit, from those of any other.
+    """
+
+    def __init__(self, timeout: float | None, seconds: float | None = None, run_id: UUID | None = None) -> None:
         self.run_id = run_id or uuid4()
-        """Tells the calls of this run, in copies and at commit, from those of any other."""
         self.tier: Tier = "live"
-        self.timeout = timeout
+        self.timeout = min((limit for limit in (timeout, seconds) if limit is not None), default=None)
+        self._deadline = None if seconds is None else time.monotonic() + seconds
         self.worker = Worker()
         self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         weakref.finalize(self, self.worker.stop)
@@ -54,6 +64,8 @@ class SessionGroup:
         if self.timeout is None or self.worker.is_current:
             return function()
         future = self.worker.submit(function)
+        if timeout is not None and self._deadline is not None:
+            timeout = min(timeout, max(LAST_CALL, self._deadline + self.timeout - time.monotonic()))
         if not wait((future,), timeout).done:
             self.worker.replace()
             raise TimeoutError(f"took longer than {timeout:g} s")

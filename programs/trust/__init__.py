@@ -1,0 +1,1 @@
+"""What a verdict is worth, measured: the parts of `programs.benchmarks.trust`."""
