@@ -80,7 +80,8 @@ def render_looks(
         except BindingError as error:
             problem = str(error)
         sources = [] if problem or _COMPUTES.search(look) else [*expressions.references(look)]
-        if sources and json_length(value, REPEATED) >= REPEATED and all(known.place_of(results[name]) for name in sources):
+        is_long = json_length(value, REPEATED) >= REPEATED
+        if is_long and sources and all(known.place_of(results[name]) for name in sources):
             value = results[sources[0]]
         texts.append(render_look(look, value, problem, budget, known))
     return "\n".join(texts)
