@@ -8,6 +8,7 @@
     ├── ArgumentError, a ValueError      pivot_dspy.environment.toolbox
     ├── BudgetExhausted, a RuntimeError  pivot_dspy.budget
     ├── PlanningFailed, a RuntimeError
+    ├── IsolationError, a RuntimeError
     ├── CommitError, a RuntimeError
     └── TooManyErrors, a RuntimeError
 
@@ -61,6 +62,17 @@ class PlanningFailed(PivotError, RuntimeError):
     def __init__(self, message: str, ledger: object = None) -> None:
         super().__init__(message)
         self.ledger = ledger
+
+
+class IsolationError(PivotError, RuntimeError):
+    """A run has changed what is real before anything was committed; the message names it, and the remedy."""
+
+    paths: tuple[str, ...]
+    """What has changed: `self.orders[2].paid` on the instance, `Shop.count` on a class, `shops.LOG` in a module."""
+
+    def __init__(self, message: str, paths: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.paths = paths
 
 
 class CommitError(PivotError, RuntimeError):

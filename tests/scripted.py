@@ -266,6 +266,7 @@ class Store(Environment):
     policy = "Buy nothing that is not asked for."
     vocabulary = "Write what is asked for as it is written in the store."
     orientation = ("colors",)
+    shared = ("calls",)
 
     def __init__(self, calls: Calls | None = None) -> None:
         self.calls = Calls() if calls is None else calls
@@ -340,6 +341,8 @@ class Store(Environment):
 
 class Calendar(Environment):
     """Meetings; searching needs a permission that is not given from the start."""
+
+    shared = ("calls",)
 
     def __init__(self, calls: Calls | None = None) -> None:
         self.calls = Calls() if calls is None else calls

@@ -95,7 +95,7 @@ class TaskContext:
             ConfigurationError: the environment cannot be opened, or a requirement does not fit it.
         """
         task = task_of(inputs)
-        root = factory.open(task)
+        root = factory.open(task, watched=True)
         try:
             requirements = Requirements(items=normalize_requirements(required, root.toolbox))
         except ConfigurationError:

@@ -143,6 +143,7 @@ class Committer:
                 raise CommitError(f"{problem}; steps run for real: {made}; neither this nor anything after it was run")
 
         try:
+            yield from session.hold()
             run = yield from execute(
                 trajectory, session, outputs=self.outputs, watch=watch, departs=foreseen.departs, approve=approve
             )

@@ -192,6 +192,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         Raises:
             ConfigurationError: an input is missing or of the wrong kind, or the budget pays for no plan.
             PlanningFailed: the model gave no plan at all.
+            IsolationError: the run has changed what is real before anything was committed.
             CommitError: `commit=True`, and what was verified could not be made real.
         """
         return run_sync(self._refine(**inputs))
@@ -227,15 +228,13 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             cached_price=self._cached_price,
         )
         record = RunRecord(_budget(budget) or self._budget, self._on_event)
-        try:
+        with context.root.family.watched():
             yield from orient(context, record)
             yield from recall(context, self.memory)
             episode = Episode(context, record, self, self._acceptance, _gate)
             if trajectory is None:
                 episode.require_room_for_a_plan()
             best, verdict = yield from self._run_search(episode, trajectory)
-        finally:
-            context.close()
         result = _result(episode, best, verdict, self.session_factory)
         result["probability"] = self.calibration.probability(features(result))
         if commit and result.verified:
