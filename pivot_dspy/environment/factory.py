@@ -169,7 +169,7 @@ class SessionFactory:
         try:
             copied = self._fork(environment, family)
             if copied is not environment and self._instance is None:
-                family.inside(copied.close)
+                Session(copied, family).close()
         except Exception as error:
             # What cannot be copied holds something of the outside (a connection, say) that a new instance may share.
             bases = [base for base in type(environment).__mro__ if base not in (Environment, object)]

@@ -38,6 +38,8 @@ READERS: dict[type, Any] = {
 RAW: tuple[type, ...] = (int, float, str, bytes, complex, bytearray)
 """Values that a subclass (an enumeration's, say) still is."""
 
+ROUTINES = (types.FunctionType, type, staticmethod, classmethod, types.BuiltinFunctionType, types.MethodDescriptorType)
+
 OPAQUE: tuple[type, ...] = (types.ModuleType, types.CodeType, types.FrameType, weakref.ref, random.Random)
 OPAQUE_MODULES = (
     "asyncio", "concurrent", "dspy", "litellm", "logging", "multiprocessing", "numpy.random", "pivot_dspy", "subprocess",
@@ -60,6 +62,8 @@ class State(NamedTuple):
     attributes: Mapping[str, Any]
     items: Any = None
     """The content of a container, or the value that the object is."""
+    caches: Mapping[str, Any] = {}
+    """Attributes that a `cached_property` fills when it is first asked: they may appear, and then stay."""
 
 
 class Change(NamedTuple):
@@ -71,6 +75,19 @@ class Change(NamedTuple):
     keys: tuple[Any, ...]
     """The way as attribute names (`.name`) and keys, from the root."""
     was: Any = None
+
+
+class Shared(NamedTuple):
+    """What is shared on purpose, and not compared: by name wherever it stands, and by identity."""
+
+    names: frozenset[str] = frozenset()
+    objects: frozenset[int] = frozenset()
+
+    def declares(self, path: str, value: Any) -> bool:
+        """Whether the value at a path is one of them."""
+        return bool(self.names) and (
+            path.partition("[")[0].rpartition(".")[2] in self.names or id(value) in self.objects
+        )
 
 
 class _Full(Exception):
@@ -98,13 +115,13 @@ class Snapshot:
     (False, ['lines[1]'])
     """
 
-    def __init__(self, value: Mapping[str, Any], cap: int = CAP, skip: frozenset[int] = frozenset()) -> None:
+    def __init__(self, value: Mapping[str, Any], cap: int = CAP, shared: Shared = Shared()) -> None:
         sink = _Sink(cap)
-        pickler = _Pickler(sink, skip)
+        pickler = _Pickler(sink, shared)
         try:
-            pickler.dump(value)
+            pickler.dump({name: held for name, held in value.items() if not shared.declares(name, held)})
             for met in pickler.met:  # grows meanwhile
-                pickler.dump(_state_of(met, skip))
+                pickler.dump(_state_of(met, shared))
         except (_Full, RecursionError):
             pass  # what was written so far is compared
         except Exception as error:  # an object that changes while it is read, or of a kind that nobody foresaw
@@ -129,17 +146,17 @@ class Snapshot:
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, sink: io.BytesIO, skip: frozenset[int]) -> None:
+    def __init__(self, sink: io.BytesIO, shared: Shared) -> None:
         super().__init__(sink, protocol=5)
         self.met: list[Any] = []
-        self._skip = skip
+        self._shared = shared
 
     def reducer_override(self, value: Any) -> Any:
         if value is Reference or value is State or value is _make_reference:
             return NotImplemented
         if type(value) is State:
             return NotImplemented
-        if id(value) in self._skip or _is_opaque(type(value)):
+        if id(value) in self._shared.objects or _is_opaque(type(value)):
             return _make_reference, (-1,)
         self.met.append(value)  # which keeps it alive, so that its number stays its own
         return _make_reference, (len(self.met) - 1,)
@@ -156,7 +173,7 @@ def _make_reference(number: int) -> Reference:
     return Reference(number)
 
 
-def _state_of(value: Any, skip: frozenset[int]) -> State:
+def _state_of(value: Any, shared: Shared) -> State:
     """What an object holds, read by the methods of built-in types alone."""
     kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
@@ -168,8 +185,8 @@ def _state_of(value: Any, skip: frozenset[int]) -> State:
     if special is None and kind not in READERS and not isinstance(value, (dict, *RAW)) and is_library(kind.__module__):
         return State(name, {}, _content(value))
     if special is not None:
-        return State(name, {key: item for key, item in special.items() if id(item) not in skip})
-    attributes = dict(attributes_of(value))
+        return State(name, {key: item for key, item in special.items() if not shared.declares(key, item)})
+    attributes = {key: item for key, item in attributes_of(value) if not shared.declares(key, item)}
     items: Any = None
     if isinstance(value, dict):
         items = dict(dict.items(value))
@@ -177,7 +194,8 @@ def _state_of(value: Any, skip: frozenset[int]) -> State:
         items = next(base.__repr__(value) for base in RAW if isinstance(value, base))
     else:
         items = next((list(read(value)) for base, read in READERS.items() if isinstance(value, base)), None)
-    return State(name, attributes, items)
+    caches = {cached: attributes.pop(cached) for cached in cached_names(kind) if cached in attributes}
+    return State(name, attributes, items, caches)
 
 
 def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
@@ -273,6 +291,17 @@ def _content(value: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
+def cached_names(kind: type) -> tuple[str, ...]:
+    """The names of the class's cached properties, of whatever library: they are descriptors that leave the instance's
+    own value alone."""
+    members = {name: member for base in reversed(kind.__mro__) for name, member in vars(base).items()}
+    return tuple(
+        name for name, member in members.items()
+        if hasattr(type(member), "__get__") and not hasattr(type(member), "__set__") and not isinstance(member, ROUTINES)
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=4096)
 def _is_opaque(kind: type) -> bool:
     module = kind.__module__ if isinstance(kind.__module__, str) else ""
     if module == "asyncio.queues":
@@ -302,6 +331,8 @@ def changes(before: Snapshot, after: Snapshot) -> list[Change]:
         elif isinstance(old, State):
             waiting.extend(_paired(f"{path}.", old.attributes, new.attributes, keys, found, sign="."))
             waiting.append((path, keys, old.items, new.items))
+            lasting = old.caches.keys() & new.caches.keys()
+            waiting.extend((f"{path}.{name}", (*keys, f".{name}"), old.caches[name], new.caches[name]) for name in lasting)
         elif isinstance(old, dict):
             waiting.extend(_paired(path, old, new, keys, found))
         elif isinstance(old, (list, tuple)) and not isinstance(old, Reference):

@@ -21,7 +21,7 @@ from typing import Any
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.files import named_files
-from pivot_dspy.environment.fingerprint import CAP, Change, Snapshot, attributes_of, changes
+from pivot_dspy.environment.fingerprint import CAP, Change, Shared, Snapshot, attributes_of, cached_names, changes
 from pivot_dspy.environment.own_code import is_code, reach_of
 from pivot_dspy.environment.ownership import commits_on
 from pivot_dspy.errors import IsolationError
@@ -52,20 +52,21 @@ class _Part:
     mark: int | None = None
     before: Snapshot | None = None
 
-    def note(self, skip: frozenset[int]) -> Snapshot:
+    def note(self, shared: Shared) -> Snapshot:
         """Take how it stands for how it has to stay."""
         self.mark = self.commits()
-        self.before = Snapshot(self.collect(), self.cap, skip)
+        self.before = Snapshot(self.collect(), self.cap, shared)
         return self.before
 
-    def leaks(self, skip: frozenset[int]) -> list[Change]:
+    def leaks(self, shared: Shared) -> list[Change]:
         """What has changed, unless a commit may have changed it."""
         if self.before is None or self.mark is None or self.mark != self.commits():
             return []
-        after = Snapshot(self.collect(), self.cap, skip)
+        after = Snapshot(self.collect(), self.cap, shared)
         if self.before == after or self.mark != self.commits():
             return []
-        return changes(self.before, after)
+        found = changes(self.before, after)
+        return [change for change in found if change.kind == "changed" or not change.path.endswith("()")]  # cached now
 
 
 class Isolation:
@@ -81,16 +82,16 @@ class Isolation:
         """Whether reads run on the real thing: what they add there, or set that was None, may be a cache, and is no
         leak."""
         self._environment, self._is_real = environment, factory is None
-        self._shared = frozenset(environment.shared)
-        values = [value for name, value in attributes_of(environment) if name in self._shared]
-        values += [getattr(type(environment), name, None) for name in self._shared]
-        self._skip = frozenset(map(id, values))
+        names = frozenset(environment.shared)
+        values = [value for name, value in attributes_of(environment) if name in names]
+        values += [getattr(type(environment), name, None) for name in names]
+        self._shared = Shared(names, frozenset(id(value) for value in values if value is not None))
         cap, real = (CAP, environment) if self._is_real else (SIDE_CAP, None)
         self._instance = _Part(lambda: _instance_state(environment), cap, lambda: commits_on(real))
-        kinds = {type(environment), *self._instance.note(self._skip).kinds}
+        kinds = {type(environment), *self._instance.note(self._shared).kinds}
         code = [*sorted(kinds, key=lambda kind: kind.__qualname__), *([factory] if callable(factory) else [])]
         self._around = _Part(lambda: _state_around(code), SIDE_CAP, lambda: commits_on(None))
-        self._around.note(self._skip)
+        self._around.note(self._shared)
 
     def require_own(self, another: Callable[[], Environment]) -> None:
         """Before the sessions of instances that a factory made are closed: that they share nothing which was changed.
@@ -102,36 +103,33 @@ class Isolation:
             IsolationError: they do.
         """
         if not self._is_real:
-            leaks = self._undeclared(self._instance.leaks(self._skip))
+            leaks = self._instance.leaks(self._shared)
             _refuse([change for change in leaks if self._is_shared(change, another)])
 
     def require(self) -> None:
         """Once all sessions are closed. Raises IsolationError where something differs."""
-        _refuse(self._undeclared([*self._of_instance(), *self._around.leaks(self._skip)]))
+        _refuse([*self._of_instance(), *self._around.leaks(self._shared)])
 
     @contextmanager
     def excusing(self) -> Iterator[None]:
         """What the block changes in the instance is no leak: what `begin_checks` sets in the `live` tier."""
-        _refuse(self._undeclared(self._of_instance()))
+        _refuse(self._of_instance())
         try:
             yield
         finally:
-            self._instance.note(self._skip)
+            self._instance.note(self._shared)
 
     def note(self) -> Snapshot:
         """How the instance stands, for `require_same`."""
-        return Snapshot(_instance_state(self._environment), self._instance.cap, self._skip)
+        return Snapshot(_instance_state(self._environment), self._instance.cap, self._shared)
 
     def require_same(self, before: Snapshot, what: str) -> None:
         """Raises IsolationError where the instance differs in anything from what it was."""
-        _refuse(self._undeclared(changes(before, self.note())), what)
-
-    def _undeclared(self, found: list[Change]) -> list[Change]:
-        return [change for change in found if not _names_of(change) & self._shared]
+        _refuse(changes(before, self.note()), what)
 
     def _of_instance(self) -> list[Change]:
         """What differs in the user's own instance."""
-        leaks = self._instance.leaks(self._skip) if self._is_real else []
+        leaks = self._instance.leaks(self._shared) if self._is_real else []
         return [change for change in leaks if not (self.live and (change.kind == "added" or change.was is None))]
 
     def _is_shared(self, change: Change, another: Callable[[], Environment]) -> bool:
@@ -153,7 +151,9 @@ def _refuse(leaks: list[Change], who: str = "a run") -> None:
 
 
 def _instance_state(environment: Environment) -> dict[str, Any]:
-    held = dict(attributes_of(environment))
+    """Its attributes, by name, and the files that they name. Its own cached properties may be filled at any time."""
+    cached = cached_names(type(environment))
+    held = {name: value for name, value in attributes_of(environment) if name not in cached}
     state = {f"self.{name}": value for name, value in held.items()}
     return {**state, **{f"{FILE}self.{name}": found for name, found in named_files(held)}}
 
@@ -167,12 +167,6 @@ def _state_around(code: list[Any]) -> dict[str, Any]:
         else:
             found |= reach_of(source).state()
     return found
-
-
-def _names_of(change: Change) -> set[str]:
-    """The names on the way to a change, by which it may be declared as shared."""
-    first, *rest = (key for key in change.keys if isinstance(key, str))
-    return {first.partition("[")[0].rpartition(".")[2], *(key[1:] for key in rest if key.startswith("."))}
 
 
 def _is_shared(change: Change, one: Environment, other: Environment) -> bool:

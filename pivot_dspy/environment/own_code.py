@@ -9,6 +9,7 @@ from __future__ import annotations
 import dis
 import enum
 import functools
+import inspect
 import os
 import sys
 import types
@@ -54,8 +55,11 @@ class Reach:
 
     globals: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     """Names in modules, each with the dictionary that holds it."""
-    held: list[types.FunctionType] = field(default_factory=list)
-    """Functions with cells, defaults or attributes."""
+    functions: list[types.FunctionType] = field(default_factory=list)
+    holding: set[types.FunctionType] = field(default_factory=set)
+    """Those that close over state, or have it for a default; any may be given attributes later."""
+    accessors: list[Any] = field(default_factory=list)
+    """Cached functions without parameters: what they have returned is shared by all who call them."""
     classes: list[type] = field(default_factory=list)
     uses_process: bool = False
     """Whether some code names the variables or the folder of the process."""
@@ -82,11 +86,14 @@ class Reach:
             yield value.__dict__.get("__wrapped__")
         else:
             yield from (_plainly(value, inner) for inner in INNER)
+            if type(value) is _LRU_WRAPPER and not inspect.signature(value).parameters:
+                self.accessors.append(value)
 
     def _of_function(self, function: types.FunctionType) -> Iterator[Any]:
         held = list(held_by_function(function))
+        self.functions.append(function)
         if any(not is_code(content) for _, content in held):
-            self.held.append(function)
+            self.holding.add(function)
         yield from (content for _, content in held if is_code(content))
         codes = list(_codes(function.__code__))
         used = {name for code in codes for name in code.co_names}
@@ -110,8 +117,12 @@ class Reach:
     def state(self) -> dict[str, Any]:
         """What now stands in these places, by a name that a person knows it by."""
         found = {f"{space.get('__name__')}.{name}": space.get(name, MISSING) for space, name in self.globals}
-        for function in self.held:
-            found |= {f"{function.__qualname__}.{name}": content for name, content in held_by_function(function)}
+        for function in self.functions:
+            if function in self.holding or function.__dict__:
+                found |= {f"{function.__qualname__}.{name}": content for name, content in held_by_function(function)}
+        for accessor in self.accessors:
+            if accessor.cache_info().currsize:
+                found[f"{accessor.__qualname__}()"] = accessor()  # from its cache
         for owner in self.classes:
             if not issubclass(owner, enum.Enum):  # combinations of flags are made when they are first met
                 found |= {f"{owner.__qualname__}.{name}": held for name, held in list(vars(owner).items())

@@ -7,6 +7,7 @@ constructors with the user's own attributes.
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import weakref
 from collections.abc import Iterator
@@ -55,6 +56,28 @@ EVERYTHING = Activity()
 """Commits of whatever environment: they may change modules, classes and files that others look at too."""
 
 _standings: dict[int, _Standing] = {}
+_dying: list[int] | None = None
+"""What the garbage collector now collects: it ends weak references before finalizers run, which must be refused."""
+
+
+def _forget(key: int) -> None:
+    if _dying is None:
+        _standings.pop(key, None)
+    else:
+        _dying.append(key)
+
+
+def _watch_collector(phase: str, info: object) -> None:
+    global _dying
+    if phase == "start":
+        _dying = []
+    elif _dying is not None:
+        dead, _dying = _dying, None
+        for key in dead:
+            _standings.pop(key, None)
+
+
+gc.callbacks.append(_watch_collector)
 
 
 def _standing_of(instance: object) -> _Standing:
@@ -62,7 +85,7 @@ def _standing_of(instance: object) -> _Standing:
     standing = _standings.get(key)
     if standing is None:
         standing = _standings.setdefault(key, _Standing())
-        standing.reference = weakref.ref(instance, lambda _: _standings.pop(key, None))
+        standing.reference = weakref.ref(instance, lambda _: _forget(key))
     return standing
 
 

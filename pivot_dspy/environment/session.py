@@ -91,7 +91,10 @@ class SessionGroup:
 
         def fork() -> Environment:
             with allowing(UNDOABLE):
-                return environment.fork()
+                copied = environment.fork()
+            if copied is not environment:
+                own(copied)
+            return copied
 
         return self.inside(fork)
 
