@@ -128,7 +128,7 @@ class SessionFactory:
     def _another(self, environment: Environment, task: Any, family: SessionGroup) -> Session:
         """One more instance like those that a run makes of `environment`."""
         made = family.fork_of(environment) if family.tier == "fork" else self._environment(task, family)
-        return Session(made, family)
+        return Session(made, family, owned=made is not self._instance)
 
     def _environment(self, task: Any, family: SessionGroup, *, committed: bool = False) -> Environment:
         if self._instance is not None:

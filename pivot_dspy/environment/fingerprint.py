@@ -8,6 +8,7 @@ effects. The bytes are only read again where two differ, and then no object but 
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import io
 import itertools
@@ -17,12 +18,12 @@ import random
 import sqlite3
 import types
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from pivot_dspy.environment.files import file_state
-from pivot_dspy.environment.own_code import held_by_function, is_library
+from pivot_dspy.environment.own_code import held_by_function, is_code, is_library
 
 CAP = 4 << 20
 """Bytes of one part of the state that are compared; what comes after them is not seen."""
@@ -35,15 +36,17 @@ READERS: dict[type, Any] = {
 }  # fmt: skip
 """How the items of a container are read, whatever its subclasses say."""
 
-RAW: tuple[type, ...] = (int, float, str, bytes, complex, bytearray)
-"""Values that a subclass (an enumeration's, say) still is."""
+RAW: dict[type, Any] = {
+    kind: kind.__repr__ for kind in (int, float, str, bytes, complex, bytearray)
+}  # fmt: skip
+"""How a value is read that a subclass (an enumeration's, say) still is."""
 
 ROUTINES = (types.FunctionType, type, staticmethod, classmethod, types.BuiltinFunctionType, types.MethodDescriptorType)
 
 OPAQUE: tuple[type, ...] = (types.ModuleType, types.CodeType, types.FrameType, weakref.ref, random.Random)
 OPAQUE_MODULES = (
-    "asyncio", "concurrent", "dspy", "litellm", "logging", "multiprocessing", "numpy.random", "pivot_dspy", "subprocess",
-    "threading", "_thread",
+    "asyncio", "concurrent", "dspy", "litellm", "logging", "multiprocessing", "numpy.random", "pivot_dspy",
+    "subprocess", "threading", "_thread",
 )  # fmt: skip
 """Where kinds of objects come from that are the process's and not the user's state, and change by themselves: threads,
 loops, loggers, locks, sources of random numbers, models."""
@@ -90,6 +93,9 @@ class Shared(NamedTuple):
         )
 
 
+NOTHING = Shared()
+
+
 class _Full(Exception):
     """More bytes than are compared."""
 
@@ -115,7 +121,7 @@ class Snapshot:
     (False, ['lines[1]'])
     """
 
-    def __init__(self, value: Mapping[str, Any], cap: int = CAP, shared: Shared = Shared()) -> None:
+    def __init__(self, value: Mapping[str, Any], cap: int = CAP, shared: Shared = NOTHING) -> None:
         sink = _Sink(cap)
         pickler = _Pickler(sink, shared)
         try:
@@ -128,7 +134,9 @@ class Snapshot:
             sink.seek(0, io.SEEK_END)
             io.BytesIO.write(sink, type(error).__name__.encode())
         self.data = sink.getvalue()
-        self.kinds = {kind for kind in map(type, pickler.met) if not is_library(kind.__module__)}
+        code = (met if is_code(met) else type(met) for met in pickler.met)
+        self.code = {part for part in code if not is_library(getattr(part, "__module__", None))}
+        """Classes of the objects in it, and classes and functions among them, as far as they are the user's."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Snapshot) and self.data == other.data
@@ -177,33 +185,31 @@ def _state_of(value: Any, shared: Shared) -> State:
     """What an object holds, read by the methods of built-in types alone."""
     kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
-    if isinstance(value, type):
+    if issubclass(kind, type):
         return State(f"class {value.__module__}.{value.__qualname__}", {})
-    if isinstance(value, PurePath):
+    if issubclass(kind, PurePath):
         return State(name, {"file": file_state(str(value))}, str(value))
     special = _special(value)
-    if special is None and kind not in READERS and not isinstance(value, (dict, *RAW)) and is_library(kind.__module__):
+    if special is None and kind not in READERS and not issubclass(kind, (dict, *RAW)) and is_library(kind.__module__):
         return State(name, {}, _content(value))
     if special is not None:
         return State(name, {key: item for key, item in special.items() if not shared.declares(key, item)})
     attributes = {key: item for key, item in attributes_of(value) if not shared.declares(key, item)}
     items: Any = None
-    if isinstance(value, dict):
+    if issubclass(kind, dict):
         items = dict(dict.items(value))
-    elif isinstance(value, RAW):
-        items = next(base.__repr__(value) for base in RAW if isinstance(value, base))
+    elif issubclass(kind, tuple(RAW)):
+        items = next(read(value) for base, read in RAW.items() if issubclass(kind, base))
     else:
-        items = next((list(read(value)) for base, read in READERS.items() if isinstance(value, base)), None)
+        items = next((list(read(value)) for base, read in READERS.items() if issubclass(kind, base)), None)
     caches = {cached: attributes.pop(cached) for cached in cached_names(kind) if cached in attributes}
     return State(name, attributes, items, caches)
 
 
 def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
     """The attributes that an instance holds, in its dictionary and its slots, without calling a property."""
-    try:
+    with contextlib.suppress(AttributeError, TypeError):
         yield from list(object.__getattribute__(value, "__dict__").items())
-    except (AttributeError, TypeError):
-        pass
     for base in type(value).__mro__:
         slots = vars(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else tuple(slots):
@@ -218,28 +224,29 @@ def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _special(value: Any) -> dict[str, Any] | None:
     """What kinds of objects hold that is not among their attributes; None for any other."""
-    if isinstance(value, types.FunctionType):
+    kind = type(value)
+    if issubclass(kind, types.FunctionType):
         return dict(held_by_function(value))
-    if isinstance(value, types.MethodType):
+    if issubclass(kind, types.MethodType):
         return {"__func__": value.__func__, "__self__": value.__self__}
-    if isinstance(value, (types.BuiltinMethodType, types.MethodWrapperType)):
+    if issubclass(kind, (types.BuiltinMethodType, types.MethodWrapperType)):
         return {"__name__": value.__name__, "__self__": value.__self__}
-    if isinstance(value, functools.partial):
+    if issubclass(kind, functools.partial):
         return {"func": value.func, "args": value.args, "keywords": value.keywords}
-    if isinstance(value, types.GeneratorType):
+    if issubclass(kind, types.GeneratorType):
         frame = value.gi_frame
         return {"at": frame and frame.f_lasti, "locals": dict(frame.f_locals) if frame else None}
-    if isinstance(value, sqlite3.Connection):
+    if issubclass(kind, sqlite3.Connection):
         return _of_connection(value)
-    if isinstance(value, io.IOBase):
+    if issubclass(kind, io.IOBase):
         return _of_file(value)
-    if isinstance(value, (itertools.count, itertools.repeat)):
+    if issubclass(kind, (itertools.count, itertools.repeat)):
         return {"next": repr(value)}
-    if isinstance(value, types.MappingProxyType):
+    if issubclass(kind, types.MappingProxyType):
         return {"items": dict(value)}
-    if isinstance(value, queue.SimpleQueue):
+    if issubclass(kind, queue.SimpleQueue):
         return {"size": value.qsize()}
-    if isinstance(value, queue.Queue):
+    if issubclass(kind, queue.Queue):
         return {"items": value.queue}
     descriptor = _descriptor(value)
     return None if descriptor is None else {"descriptor": descriptor}
@@ -271,7 +278,7 @@ def _of_file(file: io.IOBase) -> dict[str, Any]:
 
 def _descriptor(value: Any) -> int | None:
     """The number of the file that an object of the standard library has open, -1 for none; None for what has none."""
-    if not type(value).__module__ in ("socket", "_socket", "ssl", "mmap", "select", "selectors"):
+    if type(value).__module__ not in ("socket", "_socket", "ssl", "mmap", "select", "selectors"):
         return None
     try:
         return int(value.fileno())
@@ -291,18 +298,19 @@ def _content(value: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def cached_names(kind: type) -> tuple[str, ...]:
+def cached_names(kind: Any) -> tuple[str, ...]:
     """The names of the class's cached properties, of whatever library: they are descriptors that leave the instance's
     own value alone."""
     members = {name: member for base in reversed(kind.__mro__) for name, member in vars(base).items()}
-    return tuple(
-        name for name, member in members.items()
-        if hasattr(type(member), "__get__") and not hasattr(type(member), "__set__") and not isinstance(member, ROUTINES)
-    )  # fmt: skip
+    return tuple(name for name, member in members.items() if not isinstance(member, ROUTINES) and _may_fill(type(member)))
+
+
+def _may_fill(descriptor: type) -> bool:
+    return hasattr(descriptor, "__get__") and not hasattr(descriptor, "__set__")
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_opaque(kind: type) -> bool:
+def _is_opaque(kind: Any) -> bool:
     module = kind.__module__ if isinstance(kind.__module__, str) else ""
     if module == "asyncio.queues":
         return False
@@ -332,7 +340,9 @@ def changes(before: Snapshot, after: Snapshot) -> list[Change]:
             waiting.extend(_paired(f"{path}.", old.attributes, new.attributes, keys, found, sign="."))
             waiting.append((path, keys, old.items, new.items))
             lasting = old.caches.keys() & new.caches.keys()
-            waiting.extend((f"{path}.{name}", (*keys, f".{name}"), old.caches[name], new.caches[name]) for name in lasting)
+            waiting.extend(
+                (f"{path}.{name}", (*keys, f".{name}"), old.caches[name], new.caches[name]) for name in lasting
+            )
         elif isinstance(old, dict):
             waiting.extend(_paired(path, old, new, keys, found))
         elif isinstance(old, (list, tuple)) and not isinstance(old, Reference):
@@ -343,7 +353,12 @@ def changes(before: Snapshot, after: Snapshot) -> list[Change]:
 
 
 def _paired(
-    path: str, old: Mapping[Any, Any], new: Mapping[Any, Any], keys: tuple[Any, ...], found: list[Change], sign: str = ""
+    path: str,
+    old: Mapping[Any, Any],
+    new: Mapping[Any, Any],
+    keys: tuple[Any, ...],
+    found: list[Change],
+    sign: str = "",
 ) -> Iterator[tuple[str, tuple[Any, ...], Any, Any]]:
     """What stands at the same key; what does at only one of them is found."""
     for key in [*old, *(key for key in new if key not in old)]:

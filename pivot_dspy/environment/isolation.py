@@ -4,7 +4,7 @@ Compared are the user's own instance, and whatever the environment's class can r
 state of classes, globals that its code names, what its functions close over, what the factory holds, and files whose
 paths are kept on the instance. Values are read without calling the user's code.
 
-What is not seen: a change that is undone before the run ends; what lies behind a socket or a client of a library that
+What is not seen: a change that is undone before the run ends; a change of what making an instance changes too; what lies behind a socket or a client of a library that
 cannot be copied; state that only the standard library or an installed package keeps; names that are looked up as text
 (`globals()["N"]`); what comes after `CAP` bytes of the instance or `SIDE_CAP` bytes of the rest; folders beyond 500
 files; the content of a file of more than 64 KiB that keeps its size and time. A fork's `close` that closes what it
@@ -88,13 +88,18 @@ class Isolation:
         self._shared = Shared(names, frozenset(id(value) for value in values if value is not None))
         cap, real = (CAP, environment) if self._is_real else (SIDE_CAP, None)
         self._instance = _Part(lambda: _instance_state(environment), cap, lambda: commits_on(real))
-        kinds = {type(environment), *self._instance.note(self._shared).kinds}
-        code = [*sorted(kinds, key=lambda kind: kind.__qualname__), *([factory] if callable(factory) else [])]
+        met = self._instance.note(self._shared).code
+        if not self._is_real:  # each instance has functions of its own, which hold what is compared with the instance
+            met = {part for part in met if isinstance(part, type)}
+        code = [type(environment), *sorted(met, key=lambda part: str(part.__qualname__)), *([] if real else [factory])]
         self._around = _Part(lambda: _state_around(code), SIDE_CAP, lambda: commits_on(None))
         self._around.note(self._shared)
+        self._by_making: set[Any] = set()
 
     def require_own(self, another: Callable[[], Environment]) -> None:
-        """Before the sessions of instances that a factory made are closed: that they share nothing which was changed.
+        """Before the sessions are closed: that instances which a factory made share nothing which was changed.
+
+        What changes by making an instance (a count of instances, a list of them) is no leak, and is noted as such.
 
         Args:
             another: makes one more instance, as the run's own are made.
@@ -102,13 +107,18 @@ class Isolation:
         Raises:
             IsolationError: they do.
         """
-        if not self._is_real:
-            leaks = self._instance.leaks(self._shared)
-            _refuse([change for change in leaks if self._is_shared(change, another)])
+        own = [] if self._is_real else self._instance.leaks(self._shared)
+        if self._around.leaks(self._shared):
+            before = Snapshot(self._around.collect(), self._around.cap, self._shared)
+            another()
+            made = changes(before, Snapshot(self._around.collect(), self._around.cap, self._shared))
+            self._by_making = {change.keys[0] for change in made}
+        _refuse([change for change in own if self._is_shared(change, another)])
 
     def require(self) -> None:
         """Once all sessions are closed. Raises IsolationError where something differs."""
-        _refuse([*self._of_instance(), *self._around.leaks(self._shared)])
+        around = self._around.leaks(self._shared)
+        _refuse([*self._of_instance(), *(change for change in around if change.keys[0] not in self._by_making)])
 
     @contextmanager
     def excusing(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 LIBRARIES = ("site-packages", "dist-packages")
 OUR_PACKAGE = __name__.partition(".")[0]
@@ -86,7 +86,7 @@ class Reach:
             yield value.__dict__.get("__wrapped__")
         else:
             yield from (_plainly(value, inner) for inner in INNER)
-            if type(value) is _LRU_WRAPPER and not inspect.signature(value).parameters:
+            if type(value) is _LRU_WRAPPER and not inspect.signature(cast(Any, value)).parameters:
                 self.accessors.append(value)
 
     def _of_function(self, function: types.FunctionType) -> Iterator[Any]:
@@ -140,7 +140,10 @@ def held_by_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
         except ValueError:  # empty
             continue
     named = reversed(function.__code__.co_varnames[: function.__code__.co_argcount])
-    defaults = {**dict(zip(named, reversed(function.__defaults__ or ()), strict=False)), **(function.__kwdefaults__ or {})}
+    defaults = {
+        **dict(zip(named, reversed(function.__defaults__ or ()), strict=False)),
+        **(function.__kwdefaults__ or {}),
+    }
     yield from ((name, value) for name, value in defaults.items() if not isinstance(value, ATOMS))
     yield from ((name, value) for name, value in list(function.__dict__.items()) if name[:2] != "__")
 

@@ -179,7 +179,9 @@ def _show(found: list[Row], console: Console) -> bool:
     for row in found:
         table.add_row(row.way, row.outcome, row.what[:100])
     console.print(table)
-    counts = {outcome: sum(row.outcome == outcome for row in found) for outcome in ("stopped", "named", "copied", "SILENT")}
+    counts = {
+        outcome: sum(row.outcome == outcome for row in found) for outcome in ("stopped", "named", "copied", "SILENT")
+    }
     console.print(f"{len(found)} ways: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
     return counts["SILENT"] > 0
 

@@ -222,7 +222,9 @@ def _sell() -> None:
 _of_module("a list in a module", lambda self: LOG.append("x"), lambda: list(LOG))
 _of_module("a list in a module, by a helper", lambda self: _note(), lambda: list(LOG))
 _of_module("a counter in a module", lambda self: _count(), lambda: COUNT)
-_of_module("a dict inside a tuple of a module", lambda self: TABLE[0].update(sold=TABLE[0]["sold"] + 1), lambda: str(TABLE))
+_of_module(
+    "a dict inside a tuple of a module", lambda self: TABLE[0].update(sold=TABLE[0]["sold"] + 1), lambda: str(TABLE)
+)
 _of_module("an attribute of a user's module", lambda self: _sell(), lambda: LEDGER.sold)
 _of_module("itertools.count in a module", lambda self: next(TICKETS), lambda: repr(TICKETS))
 _of_module("a queue in a module", lambda self: QUEUE.put(1), QUEUE.qsize)
@@ -232,7 +234,9 @@ _of_module("a mutable default", lambda self: _defaulted(), lambda: str(_defaulte
 _of_module("what a cached function returned", lambda self: _store().append(1), lambda: list(_store()))
 _of_module("a variable of the process", lambda self: os.environ.update(PIVOT_LEAK=f"{time.time_ns()}"),
            lambda: os.environ.get("PIVOT_LEAK"))  # fmt: skip
-_of_module("the folder of the process", lambda self: os.chdir(".." if os.path.dirname(os.getcwd()) != "/" else "/"), os.getcwd)
+_of_module(
+    "the folder of the process", lambda self: os.chdir(".." if os.path.dirname(os.getcwd()) != "/" else "/"), os.getcwd
+)
 
 
 @way("the real instance, by a registry")
