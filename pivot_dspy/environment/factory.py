@@ -126,9 +126,11 @@ class SessionFactory:
         return Session(environment, family, owned=False)
 
     def _another(self, environment: Environment, task: Any, family: SessionGroup) -> Session:
-        """One more instance like those that a run makes of `environment`."""
-        made = family.fork_of(environment) if family.tier == "fork" else self._environment(task, family)
-        return Session(made, family, owned=made is not self._instance)
+        """One more instance like those of a run, made in all ways in which a run makes them."""
+        made = self._session(self._environment(task, family), family)
+        if family.tier != "fork" or self._instance is not None:
+            return made
+        return Session(family.fork_of(environment), family)
 
     def _environment(self, task: Any, family: SessionGroup, *, committed: bool = False) -> Environment:
         if self._instance is not None:

@@ -18,9 +18,9 @@ import random
 import sqlite3
 import types
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pivot_dspy.environment.files import file_state
 from pivot_dspy.environment.own_code import held_by_function, is_code, is_library
@@ -50,6 +50,14 @@ OPAQUE_MODULES = (
 )  # fmt: skip
 """Where kinds of objects come from that are the process's and not the user's state, and change by themselves: threads,
 loops, loggers, locks, sources of random numbers, models."""
+
+
+Answer = TypeVar("Answer")
+
+
+def _for_class(function: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
+    """Answered once for each class."""
+    return functools.lru_cache(maxsize=4096)(function)
 
 
 class Reference(NamedTuple):
@@ -297,19 +305,21 @@ def _content(value: Any) -> Any:
         return None
 
 
-@functools.lru_cache(maxsize=4096)
+@_for_class
 def cached_names(kind: Any) -> tuple[str, ...]:
     """The names of the class's cached properties, of whatever library: they are descriptors that leave the instance's
     own value alone."""
     members = {name: member for base in reversed(kind.__mro__) for name, member in vars(base).items()}
-    return tuple(name for name, member in members.items() if not isinstance(member, ROUTINES) and _may_fill(type(member)))
+    return tuple(
+        name for name, member in members.items() if not isinstance(member, ROUTINES) and _may_fill(type(member))
+    )
 
 
 def _may_fill(descriptor: type) -> bool:
     return hasattr(descriptor, "__get__") and not hasattr(descriptor, "__set__")
 
 
-@functools.lru_cache(maxsize=4096)
+@_for_class
 def _is_opaque(kind: Any) -> bool:
     module = kind.__module__ if isinstance(kind.__module__, str) else ""
     if module == "asyncio.queues":

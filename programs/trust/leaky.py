@@ -34,7 +34,7 @@ TABLE = ({"sold": 0},)
 TICKETS = itertools.count(1)
 QUEUE: queue.SimpleQueue[int] = queue.SimpleQueue()
 REGISTRY: dict[str, Any] = {}
-LEDGER = types.ModuleType("ledger")
+LEDGER: Any = types.ModuleType("ledger")
 """A module of the user's own."""
 POOL = ThreadPoolExecutor(1)
 
@@ -212,7 +212,7 @@ def _store() -> list[int]:
 
 
 _store()
-LEDGER.sold = 0  # type: ignore[attr-defined]
+LEDGER.sold = 0
 
 
 def _sell() -> None:

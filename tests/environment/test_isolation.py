@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import pytest
@@ -75,15 +75,16 @@ def watched(source: SessionFactory, use: Callable[[Session], Any]) -> None:
         use(session)
 
 
-CACHING: Callable[[Session], Any] = lambda session: run(session, ("price", {"name": "cap"}), ("price", {"name": "cap"}))
+def reads(session: Session) -> None:
+    run(session, ("price", {"name": "cap"}), ("price", {"name": "cap"}))
 
 
 @pytest.mark.parametrize("environment", [Shop, Shop(), lambda: Shop(), Live()])
 def test_what_reads_leave_in_caches_is_no_leak(environment: Any) -> None:
     def use(session: Session) -> None:
-        CACHING(session)
+        reads(session)
         session.begin_checks([("R1", "asked", {})])
-        CACHING(session)
+        reads(session)
 
     for _ in range(2):
         watched(SessionFactory(environment), use)
@@ -184,6 +185,10 @@ def test_a_run_on_the_real_thing_may_not_change_what_stood_there() -> None:
         watched(SessionFactory(shop), lambda session: values(run(session, ("spend", {}))))
 
 
+def reopened(source: SessionFactory, call: tuple[str, dict[str, Any]], session: Session) -> None:
+    run(source.reopen(session, None), call)
+
+
 def test_what_making_an_instance_changes_is_no_leak() -> None:
     opened: list[Environment] = []
 
@@ -203,7 +208,7 @@ def test_what_making_an_instance_changes_is_no_leak() -> None:
 
     for environment in (Counted, Counted(), make):
         source = SessionFactory(environment)
-        watched(source, lambda session: CACHING(source.reopen(session, None)))
+        watched(source, partial(reopened, source, ("price", {"name": "cap"})))
     with pytest.raises(IsolationError, match=r"SEEN\[\d\] \(added\)") as caught:
-        watched(source, lambda session: run(source.reopen(session, None), ("note", {})))
+        watched(source, partial(reopened, source, ("note", {})))
     assert len(caught.value.paths) == 1
