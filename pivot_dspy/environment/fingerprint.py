@@ -28,6 +28,9 @@ from pivot_dspy.environment.own_code import held_by_function, is_code, is_librar
 CAP = 4 << 20
 """Bytes of one part of the state that are compared; what comes after them is not seen."""
 
+CONTENT_CAP = 64 << 10
+"""Bytes of one object of a library."""
+
 CUT = "what is too large for its attributes to be told apart"
 
 READERS: dict[type, Any] = {
@@ -296,13 +299,15 @@ def _descriptor(value: Any) -> int | None:
 
 def _content(value: Any) -> Any:
     """What an object of a library holds, as it is copied; None for what has no copy, such as a lock or a connection,
-    whose state is not the user's, and for what is larger than what is compared."""
-    if getattr(value, "nbytes", 0) > CAP:
-        return None
+    whose state is not the user's."""
+    sink = _Sink(CONTENT_CAP)
     try:
-        return pickle.dumps(value, 5)
+        pickle.Pickler(sink, 5).dump(value)
+    except _Full:  # what was written so far is compared
+        return sink.getvalue()
     except Exception:
         return None
+    return sink.getvalue()
 
 
 @_for_class

@@ -4,8 +4,8 @@ Compared are the user's own instance, and whatever the environment's class can r
 state of classes, globals that its code names, what its functions close over, what the factory holds, and files whose
 paths are kept on the instance. Values are read without calling the user's code.
 
-What is not seen: a change that is undone before the run ends, or of what making an instance changes too; what lies behind
-a socket or a client of a library that cannot be copied; state that only the standard library or an installed package
+What is not seen: a change that is undone before the run ends, or of what making an instance changes too; what lies
+behind a socket or a client of a library that cannot be copied; state that only the standard library or an installed package
 keeps; names that are looked up as text (`globals()["N"]`); what comes after `CAP` bytes of the instance or `SIDE_CAP`
 bytes of the rest; folders beyond 500 files; the content of a file of more than 64 KiB that keeps its size and time. A
 fork's `close` that closes what it shares is seen for files, sockets and SQLite connections, and for objects that say in
@@ -22,7 +22,16 @@ from typing import Any
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.files import named_files
-from pivot_dspy.environment.fingerprint import CAP, Change, Shared, Snapshot, attributes_of, cached_names, changes
+from pivot_dspy.environment.fingerprint import (
+    CAP,
+    READERS,
+    Change,
+    Shared,
+    Snapshot,
+    attributes_of,
+    cached_names,
+    changes,
+)
 from pivot_dspy.environment.own_code import is_code, reach_of
 from pivot_dspy.environment.ownership import commits_on
 from pivot_dspy.errors import IsolationError
@@ -201,7 +210,9 @@ def _part_of(value: Any, key: Any) -> Any:
     if isinstance(key, str) and key.startswith("."):
         return dict(attributes_of(value)).get(key[1:], getattr(value, "__self__", value))
     try:
-        return dict.__getitem__(value, key) if isinstance(value, dict) else list(value)[key]
+        if issubclass(type(value), dict):
+            return dict.__getitem__(value, key)
+        return next((list(read(value))[key] for kind, read in READERS.items() if issubclass(type(value), kind)), value)
     except (KeyError, IndexError, TypeError):
         return value
 

@@ -98,16 +98,18 @@ class Reach:
         codes = list(_codes(function.__code__))
         used = {name for code in codes for name in code.co_names}
         self.uses_process |= bool(used & {"environ", "putenv", "chdir"})
-        yield from self._of_module(function.__globals__, used, codes, "STORE_GLOBAL")
+        yield from self._of_module(function.__globals__, used, codes, "STORE_GLOBAL", set())
 
     def _of_module(
-        self, space: dict[str, Any], used: set[str], codes: list[types.CodeType], store: str
+        self, space: dict[str, Any], used: set[str], codes: list[types.CodeType], store: str, modules: set[int]
     ) -> Iterator[Any]:
+        """Follow the names that code uses in a module, and in the modules that it reaches by them."""
         for name in sorted(used & (space.keys() | _set_by(codes, store))):
             value = space.get(name, MISSING)
             if isinstance(value, types.ModuleType):
-                if not is_library(value.__name__) and vars(value) is not space:
-                    yield from self._of_module(vars(value), used - {name}, codes, "STORE_ATTR")
+                if not is_library(value.__name__) and id(value) not in modules:
+                    modules.add(id(value))
+                    yield from self._of_module(vars(value), used, codes, "STORE_ATTR", modules)
             elif is_code(value):
                 yield value
             elif (id(space), name) not in self._seen:
