@@ -107,7 +107,7 @@ class TaskContext:
         """
         task = task_of(inputs)
         try:
-            root = factory.open(task, seconds)
+            root = factory.open(task, seconds, watched=True)
         except PivotError:
             raise
         except Exception as error:

@@ -199,6 +199,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             PlanningFailed: the model gave no plan at all; what fails after the first plan stands in `failures`.
             EnvironmentFailed: no plan could be run, for the environment could not be opened again.
             LMAuthError, LMConfigurationError: neither did it, since it cannot be asked as it is set up.
+            IsolationError: the run has changed what is real before anything was committed.
             CommitError: `commit=True`, and what was verified could not be made real.
         """
         return run_sync(self._refine(**inputs))
@@ -235,15 +236,13 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             cached_price=self._cached_price,
             seconds=record.budget.seconds,
         )
-        try:
+        with context.root.family.watched():
             yield from orient(context, record)
             yield from recall(context, self.memory)
             episode = Episode(context, record, self, self._acceptance, _gate)
             if trajectory is None:
                 episode.require_room_for_a_plan()
             best, verdict = yield from self._run_search(episode, trajectory)
-        finally:
-            context.close()
         result = _result(episode, best, verdict, self.session_factory)
         result["probability"] = self.calibration.probability(features(result))
         if commit and result.verified:

@@ -1,1 +1,1 @@
-"""What a verdict is worth, measured: the parts of `programs.benchmarks.trust`."""
+"""What stands behind a verdict is tried here: right and wrong trajectories, known judges, attacks, leaks and faults."""
