@@ -87,7 +87,7 @@ class SessionFactory:
         Args:
             run_id: of the run that is made real.
         """
-        family = SessionGroup(self._timeout, run_id)
+        family = SessionGroup(self._timeout, run_id=run_id)
         return Session(self._environment(task, family), family, committed=True, owned=self._instance is None)
 
     def reopens_same_world(self, session: Session) -> bool:

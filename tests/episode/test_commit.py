@@ -278,6 +278,8 @@ def test_the_error_says_what_happened_and_nothing_is_lost() -> None:
     assert isinstance(error.cause, ConnectionError) and error.__cause__ is error.cause
     assert error.step == "q" and error.result is result and error.difference is None
     assert error.execution is result.committed and values(result)["p"] == {"id": "k1", "state": "paid"}
+    copied = pickle.loads(pickle.dumps(error))
+    assert (str(copied), copied.step, copied.execution) == (str(error), error.step, error.execution)
     with pytest.raises(
         CommitError, match="already tried to commit, which failed; steps run for real: a, n, p, c, q; when"
     ):
