@@ -8,6 +8,8 @@
     ├── ArgumentError, a ValueError      pivot_dspy.environment.toolbox
     ├── BudgetExhausted, a RuntimeError  pivot_dspy.budget
     ├── PlanningFailed, a RuntimeError
+    ├── EnvironmentFailed, a RuntimeError
+    ├── IsolationError, a RuntimeError
     ├── CommitError, a RuntimeError
     └── TooManyErrors, a RuntimeError
 
@@ -69,6 +71,21 @@ class PlanningFailed(PivotError, RuntimeError):
     def __init__(self, message: str, ledger: object = None) -> None:
         super().__init__(message)
         self.ledger = ledger
+
+
+class EnvironmentFailed(PivotError, RuntimeError):
+    """The environment cannot be opened again in mid-run; a refiner then gives back the best so far."""
+
+
+class IsolationError(PivotError, RuntimeError):
+    """A run has changed what is real before anything was committed; the message names it, and the remedy."""
+
+    paths: tuple[str, ...]
+    """What has changed: `self.orders[2].paid` on the instance, `Shop.count` on a class, `shops.LOG` in a module."""
+
+    def __init__(self, message: str, paths: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.paths = paths
 
 
 class CommitError(PivotError, RuntimeError):

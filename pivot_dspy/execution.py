@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -20,8 +20,9 @@ from pivot_dspy.errors import did_you_mean, error_text
 from pivot_dspy.flow import Flow
 from pivot_dspy.trajectory import SUBMIT, Discrepancy, Execution, Fault, FaultKind, Observation, Step, Trajectory
 
-Permit = Callable[[bool], None]
-"""Called with False before each tool call, when it may raise `BudgetExhausted`, and with True for each reused one."""
+Permit = Callable[[bool], float | None]
+"""Called with False before each tool call, when it may raise `BudgetExhausted`, and with True for each reused one.
+Gives the seconds that the call may take, None for no limit beside its own."""
 
 
 def allow(reused: bool) -> None:
@@ -288,7 +289,12 @@ class StepRunner:
     ) -> Flow[Observation]:  # fmt: skip
         changes = self.forks and spec.effect != "read"
         if changes and self.copies:
-            self.before[position] = self.session.fork()
+            try:
+                self.before[position] = self.session.fork()
+            except Exception as error:  # without a copy, what it does could not be dropped
+                message = f"not run, since the environment cannot be copied before it: {error_text(error)}"
+                fault = Fault(kind="tool_error", message=message)
+                return Observation(step=step.id, status="error", fault=fault, args=args)
         results: list[CallResult] = []
         known = self.supervisor.calls.get(step.id, ())
         try:
@@ -296,16 +302,17 @@ class StepRunner:
                 if number < len(known):
                     result = known[number]
                 else:
-                    self.permit(False)
+                    seconds = self.permit(False)
                     self.supervisor.approve(step.id, number, written)
-                    result = yield from self.session.call(spec, self._with_key(step, number, spec, arguments))
+                    keyed = self._with_key(step, number, spec, arguments)
+                    result = yield from self.session.call(self._within(seconds, spec), keyed)
                 results.append(result)
                 if self.supervisor.called(step.id, number, written, result) or self._is_last(result):
                     break
         except BudgetExhausted:
             self.reach = position
             if changes and self.copies:  # what part of the batch did must not stay, for the step counts as not run
-                self.session = self.before[position].fork()
+                self.session = self.before[position]
             return Observation(step=step.id, status="blocked", args=args, calls=len(results))
         except BaseException:  # what was seen until then is not lost
             if results:
@@ -321,6 +328,13 @@ class StepRunner:
         if spec.idempotency_key is None:
             return arguments
         return {**arguments, spec.idempotency_key: self.session.family.idempotency_key(step.id, number)}
+
+    def _within(self, seconds: float | None, spec: ToolSpec) -> ToolSpec:
+        """`spec` with a timeout of at most so many seconds."""
+        own = self.session.family.timeout if spec.timeout is None else spec.timeout
+        if seconds is None or (own is not None and own <= seconds):
+            return spec
+        return replace(spec, timeout=seconds)
 
     def _is_last(self, result: CallResult) -> bool:
         """Whether the rest of a repeated step is not run: after a call that hangs, and in the real world after the

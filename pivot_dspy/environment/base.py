@@ -6,10 +6,11 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
+from pivot_dspy.environment.ownership import granting, permitted_on
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.leaf_paths import checked
 from pivot_dspy.plain_json import plain
@@ -40,34 +41,44 @@ class Permission(NamedTuple):
     """What code that belongs to an environment may do at this moment."""
 
     effects: frozenset[str] | None = None
-    """Effects of the tools that may run; None for all, as outside of any session."""
+    """Effects of the tools that may run; None for all."""
     unchanged: object = None
     """The environment whose attributes may not be set: the one that a check looks at."""
 
 
-ANYTHING = Permission()
-
-_permission: ContextVar[Permission] = ContextVar("pivot_dspy_permission", default=ANYTHING)
+_permission: ContextVar[Permission | None] = ContextVar("pivot_dspy_permission", default=None)
+"""None outside of any session, and in threads that were started without the context of the call."""
 
 
 @contextmanager
-def allowing(effects: frozenset[str] | None, unchanged: object = None) -> Iterator[None]:
-    """Let only tools of these effects run inside, and leave the attributes of `unchanged` as they are."""
+def allowing(effects: frozenset[str] | None, unchanged: object = None, *, inside: object = None) -> Iterator[None]:
+    """Let only tools of these effects run inside, and leave the attributes of `unchanged` as they are.
+
+    With the instance that the code is run for as `inside`, this holds in the threads that it starts too.
+    """
     token = _permission.set(Permission(effects, unchanged))
     try:
-        yield
+        with nullcontext() if inside is None else granting(inside, effects):
+            yield
     finally:
         _permission.reset(token)
 
 
 READ_ONLY: frozenset[str] = frozenset({"read"})
+UNDOABLE: frozenset[str] = frozenset({"read", "write"})
+"""What is undone by dropping the instance."""
 
 
 def _enforce(function: Callable[..., Any], effect: str) -> Callable[..., Any]:
-    """`function`, which raises PermissionError where a tool of `effect` may not run."""
+    """`function`, which raises PermissionError where a tool of `effect` may not run.
 
-    def require() -> None:
-        allowed = _permission.get().effects
+    A thread that does not have the context of the call that started it, and what runs when no call is under way (a
+    generator that is closed late, say), may do in an instance what the calls under way in that instance may.
+    """
+
+    def require(instance: object) -> None:
+        permission = _permission.get()
+        allowed = permitted_on(instance) if permission is None else permission.effects
         if allowed is not None and effect not in allowed:
             raise PermissionError(
                 f"{function.__name__} is {effect}, and was called by what may not call it; declare the caller {effect} "
@@ -78,14 +89,14 @@ def _enforce(function: Callable[..., Any], effect: str) -> Callable[..., Any]:
 
         @functools.wraps(function)
         async def awaited(*args: Any, **kwargs: Any) -> Any:
-            require()
+            require(args[0] if args else None)
             return await function(*args, **kwargs)
 
         return awaited
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        require()
+        require(args[0] if args else None)
         return function(*args, **kwargs)
 
     return called
@@ -186,7 +197,8 @@ class Environment:
     """What tools act on. One instance is one life of it: subclass it, mark tools and checks, keep state on `self`.
 
     Each session also has its own copy of the lists, dicts and other mutable objects that the class holds. What is large
-    and never changes belongs outside of it, in a module say, or in a tuple.
+    and never changes belongs outside of it, in a module say, or in a tuple. Where a run changes what no copy holds (a
+    counter of the class, a list in a module), it ends with an `IsolationError` that names it.
 
     >>> class Calendar(Environment):
     ...     def __init__(self) -> None:
@@ -214,6 +226,9 @@ class Environment:
     reopenable: bool = True
     """False where a new instance acts on the same outside world as the last, so that what one does is not undone by
     dropping it; without a copy either, nothing is then written before commit."""
+    shared: tuple[str, ...] = ()
+    """Names of attributes, of classes and modules too, that are shared with copies on purpose, such as a cache or a
+    recorder of calls: a run that changes one is not ended with an `IsolationError`."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         _refuse_change(self, name)
@@ -251,7 +266,8 @@ class Environment:
 
 
 def _refuse_change(environment: Environment, name: str) -> None:
-    if _permission.get().unchanged is environment:
+    permission = _permission.get()
+    if permission is not None and permission.unchanged is environment:
         raise PermissionError(
             f"a check sets the attribute {name!r}; a check only reads: make it a tool, or compute what it needs in "
             "begin_checks or a functools.cached_property"

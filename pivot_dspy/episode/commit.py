@@ -135,6 +135,7 @@ class Committer:
             session = self._session
             try:
                 attempt = CommitAttempt(self.verified, self._progress, session, self.outputs, repeat)
+                yield from session.hold()
                 yield from attempt.run()
                 done = True
             except CommitStopped as stop:

@@ -244,7 +244,7 @@ def test_what_only_commit_can_show_is_provisional_until_it_is_allowed():
     with dspy.context(lm=scripted(plan=planned)):
         result = Pivot("request -> answer", real, audit="never")(request="Pay Ann 1 the 100.", commit=True)
     assert result.verdict.status == "provisional" and result.committed is None and real.paid == []
-    with pytest.raises(CommitError, match=r"R1 can only be checked when p has run.* p pay {.*100}. Run it with them by"):
+    with pytest.raises(CommitError, match=r"R1 can only be checked when p has run.* p pay {.*100}. Run it with"):
         result.commit()
     result.commit(allow=["p"])
     assert real.paid == [("Ann 1", 100)]
