@@ -6,10 +6,11 @@ paths are kept on the instance. Values are read without calling the user's code.
 
 What is not seen: a change that is undone before the run ends, or of what making an instance changes too; what lies
 behind a socket or a client of a library that cannot be copied; state that only the standard library or an installed
-package keeps; names that are looked up as text (`globals()["N"]`); what comes after `CAP` bytes of the instance or `SIDE_CAP`
-bytes of the rest; folders beyond 500 files; the content of a file of more than 64 KiB that keeps its size and time. A
-fork's `close` that closes what it shares is seen for files, sockets and SQLite connections, and for objects that say in
-an attribute of their own whether they are open. Of plain functions given as tools nothing is compared.
+package keeps; names that are looked up as text (`globals()["N"]`); what comes after `CAP` bytes of the instance or
+`SIDE_CAP` bytes of the rest; folders beyond 500 files; the content of a file of more than 64 KiB that keeps its size
+and time. A fork's `close` that closes what it shares is seen for files, sockets and SQLite connections, and for
+objects that say in an attribute of their own whether they are open. Of plain functions given as tools nothing is
+compared.
 """
 
 from __future__ import annotations
