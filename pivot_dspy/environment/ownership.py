@@ -44,7 +44,7 @@ class _Standing:
 
     def __init__(self) -> None:
         self.owned = False
-        """Whether a session made it: then nothing but a session's call may change it."""
+        """Whether a session made it: then nothing that cannot be undone runs in it, in whatever thread."""
         self.grants: list[frozenset[str] | None] = []
         """Effects that the calls now under way in it may have; None for all."""
         self.lock = threading.Lock()
@@ -90,7 +90,7 @@ def _standing_of(instance: object) -> _Standing:
 
 
 def own(instance: object) -> None:
-    """Note that a session made `instance`: outside of its calls nothing that writes may run in it, in any thread."""
+    """Note that a session made `instance`: outside of its calls nothing that cannot be undone may run in it."""
     _standing_of(instance).owned = True
 
 
@@ -109,13 +109,14 @@ def granting(instance: object, effects: frozenset[str] | None) -> Iterator[None]
 def permitted_on(instance: object) -> frozenset[str] | None:
     """Effects that code without a permission of its own may have in `instance`; None for all.
 
-    In an instance of a session these are the effects of the call under way, for what calls may be a thread of it. In
+    In an instance of a session these are the effects of the call under way, for what calls may be a thread of it, and
+    between calls what is undone by dropping the instance. In
     the user's own instance it is everything, unless a run is at work in it: then the two cannot be told apart.
     """
     standing = _standings.get(id(instance))
     if standing is None or not (standing.owned or standing.grants):
         return None
-    grants = list(standing.grants)
+    grants = list(standing.grants) or [frozenset({"read", "write"})]
     return None if None in grants else frozenset().union(*(grant for grant in grants if grant is not None))
 
 
