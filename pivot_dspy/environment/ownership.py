@@ -57,6 +57,7 @@ EVERYTHING = Activity()
 """Commits of whatever environment: they may change modules, classes and files that others look at too."""
 
 _standings: dict[int, _Standing] = {}
+_noting = threading.RLock()
 _dead: deque[tuple[float, int]] = deque()
 """Instances that were collected, and when. What is known of them stays for a while: the collector ends weak references
 before finalizers run, which must be refused too."""
@@ -86,11 +87,12 @@ def _sweep() -> None:
 
 def _standing_of(instance: object) -> _Standing:
     key = id(instance)
-    standing = _standings.get(key)
-    if standing is None or standing.of() is not instance:
-        _sweep()
-        standing = _standings[key] = _Standing(weakref.ref(instance, lambda _: _forget(key)))
-    return standing
+    with _noting:
+        standing = _standings.get(key)
+        if standing is None or standing.of() is not instance:
+            _sweep()
+            standing = _standings[key] = _Standing(weakref.ref(instance, lambda _: _forget(key)))
+        return standing
 
 
 def own(instance: object) -> None:

@@ -78,7 +78,7 @@ def _attempt(name: str, way: Way, folder: Path) -> Row:
         refused = "; ".join(fault.message for fault in result.execution.discrepancies)
     except IsolationError as error:
         return Row(name, "named", ", ".join(error.paths))
-    except PermissionError as error:
+    except (PermissionError, ConfigurationError) as error:  # of a constructor: it cannot be opened
         refused = str(error)
     gc.collect()
     time.sleep(SETTLING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -74,10 +75,12 @@ def test_after_its_calls_a_copy_refuses_and_the_users_own_does_not() -> None:
     assert values(run(real, ("note_all", {}), ("take", {"amount": 3}))) == [2, 3]
 
 
-def test_what_was_known_of_an_instance_is_forgotten_with_it() -> None:
+def test_what_was_known_of_an_instance_is_forgotten_some_time_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from pivot_dspy.environment import ownership
 
+    monkeypatch.setattr(ownership, "KEPT", 0.0)
     gc.collect()
+    ownership._sweep()
     before = len(ownership._standings)
     for _ in range(50):
         session = SessionFactory(Till()).open(None)
@@ -85,7 +88,17 @@ def test_what_was_known_of_an_instance_is_forgotten_with_it() -> None:
         session.family.close()
         del session
     gc.collect()
+    time.sleep(0.01)
+    ownership._sweep()
     assert len(ownership._standings) <= before + 1
+
+
+def test_a_new_instance_does_not_inherit_what_is_known_of_one_that_stood_there() -> None:
+    for _ in range(200):
+        session = SessionFactory(Till()).open(None)
+        session.family.close()
+        del session
+        Till().take(1)  # a user's own, whose place in memory may be that of a copy
 
 
 def committing(source: SessionFactory, name: str) -> Flow[None]:
