@@ -22,7 +22,7 @@ from rich.table import Table
 
 from pivot_dspy import Pivot, Step, Trajectory
 from pivot_dspy.environment import isolation
-from pivot_dspy.errors import IsolationError
+from pivot_dspy.errors import ConfigurationError, IsolationError
 from pivot_dspy.simulator import offline_lm
 from programs.deepplanning.environment import POLICY, Market, Shopping
 from programs.deepplanning.generate import generate
