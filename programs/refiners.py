@@ -33,6 +33,7 @@ def confidence_gate(*args: Any, **options: Any) -> ConfidenceGate:
 REFINERS: dict[str, Callable[..., Refiner | ConfidenceGate]] = {
     "pivot": Pivot,
     "pivot-3": partial(Pivot, candidates=3),
+    "pivot-uncached": partial(Pivot, cached_price=1.0),
     "plan-execute": PlanExecute,
     "best-of-n": BestOfN,
     "majority-of-n": MajorityOfN,
@@ -52,5 +53,6 @@ REFINERS: dict[str, Callable[..., Refiner | ConfidenceGate]] = {
     "pivot-evolve": PivotWithoutEvolve,
     "pivot-verify": PivotWithoutVerify,
 }
-"""Each at its published settings; a number after the name is the setting that serves it better on tokens. The last four
+"""Each at its published settings; a number after the name is the setting that serves it better on tokens.
+`pivot-uncached` is Pivot where no provider serves the beginning of a prompt again, so that each stands alone. The last four
 are Pivot with the stage of that name replaced by its plain counterpart; `pivot-plan` is Pivot, which plans once."""
