@@ -50,7 +50,7 @@ def truths(cases: Sequence[Case]) -> list[Trial]:
     return [_measured(Trial(case, "truth", plan(_gold(case)))) for case in cases]
 
 
-def mutants(cases: Sequence[Case], seed: int = 0, each: int = 2) -> list[Trial]:
+def mutants(cases: Sequence[Case], seed: int = 0, each: int = 1) -> list[Trial]:
     """Trajectories with one fault, at most `each` of a kind for a task; the same for the same arguments.
 
     Raises:
@@ -186,7 +186,9 @@ def only_the_update(case: Case) -> Required:
     return Required([Requirement(id="U1", text=f"Only {ONLY} is called.", test=partial(_ran_only, case.suite))])
 
 
-WAYS: Mapping[str, Callable[[Case], Required]] = {
+Way = Callable[[Case], Required]
+
+WAYS: Mapping[str, Way] = {
     "words": in_words, "executable": executable, "calls": naming_calls, "none": nothing,
 }  # fmt: skip
 """How a task's requirements may be given: in words or executable by the user, by a model that names the calls, or not
