@@ -1,5 +1,4 @@
-"""Whether `verified` can be trusted: right and wrong trajectories, hostile results, leaks and faults, and what is said of
-them.
+"""Whether `verified` can be trusted: what is said of right and wrong trajectories, hostile results, leaks and faults.
 
 Run as `python -m programs.benchmarks.trust [--part PART ...] [--sample N] [--seed N] [--json PATH]`. The parts:
 
@@ -99,7 +98,7 @@ def groups(part: str, cases: Sequence[Case], seed: int) -> Iterator[tuple[str, S
         yield "wrong, by the suite", [trial for trial in drawn if not trial.useful], {"ways": WAYS}
         unnoticed = [trial for trial in drawn if trial.useful and trial.kind in ("extra call", "doubled call")]
         yield "calls too many that the suite does not notice", unnoticed, {"ways": WAYS}
-        only = {"a test on what ran": office.only_the_update}
+        only = {"test": office.only_the_update}
         yield "a payment that no test sees", office.only_updates(cases), {"ways": only}
 
 
@@ -119,24 +118,24 @@ def _show_verdicts(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
         chosen = [row for row in rows if row["group"] == group]
         cells = list(dict.fromkeys((row["requirements"], row["judge"]) for row in chosen))
         number = len(chosen) // len(cells)
-        table = Table(title=f"{group}: {number} trajectories", title_justify="left", box=box.SIMPLE_HEAD)
+        title = f"{group}: {number} trajectories"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
         for name in ("requirements", "judge", *verdicts.STATUSES, "as wanted"):
-            table.add_column(name, justify="left" if name in ("requirements", "judge") else "right")
+            table.add_column(name, justify="left" if name in ("requirements", "judge") else "right", no_wrap=True)
         for cell in cells:
             of_cell = [row for row in chosen if (row["requirements"], row["judge"]) == cell]
             counts = Counter(row["status"] for row in of_cell)
             right = sum(row["wanted"] for row in of_cell)
-            table.add_row(*cell, *(str(counts[status]) for status in verdicts.STATUSES), f"{right} of {number}")
+            table.add_row(*cell, *(str(counts[status]) for status in verdicts.STATUSES), str(right))
         console.print(table)
-        _list(
-            [
-                f"{row['case']}, {row['kind']} ({row['change']}), {row['requirements']}, {row['judge']}: {row['status']}"
-                f" {'; '.join(row['reasons'])}"
-                for row in chosen
-                if not row["wanted"]
-            ],
-            console,
-        )
+        wrong = sorted((row for row in chosen if not row["wanted"]), key=lambda row: row["judge"] != "oracle")
+        _list([_said(row) for row in wrong], console)
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    change = f" ({row['change']:.80})" if row["change"] else ""
+    tried = f"{row['case']}, {row['kind']}{change}, {row['requirements']}, {row['judge']}"
+    return f"{tried}: {row['status']} {'; '.join(row['reasons'])}".rstrip()
 
 
 def _show_outcomes(part: str, rows: Sequence[Mapping[str, Any]], console: Console) -> None:

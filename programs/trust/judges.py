@@ -12,12 +12,12 @@ import dspy
 from dspy.lm15 import Message, RateLimitError, Request, Response, Usage
 
 from pivot_dspy.prompts.truncation import FENCE
-from pivot_dspy.simulator.engine import AsyncOfflineEngine, OfflineEngine, tokens
 from pivot_dspy.simulator.answer import write
+from pivot_dspy.simulator.engine import AsyncOfflineEngine, OfflineEngine, tokens
 from pivot_dspy.simulator.prompt import Prompt, json_in, read
 from pivot_dspy.simulator.slips import Rates
 
-QUOTE_CAP = 160
+QUOTE_CAP = 300
 """Characters of a quote."""
 GARBAGE = "I would rather talk about the weather."
 FAILURES = ("rate limit", "unreadable", "budget")

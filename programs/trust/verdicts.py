@@ -72,7 +72,13 @@ def outcome(trial: Trial, way: Way, kind: str) -> dict[str, Any]:
 def _refiner(case: Case, way: Way) -> Pivot:
     """A refiner that only measures and verifies what it is given."""
     return Pivot(
-        Office, partial(opened, case), requirements=way(case).given, max_iters=0, restarts=0, audit="never", timeout=None
+        Office,
+        partial(opened, case),
+        requirements=way(case).given,
+        max_iters=0,
+        restarts=0,
+        audit="never",
+        timeout=None,
     )
 
 
