@@ -4,7 +4,7 @@ from their prompt the words that come nearest to it. Simulated: they say nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from dspy.lm15 import Message, RateLimitError, Request, Response, Usage
 from pivot_dspy.prompts.truncation import FENCE
 from pivot_dspy.simulator.answer import write
 from pivot_dspy.simulator.engine import AsyncOfflineEngine, OfflineEngine, tokens
-from pivot_dspy.simulator.prompt import Prompt, json_in, read
+from pivot_dspy.simulator.prompt import Prompt, read
 from pivot_dspy.simulator.slips import Rates
 
 QUOTE_CAP = 300
@@ -29,6 +29,8 @@ class Question(NamedTuple):
 
     id: str
     text: str
+    kind: str
+    """`requirement`, `call` or `sentence`."""
 
 
 Holds = Callable[[Question], bool]
@@ -45,37 +47,32 @@ def refuse_all(question: Question) -> bool:
 
 # ------------------------------------------------------------------------------------------------ what a prompt asks
 
-_ASKED = re.compile(r"^(?:- )?(\w+): (.*)$", re.MULTILINE)
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
-_ASKING = ("requirements", "questions")
-"""Sections that list what is asked, an id and a text a line."""
-_QUOTABLE = ("observations", "request", "policy")
-"""Sections whose words may be quoted."""
+_LISTED = re.compile(r"^(\w+): (.*)$", re.MULTILINE)
+_STATED = re.compile(r"^(S\d+) (.*)$", re.MULTILINE)
+_CALLED = re.compile(r"^(\w+) (\w+ .*)->", re.MULTILINE)
+_ASKED = re.compile(r"(?:^|, )(\w+)(?= \(|, |$)")
+_RESULTS = "observations"
+_ASKERS = ("request", "policy")
+"""The sections of those who may ask for something, whose words a call is answered with."""
 
 
 def questions(prompt: Prompt) -> list[Question]:
-    """What the prompt asks about."""
-    listed = "\n".join(prompt.section(name) for name in _ASKING)
-    return [Question(*found) for found in _ASKED.findall(listed)]
+    """What the prompt asks about, each with its text from where it is listed, in the order of asking."""
+    known = {
+        **{name: Question(name, text, "call") for name, text in _CALLED.findall(prompt.section(_RESULTS))},
+        **{name: Question(name, text, "sentence") for name, text in _STATED.findall(prompt.section("submitted"))},
+        **{name: Question(name, text, "requirement") for name, text in _LISTED.findall(prompt.section("requirements"))},
+    }
+    if "questions" not in prompt.sections:
+        return [question for question in known.values() if question.kind == "requirement"]
+    return [known[name] for name in _ASKED.findall(prompt.section("questions")) if name in known]
 
 
-def sentences(text: str) -> list[str]:
-    """The sentences of an answer."""
-    return [part for line in text.splitlines() for part in _SENTENCE.split(line.strip()) if part]
-
-
-def _submitted(prompt: Prompt) -> list[str]:
-    """The sentences of what the prompt shows as the answer."""
-    outputs = json_in(prompt.section("submitted"))
-    values = outputs.values() if isinstance(outputs, Mapping) else ()
-    return [sentence for value in values for sentence in sentences(str(value))]
-
-
-def _quotable(prompt: Prompt) -> Iterator[str]:
-    """Pieces of the prompt that a quote may be taken from, each of whole words."""
-    for name in _QUOTABLE:
-        for line in prompt.section(name).splitlines():
-            yield from _pieces(line.removeprefix(FENCE))
+def _quotable(prompt: Prompt, kind: str) -> list[str]:
+    """Pieces of the prompt that may be quoted for a question of this kind, each of whole words."""
+    names = _ASKERS if kind == "call" else (_RESULTS, *_ASKERS)
+    lines = (line.removeprefix(FENCE) for name in names for line in prompt.section(name).splitlines())
+    return [piece for line in lines for piece in _pieces(line)]
 
 
 @lru_cache(maxsize=4096)
@@ -136,16 +133,12 @@ class JudgeEngine(OfflineEngine):
     def _judged(self, prompt: Prompt) -> dict[str, Any]:
         if "verdicts" not in prompt.asks or not callable(self.character):
             return {}
-        pieces = tuple(_quotable(prompt))
+        pieces = {kind: _quotable(prompt, kind) for kind in ("requirement", "call", "sentence")}
         verdicts = []
         for question in questions(prompt):
-            holds, quote = self.character(question), _nearest(question.text, pieces)
-            # By the names of one form of the prompt and of the other.
-            ids = {"id": question.id, "about": question.id}
-            verdicts.append({**ids, "holds": holds, "quote": quote, "evidence": quote})
-        claims = [Question("", sentence) for sentence in _submitted(prompt)]
-        unsupported = [claim.text for claim in claims if not self.character(claim)]
-        return {"verdicts": verdicts, "unsupported": unsupported}
+            quote = _nearest(question.text, pieces[question.kind])
+            verdicts.append({"about": question.id, "holds": self.character(question), "quote": quote})
+        return {"verdicts": verdicts}
 
 
 def judge_lm(name: str, engine: JudgeEngine) -> dspy.LM:

@@ -19,7 +19,7 @@ from programs.office.oracle import judge
 from programs.office.plan import DONE, plan
 from programs.office.tools import effect_of, toolbox
 from programs.office.wanted import wanted, wanted_calls
-from programs.trust.judges import Holds, Question, sentences
+from programs.trust.judges import Holds, Question
 
 KINDS = (*office_mutants.KINDS, "extra call", "doubled call", "wrong figure", "another answer")
 CLAIM = "I have also cancelled your subscription and told your landlord, and both confirmed."
@@ -215,39 +215,27 @@ def _ran_only(suite: str, execution: Execution) -> tuple[bool, str]:
 def oracle(trial: Trial) -> Holds:
     """A judge that knows the gold and what is done. A requirement holds as `programs.office.oracle` says; a call, where
     the gold makes it and it serves no other; a sentence of the answer, where the gold's answer says it, or where it
-    says that all is done and it is. Of a requirement of another name nothing holds but what all else says."""
+    says that all is done and it is. Of a requirement that it does not know it says that nothing but the gold is done.
+    """
     gold = _gold(trial.case)
-    steps = [step for step in trial.trajectory.steps if _acts(step.tool)]
-    calls = [(step.tool, step.args) for step in steps]
     wanting = [(step.tool, step.args) for step in plan(gold).steps if _acts(step.tool)]
     served = {}
-    for step, call in zip(steps, calls, strict=True):
-        served[step.id] = call in wanting
+    for step in (step for step in trial.trajectory.steps if _acts(step.tool)):
+        served[step.id] = (step.tool, step.args) in wanting
         if served[step.id]:
-            wanting.remove(call)
-    whole = not wanting and all(served.values())
-    met = {finding.requirement: finding.holds for finding in judge(gold, _plain_calls(trial), trial.answer)}
+            wanting.remove((step.tool, step.args))
+    made = make_real(trial.case, trial.trajectory).environment.calls
+    met = {finding.requirement: finding.holds for finding in judge(gold, made, trial.answer)}
 
     def holds(question: Question) -> bool:
-        if question.id in met:
-            return met[question.id]
-        if question.id in served:
-            return served[question.id]
-        return _says(gold, question.text, not wanting) if _is_sentence(trial, question) else whole
+        if question.kind == "sentence":
+            return not wanting if question.text == DONE else _one_line(question.text) in _one_line(gold.answer)
+        if question.kind == "call":
+            return served.get(question.id, False)
+        return met.get(question.id, not wanting and all(served.values()))
 
     return holds
 
 
-def _plain_calls(trial: Trial) -> list[tuple[str, Mapping[str, Any]]]:
-    """All calls of the trial, as they are made."""
-    made = make_real(trial.case, trial.trajectory)
-    return list(made.environment.calls)
-
-
-def _is_sentence(trial: Trial, question: Question) -> bool:
-    return not question.id or question.text in trial.answer
-
-
-def _says(gold: Gold, sentence: str, done: bool) -> bool:
-    """Whether a sentence of an answer is right."""
-    return done if sentence == DONE else sentence in sentences(gold.answer)
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
