@@ -25,7 +25,11 @@ _SIGN = re.compile(r"[\d@]|://")
 """Stands in every text that holds a figure, and is sought much faster."""
 
 
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+(?=\W*[^\W_a-z])|(?<=[。！？])|\n+")
+_AFTER_NOON = re.compile(r"(?<![\d:.,])(1[3-9]|2[0-3]):[0-5]\d")
+_SENTENCE_END = re.compile(
+    r"(?<!^\d[.])(?<!^\d\d[.])(?<=[.!?。！？])\s+(?=\W*[^\W_a-z])|(?<=[。！？])|\n+", re.MULTILINE
+)
+"""Not after the number of a line."""
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
 PROSE = 3
 """Words from which on a literal text inside a binding is a claim of its own."""
@@ -56,11 +60,14 @@ class Claims(Frozen):
     """Output fields that were written out rather than bound to results."""
 
 
-def check(execution: Execution, inputs: Mapping[str, Any]) -> Claims:
+def check(execution: Execution, inputs: Mapping[str, Any], known: Iterable[Any] = ()) -> Claims:
     """Look up every number, identifier and address of the written output fields in what was observed or given.
 
     A number also counts as supported if it is the length or the sum of a list that was observed. What was read too
     early, after a call that waits for commit, supports nothing.
+
+    Args:
+        known: what else was read.
     """
     submit = execution.trajectory.submit
     if submit is None or not execution.outputs:
@@ -77,11 +84,11 @@ def check(execution: Execution, inputs: Mapping[str, Any]) -> Claims:
     if not figures:
         return Claims(written=written)
     observations = [seen for seen in execution.observations if seen.ok and not seen.stale and seen.step != submit.id]
-    seen_or_told = [*inputs.values(), *(data for seen in observations for data in (seen.value, seen.args))]
+    seen_or_told = [*inputs.values(), *known, *(data for seen in observations for data in (seen.value, seen.args))]
     shown = _evidence(seen_or_told)
     nowhere = [(figure, name) for figure, name in figures.items() if figure not in shown]
     if nowhere:  # some may stand in another form: 18 in "May 18th", 14 in "2024-05-18T14:00"
-        told = standing.tokens(seen_or_told)
+        told = standing.tokens(seen_or_told) | _hours_by_twelve(seen_or_told)
         nowhere = [(figure, name) for figure, name in nowhere if not standing.tokens(figure) <= told]
     unsupported = tuple(
         Discrepancy(
@@ -112,6 +119,12 @@ def statements(execution: Execution, claims: Claims) -> tuple[Statement, ...]:
         figures = dict.fromkeys(figure for figure in _FIGURE.findall(text) if nowhere.get(_normal(figure)) == name)
         found.append(Statement(f"S{number}", name, text, tuple(figures)))
     return tuple(found)
+
+
+def _hours_by_twelve(values: Any) -> frozenset[float]:
+    """The hours after noon that times in some data have where they are told as am and pm."""
+    times = _AFTER_NOON.findall(json.dumps(plain(values), ensure_ascii=False))
+    return frozenset(float(hour) - 12 for hour in times)
 
 
 def text_of(outputs: Mapping[str, Any]) -> str:

@@ -20,12 +20,12 @@ from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import Inspection, inspect
 from pivot_dspy.phases.judge import Answer, Evidence, Judgement, Question
 from pivot_dspy.phases.verify import Verify
+from pivot_dspy.prompts.report import UNNAMED
 from pivot_dspy.required_calls import made_calls
 from pivot_dspy.requirements import BINDING_ORIGINS, Finding
 from pivot_dspy.trajectory import Execution
 from pivot_dspy.verdict import Established
 
-UNNAMED = "no requirement names it: does the request ask for it?"
 NO_FIGURE = 'stands in no result: add "calc", such as "1100.0 + 100.0"'
 
 
@@ -111,7 +111,9 @@ class Judge:
             return self.measured(candidate, Judgement(unasked=unasked))
         by_rule = [_by_rule(one) for one in covered if one.serves is not None]
         questions = [*self._of_requirements(candidate.inspection), *_of_calls(covered)]
-        questions += _of_statements(claims.statements(execution, candidate.inspection.claims))
+        read = [seen.value for _, seen in self.view(candidate).readings]
+        said = claims.statements(execution, claims.check(execution, context.inputs, read))
+        questions += _of_statements(said)
         if not questions:
             return self.measured(candidate, Judgement(established=tuple(by_rule)))
         answers, problem = None, "the budget ended before a judge was asked"
@@ -217,7 +219,7 @@ def _by_rule(one: Coverage) -> Established:
 
 def _of_calls(covered: Sequence[Coverage]) -> list[Question]:
     open_calls = {one.call.step: one.call for one in covered if one.serves is None}
-    return [Question(step, "call", call.tool, note=UNNAMED) for step, call in open_calls.items()]
+    return [Question(step, "call", call.tool, note=UNNAMED, trusted=True) for step, call in open_calls.items()]
 
 
 def _of_statements(statements: Sequence[claims.Statement]) -> list[Question]:

@@ -18,6 +18,7 @@ from pivot_dspy.phases.base import Phase, RunView, ask
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.judge import Answer, Evidence, JudgeAnswer, Judgement, Question, read_answers
 from pivot_dspy.plain_json import plain
+from pivot_dspy.prompts.report import render_questions
 from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.required_calls import made_calls
 from pivot_dspy.requirements import Requirements
@@ -80,7 +81,7 @@ class Verify(Phase):
             requirements="\n".join(item.to_prompt() for item in view.requirements.items if item.id in asked),
             observations=view.observations(),
             submitted=_numbered(view),
-            questions=", ".join(question.to_prompt() for question in questions),
+            questions=render_questions((question.id, question.note) for question in questions),
             **view.inputs,
         )
         return read_answers(prediction.verdicts, questions, evidence)
