@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 found[part] = _judged(part, cases, options.seed, console)
                 _show_verdicts(found[part], console)
             else:
-                found[part] = list(import_module(f"programs.trust.{part}").rows(options.sample))
+                module = import_module(f"programs.trust.{part}")
+                found[part] = list(module.rows(options.sample) if options.sample else module.rows())
                 _show_outcomes(part, found[part], console)
     except (MissingPackage, DataError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)

@@ -84,7 +84,7 @@ def with_claim(trial: Trial) -> Trial:
 
 
 def with_bound_answer(trials: Sequence[Trial]) -> list[Trial]:
-    """Those that have to act and whose answer the suite does not look at, with what their first read gave as the answer:
+    """Those that have to act and whose answer the suite does not look at, which becomes what their first read gave:
     where nothing is said in words, a verdict may need no judge. Raises MissingPackage."""
     bound = []
     for trial in trials:
