@@ -69,7 +69,8 @@ def review_calls(
         call, spec = one.call, toolbox.tools[one.call.tool]
         item = requirements[one.serves] if one.serves is not None else None
         fixed = None if item is None or not item.traced else item.open_call or item.call
-        quotes = quotes_of(item, requirements, execution) if item is not None else ()
+        # What a model quotes of a result to fill a call in says where a value stands, not that it is the one meant.
+        quotes = () if item is None else delegated([item], requirements, execution)
         found = origins(call, execution, toolbox, told=told, requirement=fixed, quotes=quotes)
         steps.labels[_label(one, found, held=call.waits)] = None
         unsettled, irreversible = open_values(found), spec.effect == "irreversible"
@@ -91,12 +92,6 @@ def review_calls(
         questions=tuple(steps.questions.values()),
         labels=truncate("\n".join(steps.labels), LABELS_CAP),
     )
-
-
-def quotes_of(item: Requirement, requirements: Requirements, execution: Execution) -> tuple[str, ...]:
-    """The words of results that settle what a requirement asks for, and those that it delegates to, or is under."""
-    changes = [change.evidence for change in requirements.amendments if change.requirement == item.id]
-    return (*filter(None, changes), *delegated([item], requirements, execution))
 
 
 def delegated(items: Sequence[Requirement], requirements: Requirements, execution: Execution) -> tuple[str, ...]:
