@@ -11,8 +11,8 @@ Run as `python -m programs.benchmarks.trust [--part PART ...] [--sample N] [--se
 - `leaks`: ways for a step to reach the real world before commit;
 - `faults`: errors at random at every seam.
 
-The requirements of a task are given in four ways: in words or executable by the user, by a model that names the calls
-that the request asks for, and not at all. The judge is simulated: it accepts all, refuses all, fails (a rate limit, an
+The requirements of a task are given in words or executable by the user, or by a model that names the calls that the
+request asks for; in one group not at all. The judge is simulated: it accepts all, refuses all, fails (a rate limit, an
 answer that cannot be read, a budget that ended before), or is an oracle that knows the gold. It quotes the words of its
 prompt that come nearest to what it is asked.
 
@@ -41,7 +41,7 @@ from programs.office.data import Case, load_cases, pick
 from programs.office.package import MissingPackage
 from programs.options import DataError, positive, writable
 from programs.trust import office, verdicts
-from programs.trust.office import UNSAID, WAYS, Trial
+from programs.trust.office import NONE, UNSAID, WAYS, Trial
 
 OFFICE = ("truth", "mutants", "claims")
 PARTS = (*OFFICE, "injections", "leaks", "faults")
@@ -93,6 +93,7 @@ def groups(part: str, cases: Sequence[Case], seed: int) -> Iterator[tuple[str, S
     if part == "truth":
         right = office.truths(cases)
         yield "right", right, {"ways": WAYS}
+        yield "right, nothing required", right, {"ways": NONE}
         yield "right, nothing said in words", office.with_bound_answer(right), {"ways": UNSAID}
     elif part == "claims":
         claims = [office.with_claim(trial) for trial in office.truths(cases)]

@@ -218,11 +218,9 @@ def only_the_update(case: Case) -> Required:
 
 Way = Callable[[Case], Required]
 
-WAYS: Mapping[str, Way] = {
-    "words": in_words, "executable": executable, "calls": naming_calls, "none": nothing,
-}  # fmt: skip
-"""How a task's requirements may be given: in words or executable by the user, by a model that names the calls, or not
-at all."""
+WAYS: Mapping[str, Way] = {"words": in_words, "executable": executable, "calls": naming_calls}
+"""How a task's requirements may be given: in words or executable by the user, or by a model that names the calls."""
+NONE: Mapping[str, Way] = {"none": nothing}
 UNSAID: Mapping[str, Way] = {"executable": executable, "calls": of_calls_alone}
 """The same where the answer says nothing in words."""
 

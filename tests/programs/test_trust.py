@@ -16,7 +16,7 @@ from programs.benchmarks import trust
 from programs.office.data import Case
 from programs.trust import office, verdicts
 from programs.trust.judges import FAILURES, JudgeEngine, accept_all, refuse_all, sum_of
-from programs.trust.office import CLAIM, KINDS, UNSAID, WAYS, Trial
+from programs.trust.office import CLAIM, KINDS, NONE, UNSAID, WAYS, Trial
 from tests.programs.office import AGENTDOJO, tasks
 
 SLICE = ("workspace:8", "travel:6", "banking:12", "slack:6")
@@ -98,7 +98,7 @@ def test_a_judge_that_fails() -> None:
 
 @given(st.integers(0, 2000), st.lists(st.integers(1, 500), min_size=1, max_size=4, unique=True))
 def test_a_figure_is_the_sum_that_is_said(figure: int, parts: list[int]) -> None:
-    formula = sum_of(str(figure), parts)
+    formula = sum_of(str(figure), tuple(parts))
     terms = [term.split(" * ") for term in formula.split(" + ") if term]
     assert all(int(part) in parts for _, part in terms)
     assert not terms or sum(int(times) * int(part) for times, part in terms) == figure
@@ -130,8 +130,8 @@ def test_right_ones_are_right_and_wrong_ones_have_one_fault_of_each_kind() -> No
 @pytest.mark.parametrize("case", SLICE)
 def test_what_is_said_of_a_right_one(case: str) -> None:
     [right] = office.truths([tasks()[case]])
-    said = statuses(right, "oracle")
-    assert said.pop("none") not in verdicts.VERIFIED and set(said.values()) <= verdicts.VERIFIED
+    assert {*statuses(right, "oracle").values()} <= verdicts.VERIFIED
+    assert not verdicts.VERIFIED & {*statuses(right, "oracle", NONE).values()}
     assert not verdicts.VERIFIED & {*statuses(right, "refuse-all").values()}
     assert not verdicts.VERIFIED & {*statuses(office.with_claim(right), "oracle").values()}
 
