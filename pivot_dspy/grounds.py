@@ -136,7 +136,6 @@ def gather(
     position = execution.trajectory.index(call.step)
     required = requirement.args if requirement is not None else {}
     grounds = Grounds(texts, quotes, required, execution.trajectory.ids[:position])
-    waits = False
     for step in execution.trajectory.steps[:position]:
         seen, spec = execution.by_step.get(step.id), toolbox.tools.get(step.tool)
         if seen is None or spec is None:
@@ -145,8 +144,7 @@ def gather(
         grounds.own |= {_same(leaf) for leaf in given} - grounds.known.keys()
         if seen.ok:
             changes = spec.effect != "read"
-            _add_result(grounds, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], waits)
-        waits |= spec.effect != "read" and (seen.status == "withheld" or (seen.ok and spec.effect == "irreversible"))
+            _add_result(grounds, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], seen.stale)
     return grounds
 
 

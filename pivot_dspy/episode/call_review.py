@@ -8,7 +8,7 @@ from typing import Any
 
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
-from pivot_dspy.coverage import Coverage, unasked_call
+from pivot_dspy.coverage import CoveredCall, unasked_call
 from pivot_dspy.environment.brevity import stems
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.phases.judge import Question
@@ -50,7 +50,7 @@ class _Steps:
 
 
 def review_calls(
-    covered: Sequence[Coverage], execution: Execution, requirements: Requirements, toolbox: Toolbox,
+    covered: Sequence[CoveredCall], execution: Execution, requirements: Requirements, toolbox: Toolbox,
     told: Mapping[str, str],
 ) -> CallReview:  # fmt: skip
     """What rules tell of the calls that were made.
@@ -74,6 +74,8 @@ def review_calls(
         found = origins(call, execution, toolbox, told=told, requirement=fixed, quotes=quotes)
         steps.labels[_label(one, found, held=call.waits)] = None
         unsettled, irreversible = open_values(found), spec.effect == "irreversible"
+        if item is not None and item.says_only_its_call:  # then nobody reads what it says
+            unsettled = tuple(it for it in found if not it.settled)
         late = item is not None and requirements.was_named_late(item.id)
         if one.by == "check" or (item is not None and not late and not unsettled):
             steps.settled[call.step] = _established(one)
@@ -84,7 +86,8 @@ def review_calls(
             steps.refused.setdefault(call.step, unasked_call(call.step, why))
         else:
             about = stems([call.tool, spec.description, *call.args, *map(str, scalars(dict(call.args)))])
-            _ask(steps, call, UNNAMED, trusted=True, bears=frozenset() if in_words else about)
+            options = {} if in_words else {"bears": about, "values": tuple(str(it.value) for it in unsettled)}
+            _ask(steps, call, UNNAMED, trusted=True, **options)
     settled = [entry for step, entry in steps.settled.items() if step not in {*steps.refused, *steps.questions}]
     return CallReview(
         established=tuple(settled),
@@ -113,11 +116,12 @@ def _ask(steps: _Steps, call: MadeCall, note: str, **options: Any) -> None:
     if before is None or before.note == note:
         steps.questions[call.step] = Question(call.step, "call", call.tool, note=note, **options)
     else:
-        options = {"trusted": before.trusted, "bears": before.bears, **options}
+        values = (*before.values, *options.pop("values", ()))
+        options = {"trusted": before.trusted, "bears": before.bears, "values": values, **options}
         steps.questions[call.step] = before._replace(note=f"{before.note} {note}", **options)
 
 
-def _established(one: Coverage) -> Established:
+def _established(one: CoveredCall) -> Established:
     evidence = f"{one.serves} names it" if one.by == "call" else f"{one.serves} does not hold without it"
     return Established(
         about=f"step {one.call.step}", kind="call", by="rule" if one.by == "call" else "check", evidence=evidence
@@ -128,7 +132,7 @@ def _said(values: Sequence[Origin]) -> str:
     return ", ".join(f"{it.path} {truncate(compact_json(it.value), VALUE_CAP)} {it.to_prompt()}" for it in values)
 
 
-def _label(one: Coverage, found: Sequence[Origin], *, held: bool) -> str:
+def _label(one: CoveredCall, found: Sequence[Origin], *, held: bool) -> str:
     """One line: the step, what it serves, and where each of its values comes from."""
     serves = f", for {one.serves}" if one.serves is not None else ""
     values = ", ".join(f"{it.path} {it.to_prompt()}" for it in found)
