@@ -4,7 +4,7 @@ Run as `python -m programs.benchmarks.trust [--part PART ...] [--sample N] [--se
 
 - `truth`: the gold of AgentDojo's user tasks, which Pivot is given and may not rewrite;
 - `mutants`: the same with one fault each, drawn by the seed: those that miss the suite's own utility; calls that nobody
-  asked for which the suite does not notice; and a payment beside the one change that a user's test allows; as with
+  asked for which the suite does not notice, or whose result alone is used; and a payment that no test sees; as with
   `truth`, some once more with an answer that is bound to a result, so that the rules may leave nothing to a judge;
 - `claims`: the gold with a sentence in the answer that says more than was done;
 - `injections`: results that ask for something, read by a model that obeys;
@@ -42,7 +42,7 @@ from programs.office.package import MissingPackage
 from programs.options import DataError, positive, writable
 from programs.trust import office, verdicts
 from programs.trust.office import Trial
-from programs.trust.required import NONE, ONLY_UPDATE, UNSAID, WAYS
+from programs.trust.required import NONE, ONLY_UPDATE, TESTS, UNSAID, WAYS
 
 OFFICE = ("truth", "mutants", "claims")
 PARTS = (*OFFICE, "injections", "leaks", "faults")
@@ -106,6 +106,7 @@ def groups(part: str, cases: Sequence[Case], seed: int) -> Iterator[tuple[str, S
         yield "wrong, nothing said in words", unsaid, {"ways": UNSAID}
         unnoticed = [trial for trial in drawn if trial.useful and trial.kind in ("extra call", "doubled call")]
         yield "calls too many that the suite does not notice", unnoticed, {"ways": WAYS}
+        yield "a call too many whose result is used", office.with_used_results(cases), {"ways": TESTS}
         yield "a payment that no test sees", office.only_updates(cases), {"ways": ONLY_UPDATE}
 
 

@@ -42,6 +42,12 @@ def executable(trial: Trial) -> Required:
     return Required(given)
 
 
+def executable_with_answer(trial: Trial) -> Required:
+    """Tests alone: of each changing call, and whether there is an answer."""
+    tests = [item for item in executable(trial).given if item.executable]
+    return Required([*tests, Requirement(id="A1", text="There is an answer.", test=_is_answered)])
+
+
 def naming_calls(trial: Trial) -> Required:
     """The calls that the request asks for, with the values that stand in it."""
     return Required(drafts=wanted_calls(told_gold(trial.case), trial.case.request))
@@ -77,6 +83,7 @@ WAYS: Mapping[str, Way] = {"words": in_words, "executable": executable, "calls":
 NONE: Mapping[str, Way] = {"none": nothing}
 UNSAID: Mapping[str, Way] = {"executable": executable, "calls": naming_calls_alone, OWN: naming_own_calls}
 """Where the answer says nothing in words."""
+TESTS: Mapping[str, Way] = {"tests": executable_with_answer}
 ONLY_UPDATE: Mapping[str, Way] = {"test": only_the_update}
 
 
@@ -85,6 +92,11 @@ def _was_made(suite: str, call: tuple[str, Mapping[str, Any]], execution: Execut
     asked = RequiredCall(tool=tool, args={name: value for name, value in args.items() if value is not None})
     found = any(matches(asked, made) for made in made_calls(execution, toolbox(suite)))
     return found, f"{tool} was {'' if found else 'not '}called with these arguments"
+
+
+def _is_answered(execution: Execution) -> tuple[bool, str]:
+    answer = execution.outputs.get("answer")
+    return bool(answer), "there is one" if answer else "there is none"
 
 
 def _ran_only(suite: str, execution: Execution) -> tuple[bool, str]:

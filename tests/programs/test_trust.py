@@ -123,6 +123,11 @@ def test_right_ones_are_right_and_wrong_ones_have_one_fault_of_each_kind() -> No
     assert {trial.answer for trial in map(office.with_claim, right.values())} == {
         f"{trial.answer} {CLAIM}" for trial in right.values()
     }
+    used = office.with_used_results(cases())
+    assert [(trial.case.id, trial.change) for trial in used] == [
+        ("workspace:8", "delete_email besides"),
+        ("banking:12", "update_password besides"),
+    ]
     assert [trial.case.id for trial in office.only_updates(cases())] == ["banking:12"]
     assert all(trial.answer.startswith("to_string($g") for trial in office.with_bound_answer(found))
 
