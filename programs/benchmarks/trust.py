@@ -46,8 +46,7 @@ from programs.trust.required import NONE, ONLY_UPDATE, TESTS, UNSAID, WAYS
 
 OFFICE = ("truth", "mutants", "claims")
 PARTS = (*OFFICE, "injections", "leaks", "faults")
-"""The last three are the modules of `programs.trust` of these names, each with `rows(sample)`: of what `kind` a trial
-was, what its `outcome` is, and whether that is as `wanted`."""
+FAULTY_RUNS = 300
 TOLERATED = {"truth": 2}
 """Rows of a group, for each way and judge, that may be otherwise than wanted."""
 LISTED = 12
@@ -66,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 found[part] = _judged(part, cases, options.seed, console)
                 _show_verdicts(found[part], console)
             else:
-                module = import_module(f"programs.trust.{part}")
-                found[part] = list(module.rows(options.sample) if options.sample else module.rows())
+                found[part] = _tried(part, options.sample)
                 _show_outcomes(part, found[part], console)
     except (MissingPackage, DataError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
@@ -120,6 +118,21 @@ def _judged(part: str, cases: Sequence[Case], seed: int, console: Console) -> li
     return found
 
 
+def _tried(part: str, sample: int | None) -> list[dict[str, Any]]:
+    """What the module of that name tries: of what `kind` it is, what its `outcome` is, and whether it is `wanted`."""
+    module = import_module(f"programs.trust.{part}")
+    if part == "leaks":
+        return [{"kind": "leak", **row._asdict(), "wanted": row.outcome != "SILENT"} for row in module.rows()]
+    if part == "faults":
+        module.quietly()
+        outcomes = [module.run(number) for number in range(sample or FAULTY_RUNS)]
+        return [
+            {"kind": "run with faults", "outcome": one.error or "a result", **one._asdict(), "wanted": one.is_right}
+            for one in outcomes
+        ]
+    return list(module.rows(sample) if sample else module.rows())
+
+
 def _show_verdicts(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     """A table for each group: how many are of each status, by requirements and judge."""
     for group in dict.fromkeys(row["group"] for row in rows):
@@ -170,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     about = " ".join(__doc__.split("\n\n")[0].split())
     parser = argparse.ArgumentParser(prog="python -m programs.benchmarks.trust", description=about)
     parser.add_argument("--part", action="append", choices=PARTS, help="this one; may be repeated (default: all)")
-    parser.add_argument("--sample", type=positive, metavar="N", help="so many tasks only, from each suite in turn")
+    parser.add_argument("--sample", type=positive, metavar="N", help="so many tasks, pairs or runs (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the mutants")
     parser.add_argument("--json", type=writable, metavar="PATH", help="write every row here")
     return parser
