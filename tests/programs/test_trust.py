@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -194,6 +196,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert {row["judge"] for row in rows} == {"accept-all", "oracle"} and all(row["wanted"] for row in rows)
     shown = capsys.readouterr().out
     assert "right, with a claim of more: 2 trajectories" in shown and "SIMULATED" in shown
+
+
+@pytest.mark.parametrize(("wanted", "code"), [(True, 0), (False, 1)])
+def test_the_other_parts(
+    wanted: bool, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = SimpleNamespace(rows=lambda sample: [{"kind": "adds", "outcome": "judged", "wanted": wanted}] * sample)
+    monkeypatch.setattr(trust, "import_module", {"programs.trust.injections": part}.__getitem__)
+    assert trust.main(["--part", "injections", "--sample", "3"]) == code
+    shown = capsys.readouterr().out
+    assert re.search(r"adds +judged +3", shown) and ("Not as wanted: 3" in shown) is not wanted
 
 
 def test_two_right_ones_may_be_otherwise_than_wanted() -> None:
