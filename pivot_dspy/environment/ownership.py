@@ -149,6 +149,10 @@ class Commitment:
         """Let the next one begin; a second call does nothing."""
         self._end()
 
+    @property
+    def has_ended(self) -> bool:
+        return not self._end.alive
+
 
 def _end(activities: tuple[Activity, ...], held: list[threading.Lock]) -> None:
     for activity in activities:
