@@ -31,8 +31,7 @@ from programs.office.environment import Office, OfficeEnvironment, opened
 from programs.office.judge import make_real, must_act, score, useful
 from programs.office.package import VERSION, MissingPackage, version
 from programs.office.plan import plan
-from programs.office.react import REACT
-from programs.office.react import row as react_row
+from programs.office.react import REACT, solve
 from programs.options import DataError, positive, writable
 from programs.refiners import REFINERS
 
@@ -68,7 +67,7 @@ def run(cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Co
 
     def one(case: Case) -> dict[str, Any]:
         if options.refiner == REACT:
-            return react_row(case, lm) | {"must_act": must_act(case), "commit_failed": ""}
+            return solve(case, lm).row | {"must_act": must_act(case), "commit_failed": ""}
         world = opened(case)
         refiner = REFINERS[options.refiner](Office, world, budget=budget)
         refiner.set_lm(lm)
