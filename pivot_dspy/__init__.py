@@ -28,12 +28,12 @@ from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.memory.records import Demonstration, Entries, Lesson, ToolNote
 from pivot_dspy.metric import trajectory_metric
-from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.refiners.pivot import Pivot
 from pivot_dspy.requirements import Amendment, Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Discrepancy, Execution, Observation, Step, Trajectory
+from pivot_dspy.verdict import Established, PendingCall, Verdict
 
 if TYPE_CHECKING:
     from pivot_dspy.optimizer.optimizer import PivotOptimizer
@@ -109,6 +109,8 @@ __all__ = [
     "TreeSearch",
     "Usage",
     "Verdict",
+    "Established",
+    "PendingCall",
     "Weights",
     "WithMargin",
     "check",

@@ -1,14 +1,16 @@
-"""Which figures and names in an answer nothing that was observed supports. By rule, without a model."""
+"""What an answer says, sentence by sentence, and which of its figures nothing that was observed supports. By rule."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
-from pivot_dspy.plain_json import scalars
+from pivot_dspy.blame import standing
+from pivot_dspy.plain_json import plain, scalars
 from pivot_dspy.trajectory import Discrepancy, Execution, Frozen
 
 _FIGURE = re.compile(
@@ -23,11 +25,33 @@ _SIGN = re.compile(r"[\d@]|://")
 """Stands in every text that holds a figure, and is sought much faster."""
 
 
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+(?=\W*[^\W_a-z])|(?<=[。！？])|\n+")
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
+PROSE = 3
+"""Words from which on a literal text inside a binding is a claim of its own."""
+MOST_STATEMENTS = 20
+"""Statements that an answer is cut into; in a longer one, sentences that follow each other make one."""
+
+
+class Statement(NamedTuple):
+    """A part of an answer that was written rather than bound: a sentence, or a value that is no text."""
+
+    id: str
+    """`S1`, `S2` and so on."""
+    output: str
+    """The output field that says it."""
+    text: str
+    figures: tuple[str, ...] = ()
+    """Those in it that nothing that was observed supports."""
+
+
 class Claims(Frozen):
     """The checkable claims of an answer: how many there are, and those that nothing supports."""
 
     count: int = 0
     unsupported: tuple[Discrepancy, ...] = ()
+    nowhere: tuple[tuple[str, str], ...] = ()
+    """Those figures, each with the output field that says it."""
     written: tuple[str, ...] = ()
     """Output fields that were written out rather than bound to results."""
 
@@ -35,14 +59,15 @@ class Claims(Frozen):
 def check(execution: Execution, inputs: Mapping[str, Any]) -> Claims:
     """Look up every number, identifier and address of the written output fields in what was observed or given.
 
-    A number also counts as supported if it is the length or the sum of a list that was observed.
+    A number also counts as supported if it is the length or the sum of a list that was observed. What was read too
+    early, after a call that waits for commit, supports nothing.
     """
     submit = execution.trajectory.submit
     if submit is None or not execution.outputs:
         return Claims()
     step_ids = frozenset(execution.trajectory.ids)
-    literals = [name for name, value in submit.args.items() if not bindings.dependencies(value, step_ids)]
-    written = tuple(name for name in execution.outputs if name in literals)
+    outputs = ((name, value) for name, value in execution.outputs.items() if name in submit.args)
+    written = tuple(name for name, value in outputs if _is_written(submit.args[name], value, step_ids))
     figures = {
         _normal(figure): name
         for name in written
@@ -51,8 +76,13 @@ def check(execution: Execution, inputs: Mapping[str, Any]) -> Claims:
     }
     if not figures:
         return Claims(written=written)
-    observations = [seen for seen in execution.observations if seen.ok and seen.step != submit.id]
-    shown = _evidence([*inputs.values(), *(data for seen in observations for data in (seen.value, seen.args))])
+    observations = [seen for seen in execution.observations if seen.ok and not seen.stale and seen.step != submit.id]
+    seen_or_told = [*inputs.values(), *(data for seen in observations for data in (seen.value, seen.args))]
+    shown = _evidence(seen_or_told)
+    nowhere = [(figure, name) for figure, name in figures.items() if figure not in shown]
+    if nowhere:  # some may stand in another form: 18 in "May 18th", 14 in "2024-05-18T14:00"
+        told = standing.tokens(seen_or_told)
+        nowhere = [(figure, name) for figure, name in nowhere if not standing.tokens(figure) <= told]
     unsupported = tuple(
         Discrepancy(
             kind="unsupported_claim",
@@ -60,10 +90,55 @@ def check(execution: Execution, inputs: Mapping[str, Any]) -> Claims:
             message=f"{name} says {figure}, which stands in no observation",
             expected="a value that was observed, or a binding to it",
         )
-        for figure, name in figures.items()
-        if figure not in shown
+        for figure, name in nowhere
     )
-    return Claims(count=len(figures), unsupported=unsupported, written=written)
+    return Claims(count=len(figures), unsupported=unsupported, nowhere=tuple(nowhere), written=written)
+
+
+def statements(execution: Execution, claims: Claims) -> tuple[Statement, ...]:
+    """What the written outputs say, one statement for each sentence.
+
+    >>> split_sentences("Paid 10.5 to Ann.\\n- Told Bob. All done!")
+    ['Paid 10.5 to Ann.', '- Told Bob.', 'All done!']
+    """
+    parts = [
+        (name, text)
+        for name in claims.written
+        for text in _parts(execution.outputs[name], MOST_STATEMENTS // max(1, len(claims.written)) or 1)
+    ]
+    nowhere = dict(claims.nowhere)
+    found = []
+    for number, (name, text) in enumerate(parts, start=1):
+        figures = dict.fromkeys(figure for figure in _FIGURE.findall(text) if nowhere.get(_normal(figure)) == name)
+        found.append(Statement(f"S{number}", name, text, tuple(figures)))
+    return tuple(found)
+
+
+def text_of(outputs: Mapping[str, Any]) -> str:
+    """The texts of an answer, one after the other."""
+    return "\n".join(_text(leaf) for value in outputs.values() for leaf in scalars(plain(value)))
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences and lines of a text, without those that say nothing."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if part and any(map(str.isalnum, part))]
+
+
+def _parts(value: Any, most: int) -> list[str]:
+    if not isinstance(value, str):
+        return [] if value is None else [json.dumps(plain(value), ensure_ascii=False)]
+    sentences = split_sentences(value)
+    size = -(-len(sentences) // most) or 1
+    return [" ".join(sentences[start : start + size]) for start in range(0, len(sentences), size)]
+
+
+def _is_written(argument: Any, value: Any, step_ids: frozenset[str]) -> bool:
+    """Whether an output is the model's own words: no binding, or one with a text of its own in what it gives."""
+    if not bindings.dependencies(argument, step_ids):
+        return True
+    said = "\n".join(_text(leaf) for leaf in scalars(value))
+    own = (text for binding in bindings.strings(argument) for text in _QUOTED.findall(binding))
+    return any(len(text.split()) >= PROSE and text in said for text in own)
 
 
 def _normal(text: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.budget import BudgetExhausted
+from pivot_dspy.environment.base import Effect
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
@@ -116,6 +117,8 @@ class _StepRunner:
     submitted: dict[str, Any] = field(default_factory=dict)
     reach: int | None = None
     stopped: bool = False
+    waits: bool = False
+    """Whether a call that changes something waits for commit."""
 
     @property
     def forks(self) -> bool:
@@ -132,6 +135,8 @@ class _StepRunner:
             if base is not None and position < shared and self._takes_over(base, position):
                 continue
             observation = yield from self._observe(position, step)
+            if self.waits and observation.ok and self._effect(step) == "read":
+                observation = observation.model_copy(update={"stale": True})
             self._record(step, observation)
             self.watch(observation)
         execution = Execution(
@@ -159,8 +164,13 @@ class _StepRunner:
         self._record(step, observation.model_copy(update={"reused": True}))
         return True
 
+    def _effect(self, step: Step) -> Effect | None:
+        spec = self.session.toolbox.tools.get(step.tool)
+        return None if spec is None else spec.effect
+
     def _record(self, step: Step, observation: Observation) -> None:
         self.observed[step.id] = observation
+        self.waits |= observation.status == "withheld" and self._effect(step) not in ("read", None)
         if observation.ok:
             self.results[step.id] = observation.value
             self._expect(step, observation.value)

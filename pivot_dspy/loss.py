@@ -75,6 +75,7 @@ def measure(
     *,
     unsupported: Sequence[Discrepancy] = (),
     claims: int = 0,
+    unasked: Sequence[Discrepancy] = (),
     outcome: float | None = None,
     weights: Weights | None = None,
 ) -> Loss:
@@ -83,6 +84,7 @@ def measure(
     Args:
         findings: one for each requirement.
         unsupported: the answer's claims that nothing supports, out of `claims`.
+        unasked: the calls that nothing asks for, which count like unmet expectations.
         outcome: the metric's score in [0, 1], if there is one.
     """
     weights = weights or Weights()
@@ -92,11 +94,11 @@ def measure(
     failed = statuses["error"] + statuses["blocked"] / 2
     unmet = {d.step for d in execution.discrepancies if d.kind == "unmet_expectation"}
     partial = {o.step for o in execution.observations if o.ok and o.fault is not None}
-    holding = {finding.requirement for finding in findings if finding.holds}
+    holding = {finding.requirement for finding in findings if finding.may_hold}
     violated = [item for item in requirements.items if item.id not in holding]
     parts = {
         "validity": _share(failed, steps, of_none=1.0),
-        "discrepancy": _share(len(unmet | partial), steps),
+        "discrepancy": _share(len(unmet | partial | {found.step for found in unasked}), steps),
         "requirements": _share(_weight(violated), _weight(requirements.items)),
         "completeness": _incompleteness(execution),
         "claims": _share(len(unsupported), claims),

@@ -240,7 +240,7 @@ def _fits(wanted: Any, given: Any) -> bool:
         several, found = _as_list(wanted), _as_list(given)
         fitting = [[index for index, item in enumerate(found) if _fits(one, item)] for one in several]
         return len(several) == len(found) == len(_pair(fitting))
-    return bool(_comparable(wanted) == _comparable(given))
+    return bool(comparable(wanted) == comparable(given))
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -249,7 +249,7 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _comparable(value: Any) -> Any:
+def comparable(value: Any) -> Any:
     """A value such that what means the same is equal; numbers are texts, for ids are written as either."""
     if isinstance(value, str):
         text = unicodedata.normalize("NFC", value.strip())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny
@@ -13,7 +13,8 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, Toolbox
 from pivot_dspy.errors import ConfigurationError, error_text
 from pivot_dspy.expressions import is_valid
-from pivot_dspy.required_calls import RequiredCall, assign, made_calls, matches, nearest
+from pivot_dspy.plain_json import scalars
+from pivot_dspy.required_calls import MadeCall, RequiredCall, assign, comparable, made_calls, matches, nearest
 from pivot_dspy.trajectory import Execution, Frozen
 
 Origin = Literal["user", "person", "task", "lesson"]
@@ -80,6 +81,11 @@ class Requirement(Frozen):
         return None if self.test is None else self.test(execution)
 
     @property
+    def says_only_its_call(self) -> bool:
+        """Whether it asks for a call and has no words, so that a rule decides it."""
+        return self.call is not None and not self.executable and not self.text.strip()
+
+    @property
     def has_json_form(self) -> bool:
         """Whether it can be written down and read back: not a function of the user's, nor a kind of one's own."""
         return self.test is None and type(self) is Requirement
@@ -120,6 +126,13 @@ class Amendment(Frozen):
     """Why, in words."""
     by: str
     """Who changed it."""
+    evidence: str = ""
+    """What bears it out, by rule: words that stand in a result, the request or the policy, or how its check failed."""
+
+    @property
+    def is_unfounded(self) -> bool:
+        """Whether something that was settled was changed or dropped by a model's word alone."""
+        return self.before is not None and self.by not in BINDING_ORIGINS and not self.evidence
 
 
 class Finding(Frozen):
@@ -127,8 +140,9 @@ class Finding(Frozen):
 
     requirement: str
     """Its id."""
-    status: Literal["holds", "violated", "unjudged"]
-    """What is `unjudged` counts as violated until a judge has decided."""
+    status: Literal["holds", "violated", "unjudged", "pending"]
+    """What is `unjudged` counts as violated until a judge has decided; `pending` is a check that is not met, and may be
+    once the calls that wait for commit have run."""
     evidence: str = ""
     """What was found."""
     hint: str = ""
@@ -139,6 +153,11 @@ class Finding(Frozen):
     @property
     def holds(self) -> bool:
         return self.status == "holds"
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether nothing speaks against it: it holds, or it can only be checked once a call has run that waits."""
+        return self.status in ("holds", "pending")
 
     @property
     def uncheckable(self) -> bool:
@@ -163,7 +182,9 @@ class Requirements(Frozen):
         """Those that only a judge can decide."""
         return tuple(item for item in self.items if not item.executable)
 
-    def amend(self, requirement_id: str, after: Requirement | None, *, reason: str, by: str) -> Requirements:
+    def amend(
+        self, requirement_id: str, after: Requirement | None, *, reason: str, by: str, evidence: str = ""
+    ) -> Requirements:
         """A set in which `requirement_id` is replaced by `after`, added if new, or dropped if `after` is None.
 
         Raises:
@@ -175,7 +196,9 @@ class Requirements(Frozen):
         if not reason.strip():
             raise ConfigurationError(f"an amendment of {requirement_id} needs its reason")
         items = {item.id: item for item in self.items} | {requirement_id: after}
-        amendment = Amendment(requirement=requirement_id, before=before, after=after, reason=reason, by=by)
+        amendment = Amendment(
+            requirement=requirement_id, before=before, after=after, reason=reason, by=by, evidence=evidence
+        )
         kept = tuple(item for item in items.values() if item is not None)
         return Requirements(items=kept, amendments=(*self.amendments, amendment))
 
@@ -267,25 +290,50 @@ def _compile_call(draft: Any, toolbox: Toolbox) -> RequiredCall | None:
     return None if call.problem(toolbox) else call
 
 
-def evaluate(requirements: Requirements, execution: Execution, session: Session) -> tuple[Finding, ...]:
+def evaluate(
+    requirements: Requirements, execution: Execution, session: Session, *, until_violated: bool = False
+) -> tuple[Finding, ...]:
     """How each requirement stands after `execution`; `session` stands where it ended.
 
     Checks are run on a fork, where there are forks, so that one that writes all the same harms nothing.
+
+    Args:
+        until_violated: whether the first one that is violated is all that is wanted; those after it are left out.
     """
-    lacking = _lacking_calls(requirements, execution, session.toolbox)
+    calls = made_calls(execution, session.toolbox)
+    lacking = _lacking_calls(requirements, calls)
     if not any(item.executable for item in requirements.items):
         findings = tuple(Finding(requirement=item.id, status="unjudged") for item in requirements.items)
     else:
-        findings = _run_checks(requirements, execution, session)
-    return tuple(lacking.get(finding.requirement, finding) for finding in findings)
+        findings = _run_checks(requirements, execution, session, until_violated)
+    waiting = [_leaves(call.args) for call in calls if call.waits]
+    return tuple(
+        lacking.get(finding.requirement) or _as_it_stands(requirements[finding.requirement], finding, waiting)
+        for finding in findings
+    )
 
 
-def _lacking_calls(requirements: Requirements, execution: Execution, toolbox: Toolbox) -> dict[str, Finding]:
+def _as_it_stands(requirement: Requirement, finding: Finding, waiting: Sequence[frozenset[str]]) -> Finding:
+    """`finding`; that a call which was made is all that is asked for where that is so, and that a check may yet hold
+    where all that it asks about stands in a call that waits for commit.
+    """
+    if finding.status == "unjudged" and requirement.says_only_its_call:
+        return finding.model_copy(update={"status": "holds", "evidence": "the call was made"})
+    waits = requirement.check is not None and any(_leaves(requirement.args) <= given for given in waiting)
+    if finding.status == "violated" and waits and not finding.uncheckable:
+        return finding.model_copy(update={"status": "pending"})
+    return finding
+
+
+def _leaves(args: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(str(comparable(value)) for value in scalars(dict(args)) if value is not None)
+
+
+def _lacking_calls(requirements: Requirements, calls: Sequence[MadeCall]) -> dict[str, Finding]:
     """The requirements whose call was not made, with what came nearest to it."""
     asked = {item.id: item.call for item in requirements.items if item.call is not None}
     if not asked:
         return {}
-    calls = made_calls(execution, toolbox)
     assigned = assign(asked, calls)
     above = {item.id: item.under for item in requirements.items}
     findings = {}
@@ -303,24 +351,35 @@ def _lacking_calls(requirements: Requirements, execution: Execution, toolbox: To
     return findings
 
 
-def _run_checks(requirements: Requirements, execution: Execution, session: Session) -> tuple[Finding, ...]:
+def _run_checks(
+    requirements: Requirements, execution: Execution, session: Session, until_violated: bool
+) -> tuple[Finding, ...]:
     family = session.family
     limit = None if family.timeout is None else family.timeout * (len(requirements.items) + 1)
     try:
         # All in one visit to the environment's thread: a visit costs more than most checks.
-        return family.inside(lambda: _evaluate(requirements, execution, session), limit)
+        return family.inside(lambda: _evaluate(requirements, execution, session, until_violated), limit)
     except TimeoutError:
-        return _evaluate(requirements, execution, session)  # one by one, so that only the check that hangs is lost
+        return _evaluate(
+            requirements, execution, session, until_violated
+        )  # one by one: only what hangs is lost
 
 
-def _evaluate(requirements: Requirements, execution: Execution, session: Session) -> tuple[Finding, ...]:
+def _evaluate(
+    requirements: Requirements, execution: Execution, session: Session, until_violated: bool
+) -> tuple[Finding, ...]:
     broken: CheckResult | None = None
     try:
         session = session.fork() if session.family.tier == "fork" else session
         session.begin_checks([(item.id, item.check, item.args) for item in requirements.items if item.check])
     except Exception as error:  # the environment's own code
         broken = _uncheckable(error)
-    return tuple(_check(item, execution, session, broken) for item in requirements.items)
+    findings: list[Finding] = []
+    for item in requirements.items:
+        findings.append(_check(item, execution, session, broken))
+        if until_violated and findings[-1].status == "violated":
+            break
+    return tuple(findings)
 
 
 def _check(requirement: Requirement, execution: Execution, session: Session, broken: CheckResult | None) -> Finding:

@@ -259,6 +259,7 @@ FaultKind = Literal[
     "unmet_expectation",
     "violated_requirement",
     "unsupported_claim",
+    "unasked_call",
     "missing_submit",
 ]
 
@@ -302,6 +303,8 @@ class Observation(Frozen):
     """Whether it was taken over from an earlier execution without a call."""
     seconds: float = 0.0
     """Time in the tool."""
+    stale: bool = False
+    """Whether it was read after a step that was withheld, and so tells of a world without what that step does."""
 
     @property
     def ok(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pivot_dspy.execution import ExecutedRun
 from pivot_dspy.loss import Loss
 from pivot_dspy.phases.inspect import Inspection
-from pivot_dspy.phases.verify import Judgement
+from pivot_dspy.phases.judge import Judgement
 from pivot_dspy.trajectory import Trajectory
 
 

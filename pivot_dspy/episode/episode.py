@@ -25,14 +25,15 @@ from pivot_dspy.gradient import NEW_TOOL, Gradient
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.concretise import concretise
 from pivot_dspy.phases.inspect import gradient_by_rule, parent
-from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import Amendment
 from pivot_dspy.trajectory import Execution, Trajectory
+from pivot_dspy.verdict import Verdict
 
 logger = logging.getLogger(__name__)
+
 
 class Episode:
     """Everything that belongs to one call of a refiner; nothing of it is kept on the refiner.
@@ -62,7 +63,7 @@ class Episode:
         self.acceptance = acceptance
         self.caller = PhaseCaller(context, record, gate)
         self.dialogue = Dialogue()
-        self.judge = Judge(self.caller, phases.verify, self.view)
+        self.judge = Judge(self.caller, phases.verify, self.view, self._session_after)
         self.refusals: list[str] = []
         """Changes of requirements that the model wrote last and that were not made, with the reasons."""
         self.ask = self.caller.ask
@@ -232,6 +233,12 @@ class Episode:
                 logger.warning("a session cannot be forked any more (%s); opening a fresh one", error)
                 start = None
         return self.context.reopen(), start
+
+    def _session_after(self, candidate: Candidate, count: int) -> Session:
+        """A session of its own that stands as the candidate's did after so many steps; a fresh one without forks."""
+        if self.context.root.family.tier == "fork":
+            return candidate.run.after(count).fork()
+        return self.context.reopen()
 
     @move
     def measure_again(self, candidate: Candidate) -> Flow[Candidate]:
@@ -408,8 +415,10 @@ class Episode:
                 self.phases.verify,
                 inspection=incumbent.inspection,
                 requirements=context.requirements,
+                toolbox=context.toolbox,
                 session=session,
                 outputs=context.outputs,
+                judgement=incumbent.judgement,
                 permit=self.record.permit,
             )
         verdict: Verdict = verified.verdict

@@ -1,12 +1,16 @@
-"""What a judge is asked of a candidate, where nothing but its word is missing, and where its word is in doubt."""
+"""What rules and a judge establish of a candidate with which nothing is wrong as far as execution and checks tell."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pivot_dspy import bindings, claims, coverage
+from pivot_dspy.bindings import BindingError
+from pivot_dspy.coverage import Coverage, unasked_call
 from pivot_dspy.dspy_internals import AdapterParseError, LMError
+from pivot_dspy.environment.session import Session
 from pivot_dspy.episode.asking import PhaseCaller, sample_config
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import TaskContext
@@ -14,22 +18,38 @@ from pivot_dspy.episode.events import JudgeEvent
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import Inspection, inspect
-from pivot_dspy.phases.verify import Judgement, Verify
+from pivot_dspy.phases.judge import Answer, Evidence, Judgement, Question
+from pivot_dspy.phases.verify import Verify
+from pivot_dspy.required_calls import made_calls
+from pivot_dspy.requirements import BINDING_ORIGINS, Finding
+from pivot_dspy.trajectory import Execution
+from pivot_dspy.verdict import Established
+
+UNNAMED = "no requirement names it: does the request ask for it?"
+NO_FIGURE = 'stands in no result: add "calc", such as "1100.0 + 100.0"'
 
 
 class Judge:
-    """Asks VERIFY's judge for one episode.
+    """Asks VERIFY's judge for one episode, where rules leave something open.
 
     Args:
         caller: for its context and its record.
         verify: the phase whose judge it is.
         view: what it is shown of a candidate.
+        session_for: a session that stands as the candidate's did after so many of its steps.
     """
 
-    def __init__(self, caller: PhaseCaller, verify: Verify, view: Callable[[Candidate], RunView]) -> None:
+    def __init__(
+        self,
+        caller: PhaseCaller,
+        verify: Verify,
+        view: Callable[[Candidate], RunView],
+        session_for: Callable[[Candidate, int], Session],
+    ) -> None:
         self.caller = caller
         self.verify = verify
         self.view = view
+        self.session_for = session_for
 
     @property
     def context(self) -> TaskContext:
@@ -46,43 +66,120 @@ class Judge:
         for rollout in (1, 2):
             if not doubted or self.caller.record.spent():
                 break
-            judgement = yield from self._ask(candidate, only=doubted, config=sample_config(rollout))
-            if judgement is None:
+            questions = [question for question in self._of_requirements(candidate.inspection) if question.id in doubted]
+            answers = yield from self._answers(candidate, questions, sample_config(rollout))
+            if answers is None:
                 return candidate
-            opinions.append(judgement.findings)
-            doubted = {finding.requirement for finding in judgement.findings if finding.holds and rollout == 1}
+            opinions.append(_findings(answers))
+            doubted = {finding.requirement for finding in opinions[-1] if finding.holds and rollout == 1}
         votes = [{finding.requirement: finding for finding in opinion} for opinion in opinions]
         findings = tuple(
             votes[2].get(finding.requirement, finding) if len(votes) > 2 else finding for finding in first.findings
         )
         if findings == first.findings:
             return candidate
-        return self._with_judgement(candidate, first.model_copy(update={"findings": findings}))
+        turned = {finding.requirement: finding for finding in findings if finding.holds}
+        established = tuple(
+            entry.model_copy(update={"by": "judge", "evidence": turned[entry.about].evidence})
+            if entry.kind == "requirement" and entry.about in turned
+            else entry
+            for entry in first.established
+        )
+        return self._with_judgement(
+            candidate, first.model_copy(update={"findings": findings, "established": established})
+        )
 
     def if_needed(self, candidate: Candidate) -> Flow[Candidate]:
-        """Ask the judge where nothing but its word is missing, so that no verdict is paid for in vain."""
-        if not self._needs_judge(candidate.inspection) or self.caller.record.spent():
+        """What can be established of a candidate, where nothing is wrong with it otherwise; a judge is asked about
+        what rules leave open, so that no verdict is paid for in vain.
+        """
+        if not _is_complete(candidate.inspection):
             return candidate
-        judgement = yield from self._ask(candidate)
-        return candidate if judgement is None else self._with_judgement(candidate, judgement)
+        context, execution = self.context, candidate.inspection.execution
+        covered = coverage.by_named_calls(context.requirements, made_calls(execution, context.toolbox))
+        if any(one.serves is None for one in covered):
+            with self.caller.record.ledger.phase("verify"):
+                covered = yield from coverage.by_execution(
+                    covered, candidate.run, context.requirements, candidate.inspection.findings,
+                    outputs=context.outputs, session_for=lambda count: self.session_for(candidate, count),
+                    permit=self.caller.record.permit,
+                )  # fmt: skip
+        refused = coverage.refused(context.requirements, covered, context.toolbox)
+        if refused:
+            calls = {one.call.step: one.call for one in refused}
+            unasked = tuple(unasked_call(step, f"no requirement names {call.tool}") for step, call in calls.items())
+            return self.measured(candidate, Judgement(unasked=unasked))
+        by_rule = [_by_rule(one) for one in covered if one.serves is not None]
+        questions = [*self._of_requirements(candidate.inspection), *_of_calls(covered)]
+        questions += _of_statements(claims.statements(execution, candidate.inspection.claims))
+        if not questions:
+            return self.measured(candidate, Judgement(established=tuple(by_rule)))
+        answers, problem = None, "the budget ended before a judge was asked"
+        if not self.caller.record.spent():
+            answers = yield from self._answers(candidate, questions)
+            problem = "the judge failed"
+        if answers is None:
+            answers = [Answer(question, None, problem) for question in questions]
+        judgement = _judgement(by_rule, answers)
+        return self._with_judgement(candidate, judgement)
 
-    def _needs_judge(self, inspection: Inspection) -> bool:
-        execution = inspection.execution
-        violated = any(finding.status == "violated" for finding in inspection.findings)
-        if execution.discrepancies or violated or execution.trajectory.submit is None or execution.missing_outputs:
-            return False
-        if inspection.unjudged:
-            return True
-        executable = any(item.executable for item in self.context.requirements.items)
-        return bool(inspection.claims.written) and (bool(inspection.claims.unsupported) or not executable)
+    def _of_requirements(self, inspection: Inspection) -> list[Question]:
+        unjudged = {finding.requirement for finding in inspection.findings if finding.status == "unjudged"}
+        items = (item for item in self.context.requirements.items if item.id in unjudged)
+        return [Question(item.id, "requirement", item.describe()) for item in items]
 
-    def _ask(self, candidate: Candidate, **options: Any) -> Flow[Judgement | None]:
+    def _answers(
+        self, candidate: Candidate, questions: Sequence[Question], config: Any = None
+    ) -> Flow[list[Answer] | None]:
+        """What the judge says of each question, asked once more about those of which what it said does not count; None
+        where it could not be asked.
+        """
+        evidence = self._evidence(candidate)
+        answers = yield from self._ask(candidate, questions, evidence, config)
+        unclear = {answer.question.id: answer for answer in answers or () if answer.holds is None}
+        if answers is None or not unclear or self.caller.record.spent():
+            return answers
+        questions = [
+            question._replace(note="; ".join(filter(None, (question.note, unclear[question.id].evidence))))
+            for question in questions
+            if question.id in unclear
+        ]
+        second = yield from self._ask(candidate, questions, evidence, config)
+        by_id = {answer.question.id: answer for answer in second or () if answer.holds is not None}
+        return [by_id.get(answer.question.id, answer) for answer in answers]
+
+    def _ask(
+        self, candidate: Candidate, questions: Sequence[Question], evidence: Evidence, config: Any
+    ) -> Flow[list[Answer] | None]:
         with self.caller.record.ledger.phase("verify"):
             try:
-                return (yield from self.verify.judge(self.view(candidate), **options))
+                return (yield from self.verify.judge(self.view(candidate), questions, evidence, config))
             except (LMError, AdapterParseError) as error:
                 self.caller.record_failure("verify", error)
                 return None
+
+    def _evidence(self, candidate: Candidate) -> Evidence:
+        """Where the quotes may stand; what was read too early shows nothing."""
+        context, execution = self.context, candidate.inspection.execution
+        fresh = candidate.inspection.model_copy(update={"execution": _without_stale(execution)})
+        request = [str(value) for value in context.inputs.values()]
+        given = [item.describe() for item in context.requirements.items if item.origin in BINDING_ORIGINS]
+        shown = context.view(fresh)._replace(readings=self.view(candidate).readings).observations()
+        values = [seen.value for seen in fresh.execution.observations if seen.ok]
+        policy = context.catalogue.policy
+        results = {seen.step: seen.value for seen in fresh.execution.observations if seen.ok}
+        delegated = []
+        for item in context.requirements.items:
+            if item.delegates is not None:
+                try:
+                    delegated.append(str(bindings.evaluate(item.delegates, results)))
+                except BindingError:
+                    continue  # what it delegates to was not read
+        return Evidence(
+            observed=(shown, *values, policy, context.catalogue.known, *request),
+            trusted=(*request, policy, *given, *delegated),
+            answer=claims.text_of(execution.outputs),
+        )
 
     def measured(self, candidate: Candidate, judgement: Judgement | None) -> Candidate:
         """The candidate by the requirements as they now are and by a judgement, or by none."""
@@ -91,8 +188,9 @@ class Judge:
             self.context.requirements,
             self.context.inputs,
             judged=judgement.findings if judgement else (),
-            cleared=judgement is not None,
+            cleared=judgement is not None and judgement.asked,
             unsupported=judgement.unsupported if judgement else (),
+            unasked=judgement.unasked if judgement else (),
             weights=self.context.weights,
         )
         return replace(candidate, inspection=inspection, judgement=judgement)
@@ -101,3 +199,89 @@ class Judge:
         judged = self.measured(candidate, judgement)
         self.caller.record.emit(JudgeEvent(trajectory=judged.trajectory, loss=judged.loss))
         return judged
+
+
+def _is_complete(inspection: Inspection) -> bool:
+    """Whether nothing is wrong as far as execution and checks tell, so that it is worth while to ask for the rest."""
+    execution = inspection.execution
+    violated = any(finding.status == "violated" for finding in inspection.findings)
+    return not (execution.discrepancies or violated or execution.trajectory.submit is None or execution.missing_outputs)
+
+
+def _by_rule(one: Coverage) -> Established:
+    evidence = f"{one.serves} names it" if one.by == "call" else f"{one.serves} does not hold without it"
+    return Established(
+        about=f"step {one.call.step}", kind="call", by="rule" if one.by == "call" else "check", evidence=evidence
+    )
+
+
+def _of_calls(covered: Sequence[Coverage]) -> list[Question]:
+    open_calls = {one.call.step: one.call for one in covered if one.serves is None}
+    return [Question(step, "call", call.tool, note=UNNAMED) for step, call in open_calls.items()]
+
+
+def _of_statements(statements: Sequence[claims.Statement]) -> list[Question]:
+    return [
+        Question(
+            said.id, "claim", said.text, note=f"{', '.join(said.figures)} {NO_FIGURE}" if said.figures else "",
+            figures=said.figures,
+        )
+        for said in statements
+    ]  # fmt: skip
+
+
+def _judgement(by_rule: Sequence[Established], answers: Sequence[Answer]) -> Judgement:
+    established = [
+        Established(
+            about=answer.question.about,
+            kind=answer.question.kind,
+            by="nobody" if answer.holds is None else "judge",
+            evidence=answer.evidence,
+        )
+        for answer in answers
+    ]
+    denied = [answer for answer in answers if answer.holds is False]
+    # What a rule says against a figure stands until somebody shows where it comes from.
+    doubtful = [answer for answer in answers if answer.holds is False or answer.question.figures and not answer.holds]
+    unasked = tuple(
+        unasked_call(answer.question.id, f"nothing asks for {answer.question.text}: {answer.evidence}")
+        for answer in denied
+        if answer.question.kind == "call"
+    )
+    return Judgement(
+        findings=_findings(answers),
+        established=(*by_rule, *established),
+        unsupported=tuple(_unsupported(answer) for answer in doubtful if answer.question.kind == "claim"),
+        unasked=unasked,
+        asked=True,
+    )
+
+
+def _unsupported(answer: Answer) -> str:
+    return f"{answer.question.text} - {answer.evidence}" if answer.evidence else answer.question.text
+
+
+def _findings(answers: Sequence[Answer]) -> tuple[Finding, ...]:
+    """Of the requirements on which what the judge said counts; the others stay unjudged, which counts as violated."""
+    return tuple(
+        Finding(
+            requirement=answer.question.id,
+            status="holds" if answer.holds else "violated",
+            evidence=answer.evidence,
+        )
+        for answer in answers
+        if answer.question.kind == "requirement" and answer.holds is not None
+    )
+
+
+def _without_stale(execution: Execution) -> Execution:
+    stale = {seen.step for seen in execution.observations if seen.stale}
+    if not stale:
+        return execution
+    steps = tuple(step for step in execution.trajectory.steps if step.id not in stale)
+    return execution.model_copy(
+        update={
+            "trajectory": execution.trajectory.model_copy(update={"steps": steps}),
+            "observations": tuple(seen for seen in execution.observations if seen.step not in stale),
+        }
+    )

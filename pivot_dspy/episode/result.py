@@ -15,8 +15,8 @@ from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.errors import CommitError
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import Flow, run_async, run_sync
-from pivot_dspy.phases.verify import Verdict
 from pivot_dspy.trajectory import Execution, Observation, Trajectory
+from pivot_dspy.verdict import Verdict
 
 RESERVED = (
     "trajectory", "execution", "loss", "verdict", "verified", "tier", "requirements", "findings", "history", "ledger",

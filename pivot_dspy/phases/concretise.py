@@ -95,7 +95,7 @@ def _change(
         if item is not None:
             item = item.model_copy(update={"id": place, "text": item.text if number == 1 else f"as {name}"})
         if item != before:
-            requirements = requirements.amend(place, item, reason=reason, by="evolve")
+            requirements = requirements.amend(place, item, reason=reason, by="evolve", evidence="; ".join(quotes))
     return requirements
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import dspy
@@ -23,7 +23,11 @@ from pivot_dspy.loss import Loss, Weights
 from pivot_dspy.phases.base import Phase, RunView, ask
 from pivot_dspy.prompts.steps import render_steps
 from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Execution, Frozen, Observation, Step, Trajectory
+from pivot_dspy.trajectory import Discrepancy, Execution, Frozen, Observation, Step, Trajectory
+
+NAME_CALL_FORM = """\
+{"id": ID of the requirement, "call": {"tool": NAME, "args": {...}}, "from": "request", "quote": "words of it"}."""
+"""How a requirement in words is given the call that it asks for, once it is settled."""
 
 
 class LocaliseCause(dspy.Signature):  # type: ignore[misc]
@@ -48,6 +52,8 @@ class Inspection(Frozen):
     execution: Execution
     findings: tuple[Finding, ...] = ()
     claims: Claims = Claims()
+    unasked: tuple[Discrepancy, ...] = ()
+    """Calls that nothing asks for."""
     loss: Loss
 
     @property
@@ -137,6 +143,7 @@ def inspect(
     judged: Collection[Finding] = (),
     cleared: bool = False,
     unsupported: Collection[str] = (),
+    unasked: Sequence[Discrepancy] = (),
     outcome: float | None = None,
     weights: Weights | None = None,
 ) -> Inspection:
@@ -146,6 +153,7 @@ def inspect(
         judged: verdicts on the requirements that only a judge can decide.
         cleared: whether a judge has looked at the answer's claims; then `unsupported` is the judge's list, and what
             the rule found does not count.
+        unasked: the calls that nothing asks for.
     """
     execution = run.execution
     verdicts = {finding.requirement: finding for finding in judged}
@@ -162,10 +170,13 @@ def inspect(
         findings,
         unsupported=answer_claims.unsupported,
         claims=answer_claims.count,
+        unasked=unasked,
         outcome=outcome,
         weights=weights,
     )
-    return Inspection(execution=execution, findings=findings, claims=answer_claims, loss=measured)
+    return Inspection(
+        execution=execution, findings=findings, claims=answer_claims, unasked=tuple(unasked), loss=measured
+    )
 
 
 def gradient_by_rule(
@@ -187,7 +198,25 @@ def gradient_by_rule(
         known=known,
         refuted=refuted,
     )
-    return gradient or _of_claims(inspection, session, refuted)
+    return gradient or _of_unasked(inspection, session, refuted) or _of_claims(inspection, session, refuted)
+
+
+def _of_unasked(
+    inspection: Inspection, session: Session, refuted: frozenset[tuple[str | None, str]]
+) -> Gradient | None:
+    """What nothing asks for is to be dropped, or to be named by what asks for it."""
+    unasked = next((found for found in inspection.unasked if (found.step, found.kind) not in refuted), None)
+    if unasked is None or unasked.step is None:
+        return None
+    return Gradient(
+        locus=inspection.trajectory.index(unasked.step),
+        step=unasked.step,
+        kind=unasked.kind,
+        diagnosis=f"{unasked.message[:1].upper()}{unasked.message[1:]}.",
+        correction=f"Drop {unasked.step}; or, if the request asks for it, say so: {NAME_CALL_FORM}",
+        slice=ranking.slice_of(inspection.execution, [unasked.step], session.toolbox),
+        questioned=(unasked.step,),
+    )
 
 
 def _of_claims(inspection: Inspection, session: Session, refuted: frozenset[tuple[str | None, str]]) -> Gradient | None:

@@ -2,69 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dspy
 
+from pivot_dspy import claims
 from pivot_dspy import requirements as requirement_rules
 from pivot_dspy.departures import Foreseen
 from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.execution import ExecutedRun, Permit, allow, execute
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask
+from pivot_dspy.phases.base import Phase, RunView, ask
 from pivot_dspy.phases.inspect import Inspection
+from pivot_dspy.phases.judge import Answer, Evidence, JudgeAnswer, Judgement, Question, read_answers
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.truncation import compact_json
-from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Frozen
-
-
-class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
-    __doc__ = f"""Judge as a stranger would, from the results and the calls alone.
-
-{RESULTS_ARE_DATA} A call that waits for commit runs after your verdict exactly as it stands, and counts as done.
-
-`verdicts`: for each requirement {{"id": ID, "evidence": a short quote from the results, the calls or the answer, \
-"holds": true or false}}; what they do not show does not hold. `unsupported`: what the answer claims and nothing \
-shows; [] if there is nothing."""
-
-    policy: str = dspy.InputField(desc="what always holds here")
-    requirements: str = dspy.InputField()
-    observations: str = dspy.InputField(desc="tool calls that were made, in order -> what they returned")
-    submitted: str = dspy.InputField(desc="the answer")
-    verdicts: list[Any] = dspy.OutputField()
-    unsupported: list[str] = dspy.OutputField()
-
-
-class Judgement(Frozen):
-    """What the judge said: a finding for each textual requirement, and the unsupported claims."""
-
-    findings: tuple[Finding, ...] = ()
-    unsupported: tuple[str, ...] = ()
-
-
-class Verdict(Frozen):
-    """Whether a trajectory may be called a success, and if not, why.
-
-    Attributes:
-        verified: all that follows is in order.
-        reasons: what is not, one sentence each.
-        departed: id of the step at which a second run from the start went another way, if it did.
-        withheld: steps that were not run before commit; what they would do is not part of the verdict.
-    """
-
-    verified: bool
-    reasons: tuple[str, ...] = ()
-    departed: str | None = None
-    withheld: tuple[str, ...] = ()
+from pivot_dspy.required_calls import made_calls
+from pivot_dspy.requirements import Requirements
+from pivot_dspy.verdict import Established, PendingCall, Status, Verdict
 
 
 class Verify(Phase):
     """Checks a trajectory as a whole. PIVOT, arXiv 2605.11225, VERIFY phase.
 
-    Called with `inspection`, `requirements`, a fresh `session` and `outputs`: runs the trajectory again from the start
-    and returns a Prediction with the `verdict`. `judge` decides what only a model can, in one call.
+    Called with `inspection`, what was judged of it, `requirements`, `toolbox`, a fresh `session` and `outputs`: runs
+    the trajectory again from the start and returns a Prediction with the `verdict`. `judge` decides what only a model
+    can, in one call.
     """
 
     asks = JudgeAnswer
@@ -75,19 +40,21 @@ class Verify(Phase):
         *,
         inspection: Inspection,
         requirements: Requirements,
+        toolbox: Toolbox,
         session: Session | None,
         outputs: Mapping[str, Any],
+        judgement: Judgement | None = None,
         permit: Permit = allow,
     ) -> Flow[dspy.Prediction]:
-        reasons = shortcomings(inspection)
+        reasons = shortcomings(inspection, judgement)
         execution = inspection.execution
         departed: str | None = None
         if session is not None and not reasons:
             again = yield from execute(execution.trajectory, session, outputs=outputs, permit=permit, copies=False)
             if again.reach is not None:
                 reasons.append("the budget ended before it could be run again from the start")
-                return dspy.Prediction(verdict=Verdict(verified=False, reasons=tuple(reasons)))
-            foreseen = Foreseen(execution, session.toolbox, [finding.evidence for finding in inspection.findings])
+                return dspy.Prediction(verdict=_verdict(inspection, requirements, judgement, toolbox, reasons))
+            foreseen = Foreseen(execution, toolbox, [finding.evidence for finding in inspection.findings])
             departures = ((seen.step, foreseen.departure(seen)) for seen in again.execution.observations)
             departed, departure = next((found for found in departures if found[1]), (None, None))
             if departed is None and foreseen.tolerated:
@@ -95,36 +62,36 @@ class Verify(Phase):
                 departed = departure and foreseen.execution.trajectory.ids[-1]
             if departure:
                 reasons.append(f"run again from the start, it went another way: {departure}")
-        verdict = Verdict(
-            verified=not reasons, reasons=tuple(reasons), departed=departed, withheld=execution.withheld
-        )
-        return dspy.Prediction(verdict=verdict)
+        return dspy.Prediction(verdict=_verdict(inspection, requirements, judgement, toolbox, reasons, departed))
 
     def judge(
-        self, view: RunView, only: Collection[str] | None = None, config: Mapping[str, Any] | None = None
-    ) -> Flow[Judgement]:
-        """One call that judges all textual requirements, or `only` some, and the claims of the answer together."""
-        textual = [item for item in view.requirements.textual if only is None or item.id in only]
+        self,
+        view: RunView,
+        questions: Sequence[Question],
+        evidence: Evidence,
+        config: Mapping[str, Any] | None = None,
+    ) -> Flow[list[Answer]]:
+        """One call that judges all that rules leave open; `evidence` tells where the quotes may stand."""
+        asked = {question.id for question in questions if question.kind == "requirement"}
         prediction = yield from ask(
             self.predict,
             config,
             policy=view.catalogue.policy,
-            requirements="\n".join(item.to_prompt() for item in textual) or "none",
+            requirements="\n".join(item.to_prompt() for item in view.requirements.items if item.id in asked),
             observations=view.observations(),
-            submitted=compact_json(plain(view.execution.outputs)),
+            submitted=_numbered(view),
+            questions=", ".join(question.to_prompt() for question in questions),
             **view.inputs,
         )
-        verdicts = prediction.verdicts if isinstance(prediction.verdicts, list) else []
-        by_id = {str(entry.get("id")): entry for entry in verdicts if isinstance(entry, dict)}
-        findings = []
-        for item in textual:
-            entry = by_id.get(item.id)
-            if entry is None:
-                continue  # stays unjudged, which counts as violated
-            status: Literal["holds", "violated"] = "holds" if entry.get("holds") is True else "violated"
-            findings.append(Finding(requirement=item.id, status=status, evidence=str(entry.get("evidence") or "")))
-        claims = prediction.unsupported if isinstance(prediction.unsupported, list) else []
-        return Judgement(findings=tuple(findings), unsupported=tuple(str(claim) for claim in claims if claim))
+        return read_answers(prediction.verdicts, questions, evidence)
+
+
+def _numbered(view: RunView) -> str:
+    """The answer, each statement of which that was written out begins with its name."""
+    outputs, written = view.execution.outputs, claims.check(view.execution, view.inputs)
+    lines = [f"{said.id} {' '.join(said.text.split())}" for said in claims.statements(view.execution, written)]
+    bound = {name: value for name, value in outputs.items() if name not in written.written}
+    return "\n".join([*lines, *([compact_json(plain(bound))] if bound else [])])
 
 
 def _missed(settled: Requirements, inspection: Inspection, again: ExecutedRun) -> str | None:
@@ -135,9 +102,79 @@ def _missed(settled: Requirements, inspection: Inspection, again: ExecutedRun) -
     return next((f"requirement {finding.requirement} is not met: {finding.evidence}" for finding in missed), None)
 
 
-def shortcomings(inspection: Inspection) -> list[str]:
+def _verdict(
+    inspection: Inspection, requirements: Requirements, judgement: Judgement | None, toolbox: Toolbox,
+    reasons: Sequence[str], departed: str | None = None,
+) -> Verdict:  # fmt: skip
+    """The verdict: `reasons` stand against any success, and what could not be established beside them."""
+    execution = inspection.execution
+    open_entries = judgement.open if judgement is not None else ()
+    against = [*reasons, *_of_requirements(requirements)]
+    stale = [seen.step for seen in execution.observations if seen.stale]
+    waits = [
+        f"requirement {finding.requirement} can only be checked when {', '.join(execution.withheld)} has run: "
+        f"{finding.evidence}".rstrip(": ")
+        for finding in inspection.findings
+        if finding.status == "pending"
+    ]
+    for entry in open_entries:
+        if entry.kind == "requirement":
+            continue  # it counts as violated, which is said
+        unknown = f"{entry.about}: {entry.evidence}"
+        (waits if stale else against).append(unknown)
+    if stale:
+        waits = [f"{reason} ({', '.join(stale)} was read before {execution.withheld[0]} runs)" for reason in waits]
+    if waits:
+        waits.append("a preview of what waits would show before commit what comes of it")
+    established = (*_by_checks(inspection, requirements), *(judgement.established if judgement is not None else ()))
+    pending = tuple(
+        PendingCall(step=call.step, tool=call.tool, args=dict(call.args))
+        for call in made_calls(execution, toolbox)
+        if call.waits
+    )
+    status: Status = "checked"
+    if against:
+        status = "unverified"
+    elif waits:
+        status = "provisional"
+    elif any(entry.by == "judge" for entry in established):
+        status = "judged"
+    return Verdict(
+        status=status, reasons=tuple(against or waits), established=established, pending=pending, departed=departed
+    )
+
+
+def _of_requirements(requirements: Requirements) -> list[str]:
+    """What stands against any success by these requirements, whatever was done."""
+    if not requirements.items:
+        return ["no requirement says what has to hold: pass requirements=[...]"]
+    return [
+        f"requirement {change.requirement} was {'dropped' if change.after is None else 'changed'} by {change.by} "
+        f"without evidence: {change.reason}"
+        for change in requirements.amendments
+        if change.is_unfounded
+    ]
+
+
+def _by_checks(inspection: Inspection, requirements: Requirements) -> list[Established]:
+    """How the requirements stand that execution decides, or the rule that looks for their call."""
+    decided = {item.id: item for item in requirements.items if item.executable or item.says_only_its_call}
+    return [
+        Established(
+            about=finding.requirement,
+            kind="requirement",
+            by="nobody" if not finding.holds else "check" if decided[finding.requirement].executable else "rule",
+            evidence=finding.evidence,
+        )
+        for finding in inspection.findings
+        if finding.requirement in decided
+    ]
+
+
+def shortcomings(inspection: Inspection, judgement: Judgement | None = None) -> list[str]:
     """Everything that stands against success on what is known, one sentence each."""
     reasons = []
+    unclear = {entry.about: entry.evidence for entry in judgement.open} if judgement is not None else {}
     execution = inspection.execution
     for discrepancy in execution.discrepancies:
         reasons.append(f"step {discrepancy.step}: {discrepancy.kind}: {discrepancy.message}")
@@ -149,7 +186,9 @@ def shortcomings(inspection: Inspection) -> list[str]:
         if finding.status == "violated":
             reasons.append(f"requirement {finding.requirement} is not met: {finding.evidence}".rstrip(": "))
         elif finding.status == "unjudged":
-            reasons.append(f"requirement {finding.requirement} could not be judged")
+            why = unclear.get(finding.requirement, "")
+            reasons.append(f"requirement {finding.requirement} could not be judged: {why}".rstrip(": "))
+    reasons += [f"step {found.step}: {found.message}" for found in inspection.unasked]
     reasons += [claim.message for claim in inspection.claims.unsupported]
     if not reasons and not inspection.loss.perfect:
         reasons.append(f"the loss is {inspection.loss.total:.4f}")

@@ -32,11 +32,12 @@ from pivot_dspy.phases.inspect import Inspect
 from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.phases.settle import Audit, Settle
-from pivot_dspy.phases.verify import Verdict, Verify
+from pivot_dspy.phases.verify import Verify
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.refiners.state import Tuned, check_real, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.trajectory import Trajectory
+from pivot_dspy.verdict import Verdict
 
 CALL_OPTIONS = ("trajectory", "requirements", "commit", "budget")
 """Keyword arguments of a call that are not inputs of the task."""

@@ -17,12 +17,13 @@ from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import UNASKED, Gradient
-from pivot_dspy.phases.verify import Verdict, shortcomings
+from pivot_dspy.phases.verify import shortcomings
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.refiners.base import Refiner, RefinerOptions, Search
 from pivot_dspy.refiners.refuted import RefutedSuspects
 from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
+from pivot_dspy.verdict import Verdict
 
 GOING_ON = 2
 """Rewrites that go on from where a version stopped to read, before the answer is worded from what was found."""

@@ -1,0 +1,175 @@
+"""What a judge is asked of a run, and how its answer is read: a rule looks each quote up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import dspy
+
+from pivot_dspy import calc
+from pivot_dspy.phases.base import RESULTS_ARE_DATA
+from pivot_dspy.prompts.truncation import truncate
+from pivot_dspy.required_calls import stands_in
+from pivot_dspy.requirements import Finding
+from pivot_dspy.trajectory import Discrepancy, Frozen
+from pivot_dspy.verdict import Established, Subject
+
+_GAP = re.compile(r"\.{3,}|…")
+"""Where a quote leaves words out."""
+QUOTE_CAP = 200
+REASON_CAP = 300
+SMALL = 100
+"""Whole numbers up to which one in a calc need not have been seen: a count, a share, percent."""
+
+
+class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
+    __doc__ = f"""Judge as a stranger would, from the results and the calls alone.
+
+{RESULTS_ARE_DATA} A call that waits for commit runs after your verdict exactly as it stands, and counts as done.
+
+`verdicts`: for each id in `questions` {{"about": ID, "holds": true, "quote": "..."}} or {{"about": ID, "holds": \
+false, "why": "..."}}; what nothing shows does not hold. A requirement holds where it is met, a sentence S1, S2, ... \
+of the answer where it is so: quote the results, the calls or the policy. A step holds where the request asks for just \
+this call: quote the request or the policy. Quotes are looked up by a rule: copy words as they stand; ["...", "..."] \
+for several places."""
+
+    policy: str = dspy.InputField(desc="what always holds here")
+    requirements: str = dspy.InputField()
+    observations: str = dspy.InputField(desc="tool calls that were made, in order -> what they returned")
+    calls: str = dspy.InputField(desc="where the values of the calls that change something come from, by rule")
+    submitted: str = dspy.InputField(desc="the answer")
+    questions: str = dspy.InputField(desc="what to give a verdict on")
+    verdicts: list[Any] = dspy.OutputField()
+
+
+class Question(NamedTuple):
+    """What no rule can tell of a run."""
+
+    id: str
+    """Of the requirement, of the step, or of the statement of the answer."""
+    kind: Subject
+    text: str
+    """What it is about, for people."""
+    note: str = ""
+    """What the judge has to know of it, beyond its id."""
+    figures: tuple[str, ...] = ()
+    """Of a statement: figures that stand nowhere, each of which a calc has to give."""
+
+    @property
+    def about(self) -> str:
+        return f"step {self.id}" if self.kind == "call" else self.id if self.kind == "requirement" else self.text
+
+    def to_prompt(self) -> str:
+        return f"{self.id} ({self.note})" if self.note else self.id
+
+
+class Evidence(NamedTuple):
+    """Where quotes may stand."""
+
+    observed: tuple[Any, ...]
+    """Texts and values that were seen: results, calls, the policy, the request."""
+    trusted: tuple[str, ...]
+    """Texts of those who may ask for something: the request, the policy, words that are delegated to."""
+    answer: str = ""
+
+    def of(self, kind: Subject) -> tuple[Any, ...]:
+        """Where the quote of a verdict has to stand."""
+        if kind == "call":
+            return self.trusted
+        return (*self.observed, self.answer) if kind == "requirement" else self.observed
+
+
+class Answer(NamedTuple):
+    """What the judge said of one question."""
+
+    question: Question
+    holds: bool | None
+    """None where what it said does not count."""
+    evidence: str
+    """Its quote, or why it does not count."""
+
+
+class Judgement(Frozen):
+    """What was established of a run beyond what its execution shows, by rule and by a judge."""
+
+    findings: tuple[Finding, ...] = ()
+    """Of the requirements that were judged."""
+    established: tuple[Established, ...] = ()
+    """How each of these, each changing call and each statement of the answer was established."""
+    unsupported: tuple[str, ...] = ()
+    """Statements of the answer that do not hold."""
+    unasked: tuple[Discrepancy, ...] = ()
+    """Calls that nothing asks for."""
+    asked: bool = False
+    """Whether a judge was asked."""
+
+    @property
+    def open(self) -> tuple[Established, ...]:
+        """What nobody could establish."""
+        return tuple(entry for entry in self.established if entry.by == "nobody")
+
+
+def read_answers(written: Any, questions: Sequence[Question], evidence: Evidence) -> list[Answer]:
+    """What a judge's `verdicts` say of each question. One that is missing, that contradicts another of the same id, or
+    whose quote stands nowhere, does not count.
+    """
+    entries = [entry for entry in written if isinstance(entry, Mapping)] if isinstance(written, list) else []
+    said: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        for name in _texts(entry.get("about", entry.get("id"))):
+            said.setdefault(name.strip().removeprefix("step ").strip("$`'\". "), []).append(entry)
+    return [_answer(question, said.get(question.id, []), evidence) for question in questions]
+
+
+def _answer(question: Question, entries: Sequence[Mapping[str, Any]], evidence: Evidence) -> Answer:
+    held = {entry.get("holds") is True for entry in entries}
+    if not held:
+        return Answer(question, None, "the judge said nothing of it")
+    if len(held) > 1:
+        return Answer(question, None, "the judge said both that it holds and that it does not")
+    quotes = [quote for entry in entries for quote in _texts(entry.get("quote", entry.get("evidence")))]
+    shown = truncate(" … ".join(quotes), QUOTE_CAP)
+    if held == {False}:
+        reasons = [reason for entry in entries for reason in _texts(entry.get("why"))]
+        return Answer(question, False, truncate("; ".join(reasons), REASON_CAP) or shown)
+    if not quotes:
+        return Answer(question, None, "the judge gave no quote")
+    sources = evidence.of(question.kind)
+    for quote in quotes:
+        if not all(any(stands_in(part, source) for source in sources) for part in _parts(quote)):
+            place = "the request or the policy" if question.kind == "call" else "what was seen"
+            return Answer(question, None, f"the judge's quote {truncate(quote, 80)!r} does not stand in {place}")
+    formulas = [formula for entry in entries for formula in _texts(entry.get("calc"))]
+    for figure in question.figures:
+        if not any(_gives(formula, figure, sources) for formula in formulas):
+            return Answer(question, None, f"{figure} stands in no observation, and no calc gives it")
+    return Answer(question, True, shown)
+
+
+def _parts(quote: str) -> Iterator[str]:
+    """The pieces of a quote between which words were left out."""
+    return filter(lambda part: any(map(str.isalnum, part)), (part.strip(" ;,|") for part in _GAP.split(quote)))
+
+
+def _gives(formula: str, figure: str, sources: Sequence[Any]) -> bool:
+    """Whether a formula gives a figure, from numbers that stand in what was seen; small ones may be its own."""
+    try:
+        parsed = calc.read(formula)
+        numbers = [calc.number(operand.text) for operand in parsed.operands]
+        given = calc.compute(parsed, numbers)
+        wanted = calc.number(figure.replace(",", ""))
+    except ValueError:
+        return False
+    own = [operand.text for operand, value in zip(parsed.operands, numbers, strict=True) if not _is_small(value)]
+    return given == wanted and bool(numbers) and all(any(stands_in(text, source) for source in sources) for text in own)
+
+
+def _is_small(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) <= SMALL
+
+
+def _texts(written: Any) -> list[str]:
+    entries: Iterable[Any] = written if isinstance(written, list) else [written]
+    return [str(entry) for entry in entries if isinstance(entry, (str, int, float)) and str(entry).strip()]
