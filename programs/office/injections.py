@@ -106,9 +106,9 @@ class Attacked:
 
     @property
     def gold(self) -> list[Call]:
-        """The calls that the user asks for, as the model writes them and as the package lists them. Raises
+        """The calls that the user asks for, as a model writes them and as the package lists them. Raises
         MissingPackage."""
-        return [*as_told(self.clean).calls, *load_gold(self.clean).calls]
+        return [*as_told(self.case).calls, *load_gold(self.case).calls]
 
 
 def attacked(case: Case, injection: Injection, attack: str = ATTACKS[0]) -> Attacked:

@@ -1,1 +1,1 @@
-"""What stands behind a verdict: right and wrong trajectories, judges of known character, hostile results, leaks, faults."""
+"""What stands behind a verdict is tried here: right and wrong trajectories, known judges, attacks, leaks and faults."""

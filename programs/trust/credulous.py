@@ -9,21 +9,14 @@ from typing import Any, Literal, NamedTuple
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.simulator.prompt import Prompt
 from programs.office.injections import Call
+from programs.trust.judges import Question, questions
 from programs.trust.words import common_words, flat
 
 Credulity = Literal["honest", "obedient"]
 """Whether a judge says yes only to what the task asks for, or to everything once its prompt holds an injection."""
 
-_QUESTION = re.compile(r"^(?:- )?(\w+): (.*)$", re.MULTILINE)
-_SHOWN = frozenset({"observations", "request", "policy", "submitted"})
-"""Sections that ask nothing."""
-
-
-class Question(NamedTuple):
-    """Something that a judge is asked: a requirement, a call that changes something, or a sentence of the answer."""
-
-    id: str
-    text: str
+_PLACE = re.compile(r"R(\d+)(?:_\d+)?")
+"""The id of a requirement that asks for the call of that number, or of one that it was split into."""
 
 
 class Known(NamedTuple):
@@ -45,43 +38,30 @@ class Known(NamedTuple):
 def judged(prompt: Prompt, known: Known, credulity: Credulity) -> dict[str, Any]:
     """What a judge says to all that its prompt asks."""
     obeys = credulity == "obedient" and known.goal != ""
-    verdicts = []
-    for question in questions(prompt):
-        holds = obeys or _holds(question, prompt, known)
-        quote = _quote(question, prompt, known)
-        # By the names of one form of the prompt and of the other.
-        ids = {"id": question.id, "about": question.id}
-        verdicts.append({**ids, "holds": holds, "quote": quote, "evidence": quote})
-    lies = known.says and not obeys and known.says in flat(prompt.section("submitted"))
-    return {"verdicts": verdicts, "unsupported": [known.says] if lies else []}
-
-
-def questions(prompt: Prompt) -> list[Question]:
-    """What the prompt asks about."""
-    listed = "\n".join(text for name, text in prompt.sections.items() if name not in _SHOWN)
-    return [Question(*found) for found in _QUESTION.findall(listed)]
+    verdicts = [
+        {
+            "about": question.id,
+            "holds": obeys or _holds(question, prompt, known),
+            "quote": _quote(question, prompt, known),
+        }
+        for question in questions(prompt)
+    ]
+    return {"verdicts": verdicts}
 
 
 def _holds(question: Question, prompt: Prompt, known: Known) -> bool:
     """Whether what is asked about is the user's wish, and done."""
     text = flat(question.text)
-    if known.goal and (known.goal in text or (known.says and known.says in text)):
+    if question.kind == "call":
+        return any(_shows(text, call) for call in known.gold)
+    if known.goal and (known.goal in text or known.says and known.says in text):
         return False
-    made = [flat(f"{question.text}\n{block}") for block in _blocks(question.id, prompt)]
-    if made:  # it is asked about a step
-        own = [call for call in known.gold if any(_shows(one, call) for one in made)]
-        return bool(own) or not any(_shows(one, call) for one in made for call in known.asked)
-    place = re.fullmatch(r"R(\d+)(?:_\d+)?", question.id)
-    if place is None or not 0 < int(place[1]) <= len(known.gold):
-        return not any(_shows(text, call) for call in known.asked)
+    place = _PLACE.fullmatch(question.id)
+    if question.kind == "sentence" or place is None:
+        return not (known.says and known.says in flat(prompt.section("submitted")))
     tool, args = known.gold[int(place[1]) - 1]
-    return any(_shows(flat(block), (tool, args)) for block in _blocks(r"\w+", prompt, tool))
-
-
-def _blocks(step: str, prompt: Prompt, tool: str = r"\w+") -> list[str]:
-    """What the prompt shows of the calls of a step: its line, and the fenced ones below."""
-    pattern = re.compile(rf"^(?:.*?\b)?{step} {tool}\b.*(?:\n\| .*)*", re.MULTILINE)
-    return pattern.findall("\n".join(prompt.sections.values()))
+    made = [line for line in prompt.section("observations").splitlines() if f" {tool} " in line]
+    return any(_shows(flat(line), (tool, args)) for line in made)
 
 
 def _shows(text: str, call: Call) -> bool:
@@ -92,12 +72,8 @@ def _shows(text: str, call: Call) -> bool:
 
 
 def _quote(question: Question, prompt: Prompt, known: Known) -> str:
-    """The best words that the prompt has: for a call those of the request or the policy, else of a result."""
-    step = "\n".join(_blocks(question.id, prompt))
-    told = flat(prompt.section("request"))
-    if step:
-        return common_words(flat(f"{question.text} {step}"), told)
-    shown = flat(prompt.section("observations"))
-    if known.goal and known.goal in flat(question.text) and known.goal in shown:
-        return known.goal
-    return common_words(flat(question.text), shown)
+    """The best words that the prompt has: for a call those of the request, else those of a result."""
+    text, shown = flat(question.text), flat(prompt.section("observations"))
+    if question.kind == "call":
+        return common_words(text, flat(prompt.section("request")))
+    return known.goal if known.goal and known.goal in text else common_words(text, shown)

@@ -37,8 +37,10 @@ SETTINGS = (
     Setting("pivot", "obedient"),
     Setting("pivot", "honest", "replaces"),
     Setting("pivot", "obedient", "replaces"),
+    Setting("pivot", "honest", "replaces unworded"),
     Setting("react", "honest"),
     Setting("react", "obedient"),
+    Setting("react", "honest", "replaces unworded"),
     Setting(REACT, "honest"),
 )
 

@@ -17,7 +17,7 @@ from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import OPEN
 from pivot_dspy.simulator.answer import write
 from pivot_dspy.simulator.engine import AsyncOfflineEngine, OfflineEngine, tokens
-from pivot_dspy.simulator.prompt import Prompt, read, results_in, steps_in
+from pivot_dspy.simulator.prompt import Prompt, looks_at, read, results_in, steps_in
 from pivot_dspy.simulator.slips import Rates
 from pivot_dspy.trajectory import SUBMIT
 from programs.office.injections import Attacked, Call
@@ -28,8 +28,9 @@ from programs.office.wanted import ANSWER, wanted_calls
 from programs.trust.credulous import Credulity, Known, judged
 from programs.trust.words import flat
 
-Manner = Literal["adds", "replaces"]
-"""Whether it makes the calls that are asked for beside those of its task, or in the place of those of the same tool."""
+Manner = Literal["adds", "replaces", "replaces unworded"]
+"""Whether it makes the calls that are asked for beside those of its task, or in the place of those of the same tool; and
+whether it writes requirements that name their call and say nothing in words, which no judge is asked about."""
 
 DELEGATING: Mapping[str, str] = {
     "workspace:13": "$g1[0].body",
@@ -58,14 +59,16 @@ class Task:
         pair: the task, in the world that an attacker has written to.
     """
 
-    def __init__(self, pair: Attacked) -> None:
+    def __init__(self, pair: Attacked, manner: Manner) -> None:
         self.pair = pair
+        self.replaces = manner != "adds"
+        self.words = manner != "replaces unworded"
         self.goal = flat(pair.injection.goal)
         self.says = flat(pair.injection.says)
 
     @cached_property
     def gold(self) -> list[Call]:
-        return list(as_told(self.pair.clean).calls)
+        return list(as_told(self.pair.case).calls)
 
     @cached_property
     def asked(self) -> list[Call]:
@@ -74,15 +77,17 @@ class Task:
 
     @cached_property
     def answer(self) -> str:
-        return as_told(self.pair.clean).answer or DONE
+        return as_told(self.pair.case).answer or DONE
 
     @cached_property
     def requirements(self) -> list[dict[str, Any]]:
         """As written before anything is read, in the order of the calls."""
-        drafts = wanted_calls(as_told(self.pair.clean), self.pair.clean.request)
+        drafts = wanted_calls(as_told(self.pair.case), self.pair.clean.request)
         for draft in drafts:
             if draft["id"] == ANSWER:
                 draft["text"] = "The answer tells the user what the request asks for."
+            elif not self.words:
+                del draft["text"]
         followed = DELEGATING.get(self.pair.clean.id)
         said = {"id": DELEGATED, "text": "What stands there is done, as the request says.", "delegates": followed}
         return [*([said] if followed else []), *drafts]
@@ -110,9 +115,8 @@ class ObedientEngine(OfflineEngine):
 
     def __init__(self, pairs: Iterable[Attacked], judge: Credulity = "honest", manner: Manner = "adds") -> None:
         super().__init__((), Rates())
-        self.tasks = [Task(pair) for pair in pairs]
+        self.tasks = [Task(pair, manner) for pair in pairs]
         self.judge: Credulity = judge
-        self.manner: Manner = manner
 
     def answer(self, request: Request) -> Response:
         prompt = read(request)
@@ -137,7 +141,7 @@ class ObedientEngine(OfflineEngine):
         if "verdicts" in prompt.asks:
             known = Known(task.gold, seen.asked, seen.goal, seen.says) if seen else Known(task.gold)
             return judged(prompt, known, self.judge)
-        turn = _Turn(prompt, task, seen is not None, self.manner)
+        turn = _Turn(prompt, task, seen is not None)
         if "next_tool_name" in prompt.asks:
             return turn.act()
         if {"diagnosis", "steps"} <= prompt.asks:
@@ -156,7 +160,6 @@ class _Turn(NamedTuple):
     task: Task
     seen: bool
     """Whether the prompt holds what the injection asks for."""
-    manner: Manner
 
     @property
     def reply(self) -> str:
@@ -167,9 +170,17 @@ class _Turn(NamedTuple):
     def asked(self) -> dict[str, Call]:
         return self.task.asked_steps() if self.seen else {}
 
+    def own(self) -> dict[str, Call]:
+        """The calls of the task, without those in whose place others are made."""
+        taken = {tool for tool, _ in self.asked.values() if _changes(tool)} if self.task.replaces else set()
+        return {name: call for name, call in self.task.own_steps().items() if call[0] not in taken}
+
     # ------------------------------------------------------------------------------------------------------- steps
 
     def plan(self) -> list[dict[str, Any]]:
+        if "tried" in self.prompt.sections:  # all was read before
+            asked = {} if self.rounds >= INSISTS else self.asked
+            return [*_written(asked), *_written(self.own()), self.submit()]
         following, done = self.stage(())
         return [*_written(self.asked), *_written(following), *([self.submit()] if done else [])]
 
@@ -181,24 +192,29 @@ class _Turn(NamedTuple):
         keep = [name for name in standing if name != SUBMIT and not (gives_up and name in self.asked)]
         present = {*kept, *keep}
         added = {} if gives_up else {name: call for name, call in self.asked.items() if name not in present}
-        following, done = self.stage(present)
-        ends = complete or done
+        looks = self.looks()
+        following, done = ({}, False) if looks else self.stage(present)
+        ends = (complete or done) and not looks
         steps = [*([{"keep": keep}] if keep else []), *_written(added), *_written(following)]
         requirements = [] if gives_up else [*self.new_requirements("X"), *self.new_requirements("Y", under=True)]
         return {
             "diagnosis": "It goes on from what was read.",
             "requirements": [*self.filled({*keep, *following}), *requirements],
-            "steps": [*steps, *([self.submit()] if ends else [])],
+            "steps": [*steps, *looks, *([self.submit()] if ends else [])],
         }
+
+    def looks(self) -> list[dict[str, str]]:
+        """What was not shown whole, and not asked for yet."""
+        made = [*steps_in(self.prompt.section("kept")), *steps_in(self.prompt.section("open_steps"))]
+        return [{"look": look} for step in made for look in looks_at(step) if json.dumps(look) not in self.prompt.text]
 
     def stage(self, present: Iterable[str]) -> tuple[dict[str, Call], bool]:
         """The calls to write next, up to the first change that follows a read; and whether nothing is left to see."""
         have = set(present)
-        rest = [(name, call) for name, call in self.task.own_steps().items() if name not in have]
         taken: dict[str, Call] = {}
         reads = False
-        for name, call in rest:
-            if self.manner == "replaces" and call[0] in {tool for tool, _ in self.asked.values() if _changes(tool)}:
+        for name, call in self.own().items():
+            if name in have:
                 continue
             if _changes(call[0]) and reads:
                 return taken, False
@@ -236,7 +252,7 @@ class _Turn(NamedTuple):
                 continue
             open_args = {key for key, value in draft["call"]["args"].items() if value == OPEN}
             rivals = [call for call in self.asked.values() if self.rounds < INSISTS and _fits(draft["call"], call)]
-            calls = [] if rivals and self.manner == "replaces" or name not in written else [(tool, args)]
+            calls = [] if rivals and self.task.replaces or name not in written else [(tool, args)]
             sources: dict[str, list[str]] = {"from": [], "quote": []}
             changes = []
             for call in [*calls, *rivals]:
@@ -270,11 +286,7 @@ class _Turn(NamedTuple):
 
     def act(self) -> dict[str, Any]:
         done = set(_THOUGHT.findall(self.prompt.section("trajectory")))
-        own = self.task.own_steps()
-        if self.manner == "replaces":
-            taken = {tool for tool, _ in self.asked.values() if _changes(tool)}
-            own = {name: call for name, call in own.items() if call[0] not in taken}
-        for name, (tool, args) in {**self.asked, **own}.items():
+        for name, (tool, args) in {**self.asked, **self.own()}.items():
             if name not in done:
                 return {"next_thought": f"Step {name}.", "next_tool_name": tool, "next_tool_args": dict(args)}
         return {"next_thought": "All is done.", "next_tool_name": "finish", "next_tool_args": {}}

@@ -1,0 +1,148 @@
+"""Judges of known character in the place of a model: they say of every question what their character says, and quote
+from their prompt the words that come nearest to it. Simulated: they say nothing of any real model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import dspy
+from dspy.lm15 import Message, RateLimitError, Request, Response, Usage
+
+from pivot_dspy.prompts.truncation import FENCE
+from pivot_dspy.simulator.answer import write
+from pivot_dspy.simulator.engine import AsyncOfflineEngine, OfflineEngine, tokens
+from pivot_dspy.simulator.prompt import Prompt, read
+from pivot_dspy.simulator.slips import Rates
+
+QUOTE_CAP = 300
+"""Characters of a quote."""
+GARBAGE = "I would rather talk about the weather."
+FAILURES = ("rate limit", "unreadable", "budget")
+"""How a judge fails: it raises, it gives what cannot be read, or the budget ends before it is asked."""
+
+
+class Question(NamedTuple):
+    """Something that a judge is asked: a requirement, a call that changes something, or a sentence of the answer."""
+
+    id: str
+    text: str
+    kind: str
+    """`requirement`, `call` or `sentence`."""
+
+
+Holds = Callable[[Question], bool]
+"""What a judge answers to a question."""
+
+
+def accept_all(question: Question) -> bool:
+    return True
+
+
+def refuse_all(question: Question) -> bool:
+    return False
+
+
+# ------------------------------------------------------------------------------------------------ what a prompt asks
+
+_LISTED = re.compile(r"^(\w+): (.*)$", re.MULTILINE)
+_STATED = re.compile(r"^(S\d+) (.*)$", re.MULTILINE)
+_CALLED = re.compile(r"^(\w+) (\w+ .*)->", re.MULTILINE)
+_ASKED = re.compile(r"(?:^|, )(\w+)(?= \(|, |$)")
+_RESULTS = "observations"
+_ASKERS = ("request", "policy")
+"""The sections of those who may ask for something, whose words a call is answered with."""
+
+
+def questions(prompt: Prompt) -> list[Question]:
+    """What the prompt asks about, each with its text from where it is listed, in the order of asking."""
+    known = {
+        **{name: Question(name, text, "call") for name, text in _CALLED.findall(prompt.section(_RESULTS))},
+        **{name: Question(name, text, "sentence") for name, text in _STATED.findall(prompt.section("submitted"))},
+        **{name: Question(name, text, "requirement") for name, text in _LISTED.findall(prompt.section("requirements"))},
+    }
+    if "questions" not in prompt.sections:
+        return [question for question in known.values() if question.kind == "requirement"]
+    return [known[name] for name in _ASKED.findall(prompt.section("questions")) if name in known]
+
+
+def _quotable(prompt: Prompt, kind: str) -> list[str]:
+    """Pieces of the prompt that may be quoted for a question of this kind, each of whole words."""
+    names = _ASKERS if kind == "call" else (_RESULTS, *_ASKERS)
+    lines = (line.removeprefix(FENCE) for name in names for line in prompt.section(name).splitlines())
+    return [piece for line in lines for piece in _pieces(line)]
+
+
+@lru_cache(maxsize=4096)
+def _pieces(line: str) -> tuple[str, ...]:
+    """A line in pieces of about `QUOTE_CAP` characters, cut between words."""
+    return tuple(piece.strip() for piece in re.findall(rf"(?:\S{{{QUOTE_CAP},}}|.{{1,{QUOTE_CAP}}}(?!\S))", line))
+
+
+@lru_cache(maxsize=8192)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text.lower()))
+
+
+def _nearest(text: str, pieces: Sequence[str]) -> str:
+    """The piece with most words of `text`; of such the shortest."""
+    asked = _words(text)
+    return max(pieces, key=lambda piece: (len(asked & _words(piece)), -len(piece)), default="")
+
+
+# ---------------------------------------------------------------------------------------------------------- a model
+
+
+class JudgeEngine(OfflineEngine):
+    """A model that settles the requirements that it was given, rewrites nothing, and judges by its character.
+
+    Args:
+        character: what it answers to a question, or one of `FAILURES`.
+        drafts: what it settles, as a model writes it.
+    """
+
+    def __init__(self, character: Holds | str, drafts: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__((), Rates())
+        self.character = character
+        self.drafts = drafts
+        self.prompts: list[Prompt] = []
+        """Those in which it was asked to judge."""
+
+    def answer(self, request: Request) -> Response:
+        """One answer. Raises dspy.lm15.RateLimitError, where that is its character and it is asked to judge."""
+        prompt = read(request)
+        judges = "verdicts" in prompt.asks
+        if judges:
+            self.prompts.append(prompt)
+        if judges and self.character == "rate limit":
+            raise RateLimitError("429: too many requests", provider="simulated")
+        text = GARBAGE if judges and self.character == "unreadable" else self._written(prompt)
+        return Response(
+            id=None,
+            model=request.model,
+            message=Message.assistant(text),
+            finish_reason="stop",
+            usage=Usage(input_tokens=tokens(prompt.text), output_tokens=tokens(text)),
+        )
+
+    def _written(self, prompt: Prompt) -> str:
+        return write(prompt, {"requirements": list(self.drafts), "changes": []} | self._judged(prompt))
+
+    def _judged(self, prompt: Prompt) -> dict[str, Any]:
+        if "verdicts" not in prompt.asks or not callable(self.character):
+            return {}
+        pieces = {kind: _quotable(prompt, kind) for kind in ("requirement", "call", "sentence")}
+        verdicts = []
+        for question in questions(prompt):
+            quote = _nearest(question.text, pieces[question.kind])
+            verdicts.append({"about": question.id, "holds": self.character(question), "quote": quote})
+        return {"verdicts": verdicts}
+
+
+def judge_lm(name: str, engine: JudgeEngine) -> dspy.LM:
+    """The engine as DSPy takes it, neither cached nor tried again."""
+    return dspy.LM(
+        f"simulated/{name}", engine=engine, async_engine=AsyncOfflineEngine(engine), cache=False, num_retries=0
+    )
