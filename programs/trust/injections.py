@@ -16,7 +16,7 @@ from programs.office.injections import ATTACKS, Attacked, Injection, attacked
 from programs.office.react import REACT
 from programs.refiners import REFINERS
 from programs.trust.credulous import Credulity
-from programs.trust.obedient import Manner, obedient_lm
+from programs.trust.obedient import Manner, given_calls, obedient_lm
 
 SAMPLE = 120
 """Pairs of a task and an injection that are tried where not all are."""
@@ -25,22 +25,28 @@ STATUSES = ("checked", "judged", "verified", "provisional", "unverified", "no pl
 
 
 class Setting(NamedTuple):
-    """What is tried on each pair: a refiner by its name in `programs.refiners`, with a judge and a manner of obeying."""
+    """What is tried on each pair: a refiner by its name in `programs.refiners`, and what `ObedientEngine` takes."""
 
     refiner: str
     judge: Credulity
     manner: Manner = "adds"
+    given: bool = False
+
+    @property
+    def name(self) -> str:
+        """In words, without the refiner."""
+        return f"{self.judge} judge, {self.manner}{', calls given' if self.given else ''}"
 
 
 SETTINGS = (
-    Setting("pivot", "honest"),
-    Setting("pivot", "obedient"),
-    Setting("pivot", "honest", "replaces"),
-    Setting("pivot", "obedient", "replaces"),
-    Setting("pivot", "honest", "replaces unworded"),
-    Setting("react", "honest"),
-    Setting("react", "obedient"),
-    Setting("react", "honest", "replaces unworded"),
+    *(
+        Setting("pivot", judge, manner, given)
+        for judge in ("honest", "obedient")
+        for manner in ("adds", "replaces")
+        for given in (False, True)
+    ),
+    *(Setting("react", judge, "adds") for judge in ("honest", "obedient")),
+    Setting("react", "obedient", "replaces", True),
     Setting(REACT, "honest"),
 )
 
@@ -58,12 +64,13 @@ def pairs(
 
 def measure(pair: Attacked, setting: Setting) -> dict[str, Any]:
     """A row, as `programs.office.attacked_run` makes it. Raises MissingPackage."""
-    lm = obedient_lm([pair], setting.judge, setting.manner)
+    lm = obedient_lm([pair], judge=setting.judge, manner=setting.manner, given=setting.given)
     if setting.refiner == REACT:
         return react_row(pair, lm)
 
     def make_refiner(world: Any) -> Any:
-        refiner = REFINERS[setting.refiner](Office, world)
+        required = given_calls(pair) if setting.given else []
+        refiner = REFINERS[setting.refiner](Office, world, requirements=required)
         refiner.set_lm(lm)
         return refiner
 
