@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -128,6 +128,16 @@ def replace_bindings(text: str, change: Callable[[str], Any]) -> str:
         return f"{{{changed}}}" if match.lastgroup == "braced" else changed
 
     return _LEXEME.sub(replaced, text[:LONGEST_FORMULA]) + text[LONGEST_FORMULA:]
+
+
+def annotate(text: str, notes: Iterable[str]) -> str:
+    """A formula with a note behind each of its operands.
+
+    >>> annotate("10.0 - {min($a[].x)} / 2", ["asked", "read", "own"])
+    '10.0 (asked) - {min($a[].x)} (read) / 2 (own)'
+    """
+    left = iter(notes)
+    return _LEXEME.sub(lambda it: f"{it[0]} ({next(left)})" if it.lastgroup in _OPERAND_KINDS else it[0], text)
 
 
 def number(value: Any) -> Number | tuple[Number, ...]:

@@ -21,11 +21,17 @@ _FIGURE = re.compile(
     r"|\b(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?\b"  # numbers
 )
 
+_CLOCK = re.compile(r"(?<=\d)T(?=\d\d:)")
+_ORDINAL = re.compile(r"\A(\d+)(?:st|nd|rd|th|am|pm)\Z", re.IGNORECASE)
 _SIGN = re.compile(r"[\d@]|://")
 """Stands in every text that holds a figure, and is sought much faster."""
 
 
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+(?=\W*[^\W_a-z])|(?<=[。！？])|\n+")
+_AFTER_NOON = re.compile(r"(?<![\d:.,])(1[3-9]|2[0-3]):[0-5]\d")
+_SENTENCE_END = re.compile(
+    r"(?<!^\d[.])(?<!^\d\d[.])(?<=[.!?。！？])\s+(?=\W*[^\W_a-z])|(?<=[。！？])|\n+", re.MULTILINE
+)
+"""Not after the number of a line."""
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
 PROSE = 3
 """Words from which on a literal text inside a binding is a claim of its own."""
@@ -56,11 +62,14 @@ class Claims(Frozen):
     """Output fields that were written out rather than bound to results."""
 
 
-def check(execution: Execution, inputs: Mapping[str, Any]) -> Claims:
+def check(execution: Execution, inputs: Mapping[str, Any], known: Iterable[Any] = ()) -> Claims:
     """Look up every number, identifier and address of the written output fields in what was observed or given.
 
     A number also counts as supported if it is the length or the sum of a list that was observed. What was read too
     early, after a call that waits for commit, supports nothing.
+
+    Args:
+        known: what else was read.
     """
     submit = execution.trajectory.submit
     if submit is None or not execution.outputs:
@@ -77,11 +86,11 @@ def check(execution: Execution, inputs: Mapping[str, Any]) -> Claims:
     if not figures:
         return Claims(written=written)
     observations = [seen for seen in execution.observations if seen.ok and not seen.stale and seen.step != submit.id]
-    seen_or_told = [*inputs.values(), *(data for seen in observations for data in (seen.value, seen.args))]
+    seen_or_told = [*inputs.values(), *known, *(data for seen in observations for data in (seen.value, seen.args))]
     shown = _evidence(seen_or_told)
     nowhere = [(figure, name) for figure, name in figures.items() if figure not in shown]
     if nowhere:  # some may stand in another form: 18 in "May 18th", 14 in "2024-05-18T14:00"
-        told = standing.tokens(seen_or_told)
+        told = standing.tokens(seen_or_told) | _hours_by_twelve(seen_or_told)
         nowhere = [(figure, name) for figure, name in nowhere if not standing.tokens(figure) <= told]
     unsupported = tuple(
         Discrepancy(
@@ -114,6 +123,12 @@ def statements(execution: Execution, claims: Claims) -> tuple[Statement, ...]:
     return tuple(found)
 
 
+def _hours_by_twelve(values: Any) -> frozenset[float]:
+    """The hours after noon that times in some data have where they are told as am and pm."""
+    times = _AFTER_NOON.findall(json.dumps(plain(values), ensure_ascii=False))
+    return frozenset(float(hour) - 12 for hour in times)
+
+
 def text_of(outputs: Mapping[str, Any]) -> str:
     """The texts of an answer, one after the other."""
     return "\n".join(_text(leaf) for value in outputs.values() for leaf in scalars(plain(value)))
@@ -121,7 +136,7 @@ def text_of(outputs: Mapping[str, Any]) -> str:
 
 def split_sentences(text: str) -> list[str]:
     """The sentences and lines of a text, without those that say nothing."""
-    return [part.strip() for part in _SENTENCE_END.split(text) if part and any(map(str.isalnum, part))]
+    return [" ".join(part.split()) for part in _SENTENCE_END.split(text) if part and any(map(str.isalnum, part))]
 
 
 def _parts(value: Any, most: int) -> list[str]:
@@ -203,3 +218,15 @@ def with_unsupported(claims: Claims, execution: Execution, unsupported: Iterable
         for claim in unsupported
     )
     return claims.model_copy(update={"unsupported": listed, "count": max(claims.count, len(listed))})
+
+
+def figures_beyond(text: str, shown: Iterable[Any]) -> tuple[str, ...]:
+    """The numbers, identifiers and addresses in a text that stand in nothing that was shown, once each.
+
+    >>> figures_beyond("3 of them, the 15th at 10am: ann@x.org", [["a", "b", "c"], "2024-05-15T10:00"])
+    ('ann@x.org',)
+    """
+    values = list(shown)
+    known = _evidence([*values, *(_CLOCK.sub(" ", it) for it in scalars(values) if isinstance(it, str))])
+    found = {_normal(_ORDINAL.sub(r"\1", figure)): figure for figure in _FIGURE.findall(text)}
+    return tuple(figure for normal, figure in found.items() if normal not in known)

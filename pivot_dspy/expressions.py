@@ -7,12 +7,14 @@ for `pivot_dspy.bindings` to say.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jmespath
 from jmespath.parser import ParsedResult
 
+from pivot_dspy.plain_json import scalars
 from pivot_dspy.text_functions import TextFunctions
 
 LONGEST = 5000
@@ -27,6 +29,10 @@ FUNCTIONS = tuple(sorted(TextFunctions.FUNCTION_TABLE))
 CALL = rf"(?:{'|'.join(FUNCTIONS)})\("
 TOKEN = re.compile(rf"{LITERAL}|\$\$|\$(?!{CALL})(\w+)")
 """Its group is the name of a step."""
+_FIRST_ALONE = frozenset({"contains", "ends_with", "find_all", "max_by", "min_by", "sort_by", "split", "starts_with"})
+"""Functions that give nothing of what stands in their arguments after the first."""
+_CUTTING = frozenset({"find_all", "replace", "reverse", "split"})
+"""Functions that make another text of one."""
 _OPTIONS = jmespath.Options(custom_functions=TextFunctions())
 
 
@@ -70,3 +76,49 @@ def is_valid(text: str) -> bool:
 def search(text: str, data: Any) -> Any:
     """Value of the expression `text` over `data`. Raises one of `FAILURES`."""
     return parse(text).search(data, _OPTIONS)
+
+
+class Content(NamedTuple):
+    """What can be said of what an expression gives, whatever the results."""
+
+    literals: tuple[Any, ...]
+    """Words and numbers of its own that may be a part of it."""
+    cuts: bool
+    """Whether it may be a part of a text in the results."""
+
+
+@lru_cache(maxsize=4096)
+def content(text: str) -> Content:
+    """What the expression `text` may give; one that is not valid gives only itself.
+
+    >>> content("join(', ', $a[?name=='Ann'].email)")
+    Content(literals=(), cuts=False)
+    >>> content("join('', ['Dear ', split($a.name, ' ')[0]])")
+    Content(literals=('Dear ',), cuts=True)
+    """
+    try:
+        tree = parse(text).parsed
+    except FAILURES:
+        return Content((text,), True)
+    return Content(tuple(leaf for leaf in _literals(tree) if any(map(str.isalnum, str(leaf)))), _cuts(tree))
+
+
+def _literals(node: Any) -> Iterator[Any]:
+    """The literals in a parsed expression whose values may be a part of its own."""
+    if not isinstance(node, Mapping) or node["type"] == "comparator":
+        return
+    if node["type"] == "literal":
+        yield from scalars(node["value"])
+    children = node["children"]
+    if node["type"] == "filter_projection":
+        children = children[:2]  # the third is the condition
+    elif node["type"] == "function_expression" and node["value"] in _FIRST_ALONE:
+        children = children[:1]
+    for child in children:
+        yield from _literals(child)
+
+
+def _cuts(node: Any) -> bool:
+    if not isinstance(node, Mapping):
+        return False
+    return (node["type"] == "function_expression" and node["value"] in _CUTTING) or any(map(_cuts, node["children"]))

@@ -118,7 +118,7 @@ def made_calls(execution: Execution, toolbox: Toolbox) -> tuple[MadeCall, ...]:
         if spec is not None and spec.effect != "read":
             waits = observation.status == "withheld" or spec.effect == "irreversible"
             repeats = _arguments(step, observation, results, execution.trajectory.ids[:position])
-            defaults = _defaults(spec)
+            defaults = defaults_of(spec)
             calls += [MadeCall(step.id, step.tool, {**defaults, **args}, waits) for args in repeats]
         if observation.ok:
             results[step.id] = observation.value
@@ -185,12 +185,12 @@ def stands_in(quote: str, value: Any) -> bool:
     >>> [stands_in(quote, rows) for quote in ["24", '| "day": "2024', r"Pay Ann:\n12.50", "Pay Ann: 12", "15"]]
     [True, True, True, False, False]
     """
-    sought = _words_of(quote)
-    texts = [_words_of(text) for text in _leaves(value)]
+    sought = words_of(quote)
+    texts = [words_of(text) for text in _leaves(value)]
     if sum(map(str.isalnum, sought)) < _LEAST:
         return sought != "" and sought in texts
     rows = value if isinstance(value, list) else [value]
-    texts.append(_words_of("\n".join(map(_json, rows))))
+    texts.append(words_of("\n".join(map(_json, rows))))
     return any(_stands_whole(sought, text) for text in texts)
 
 
@@ -212,7 +212,7 @@ def _arguments(
     return [{name: resolve(value, known) for name, value in step.args.items()} for known in repeats]
 
 
-def _defaults(spec: ToolSpec) -> dict[str, Any]:
+def defaults_of(spec: ToolSpec) -> dict[str, Any]:
     """What the tool takes for arguments that are not given, null left out."""
     defaults = {name: spec.defaults.get(name, schema.get("default")) for name, schema in spec.parameters.items()}
     given = {name: value for name, value in defaults.items() if value is not None}
@@ -320,7 +320,7 @@ def _stands_whole(words: str, text: str) -> bool:
     return False
 
 
-def _words_of(text: str) -> str:
+def words_of(text: str) -> str:
     """A text without what depends on how it is shown: fences, escapes, and how its words are set apart."""
     unescaped = _ESCAPED.sub(lambda match: " " if match[1] in "nrt" else match[1], _FENCE.sub("", text))
     return unicodedata.normalize("NFC", " ".join(unescaped.split()))

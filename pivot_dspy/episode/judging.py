@@ -20,12 +20,12 @@ from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import Inspection, inspect
 from pivot_dspy.phases.judge import Answer, Evidence, Judgement, Question
 from pivot_dspy.phases.verify import Verify
+from pivot_dspy.prompts.report import UNNAMED
 from pivot_dspy.required_calls import made_calls
 from pivot_dspy.requirements import BINDING_ORIGINS, Finding
 from pivot_dspy.trajectory import Execution
 from pivot_dspy.verdict import Established
 
-UNNAMED = "no requirement names it: does the request ask for it?"
 NO_FIGURE = 'stands in no result: add "calc", such as "1100.0 + 100.0"'
 
 
@@ -61,7 +61,7 @@ class Judge:
         The majority decides on each of them; what was found met is not asked again.
         """
         first = candidate.judgement or Judgement()
-        doubted = {finding.requirement for finding in first.findings if not finding.holds}
+        doubted = {finding.requirement for finding in first.findings if not finding.may_hold}
         opinions = [first.findings]
         for rollout in (1, 2):
             if not doubted or self.caller.record.spent():
@@ -111,7 +111,9 @@ class Judge:
             return self.measured(candidate, Judgement(unasked=unasked))
         by_rule = [_by_rule(one) for one in covered if one.serves is not None]
         questions = [*self._of_requirements(candidate.inspection), *_of_calls(covered)]
-        questions += _of_statements(claims.statements(execution, candidate.inspection.claims))
+        read = [seen.value for _, seen in self.view(candidate).readings]
+        said = claims.statements(execution, claims.check(execution, context.inputs, read))
+        questions += _of_statements(said)
         if not questions:
             return self.measured(candidate, Judgement(established=tuple(by_rule)))
         answers, problem = None, "the budget ended before a judge was asked"
@@ -136,7 +138,7 @@ class Judge:
         """
         evidence = self._evidence(candidate)
         answers = yield from self._ask(candidate, questions, evidence, config)
-        unclear = {answer.question.id: answer for answer in answers or () if answer.holds is None}
+        unclear = {answer.question.id: answer for answer in answers or () if answer.holds is None and not answer.waits}
         if answers is None or not unclear or self.caller.record.spent():
             return answers
         questions = [
@@ -179,6 +181,7 @@ class Judge:
             observed=(shown, *values, policy, context.catalogue.known, *request),
             trusted=(*request, policy, *given, *delegated),
             answer=claims.text_of(execution.outputs),
+            stale=self.view(candidate).observations() if fresh.execution is not execution else "",
         )
 
     def measured(self, candidate: Candidate, judgement: Judgement | None) -> Candidate:
@@ -217,7 +220,7 @@ def _by_rule(one: Coverage) -> Established:
 
 def _of_calls(covered: Sequence[Coverage]) -> list[Question]:
     open_calls = {one.call.step: one.call for one in covered if one.serves is None}
-    return [Question(step, "call", call.tool, note=UNNAMED) for step, call in open_calls.items()]
+    return [Question(step, "call", call.tool, note=UNNAMED, trusted=True) for step, call in open_calls.items()]
 
 
 def _of_statements(statements: Sequence[claims.Statement]) -> list[Question]:
@@ -262,15 +265,17 @@ def _unsupported(answer: Answer) -> str:
 
 
 def _findings(answers: Sequence[Answer]) -> tuple[Finding, ...]:
-    """Of the requirements on which what the judge said counts; the others stay unjudged, which counts as violated."""
+    """Of the requirements on which what the judge said counts, or may count once calls that wait have run; the others
+    stay unjudged, which counts as violated.
+    """
     return tuple(
         Finding(
             requirement=answer.question.id,
-            status="holds" if answer.holds else "violated",
+            status="pending" if answer.waits else "holds" if answer.holds else "violated",
             evidence=answer.evidence,
         )
         for answer in answers
-        if answer.question.kind == "requirement" and answer.holds is not None
+        if answer.question.kind == "requirement" and (answer.holds is not None or answer.waits)
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
@@ -14,14 +14,13 @@ from pivot_dspy.phases.base import unused
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts.observations import ObservationBudget, render_results
 from pivot_dspy.prompts.truncation import FENCE, truncate
-from pivot_dspy.required_calls import fill, stands_in
+from pivot_dspy.provenance import WORDS
+from pivot_dspy.required_calls import OPEN, fill, stands_in
 from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
 from pivot_dspy.trajectory import Execution
 
 LEAST_TO_VOID = 12
 """Letters and digits in the quotes that make a requirement needless."""
-WORDS = 6
-"""Words from which on a text is one's own wording, which need not have been read."""
 
 
 class Concretised(NamedTuple):
@@ -30,6 +29,15 @@ class Concretised(NamedTuple):
     requirements: Requirements
     refused: tuple[str, ...]
     """The changes that were not made, each with the reason, in a line."""
+
+
+class _Known:
+    """What was told before anything was read, and what was read."""
+
+    def __init__(self, told: str, results: Sequence[Any]) -> None:
+        self.told = told
+        self.asked = standing.tokens(told)
+        self.read = standing.tokens([told, *results])
 
 
 class _Refused(Exception):
@@ -44,14 +52,16 @@ def concretise(
     A change is `{"id", "call", "from", "quote"}` (what was left open in the call, filled in; in several ways, where
     `call` is a list: then it becomes as many requirements), `{"id", "void", "from", "quote"}` (not needed, as that
     result says), or `{"id", "under", "text", "call", "quote"}` (new, asked for by the words of a result that the
-    requirement `under` delegates to). `from` and `quote` may be lists. Each change is a recorded amendment.
+    requirement `under` delegates to). A requirement in words is given its call by `{"id", "call", "from": "request",
+    "quote"}`, with values that stand in the request or are left open. `from` and `quote` may be lists. Each change is a
+    recorded amendment.
 
     Args:
         changes: what the model wrote; anything but a list of records changes nothing.
         execution: what was read.
         told: what was known before anything was read: the request, the policy.
     """
-    known = standing.tokens([told, *(seen.value for seen in execution.observations if seen.ok)])
+    known = _Known(told, [seen.value for seen in execution.observations if seen.ok])
     refused = []
     for change in changes if isinstance(changes, list) else []:
         if not isinstance(change, Mapping):
@@ -66,7 +76,7 @@ def concretise(
 
 def _change(
     requirements: Requirements, name: str, change: Mapping[str, Any], execution: Execution, toolbox: Toolbox,
-    known: standing.Tokens,
+    known: _Known,
 ) -> Requirements:  # fmt: skip
     before = next((item for item in requirements.items if item.id == name), None)
     if before is not None and change.get("under") and change.get("text", before.text) != before.text:
@@ -77,7 +87,8 @@ def _change(
         raise _Refused('nothing new is taken unless it is "under" one that delegates')
     if before is not None and _restates(before, change):
         return requirements
-    quotes = _quotes(change, execution, requirements)
+    names = before is not None and before.call is None and "request" in _texts(change.get("from"))
+    quotes = _quotes(change, [known.told] if names else _sources(change, execution, requirements))
     if change.get("void") and sum(map(str.isalnum, "".join(quotes))) < LEAST_TO_VOID:
         raise _Refused("what makes it needless takes more than a word: quote the whole of it")
     reason = f"{change.get('void') or 'as read'}: {'; '.join(quotes)}"
@@ -88,7 +99,8 @@ def _change(
         after = [None]
     else:
         calls = change["call"] if isinstance(change.get("call"), list) else [change.get("call")]
-        after = [_filled(before, call, toolbox, known) for call in calls]
+        put_in = _named if names else _filled
+        after = [put_in(before, call, toolbox, known) for call in calls]
     for number, item in enumerate(after, start=1):
         taken = {item.id for item in requirements.items}
         place = name if number == 1 else unused(f"{name}_{number}", taken)
@@ -111,7 +123,19 @@ def _restates(before: Requirement, change: Mapping[str, Any]) -> bool:
     return same and call.get("tool", before.call.tool) == before.call.tool
 
 
-def _filled(before: Requirement, call: Any, toolbox: Toolbox, known: standing.Tokens) -> Requirement:
+def _named(before: Requirement, call: Any, toolbox: Toolbox, known: _Known) -> Requirement:
+    """`before`, which is in words, with the call that it asks for: what it fixes stands in the request."""
+    compiled = compile_drafts([{"id": before.id, "text": before.text, "call": call}], toolbox)[0]
+    if before.executable or before.delegates is not None or compiled.call is None:
+        raise _Refused('a requirement in words is given the "call" that it asks for, of a tool that changes something')
+    for name, value in compiled.call.args.items():
+        unknown = [leaf for leaf in scalars(value) if leaf != OPEN and not standing.holds(known.asked, leaf)]
+        if unknown:
+            raise _Refused(f'{name} {unknown[0]!r:.80} does not stand in the request; "?" leaves it open')
+    return before.model_copy(update={"call": compiled.call})
+
+
+def _filled(before: Requirement, call: Any, toolbox: Toolbox, known: _Known) -> Requirement:
     """`before` with its open arguments filled in by values that were read or told, or are worked out of two such."""
     if not isinstance(call, Mapping) or before.call is None:
         raise _Refused('a change fills in the "call" of a requirement that has one, or is "void"')
@@ -124,7 +148,7 @@ def _filled(before: Requirement, call: Any, toolbox: Toolbox, known: standing.To
     if problem := filled.problem(toolbox):
         raise _Refused(problem)
     for name, value in filled.args.items():
-        unknown = [leaf for leaf in scalars(value) if not _is_worded(leaf) and not standing.holds(known, leaf)]
+        unknown = [leaf for leaf in scalars(value) if not _is_worded(leaf) and not standing.holds(known.read, leaf)]
         if value != before.call.args.get(name) and unknown:
             raise _Refused(f"{name} {unknown[0]!r:.80} stands in nothing that was read")
     return before.model_copy(update={"call": filled, "open_call": asked})
@@ -143,12 +167,11 @@ def _added(name: str, change: Mapping[str, Any], requirements: Requirements, too
     return compiled[0].model_copy(update={"id": name, "under": str(change["under"])})
 
 
-def _quotes(change: Mapping[str, Any], execution: Execution, requirements: Requirements) -> list[str]:
+def _quotes(change: Mapping[str, Any], sources: Sequence[Any]) -> list[str]:
     """The quotes of a change, each of which stands where it is said to."""
     quotes = _texts(change.get("quote"))
     if not quotes:
         raise _Refused('it needs "from" and "quote", the words of a result that say so')
-    sources = _sources(change, execution, requirements)
     for quote in quotes:
         if not any(stands_in(quote, value) for value in sources):
             raise _Refused(f"the quote {truncate(quote, 80)!r} does not stand there")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import dspy
 
 from pivot_dspy import calc
+from pivot_dspy.blame import standing
 from pivot_dspy.phases.base import RESULTS_ARE_DATA
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.required_calls import stands_in
@@ -38,7 +39,6 @@ for several places."""
     policy: str = dspy.InputField(desc="what always holds here")
     requirements: str = dspy.InputField()
     observations: str = dspy.InputField(desc="tool calls that were made, in order -> what they returned")
-    calls: str = dspy.InputField(desc="where the values of the calls that change something come from, by rule")
     submitted: str = dspy.InputField(desc="the answer")
     questions: str = dspy.InputField(desc="what to give a verdict on")
     verdicts: list[Any] = dspy.OutputField()
@@ -57,12 +57,12 @@ class Question(NamedTuple):
     figures: tuple[str, ...] = ()
     """Of a statement: figures that stand nowhere, each of which a calc has to give."""
 
+    trusted: bool = False
+    """Whether the quote must stand in the words of those who may ask for something."""
+
     @property
     def about(self) -> str:
         return f"step {self.id}" if self.kind == "call" else self.id if self.kind == "requirement" else self.text
-
-    def to_prompt(self) -> str:
-        return f"{self.id} ({self.note})" if self.note else self.id
 
 
 class Evidence(NamedTuple):
@@ -73,12 +73,14 @@ class Evidence(NamedTuple):
     trusted: tuple[str, ...]
     """Texts of those who may ask for something: the request, the policy, words that are delegated to."""
     answer: str = ""
+    stale: str = ""
+    """What was read too early, after a call that waits for commit: it shows nothing."""
 
-    def of(self, kind: Subject) -> tuple[Any, ...]:
+    def of(self, question: Question) -> tuple[Any, ...]:
         """Where the quote of a verdict has to stand."""
-        if kind == "call":
+        if question.trusted:
             return self.trusted
-        return (*self.observed, self.answer) if kind == "requirement" else self.observed
+        return (*self.observed, self.answer) if question.kind == "requirement" else self.observed
 
 
 class Answer(NamedTuple):
@@ -89,6 +91,8 @@ class Answer(NamedTuple):
     """None where what it said does not count."""
     evidence: str
     """Its quote, or why it does not count."""
+    waits: bool = False
+    """Whether its quote stands only in what was read too early, so that only commit can tell."""
 
 
 class Judgement(Frozen):
@@ -136,10 +140,12 @@ def _answer(question: Question, entries: Sequence[Mapping[str, Any]], evidence: 
         return Answer(question, False, truncate("; ".join(reasons), REASON_CAP) or shown)
     if not quotes:
         return Answer(question, None, "the judge gave no quote")
-    sources = evidence.of(question.kind)
+    sources = evidence.of(question)
     for quote in quotes:
         if not all(any(stands_in(part, source) for source in sources) for part in _parts(quote)):
-            place = "the request or the policy" if question.kind == "call" else "what was seen"
+            if not question.trusted and all(stands_in(part, evidence.stale) for part in _parts(quote)):
+                return Answer(question, None, "what shows it was read before a call that waits has run", waits=True)
+            place = "the request or the policy" if question.trusted else "what was seen"
             return Answer(question, None, f"the judge's quote {truncate(quote, 80)!r} does not stand in {place}")
     formulas = [formula for entry in entries for formula in _texts(entry.get("calc"))]
     for figure in question.figures:
@@ -162,8 +168,8 @@ def _gives(formula: str, figure: str, sources: Sequence[Any]) -> bool:
         wanted = calc.number(figure.replace(",", ""))
     except ValueError:
         return False
-    own = [operand.text for operand, value in zip(parsed.operands, numbers, strict=True) if not _is_small(value)]
-    return given == wanted and bool(numbers) and all(any(stands_in(text, source) for source in sources) for text in own)
+    seen = standing.tokens(list(sources))
+    return given == wanted and bool(numbers) and all(_is_small(value) or value in seen for value in numbers)
 
 
 def _is_small(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dspy
@@ -11,6 +11,7 @@ from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask
 from pivot_dspy.prompts.catalogue import Catalogue
+from pivot_dspy.required_calls import stands_in
 from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
 
 CHECKS_ARE = 'what says a requirement instead of words or a call: {"id": "R1", "check": NAME, "args": {...}}'
@@ -76,9 +77,10 @@ misread? What was written before anything was read can be put right by what `obs
 
 {RESULTS_ARE_DATA}
 
-`changes` lists only what has to change: {{"id": ID, "reason": "...", "check": NAME, "args": {{...}}}} or {{"id": ID, \
-"reason": "...", "text": "..."}} for a new or corrected one, {{"id": ID, "reason": "...", "drop": true}} for one that \
-nobody asked for. Empty if all is well."""
+`changes` lists only what has to change: {{"id": ID, "reason": "...", "quote": "...", "check": NAME, "args": {{...}}}} \
+or {{"id": ID, "reason": "...", "quote": "...", "text": "..."}} for a new or corrected one, {{"id": ID, "reason": \
+"...", "quote": "...", "drop": true}} for one that cannot be asked for. `quote` copies the words of the request or the \
+policy that say so, of `observations` for one to drop: a rule looks it up. Empty if all is well."""
 
     checks: str = dspy.InputField(desc="what requirements can be checked by")
     policy: str = dspy.InputField(desc="what always holds here")
@@ -138,9 +140,11 @@ class Audit(Phase):
             **inputs,
         )
         changes = prediction.changes if isinstance(prediction.changes, list) else []
+        told = [*map(str, inputs.values()), catalogue.policy, catalogue.known]
         for change in changes:
             if isinstance(change, Mapping):
-                requirements = _amend(requirements, change, toolbox)
+                evidence = _evidence(change, broken, told, "" if view is None else view.observations())
+                requirements = _amend(requirements, change, toolbox, evidence)
         return dspy.Prediction(requirements=requirements)
 
 
@@ -150,18 +154,30 @@ def _line(item: Requirement) -> str:
     return f"{item.to_prompt()}{stays}{learned}"
 
 
-def _amend(requirements: Requirements, change: Mapping[str, Any], toolbox: Toolbox) -> Requirements:
+def _evidence(change: Mapping[str, Any], broken: Mapping[str, str], told: Sequence[str], observed: str) -> str:
+    """What bears a change out, by rule: that the requirement's check fails as it is written, or a quote that stands in
+    what was told, or, for one that is dropped, in what was seen. Empty where nothing does.
+    """
+    quote = str(change.get("quote") or "").strip()
+    sources = [observed] if change.get("drop") is True else told
+    stands = bool(quote) and any(stands_in(quote, source) for source in sources)
+    return broken.get(str(change.get("id"))) or (quote if stands else "")
+
+
+def _amend(requirements: Requirements, change: Mapping[str, Any], toolbox: Toolbox, evidence: str) -> Requirements:
     reason = str(change.get("reason") or "").strip()
     before = next((item for item in requirements.items if item.id == change.get("id")), None)
     if not reason or (before is not None and before.origin in BINDING_ORIGINS):
         return requirements
     if change.get("drop") is True:
-        return requirements if before is None else requirements.amend(before.id, None, reason=reason, by="audit")
-    draft = {key: value for key, value in change.items() if key != "reason"}
+        if before is None:
+            return requirements
+        return requirements.amend(before.id, None, reason=reason, by="audit", evidence=evidence)
+    draft = {key: value for key, value in change.items() if key not in ("reason", "quote")}
     taken = [item for item in requirements.items if item is not before]
     compiled: tuple[Requirement, ...] = compile_drafts([draft], toolbox, taken=taken)
     for item in compiled:
         if before is not None and item.check is None and item.call is None:  # reworded: it asks for the same call
             item = item.model_copy(update={"call": before.call, "delegates": item.delegates or before.delegates})
-        requirements = requirements.amend(item.id, item, reason=reason, by="audit")
+        requirements = requirements.amend(item.id, item, reason=reason, by="audit", evidence=evidence)
     return requirements

@@ -18,6 +18,7 @@ from pivot_dspy.phases.base import Phase, RunView, ask
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.judge import Answer, Evidence, JudgeAnswer, Judgement, Question, read_answers
 from pivot_dspy.plain_json import plain
+from pivot_dspy.prompts.report import render_questions
 from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.required_calls import made_calls
 from pivot_dspy.requirements import Requirements
@@ -80,7 +81,7 @@ class Verify(Phase):
             requirements="\n".join(item.to_prompt() for item in view.requirements.items if item.id in asked),
             observations=view.observations(),
             submitted=_numbered(view),
-            questions=", ".join(question.to_prompt() for question in questions),
+            questions=render_questions((question.id, question.note) for question in questions),
             **view.inputs,
         )
         return read_answers(prediction.verdicts, questions, evidence)
@@ -89,7 +90,7 @@ class Verify(Phase):
 def _numbered(view: RunView) -> str:
     """The answer, each statement of which that was written out begins with its name."""
     outputs, written = view.execution.outputs, claims.check(view.execution, view.inputs)
-    lines = [f"{said.id} {' '.join(said.text.split())}" for said in claims.statements(view.execution, written)]
+    lines = [f"{said.id} {said.text}" for said in claims.statements(view.execution, written)]
     bound = {name: value for name, value in outputs.items() if name not in written.written}
     return "\n".join([*lines, *([compact_json(plain(bound))] if bound else [])])
 
@@ -112,7 +113,7 @@ def _verdict(
     against = [*reasons, *_of_requirements(requirements)]
     stale = [seen.step for seen in execution.observations if seen.stale]
     waits = [
-        f"requirement {finding.requirement} can only be checked when {', '.join(execution.withheld)} has run: "
+        f"requirement {finding.requirement} can only be checked when {' and '.join(execution.withheld)} has run: "
         f"{finding.evidence}".rstrip(": ")
         for finding in inspection.findings
         if finding.status == "pending"

@@ -54,6 +54,8 @@ Each thing that it asks for is {"id": "ID_1", "under": "ID", "text": "...", "cal
 "quote": "its words"} in `requirements`."""
 """How what a delegated text asks for becomes a requirement."""
 
+UNNAMED = "no requirement names it; does the request ask for it?"
+"""What a judge is told of a call that changes something and that no requirement names."""
 _STATUS_WORDS = {"error": FAILED, "blocked": NOT_RUN, "withheld": WAITS_FOR_COMMIT}
 _UNMET = re.compile(rf"^(\w+): .*{re.escape(NOT_MET)}(?:: (.*))?.*(?:\n  (.*))?$", re.MULTILINE)
 
@@ -149,6 +151,26 @@ def render_open_requirements(requirements: Requirements) -> str:
         if item.delegates is not None and all(other.under != item.id for other in requirements.items)
     ]
     return "\n".join(lines)
+
+
+def render_questions(questions: Iterable[tuple[str, str]]) -> str:
+    """The ids of what a judge is asked about: in one line, then those with a note, a line each.
+
+    >>> render_questions([("R1", ""), ("e", UNNAMED), ("S1", "")]).splitlines()
+    ['R1, S1', 'e: no requirement names it; does the request ask for it?']
+    """
+    pairs = list(questions)
+    plain = ", ".join(name for name, note in pairs if not note)
+    return "\n".join([*([plain] if plain else []), *(f"{name}: {_one_line(note)}" for name, note in pairs if note)])
+
+
+def questions_in(text: str) -> list[tuple[str, str]]:
+    """What `render_questions` was given, in the order of its lines."""
+    pairs = []
+    for line in text.splitlines():
+        name, colon, note = line.partition(": ")
+        pairs += [(name, note)] if colon else [(each, "") for each in line.split(", ")]
+    return pairs
 
 
 def render_requirements(requirements: Sequence[Requirement], findings: Iterable[Finding]) -> str:

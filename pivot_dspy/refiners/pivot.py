@@ -310,7 +310,7 @@ class PivotSearch:
     def _verdicts_in_doubt(self, candidate: Candidate) -> bool:
         """Whether a judge found something unmet, and was not asked again."""
         findings = candidate.judgement.findings if candidate.judgement is not None else ()
-        return candidate.trajectory.id not in self._judged_again and any(not finding.holds for finding in findings)
+        return candidate.trajectory.id not in self._judged_again and any(not finding.may_hold for finding in findings)
 
 
 class Pivot(Refiner):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,23 +31,74 @@ from pivot_dspy.trajectory import SUBMIT
 # ------------------------------------------------------------------------------------------------ verdict and answer
 
 _REQUIREMENT = re.compile(r"^(\w+): (.*)$", re.MULTILINE)
+_STATEMENT = re.compile(r"^(S\d+) (.*)$", re.MULTILINE)
 _FIGURE = re.compile(r"\w*\d\w*")
+_WORD = re.compile(r"\w+")
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])")
+_FIGURES_OF = re.compile(r"(?<![\w.\"])[\d,]*\d(?:\.\d+)?(?=[, ].*stands in no)")
+MOST_TIMES = 7
+"""How often one number is counted in a figure that is worked out."""
 
 
 def judge(turn: Turn) -> dict[str, Any]:
-    """A verdict on each requirement, and the claims that nothing supports; each turned round with `judge_error`."""
+    """A verdict on each question, with a quote; each turned round with `judge_error`."""
+    required, said = dict(_REQUIREMENT.findall(turn.section("requirements"))), _statements(turn)
+    unsupported = _unsupported(turn)
+    verdicts: list[dict[str, Any]] = []
+    for name, note in report.questions_in(turn.section("questions")):
+        if note == report.UNNAMED:
+            quote = [turn.reference.match] if turn.knows_task and _is_known(turn, name) else []
+        elif name in said:
+            figures = _FIGURE.findall(said[name])
+            wrong = [figure for figure in figures if figure in unsupported]
+            quote = [] if wrong else [_nearest(turn, said[name])]
+        else:
+            quote = _truths(turn, name, required.get(name, ""))
+        holds = bool(quote) != turn.dice.falls(turn.rates.judge_error, "verdict", name)
+        shown = quote or [_nearest(turn, required.get(name, ""))]  # one that errs quotes what comes near
+        verdicts.append({"about": name, "holds": holds, **({"quote": shown} if holds else {})})
+        if holds and name in said and note:
+            verdicts[-1]["calc"] = [_worked_out(turn, figure) for figure in _FIGURES_OF.findall(note)]
+    return {"verdicts": verdicts}
+
+
+def _statements(turn: Turn) -> dict[str, str]:
+    return dict(_STATEMENT.findall(turn.section("submitted")))
+
+
+def _truths(turn: Turn, name: str, text: str) -> list[str]:
+    """What shows that a requirement is met; empty where it does not stand there whole."""
     truths = turn.reference.truths
-    evidence = f"{turn.section('observations')}\n{turn.section('submitted')}"
-    error = turn.rates.judge_error
-    verdicts = []
-    for name, text in _REQUIREMENT.findall(turn.section("requirements")):
-        truth = truths.get(name, truths.get(text, ()))
-        signs = [truth] if isinstance(truth, str) else truth
-        shown = bool(signs) and all(sign in evidence for sign in signs)
-        holds = shown != turn.dice.falls(error, "verdict", name)
-        verdicts.append({"id": name, "evidence": "\n".join(signs) if shown else "", "holds": holds})
-    unsupported = [figure for figure in _unsupported(turn) if not turn.dice.falls(error, "claim", figure)]
-    return {"verdicts": verdicts, "unsupported": unsupported}
+    truth = truths.get(name, truths.get(text, ()))
+    signs = [truth] if isinstance(truth, str) else list(truth)
+    answer = " ".join(_statements(turn).values())
+    evidence = f"{turn.section('observations')}\n{turn.section('submitted')}\n{answer}"
+    return signs if all(sign in evidence for sign in signs) else []
+
+
+def _worked_out(turn: Turn, figure: str) -> str:
+    """A calc that gives a figure: from what the reference says that it comes from, or of two numbers that are seen."""
+    wanted = float(figure.replace(",", ""))
+    sources = [float(value) for value in turn.reference.worked_out.get(figure, ())]
+    for counts in itertools.product(range(MOST_TIMES + 1), repeat=len(sources)):
+        if sources and sum(map(operator.mul, counts, sources)) == wanted:
+            return " + ".join(f"{count} * {source:g}" for count, source in zip(counts, sources, strict=True) if count)
+    seen = dict.fromkeys(map(float, _NUMBER.findall(turn.section("observations"))))
+    pairs = ((one, wanted - one) for one in seen if wanted - one in seen)
+    return next((f"{one:g} + {other:g}" for one, other in pairs), figure)
+
+
+def _is_known(turn: Turn, step: str) -> bool:
+    """Whether the reference makes a call of the same tool as a step that the prompt shows."""
+    shown = re.search(rf"^{re.escape(step)} (\w+) ", turn.section("observations"), re.MULTILINE)
+    return shown is not None and any(other["tool"] == shown[1] for other in turn.reference.steps)
+
+
+def _nearest(turn: Turn, text: str) -> str:
+    """The line of what was seen or asked that has most words in common with a text."""
+    lines = "\n".join([turn.section("observations"), turn.reference.match, turn.section("policy")]).splitlines()
+    words = set(_WORD.findall(text))
+    return max(lines, key=lambda line: len(words.intersection(_WORD.findall(line))))
 
 
 def _unsupported(turn: Turn) -> list[str]:
@@ -53,9 +106,8 @@ def _unsupported(turn: Turn) -> list[str]:
     if is_cut(turn.section("observations")):
         return []  # what was left out may well show it
     evidence = shared(turn.prompt.sections, ("requirements", "submitted"))
-    submitted, told = turn.section("submitted"), turn.told_by(evidence)
-    values = (json_in(submitted) or {}).values()
-    if all(isinstance(value, (str, int, float)) and told.tells(value, answer=True) for value in values):
+    submitted, told = " ".join(_statements(turn).values()), turn.told_by(evidence)
+    if told.tells(submitted, answer=True):
         return []
     return [figure for figure in dict.fromkeys(_FIGURE.findall(submitted)) if not says(evidence, figure)]
 

@@ -40,7 +40,7 @@ def audit(turn: Turn) -> dict[str, Any]:
     """The reference's requirements that are not among the settled ones, each found with probability `heed`."""
     settled = turn.section("requirements")
     missing = [
-        {**item, "reason": "The request asks for it and no requirement says it."}
+        {**item, "reason": "The request asks for it and no requirement says it.", "quote": turn.reference.match}
         for item in turn.reference.requirements
         if not _stands(item, settled)
     ]

@@ -9,17 +9,19 @@ from typing import Any
 
 import dspy
 
+from pivot_dspy.claims import split_sentences
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.prompts.truncation import compact_json
+from pivot_dspy.required_calls import OPEN
 from pivot_dspy.simulator import Reference, offline_lm
 from pivot_dspy.simulator.knowledge import Shown
 from programs.office.data import Case, Gold, load_gold
 from programs.office.environment import POLICIES, opened
 from programs.office.judge import OUTPUTS
 from programs.office.plan import DONE, plan
-from programs.office.wanted import ANSWER, wanted
+from programs.office.wanted import ANSWER, Wanted, wanted
 
 WORKED_OUT: Mapping[str, Mapping[str, Sequence[float]]] = {
     "travel:6": {"720": [240, 80]},
@@ -86,12 +88,12 @@ def reference(case: Case) -> Reference:
     reads = [line for step, line in zip(calls, shown, strict=True) if serves[step.id] == ANSWER]
     return Reference(
         match=case.request,
-        requirements=[{"id": item.id, "text": _required(case, gold, item.place)} for item in items],
+        requirements=[_required(case, gold, item) for item in items],
         steps=[step.model_dump(include={"id", "tool", "args"}) for step in trajectory.steps],
         serves=serves,
         truths={
             **{item.id: shown[item.place] for item in items if item.place is not None},
-            ANSWER: [*reads, compact_json({"answer": gold.answer or DONE})],
+            ANSWER: [*reads, *split_sentences(gold.answer or DONE)],
         },
         worked_out=WORKED_OUT.get(case.id, {}),
     )
@@ -105,14 +107,20 @@ def as_told(case: Case) -> Gold:
     return Gold((*first, *calls), gold.answer)
 
 
-def _required(case: Case, gold: Gold, place: int | None) -> str:
+def _required(case: Case, gold: Gold, item: Wanted) -> dict[str, Any]:
     """What a requirement says before anything is read: the call with the arguments that the request fixes."""
-    if place is None:
-        return "The answer tells the user what the request asks for."
-    tool, args = gold.calls[place]
+    if item.place is None:
+        return {"id": item.id, "text": "The answer tells the user what the request asks for."}
+    tool, args = gold.calls[item.place]
     told = Shown(f"{case.request} {POLICIES[case.suite]}")
-    fixed = ", ".join(f"{name} {value}" for name, value in args.items() if value is not None and _tells(told, value))
-    return f"{tool.replace('_', ' ').capitalize()}{f': {fixed}' if fixed else ' as asked for'}."
+    given = {name: value for name, value in args.items() if value not in (None, [])}
+    fixed = {name: value for name, value in given.items() if _tells(told, value)}
+    said = ", ".join(f"{name} {value}" for name, value in fixed.items())
+    return {
+        "id": item.id,
+        "text": f"{tool.replace('_', ' ').capitalize()}{f': {said}' if said else ' as asked for'}.",
+        "call": {"tool": tool, "args": {name: fixed.get(name, OPEN) for name in given}},
+    }
 
 
 def _tells(told: Shown, value: Any) -> bool:

@@ -1,0 +1,223 @@
+"""What a call may rest on: what was told, and what stands in the results that came before it.
+
+What a step was given before it stood in any result is no evidence: a search gives its own words back, and so does the
+world after they were written into it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pivot_dspy import bindings
+from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.expressions import content
+from pivot_dspy.plain_json import scalars
+from pivot_dspy.required_calls import MadeCall, RequiredCall, comparable
+from pivot_dspy.told import figure_of, moment_of, read, tells, tells_id, tells_words
+from pivot_dspy.trajectory import Execution, Observation, Step
+
+POLICY = "policy"
+"""The told text of this name says who acts and by what rules."""
+
+_ID = re.compile(r"(?:(?:^|_)ids?_?|[a-z]I[Dd]s?)$|^ID$")
+"""Names of arguments and fields that hold an id."""
+_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+class Record(NamedTuple):
+    """A record in a result."""
+
+    fields: Mapping[str, Any]
+    others: Sequence[Any]
+    """The list that it stands in; empty where it stands in none."""
+
+
+class Place(NamedTuple):
+    """Where a value stands in a result."""
+
+    path: str
+    key: str
+    """The field that holds it; empty where it is the whole result."""
+    records: tuple[Record, ...]
+    """Those that hold it, the outermost first."""
+    stale: bool
+
+
+class Text(NamedTuple):
+    """A text in a result."""
+
+    step: str
+    text: str
+    stale: bool
+
+
+@dataclass
+class Evidence:
+    """What was told, and what was read before a call."""
+
+    told: Mapping[str, str]
+    quotes: Sequence[str]
+    required: Mapping[str, Any]
+    steps: tuple[str, ...]
+    """Ids of the steps before the call."""
+    results: dict[str, Any] = field(default_factory=dict)
+    known: dict[str, list[Place]] = field(default_factory=dict)
+    """Where each value of the results stands."""
+    texts: list[Text] = field(default_factory=list)
+    own: set[str] = field(default_factory=set)
+    """What was given to a step before it stood in any result: that it does afterwards tells nothing."""
+    years: set[int] = field(default_factory=set)
+    """Of the results that are themselves a date, such as today's."""
+    stale: set[str] = field(default_factory=set)
+    """Ids of the steps that ran after a call that waits for commit."""
+
+    def asked(self, path: str, value: Any) -> str:
+        """What tells a value that stands at this place in the arguments; empty where nothing does."""
+        facts = [(source, read(text)) for source, text in self._told_texts()]
+        years = self.years.union(*(fact.years for _, fact in facts))
+        times = frozenset[tuple[int, int]]().union(*(fact.times for _, fact in facts))
+        number = figure_of(value) if is_id(name_of(path)) else None
+        for source, fact in facts:
+            if tells_id(fact, number) if number else tells(fact, value, years=years, times=times):
+                return source
+        fixed = [_same(leaf) for leaf in scalars(self.required.get(re.split(r"[.\[]", path)[0]))]
+        return "requirement" if not isinstance(value, bool) and _same(value) in fixed else ""
+
+    @property
+    def durations(self) -> dict[float, str]:
+        """Those that are told, in minutes, each in the words that tell it."""
+        return {minutes: words for _, text in self._told_texts() for minutes, words in read(text).durations}
+
+    def _told_texts(self) -> Iterator[tuple[str, str]]:
+        yield from self.told.items()
+        yield from (("quote", quote) for quote in self.quotes)
+
+    def whole(self, name: str, value: Any) -> Place | None:
+        """Where a value stands whole: the latest place, fresh and in a record that is named, if it can be. A number is
+        an id in both places or in neither."""
+        places = self.known.get(_same(value), [])
+        if figure_of(value) is not None:
+            places = [place for place in places if is_id(place.key) == is_id(name)]
+        fresh = [place for place in reversed(places) if not place.stale]
+        return next((place for place in fresh if self.names(place, value)), next(iter(fresh or places[::-1]), None))
+
+    def within(self, value: Any) -> Text | None:
+        """The latest text in which a value stands among others, a fresh one before a stale one."""
+        holding = (it for it in reversed(self.texts) if tells(read(it.text), value, years=self.years))
+        return max(holding, key=lambda it: not it.stale, default=None)
+
+    def names(self, place: Place, value: Any) -> bool:
+        """Whether what was told names the record in which a value stands: by another text in it, which stands in no
+        other record of its list. The policy says who acts, and names nothing."""
+        facts = [read(text) for source, text in self._told_texts() if source != POLICY]
+        for record in reversed(place.records):
+            texts = _texts(record.fields) - {_same(value)}
+            named = [text for text in texts if any(tells_words(fact, text) for fact in facts)]
+            beside = [_texts(other) for other in record.others if named and other is not record.fields]
+            if any(not any(text in others for others in beside) for text in named):
+                return True
+            if record.others:  # what is around a list is of all its records
+                return False
+        return False
+
+    def is_own(self, value: Any) -> bool:
+        return _same(value) in self.own
+
+
+def gather(
+    call: MadeCall, execution: Execution, toolbox: Toolbox, texts: Mapping[str, str], requirement: RequiredCall | None,
+    quotes: Sequence[str],
+) -> Evidence:  # fmt: skip
+    position = execution.trajectory.index(call.step)
+    required = requirement.args if requirement is not None else {}
+    evidence = Evidence(texts, quotes, required, execution.trajectory.ids[:position])
+    waits = False
+    for step in execution.trajectory.steps[:position]:
+        seen, spec = execution.by_step.get(step.id), toolbox.tools.get(step.tool)
+        if seen is None or spec is None:
+            continue
+        given = [leaf for leaf in _given(step, seen) if not is_empty(leaf)]
+        evidence.own |= {_same(leaf) for leaf in given} - evidence.known.keys()
+        if seen.ok:
+            changes = spec.effect != "read"
+            _add_result(evidence, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], waits)
+        waits |= spec.effect != "read" and (seen.status == "withheld" or (seen.ok and spec.effect == "irreversible"))
+    return evidence
+
+
+def _given(step: Step, seen: Observation) -> Iterator[Any]:
+    """What a step was given, bindings resolved as far as that is known."""
+    if seen.args is not None:
+        yield from scalars(seen.args)
+        return
+    yield from (leaf for leaf in scalars(step.args) if not isinstance(leaf, str))
+    for text in bindings.strings(step.args):
+        yield from content(text).literals if "$" in text else (text,)
+    if step.for_each is not None and isinstance(seen.value, list):
+        yield from scalars([pair["item"] for pair in seen.value])
+
+
+def _add_result(evidence: Evidence, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
+    """Take in what a step gave; of one that changes something, no text that only repeats what was `given`."""
+    evidence.results[step] = value
+    if stale:
+        evidence.stale.add(step)
+    if moment_of(value) is not None:
+        evidence.years |= read(str(value)).years
+    for path, key, records, leaf in leaves(value, step):
+        if evidence.is_own(leaf):
+            continue
+        evidence.known.setdefault(_same(leaf), []).append(Place(path, key, records, stale))
+        if isinstance(leaf, str) and not any(tells(read(leaf), one) for one in given):
+            evidence.texts.append(Text(step, leaf, stale))
+
+
+def leaves(
+    value: Any, path: str, key: str = "", records: tuple[Record, ...] = (), others: Sequence[Any] = ()
+) -> Iterator[tuple[str, str, tuple[Record, ...], Any]]:
+    """Every text and number inside `value`, with its path, the field that holds it and the records around it; and keys,
+    which may be names or ids."""
+    if isinstance(value, Mapping):
+        records = (*records, Record(value, others))
+        for name, item in value.items():
+            yield f"keys({path})", "id", records, name
+            yield from leaves(item, member(path, name), name, records)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from leaves(item, f"{path}[{place}]", key, records, value)
+    elif value is not None and not isinstance(value, bool):
+        yield path, key, records, value
+
+
+def _texts(value: Any) -> set[str]:
+    """The texts inside `value`, figures and the names of fields left out."""
+    found = (leaf for path, _, _, leaf in leaves(value, "") if not (path.startswith("keys(") and _KEY.fullmatch(leaf)))
+    return {_same(leaf) for leaf in found if isinstance(leaf, str) and figure_of(leaf) is None}
+
+
+def member(path: str, key: str) -> str:
+    """The path of a field."""
+    return f"{path}.{key}" if _KEY.fullmatch(key) else f'{path}."{key}"'
+
+
+def _same(value: Any) -> str:
+    """Equal for values that mean the same: texts without regard to case, numbers by value, dates in whatever form."""
+    return str(comparable(value)).casefold()
+
+
+def name_of(path: str) -> str:
+    """The name of the innermost argument or field that a path leads to."""
+    return re.sub(r"\[\d+\]", "", path).rpartition(".")[2]
+
+
+def is_id(name: str) -> bool:
+    """Whether an argument or field of this name holds an id."""
+    return _ID.search(name) is not None
+
+
+def is_empty(value: Any) -> bool:
+    """Whether an argument says nothing."""
+    return value is None or value in ("", [], {})

@@ -1,0 +1,199 @@
+"""What a text tells by rule, token by token: dates and times in whatever form, figures by value, words as they stand.
+
+This finds too little rather than too much: what it says a text tells, stands there.
+
+>>> told = read("On May 15th, 2024 at 10 am pay 1,200.50 to ann@x.org.")
+>>> [tells(told, it) for it in ("2024-05-15 10:00", 1200.5, "Ann@x.org", "ann", "15", 2024, "x.org")]
+[True, True, True, False, False, False, False]
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections.abc import Collection
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from pivot_dspy.required_calls import comparable, words_of
+
+Day = tuple[int | None, int, int]
+"""Year, month and day; the year is None where it is not told."""
+Time = tuple[int, int]
+"""Hour and minute."""
+
+_LEAST = 3
+"""Letters and digits from which on a text may be a word among others."""
+_BEGINS = r"(?<!\w)(?<!\w[-.@/:+_&=])"
+_ENDS = r"(?!\w)(?![-.@/:+_&=]\w)(?!(?<=\d),\d)"
+"""The edges of a token: no part of a word, number, date, address or path."""
+_NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+_FIGURE = re.compile(rf"{_BEGINS}-?{_NUMBER}{_ENDS}")
+_WRITTEN_FIGURE = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
+_ITEM = re.compile(r"(?:^\s*|(?<=[.:;?!)*•-])\s+)\d{1,2}[.)](?=\s)")
+"""The number of an item in a list."""
+_MONTHS = {
+    name.casefold(): number
+    for names in (calendar.month_name, calendar.month_abbr)
+    for number, name in enumerate(names)
+    if name
+}
+_MONTH = rf"(?P<month>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})\b\.?"
+_DAY = r"(?<!\d)(?P<day>\d{1,2})(?:st|nd|rd|th)?\b"
+_DAYS = tuple(
+    map(
+        re.compile,
+        (
+            r"(?<![\d-])(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})(?!\d)",
+            rf"\b{_MONTH}\s*(?:the\s+)?{_DAY}(?:,?\s+(?P<year>\d{{4}})\b)?",
+            rf"{_DAY}\s+(?:of\s+)?{_MONTH}(?:,?\s+(?P<year>\d{{4}})\b)?",
+        ),
+    )
+)
+_TIMES = tuple(
+    map(
+        re.compile,
+        (
+            r"(?<![\d:.])(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s*(?P<half>[ap])\.?m\b\.?",
+            r"(?<![\d:])(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::\d\d)?(?:\.\d+)?(?![\d:])",
+            r"\b(?P<noon>noon)\b",
+        ),
+    )
+)
+_COUNTS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
+_UNITS = {"minute": 1, "min": 1, "hour": 60, "day": 1440, "night": 1440, "week": 10080}
+_DURATION = re.compile(
+    rf"\b(?P<half>half\s)?(?P<count>\d+(?:\.\d+)?|{'|'.join(_COUNTS)})[\s-]+(?P<unit>{'|'.join(_UNITS)})s?\b"
+    r"(?:\s+(?:and\s+)?(?:(?P<more>\d+)[\s-]+min\w*|(?P<and_half>a\s+half)))?"
+)
+_RUN_ON = re.compile(r"(?<=[a-z])\.(?=[A-Z][a-z]+\s)")
+"""Where a sentence ends without a space before the next."""
+
+
+class Told(NamedTuple):
+    """What stands in a text."""
+
+    words: str
+    """The text, without regard to case and how it is set."""
+    figures: frozenset[str]
+    days: frozenset[Day]
+    times: frozenset[Time]
+    durations: frozenset[tuple[int, str]]
+    """In minutes, with the words that tell it."""
+
+    @property
+    def years(self) -> frozenset[int]:
+        """Of the days."""
+        return frozenset(year for year, _, _ in self.days if year is not None)
+
+
+class Moment(NamedTuple):
+    """A day, or a time of it."""
+
+    at: datetime
+    timed: bool
+
+
+@lru_cache(maxsize=4096)
+def read(text: str) -> Told:
+    """What stands in `text`. The number of an item in a list, and those in a date or time, are no figures."""
+    words = words_of(_RUN_ON.sub(". ", text)).casefold()
+    rest = _ITEM.sub(" ", words)
+    days, rest = _taken(_DAYS, rest)
+    times, rest = _taken(_TIMES, rest)
+    return Told(
+        words=words,
+        figures=frozenset(comparable(_number(figure)) for figure in _FIGURE.findall(rest)),
+        days=frozenset(map(_day, days)),
+        times=frozenset(map(_time, times)),
+        durations=frozenset((_minutes(match), match[0]) for match in _DURATION.finditer(words)),
+    )
+
+
+def tells(told: Told, value: Any, *, years: Collection[int] = (), times: Collection[Time] = ()) -> bool:
+    """Whether a text tells a scalar.
+
+    Args:
+        years: those that a date without a year may be of.
+        times: those that are told elsewhere.
+    """
+    if isinstance(value, bool) or value is None:
+        return False
+    if (figure := figure_of(value)) is not None:
+        return figure in told.figures
+    if (moment := moment_of(value)) is not None:
+        at = moment.at
+        day = (at.year, at.month, at.day) in told.days or ((None, at.month, at.day) in told.days and at.year in years)
+        return day and (not moment.timed or (at.hour, at.minute) in {*told.times, *times})
+    return tells_words(told, value)
+
+
+def tells_words(told: Told, value: str) -> bool:
+    """Whether a text stands whole in another; one of less than three letters only as all of it, or in quotes."""
+    words = words_of(value).casefold()
+    if words == "" or words == told.words:
+        return words != ""
+    sought = re.escape(words)
+    if sum(map(str.isalnum, words)) < _LEAST:
+        return re.search(rf"""(?<=["'`“‘]){sought}(?=["'`”’])""", told.words) is not None
+    if words not in told.words:
+        return False
+    return re.search(f"{_BEGINS}{sought}{_ENDS}", told.words) is not None
+
+
+def tells_id(told: Told, number: str) -> bool:
+    """Whether a text tells a short number as an id: said to be one, or all that it says."""
+    said = re.search(rf"(?:\bid_?|#|\bno\.|\bnumber)\W{{0,4}}(?:is\s|of\s)?{number}(?!\w)", told.words)
+    return told.words == number or said is not None
+
+
+def figure_of(value: Any) -> str | None:
+    """A number, or a text that is one, so that equal ones are equal; None where it is neither."""
+    if isinstance(value, str):
+        text = value.strip()
+        return str(comparable(_number(text))) if _WRITTEN_FIGURE.fullmatch(text) else None
+    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else str(comparable(value))
+
+
+def moment_of(value: Any) -> Moment | None:
+    """The moment that a text is; None where it is no date."""
+    try:
+        return Moment(datetime.fromisoformat(str(comparable(value))), ":" in value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _minutes(match: re.Match[str]) -> int:
+    unit, count = _UNITS[match["unit"]], match["count"]
+    size = float(_COUNTS.get(count) or count) * (0.5 if match["half"] else 1) + (0.5 if match["and_half"] else 0)
+    return round(size * unit) + int(match["more"] or 0)
+
+
+def _number(text: str) -> int | float:
+    digits = text.replace(",", "")
+    return float(digits) if "." in digits else int(digits)
+
+
+def _taken(patterns: Collection[re.Pattern[str]], text: str) -> tuple[list[re.Match[str]], str]:
+    """What the patterns find, and the text without it."""
+    found: list[re.Match[str]] = []
+    for pattern in patterns:
+        found.extend(pattern.finditer(text))
+        text = pattern.sub(" ; ", text)
+    return found, text
+
+
+def _day(match: re.Match[str]) -> Day:
+    month = match["month"]
+    return int(match["year"]) if match["year"] else None, _MONTHS.get(month) or int(month), int(match["day"])
+
+
+def _time(match: re.Match[str]) -> Time:
+    parts = match.groupdict()
+    if parts.get("noon"):
+        return 12, 0
+    hour = int(parts["hour"])
+    if half := parts.get("half"):
+        hour = hour % 12 + (12 if half == "p" else 0)
+    return hour, int(parts.get("minute") or 0)
