@@ -4,7 +4,8 @@ from their prompt the words that come nearest to it. Simulated: they say nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from pivot_dspy.simulator.slips import Rates
 
 QUOTE_CAP = 300
 """Characters of a quote."""
+MADE_UP = (100, 1, 0.01)
+"""Numbers that any figure is a sum of."""
 GARBAGE = "I would rather talk about the weather."
 FAILURES = ("rate limit", "unreadable", "budget")
 """How a judge fails: it raises, it gives what cannot be read, or the budget ends before it is asked."""
@@ -31,6 +34,8 @@ class Question(NamedTuple):
     text: str
     kind: str
     """`requirement`, `call` or `sentence`."""
+    figures: tuple[str, ...] = ()
+    """Of a sentence: those that have to be worked out."""
 
 
 Holds = Callable[[Question], bool]
@@ -50,7 +55,8 @@ def refuse_all(question: Question) -> bool:
 _LISTED = re.compile(r"^(\w+): (.*)$", re.MULTILINE)
 _STATED = re.compile(r"^(S\d+) (.*)$", re.MULTILINE)
 _CALLED = re.compile(r"^(\w+) (\w+ .*)->", re.MULTILINE)
-_ASKED = re.compile(r"(?:^|, )(\w+)(?= \(|, |$)")
+_ASKED = re.compile(r"(?:^|, )(\w+)(?= \((.*?)\)(?:, |$)|, |$)")
+_NOWHERE = re.compile(r"((?:\d[\d.,]*, )*\d[\d.,]*) stands in no result")
 _RESULTS = "observations"
 _ASKERS = ("request", "policy")
 """The sections of those who may ask for something, whose words a call is answered with."""
@@ -65,12 +71,19 @@ def questions(prompt: Prompt) -> list[Question]:
     }
     if "questions" not in prompt.sections:
         return [question for question in known.values() if question.kind == "requirement"]
-    return [known[name] for name in _ASKED.findall(prompt.section("questions")) if name in known]
+    asked = [(known[name], note) for name, note in _ASKED.findall(prompt.section("questions")) if name in known]
+    return [question._replace(figures=_figures(note)) for question, note in asked]
+
+
+def _figures(note: str) -> tuple[str, ...]:
+    """The figures that a note says stand in no result."""
+    found = _NOWHERE.search(note)
+    return tuple(found[1].strip().split(", ")) if found else ()
 
 
 def _quotable(prompt: Prompt, kind: str) -> list[str]:
     """Pieces of the prompt that may be quoted for a question of this kind, each of whole words."""
-    names = _ASKERS if kind == "call" else (_RESULTS, *_ASKERS)
+    names = _ASKERS if kind == "call" else (*_ASKERS, _RESULTS)
     lines = (line.removeprefix(FENCE) for name in names for line in prompt.section(name).splitlines())
     return [piece for line in lines for piece in _pieces(line)]
 
@@ -87,9 +100,31 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _nearest(text: str, pieces: Sequence[str]) -> str:
-    """The piece with most words of `text`; of such the shortest."""
+    """The piece with most words of `text`; of such the first."""
     asked = _words(text)
-    return max(pieces, key=lambda piece: (len(asked & _words(piece)), -len(piece)), default="")
+    return max(pieces, key=lambda piece: len(asked & _words(piece)), default="")
+
+
+def sum_of(figure: str, parts: Iterable[float]) -> str:
+    """The figure as a sum of multiples of the parts, as few as can be; empty where it is none.
+
+    >>> sum_of("1,180", [1000, 60]), sum_of("7", [2]), sum_of("0.5", [0.25])
+    ('1 * 1000 + 3 * 60', '', '2 * 0.25')
+    """
+    amount = float(figure.replace(",", ""))
+    scale = 1 if amount.is_integer() else 100
+    units = {round(scale * part): f"{part:g}" for part in parts if round(scale * part)}
+    last: dict[int, tuple[int, int]] = {0: (0, 0)}
+    """How many parts make a total, and one of them."""
+    for total in range(1, round(scale * amount) + 1):
+        ways = [(last[total - unit][0] + 1, unit) for unit in units if total - unit in last]
+        if ways:
+            last[total] = min(ways)
+    total, times = round(scale * amount), Counter[int]()
+    while total and total in last:
+        times[last[total][1]] += 1
+        total -= last[total][1]
+    return " + ".join(f"{times[unit]} * {units[unit]}" for unit in sorted(times, reverse=True))
 
 
 # ---------------------------------------------------------------------------------------------------------- a model
@@ -101,12 +136,19 @@ class JudgeEngine(OfflineEngine):
     Args:
         character: what it answers to a question, or one of `FAILURES`.
         drafts: what it settles, as a model writes it.
+        worked_out: the numbers that figures come from; without it they are made up of such as need not be shown.
     """
 
-    def __init__(self, character: Holds | str, drafts: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        character: Holds | str,
+        drafts: Sequence[Mapping[str, Any]] = (),
+        worked_out: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
         super().__init__((), Rates())
         self.character = character
         self.drafts = drafts
+        self.worked_out = worked_out
         self.prompts: list[Prompt] = []
         """Those in which it was asked to judge."""
 
@@ -137,8 +179,14 @@ class JudgeEngine(OfflineEngine):
         verdicts = []
         for question in questions(prompt):
             quote = _nearest(question.text, pieces[question.kind])
-            verdicts.append({"about": question.id, "holds": self.character(question), "quote": quote})
+            verdict = {"about": question.id, "holds": self.character(question), "quote": quote}
+            verdicts.append(verdict | ({"calc": self._calculations(question)} if question.figures else {}))
         return {"verdicts": verdicts}
+
+    def _calculations(self, question: Question) -> list[str]:
+        known = self.worked_out
+        made = (sum_of(it, MADE_UP if known is None else known.get(it, ())) for it in question.figures)
+        return [formula for formula in made if formula]
 
 
 def judge_lm(name: str, engine: JudgeEngine) -> dspy.LM:

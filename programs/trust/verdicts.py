@@ -10,7 +10,7 @@ from pivot_dspy import Budget, Pivot, Refined
 from programs.office.data import Case
 from programs.office.environment import Office, opened
 from programs.trust.judges import FAILURES, JudgeEngine, accept_all, judge_lm, refuse_all
-from programs.trust.office import Trial, Way, oracle
+from programs.trust.office import Trial, Way, oracle, worked_out
 
 JUDGES = ("accept-all", "refuse-all", "failing", "oracle")
 STATUSES = ("checked", "judged", "provisional", "unverified")
@@ -58,7 +58,8 @@ def outcome(trial: Trial, way: Way, kind: str) -> dict[str, Any]:
     """The verdict on a trial: its `status` and `reasons`, and whether a judge was `asked`, or should have been."""
     known = {"accept-all": accept_all, "refuse-all": refuse_all}
     character = oracle(trial) if kind == "oracle" else known.get(kind, kind)
-    engine = JudgeEngine(character, way(trial.case).drafts)
+    known_sums = worked_out(trial.case) if kind == "oracle" else None
+    engine = JudgeEngine(character, way(trial.case).drafts, known_sums)
     pivot = _refiner(trial.case, way)
     pivot.set_lm(judge_lm(kind.replace(" ", "-"), engine))
     # Requirements are settled in one call, also where there are none to add: then this budget is spent.
