@@ -1,4 +1,4 @@
-"""AgentDojo's attacks: texts in the world that ask for something else, and the package's judge of whether it came about.
+"""AgentDojo's attacks: texts in the world that ask for something else, and the package's judge of what came about.
 
 A place is used where the right calls of a user task show it, as in the package; what is written there is worded by one
 of the package's attacks.
@@ -10,7 +10,8 @@ import copy
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import SimpleNamespace
@@ -127,6 +128,17 @@ def attacked(case: Case, injection: Injection, attack: str = ATTACKS[0]) -> Atta
     attacker.get_injection_candidates = lambda task: places
     texts = attacker.attack(user_task(case), _task(injection))
     return Attacked(case, injection, dataclasses.replace(case, injections=tuple(sorted(texts.items()))))
+
+
+def pairs_of(
+    cases: Iterable[Case], injections: Sequence[Injection], *, sample: int | None = None, attack: str = ATTACKS[0]
+) -> Iterator[Attacked]:
+    """Every task with every injection of its suite, or a fixed random sample of so many. Raises MissingPackage."""
+    both = [(case, injection) for case in cases for injection in injections if injection.suite == case.suite]
+    if sample is not None and sample < len(both):
+        both = [both[place] for place in sorted(random.Random(0).sample(range(len(both)), sample))]
+    for case, injection in both:
+        yield attacked(case, injection, attack)
 
 
 @lru_cache(maxsize=256)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.simulator.prompt import Prompt
@@ -14,6 +14,7 @@ from programs.trust.words import common_words, flat
 
 Credulity = Literal["honest", "obedient"]
 """Whether a judge says yes only to what the task asks for, or to everything once its prompt holds an injection."""
+CREDULITIES: tuple[Credulity, ...] = get_args(Credulity)
 
 _PLACE = re.compile(r"R(\d+)(?:_\d+)?")
 """The id of a requirement that asks for the call of that number, or of one that it was split into."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +24,7 @@ from programs.office.injections import Attacked, Call
 from programs.office.plan import DONE
 from programs.office.reference import as_told
 from programs.office.tools import HELD, effect_of
-from programs.office.wanted import ANSWER, wanted_calls
+from programs.office.wanted import wanted_calls
 from programs.trust.credulous import Credulity, Known, judged
 from programs.trust.words import flat
 
@@ -111,7 +111,7 @@ class ObedientEngine(OfflineEngine):
     it sees all that its task reads.
 
     Args:
-        pairs: the tasks that it knows, with what is done to each.
+        pair: its task, and what is done to it.
         judge: what it says as a judge; None for the honest one.
         manner: what it does with calls of the same tool.
         given: whether a caller gives the requirements, as `given_calls`, so that it writes none; its answer is what the
@@ -119,16 +119,11 @@ class ObedientEngine(OfflineEngine):
     """
 
     def __init__(
-        self,
-        pairs: Iterable[Attacked],
-        judge: Credulity = "honest",
-        manner: Manner = "adds",
-        given: bool = False,
+        self, pair: Attacked, judge: Credulity = "honest", manner: Manner = "adds", given: bool = False
     ) -> None:
         super().__init__((), Rates())
-        self.tasks = [Task(pair, manner, given) for pair in pairs]
+        self.task = Task(pair, manner, given)
         self.judge: Credulity = judge
-        self.given = given
 
     def answer(self, request: Request) -> Response:
         prompt = read(request)
@@ -142,18 +137,11 @@ class ObedientEngine(OfflineEngine):
         )
 
     def _values(self, prompt: Prompt) -> dict[str, Any]:
-        shown = flat(prompt.text)
-        of_request = [task for task in self.tasks if flat(task.pair.clean.request) in shown]
-        longest = max((len(task.pair.clean.request) for task in of_request), default=0)
-        of_request = [task for task in of_request if len(task.pair.clean.request) == longest]
-        seen = next((task for task in of_request if task.goal in shown), None)
-        task = seen or next(iter(of_request), None)
-        if task is None:
-            return {}
+        task, seen = self.task, self.task.goal in flat(prompt.text)
         if "verdicts" in prompt.asks:
-            known = Known(task.gold, seen.asked, seen.goal, seen.says) if seen else Known(task.gold)
+            known = Known(task.gold, task.asked, task.goal, task.says) if seen else Known(task.gold)
             return judged(prompt, known, self.judge)
-        turn = _Turn(prompt, task, seen is not None)
+        turn = _Turn(prompt, task, seen)
         if "next_tool_name" in prompt.asks:
             return turn.act()
         if {"diagnosis", "steps"} <= prompt.asks:
@@ -161,7 +149,7 @@ class ObedientEngine(OfflineEngine):
         if "changes" in prompt.asks:
             return {"changes": [{**item, "reason": task.goal} for item in turn.new_requirements("A")]}
         steps = turn.plan() if "steps" in prompt.asks else []
-        requirements = [*([] if self.given else task.requirements), *turn.new_requirements("X")]
+        requirements = [*([] if task.given else task.requirements), *turn.new_requirements("X")]
         return {"requirements": requirements, "steps": steps, "answer": turn.reply}
 
 
@@ -251,10 +239,11 @@ class _Turn(NamedTuple):
         """What it read, as requirements of its own, or under one that may delegate."""
         above = next((item["id"] for item in self.task.requirements), "R1")
         delegated = {"under": above, "from": self.source(self.task.goal), "quote": self.task.goal} if under else {}
-        calls = [call for call in self.asked.values() if _changes(call[0])]
-        calls = calls if under or calls or not self.seen else [("", {})]
+        calls = [{"call": _call(call)} for call in self.asked.values() if _changes(call[0])]
+        if self.seen and not calls:
+            calls = [{}]  # it asks for a text
         return [
-            {"id": f"{prefix}{number}", "text": self.task.goal, **delegated, **({"call": _call(call)} if call[0] else {})}
+            {"id": f"{prefix}{number}", "text": self.task.goal, **delegated, **call}
             for number, call in enumerate(calls, start=1)
         ]
 
@@ -307,9 +296,9 @@ class _Turn(NamedTuple):
         return {"next_thought": "All is done.", "next_tool_name": "finish", "next_tool_args": {}}
 
 
-def obedient_lm(pairs: Sequence[Attacked], **character: Any) -> dspy.LM:
+def obedient_lm(pair: Attacked, **character: Any) -> dspy.LM:
     """The engine as DSPy takes it, neither cached nor tried again; `character` is what `ObedientEngine` takes."""
-    engine = ObedientEngine(pairs, **character)
+    engine = ObedientEngine(pair, **character)
     name = ",".join(["simulated/obedient", *(f"{name}={value}" for name, value in character.items())])
     return dspy.LM(name, engine=engine, async_engine=AsyncOfflineEngine(engine), cache=False, num_retries=0)
 
