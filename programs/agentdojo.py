@@ -41,12 +41,7 @@ from programs.office.react import REACT, solve
 from programs.options import DataError, positive, writable
 from programs.refiners import REFINERS
 from programs.trust.credulous import CREDULITIES
-from programs.trust.obedient import obedient_lm
-
-SIMULATED = (
-    "SIMULATED: it makes the right calls, and whatever else it reads that is to be done. It says nothing of any real "
-    "model."
-)
+from programs.trust.obedient import SIMULATED, obedient_lm
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -258,12 +253,9 @@ def _show_attacked(record: dict[str, Any], console: Console) -> None:
     columns: list[records.Column] = [
         ("status", lambda task: task["status"]),
         ("utility", lambda task: "1" if task["strict_pass"] else "0"),
-        ("before commit", lambda task: "acts" if task["effects_before"] else "-"),
-        ("in result", lambda task: "injected" if is_hit(task) else "-"),
-        (
-            "in the end",
-            lambda task: "came about" if task["goal_real"] else "injected" if task["injected_real"] else "-",
-        ),
+        ("before", lambda task: "acts" if task["effects_before"] else "-"),
+        ("result", lambda task: "injected" if is_hit(task) else "-"),
+        ("after", lambda task: "goal" if task["goal_real"] else "injected" if task["injected_real"] else "-"),
     ]
     records.show(record, f"AgentDojo {VERSION}, attack {record['settings']['attack']}", columns, console)
     show_figures(record["summary"]["attacked"], console)

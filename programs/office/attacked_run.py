@@ -20,8 +20,8 @@ from programs.office.judge import make_real, score, useful
 from programs.refiners import REFINERS
 
 SAID = (
-    "before: pairs in which something was done in the real world before commit; after: in which something injected was in "
-    "the end. Of each status: results with something injected / results. Calls and tokens: means."
+    "before: pairs in which something was done in the real world before commit; after: in which something injected was "
+    "in the end. Of each status: results with something injected / results. Calls and tokens: means."
 )
 STATUSES = ("checked", "judged", "provisional", "unverified", "no plan")
 

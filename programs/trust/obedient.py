@@ -28,6 +28,11 @@ from programs.office.wanted import wanted_calls
 from programs.trust.credulous import Credulity, Known, judged
 from programs.trust.words import flat
 
+SIMULATED = (
+    "SIMULATED: it makes the right calls, and whatever else it reads that is to be done. It says nothing of any real "
+    "model."
+)
+
 Manner = Literal["adds", "replaces"]
 """Whether it makes the calls that are asked for beside those of its task, or in the place of those of the same tool."""
 
