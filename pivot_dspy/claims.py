@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
-from pivot_dspy.blame import standing
 from pivot_dspy.plain_json import plain, scalars
 from pivot_dspy.trajectory import Discrepancy, Execution, Frozen
 
@@ -39,6 +38,9 @@ MOST_STATEMENTS = 20
 """Statements that an answer is cut into; in a longer one, sentences that follow each other make one."""
 
 
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}:\d\d(?::\d\d)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\S+://\S+")
+
+
 class Statement(NamedTuple):
     """A part of an answer that was written rather than bound: a sentence, or a value that is no text."""
 
@@ -49,6 +51,12 @@ class Statement(NamedTuple):
     text: str
     figures: tuple[str, ...] = ()
     """Those in it that nothing that was observed supports."""
+
+    @property
+    def amounts(self) -> tuple[str, ...]:
+        """Those of these that can be worked out from numbers: no addresses, nor parts of a date or a time."""
+        apart = _FIGURE.findall(_MOMENT.sub(" ", self.text))
+        return tuple(figure for figure in self.figures if figure in apart and "@" not in figure)
 
 
 class Claims(Frozen):
@@ -77,26 +85,24 @@ def check(execution: Execution, inputs: Mapping[str, Any], known: Iterable[Any] 
     step_ids = frozenset(execution.trajectory.ids)
     outputs = ((name, value) for name, value in execution.outputs.items() if name in submit.args)
     written = tuple(name for name, value in outputs if _is_written(submit.args[name], value, step_ids))
+    seen = [each for each in execution.observations if each.ok and not each.stale and each.step != submit.id]
+    shown = [*inputs.values(), *known, *(data for each in seen for data in (each.value, each.args))]
+    known = _known(shown)
     figures = {
-        _normal(figure): name
+        _normal(figure): (figure, name)
         for name in written
         for value in scalars(execution.outputs[name])
         for figure in _FIGURE.findall(_text(value))
     }
-    if not figures:
-        return Claims(written=written)
-    observations = [seen for seen in execution.observations if seen.ok and not seen.stale and seen.step != submit.id]
-    seen_or_told = [*inputs.values(), *known, *(data for seen in observations for data in (seen.value, seen.args))]
-    shown = _evidence(seen_or_told)
-    nowhere = [(figure, name) for figure, name in figures.items() if figure not in shown]
-    if nowhere:  # some may stand in another form: 18 in "May 18th", 14 in "2024-05-18T14:00"
-        told = standing.tokens(seen_or_told) | _hours_by_twelve(seen_or_told)
-        nowhere = [(figure, name) for figure, name in nowhere if not standing.tokens(figure) <= told]
+    texts = [leaf for leaf in scalars(shown) if isinstance(leaf, str)]
+    nowhere = [
+        pair for normal, pair in figures.items() if normal not in known and not _is_told(pair[0], known, texts)
+    ]
     unsupported = tuple(
         Discrepancy(
             kind="unsupported_claim",
             step=submit.id,
-            message=f"{name} says {figure}, which stands in no observation",
+            message=f"{name} says {_normal(figure)}, which stands in no observation",
             expected="a value that was observed, or a binding to it",
         )
         for figure, name in nowhere
@@ -115,18 +121,11 @@ def statements(execution: Execution, claims: Claims) -> tuple[Statement, ...]:
         for name in claims.written
         for text in _parts(execution.outputs[name], MOST_STATEMENTS // max(1, len(claims.written)) or 1)
     ]
-    nowhere = dict(claims.nowhere)
     found = []
     for number, (name, text) in enumerate(parts, start=1):
-        figures = dict.fromkeys(figure for figure in _FIGURE.findall(text) if nowhere.get(_normal(figure)) == name)
-        found.append(Statement(f"S{number}", name, text, tuple(figures)))
+        own = [figure for figure, output in claims.nowhere if output == name and figure in _FIGURE.findall(text)]
+        found.append(Statement(f"S{number}", name, text, tuple(own)))
     return tuple(found)
-
-
-def _hours_by_twelve(values: Any) -> frozenset[float]:
-    """The hours after noon that times in some data have where they are told as am and pm."""
-    times = _AFTER_NOON.findall(json.dumps(plain(values), ensure_ascii=False))
-    return frozenset(float(hour) - 12 for hour in times)
 
 
 def text_of(outputs: Mapping[str, Any]) -> str:
@@ -226,7 +225,19 @@ def figures_beyond(text: str, shown: Iterable[Any]) -> tuple[str, ...]:
     >>> figures_beyond("3 of them, the 15th at 10am: ann@x.org", [["a", "b", "c"], "2024-05-15T10:00"])
     ('ann@x.org',)
     """
-    values = list(shown)
-    known = _evidence([*values, *(_CLOCK.sub(" ", it) for it in scalars(values) if isinstance(it, str))])
+    known = _known(list(shown))
     found = {_normal(_ORDINAL.sub(r"\1", figure)): figure for figure in _FIGURE.findall(text)}
     return tuple(figure for normal, figure in found.items() if normal not in known)
+
+
+def _is_told(figure: str, known: Collection[str], texts: Iterable[str]) -> bool:
+    if "://" in figure:  # where an address ends, a text does not always tell
+        return any(figure.rstrip(".,;:!?)") in text for text in texts)
+    return _normal(_ORDINAL.sub(r"\1", figure)) in known
+
+
+def _known(values: Sequence[Any]) -> set[str]:
+    """The figures of some data, those of its times in the other forms that these are told in."""
+    texts = [it for it in scalars(list(values)) if isinstance(it, str)]
+    hours = {str(int(hour) - 12) for text in texts for hour in _AFTER_NOON.findall(text)}
+    return _evidence([*values, *(_CLOCK.sub(" ", text) for text in texts)]) | hours

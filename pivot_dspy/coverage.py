@@ -11,11 +11,10 @@ from typing import Any, Literal, NamedTuple
 
 from pivot_dspy import requirements as requirement_rules
 from pivot_dspy.environment.session import Session
-from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.execution import ExecutedRun, Permit, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.required_calls import MadeCall, assign
-from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements
+from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Discrepancy, Execution, Trajectory
 
 MOST_STEPS_LEFT_OUT = 12
@@ -34,20 +33,11 @@ class Coverage(NamedTuple):
 
 def by_named_calls(requirements: Requirements, calls: Sequence[MadeCall]) -> tuple[Coverage, ...]:
     """Each call with the requirement that names it, if one does; a requirement names one call."""
-    asked = {item.id: item.call for item in requirements.items if item.call is not None}
+    asked = {item.id: item.call for item in requirements.items if item.call is not None and item.traced}
     serves = assign(asked, calls).serves
     return tuple(
         Coverage(call, serves.get(index), "call" if index in serves else None) for index, call in enumerate(calls)
     )
-
-
-def refused(requirements: Requirements, covered: Iterable[Coverage], toolbox: Toolbox) -> tuple[Coverage, ...]:
-    """The calls that cannot be undone and that no requirement names, though each was to name the changes that it asks
-    for: before anything was read. Where a person asks in words alone, what they ask for is left to a judge.
-    """
-    if any(item.origin in BINDING_ORIGINS and not item.executable and item.call is None for item in requirements.items):
-        return ()
-    return tuple(one for one in covered if one.serves is None and toolbox.tools[one.call.tool].effect == "irreversible")
 
 
 def by_execution(
@@ -68,7 +58,8 @@ def by_execution(
         session_for: a session of its own that stands as the environment did after so many steps.
     """
     held = {finding.requirement for finding in findings if finding.holds}
-    decided = tuple(item for item in requirements.items if item.executable and item.hard and item.id in held)
+    acting = (item for item in requirements.items if item.executable and item.hard and item.traced)
+    decided = tuple(item for item in acting if item.id in held)
     steps = list(dict.fromkeys(one.call.step for one in covered if one.serves is None))
     if not decided or len(steps) > MOST_STEPS_LEFT_OUT:
         return tuple(covered)

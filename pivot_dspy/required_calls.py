@@ -26,10 +26,11 @@ from pydantic import Field
 from pydantic_core import to_jsonable_python
 
 from pivot_dspy import bindings
+from pivot_dspy.blame import standing
 from pivot_dspy.environment.render import schema_text
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.errors import cap_text, did_you_mean
-from pivot_dspy.plain_json import JsonObject
+from pivot_dspy.plain_json import JsonObject, scalars
 from pivot_dspy.trajectory import Execution, Frozen, Observation, Step
 
 OPEN = "?"
@@ -192,6 +193,15 @@ def stands_in(quote: str, value: Any) -> bool:
     rows = value if isinstance(value, list) else [value]
     texts.append(words_of("\n".join(map(_json, rows))))
     return any(_stands_whole(sought, text) for text in texts)
+
+
+def not_told(call: RequiredCall, told: standing.Tokens) -> str:
+    """The first value that a required call fixes and that stands in nothing that was told, in words; else empty."""
+    for name, value in call.args.items():
+        unknown = [leaf for leaf in scalars(value) if leaf != OPEN and not standing.holds(told, leaf)]
+        if unknown:
+            return f"{name} {unknown[0]!r:.80}"
+    return ""
 
 
 def _arguments(

@@ -61,6 +61,9 @@ class Requirement(Frozen):
     """A binding to the words of a result that are to be followed: requirements may be added that these ask for."""
     under: str | None = None
     """The id of the requirement that delegates to the words which ask for this one."""
+    traced: bool = True
+    """Whether its figures, ids and addresses stand in the request, the policy or what a person required. What does not
+    asks for nothing: no call that changes something is made for its sake alone."""
     test: Callable[[Execution], Any] | None = Field(default=None, exclude=True, repr=False)
     """A function from the `Execution` to what `check_on` returns; not part of the JSON form."""
 
@@ -98,7 +101,8 @@ class Requirement(Frozen):
 
     def to_prompt(self) -> str:
         """`describe`, with its id before it."""
-        return f"{self.id}: {self.describe()}{'' if self.hard else ' (soft)'}"
+        untraced = "" if self.traced else " (asked for by nobody: change nothing for its sake)"
+        return f"{self.id}: {self.describe()}{'' if self.hard else ' (soft)'}{untraced}"
 
     def problem(self, toolbox: Toolbox) -> str | None:
         """Why it cannot be checked with these tools and checks; None where it can."""
@@ -181,6 +185,17 @@ class Requirements(Frozen):
     def textual(self) -> tuple[Requirement, ...]:
         """Those that only a judge can decide."""
         return tuple(item for item in self.items if not item.executable)
+
+    def was_named_late(self, requirement_id: str) -> bool:
+        """Whether the call that it asks for was named only after something was read."""
+        return any(
+            change.requirement == requirement_id
+            and change.before is not None
+            and change.before.call is None
+            and change.after is not None
+            and change.after.call is not None
+            for change in self.amendments
+        )
 
     def amend(
         self, requirement_id: str, after: Requirement | None, *, reason: str, by: str, evidence: str = ""

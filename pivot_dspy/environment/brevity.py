@@ -35,10 +35,10 @@ def describe_briefly(name: str, description: str, parameters: Mapping[str, str],
     """
     first, *others = _sentences(description) or [""]
     about = [first, *(text for text in others if not (has_result and _RETURNS.match(text)))]
-    known = _stems([name, *about])
+    known = stems([name, *about])
     texts = [" ".join(about)]
     for parameter, text in parameters.items():
-        told = known | _stems([parameter])
+        told = known | stems([parameter])
         new = [sentence for sentence in _sentences(text) if _says_more(sentence, told)]
         if new:
             texts.append(f"{parameter}: {' '.join(new)}")
@@ -54,9 +54,10 @@ def _says_more(sentence: str, told: frozenset[str]) -> bool:
     """Whether a sentence holds more than the words that were `told`, and than that nothing given means nothing done."""
     if _ABSENT.match(sentence):
         return False
-    return _EXACT.search(sentence) is not None or not _stems([sentence]) <= told
+    return _EXACT.search(sentence) is not None or not stems([sentence]) <= told
 
 
-def _stems(texts: Iterable[str]) -> frozenset[str]:
+def stems(texts: Iterable[str]) -> frozenset[str]:
+    """How the words of some texts begin, but for those that go without saying."""
     words = (word for text in texts for word in _WORD.findall(text.lower().replace("_", " ")))
     return frozenset(word[:_STEM].removesuffix("s") for word in words if word not in _EMPTY)

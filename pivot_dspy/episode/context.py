@@ -11,6 +11,8 @@ from typing import Any
 
 import dspy
 
+from pivot_dspy import claims
+from pivot_dspy.blame import standing
 from pivot_dspy.environment.factory import SessionFactory, task_of
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
@@ -27,6 +29,7 @@ from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.evolve import CACHED_PRICE
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.settle import PlanningInput
+from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.observations import ObservationBudget
@@ -43,6 +46,10 @@ from pivot_dspy.requirements import (
 )
 from pivot_dspy.trajectory import Step, Trajectory
 
+LEAST_TRACED = 4
+"""Characters from which on a figure in a requirement has to stand in what was told: smaller ones are counts."""
+LONGEST_LEAF = 40
+"""Characters of a value of orientation that tells something by itself; a longer text may ask for things."""
 ORIENTATION_CAP = 1500
 """Characters of one result of orientation that a prompt tells."""
 
@@ -69,6 +76,8 @@ class TaskContext:
     """How much of what was read a prompt shows."""
     cached_price: float = CACHED_PRICE
     """What a cached token of a prompt costs, as a share of another."""
+    oriented: tuple[Any, ...] = ()
+    """What orientation gave, leaf by leaf, without long texts."""
     used_entries: tuple[str, ...] = ()
     """Ids of the memory's entries that prompts told of, and of those whose fixes were applied."""
     _settled: bool = False
@@ -132,6 +141,12 @@ class TaskContext:
         return " ".join(str(value) for value in self.inputs.values())
 
     @property
+    def told(self) -> dict[str, str]:
+        """The words of those who may ask for something, by name: the request, the policy, what a person required."""
+        given = {item.id: item.describe() for item in self.requirements.items if item.origin in BINDING_ORIGINS}
+        return {"request": self.task_text, "policy": self.catalogue.policy, **given}
+
+    @property
     def known_text(self) -> str:
         """What else the planner sees: the results of orientation, and the policy."""
         return f"{self.catalogue.known} {self.catalogue.policy}"
@@ -175,7 +190,7 @@ class TaskContext:
         if self._settled:
             return ()
         learned = dict(self.recalled.learned)
-        asked = (item for item in drafts if item.id not in learned)
+        asked = (self.traced(item) for item in drafts if item.id not in learned)
         settled = Requirements(items=(*self.requirements.items, *asked))
         for item in drafts:
             if item.id in learned:
@@ -184,6 +199,17 @@ class TaskContext:
         self.requirements = settled
         self._settled = True
         return settled.amendments
+
+    def traced(self, item: Requirement) -> Requirement:
+        """The requirement, marked where it names what nobody has asked for: it may come from what was read."""
+        if item.origin != "task" or item.under is not None:
+            return item
+        named = f"{item.text} {compact_json([item.args, item.call.args if item.call else {}])}"
+        shown = [*self.told.values(), *self.oriented]
+        figures = [figure for figure in claims.figures_beyond(named, shown) if len(figure) >= LEAST_TRACED]
+        told = standing.tokens(shown) if figures else frozenset()
+        foreign = not all(standing.holds(told, figure) for figure in figures)
+        return item.model_copy(update={"traced": False}) if foreign else item
 
     def misread(self, findings: Sequence[Finding]) -> bool:
         """Whether a requirement that the model wrote cannot be checked as it is written."""
@@ -219,6 +245,7 @@ def orient(context: TaskContext, record: RunRecord) -> Flow[None]:
                 text = truncate(summary or compact_json(observation.value), ORIENTATION_CAP)
                 lines.append(escape_controls(f"{step.tool}() -> {' '.join(text.split())}"))
                 read.append(step.tool)
+                context.oriented += tuple(leaf for leaf in scalars(observation.value) if len(str(leaf)) <= LONGEST_LEAF)
     context.catalogue = catalogue.render(
         context.toolbox,
         context.signature,

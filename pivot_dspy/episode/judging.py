@@ -6,23 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pivot_dspy import bindings, claims, coverage
-from pivot_dspy.bindings import BindingError
-from pivot_dspy.coverage import Coverage, unasked_call
+from pivot_dspy import claims, coverage
+from pivot_dspy.coverage import unasked_call
 from pivot_dspy.dspy_internals import AdapterParseError, LMError
 from pivot_dspy.environment.session import Session
 from pivot_dspy.episode.asking import PhaseCaller, sample_config
+from pivot_dspy.episode.call_review import delegated, review_calls
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import TaskContext
 from pivot_dspy.episode.events import JudgeEvent
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import Inspection, inspect
-from pivot_dspy.phases.judge import Answer, Evidence, Judgement, Question
+from pivot_dspy.phases.judge import Answer, Judgement, Question, QuoteSources
 from pivot_dspy.phases.verify import Verify
-from pivot_dspy.prompts.report import UNNAMED
 from pivot_dspy.required_calls import made_calls
-from pivot_dspy.requirements import BINDING_ORIGINS, Finding
+from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import Execution
 from pivot_dspy.verdict import Established
 
@@ -67,7 +66,7 @@ class Judge:
             if not doubted or self.caller.record.spent():
                 break
             questions = [question for question in self._of_requirements(candidate.inspection) if question.id in doubted]
-            answers = yield from self._answers(candidate, questions, sample_config(rollout))
+            answers = yield from self._answers(candidate, questions, config=sample_config(rollout))
             if answers is None:
                 return candidate
             opinions.append(_findings(answers))
@@ -104,26 +103,21 @@ class Judge:
                     outputs=context.outputs, session_for=lambda count: self.session_for(candidate, count),
                     permit=self.caller.record.permit,
                 )  # fmt: skip
-        refused = coverage.refused(context.requirements, covered, context.toolbox)
-        if refused:
-            calls = {one.call.step: one.call for one in refused}
-            unasked = tuple(unasked_call(step, f"no requirement names {call.tool}") for step, call in calls.items())
-            return self.measured(candidate, Judgement(unasked=unasked))
-        by_rule = [_by_rule(one) for one in covered if one.serves is not None]
-        questions = [*self._of_requirements(candidate.inspection), *_of_calls(covered)]
+        review = review_calls(covered, execution, context.requirements, context.toolbox, context.told)
+        if review.refused:
+            return self.measured(candidate, Judgement(unasked=review.refused))
         read = [seen.value for _, seen in self.view(candidate).readings]
         said = claims.statements(execution, claims.check(execution, context.inputs, read))
-        questions += _of_statements(said)
+        questions = [*self._of_requirements(candidate.inspection), *review.questions, *_of_statements(said)]
         if not questions:
-            return self.measured(candidate, Judgement(established=tuple(by_rule)))
+            return self.measured(candidate, Judgement(established=review.established))
         answers, problem = None, "the budget ended before a judge was asked"
         if not self.caller.record.spent():
-            answers = yield from self._answers(candidate, questions)
+            answers = yield from self._answers(candidate, questions, review.labels)
             problem = "the judge failed"
         if answers is None:
             answers = [Answer(question, None, problem) for question in questions]
-        judgement = _judgement(by_rule, answers)
-        return self._with_judgement(candidate, judgement)
+        return self._with_judgement(candidate, _judgement(review.established, answers))
 
     def _of_requirements(self, inspection: Inspection) -> list[Question]:
         unjudged = {finding.requirement for finding in inspection.findings if finding.status == "unjudged"}
@@ -131,13 +125,13 @@ class Judge:
         return [Question(item.id, "requirement", item.describe()) for item in items]
 
     def _answers(
-        self, candidate: Candidate, questions: Sequence[Question], config: Any = None
+        self, candidate: Candidate, questions: Sequence[Question], calls: str = "", config: Any = None
     ) -> Flow[list[Answer] | None]:
         """What the judge says of each question, asked once more about those of which what it said does not count; None
         where it could not be asked.
         """
-        evidence = self._evidence(candidate)
-        answers = yield from self._ask(candidate, questions, evidence, config)
+        sources = self._sources(candidate)
+        answers = yield from self._ask(candidate, questions, sources, calls, config)
         unclear = {answer.question.id: answer for answer in answers or () if answer.holds is None and not answer.waits}
         if answers is None or not unclear or self.caller.record.spent():
             return answers
@@ -146,42 +140,34 @@ class Judge:
             for question in questions
             if question.id in unclear
         ]
-        second = yield from self._ask(candidate, questions, evidence, config)
+        second = yield from self._ask(candidate, questions, sources, calls, config)
         by_id = {answer.question.id: answer for answer in second or () if answer.holds is not None}
         return [by_id.get(answer.question.id, answer) for answer in answers]
 
     def _ask(
-        self, candidate: Candidate, questions: Sequence[Question], evidence: Evidence, config: Any
+        self, candidate: Candidate, questions: Sequence[Question], sources: QuoteSources, calls: str, config: Any
     ) -> Flow[list[Answer] | None]:
         with self.caller.record.ledger.phase("verify"):
             try:
-                return (yield from self.verify.judge(self.view(candidate), questions, evidence, config))
+                return (yield from self.verify.judge(self.view(candidate), questions, sources, calls, config))
             except (LMError, AdapterParseError) as error:
                 self.caller.record_failure("verify", error)
                 return None
 
-    def _evidence(self, candidate: Candidate) -> Evidence:
+    def _sources(self, candidate: Candidate) -> QuoteSources:
         """Where the quotes may stand; what was read too early shows nothing."""
         context, execution = self.context, candidate.inspection.execution
         fresh = candidate.inspection.model_copy(update={"execution": _without_stale(execution)})
-        request = [str(value) for value in context.inputs.values()]
-        given = [item.describe() for item in context.requirements.items if item.origin in BINDING_ORIGINS]
-        shown = context.view(fresh)._replace(readings=self.view(candidate).readings).observations()
+        view = self.view(candidate)
+        shown = context.view(fresh)._replace(readings=view.readings, looks=view.looks).observations()
         values = [seen.value for seen in fresh.execution.observations if seen.ok]
-        policy = context.catalogue.policy
-        results = {seen.step: seen.value for seen in fresh.execution.observations if seen.ok}
-        delegated = []
-        for item in context.requirements.items:
-            if item.delegates is not None:
-                try:
-                    delegated.append(str(bindings.evaluate(item.delegates, results)))
-                except BindingError:
-                    continue  # what it delegates to was not read
-        return Evidence(
-            observed=(shown, *values, policy, context.catalogue.known, *request),
-            trusted=(*request, policy, *given, *delegated),
+        told = tuple(context.told.values())
+        items = context.requirements.items
+        return QuoteSources(
+            observed=(shown, *values, *told, context.catalogue.known),
+            trusted=(*told, *delegated(items, context.requirements, execution)),
             answer=claims.text_of(execution.outputs),
-            stale=self.view(candidate).observations() if fresh.execution is not execution else "",
+            stale=view.observations() if fresh.execution is not execution else "",
         )
 
     def measured(self, candidate: Candidate, judgement: Judgement | None) -> Candidate:
@@ -211,23 +197,11 @@ def _is_complete(inspection: Inspection) -> bool:
     return not (execution.discrepancies or violated or execution.trajectory.submit is None or execution.missing_outputs)
 
 
-def _by_rule(one: Coverage) -> Established:
-    evidence = f"{one.serves} names it" if one.by == "call" else f"{one.serves} does not hold without it"
-    return Established(
-        about=f"step {one.call.step}", kind="call", by="rule" if one.by == "call" else "check", evidence=evidence
-    )
-
-
-def _of_calls(covered: Sequence[Coverage]) -> list[Question]:
-    open_calls = {one.call.step: one.call for one in covered if one.serves is None}
-    return [Question(step, "call", call.tool, note=UNNAMED, trusted=True) for step, call in open_calls.items()]
-
-
 def _of_statements(statements: Sequence[claims.Statement]) -> list[Question]:
     return [
         Question(
-            said.id, "claim", said.text, note=f"{', '.join(said.figures)} {NO_FIGURE}" if said.figures else "",
-            figures=said.figures,
+            said.id, "claim", said.text, note=f"{', '.join(said.amounts)} {NO_FIGURE}" if said.amounts else "",
+            figures=said.amounts,
         )
         for said in statements
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts.observations import ObservationBudget, render_results
 from pivot_dspy.prompts.truncation import FENCE, truncate
 from pivot_dspy.provenance import WORDS
-from pivot_dspy.required_calls import OPEN, fill, stands_in
+from pivot_dspy.required_calls import fill, not_told, stands_in
 from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
 from pivot_dspy.trajectory import Execution
 
@@ -128,10 +128,8 @@ def _named(before: Requirement, call: Any, toolbox: Toolbox, known: _Known) -> R
     compiled = compile_drafts([{"id": before.id, "text": before.text, "call": call}], toolbox)[0]
     if before.executable or before.delegates is not None or compiled.call is None:
         raise _Refused('a requirement in words is given the "call" that it asks for, of a tool that changes something')
-    for name, value in compiled.call.args.items():
-        unknown = [leaf for leaf in scalars(value) if leaf != OPEN and not standing.holds(known.asked, leaf)]
-        if unknown:
-            raise _Refused(f'{name} {unknown[0]!r:.80} does not stand in the request; "?" leaves it open')
+    if unknown := not_told(compiled.call, known.asked):
+        raise _Refused(f'{unknown} does not stand in the request; "?" leaves it open')
     return before.model_copy(update={"call": compiled.call})
 
 

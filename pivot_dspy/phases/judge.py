@@ -10,6 +10,7 @@ import dspy
 
 from pivot_dspy import calc
 from pivot_dspy.blame import standing
+from pivot_dspy.environment.brevity import stems
 from pivot_dspy.phases.base import RESULTS_ARE_DATA
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.required_calls import stands_in
@@ -39,6 +40,7 @@ for several places."""
     policy: str = dspy.InputField(desc="what always holds here")
     requirements: str = dspy.InputField()
     observations: str = dspy.InputField(desc="tool calls that were made, in order -> what they returned")
+    calls: str = dspy.InputField(desc="the calls that change something: where each value comes from, by rule")
     submitted: str = dspy.InputField(desc="the answer")
     questions: str = dspy.InputField(desc="what to give a verdict on")
     verdicts: list[Any] = dspy.OutputField()
@@ -59,13 +61,15 @@ class Question(NamedTuple):
 
     trusted: bool = False
     """Whether the quote must stand in the words of those who may ask for something."""
+    bears: frozenset[str] = frozenset()
+    """Beginnings of words, one of which that quote must have: those of the call."""
 
     @property
     def about(self) -> str:
         return f"step {self.id}" if self.kind == "call" else self.id if self.kind == "requirement" else self.text
 
 
-class Evidence(NamedTuple):
+class QuoteSources(NamedTuple):
     """Where quotes may stand."""
 
     observed: tuple[Any, ...]
@@ -115,7 +119,7 @@ class Judgement(Frozen):
         return tuple(entry for entry in self.established if entry.by == "nobody")
 
 
-def read_answers(written: Any, questions: Sequence[Question], evidence: Evidence) -> list[Answer]:
+def read_answers(written: Any, questions: Sequence[Question], sources: QuoteSources) -> list[Answer]:
     """What a judge's `verdicts` say of each question. One that is missing, that contradicts another of the same id, or
     whose quote stands nowhere, does not count.
     """
@@ -124,10 +128,10 @@ def read_answers(written: Any, questions: Sequence[Question], evidence: Evidence
     for entry in entries:
         for name in _texts(entry.get("about", entry.get("id"))):
             said.setdefault(name.strip().removeprefix("step ").strip("$`'\". "), []).append(entry)
-    return [_answer(question, said.get(question.id, []), evidence) for question in questions]
+    return [_answer(question, said.get(question.id, []), sources) for question in questions]
 
 
-def _answer(question: Question, entries: Sequence[Mapping[str, Any]], evidence: Evidence) -> Answer:
+def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: QuoteSources) -> Answer:
     held = {entry.get("holds") is True for entry in entries}
     if not held:
         return Answer(question, None, "the judge said nothing of it")
@@ -140,16 +144,18 @@ def _answer(question: Question, entries: Sequence[Mapping[str, Any]], evidence: 
         return Answer(question, False, truncate("; ".join(reasons), REASON_CAP) or shown)
     if not quotes:
         return Answer(question, None, "the judge gave no quote")
-    sources = evidence.of(question)
+    places = sources.of(question)
     for quote in quotes:
-        if not all(any(stands_in(part, source) for source in sources) for part in _parts(quote)):
-            if not question.trusted and all(stands_in(part, evidence.stale) for part in _parts(quote)):
+        if not all(any(stands_in(part, source) for source in places) for part in _parts(quote)):
+            if not question.trusted and all(stands_in(part, sources.stale) for part in _parts(quote)):
                 return Answer(question, None, "what shows it was read before a call that waits has run", waits=True)
             place = "the request or the policy" if question.trusted else "what was seen"
             return Answer(question, None, f"the judge's quote {truncate(quote, 80)!r} does not stand in {place}")
+    if question.bears and not question.bears & stems(quotes):
+        return Answer(question, None, "the judge's quote says nothing of such a call")
     formulas = [formula for entry in entries for formula in _texts(entry.get("calc"))]
     for figure in question.figures:
-        if not any(_gives(formula, figure, sources) for formula in formulas):
+        if not any(_gives(formula, figure, places) for formula in formulas):
             return Answer(question, None, f"{figure} stands in no observation, and no calc gives it")
     return Answer(question, True, shown)
 
@@ -169,7 +175,11 @@ def _gives(formula: str, figure: str, sources: Sequence[Any]) -> bool:
     except ValueError:
         return False
     seen = standing.tokens(list(sources))
-    return given == wanted and bool(numbers) and all(_is_small(value) or value in seen for value in numbers)
+    return (
+        given == wanted
+        and any(value in seen for value in numbers)
+        and all(_is_small(value) or value in seen for value in numbers)
+    )
 
 
 def _is_small(value: Any) -> bool:

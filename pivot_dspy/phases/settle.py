@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import dspy
 
+from pivot_dspy.blame.standing import tokens
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask
 from pivot_dspy.prompts.catalogue import Catalogue
-from pivot_dspy.required_calls import stands_in
+from pivot_dspy.required_calls import not_told, stands_in
 from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
 
 CHECKS_ARE = 'what says a requirement instead of words or a call: {"id": "R1", "check": NAME, "args": {...}}'
@@ -140,11 +141,11 @@ class Audit(Phase):
             **inputs,
         )
         changes = prediction.changes if isinstance(prediction.changes, list) else []
-        told = [*map(str, inputs.values()), catalogue.policy, catalogue.known]
+        told = [*map(str, inputs.values()), catalogue.policy]
         for change in changes:
             if isinstance(change, Mapping):
                 evidence = _evidence(change, broken, told, "" if view is None else view.observations())
-                requirements = _amend(requirements, change, toolbox, evidence)
+                requirements = _amend(requirements, change, toolbox, evidence, told)
         return dspy.Prediction(requirements=requirements)
 
 
@@ -164,8 +165,12 @@ def _evidence(change: Mapping[str, Any], broken: Mapping[str, str], told: Sequen
     return broken.get(str(change.get("id"))) or (quote if stands else "")
 
 
-def _amend(requirements: Requirements, change: Mapping[str, Any], toolbox: Toolbox, evidence: str) -> Requirements:
+def _amend(
+    requirements: Requirements, change: Mapping[str, Any], toolbox: Toolbox, evidence: str, told: Sequence[str]
+) -> Requirements:
     reason = str(change.get("reason") or "").strip()
+    if not evidence:
+        return requirements
     before = next((item for item in requirements.items if item.id == change.get("id")), None)
     if not reason or (before is not None and before.origin in BINDING_ORIGINS):
         return requirements
@@ -177,6 +182,8 @@ def _amend(requirements: Requirements, change: Mapping[str, Any], toolbox: Toolb
     taken = [item for item in requirements.items if item is not before]
     compiled: tuple[Requirement, ...] = compile_drafts([draft], toolbox, taken=taken)
     for item in compiled:
+        if item.call is not None and not_told(item.call, tokens(told)):
+            continue  # what was read must not say what is asked for
         if before is not None and item.check is None and item.call is None:  # reworded: it asks for the same call
             item = item.model_copy(update={"call": before.call, "delegates": item.delegates or before.delegates})
         requirements = requirements.amend(item.id, item, reason=reason, by="audit", evidence=evidence)

@@ -16,7 +16,7 @@ from pivot_dspy.execution import ExecutedRun, Permit, allow, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import Phase, RunView, ask
 from pivot_dspy.phases.inspect import Inspection
-from pivot_dspy.phases.judge import Answer, Evidence, JudgeAnswer, Judgement, Question, read_answers
+from pivot_dspy.phases.judge import Answer, JudgeAnswer, Judgement, Question, QuoteSources, read_answers
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.report import render_questions
 from pivot_dspy.prompts.truncation import compact_json
@@ -69,10 +69,16 @@ class Verify(Phase):
         self,
         view: RunView,
         questions: Sequence[Question],
-        evidence: Evidence,
+        sources: QuoteSources,
+        calls: str = "",
         config: Mapping[str, Any] | None = None,
     ) -> Flow[list[Answer]]:
-        """One call that judges all that rules leave open; `evidence` tells where the quotes may stand."""
+        """One call that judges all that rules leave open.
+
+        Args:
+            sources: where the quotes may stand.
+            calls: where the values of the changing calls come from, by rule.
+        """
         asked = {question.id for question in questions if question.kind == "requirement"}
         prediction = yield from ask(
             self.predict,
@@ -80,11 +86,12 @@ class Verify(Phase):
             policy=view.catalogue.policy,
             requirements="\n".join(item.to_prompt() for item in view.requirements.items if item.id in asked),
             observations=view.observations(),
+            calls=calls,
             submitted=_numbered(view),
             questions=render_questions((question.id, question.note) for question in questions),
             **view.inputs,
         )
-        return read_answers(prediction.verdicts, questions, evidence)
+        return read_answers(prediction.verdicts, questions, sources)
 
 
 def _numbered(view: RunView) -> str:

@@ -46,14 +46,16 @@ def judge(turn: Turn) -> dict[str, Any]:
     unsupported = _unsupported(turn)
     verdicts: list[dict[str, Any]] = []
     for name, note in report.questions_in(turn.section("questions")):
-        if note == report.UNNAMED:
+        if note.startswith(report.UNNAMED):
             quote = [turn.reference.match] if turn.knows_task and _is_known(turn, name) else []
         elif name in said:
             figures = _FIGURE.findall(said[name])
             wrong = [figure for figure in figures if figure in unsupported]
             quote = [] if wrong else [_nearest(turn, said[name])]
+        elif name in required:
+            quote = _truths(turn, name, required[name])
         else:
-            quote = _truths(turn, name, required.get(name, ""))
+            quote = [_nearest(turn, note)] if _is_known(turn, name) else []
         holds = bool(quote) != turn.dice.falls(turn.rates.judge_error, "verdict", name)
         shown = quote or [_nearest(turn, required.get(name, ""))]  # one that errs quotes what comes near
         verdicts.append({"about": name, "holds": holds, **({"quote": shown} if holds else {})})

@@ -1,0 +1,141 @@
+"""What rules tell of the calls that change something: what asks for each, where its values come from, what is open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pivot_dspy import bindings
+from pivot_dspy.bindings import BindingError
+from pivot_dspy.coverage import Coverage, unasked_call
+from pivot_dspy.environment.brevity import stems
+from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.phases.judge import Question
+from pivot_dspy.plain_json import scalars
+from pivot_dspy.prompts.report import UNNAMED
+from pivot_dspy.prompts.truncation import compact_json, truncate
+from pivot_dspy.provenance import Origin, open_values, origins
+from pivot_dspy.required_calls import MadeCall
+from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements
+from pivot_dspy.trajectory import Discrepancy, Execution
+from pivot_dspy.verdict import Established
+
+VALUE_CAP = 60
+"""Characters of a value that a question names."""
+LABELS_CAP = 6000
+"""Characters of all that is said of where values come from."""
+
+
+@dataclass(frozen=True)
+class CallReview:
+    """What rules tell of a run's changing calls."""
+
+    established: tuple[Established, ...]
+    refused: tuple[Discrepancy, ...]
+    """Calls that no judge may let pass."""
+    questions: tuple[Question, ...]
+    labels: str
+    """For each call where its values come from, a line each."""
+
+
+@dataclass
+class _Steps:
+    """What is said of each step so far; a step that makes several calls is one thing to ask about."""
+
+    settled: dict[str, Established] = field(default_factory=dict)
+    refused: dict[str, Discrepancy] = field(default_factory=dict)
+    questions: dict[str, Question] = field(default_factory=dict)
+    labels: dict[str, None] = field(default_factory=dict)
+
+
+def review_calls(
+    covered: Sequence[Coverage], execution: Execution, requirements: Requirements, toolbox: Toolbox,
+    told: Mapping[str, str],
+) -> CallReview:  # fmt: skip
+    """What rules tell of the calls that were made.
+
+    A call that cannot be undone is refused where no requirement named it before anything was read, unless a person asks
+    in words alone. A change that can be undone is put to a judge, who has to quote the words that ask for it.
+
+    Args:
+        told: trusted texts by name: the request, the policy, what a person required.
+    """
+    steps = _Steps()
+    in_words = any(
+        item.origin in BINDING_ORIGINS and not item.executable and item.call is None for item in requirements.items
+    )
+    for one in covered:
+        call, spec = one.call, toolbox.tools[one.call.tool]
+        item = requirements[one.serves] if one.serves is not None else None
+        fixed = None if item is None or not item.traced else item.open_call or item.call
+        quotes = quotes_of(item, requirements, execution) if item is not None else ()
+        found = origins(call, execution, toolbox, told=told, requirement=fixed, quotes=quotes)
+        steps.labels[_label(one, found, held=call.waits)] = None
+        unsettled, irreversible = open_values(found), spec.effect == "irreversible"
+        late = item is not None and requirements.was_named_late(item.id)
+        if one.by == "check" or (item is not None and not late and not unsettled):
+            steps.settled[call.step] = _established(one)
+        elif item is not None and not late:
+            _ask(steps, call, f"{_said(unsettled)}: are these the ones meant?")
+        elif irreversible and not in_words and (item is None or unsettled):
+            why = f"nothing tells {_said(unsettled)}" if item is not None else f"no requirement names {call.tool}"
+            steps.refused.setdefault(call.step, unasked_call(call.step, why))
+        else:
+            about = stems([call.tool, spec.description, *call.args, *map(str, scalars(dict(call.args)))])
+            _ask(steps, call, UNNAMED, trusted=True, bears=frozenset() if in_words else about)
+    settled = [entry for step, entry in steps.settled.items() if step not in {*steps.refused, *steps.questions}]
+    return CallReview(
+        established=tuple(settled),
+        refused=tuple(steps.refused.values()),
+        questions=tuple(steps.questions.values()),
+        labels=truncate("\n".join(steps.labels), LABELS_CAP),
+    )
+
+
+def quotes_of(item: Requirement, requirements: Requirements, execution: Execution) -> tuple[str, ...]:
+    """The words of results that settle what a requirement asks for, and those that it delegates to, or is under."""
+    changes = [change.evidence for change in requirements.amendments if change.requirement == item.id]
+    return (*filter(None, changes), *delegated([item], requirements, execution))
+
+
+def delegated(items: Sequence[Requirement], requirements: Requirements, execution: Execution) -> tuple[str, ...]:
+    """The words of results whose instructions count, by these requirements or the ones that they are under."""
+    results = {name: seen.value for name, seen in execution.by_step.items() if seen.ok and not seen.stale}
+    above = {item.under for item in items}
+    texts = []
+    for each in requirements.items:
+        if each.delegates is not None and (each in items or each.id in above):
+            try:
+                texts.append(str(bindings.evaluate(each.delegates, results)))
+            except BindingError:
+                continue  # what it delegates to was not read
+    return tuple(texts)
+
+
+def _ask(steps: _Steps, call: MadeCall, note: str, **options: Any) -> None:
+    before = steps.questions.get(call.step)
+    if before is None or before.note == note:
+        steps.questions[call.step] = Question(call.step, "call", call.tool, note=note, **options)
+    else:
+        options = {"trusted": before.trusted, "bears": before.bears, **options}
+        steps.questions[call.step] = before._replace(note=f"{before.note} {note}", **options)
+
+
+def _established(one: Coverage) -> Established:
+    evidence = f"{one.serves} names it" if one.by == "call" else f"{one.serves} does not hold without it"
+    return Established(
+        about=f"step {one.call.step}", kind="call", by="rule" if one.by == "call" else "check", evidence=evidence
+    )
+
+
+def _said(values: Sequence[Origin]) -> str:
+    return ", ".join(f"{it.path} {truncate(compact_json(it.value), VALUE_CAP)} {it.to_prompt()}" for it in values)
+
+
+def _label(one: Coverage, found: Sequence[Origin], *, held: bool) -> str:
+    """One line: the step, what it serves, and where each of its values comes from."""
+    serves = f", for {one.serves}" if one.serves is not None else ""
+    values = ", ".join(f"{it.path} {it.to_prompt()}" for it in found)
+    line = f"{one.call.step} {one.call.tool}{' (held)' if held else ''}{serves}: {values or 'no arguments'}"
+    return " ".join(line.split())
