@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import dspy
 from dspy.lm15 import Message, RateLimitError, Request, Response, Usage
 
+from pivot_dspy.prompts import report
 from pivot_dspy.prompts.truncation import FENCE
 from pivot_dspy.simulator.answer import write
 from pivot_dspy.simulator.engine import AsyncOfflineEngine, OfflineEngine, tokens
@@ -55,7 +56,6 @@ def refuse_all(question: Question) -> bool:
 _LISTED = re.compile(r"^(\w+): (.*)$", re.MULTILINE)
 _STATED = re.compile(r"^(S\d+) (.*)$", re.MULTILINE)
 _CALLED = re.compile(r"^(\w+) (\w+ .*)->", re.MULTILINE)
-_ASKED = re.compile(r"(?:^|, )(\w+)(?= \((.*?)\)(?:, |$)|, |$)")
 _NOWHERE = re.compile(r"((?:\d[\d.,]*, )*\d[\d.,]*) stands in no result")
 _RESULTS = "observations"
 _ASKERS = ("request", "policy")
@@ -69,10 +69,8 @@ def questions(prompt: Prompt) -> list[Question]:
         **{name: Question(name, text, "sentence") for name, text in _STATED.findall(prompt.section("submitted"))},
         **{name: Question(name, text, "requirement") for name, text in _LISTED.findall(prompt.section("requirements"))},
     }
-    if "questions" not in prompt.sections:
-        return [question for question in known.values() if question.kind == "requirement"]
-    asked = [(known[name], note) for name, note in _ASKED.findall(prompt.section("questions")) if name in known]
-    return [question._replace(figures=_figures(note)) for question, note in asked]
+    asked = report.questions_in(prompt.section("questions"))
+    return [known[name]._replace(figures=_figures(note)) for name, note in asked if name in known]
 
 
 def _figures(note: str) -> tuple[str, ...]:
