@@ -21,7 +21,7 @@ MOST_STEPS_LEFT_OUT = 12
 """Steps that are tried without, one by one; of further ones a judge has to tell what they serve."""
 
 
-class Coverage(NamedTuple):
+class CoveredCall(NamedTuple):
     """A call that changes something, and what asks for it."""
 
     call: MadeCall
@@ -31,17 +31,17 @@ class Coverage(NamedTuple):
     """How that is known: the requirement names the call, or does not hold without it."""
 
 
-def by_named_calls(requirements: Requirements, calls: Sequence[MadeCall]) -> tuple[Coverage, ...]:
+def by_named_calls(requirements: Requirements, calls: Sequence[MadeCall]) -> tuple[CoveredCall, ...]:
     """Each call with the requirement that names it, if one does; a requirement names one call."""
     asked = {item.id: item.call for item in requirements.items if item.call is not None and item.traced}
     serves = assign(asked, calls).serves
     return tuple(
-        Coverage(call, serves.get(index), "call" if index in serves else None) for index, call in enumerate(calls)
+        CoveredCall(call, serves.get(index), "call" if index in serves else None) for index, call in enumerate(calls)
     )
 
 
 def by_execution(
-    covered: Sequence[Coverage],
+    covered: Sequence[CoveredCall],
     run: ExecutedRun,
     requirements: Requirements,
     findings: Iterable[Finding],
@@ -49,7 +49,7 @@ def by_execution(
     outputs: Mapping[str, Any],
     session_for: Callable[[int], Session],
     permit: Permit,
-) -> Flow[tuple[Coverage, ...]]:
+) -> Flow[tuple[CoveredCall, ...]]:
     """`covered`, with what a check or test says of the calls that no requirement names.
 
     The run is made again without each of their steps, from there on.

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from pivot_dspy import bindings, calc, claims
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.toolbox import Toolbox
-from pivot_dspy.evidence import Evidence, gather, is_empty, is_id, leaves, member, name_of
 from pivot_dspy.expressions import TOKEN, Content, content, is_quoted
+from pivot_dspy.grounds import Grounds, gather, is_empty, is_id, leaves, member, name_of
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import MadeCall, RequiredCall, defaults_of
 from pivot_dspy.told import figure_of, moment_of
@@ -83,18 +83,18 @@ def origins(
     Raises:
         TrajectoryError: the call is of no step of the execution.
     """
-    evidence = gather(call, execution, toolbox, told, requirement, quotes)
+    grounds = gather(call, execution, toolbox, told, requirement, quotes)
     step, spec = execution.trajectory.steps[execution.trajectory.index(call.step)], toolbox.tools[call.tool]
-    known, defaults = frozenset(evidence.steps), defaults_of(spec)
+    known, defaults = frozenset(grounds.steps), defaults_of(spec)
     found = [
         origin
         for name, written in step.args.items()
         if name not in defaults or call.args.get(name) != defaults[name]
-        for origin in _Argument(evidence, step, known, spec.parameters.get(name, {})).origins(
+        for origin in _Argument(grounds, step, known, spec.parameters.get(name, {})).origins(
             name, written, call.args.get(name)
         )
     ]
-    durations = evidence.durations
+    durations = grounds.durations
     return tuple(found if not durations else [_lasting(origin, found, durations) for origin in found])
 
 
@@ -119,7 +119,7 @@ def figures_from_nowhere(
 class _Argument:
     """One argument of a step."""
 
-    evidence: Evidence
+    grounds: Grounds
     step: Step
     known: frozenset[str]
     """Ids of the steps that it may bind."""
@@ -145,19 +145,19 @@ class _Argument:
 
     def _literal(self, path: str, value: Any, around: str = "") -> Iterator[Origin]:
         """The origin of what was written out, or put together `around` a binding."""
-        name, evidence = name_of(path), self.evidence
-        if source := evidence.asked(path, value):
+        name, grounds = name_of(path), self.grounds
+        if source := grounds.asked(path, value):
             yield Origin(path=path, value=value, label="asked", source=source, settled=True)
         elif isinstance(value, bool) or value in _choices(self.schema):
             yield Origin(path=path, value=value, label="own words", source=around)
-        elif place := evidence.whole(name, value):
-            settled = not place.stale and (is_id(name) or not _recurs(value)) and evidence.names(place, value)
+        elif place := grounds.whole(name, value):
+            settled = not place.stale and (is_id(name) or not _recurs(value)) and grounds.names(place, value)
             yield Origin(path=path, value=value, label="read", source=place.path, stale=place.stale, settled=settled)
-        elif text := evidence.within(value):
+        elif text := grounds.within(value):
             yield Origin(path=path, value=value, label="read", source=text.step, stale=text.stale, partial=True)
         elif _is_wording(path, value):
             yield Origin(path=path, value=value, label="own words", source=around)
-            shown = [*evidence.told.values(), *evidence.quotes, *evidence.results.values()]
+            shown = [*grounds.told.values(), *grounds.quotes, *grounds.results.values()]
             for figure in claims.figures_beyond(value, shown):
                 yield Origin(path=f"{path}: {figure!r}", value=figure, label="unknown")
         else:
@@ -166,7 +166,7 @@ class _Argument:
     def _bound(self, path: str, written: str, value: Any) -> Iterator[Origin]:
         expression, source, stale = self._content(written), self._show(written), self._is_stale(written)
         settled = not (expression.cuts or stale)
-        if expression.literals or self.evidence.is_own(value):
+        if expression.literals or self.grounds.is_own(value):
             yield from self._literal(path, value, around=source)
         elif settled or not self._is_settled(path, value):
             yield Origin(path=path, value=value, label="bound", source=source, stale=stale, settled=settled)
@@ -200,8 +200,8 @@ class _Argument:
     def _bound_part(self, text: str) -> Origin:
         expression, stale = self._content(text), self._is_stale(text)
         try:
-            value = bindings.evaluate(text, self.evidence.results)
-            source, own = str(calc.number(value)), any(map(self.evidence.is_own, scalars(value)))
+            value = bindings.evaluate(text, self.grounds.results)
+            source, own = str(calc.number(value)), any(map(self.grounds.is_own, scalars(value)))
         except (BindingError, ValueError):  # known only at commit, or the element of a repeated step
             value, source, own = text, "", False
         settled = not (expression.cuts or expression.literals or stale or own)
@@ -217,7 +217,7 @@ class _Argument:
         return self.step.for_each if bindings.ITEM in bindings.references(text) else None
 
     def _is_stale(self, text: str) -> bool:
-        return not self.evidence.stale.isdisjoint(bindings.dependencies([text, self._items(text)], self.known))
+        return not self.grounds.stale.isdisjoint(bindings.dependencies([text, self._items(text)], self.known))
 
     def _show(self, text: str) -> str:
         """An expression without dollars, and with what its element is one of."""

@@ -12,6 +12,7 @@ CallAssignment(serves={}, missing=('R1',), extra=(0,))
 
 from __future__ import annotations
 
+import calendar
 import json
 import re
 import unicodedata
@@ -39,6 +40,8 @@ OPEN = "?"
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%B %d %Y", "%b %d %Y", "%d %B %Y", "%d %b %Y")
 _DATES = tuple(map("".join, product(_DAYS, ("", " %H:%M", " %H:%M:%S"))))
 _LONGEST_DATE = 40
+_MONTHS = "|".join(filter(None, (*calendar.month_name, *calendar.month_abbr)))
+_LIKE_DATE = re.compile(rf"(?=.*\d{{4}})(?:[\d\s,:/-]|T(?=\d)|st|nd|rd|th|{_MONTHS})+", re.IGNORECASE)
 _DATE_NOISE = re.compile(r",|(?<=\d)(?:st|nd|rd|th)\b")
 
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -273,7 +276,7 @@ def comparable(value: Any) -> Any:
 def _date(text: str) -> str:
     """A date in ISO form, a day as its midnight; any other text as it is."""
     written = _DATE_NOISE.sub("", re.sub(r"(?<=\d)T(?=\d)", " ", text))
-    for form in _DATES if re.search(r"\d{4}", text) else ():
+    for form in _DATES if _LIKE_DATE.fullmatch(text) else ():
         try:
             return datetime.strptime(written, form).isoformat()
         except ValueError:

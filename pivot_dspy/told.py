@@ -13,7 +13,7 @@ import calendar
 import re
 from collections.abc import Collection
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from pivot_dspy.required_calls import comparable, words_of
@@ -23,14 +23,17 @@ Day = tuple[int | None, int, int]
 Time = tuple[int, int]
 """Hour and minute."""
 
+_LONGEST_MOMENT = 40
+"""Characters of a date."""
 _LEAST = 3
 """Letters and digits from which on a text may be a word among others."""
 _BEGINS = r"(?<!\w)(?<!\w[-.@/:+_&=])"
 _ENDS = r"(?!\w)(?![-.@/:+_&=]\w)(?!(?<=\d),\d)"
 """The edges of a token: no part of a word, number, date, address or path."""
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+_NUMBER = r"(?:\d{1,3}(?:,\d{3}){1,9}|\d{1,30})(?:\.\d{1,30})?"
+"""Of no more digits than Python reads at once."""
 _FIGURE = re.compile(rf"{_BEGINS}-?{_NUMBER}{_ENDS}")
-_WRITTEN_FIGURE = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
+_WRITTEN_FIGURE = re.compile(r"-?(?:0|[1-9]\d{0,29})(?:\.\d{1,30})?", re.ASCII)
 _ITEM = re.compile(r"(?:^\s*|(?<=[.:;?!)*•-])\s+)\d{1,2}[.)](?=\s)")
 """The number of an item in a list."""
 _MONTHS = {
@@ -71,18 +74,36 @@ _RUN_ON = re.compile(r"(?<=[a-z])\.(?=[A-Z][a-z]+\s)")
 """Where a sentence ends without a space before the next."""
 
 
-class Told(NamedTuple):
-    """What stands in a text."""
+class Told:
+    """What stands in a text. The number of an item in a list, and those in a date or time, are no figures."""
 
-    words: str
-    """The text, without regard to case and how it is set."""
-    figures: frozenset[str]
-    days: frozenset[Day]
-    times: frozenset[Time]
-    durations: frozenset[tuple[int, str]]
-    """In minutes, with the words that tell it."""
+    def __init__(self, text: str) -> None:
+        self._text = text
 
-    @property
+    @cached_property
+    def words(self) -> str:
+        """The text, without regard to case and how it is set."""
+        return _plain(_RUN_ON.sub(". ", self._text))
+
+    @cached_property
+    def figures(self) -> frozenset[str]:
+        rest = _found((*_DAYS, *_TIMES), _ITEM.sub(" ", self.words))[1]
+        return frozenset(comparable(_number(figure)) for figure in _FIGURE.findall(rest))
+
+    @cached_property
+    def days(self) -> frozenset[Day]:
+        return frozenset(map(_day, _found(_DAYS, self.words)[0]))
+
+    @cached_property
+    def times(self) -> frozenset[Time]:
+        return frozenset(map(_time, _found(_TIMES, self.words)[0]))
+
+    @cached_property
+    def durations(self) -> frozenset[tuple[int, str]]:
+        """In minutes, with the words that tell it."""
+        return frozenset((_minutes(match), match[0]) for match in _DURATION.finditer(self.words))
+
+    @cached_property
     def years(self) -> frozenset[int]:
         """Of the days."""
         return frozenset(year for year, _, _ in self.days if year is not None)
@@ -95,20 +116,10 @@ class Moment(NamedTuple):
     timed: bool
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def read(text: str) -> Told:
-    """What stands in `text`. The number of an item in a list, and those in a date or time, are no figures."""
-    words = words_of(_RUN_ON.sub(". ", text)).casefold()
-    rest = _ITEM.sub(" ", words)
-    days, rest = _taken(_DAYS, rest)
-    times, rest = _taken(_TIMES, rest)
-    return Told(
-        words=words,
-        figures=frozenset(comparable(_number(figure)) for figure in _FIGURE.findall(rest)),
-        days=frozenset(map(_day, days)),
-        times=frozenset(map(_time, times)),
-        durations=frozenset((_minutes(match), match[0]) for match in _DURATION.finditer(words)),
-    )
+    """What stands in `text`."""
+    return Told(text)
 
 
 def tells(told: Told, value: Any, *, years: Collection[int] = (), times: Collection[Time] = ()) -> bool:
@@ -131,7 +142,7 @@ def tells(told: Told, value: Any, *, years: Collection[int] = (), times: Collect
 
 def tells_words(told: Told, value: str) -> bool:
     """Whether a text stands whole in another; one of less than three letters only as all of it, or in quotes."""
-    words = words_of(value).casefold()
+    words = _plain(value)
     if words == "" or words == told.words:
         return words != ""
     sought = re.escape(words)
@@ -159,7 +170,8 @@ def figure_of(value: Any) -> str | None:
 def moment_of(value: Any) -> Moment | None:
     """The moment that a text is; None where it is no date."""
     try:
-        return Moment(datetime.fromisoformat(str(comparable(value))), ":" in value) if isinstance(value, str) else None
+        written = isinstance(value, str) and len(value) <= _LONGEST_MOMENT
+        return Moment(datetime.fromisoformat(str(comparable(value))), ":" in value) if written else None
     except ValueError:
         return None
 
@@ -175,13 +187,18 @@ def _number(text: str) -> int | float:
     return float(digits) if "." in digits else int(digits)
 
 
-def _taken(patterns: Collection[re.Pattern[str]], text: str) -> tuple[list[re.Match[str]], str]:
-    """What the patterns find, and the text without it."""
+def _found(patterns: Collection[re.Pattern[str]], text: str) -> tuple[list[re.Match[str]], str]:
+    """What the patterns find, each in what the ones before it leave, and the rest."""
     found: list[re.Match[str]] = []
     for pattern in patterns:
         found.extend(pattern.finditer(text))
         text = pattern.sub(" ; ", text)
     return found, text
+
+
+@lru_cache(maxsize=256)
+def _plain(text: str) -> str:
+    return words_of(text).casefold()
 
 
 def _day(match: re.Match[str]) -> Day:

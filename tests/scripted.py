@@ -18,6 +18,7 @@ from pivot_dspy.environment.factory import EnvironmentLike, SessionFactory
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.phases.base import read_steps
+from pivot_dspy.prompts.report import UNNAMED, questions_in
 from pivot_dspy.trajectory import Trajectory
 
 PHASES = {
@@ -25,7 +26,7 @@ PHASES = {
     "evolve": {"diagnosis", "requirements", "steps"},
     "settle": {"requirements"},
     "audit": {"changes"},
-    "judge": {"verdicts", "unsupported"},
+    "judge": {"verdicts"},
     "localise": {"diagnosis", "step", "correction"},
     "critique": {"faults"},
     "rewrite": {"steps"},
@@ -43,6 +44,7 @@ PHASES = {
 
 GARBAGE = "I would rather talk about the weather."
 
+_OF_THE_JUDGE = ("policy", "requirements", "observations", "calls", "submitted", "questions")
 _HEADER = re.compile(r"^\[\[ ## (\w+) ## \]\]\s*$", re.MULTILINE)
 _INPUTS = re.compile(r"Your input fields are:\n(.*?)\nYour output fields are:", re.DOTALL)
 _OPENING_TAG = re.compile(r"^<(\w+)>$", re.MULTILINE)
@@ -69,8 +71,30 @@ Answer = Mapping[str, Any] | str | Exception
 Script = Answer | Callable[[Prompt], Answer] | Sequence[Answer | Callable[[Prompt], Answer]]
 
 
+def accept(prompt: Prompt) -> dict[str, Any]:
+    """A judge that lets everything pass, with quotes that stand where they have to."""
+    return judging()(prompt)
+
+
+def judging(**refused: str) -> Callable[[Prompt], dict[str, Any]]:
+    """A judge that lets everything pass but what is `refused`, by the id of the question, with the reason."""
+
+    def judge(prompt: Prompt) -> dict[str, Any]:
+        told = [text for name, text in prompt.sections.items() if name not in _OF_THE_JUDGE]
+        shown = [line for line in prompt.section("observations").splitlines() if line.startswith("| ")]
+        verdicts: list[dict[str, Any]] = []
+        for name, note in questions_in(prompt.section("questions")):
+            quote = told[0] if note.startswith(UNNAMED) else next(iter([*shown, *told]))
+            holds = {"holds": False, "why": refused[name]} if name in refused else {"holds": True, "quote": quote}
+            verdicts.append({"about": name, **holds})
+        return {"verdicts": verdicts}
+
+    return judge
+
+
 class Scripted:
     """An engine whose answers to each phase are given: one for all calls, one for each, or a function of the prompt.
+    Where none is given for the judge, it lets everything pass.
 
     A mapping is written in the form that the adapter reads; text is sent as it is; an exception is raised. After its
     last answer a sequence gives garbage, which no phase can read.
@@ -95,7 +119,7 @@ class Scripted:
             self.prompts.append(prompt)
             number = self._given.get(prompt.phase, 0)
             self._given[prompt.phase] = number + 1
-        script = self.scripts.get(prompt.phase, GARBAGE)
+        script = self.scripts.get(prompt.phase, accept if prompt.phase == "judge" else GARBAGE)
         if isinstance(script, Sequence) and not isinstance(script, str):
             script = script[number] if number < len(script) else GARBAGE
         answer = script(prompt) if callable(script) and not isinstance(script, Exception) else script
@@ -150,7 +174,11 @@ def scripted(engine: Scripted | None = None, /, **scripts: Script) -> dspy.LM:
     return dspy.LM("scripted/model", engine=engine, async_engine=AsyncScripted(engine), cache=False, num_retries=0)
 
 
-def plan(steps: Sequence[Any], requirements: Sequence[Any] = ()) -> dict[str, Any]:
+WHOLE = {"id": "R0", "text": "What the task asks for is done."}
+"""A requirement in words, where a test is not about requirements."""
+
+
+def plan(steps: Sequence[Any], requirements: Sequence[Any] = (WHOLE,)) -> dict[str, Any]:
     """A plan as the model writes it."""
     return {"requirements": list(requirements), "steps": list(steps)}
 

@@ -19,6 +19,7 @@ from tests.scripted import executed, step
 EVENTS = [
     {"id_": "24", "title": "Introductory meeting", "start": "2024-05-15T10:00:00", "people": ["jo@x.org"], "seats": 4},
     {"id_": "9", "title": "Lunch", "start": "2024-05-16T12:30:00", "people": ["sara@x.org"], "seats": 2},
+    {"id_": "11", "title": "Lunch", "start": "2024-05-17T12:30:00", "people": []},
 ]
 BILL = "Please pay 98.70 to GB29NWBK60161331926819 (Car Rental).\nYours, Dora Fox"
 ROWS = [{"id": 7, "name": "Ann", "amount": 10.0}, {"id": 4, "name": "Bob", "amount": 12.5}]
@@ -209,6 +210,11 @@ def test_an_id_is_read_as_a_whole_value_of_a_record_that_is_named():
     assert label(EVENTS_READ, send("jo@x.org"), told="Move the meeting") == ("[read a[0].people[0]]", False)
 
 
+def test_what_stands_in_several_records_names_none_of_them():
+    assert label(EVENTS_READ, move("9"), told="Move the lunch") == ("[read a[1].id_]", False)
+    assert label(EVENTS_READ, move("9"), told="Move the lunch with sara@x.org")[1]
+
+
 def test_a_search_for_what_was_asked_names_none_of_its_hits():
     steps = step("a", "search", query="the meeting"), send("eve@x.org")
     assert label(*steps, told="Look for the meeting") == ("[read a.hits[0].mail]", False)
@@ -271,6 +277,11 @@ def test_a_binding_is_bound_with_its_path():
     assert label(EVENTS_READ, each) == ("[bound item of a[].people[0]]", True)
     everybody = found(EVENTS_READ, step("z", "send", to="$a[].people[]"))
     assert {path: origin.value for path, origin in everybody.items()} == {"to[0]": "jo@x.org", "to[1]": "sara@x.org"}
+
+
+@pytest.mark.parametrize("written", ["($a[0].title=='Lunch' && $a[0].id_) || $a[1].id_", "max_by($a, &id_).id_"])
+def test_what_is_only_compared_is_no_part_of_what_a_binding_gives(written):
+    assert label(EVENTS_READ, move(written))[1]
 
 
 def test_a_binding_to_what_waits_for_commit_is_bound():

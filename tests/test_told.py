@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from pivot_dspy.told import read, tells
         ("-5 or 3-4", {"-5"}),
         ("2024-05-15, May 3rd 2024, the 4 of June, 10:30, 5 pm and 24.12.2024", set()),
         ("a1 v2.0 x-3 #4 room 5", {"4", "5"}),
+        (f"{'1' * 5000} 3", {"3"}),
         ("Do this:\n1. Pay 30.\n2. Pay 40", {"30", "40"}),
     ],
 )
@@ -77,9 +80,6 @@ def test_a_figure_is_told_in_every_form_of_its_own(number):
     assert not tells(read(f"Pay 7{number:.2f} now"), number)
 
 
-@given(st.dates(), st.sampled_from(["%Y-%m-%d", "%B %d, %Y", "%d %b %Y", "%Y/%m/%d"]))
+@given(st.dates(date(1000, 1, 1)), st.sampled_from(["%Y-%m-%d", "%B %d, %Y", "%d %b %Y", "%Y/%m/%d"]))
 def test_a_day_is_told_in_every_form(day, form):
-    text = (
-        day.strftime(form).replace(f"{day.year} ".strip(), f"{day.year:04d}") if day.year < 1000 else day.strftime(form)
-    )
-    assert tells(read(f"Come on {text}, please"), f"{day.year:04d}-{day:%m-%d}")
+    assert tells(read(f"Come on {day.strftime(form)}, please"), day.isoformat())

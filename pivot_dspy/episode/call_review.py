@@ -8,7 +8,7 @@ from typing import Any
 
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
-from pivot_dspy.coverage import Coverage, unasked_call
+from pivot_dspy.coverage import CoveredCall, unasked_call
 from pivot_dspy.environment.brevity import stems
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.phases.judge import Question
@@ -50,7 +50,7 @@ class _Steps:
 
 
 def review_calls(
-    covered: Sequence[Coverage], execution: Execution, requirements: Requirements, toolbox: Toolbox,
+    covered: Sequence[CoveredCall], execution: Execution, requirements: Requirements, toolbox: Toolbox,
     told: Mapping[str, str],
 ) -> CallReview:  # fmt: skip
     """What rules tell of the calls that were made.
@@ -69,7 +69,8 @@ def review_calls(
         call, spec = one.call, toolbox.tools[one.call.tool]
         item = requirements[one.serves] if one.serves is not None else None
         fixed = None if item is None or not item.traced else item.open_call or item.call
-        quotes = quotes_of(item, requirements, execution) if item is not None else ()
+        # What a model quotes of a result to fill a call in says where a value stands, not that it is the one meant.
+        quotes = () if item is None else delegated([item], requirements, execution)
         found = origins(call, execution, toolbox, told=told, requirement=fixed, quotes=quotes)
         steps.labels[_label(one, found, held=call.waits)] = None
         unsettled, irreversible = open_values(found), spec.effect == "irreversible"
@@ -91,12 +92,6 @@ def review_calls(
         questions=tuple(steps.questions.values()),
         labels=truncate("\n".join(steps.labels), LABELS_CAP),
     )
-
-
-def quotes_of(item: Requirement, requirements: Requirements, execution: Execution) -> tuple[str, ...]:
-    """The words of results that settle what a requirement asks for, and those that it delegates to, or is under."""
-    changes = [change.evidence for change in requirements.amendments if change.requirement == item.id]
-    return (*filter(None, changes), *delegated([item], requirements, execution))
 
 
 def delegated(items: Sequence[Requirement], requirements: Requirements, execution: Execution) -> tuple[str, ...]:
@@ -122,7 +117,7 @@ def _ask(steps: _Steps, call: MadeCall, note: str, **options: Any) -> None:
         steps.questions[call.step] = before._replace(note=f"{before.note} {note}", **options)
 
 
-def _established(one: Coverage) -> Established:
+def _established(one: CoveredCall) -> Established:
     evidence = f"{one.serves} names it" if one.by == "call" else f"{one.serves} does not hold without it"
     return Established(
         about=f"step {one.call.step}", kind="call", by="rule" if one.by == "call" else "check", evidence=evidence
@@ -133,7 +128,7 @@ def _said(values: Sequence[Origin]) -> str:
     return ", ".join(f"{it.path} {truncate(compact_json(it.value), VALUE_CAP)} {it.to_prompt()}" for it in values)
 
 
-def _label(one: Coverage, found: Sequence[Origin], *, held: bool) -> str:
+def _label(one: CoveredCall, found: Sequence[Origin], *, held: bool) -> str:
     """One line: the step, what it serves, and where each of its values comes from."""
     serves = f", for {one.serves}" if one.serves is not None else ""
     values = ", ".join(f"{it.path} {it.to_prompt()}" for it in found)

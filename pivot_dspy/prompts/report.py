@@ -54,6 +54,8 @@ Each thing that it asks for is {"id": "ID_1", "under": "ID", "text": "...", "cal
 "quote": "its words"} in `requirements`."""
 """How what a delegated text asks for becomes a requirement."""
 
+READ_TOO_EARLY = "read before what waits for commit has run: it shows nothing"
+"""What is said of a result that a call which waits may change."""
 UNNAMED = "no requirement names it; does the request ask for it?"
 """What a judge is told of a call that changes something and that no requirement names."""
 _STATUS_WORDS = {"error": FAILED, "blocked": NOT_RUN, "withheld": WAITS_FOR_COMMIT}

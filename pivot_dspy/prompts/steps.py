@@ -9,7 +9,7 @@ from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts.observations import ObservationBudget, render_look, render_results
-from pivot_dspy.prompts.report import STATE_CAP
+from pivot_dspy.prompts.report import READ_TOO_EARLY, STATE_CAP
 from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.truncation import FENCE, MIN_SHARE, SUFFIX_ROOM, compact_json, fair_cap, truncate
 from pivot_dspy.trajectory import Execution, Observation, Step
@@ -76,7 +76,7 @@ def render_observations(execution: Execution, budget: ObservationBudget, looks: 
     steps = execution.trajectory.steps
     pairs = [(step, seen) for step, seen in zip(steps, execution.observations, strict=True) if not step.is_submit]
     calls = {step.id: _call(step, seen) for step, seen in pairs}
-    results = render_results(pairs, Environment(), budget, headers=calls)
+    results = render_results(pairs, Environment(), budget, shown=ShownResults(), headers=calls)
     state = [f"{FENCE}{line}" for line in truncate(execution.state, STATE_CAP).splitlines()]
     seen = [render_looks(looks, execution, budget.after(results))] if looks else []
     return "\n".join([results, *seen, *(["State:", *state] if state else [])])
@@ -89,7 +89,8 @@ def _text(step: Step, full: bool) -> str:
 def _call(step: Step, observation: Observation) -> str:
     if step.for_each is not None or observation.args is None:
         return step.to_prompt()
-    return f"{step.id} {step.tool} {compact_json(observation.args)}"
+    early = f" ({READ_TOO_EARLY})" if observation.stale else ""
+    return f"{step.id} {step.tool} {compact_json(observation.args)}{early}"
 
 
 def _shorten(step: Step, text: str, cap: int) -> str:

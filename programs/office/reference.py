@@ -114,7 +114,8 @@ def _required(case: Case, gold: Gold, item: Wanted) -> dict[str, Any]:
     tool, args = gold.calls[item.place]
     told = Shown(f"{case.request} {POLICIES[case.suite]}")
     given = {name: value for name, value in args.items() if value not in (None, [])}
-    fixed = {name: value for name, value in given.items() if _tells(told, value) and told.tells_wording(f"{name} {value}")}
+    known = (name for name, value in given.items() if _tells(told, value) and told.tells_wording(f"{name} {value}"))
+    fixed = {name: given[name] for name in known}
     said = ", ".join(f"{name} {value}" for name, value in fixed.items())
     return {
         "id": item.id,

@@ -16,7 +16,7 @@ from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.expressions import content
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import MadeCall, RequiredCall, comparable
-from pivot_dspy.told import figure_of, moment_of, read, tells, tells_id, tells_words
+from pivot_dspy.told import Told, figure_of, moment_of, read, tells, tells_id, tells_words
 from pivot_dspy.trajectory import Execution, Observation, Step
 
 POLICY = "policy"
@@ -35,7 +35,7 @@ class Record(NamedTuple):
     """The list that it stands in; empty where it stands in none."""
 
 
-class Place(NamedTuple):
+class Occurrence(NamedTuple):
     """Where a value stands in a result."""
 
     path: str
@@ -46,16 +46,17 @@ class Place(NamedTuple):
     stale: bool
 
 
-class Text(NamedTuple):
+class ResultText(NamedTuple):
     """A text in a result."""
 
     step: str
     text: str
+    told: Told
     stale: bool
 
 
 @dataclass
-class Evidence:
+class Grounds:
     """What was told, and what was read before a call."""
 
     told: Mapping[str, str]
@@ -64,9 +65,9 @@ class Evidence:
     steps: tuple[str, ...]
     """Ids of the steps before the call."""
     results: dict[str, Any] = field(default_factory=dict)
-    known: dict[str, list[Place]] = field(default_factory=dict)
+    known: dict[str, list[Occurrence]] = field(default_factory=dict)
     """Where each value of the results stands."""
-    texts: list[Text] = field(default_factory=list)
+    texts: list[ResultText] = field(default_factory=list)
     own: set[str] = field(default_factory=set)
     """What was given to a step before it stood in any result: that it does afterwards tells nothing."""
     years: set[int] = field(default_factory=set)
@@ -95,7 +96,7 @@ class Evidence:
         yield from self.told.items()
         yield from (("quote", quote) for quote in self.quotes)
 
-    def whole(self, name: str, value: Any) -> Place | None:
+    def whole(self, name: str, value: Any) -> Occurrence | None:
         """Where a value stands whole: the latest place, fresh and in a record that is named, if it can be. A number is
         an id in both places or in neither."""
         places = self.known.get(_same(value), [])
@@ -104,12 +105,13 @@ class Evidence:
         fresh = [place for place in reversed(places) if not place.stale]
         return next((place for place in fresh if self.names(place, value)), next(iter(fresh or places[::-1]), None))
 
-    def within(self, value: Any) -> Text | None:
+    def within(self, value: Any) -> ResultText | None:
         """The latest text in which a value stands among others, a fresh one before a stale one."""
-        holding = (it for it in reversed(self.texts) if tells(read(it.text), value, years=self.years))
+        texts = (it for it in reversed(self.texts) if len(it.text) >= len(str(value).strip()))
+        holding = (it for it in texts if tells(it.told, value, years=self.years))
         return max(holding, key=lambda it: not it.stale, default=None)
 
-    def names(self, place: Place, value: Any) -> bool:
+    def names(self, place: Occurrence, value: Any) -> bool:
         """Whether what was told names the record in which a value stands: by another text in it, which stands in no
         other record of its list. The policy says who acts, and names nothing."""
         facts = [read(text) for source, text in self._told_texts() if source != POLICY]
@@ -130,22 +132,20 @@ class Evidence:
 def gather(
     call: MadeCall, execution: Execution, toolbox: Toolbox, texts: Mapping[str, str], requirement: RequiredCall | None,
     quotes: Sequence[str],
-) -> Evidence:  # fmt: skip
+) -> Grounds:  # fmt: skip
     position = execution.trajectory.index(call.step)
     required = requirement.args if requirement is not None else {}
-    evidence = Evidence(texts, quotes, required, execution.trajectory.ids[:position])
-    waits = False
+    grounds = Grounds(texts, quotes, required, execution.trajectory.ids[:position])
     for step in execution.trajectory.steps[:position]:
         seen, spec = execution.by_step.get(step.id), toolbox.tools.get(step.tool)
         if seen is None or spec is None:
             continue
         given = [leaf for leaf in _given(step, seen) if not is_empty(leaf)]
-        evidence.own |= {_same(leaf) for leaf in given} - evidence.known.keys()
+        grounds.own |= {_same(leaf) for leaf in given} - grounds.known.keys()
         if seen.ok:
             changes = spec.effect != "read"
-            _add_result(evidence, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], waits)
-        waits |= spec.effect != "read" and (seen.status == "withheld" or (seen.ok and spec.effect == "irreversible"))
-    return evidence
+            _add_result(grounds, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], seen.stale)
+    return grounds
 
 
 def _given(step: Step, seen: Observation) -> Iterator[Any]:
@@ -160,19 +160,20 @@ def _given(step: Step, seen: Observation) -> Iterator[Any]:
         yield from scalars([pair["item"] for pair in seen.value])
 
 
-def _add_result(evidence: Evidence, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
+def _add_result(grounds: Grounds, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
     """Take in what a step gave; of one that changes something, no text that only repeats what was `given`."""
-    evidence.results[step] = value
+    grounds.results[step] = value
     if stale:
-        evidence.stale.add(step)
+        grounds.stale.add(step)
     if moment_of(value) is not None:
-        evidence.years |= read(str(value)).years
+        grounds.years |= read(str(value)).years
     for path, key, records, leaf in leaves(value, step):
-        if evidence.is_own(leaf):
+        if grounds.is_own(leaf):
             continue
-        evidence.known.setdefault(_same(leaf), []).append(Place(path, key, records, stale))
-        if isinstance(leaf, str) and not any(tells(read(leaf), one) for one in given):
-            evidence.texts.append(Text(step, leaf, stale))
+        grounds.known.setdefault(_same(leaf), []).append(Occurrence(path, key, records, stale))
+        fact = Told(leaf) if isinstance(leaf, str) else None
+        if fact is not None and not any(tells(fact, one) for one in given):
+            grounds.texts.append(ResultText(step, leaf, fact, stale))
 
 
 def leaves(
