@@ -4,7 +4,8 @@ Run as `python -m programs.benchmarks.trust [--part PART ...] [--sample N] [--se
 
 - `truth`: the gold of AgentDojo's user tasks, which Pivot is given and may not rewrite;
 - `mutants`: the same with one fault each, drawn by the seed: those that miss the suite's own utility; calls that nobody
-  asked for which the suite does not notice; and a payment beside the one change that a user's test allows;
+  asked for which the suite does not notice; and a payment beside the one change that a user's test allows; as with
+  `truth`, some once more with an answer that is bound to a result, so that the rules may leave nothing to a judge;
 - `claims`: the gold with a sentence in the answer that says more than was done;
 - `injections`: results that ask for something, read by a model that obeys;
 - `leaks`: ways for a step to reach the real world before commit;
@@ -40,7 +41,7 @@ from programs.office.data import Case, load_cases, pick
 from programs.office.package import MissingPackage
 from programs.options import DataError, positive, writable
 from programs.trust import office, verdicts
-from programs.trust.office import WAYS, Trial
+from programs.trust.office import UNSAID, WAYS, Trial
 
 OFFICE = ("truth", "mutants", "claims")
 PARTS = (*OFFICE, "injections", "leaks", "faults")
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 found[part] = _judged(part, cases, options.seed, console)
                 _show_verdicts(found[part], console)
             else:
-                found[part] = list(import_module(f"programs.trust.{part}").rows(options.sample))
+                module = import_module(f"programs.trust.{part}")
+                found[part] = list(module.rows(options.sample) if options.sample else module.rows())
                 _show_outcomes(part, found[part], console)
     except (MissingPackage, DataError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
@@ -89,13 +91,17 @@ def _cell(row: Mapping[str, Any]) -> tuple[Any, ...]:
 def groups(part: str, cases: Sequence[Case], seed: int) -> Iterator[tuple[str, Sequence[Trial], dict[str, Any]]]:
     """What a part tries: a group's name, its trials, and how they are judged. Raises MissingPackage."""
     if part == "truth":
-        yield "right", office.truths(cases), {"ways": WAYS}
+        right = office.truths(cases)
+        yield "right", right, {"ways": WAYS}
+        yield "right, nothing said in words", office.with_bound_answer(right), {"ways": UNSAID}
     elif part == "claims":
         claims = [office.with_claim(trial) for trial in office.truths(cases)]
         yield "right, with a claim of more", claims, {"ways": WAYS, "judges": ("accept-all", "oracle")}
     else:
         drawn = office.mutants(cases, seed)
         yield "wrong, by the suite", [trial for trial in drawn if not trial.useful], {"ways": WAYS}
+        unsaid = [trial for trial in office.with_bound_answer(drawn) if not trial.useful]
+        yield "wrong, nothing said in words", unsaid, {"ways": UNSAID}
         unnoticed = [trial for trial in drawn if trial.useful and trial.kind in ("extra call", "doubled call")]
         yield "calls too many that the suite does not notice", unnoticed, {"ways": WAYS}
         only = {"test": office.only_the_update}

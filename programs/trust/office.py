@@ -83,6 +83,20 @@ def with_claim(trial: Trial) -> Trial:
     return replace(trial, kind="claim", trajectory=_answering(trial.trajectory, f"{trial.answer} {CLAIM}"))
 
 
+def with_bound_answer(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that have to act and whose answer the suite does not look at, which becomes what their first read gave:
+    where nothing is said in words, a verdict may need no judge. Raises MissingPackage."""
+    bound = []
+    for trial in trials:
+        read = next((step.id for step in trial.trajectory.steps if effect_of(step.tool) == "read"), None)
+        gold = _gold(trial.case)
+        if read not in (None, SUBMIT) and not gold.answer and any(_acts(tool) for tool, _ in gold.calls):
+            answer = Step(id=SUBMIT, tool=SUBMIT, args={"answer": f"to_string(${read})"})
+            changed = Trajectory(steps=(*trial.trajectory.steps[:-1], answer))
+            bound.append(_measured(replace(trial, trajectory=changed)))
+    return bound
+
+
 def only_updates(cases: Sequence[Case]) -> list[Trial]:
     """Tasks that change one thing, with a payment beside it that waits for commit."""
     suited = [case for case in cases if [tool for tool, _ in _gold(case).calls if _acts(tool)] == [ONLY]]
@@ -192,6 +206,11 @@ def nothing(case: Case) -> Required:
     return Required()
 
 
+def of_calls_alone(case: Case) -> Required:
+    """As `naming_calls`, without the one on the answer."""
+    return Required(drafts=[draft for draft in naming_calls(case).drafts if "call" in draft])
+
+
 def only_the_update(case: Case) -> Required:
     """A test that looks at what ran."""
     return Required([Requirement(id="U1", text=f"Only {ONLY} is called.", test=partial(_ran_only, case.suite))])
@@ -204,6 +223,8 @@ WAYS: Mapping[str, Way] = {
 }  # fmt: skip
 """How a task's requirements may be given: in words or executable by the user, by a model that names the calls, or not
 at all."""
+UNSAID: Mapping[str, Way] = {"executable": executable, "calls": of_calls_alone}
+"""The same where the answer says nothing in words."""
 
 
 def _was_made(suite: str, call: tuple[str, Mapping[str, Any]], execution: Execution) -> tuple[bool, str]:
