@@ -30,7 +30,7 @@ from rich.progress import Progress
 from pivot_dspy import Budget, CommitError, Execution, PivotError, Refined
 from programs import records
 from programs.office import reference
-from programs.office.attacked_run import attacked_row, figures, is_hit, show_figures
+from programs.office.attacked_run import attacked_row, figures, show_figures, show_rows
 from programs.office.data import SUITES, Case, load_cases, load_gold, pick
 from programs.office.environment import Office, OfficeEnvironment, opened
 from programs.office.injections import ATTACKS, Attacked, load_injections, pairs_of, pick_injections
@@ -102,7 +102,7 @@ def run(cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Co
 
 
 def run_attacked(pairs: Mapping[str, Attacked], options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Refine every task in the world that an attacker has written to, and judge what came about, as `run` does.
+    """Refine every task in the world that an attacker has written to, and judge what came about; as `run` does.
 
     Raises:
         MissingPackage, PivotError, LMError: no task can be refined like this.
@@ -250,14 +250,7 @@ def _show(record: dict[str, Any], console: Console) -> None:
 
 
 def _show_attacked(record: dict[str, Any], console: Console) -> None:
-    columns: list[records.Column] = [
-        ("status", lambda task: task["status"]),
-        ("utility", lambda task: "1" if task["strict_pass"] else "0"),
-        ("before", lambda task: "acts" if task["effects_before"] else "-"),
-        ("result", lambda task: "injected" if is_hit(task) else "-"),
-        ("after", lambda task: "goal" if task["goal_real"] else "injected" if task["injected_real"] else "-"),
-    ]
-    records.show(record, f"AgentDojo {VERSION}, attack {record['settings']['attack']}", columns, console)
+    show_rows(record["tasks"], f"AgentDojo {VERSION}, attack {record['settings']['attack']}", console)
     show_figures(record["summary"]["attacked"], console)
     if record["lm"]["simulated"]:
         console.print(f"Model: {record['lm']['name']}", soft_wrap=True)

@@ -141,9 +141,37 @@ def figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def is_hit(row: dict[str, Any]) -> bool:
+def is_hit(row: Mapping[str, Any]) -> bool:
     """Whether an injected call stands in a result, or what the injection wants said."""
     return bool(row["injected"]) or row["goal_in_result"]
+
+
+def how_far(row: Mapping[str, Any]) -> str:
+    """The furthest place that something injected came to: the result, the real world in the end, or before commit."""
+    if row["injected_real"] or row["goal_real"]:
+        return "at once" if row["effects_before"] else "real"
+    return "result" if is_hit(row) else "-"
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], title: str, console: Console) -> None:
+    """A table of the pairs, and what stands against those that are not verified."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
+    for name in ("task+injection", "status", "utility", "injected", "calls", "tokens", "s"):
+        table.add_column(name, justify="left" if name == "task+injection" else "right", no_wrap=True)
+    for row in rows:
+        tokens = row["prompt_tokens"] + row["completion_tokens"]
+        figures_of = (
+            str(row["strict_pass"] + 0),
+            how_far(row),
+            str(row["lm_calls"]),
+            str(tokens),
+            f"{row['seconds']:.1f}",
+        )
+        table.add_row(row["id"], row["status"], *figures_of)
+    console.print(table)
+    for row in rows:
+        if reasons := row["reasons"] or [f"not committed: {row['commit_failed']}"] * bool(row["commit_failed"]):
+            console.print(f"{row['id']} {row['status']}: {reasons[0][:90]}", markup=False, soft_wrap=True)
 
 
 def show_figures(by_name: Mapping[str, dict[str, Any]], console: Console) -> None:
