@@ -98,21 +98,24 @@ class ToolSpec:
             raise ArgumentError(f"{self.name}: {'; '.join(problems)}", self.signature)
 
     def render(self, named: Named, *, result: bool = True) -> str:
-        """The call in one line: name, parameters with types and defaults, result type."""
+        """The call in one line: name, parameters with defaults and with types other than str, result type."""
         parts = []
         for name, schema in self.parameters.items():
             kind = type_text(self.annotations[name], named) if name in self.annotations else schema_text(schema)
+            kind = kind if name in self.required else kind.removesuffix(" | null")
             default = None if name in self.required else self.defaults.get(name, schema.get("default"))
-            if default is not None:
-                parts.append(f"{name}: {kind} = {json.dumps(default, ensure_ascii=False, default=str)}")
-            else:
-                parts.append(f"{name}: {kind}" if name in self.required else f"{name}?: {kind.removesuffix(' | null')}")
-        gives = ""
-        if result and self.returns is not EMPTY:
-            gives = f" -> {type_text(self.returns, named)}"
-        elif result and self.returns_schema:
-            gives = f" -> {schema_text(self.returns_schema)}"
-        return f"{self.name}({', '.join(parts)}){gives}"
+            part = name if name in self.required or default is not None else f"{name}?"
+            part += "" if kind == "str" else f": {kind}"
+            told = "" if default is None else f" = {json.dumps(default, ensure_ascii=False, default=str)}"
+            parts.append(f"{part}{told}")
+        gives = self.result(named) if result else ""
+        return f"{self.name}({', '.join(parts)}){f' -> {gives}' if gives else ''}"
+
+    def result(self, named: Named) -> str:
+        """The type of what it returns; empty where nothing tells it."""
+        if self.returns is not EMPTY:
+            return type_text(self.returns, named)
+        return schema_text(self.returns_schema) if self.returns_schema else ""
 
     @property
     def outline(self) -> str:
@@ -127,7 +130,9 @@ class ToolSpec:
     def details(self) -> str:
         """What the tool does and what its parameters mean, in one line, as far as names and types do not tell."""
         described = {name: schema.get("description") or "" for name, schema in self.parameters.items()}
-        return describe_briefly(self.name, self.description, described, has_result=self.returns is not EMPTY)
+        named: Named = {}
+        result = [self.result(named), *named.values()]
+        return describe_briefly(self.name, self.description, described, result=" ".join(result))
 
     @cached_property
     def as_tool(self) -> dspy.Tool:

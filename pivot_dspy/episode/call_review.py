@@ -74,6 +74,8 @@ def review_calls(
         found = origins(call, execution, toolbox, told=told, requirement=fixed, quotes=quotes)
         steps.labels[_label(one, found, held=call.waits)] = None
         unsettled, irreversible = open_values(found), spec.effect == "irreversible"
+        if item is not None and item.says_only_its_call:  # then nobody reads what it says
+            unsettled = tuple(it for it in found if not it.settled)
         late = item is not None and requirements.was_named_late(item.id)
         if one.by == "check" or (item is not None and not late and not unsettled):
             steps.settled[call.step] = _established(one)
@@ -84,7 +86,8 @@ def review_calls(
             steps.refused.setdefault(call.step, unasked_call(call.step, why))
         else:
             about = stems([call.tool, spec.description, *call.args, *map(str, scalars(dict(call.args)))])
-            _ask(steps, call, UNNAMED, trusted=True, bears=frozenset() if in_words else about)
+            options = {} if in_words else {"bears": about, "values": tuple(str(it.value) for it in unsettled)}
+            _ask(steps, call, UNNAMED, trusted=True, **options)
     settled = [entry for step, entry in steps.settled.items() if step not in {*steps.refused, *steps.questions}]
     return CallReview(
         established=tuple(settled),
@@ -113,7 +116,8 @@ def _ask(steps: _Steps, call: MadeCall, note: str, **options: Any) -> None:
     if before is None or before.note == note:
         steps.questions[call.step] = Question(call.step, "call", call.tool, note=note, **options)
     else:
-        options = {"trusted": before.trusted, "bears": before.bears, **options}
+        values = (*before.values, *options.pop("values", ()))
+        options = {"trusted": before.trusted, "bears": before.bears, "values": values, **options}
         steps.questions[call.step] = before._replace(note=f"{before.note} {note}", **options)
 
 

@@ -250,9 +250,10 @@ class Episode:
 
     def view(self, candidate: Candidate) -> RunView:
         """What the phases that improve a candidate are shown of it."""
-        looks = self.dialogue.up_to(candidate.trajectory).looks
-        readings = self.dialogue.read_elsewhere(candidate.inspection.execution)
-        return self.context.view(candidate.inspection)._replace(looks=looks, readings=tuple(readings))
+        conversation = self.dialogue.up_to(candidate.trajectory)
+        readings = tuple(self.dialogue.read_elsewhere(candidate.inspection.execution))
+        view = self.context.view(candidate.inspection)
+        return view._replace(looks=conversation.looks, picked=conversation.shown.picked, readings=readings)
 
     @move
     def gradient(

@@ -159,12 +159,12 @@ class Judge:
         context, execution = self.context, candidate.inspection.execution
         fresh = candidate.inspection.model_copy(update={"execution": _without_stale(execution)})
         view = self.view(candidate)
-        shown = context.view(fresh)._replace(readings=view.readings, looks=view.looks).observations()
+        fresh_view = context.view(fresh)._replace(readings=view.readings, looks=view.looks, picked=view.picked)
         values = [seen.value for seen in fresh.execution.observations if seen.ok]
         told = tuple(context.told.values())
         items = context.requirements.items
         return QuoteSources(
-            observed=(shown, *values, *told, context.catalogue.known),
+            observed=(fresh_view.observations(), *values, *told, context.catalogue.known),
             trusted=(*told, *delegated(items, context.requirements, execution)),
             answer=claims.text_of(execution.outputs),
             stale=view.observations() if fresh.execution is not execution else "",

@@ -9,6 +9,7 @@ import dspy
 
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask, read_steps
+from pivot_dspy.prompts.catalogue import TOOLS_ARE
 from pivot_dspy.trajectory import Step
 
 
@@ -24,7 +25,7 @@ What an earlier step did wrong is mended by a further step. The last step is {{"
 First say in `thought`, in one sentence, what has to come next; then write `step`: one step, with an id not yet \
 used."""
 
-    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    tools: str = dspy.InputField(desc=TOOLS_ARE)
     policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     lessons: str = dspy.InputField(desc="from earlier attempts")

@@ -20,7 +20,7 @@ from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.conversation import EMPTY, Asked, Conversation, correction_of
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import render_report, render_requirements
-from pivot_dspy.prompts.steps import render_observations, render_readings, render_steps
+from pivot_dspy.prompts.steps import render_observations, render_steps
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import SUBMIT, Execution, Observation, Step
 
@@ -40,6 +40,8 @@ class RunView(NamedTuple):
     """Of what was read, in one prompt."""
     looks: tuple[str, ...] = ()
     """What the model has asked to see of the results."""
+    picked: frozenset[str] = frozenset()
+    """The steps of whose results it was shown hardly more than that."""
     readings: tuple[tuple[Step, Observation], ...] = ()
     """What other runs of the task have read."""
     changed: bool = False
@@ -65,9 +67,7 @@ class RunView(NamedTuple):
 
     def observations(self) -> str:
         """The calls that were made and what they returned, with what steps had read that were given up."""
-        made = render_observations(self.execution, self.budget, self.looks)
-        before = render_readings(self.readings, Environment(), self.budget.after(made))
-        return f"{made}\nRead before, by steps that were given up:\n{before}" if before else made
+        return render_observations(self.execution, self.budget, self.looks, self.readings, self.picked)
 
     def report(self) -> str:
         """Where the run ended, what is unmet and what is open."""
@@ -81,13 +81,13 @@ class RunView(NamedTuple):
 
 STEP_BASICS = """\
 A step is {"id": "a", "tool": NAME, "args": {...}}, with a short id of its own. A string with $ID in args is JMESPath \
-over the results of earlier steps: "$a.ids", "$b.products[?size=='L' && price < `500`].id", \
-"min_by($b.products[?contains(name, 'Cap')], &price).id", "join('', ['Dear ', $a[0].name])"; also find_all(text, \
-regex), split(text, by), replace(text, old, new). Inside [? ] names are fields of the element; text in '' compares \
-exactly, numbers stand in ``, a field that begins with a digit in "": stars."5_star". $$ is a dollar. "for_each": \
-"$b.products[?price < `500`]" beside args runs the step for each element, $item; its result is then [{"item": element, \
-"result": what the call returned}, ...]. A figure to be worked out is {"calc": "10.0 - $a[0].amount / 2"}, a filter in \
-it in braces. A binding that gives nothing, or an empty list, fails its step and those that depend on it."""
+over results of earlier steps: "$b.products[?size=='L' && price < `500`].id", "min_by($b.products[?contains(name, \
+'Cap')], &price).id", "join('', ['Dear ', $a[0].name])"; also find_all(text, regex), split(text, by), replace(text, \
+old, new). Inside [? ] names are fields of the element; text in '' compares exactly, numbers stand in ``, a field that \
+begins with a digit in "": stars."5_star". $$ is a dollar. "for_each": "$b.ids" beside args runs the step for each \
+element, $item, and gives [{"item": element, "result": what the call returned}, ...]. A figure to be worked out is \
+{"calc": "10.0 - $a[0].amount / 2"}, a filter in it in braces. A binding that gives nothing, or an empty list, fails \
+its step and those that depend on it."""
 """What has to be known to write a step."""
 
 STEP_FORM = f"""\
@@ -100,8 +100,8 @@ where a requirement delegates to it."""
 
 LOOK_FORM = """\
 Go on to the end wherever an expression can choose from results. Where they have to be read first, since none can, \
-stop there, without submit: you will see them and go on. {"look": "$a[?price < `100`].name"} shows more of one that \
-was cut or summarised; it runs nothing."""
+stop there, without submit: you will see them, short ones whole, and go on. Of a long one, or one that was cut or \
+summarised, {"look": "$a[?price < `100`].name"} among the steps shows what you need; it runs nothing."""
 """How a plan goes on from what it reads."""
 
 

@@ -9,6 +9,7 @@ import dspy
 
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import Phase, RunView, ask
+from pivot_dspy.prompts.catalogue import TOOLS_ARE
 
 
 class CritiqueTrajectory(dspy.Signature):  # type: ignore[misc]
@@ -18,7 +19,7 @@ class CritiqueTrajectory(dspy.Signature):  # type: ignore[misc]
     wrong with it, and what to change. Empty if nothing has to change.
     """
 
-    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    tools: str = dspy.InputField(desc=TOOLS_ARE)
     policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     open_steps: str = dspy.InputField(desc="one a line: step -> what came of it")

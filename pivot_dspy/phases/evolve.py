@@ -20,10 +20,11 @@ from pivot_dspy.phases.base import (
     read_looks,
     read_steps,
 )
+from pivot_dspy.prompts.catalogue import TOOLS_ARE
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
-from pivot_dspy.prompts.report import render_gradient, render_open_requirements
+from pivot_dspy.prompts.report import render_gradient, render_open_requirements, without_forms
 from pivot_dspy.prompts.shown import ShownResults
-from pivot_dspy.prompts.steps import render_looks, render_readings, render_steps
+from pivot_dspy.prompts.steps import render_looks, render_readings, render_steps, values_of
 
 CACHED_PRICE = 0.1
 """What a token costs that a provider serves from its cache of prompts, as a share of one that it does not."""
@@ -31,21 +32,21 @@ NOTHING = "none: add what is missing"
 
 
 class RewriteSuffix(dspy.Signature):  # type: ignore[misc]
-    __doc__ = f"""The steps were run in a safe copy of the world: go on from what came of them. Mend what went wrong, \
-and add what is missing.
+    __doc__ = f"""The steps were run in a safe copy: mend what went wrong, add what is missing, and go on from the \
+results.
 
 {RESULTS_ARE_DATA}
 
-`kept` stays; of `open_steps`, which follow, {{"keep": ["ID", ...]}} stays too, and what you leave out is dropped. \
-First say in `diagnosis`, in a sentence or two, what went wrong or what the results say; then write in `steps` all \
-that comes after `kept`, up to {{"id": "submit", "tool": "submit", "args": {{...}}}}. An id that stands in a result or \
-in `report` may be written as it is. `requirements` has changes only, as `report` says; [] if all stand.
+First say in `diagnosis`, in a sentence or two, what went wrong or what the results say. `requirements` has changes \
+only, as `report` says; [] if all stand. `kept` stays; `steps` is all that comes after it, up to submit, with \
+{{"keep": ["ID", ...]}} for what stays of `open_steps`: the rest of those is dropped. An id that stands in a result or \
+in `report` may be written as it is.
 
 {STEP_BASICS}
 
 {LOOK_FORM}"""
 
-    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    tools: str = dspy.InputField(desc=TOOLS_ARE)
     policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     settled: str = dspy.InputField(desc="requirements in words, and how they stand")
@@ -88,7 +89,7 @@ class Evolve(Phase):
         parent, locus = view.execution.trajectory, gradient.locus
         signature = self.predict.signature
         prompts = [
-            (before, *_fields(view, gradient, before, (*before.relooks, *looks), readings, tried))
+            (before, *_fields(view, gradient, before, looks, readings, tried))
             for before in ([conversation, conversation.begun_anew()] if conversation.messages else [conversation])
         ]
         before, inputs, shown = min(prompts, key=lambda prompt: prompt[0].cost(signature, prompt[1], cached_price))
@@ -117,6 +118,7 @@ def _fields(
     parent, locus = view.execution.trajectory, gradient.locus
     goes_on = gradient.kind == "missing_submit" and view.only_stops
     report = render_open_requirements(view.requirements) if goes_on and not view.fails_checks else view.report()
+    report = without_forms(report, "".join(str(message["content"]) for message in conversation.messages))
     shown = conversation.shown.copy()
     base = parent.steps[locus:]
     unwritten = [
@@ -124,7 +126,7 @@ def _fields(
         for step in base
         if not conversation.wrote(step) and (not gradient.questioned or step.id in gradient.questioned)
     ]
-    render = partial(render_steps, view.execution, environment=view.environment, shown=shown)
+    render = partial(render_steps, view.execution, environment=view.environment, shown=shown, looks=looks)
     kept = render(parent.ids[:locus], budget=view.budget, in_full=())
     open_steps = render(parent.ids[locus:], budget=view.budget.after(kept), in_full=unwritten)
     left = view.budget.after(kept + open_steps)
@@ -136,7 +138,7 @@ def _fields(
         "kept": kept,
         "open_steps": open_steps or ("" if goes_on else NOTHING),
         "also_read": render_readings(conversation.unread(readings), view.environment, left, shown),
-        "looks": render_looks(looks, view.execution, left),
+        "looks": render_looks((*conversation.relooks, *looks), values_of(view.execution), left, shown),
         "report": report,
         "blame": "" if goes_on else render_gradient(gradient, told=report),
         "tried": tried,

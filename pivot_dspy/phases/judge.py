@@ -63,6 +63,8 @@ class Question(NamedTuple):
     """Whether the quote must stand in the words of those who may ask for something."""
     bears: frozenset[str] = frozenset()
     """Beginnings of words, one of which that quote must have: those of the call."""
+    values: tuple[str, ...] = ()
+    """What it must hold besides: addressees, ids and figures that nothing else bears out."""
 
     @property
     def about(self) -> str:
@@ -153,6 +155,10 @@ def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: Q
             return Answer(question, None, f"the judge's quote {truncate(quote, 80)!r} does not stand in {place}")
     if question.bears and not question.bears & stems(quotes):
         return Answer(question, None, "the judge's quote says nothing of such a call")
+    told = " ".join(quotes)
+    unnamed = [value for value in question.values if not standing.holds(standing.tokens(told), value)]
+    if unnamed:
+        return Answer(question, None, f"the judge's quote does not name {truncate(unnamed[0], QUOTE_CAP)}")
     formulas = [formula for entry in entries for formula in _texts(entry.get("calc"))]
     for figure in question.figures:
         if not any(_gives(formula, figure, places) for formula in formulas):

@@ -10,6 +10,7 @@ import dspy
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import LOOK_FORM, STEP_BASICS, Phase, RunView, converse, read_looks, read_steps
 from pivot_dspy.phases.settle import CHECKS_ARE, REQUIREMENT_FORM, PlanningInput
+from pivot_dspy.prompts.catalogue import TOOLS_ARE
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
 from pivot_dspy.prompts.steps import render_readings
 from pivot_dspy.trajectory import Trajectory
@@ -19,17 +20,17 @@ class PlanTrajectory(dspy.Signature):  # type: ignore[misc]
     __doc__ = f"""Plan the tool calls that carry out the task, up to the submitted answer. They are tried on a copy of \
 the world; nothing can be asked back.
 
-First write `requirements`: all that must hold in the end, from the request and the policy, and nothing else. \
+`requirements`, first: all that must hold in the end, from the request and the policy, and nothing else. \
 {REQUIREMENT_FORM}
 
-Then write `steps`, in order, up to {{"id": "submit", "tool": "submit", "args": {{...}}}} with the answer's fields. \
-Bind or copy what only a tool can tell; make nothing up.
+Then `steps`, in order, up to {{"id": "submit", "tool": "submit", "args": {{...}}}} with the answer's fields. Bind or \
+copy what only a tool can tell; make nothing up.
 
 {STEP_BASICS}
 
 {LOOK_FORM}"""
 
-    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    tools: str = dspy.InputField(desc=TOOLS_ARE)
     checks: str = dspy.InputField(desc=CHECKS_ARE)
     policy: str = dspy.InputField(desc="what always holds here")
     lessons: str = dspy.InputField(desc="from earlier tasks")

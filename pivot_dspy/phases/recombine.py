@@ -9,6 +9,7 @@ import dspy
 
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask, read_steps
+from pivot_dspy.prompts.catalogue import TOOLS_ARE
 from pivot_dspy.trajectory import Trajectory
 
 _SHOWN = f"""`trajectories` shows them, the best first, each step with what came of it; ids are each trajectory's own. \
@@ -19,7 +20,7 @@ An id that stands in a result or in `reports` may be written as it is."""
 class WriteFromRuns(dspy.Signature):  # type: ignore[misc]
     """What both recombinations are shown, and what they write."""
 
-    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    tools: str = dspy.InputField(desc=TOOLS_ARE)
     policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     trajectories: str = dspy.InputField(desc="one step a line: step -> what came of it")

@@ -9,6 +9,7 @@ import dspy
 
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask, read_steps
+from pivot_dspy.prompts.catalogue import TOOLS_ARE
 from pivot_dspy.trajectory import Trajectory
 
 
@@ -21,7 +22,7 @@ each step with what came of it. {STEP_FORM}
 An id that stands in a result or in `report` may be written as it is. `steps` is the whole new version, from the first \
 call up to submit."""
 
-    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    tools: str = dspy.InputField(desc=TOOLS_ARE)
     policy: str = dspy.InputField(desc="what always holds here")
     known: str = dspy.InputField(desc="already read; no need to call it again")
     earlier_versions: str = dspy.InputField(desc="oldest first")

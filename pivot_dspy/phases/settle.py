@@ -11,7 +11,7 @@ from pivot_dspy.blame.standing import tokens
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask
-from pivot_dspy.prompts.catalogue import Catalogue
+from pivot_dspy.prompts.catalogue import TOOLS_ARE, Catalogue
 from pivot_dspy.required_calls import not_told, stands_in
 from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
 
@@ -20,8 +20,7 @@ CHECKS_ARE = 'what says a requirement instead of words or a call: {"id": "R1", "
 REQUIREMENT_FORM = """\
 Each is {"id": "R1", "text": "..."}. A change that the request asks for is one of its own, with "call": {"tool": NAME, \
 "args": {...}}: the arguments that the request fixes, "?" for what must be read first, nothing for what is free, such \
-as a wording. If instead the words of a result are to be followed, say which: "delegates": \
-"$b[?subject=='X'].body"."""
+as a wording. If instead words of a result are to be followed: "delegates": "$b[?subject=='X'].body"."""
 """How a requirement is written."""
 
 
@@ -64,7 +63,7 @@ nothing else.
 {REQUIREMENT_FORM}"""
 
     checks: str = dspy.InputField(desc=CHECKS_ARE)
-    tools: str = dspy.InputField(desc="what a call may name: parameters (? optional) -> result  [effect]")
+    tools: str = dspy.InputField(desc=TOOLS_ARE)
     policy: str = dspy.InputField(desc="what always holds here")
     lessons: str = dspy.InputField(desc="from earlier tasks")
     known: str = dspy.InputField(desc="already read")

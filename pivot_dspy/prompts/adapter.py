@@ -12,20 +12,14 @@ class BriefChatAdapter(dspy.ChatAdapter):  # type: ignore[misc]
     """`dspy.ChatAdapter` without the empty form of a prompt: each message shows the form anyhow, and ends with it."""
 
     def format_field_structure(self, signature: Any) -> str:
-        return (
-            "All interactions will be structured by headers: `[[ ## name ## ]]` above each field, and "
-            "`[[ ## completed ## ]]` at the end."
-        )
+        return "All interactions will be fields under headers `[[ ## name ## ]]`."
 
     def format_task_description(self, signature: Any) -> str:
-        return f"In adhering to this structure, your objective is:\n{textwrap.dedent(signature.instructions)}"
+        return f"In them, your objective is:\n{textwrap.dedent(signature.instructions)}"
 
     def user_message_output_requirements(self, signature: Any) -> str:
-        fields = ", then ".join(
+        fields = ", ".join(
             f"`[[ ## {name} ## ]]`{'' if field.annotation is str else ' (JSON)'}"
             for name, field in signature.output_fields.items()
         )
-        return (
-            f"Respond with the corresponding output fields, starting with the field {fields}, and then ending with "
-            "the marker for `[[ ## completed ## ]]`."
-        )
+        return f"Respond with the corresponding output fields: {fields}, `[[ ## completed ## ]]`."

@@ -12,6 +12,9 @@ from pivot_dspy.environment.render import Named, type_text
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.trajectory import SUBMIT, Frozen
 
+TOOLS_ARE = "parameters (? optional; str unless told) -> result  [effect]"
+"""How the tools are described, in every prompt that shows them."""
+
 
 class Catalogue(Frozen):
     """Texts about one environment and signature, made once for each call of a refiner."""
@@ -30,7 +33,8 @@ class Catalogue(Frozen):
 
 def submit_line(outputs: Mapping[str, Any], named: Named) -> str:
     """`submit` as a tool line, from the output fields of a signature; record types are added to `named`."""
-    fields = ", ".join(f"{name}: {type_text(field.annotation, named)}" for name, field in outputs.items())
+    kinds = {name: type_text(field.annotation, named) for name, field in outputs.items()}
+    fields = ", ".join(name if kind == "str" else f"{name}: {kind}" for name, kind in kinds.items())
     descriptions = "".join(
         f"; {name}: {field.json_schema_extra['desc']}"
         for name, field in outputs.items()

@@ -6,7 +6,7 @@ what a result says can neither begin a line of the prompt's own form nor another
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -46,6 +46,9 @@ ONE_LINE = 120
 """Characters up to which a list of plain values stands in one line."""
 ASKED_CAP = 400
 """Characters of what a model asked to see, and of why it cannot."""
+
+PICKED_SHARE = 8
+"""By how much less is shown of a result that does not fit, where the model has asked for parts of it beside."""
 
 _NOTICE_ROOM = 80
 
@@ -251,6 +254,10 @@ class _Result(NamedTuple):
     summary: Callable[[int | None], str | None]
     """The environment's own account of the result, or of that of one call of a repeated step."""
 
+    def is_picked(self, picked: Collection[str]) -> bool:
+        """Whether it is the result of one of these steps."""
+        return self.observation.ok and self.step.id in picked
+
     def header(self, written: str | None) -> str:
         """Names the step, as it is `written`, by default by its id and tool."""
         brief = f"{self.step.id} {truncate(self.step.tool, RESULT_CAP)}"
@@ -317,7 +324,7 @@ def _accounts(step: Step, observation: Observation, environment: Environment) ->
 
 def render_results(
     steps_and_observations: Sequence[tuple[Step, Observation]], environment: Environment, budget: ObservationBudget, *,
-    shown: ShownResults | None = None, headers: Mapping[str, str] | None = None,
+    shown: ShownResults | None = None, headers: Mapping[str, str] | None = None, picked: Collection[str] = (),
 ) -> str:  # fmt: skip
     """What each step gave: a line that names it, then the value, each of its lines behind `FENCE`.
 
@@ -327,6 +334,8 @@ def render_results(
         budget: of the values; lines that name the steps, and their arguments, come on top.
         shown: what need not be shown again; what is now shown in full is added to it.
         headers: how steps are named, by id; by id and tool if not here.
+        picked: ids of steps of which the prompt shows the parts that the model asked for: what is too long of their
+            results is cut further.
 
     >>> ran = Observation(step="a", value=[{"day": "Monday", "room": "Blue"}, {"day": "Monday", "room": "Green"}])
     >>> print(render_results([(Step(id="a", tool="search"), ran)], Environment(), ObservationBudget()))
@@ -344,28 +353,35 @@ def render_results(
         if observation.ok and known.place_of(observation.value) != (step.id, ""):
             known.forget(step.id)
     full, room = CHARACTERS * budget.result, CHARACTERS * budget.turn
-    lengths = [full] * len(results)
+    caps = [
+        full // PICKED_SHARE if result.is_picked(picked) and not result.write(known, full)[1].is_whole else full
+        for result in results
+    ]
+    lengths = [*caps]
     if sum(lengths) > room:
-        lengths = [len(result.write(known, full)[1]) for result in results]
+        lengths = [len(result.write(known, cap)[1]) for result, cap in zip(results, caps, strict=True)]
     level = fair_cap(lengths, room)
     lines: list[str] = []
-    for result, length in zip(results, lengths, strict=True):
-        status, written = result.write(known, full if length <= level else level)
+    for result, length, cap in zip(results, lengths, caps, strict=True):
+        status, written = result.write(known, cap if length <= level else min(cap, level))
         lines += [f"{result.header((headers or {}).get(result.step.id))}{status}", *written.lines]
         if shown is not None and result.observation.ok:
             for path, value in written.whole:
                 shown.add(result.step.id, path, value)
             if written.lines and not written.is_whole:
-                shown.add_in_part(result.step.id, result.observation.value)
+                shown.add_in_part(result.step.id, result.observation.value, picked=cap < full)
     return "\n".join(lines)
 
 
-def render_look(expression: str, value: Any | None, problem: str, budget: ObservationBudget) -> str:
+def render_look(
+    expression: str, value: Any | None, problem: str, budget: ObservationBudget, shown: ShownResults | None = None
+) -> str:
     """What an expression that a model asked to see gives.
 
     Args:
         value: what it selects.
         problem: why it cannot be evaluated, if it cannot.
+        shown: what need not be shown again.
 
     >>> print(render_look("$a[?stars > `3`].name", ["Ritz"], "", ObservationBudget()))
     look $a[?stars > `3`].name ->
@@ -377,7 +393,10 @@ def render_look(expression: str, value: Any | None, problem: str, budget: Observ
     header = f"look {truncate(_one_line(expression), ASKED_CAP)} ->"
     if problem:
         return f"{header} {FAILED}: {truncate(_one_line(problem), ASKED_CAP)}"
-    writer = _Writer(FENCE, f"{expression} | ", ShownResults())
+    known = ShownResults() if shown is None else shown
+    if (place := known.place_of(value)) is not None:
+        return f"{header} as shown of {place}"
+    writer = _Writer(FENCE, f"{expression} | ", known)
     return "\n".join([header, *writer.write(value, CHARACTERS * min(budget.result, budget.turn)).lines])
 
 

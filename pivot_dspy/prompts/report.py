@@ -45,13 +45,13 @@ HOLDS = "holds"
 """Of a requirement that is met."""
 
 SETTLE_FORM = """\
-Once it is read, put into `requirements` {"id": "ID", "call": {"args": {...}}, "from": STEP, "quote": "words of that \
-result that say so"} (each may be a list: several calls, steps, quotes), or {"id": "ID", "void": "why", "from": STEP, \
-"quote": "..."} if it turns out not to be needed."""
+Once it is read, put into `requirements` {"id": ID, "call": {"args": {...}}, "from": STEP, "quote": "words of that \
+result that say so"} (lists, if several), or {"id": ID, "void": "why", "from": STEP, "quote": "..."} if it is not \
+needed."""
 """How an open requirement is settled."""
 DELEGATED_FORM = """\
-Each thing that it asks for is {"id": "ID_1", "under": "ID", "text": "...", "call": {"tool": NAME, "args": {...}}, \
-"quote": "its words"} in `requirements`."""
+Each thing that such words ask for is {"id": "ID_1", "under": "ID", "text": "...", "call": {"tool": NAME, "args": \
+{...}}, "quote": "its words"} in `requirements`."""
 """How what a delegated text asks for becomes a requirement."""
 
 READ_TOO_EARLY = "read before what waits for commit has run: it shows nothing"
@@ -142,17 +142,26 @@ def render_report(execution: Execution, requirements: Requirements, findings: Se
 
 def render_open_requirements(requirements: Requirements) -> str:
     """What the settled requirements still leave open, and how that is settled; empty where nothing is open."""
-    lines = [
-        f"{item.id} leaves open {', '.join(item.call.open)} of {item.call.tool}. {SETTLE_FORM.replace('ID', item.id)}"
+    opened = [
+        f"{item.id} leaves open {', '.join(item.call.open)} of {item.call.tool}."
         for item in requirements.items
         if item.call is not None and item.call.open and item.origin not in BINDING_ORIGINS
     ]
-    lines += [
-        f"{item.id} delegates to {item.delegates}. {DELEGATED_FORM.replace('ID', item.id)}"
+    delegating = [
+        f"{item.id} delegates to {item.delegates}."
         for item in requirements.items
         if item.delegates is not None and all(other.under != item.id for other in requirements.items)
     ]
-    return "\n".join(lines)
+    forms = [(opened, SETTLE_FORM), (delegating, DELEGATED_FORM)]
+    return "\n".join(f"{' '.join(lines)} {form}" for lines, form in forms if lines)
+
+
+def without_forms(report: str, told: str) -> str:
+    """`report` without how requirements are settled, where that stands in what was `told`."""
+    for form in (SETTLE_FORM, DELEGATED_FORM):
+        if form in told:
+            report = report.replace(f" {form}", "")
+    return report
 
 
 def render_questions(questions: Iterable[tuple[str, str]]) -> str:

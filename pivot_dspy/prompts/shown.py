@@ -44,17 +44,30 @@ class ShownResults:
         """Lists and records, by their JSON."""
         self._in_part: dict[str, Any] = {}
         """By step, what was shown of it only as far as there was room."""
+        self._picked: set[str] = set()
+        """Steps of whose results hardly more was shown than what the model asked for."""
 
     def copy(self) -> ShownResults:
         """Another one to go on with, which leaves this one as it is."""
         other = ShownResults()
         other._texts = {start: dict(places) for start, places in self._texts.items()}
         other._containers, other._in_part = dict(self._containers), dict(self._in_part)
+        other._picked = set(self._picked)
         return other
 
-    def add_in_part(self, step: str, value: Any) -> None:
-        """Tell that `value`, the result of `step`, was shown as far as there was room."""
+    @property
+    def picked(self) -> frozenset[str]:
+        """The steps of whose results hardly more was shown than what the model asked for."""
+        return frozenset(self._picked)
+
+    def add_in_part(self, step: str, value: Any, *, picked: bool = False) -> None:
+        """Tell that `value`, the result of `step`, was shown as far as there was room.
+
+        Args:
+            picked: there was little, since what the model asked for is shown beside it.
+        """
         self._in_part[step] = value
+        (self._picked.add if picked else self._picked.discard)(step)
 
     def is_in_part(self, step: str, value: Any) -> bool:
         """Whether just this was shown as the result of `step` as far as there was room."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pivot_dspy import bindings
+from pivot_dspy import bindings, expressions
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts.observations import ObservationBudget, render_look, render_results
@@ -17,6 +18,11 @@ from pivot_dspy.trajectory import Execution, Observation, Step
 WRITTEN_CAP = 12_000
 """Characters of all the steps that a prompt shows as they were written."""
 
+_COMPUTES = re.compile(r"[?(&]")
+"""Stands in an expression that does more than pick parts: a condition or a function."""
+_GOES_ON = re.compile(r"\[\d+:\]$")
+"""How an expression ends that asks for the rest of a list."""
+
 
 def render_steps(
     execution: Execution,
@@ -26,12 +32,14 @@ def render_steps(
     *,
     in_full: Collection[str] | None = None,
     shown: ShownResults | None = None,
+    looks: Sequence[str] = (),
 ) -> str:
     """The steps called `ids`, each with what became of it.
 
     Args:
         in_full: the steps that are shown as they were written, all if None; of the others only id and tool.
         shown: results that the prompt shows already, to which those are added that are now shown in full.
+        looks: expressions whose values the prompt shows.
     """
     every = zip(execution.trajectory.steps, execution.observations, strict=True)
     pairs = [(step, observation) for step, observation in every if step.id in ids]
@@ -39,21 +47,31 @@ def render_steps(
     texts = [_text(step, full) for (step, _), full in zip(pairs, whole, strict=True)]
     level = fair_cap([*map(len, texts)], WRITTEN_CAP)
     written = {step.id: _shorten(step, text, level) for (step, _), text in zip(pairs, texts, strict=True)}
-    return render_results(pairs, environment, budget, shown=shown, headers=written)
+    return render_results(pairs, environment, budget, shown=shown, headers=written, picked=_picked(looks))
 
 
 def render_readings(
     readings: Sequence[tuple[Step, Observation]], environment: Environment, budget: ObservationBudget,
-    shown: ShownResults | None = None,
+    shown: ShownResults | None = None, picked: Collection[str] = (),
 ) -> str:  # fmt: skip
-    """What was read in other runs: the calls with their arguments, without the ids that other steps may have by now."""
+    """What was read in other runs: the calls with their arguments, without the ids that other steps may have by now.
+
+    Args:
+        picked: as for `render_results`.
+    """
     calls = {step.id: _call(step, seen).removeprefix(f"{step.id} ") for step, seen in readings}
-    return render_results(readings, environment, budget, shown=shown, headers=calls)
+    return render_results(readings, environment, budget, shown=shown, headers=calls, picked=picked)
 
 
-def render_looks(looks: Sequence[str], execution: Execution, budget: ObservationBudget) -> str:
-    """What each of the expressions in `looks` selects from the results, or why it cannot be evaluated."""
-    results = {name: seen.value for name, seen in execution.by_step.items() if seen.ok}
+def render_looks(
+    looks: Sequence[str], results: Mapping[str, Any], budget: ObservationBudget, shown: ShownResults | None = None
+) -> str:
+    """What each of the expressions in `looks` selects from `results`, by step, or why it cannot be evaluated.
+
+    Args:
+        shown: results that the prompt shows: what only picks from those that it shows in full is not repeated.
+    """
+    known = ShownResults() if shown is None else shown
     texts = []
     for look in looks:
         value, problem = None, ""
@@ -61,25 +79,50 @@ def render_looks(looks: Sequence[str], execution: Execution, budget: Observation
             value = bindings.evaluate(look, results)
         except BindingError as error:
             problem = str(error)
-        texts.append(render_look(look, value, problem, budget))
+        sources = [] if problem or _COMPUTES.search(look) else [*expressions.references(look)]
+        if sources and all(known.place_of(results[name]) for name in sources):
+            value = results[sources[0]]
+        texts.append(render_look(look, value, problem, budget, known))
     return "\n".join(texts)
 
 
-def render_observations(execution: Execution, budget: ObservationBudget, looks: Sequence[str] = ()) -> str:
+def values_of(execution: Execution) -> dict[str, Any]:
+    """What the steps that ran gave, by id."""
+    return {name: seen.value for name, seen in execution.by_step.items() if seen.ok}
+
+
+def _picked(looks: Sequence[str]) -> frozenset[str]:
+    """The steps from whose results `looks` select, other than by going on where a prompt has left off."""
+    return frozenset(name for look in looks if not _GOES_ON.search(look) for name in expressions.references(look))
+
+
+def render_observations(
+    execution: Execution, budget: ObservationBudget, looks: Sequence[str] = (),
+    readings: Sequence[tuple[Step, Observation]] = (), picked: Collection[str] = (),
+) -> str:  # fmt: skip
     """The calls with their whole arguments, what they returned, and the final state: for an answer, or its judge.
 
     The environment's own words about a result do not stand for it here: nobody can ask for more.
 
     Args:
         looks: expressions whose values were shown to whoever wrote the steps.
+        readings: what steps had read that were given up.
+        picked: ids of the steps of whose results the writer was shown little but what `looks` select.
     """
     steps = execution.trajectory.steps
     pairs = [(step, seen) for step, seen in zip(steps, execution.observations, strict=True) if not step.is_submit]
     calls = {step.id: _call(step, seen) for step, seen in pairs}
-    results = render_results(pairs, Environment(), budget, shown=ShownResults(), headers=calls)
-    state = [f"{FENCE}{line}" for line in truncate(execution.state, STATE_CAP).splitlines()]
-    seen = [render_looks(looks, execution, budget.after(results))] if looks else []
-    return "\n".join([results, *seen, *(["State:", *state] if state else [])])
+    shown = ShownResults()
+    parts = [render_results(pairs, Environment(), budget, shown=shown, headers=calls, picked=picked)]
+    if execution.state:
+        parts += ["State:", *(f"{FENCE}{line}" for line in truncate(execution.state, STATE_CAP).splitlines())]
+    if readings:
+        given_up = render_readings(readings, Environment(), budget.after("\n".join(parts)), shown, picked)
+        parts += ["Read before, by steps that were given up:", given_up]
+    results = {step.id: seen.value for step, seen in readings if seen.ok} | values_of(execution)
+    seen_before = [look for look in looks if results.keys() >= {*expressions.references(look)}]
+    parts.append(render_looks(seen_before, results, budget.after("\n".join(parts)), shown))
+    return "\n".join(filter(None, parts))
 
 
 def _text(step: Step, full: bool) -> str:

@@ -14,7 +14,7 @@ from pivot_dspy.environment.render import Named, type_text
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import Phase, ask
 from pivot_dspy.plain_json import plain
-from pivot_dspy.prompts.catalogue import Catalogue
+from pivot_dspy.prompts.catalogue import TOOLS_ARE, Catalogue
 
 
 class ProposeGoals(dspy.Signature):  # type: ignore[misc]
@@ -29,7 +29,7 @@ class ProposeGoals(dspy.Signature):  # type: ignore[misc]
     `goals` is a list of objects with the fields that `goal` names.
     """
 
-    tools: str = dspy.InputField(desc="what may be called: parameters (? optional) -> result  [effect]")
+    tools: str = dspy.InputField(desc=TOOLS_ARE)
     checks: str = dspy.InputField(desc="what can be checked in the end")
     policy: str = dspy.InputField(desc="what always holds here")
     about: str = dspy.InputField(desc="what every task is to do")

@@ -137,4 +137,4 @@ def _shown(case: Case, gold: Gold) -> list[str]:
     finally:
         session.family.close()
     ran = zip(execution.trajectory.steps, execution.observations, strict=True)
-    return [f"{step.tool} {compact_json(seen.args)} ->" for step, seen in ran if not step.is_submit]
+    return [f"{step.tool} {compact_json(seen.args)}" for step, seen in ran if not step.is_submit]

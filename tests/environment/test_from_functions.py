@@ -58,13 +58,12 @@ def test_functions_and_dspy_tools_are_shown_alike() -> None:
     shown = from_functions([greet, TOOL, count, loose, Store().keep], effects={"count": "read"}).toolbox.render_tools()
     assert shown == "\n".join(
         [
-            "- greet(guest: Guest, day: date, tone: 'warm' | 'cold' = \"warm\") -> {str: any}  [write]  "
-            "# Greet a guest.",
+            "- greet(guest: Guest, day: date, tone: 'warm' | 'cold' = \"warm\") -> {str: any}  [write]",
             "- hello(guest: Guest, day: date, tone: 'warm' | 'cold' = \"warm\") -> {str: any}  [write]  "
             "# Say hello.; day: of arrival",
-            "- count(of: str) -> int",
+            "- count(of) -> int",
             "- loose(x: any, y: any = 2)  [write]",
-            "- keep(name: str) -> [str]  [write]  # Keep a name.",
+            "- keep(name) -> [str]  [write]",
             "Types:",
             "Guest = {name, age: int}",
         ]

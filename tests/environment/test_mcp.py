@@ -83,9 +83,9 @@ def test_a_server_is_an_environment_in_which_reads_run_and_writes_wait() -> None
             "- bookings()  # What is booked, as JSON in text.",
             "- greeting()  # Plain text.",
             "- slow(seconds: float) -> {result: int}  # Answers late.",
-            "- book(room: str) -> {name, seats: int}  [write]  # Book a room.",
+            "- book(room) -> {name, seats: int}  [write]",
             "- burn() -> {result: bool}  [held]  # Burn it all down.",
-            "- paint(room: str, colour?: str) -> {result}  [write]  # Says nothing of its effect.",
+            "- paint(room, colour?) -> {result}  [write]  # Says nothing of its effect.",
         ]
         source = SessionFactory(environment, timeout=1.5)
         opened = source.open(None)

@@ -60,7 +60,7 @@ class Desk(Environment):
     @tool(effect="read", returns=list[Slot])
     def free(self, day: date, kind: Literal["big", "small"] = "big", least: int | None = None) -> list[Slot] | str:
         """Free slots
-        on a day."""
+        on a working day."""
         return []
 
     @tool(effect="write")
@@ -83,7 +83,7 @@ def test_tools_are_shown_in_one_line_each_with_record_types_once() -> None:
         [
             HELD,
             "- today() -> date",
-            "- free(day: date, kind: 'big' | 'small' = \"big\", least?: int) -> [Slot]  # Free slots on a day.",
+            "- free(day: date, kind: 'big' | 'small' = \"big\", least?: int) -> [Slot]  # Free slots on a working day.",
             "- order(order: Order, colours: ['red' | 'blue'], where: Point) -> int  [write]  # where: in metres",
             "- pay(amount: float) -> null  [held]",
             "Types:",

@@ -35,7 +35,7 @@ def test_submit_names_the_output_fields_with_types_and_what_they_mean():
 
 def test_a_string_signature_has_no_descriptions():
     line = submit_line(dspy.Signature("question -> answer").output_fields, {})
-    assert line == "- submit(answer: str)  # ends the trajectory with the answer"
+    assert line == "- submit(answer)  # ends the trajectory with the answer"
 
 
 def test_a_catalogue_holds_tools_checks_policy_and_what_is_known():
@@ -43,12 +43,12 @@ def test_a_catalogue_holds_tools_checks_policy_and_what_is_known():
         toolbox_of(Store), Book, policy=" Buy little. ", vocabulary=Store.vocabulary, known='colors() -> ["red"]\n'
     )
     lines = made.tools.splitlines()
-    assert "- find(color?: str, size?: str) -> {str: [str]}  # Ids of the products that match." in lines
-    assert "- add(product_id: str) -> {str: any}  [write]  # Put a product in the cart." in lines
+    assert "- find(color?, size?) -> {str: [str]}  # Ids of the products that match." in lines
+    assert "- add(product_id) -> {str: any}  [write]  # Put a product in the cart." in lines
     assert any(line.startswith("- submit(") for line in lines)
     assert all(line.split("  # ")[0] in made.tools_brief for line in lines if line.startswith("- find"))
     assert "Ids of the products" not in made.tools_brief and len(made.tools_brief) < len(made.tools)
-    assert made.checks.splitlines()[0].startswith("- item(color?: str, size?: str, name?: str)")
+    assert made.checks.splitlines()[0].startswith("- item(color?, size?, name?)")
     assert made.checks.endswith(Store.vocabulary)
     assert (made.policy, made.known) == ("Buy little.", 'colors() -> ["red"]')
     assert Catalogue.model_validate_json(made.model_dump_json()) == made

@@ -17,6 +17,7 @@ from pivot_dspy.prompts.report import (
     render_report,
     render_requirements,
     render_unmet,
+    without_forms,
 )
 from pivot_dspy.required_calls import RequiredCall
 from pivot_dspy.requirements import Finding, Requirement, Requirements
@@ -121,16 +122,25 @@ DELEGATING = Requirement(id="R2", text="what the mail says is done", delegates="
 
 
 def test_what_is_open_is_said_with_how_it_is_settled():
-    settled = Requirements(items=(OPEN, DELEGATING, Requirement(id="R3", text="Be nice.")))
+    again = OPEN.model_copy(update={"id": "R4"})
+    settled = Requirements(items=(OPEN, DELEGATING, Requirement(id="R3", text="Be nice."), again))
     assert render_open_requirements(settled).splitlines() == [
-        "R1 leaves open amount of pay. Once it is read, put into `requirements` "
-        '{"id": "R1", "call": {"args": {...}}, "from": STEP, "quote": "words of that result that say so"} '
-        "(each may be a list: several calls, steps, quotes), or "
-        '{"id": "R1", "void": "why", "from": STEP, "quote": "..."} if it turns out not to be needed.',
-        'R2 delegates to $b[0].body. Each thing that it asks for is {"id": "R2_1", "under": "R2", "text": "...", '
-        '"call": {"tool": NAME, "args": {...}}, "quote": "its words"} in `requirements`.',
+        "R1 leaves open amount of pay. R4 leaves open amount of pay. Once it is read, put into `requirements` "
+        '{"id": ID, "call": {"args": {...}}, "from": STEP, "quote": "words of that result that say so"} '
+        '(lists, if several), or {"id": ID, "void": "why", "from": STEP, "quote": "..."} if it is not needed.',
+        'R2 delegates to $b[0].body. Each thing that such words ask for is {"id": "ID_1", "under": "ID", "text": '
+        '"...", "call": {"tool": NAME, "args": {...}}, "quote": "its words"} in `requirements`.',
     ]
     assert render_report(run_of("ok"), settled, ()).endswith(render_open_requirements(settled))
+
+
+def test_how_it_is_settled_is_not_said_again():
+    said = render_open_requirements(Requirements(items=(OPEN, DELEGATING)))
+    assert without_forms(said, told="") == said
+    assert without_forms(said, told=said) == "R1 leaves open amount of pay.\nR2 delegates to $b[0].body."
+    only_open = render_open_requirements(Requirements(items=(OPEN,)))
+    rest = without_forms(said, told=only_open)
+    assert rest.startswith("R1 leaves open amount of pay.\nR2 delegates to $b[0].body. Each")
 
 
 def test_nothing_is_open_where_every_argument_is_fixed():

@@ -9,7 +9,14 @@ from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts.observations import CHARACTERS, ObservationBudget
 from pivot_dspy.prompts.report import FENCE, STATE_CAP
 from pivot_dspy.prompts.shown import ShownResults
-from pivot_dspy.prompts.steps import WRITTEN_CAP, render_observations, render_readings, render_steps
+from pivot_dspy.prompts.steps import (
+    WRITTEN_CAP,
+    render_looks,
+    render_observations,
+    render_readings,
+    render_steps,
+    values_of,
+)
 from pivot_dspy.prompts.truncation import MIN_SHARE
 from pivot_dspy.trajectory import Execution, Observation, Step, Trajectory
 
@@ -90,7 +97,53 @@ def test_what_other_runs_read_is_named_by_its_call_as_it_was_made():
     assert render_readings([(bound, seen)], PLACE, BUDGET, ShownResults()) == 'look {"city": "Paris"} ->\n| ["Ritz"]'
 
 
+# --------------------------------------------------------------------------------------------------------------- looks
+
+
+MAILS = [{"id": n, "subject": f"Subject {n}", "body": f"{n} words " * 40} for n in range(100)]
+FEW = MAILS[:2]
+
+
+def test_what_only_picks_from_results_that_are_shown_in_full_is_not_repeated():
+    run, shown = execution_of(ran("a", FEW)), ShownResults()
+    render_steps(run, "a", PLACE, BUDGET, shown=shown)
+    for look in ("$a", "$a[*].body", "$a[*].{who: id, what: body}", "$a[0]"):
+        assert render_looks([look], values_of(run), BUDGET, shown).startswith(f"look {look} -> as shown of a"), look
+    assert render_looks(["$a[?id > `0`].id"], values_of(run), BUDGET, shown) == "look $a[?id > `0`].id ->\n| [1]"
+    chosen = render_looks(["$a[?id > `0`]"], values_of(run), BUDGET, shown)
+    assert chosen.splitlines()[1:] == ["| 1 record", '| "<all of a[1]>"'] or "<all of a[1]" in chosen
+    assert "1 words" in render_looks(["$a[*].body"], values_of(run), BUDGET)  # of a prompt that does not show it
+
+
+def test_of_a_long_result_little_but_what_is_asked_for_is_shown():
+    run, shown = execution_of(ran("a", MAILS), ran("b", FEW)), ShownResults()
+    whole = render_steps(run, "ab", PLACE, BUDGET)
+    picked = render_steps(run, "ab", PLACE, BUDGET, shown=shown, looks=["$a[*].subject", "$b[0].subject"])
+    assert len(picked) < len(whole) / 3 and '{"look": "$a[' in picked
+    assert "1 words " * 40 in picked.partition('"id": "b"')[2]  # what fits stays whole
+    assert shown.picked == {"a"}
+    assert render_steps(run, "ab", PLACE, BUDGET, looks=["$a[4:]"]) == whole  # what goes on where it was cut
+
+
+def test_a_result_that_is_shown_again_in_full_is_picked_no_more():
+    shown = ShownResults()
+    for looks, picked in ((["$a[*].id"], {"a"}), ([], set())):
+        run = execution_of(ran("a", [*MAILS, len(looks)]))
+        render_steps(run, "a", PLACE, BUDGET, shown=shown, looks=looks)
+        assert shown.picked == shown.copy().picked == picked
+
+
 # -------------------------------------------------------------------------------------------------------- observations
+
+
+def test_observations_show_what_was_looked_at_and_what_was_given_up():
+    gone = ran("g", MAILS, city="Rome")
+    looks = ["$g[?id == `7`].subject", "$a", "$z.name"]
+    text = render_observations(execution_of(ran("a", FEW)), BUDGET, looks, [gone], {"g"})
+    assert "Read before, by steps that were given up:\nlook {\"city\": \"Rome\"} ->\n| 100 records" in text
+    assert text.endswith('\nlook $g[?id == `7`].subject ->\n| ["Subject 7"]\nlook $a -> as shown of a')
+    full = render_observations(execution_of(ran("a", FEW)), BUDGET, looks, [gone])
+    assert len(text) < len(full) / 2
 
 
 def test_observations_hold_the_calls_the_results_and_the_state():
