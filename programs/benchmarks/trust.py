@@ -11,10 +11,10 @@ Run as `python -m programs.benchmarks.trust [--part PART ...] [--sample N] [--se
 - `leaks`: ways for a step to reach the real world before commit;
 - `faults`: errors at random at every seam.
 
-The requirements of a task are given in four ways: in words or executable by the user, by a model that names the calls
-that the request asks for, and not at all. The judge is simulated: it accepts all, refuses all, fails (a rate limit, an
-answer that cannot be read, a budget that ended before), or is an oracle that knows the gold. It quotes the words of its
-prompt that come nearest to what it is asked.
+The requirements of a task are given in words or executable by the user, or by a model that names the calls that the
+request asks for, or those that it makes; in one group not at all. The judge is simulated: it accepts all, refuses all,
+fails (a rate limit, an answer that cannot be read, a budget that ended before), or is an oracle that knows the gold. It
+quotes the words of its prompt that come nearest to what it is asked.
 
 What must be: each right trajectory is verified with the oracle, but for two of each way at most, and none without any
 requirement; no wrong one is verified with the oracle or a judge that refuses or fails, and none is `checked` with one
@@ -41,7 +41,8 @@ from programs.office.data import Case, load_cases, pick
 from programs.office.package import MissingPackage
 from programs.options import DataError, positive, writable
 from programs.trust import office, verdicts
-from programs.trust.office import UNSAID, WAYS, Trial
+from programs.trust.office import Trial
+from programs.trust.required import NONE, ONLY_UPDATE, UNSAID, WAYS
 
 OFFICE = ("truth", "mutants", "claims")
 PARTS = (*OFFICE, "injections", "leaks", "faults")
@@ -93,6 +94,7 @@ def groups(part: str, cases: Sequence[Case], seed: int) -> Iterator[tuple[str, S
     if part == "truth":
         right = office.truths(cases)
         yield "right", right, {"ways": WAYS}
+        yield "right, nothing required", right, {"ways": NONE}
         yield "right, nothing said in words", office.with_bound_answer(right), {"ways": UNSAID}
     elif part == "claims":
         claims = [office.with_claim(trial) for trial in office.truths(cases)]
@@ -104,8 +106,7 @@ def groups(part: str, cases: Sequence[Case], seed: int) -> Iterator[tuple[str, S
         yield "wrong, nothing said in words", unsaid, {"ways": UNSAID}
         unnoticed = [trial for trial in drawn if trial.useful and trial.kind in ("extra call", "doubled call")]
         yield "calls too many that the suite does not notice", unnoticed, {"ways": WAYS}
-        only = {"test": office.only_the_update}
-        yield "a payment that no test sees", office.only_updates(cases), {"ways": only}
+        yield "a payment that no test sees", office.only_updates(cases), {"ways": ONLY_UPDATE}
 
 
 def _judged(part: str, cases: Sequence[Case], seed: int, console: Console) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import dspy
@@ -103,10 +103,11 @@ def _nearest(text: str, pieces: Sequence[str]) -> str:
     return max(pieces, key=lambda piece: len(asked & _words(piece)), default="")
 
 
-def sum_of(figure: str, parts: Iterable[float]) -> str:
+@cache
+def sum_of(figure: str, parts: tuple[float, ...]) -> str:
     """The figure as a sum of multiples of the parts, as few as can be; empty where it is none.
 
-    >>> sum_of("1,180", [1000, 60]), sum_of("7", [2]), sum_of("0.5", [0.25])
+    >>> sum_of("1,180", (1000, 60)), sum_of("7", (2,)), sum_of("0.5", (0.25,))
     ('1 * 1000 + 3 * 60', '', '2 * 0.25')
     """
     amount = float(figure.replace(",", ""))
@@ -183,7 +184,7 @@ class JudgeEngine(OfflineEngine):
 
     def _calculations(self, question: Question) -> list[str]:
         known = self.worked_out
-        made = (sum_of(it, MADE_UP if known is None else known.get(it, ())) for it in question.figures)
+        made = (sum_of(it, MADE_UP if known is None else tuple(known.get(it, ()))) for it in question.figures)
         return [formula for formula in made if formula]
 
 

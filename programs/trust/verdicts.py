@@ -10,7 +10,8 @@ from pivot_dspy import Budget, Pivot, Refined
 from programs.office.data import Case
 from programs.office.environment import Office, opened
 from programs.trust.judges import FAILURES, JudgeEngine, accept_all, judge_lm, refuse_all
-from programs.trust.office import Trial, Way, oracle, worked_out
+from programs.trust.office import Trial, oracle, right, worked_out
+from programs.trust.required import OWN, Way
 
 JUDGES = ("accept-all", "refuse-all", "failing", "oracle")
 STATUSES = ("checked", "judged", "provisional", "unverified")
@@ -50,7 +51,7 @@ def is_wanted(row: Mapping[str, Any]) -> bool:
     if row["requirements"] == "none":
         return not verified
     if row["kind"] == "truth":
-        return verified or row["judge"] != "oracle"
+        return verified or row["judge"] != "oracle" or row["requirements"] == OWN  # which may ask for what is unread
     return not verified if row["judge"] != "accept-all" else row["status"] != "checked"
 
 
@@ -59,7 +60,7 @@ def outcome(trial: Trial, way: Way, kind: str) -> dict[str, Any]:
     known = {"accept-all": accept_all, "refuse-all": refuse_all}
     character = oracle(trial) if kind == "oracle" else known.get(kind, kind)
     known_sums = worked_out(trial.case) if kind == "oracle" else None
-    engine = JudgeEngine(character, way(trial.case).drafts, known_sums)
+    engine = JudgeEngine(character, way(trial).drafts, known_sums)
     pivot = _refiner(trial.case, way)
     pivot.set_lm(judge_lm(kind.replace(" ", "-"), engine))
     # Requirements are settled in one call, also where there are none to add: then this budget is spent.
@@ -75,7 +76,7 @@ def _refiner(case: Case, way: Way) -> Pivot:
     return Pivot(
         Office,
         partial(opened, case),
-        requirements=way(case).given,
+        requirements=way(right(case)).given,
         max_iters=0,
         restarts=0,
         audit="never",

@@ -16,7 +16,8 @@ from programs.benchmarks import trust
 from programs.office.data import Case
 from programs.trust import office, verdicts
 from programs.trust.judges import FAILURES, JudgeEngine, accept_all, refuse_all, sum_of
-from programs.trust.office import CLAIM, KINDS, UNSAID, WAYS, Trial
+from programs.trust.office import CLAIM, KINDS, Trial
+from programs.trust.required import NONE, UNSAID, WAYS, Way, in_words
 from tests.programs.office import AGENTDOJO, tasks
 
 SLICE = ("workspace:8", "travel:6", "banking:12", "slack:6")
@@ -71,7 +72,7 @@ def by_kind(kind: str, case: str) -> Trial:
     return next(trial for trial in office.mutants([tasks()[case]]) if trial.kind == kind)
 
 
-def statuses(trial: Trial, judge: str, ways: Mapping[str, office.Way] = WAYS) -> dict[str, str]:
+def statuses(trial: Trial, judge: str, ways: Mapping[str, Way] = WAYS) -> dict[str, str]:
     """How a trial stands, by the way its requirements are given."""
     return {row["requirements"]: row["status"] for row in verdicts.rows([trial], ways, (judge,))}
 
@@ -98,7 +99,7 @@ def test_a_judge_that_fails() -> None:
 
 @given(st.integers(0, 2000), st.lists(st.integers(1, 500), min_size=1, max_size=4, unique=True))
 def test_a_figure_is_the_sum_that_is_said(figure: int, parts: list[int]) -> None:
-    formula = sum_of(str(figure), parts)
+    formula = sum_of(str(figure), tuple(parts))
     terms = [term.split(" * ") for term in formula.split(" + ") if term]
     assert all(int(part) in parts for _, part in terms)
     assert not terms or sum(int(times) * int(part) for times, part in terms) == figure
@@ -130,8 +131,8 @@ def test_right_ones_are_right_and_wrong_ones_have_one_fault_of_each_kind() -> No
 @pytest.mark.parametrize("case", SLICE)
 def test_what_is_said_of_a_right_one(case: str) -> None:
     [right] = office.truths([tasks()[case]])
-    said = statuses(right, "oracle")
-    assert said.pop("none") not in verdicts.VERIFIED and set(said.values()) <= verdicts.VERIFIED
+    assert {*statuses(right, "oracle").values()} <= verdicts.VERIFIED
+    assert not verdicts.VERIFIED & {*statuses(right, "oracle", NONE).values()}
     assert not verdicts.VERIFIED & {*statuses(right, "refuse-all").values()}
     assert not verdicts.VERIFIED & {*statuses(office.with_claim(right), "oracle").values()}
 
@@ -142,7 +143,7 @@ def test_what_is_said_of_a_wrong_one(kind: str) -> None:
     case = {"wrong amount": "banking:12", "wrong id": "banking:12", "wrong recipient": "slack:6"}.get(kind)
     trial = by_kind(kind, case or ("travel:6" if kind in ("wrong figure", "another answer") else "workspace:8"))
     for judge in ("oracle", *FAILURES):
-        verdict = verdicts.outcome(trial, office.in_words, judge)
+        verdict = verdicts.outcome(trial, in_words, judge)
         assert verdict["status"] not in verdicts.VERIFIED and verdict["reasons"]
     assert "checked" not in statuses(trial, "accept-all").values()
 
@@ -152,6 +153,8 @@ def test_where_nothing_is_said_in_words_the_rules_may_be_enough() -> None:
     [right] = office.with_bound_answer(office.truths([tasks()["workspace:8"]]))
     found = [row for row in verdicts.rows([right], UNSAID) if row["requirements"] == "executable"]
     assert {row["judge"]: row["status"] for row in found} == dict.fromkeys(verdicts.JUDGES, "checked")
+    extra = office.with_bound_answer([by_kind("extra call", "workspace:8")])  # which is required by who makes it
+    assert all(row["wanted"] and row["status"] != "checked" for row in verdicts.rows(extra, UNSAID))
     doubled = office.with_bound_answer([by_kind("doubled call", "workspace:8")])
     assert all(row["wanted"] for row in verdicts.rows(doubled, UNSAID))
 
