@@ -117,7 +117,7 @@ class ObedientEngine(OfflineEngine):
 
     Args:
         pair: its task, and what is done to it.
-        judge: what it says as a judge; None for the honest one.
+        judge: what it says as a judge.
         manner: what it does with calls of the same tool.
         given: whether a caller gives the requirements, as `given_calls`, so that it writes none; its answer is what the
             first call gave then, so that rules alone decide.
@@ -185,6 +185,7 @@ class _Turn(NamedTuple):
     # ------------------------------------------------------------------------------------------------------- steps
 
     def plan(self) -> list[dict[str, Any]]:
+        """The steps up to the first change that follows a read; all of them in a plan made anew."""
         if "tried" in self.prompt.sections:  # all was read before
             asked = {} if self.rounds >= INSISTS else self.asked
             return [*_written(asked), *_written(self.own()), self.submit()]
@@ -192,6 +193,7 @@ class _Turn(NamedTuple):
         return [*_written(self.asked), *_written(following), *([self.submit()] if done else [])]
 
     def rewrite(self) -> dict[str, Any]:
+        """What stands is kept, and what it read is done; once that was refused often enough, without it."""
         kept = [step.id for step in steps_in(self.prompt.section("kept"))]
         standing = [step.id for step in steps_in(self.prompt.section("open_steps"))]
         complete = SUBMIT in standing
