@@ -16,6 +16,7 @@ from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import (
     CommitError,
     ConfigurationError,
+    EnvironmentFailed,
     PivotError,
     PlanningFailed,
     ToolError,
@@ -69,6 +70,7 @@ __all__ = [
     "DspyRefine",
     "Entries",
     "Environment",
+    "EnvironmentFailed",
     "Episode",
     "Event",
     "Execution",

@@ -9,6 +9,7 @@ What DSPy does not tell cannot be counted:
 - Its own retries inside one LM call count as one call; failed attempts report no tokens.
 - A call that fails before it reaches the provider (no key, bad text) counts as a failed call, like any other failure.
 - `lm.forward(...)`, embedders, other SDKs, and a `BaseLM` subclass whose own `__call__` runs no callbacks are unseen.
+- Of a call that is given up at the deadline nothing is known but that it was made; what it uses later is not booked.
 - A thread started by hand sees no phase unless it runs in `contextvars.copy_context()`.
 - Of code inside a phase that replaces `settings.callbacks` (a `dspy.streamify` built outside, say) requests and tokens
   are booked, not cache hits, failures and cost; if it brings its own usage tracker too, nothing is.
@@ -32,6 +33,7 @@ import dspy
 from dspy.lm15 import Request
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pivot_dspy.deadline import DEADLINE, Attempt, current_attempt
 from pivot_dspy.dspy_internals import CHARACTERS_A_TOKEN, BaseCallback, UsageTracker, settings
 from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.prompts.truncation import FENCE
@@ -58,7 +60,9 @@ class BudgetExhausted(PivotError, RuntimeError):
 class Budget(BaseModel):
     """Upper limits on what one run may spend; None means no limit, so `Budget()` is unlimited.
 
-    A limit is compared between calls: a call in flight is never stopped, so it may be passed by what runs at once.
+    A limit is compared between calls: a call in flight is not stopped, so it may be passed by what runs at once. Only
+    `seconds` end the waiting itself: a language model that has not answered by then is given up, and a tool call gets
+    what is left of them as its timeout.
 
     Raises:
         ValueError: a limit is not a finite number above 0, or its name is unknown.
@@ -75,7 +79,7 @@ class Budget(BaseModel):
     tool_calls: int | None = None
     """Tool calls that ran; reused observations are free."""
     seconds: float | None = None
-    """Wall time since the ledger began."""
+    """Wall time since the ledger began, waiting for language models and tools included."""
 
     @field_validator("*")
     @classmethod
@@ -137,9 +141,10 @@ class Ledger:
 
     Args:
         start: a report to go on from, as when a run resumes from its journal: its usage and seconds count as spent.
+        seconds: after so many, whoever waits in one of its phases for a language model gives it up.
     """
 
-    def __init__(self, start: LedgerReport | None = None) -> None:
+    def __init__(self, start: LedgerReport | None = None, seconds: float | None = None) -> None:
         start = start or LedgerReport()
         self._lock = threading.Lock()
         # By phase and field of `Usage`: tool calls are booked one by one, and a record for each would take longer.
@@ -150,6 +155,7 @@ class Ledger:
         for name, usage in start.phases.items():
             self._book(name, usage)
         self._began = time.monotonic() - start.seconds
+        self._deadline = math.inf if seconds is None else self._began + seconds
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -168,6 +174,8 @@ class Ledger:
         # Without a tracker, `track_usage` makes each module open its own, for `get_lm_usage`: then set none before it.
         if settings.usage_tracker is not None or not settings.track_usage:
             changes["usage_tracker"] = _Tracker(phase.book_unseen)
+        if self._deadline < math.inf:  # of several ledgers, the first deadline counts
+            changes[DEADLINE] = min(self._deadline, settings.get(DEADLINE) or math.inf)
         with dspy.context(**changes):
             yield
 
@@ -270,30 +278,38 @@ class _PhaseScope(BaseCallback):  # type: ignore[misc]
     def __init__(self, ledger: Ledger, name: str) -> None:
         self.ledger = ledger
         self.name = name
-        self._calls: dict[str, tuple[_Call, AbstractContextManager[None]]] = {}
+        self._calls: dict[str, tuple[_Call, AbstractContextManager[None], Attempt]] = {}
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         if getattr(settings, _INNERMOST, None) is not self:
             return  # of an outer phase, or of where a `dspy.streamify` was built, which keeps those callbacks
         call = _Call(shown=self.ledger._compare(_sent(inputs)))
+        attempt = current_attempt() or Attempt()
+        attempt.begin(call, lambda: self._book(call, failed=True))
         callers = [*(settings.caller_modules or ()), call]
         # Start and end are called by one frame in one context, so that this opens and closes there.
         scope = dspy.context(usage_tracker=_Tracker(call.reported.append), caller_modules=callers)
         scope.__enter__()
-        self._calls[call_id] = call, scope
+        self._calls[call_id] = call, scope, attempt
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         if call_id not in self._calls:
             return
-        call, scope = self._calls.pop(call_id)
+        call, scope, attempt = self._calls.pop(call_id)
         try:
-            self.ledger._book(self.name, _usage(call, failed=exception is not None))
+            if attempt.end(call):
+                self._book(call, failed=exception is not None)
         finally:
             scope.__exit__(None, None, None)
 
     def book_unseen(self, entry: Mapping[str, Any]) -> None:
-        """Book usage that was reported outside of any call that the callback saw."""
-        self.ledger._book(self.name, _tokens(entry) + Usage(lm_calls=1))
+        """Book usage that was reported outside of any call that the callback saw, and was waited for."""
+        attempt = current_attempt()
+        if attempt is None or not attempt.given_up:
+            self.ledger._book(self.name, _tokens(entry) + Usage(lm_calls=1))
+
+    def _book(self, call: _Call, failed: bool) -> None:
+        self.ledger._book(self.name, _usage(call, failed))
 
 
 def _sent(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -18,8 +18,13 @@ from dspy.utils.exceptions import (
     AdapterParseError,
     ContextWindowExceededError,
     LMAuthError,
+    LMBillingError,
     LMConfigurationError,
     LMError,
+    LMTimeoutError,
+    LMUnexpectedError,
+    LMUnsupportedFeatureError,
+    LMUnsupportedModelError,
 )
 from dspy.utils.usage_tracker import UsageTracker
 
@@ -31,8 +36,13 @@ __all__ = [
     "BaseCallback",
     "ContextWindowExceededError",
     "LMAuthError",
+    "LMBillingError",
     "LMConfigurationError",
     "LMError",
+    "LMTimeoutError",
+    "LMUnexpectedError",
+    "LMUnsupportedFeatureError",
+    "LMUnsupportedModelError",
     "OfferFeedback",
     "Parameter",
     "TextReAct",
@@ -46,6 +56,7 @@ __all__ = [
     "mark_compiled",
     "settings",
     "with_callbacks",
+    "with_fallback",
     "with_tool_callbacks",
 ]
 
@@ -56,6 +67,13 @@ CHARACTERS_A_TOKEN = 4
 def current_adapter(otherwise: Callable[[], Any] = dspy.ChatAdapter) -> Any:
     """The adapter that is set here and now; by default that which DSPy's predictors use where none is."""
     return dspy.settings.adapter or otherwise()
+
+
+def with_fallback(adapter: Any, change: Callable[[Any], Any]) -> None:
+    """Let `adapter`, where it falls back to another one for what it cannot read, fall back to a changed one."""
+    make = getattr(adapter, "_make_json_adapter_fallback", None)
+    if make is not None:
+        adapter._make_json_adapter_fallback = lambda: change(make())
 
 
 def is_compiled(module: dspy.Module) -> bool:

@@ -8,6 +8,8 @@
     ├── ArgumentError, a ValueError      pivot_dspy.environment.toolbox
     ├── BudgetExhausted, a RuntimeError  pivot_dspy.budget
     ├── PlanningFailed, a RuntimeError
+    ├── EnvironmentFailed, a RuntimeError
+    ├── IsolationError, a RuntimeError
     ├── CommitError, a RuntimeError
     └── TooManyErrors, a RuntimeError
 
@@ -15,8 +17,16 @@ What a tool, a check or a hook of an environment raises never escapes: it become
 log. What DSPy raises for its language models passes as it is.
 """
 
+from __future__ import annotations
+
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pivot_dspy.departures import Difference
+    from pivot_dspy.episode.commit import UndoCall
+    from pivot_dspy.trajectory import Execution
 
 MESSAGE_CAP = 1000
 """Characters of an error's message that are kept."""
@@ -63,15 +73,56 @@ class PlanningFailed(PivotError, RuntimeError):
         self.ledger = ledger
 
 
+class EnvironmentFailed(PivotError, RuntimeError):
+    """The environment cannot be opened again in mid-run; a refiner then gives back the best so far."""
+
+
+class IsolationError(PivotError, RuntimeError):
+    """A run has changed what is real before anything was committed; the message names it, and the remedy."""
+
+    paths: tuple[str, ...]
+    """What has changed: `self.orders[2].paid` on the instance, `Shop.count` on a class, `shops.LOG` in a module."""
+
+    def __init__(self, message: str, paths: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.paths = paths
+
+
 class CommitError(PivotError, RuntimeError):
-    """A trajectory may not be made real, or departed from what was verified while it was."""
+    """A trajectory may not be made real, or departed from what was verified while it was.
+
+    Its `__cause__` is what the tool raised, if one did.
+    """
 
     result: object
     """The refined prediction that was to be committed, so that nothing of it is lost."""
+    execution: Execution | None
+    """All that was observed in the real world until then; None where nothing was tried."""
+    step: str | None
+    """Id of the step that it happened at, if it was at one."""
+    difference: Difference | None
+    """Where what was verified and what was found differ, if that is what happened."""
+    undo: tuple[UndoCall, ...]
+    """The calls that would undo what was done, newest first, as far as tools declare how; none of them was made."""
 
-    def __init__(self, message: str, result: object = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        result: object = None,
+        *,
+        execution: Execution | None = None,
+        step: str | None = None,
+        difference: Difference | None = None,
+        undo: tuple[UndoCall, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.result = result
+        self.execution, self.step, self.difference, self.undo = execution, step, difference, undo
+
+    @property
+    def cause(self) -> BaseException | None:
+        """What the tool raised, if that is what happened."""
+        return self.__cause__
 
 
 class TooManyErrors(PivotError, RuntimeError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,23 +20,34 @@ from pivot_dspy.errors import did_you_mean, error_text
 from pivot_dspy.flow import Flow
 from pivot_dspy.trajectory import SUBMIT, Discrepancy, Execution, Fault, FaultKind, Observation, Step, Trajectory
 
-Permit = Callable[[bool], None]
-"""Called with False before each tool call, when it may raise `BudgetExhausted`, and with True for each reused one."""
-
-Watch = Callable[[Observation], None]
+Permit = Callable[[bool], float | None]
+"""Called with False before each tool call, when it may raise `BudgetExhausted`, and with True for each reused one.
+Gives the seconds that the call may take, None for no limit beside its own."""
 
 
 def allow(reused: bool) -> None:
     """The permit that never refuses."""
 
 
-def as_it_may(step: str, number: int, result: Any) -> bool:
-    """Nothing is foreseen, so that no call departs."""
-    return False
+class Supervisor:
+    """Looks on while a trajectory runs, and ends the run by what it raises. This one lets everything pass."""
 
+    withheld: Collection[str] = ()
+    """Ids of steps that are not to run."""
+    taken: Mapping[str, Observation] = MappingProxyType({})
+    """What is known of steps, by id, which are then not run."""
+    calls: Mapping[str, Sequence[CallResult]] = MappingProxyType({})
+    """What is known of the first calls of a repeated step, by its id, which are then not made."""
 
-def as_it_is(step: str, number: int, args: Mapping[str, Any]) -> None:
-    """Every call is made as it is."""
+    def approve(self, step: str, number: int, args: Mapping[str, Any]) -> None:
+        """Told of each call before it is made: its step, its number in this from 0, its arguments."""
+
+    def called(self, step: str, number: int, args: Mapping[str, Any], result: CallResult) -> bool:
+        """Told of each call that was made, or taken over; whether it is to be the last of a repeated step."""
+        return False
+
+    def observed(self, observation: Observation) -> None:
+        """Told of each observation, once it is on record."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +75,7 @@ def execute(
     outputs: Mapping[str, Any] | None = None,
     base: ExecutedRun | None = None,
     permit: Permit = allow,
-    watch: Watch = lambda observation: None,
-    departs: Callable[[str, int, Any], bool] = as_it_may,
-    approve: Callable[[str, int, Mapping[str, Any]], None] = as_it_is,
+    supervisor: Supervisor | None = None,
     copies: bool = True,
 ) -> Flow[ExecutedRun]:
     """Run `trajectory` in `session`.
@@ -77,15 +87,11 @@ def execute(
         base: an earlier run of a trajectory that starts with the same steps. In the `fork` tier, and given the forked
             `base.after(k)` as session, those steps are taken over; in the others only their reads are.
         permit: asked before every tool call; when it raises `BudgetExhausted`, the rest is blocked.
-        watch: told each observation as it is made; what it raises ends the run there.
-        departs: at commit, whether what a call of a repeated step gave (its step, its number from 0, its result) is not
-            what was foreseen: the step ends with the first such call.
-        approve: told of each call (its step, its number from 0, its arguments) before it is made; what it raises ends
-            the run there.
+        supervisor: told of each call and observation; what it raises ends the run there.
         copies: whether the environment is copied before each change, in the `fork` tier. Without these the run is no
             base for another, and what comes after a call that hangs is blocked.
     """
-    return _StepRunner(trajectory, session, outputs or {}, permit, watch, departs, approve, copies).run(base)
+    return StepRunner(trajectory, session, outputs or {}, permit, supervisor or Supervisor(), copies).run(base)
 
 
 class _StepFailed(Exception):
@@ -99,17 +105,15 @@ class _StepFailed(Exception):
 
 
 @dataclass
-class _StepRunner:
-    """The arguments of `execute`, and how far it got."""
+class StepRunner:
+    """The arguments of `execute`, and how far it got, also where something was raised."""
 
     trajectory: Trajectory
     session: Session
     outputs: Mapping[str, Any]
-    permit: Permit
-    watch: Watch
-    departs: Callable[[str, int, Any], bool]
-    approve: Callable[[str, int, Mapping[str, Any]], None]
-    copies: bool
+    permit: Permit = allow
+    supervisor: Supervisor = field(default_factory=Supervisor)
+    copies: bool = True
     results: dict[str, Any] = field(default_factory=dict)
     observed: dict[str, Observation] = field(default_factory=dict)
     discrepancies: list[Discrepancy] = field(default_factory=list)
@@ -124,7 +128,20 @@ class _StepRunner:
     def forks(self) -> bool:
         return self.session.family.tier == "fork" and not self.session.committed
 
-    def run(self, base: ExecutedRun | None) -> Flow[ExecutedRun]:
+    @property
+    def execution(self) -> Execution:
+        """What was observed until now."""
+        return Execution(
+            trajectory=self.trajectory,
+            observations=tuple(self.observed.values()),
+            tier=self.session.family.tier,
+            outputs=self.submitted,
+            missing_outputs=tuple(name for name in self.outputs if name not in self.submitted),
+            state=self.session.describe(),
+            discrepancies=tuple(self.discrepancies),
+        )
+
+    def run(self, base: ExecutedRun | None = None) -> Flow[ExecutedRun]:
         shared = 0
         if base is not None:
             shared = base.execution.trajectory.common_prefix(self.trajectory)
@@ -134,21 +151,10 @@ class _StepRunner:
         for position, step in enumerate(self.trajectory.steps):
             if base is not None and position < shared and self._takes_over(base, position):
                 continue
-            observation = yield from self._observe(position, step)
-            if self.waits and observation.ok and self._effect(step) == "read":
-                observation = observation.model_copy(update={"stale": True})
+            observation = self.supervisor.taken.get(step.id) or (yield from self._observe(position, step))
             self._record(step, observation)
-            self.watch(observation)
-        execution = Execution(
-            trajectory=self.trajectory,
-            observations=tuple(self.observed.values()),
-            tier=self.session.family.tier,
-            outputs=self.submitted,
-            missing_outputs=tuple(name for name in self.outputs if name not in self.submitted),
-            state=self.session.describe(),
-            discrepancies=tuple(self.discrepancies),
-        )
-        return ExecutedRun(execution, self.session, self.before, self.reach)
+            self.supervisor.observed(self.observed[step.id])
+        return ExecutedRun(self.execution, self.session, self.before, self.reach)
 
     def _takes_over(self, base: ExecutedRun, position: int) -> bool:
         """Take the observation of an equal step over from `base`, if that is as good as running the step."""
@@ -169,6 +175,8 @@ class _StepRunner:
         return None if spec is None else spec.effect
 
     def _record(self, step: Step, observation: Observation) -> None:
+        if self.waits and observation.ok and self._effect(step) == "read":
+            observation = observation.model_copy(update={"stale": True})
         self.observed[step.id] = observation
         self.waits |= observation.status == "withheld" and self._effect(step) not in ("read", None)
         if observation.ok:
@@ -211,7 +219,7 @@ class _StepRunner:
             batch = [spec.validate(arguments) for arguments in resolved]
         except (BindingError, ArgumentError, _StepFailed) as error:
             return Observation(step=step.id, status="error", fault=_fault_of(error, step), args=args)
-        if self.session.runner(spec) is None:
+        if self.session.runner(spec) is None or step.id in self.supervisor.withheld:
             return Observation(step=step.id, status="withheld", args=args)
         return (yield from self._call(position, step, spec, items, resolved, batch, args))
 
@@ -281,33 +289,58 @@ class _StepRunner:
     ) -> Flow[Observation]:  # fmt: skip
         changes = self.forks and spec.effect != "read"
         if changes and self.copies:
-            self.before[position] = self.session.fork()
+            try:
+                self.before[position] = self.session.fork()
+            except Exception as error:  # without a copy, what it does could not be dropped
+                message = f"not run, since the environment cannot be copied before it: {error_text(error)}"
+                fault = Fault(kind="tool_error", message=message)
+                return Observation(step=step.id, status="error", fault=fault, args=args)
         results: list[CallResult] = []
+        known = self.supervisor.calls.get(step.id, ())
         try:
-            for written, arguments in zip(resolved, batch, strict=True):
-                self.permit(False)
-                self.approve(step.id, len(results), written)
-                results.append((yield from self.session.call(spec, arguments)))
-                if self._is_last(step, results):
+            for number, (written, arguments) in enumerate(zip(resolved, batch, strict=True)):
+                if number < len(known):
+                    result = known[number]
+                else:
+                    seconds = self.permit(False)
+                    self.supervisor.approve(step.id, number, written)
+                    keyed = self._with_key(step, number, spec, arguments)
+                    result = yield from self.session.call(self._within(seconds, spec), keyed)
+                results.append(result)
+                if self.supervisor.called(step.id, number, written, result) or self._is_last(result):
                     break
         except BudgetExhausted:
             self.reach = position
             if changes and self.copies:  # what part of the batch did must not stay, for the step counts as not run
-                self.session = self.before[position].fork()
+                self.session = self.before[position]
             return Observation(step=step.id, status="blocked", args=args, calls=len(results))
+        except BaseException:  # what was seen until then is not lost
+            if results:
+                self._record(step, _observation(step, items, results, args))
+            raise
         observation = _observation(step, items, results, args)
         if changes and observation.fault is not None and observation.fault.kind == "timeout":
             return self._left_behind(position, observation, observation.fault)
         return observation
 
-    def _is_last(self, step: Step, results: list[CallResult]) -> bool:
+    def _with_key(self, step: Step, number: int, spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with the idempotency key of the call, where the tool takes one."""
+        if spec.idempotency_key is None:
+            return arguments
+        return {**arguments, spec.idempotency_key: self.session.family.idempotency_key(step.id, number)}
+
+    def _within(self, seconds: float | None, spec: ToolSpec) -> ToolSpec:
+        """`spec` with a timeout of at most so many seconds."""
+        own = self.session.family.timeout if spec.timeout is None else spec.timeout
+        if seconds is None or (own is not None and own <= seconds):
+            return spec
+        return replace(spec, timeout=seconds)
+
+    def _is_last(self, result: CallResult) -> bool:
         """Whether the rest of a repeated step is not run: after a call that hangs, and in the real world after the
-        first one that fails or departs from what was foreseen.
+        first one that fails.
         """
-        last = results[-1]
-        if last.fault is not None:
-            return self.session.committed or last.fault.kind == "timeout"
-        return step.for_each is not None and self.departs(step.id, len(results) - 1, last.value)
+        return result.fault is not None and (self.session.committed or result.fault.kind == "timeout")
 
     def _left_behind(self, position: int, observation: Observation, fault: Fault) -> Observation:
         """Go on from a copy that the call that hangs cannot reach, for it may still change this one."""

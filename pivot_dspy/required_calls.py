@@ -213,10 +213,13 @@ def _arguments(
     """The arguments of each call of a step, as far as `results` tell them."""
 
     def resolve(value: Any, known: Mapping[str, Any]) -> Any:
-        try:
-            return bindings.resolve(value, known, {*earlier, *known})
-        except bindings.BindingError:
-            return value
+        def change(text: Any) -> Any:
+            try:
+                return bindings.resolve(text, known, {*earlier, *known})
+            except bindings.BindingError:
+                return text
+
+        return bindings.map_strings(value, change, lambda formula: change({bindings.CALC: formula}))
 
     if observation.args is not None:
         return [observation.args]

@@ -294,6 +294,7 @@ class Store(Environment):
     policy = "Buy nothing that is not asked for."
     vocabulary = "Write what is asked for as it is written in the store."
     orientation = ("colors",)
+    shared = ("calls",)
 
     def __init__(self, calls: Calls | None = None) -> None:
         self.calls = Calls() if calls is None else calls
@@ -368,6 +369,8 @@ class Store(Environment):
 
 class Calendar(Environment):
     """Meetings; searching needs a permission that is not given from the start."""
+
+    shared = ("calls",)
 
     def __init__(self, calls: Calls | None = None) -> None:
         self.calls = Calls() if calls is None else calls

@@ -167,10 +167,13 @@ def _samples(named: frozenset[Any]) -> set[Any]:
 
 
 def canonical(value: Any) -> Any:
-    """A scalar as predicates hold it: text lower case, numbers as float."""
+    """A scalar as predicates hold it: text lower case, numbers as float where they are not too large for one."""
     if isinstance(value, str):
         return value.strip().casefold()
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    try:
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    except OverflowError:
+        return value
 
 
 def make(path: tuple[str, ...], op: str, value: Any) -> Predicate | None:

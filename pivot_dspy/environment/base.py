@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
+from pivot_dspy.environment.ownership import granting, permitted_on
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.leaf_paths import checked
 from pivot_dspy.plain_json import plain
 
 Effect = Literal["read", "write", "irreversible"]
@@ -30,40 +32,53 @@ class ToolMark(NamedTuple):
     preview: str | None
     timeout: float | None
     returns: Any = None
+    undo: str | None = None
+    idempotency_key: str | None = None
+    volatile: tuple[str, ...] = ()
 
 
 class Permission(NamedTuple):
     """What code that belongs to an environment may do at this moment."""
 
     effects: frozenset[str] | None = None
-    """Effects of the tools that may run; None for all, as outside of any session."""
+    """Effects of the tools that may run; None for all."""
     unchanged: object = None
     """The environment whose attributes may not be set: the one that a check looks at."""
 
 
-ANYTHING = Permission()
-
-_permission: ContextVar[Permission] = ContextVar("pivot_dspy_permission", default=ANYTHING)
+_permission: ContextVar[Permission | None] = ContextVar("pivot_dspy_permission", default=None)
+"""None outside of any session, and in threads that were started without the context of the call."""
 
 
 @contextmanager
-def allowing(effects: frozenset[str] | None, unchanged: object = None) -> Iterator[None]:
-    """Let only tools of these effects run inside, and leave the attributes of `unchanged` as they are."""
+def allowing(effects: frozenset[str] | None, unchanged: object = None, *, inside: object = None) -> Iterator[None]:
+    """Let only tools of these effects run inside, and leave the attributes of `unchanged` as they are.
+
+    With the instance that the code is run for as `inside`, this holds in the threads that it starts too.
+    """
     token = _permission.set(Permission(effects, unchanged))
     try:
-        yield
+        with nullcontext() if inside is None else granting(inside, effects):
+            yield
     finally:
         _permission.reset(token)
 
 
 READ_ONLY: frozenset[str] = frozenset({"read"})
+UNDOABLE: frozenset[str] = frozenset({"read", "write"})
+"""What is undone by dropping the instance."""
 
 
 def _enforce(function: Callable[..., Any], effect: str) -> Callable[..., Any]:
-    """`function`, which raises PermissionError where a tool of `effect` may not run."""
+    """`function`, which raises PermissionError where a tool of `effect` may not run.
 
-    def require() -> None:
-        allowed = _permission.get().effects
+    A thread that does not have the context of the call that started it, and what runs when no call is under way (a
+    generator that is closed late, say), may do in an instance what the calls under way in that instance may.
+    """
+
+    def require(instance: object) -> None:
+        permission = _permission.get()
+        allowed = permitted_on(instance) if permission is None else permission.effects
         if allowed is not None and effect not in allowed:
             raise PermissionError(
                 f"{function.__name__} is {effect}, and was called by what may not call it; declare the caller {effect} "
@@ -74,14 +89,14 @@ def _enforce(function: Callable[..., Any], effect: str) -> Callable[..., Any]:
 
         @functools.wraps(function)
         async def awaited(*args: Any, **kwargs: Any) -> Any:
-            require()
+            require(args[0] if args else None)
             return await function(*args, **kwargs)
 
         return awaited
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        require()
+        require(args[0] if args else None)
         return function(*args, **kwargs)
 
     return called
@@ -119,7 +134,14 @@ class CheckResult(NamedTuple):
 
 
 def tool(
-    *, effect: Effect = "write", preview: str | None = None, timeout: float | None = None, returns: Any = None
+    *,
+    effect: Effect = "write",
+    preview: str | None = None,
+    timeout: float | None = None,
+    returns: Any = None,
+    undo: str | None = None,
+    idempotency_key: str | None = None,
+    volatile: Iterable[str] = (),
 ) -> Callable[[Function], Function]:
     """Mark a method of an `Environment` as a tool.
 
@@ -129,21 +151,34 @@ def tool(
             must change nothing outside the session, and returns what the tool is expected to return.
         timeout: seconds that one call may take, instead of the session's default.
         returns: the type of a result that is no error, where the annotation also names errors: planners see this one.
+        undo: name of a method that undoes a call: it takes the same parameters, or what the call gave as `result`. It
+            is offered where a commit fails (`CommitError.undo`), and never run unasked.
+        idempotency_key: the parameter that takes a text by which the outside world knows a call that is made again.
+            No model sees it; it is the same for the same call of a result, also where `resume_commit` repeats it.
+        volatile: paths of what may differ between the results of two calls that are the same, such as `took_ms` or
+            `items[*].took_ms` (see `pivot_dspy.leaf_paths`).
 
-    >>> class Counter(Environment):
-    ...     @tool(effect="read")
-    ...     def count(self) -> int:
-    ...         return 1
+    Raises:
+        ConfigurationError: one of these is of the wrong form; whether names fit the class is seen where it is used.
+
+    >>> class Rooms(Environment):
+    ...     @tool(effect="irreversible", undo="cancel", idempotency_key="request_id", volatile=("took_ms",))
+    ...     def book(self, room: str, request_id: str) -> dict[str, int]:
+    ...         return {"booking": 7, "took_ms": 12}
+    ...     @tool(effect="irreversible")
+    ...     def cancel(self, result: dict[str, int]) -> None:
+    ...         "Take back what `book` gave."
     """
     if effect not in EFFECTS:
         raise ConfigurationError(f"effect must be one of {', '.join(EFFECTS)}; got {effect!r}")
     if timeout is not None and not timeout > 0:
         raise ConfigurationError(f"timeout is in seconds and above 0; got {timeout!r}")
+    paths = checked(volatile)
 
     def mark(function: Function) -> Function:
         changes = effect != "read" and inspect.isfunction(function)
         marked = cast(Function, _enforce(function, effect)) if changes else function
-        setattr(marked, TOOL_MARK, ToolMark(effect, preview, timeout, returns))
+        setattr(marked, TOOL_MARK, ToolMark(effect, preview, timeout, returns, undo, idempotency_key, paths))
         return marked
 
     return mark
@@ -162,7 +197,8 @@ class Environment:
     """What tools act on. One instance is one life of it: subclass it, mark tools and checks, keep state on `self`.
 
     Each session also has its own copy of the lists, dicts and other mutable objects that the class holds. What is large
-    and never changes belongs outside of it, in a module say, or in a tuple.
+    and never changes belongs outside of it, in a module say, or in a tuple. Where a run changes what no copy holds (a
+    counter of the class, a list in a module), it ends with an `IsolationError` that names it.
 
     >>> class Calendar(Environment):
     ...     def __init__(self) -> None:
@@ -190,6 +226,9 @@ class Environment:
     reopenable: bool = True
     """False where a new instance acts on the same outside world as the last, so that what one does is not undone by
     dropping it; without a copy either, nothing is then written before commit."""
+    shared: tuple[str, ...] = ()
+    """Names of attributes, of classes and modules too, that are shared with copies on purpose, such as a cache or a
+    recorder of calls: a run that changes one is not ended with an `IsolationError`."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         _refuse_change(self, name)
@@ -227,7 +266,8 @@ class Environment:
 
 
 def _refuse_change(environment: Environment, name: str) -> None:
-    if _permission.get().unchanged is environment:
+    permission = _permission.get()
+    if permission is not None and permission.unchanged is environment:
         raise PermissionError(
             f"a check sets the attribute {name!r}; a check only reads: make it a tool, or compute what it needs in "
             "begin_checks or a functools.cached_property"

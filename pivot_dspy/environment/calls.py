@@ -189,7 +189,7 @@ class ToolCall:
         """Make the call in this thread."""
         self.started = time.perf_counter()
         try:
-            with allowing(self.allowed):
+            with allowing(self.allowed, inside=self.environment):
                 value = self.function(self.environment, **self.arguments)
                 if inspect.iscoroutine(value):
                     if not self.worker.is_current:
@@ -232,7 +232,7 @@ class ToolCall:
 
     async def _awaited(self) -> CallResult:
         try:
-            with allowing(self.allowed):
+            with allowing(self.allowed, inside=self.environment):
                 value = self.function(self.environment, **self.arguments)
                 return self._to_result(await value if inspect.isawaitable(value) else value)
         except SystemExit as error:  # it would end the event loop
@@ -248,7 +248,7 @@ class ToolCall:
             message = f"{self.spec.name} returned {type(value).__name__}, which has no JSON form: {error_text(error)}"
             expected = "a value that pydantic can turn into JSON"
             return CallResult(None, Fault(kind="unserialisable", message=message, expected=expected), self._elapsed())
-        with allowing(READ_ONLY):
+        with allowing(READ_ONLY, inside=self.environment):
             failure = self.environment.error_of(self.spec.name, data)
         fault = None if failure is None else Fault(kind="tool_error", message=cap_text(failure))
         return CallResult(data, fault, self._elapsed())

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, get_type_hints
+from uuid import UUID
 
 import dspy
 
-from pivot_dspy.environment.base import Environment
+from pivot_dspy.environment.base import UNDOABLE, Environment, allowing
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.environment.from_functions import FunctionEnvironment
+from pivot_dspy.environment.isolation import Isolation
+from pivot_dspy.environment.ownership import Commitment, commits_on
 from pivot_dspy.environment.session import Session, SessionGroup, Tier
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.errors import ConfigurationError
@@ -23,6 +28,12 @@ EnvironmentLike = type[Environment] | Environment | Callable[..., Environment]
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds that one tool call may take."""
+
+TRIES = 5
+"""Times that a copy is tried while a commit changes what is copied."""
+
+PAUSE = 0.01
+"""Seconds between two of them."""
 
 
 def task_of(inputs: Mapping[str, Any]) -> dspy.Example:
@@ -48,7 +59,8 @@ class SessionFactory:
         is_instance = isinstance(environment, Environment)
         self._instance: Any = environment if is_instance else None
         self._factory: Any = None if is_instance else environment
-        self._tiers: dict[tuple[type[Environment], bool, bool], Tier] = {}
+        self._forks: set[tuple[type[Environment], bool]] = set()
+        """Kinds of environments of which a copy could be made."""
         self._last: weakref.ref[Environment] | None = None
         self._takes_task = not is_instance and _takes_task(environment)
         declared = _declared_class(environment)
@@ -65,35 +77,79 @@ class SessionFactory:
     def __deepcopy__(self, memo: dict[int, Any]) -> SessionFactory:
         return self  # a copy of a refiner acts on the same environment
 
-    def open(self, task: Any) -> Session:
+    def open(self, task: Any, seconds: float | None = None, *, watched: bool = False) -> Session:
         """A fresh session for `task`, in a family of its own: nothing done in it is seen elsewhere.
+
+        Args:
+            seconds: as of `SessionGroup`.
+            watched: whether what is real is noted, for `SessionGroup.watched` to compare.
 
         Raises:
             ConfigurationError: the factory gave no `Environment`, or one that it gave before.
         """
-        family = SessionGroup(self._timeout)
+        family = SessionGroup(self._timeout, seconds)
         environment = self._environment(task, family)
-        family.tier = self._tier_of(environment, family)
-        return self._session(environment, family)
+        if watched and not isinstance(environment, FunctionEnvironment):  # nothing is known of what functions act on
+            family.isolation = Isolation(environment, self._factory)
+            family.another = partial(self._another, environment, task)
+        family.tier, copied = self._tier_of(environment, family)
+        if family.isolation is not None:
+            family.isolation.live = family.tier == "live"
+        return self._session(environment, family, copied)
 
     def reopen(self, session: Session, task: Any) -> Session:
         """Another fresh session in the family of `session`."""
         return self._session(self._environment(task, session.family), session.family)
 
-    def open_real(self, task: Any) -> Session:
-        """A session in which everything may run: the instance itself, or a new one from the factory."""
-        family = SessionGroup(self._timeout)
-        return Session(self._environment(task, family), family, committed=True, owned=self._instance is None)
+    def open_real(self, task: Any, run_id: UUID | None = None) -> Session:
+        """A session in which everything may run: the instance itself, or a new one from the factory.
 
-    def _session(self, environment: Environment, family: SessionGroup) -> Session:
+        From now until the session's family is closed, no run takes what changes for a leak of its own. Two of them on
+        one instance wait for each other at `Session.hold`:
+
+            session = source.open_real(task)
+            try:
+                yield from session.hold()
+                ...
+            finally:
+                session.family.close()
+
+        Args:
+            run_id: of the run that is made real.
+        """
+        family = SessionGroup(self._timeout, run_id=run_id)
+        environment = self._environment(task, family, committed=True)
+        family.commitment = Commitment(environment)
+        return Session(environment, family, committed=True, owned=self._instance is None)
+
+    def reopens_same_world(self, session: Session) -> bool:
+        """Whether another real session would act on what this one acts on."""
+        return self._instance is not None or not session.environment.reopenable
+
+    def _session(self, environment: Environment, family: SessionGroup, copied: Environment | None = None) -> Session:
         if self._instance is None:
             return Session(environment, family)
         if family.tier == "fork":
-            return Session(family.inside(environment.fork), family)
+            copied = self._fork(environment, family) if copied is None else copied
+            return Session(copied, family, owned=copied is not environment)
         return Session(environment, family, owned=False)
 
-    def _environment(self, task: Any, family: SessionGroup) -> Environment:
-        return self._instance if self._instance is not None else family.inside(lambda: self._make(task))
+    def _another(self, environment: Environment, task: Any, family: SessionGroup) -> Session:
+        """One more instance like those of a run, made in all ways in which a run makes them."""
+        made = self._session(self._environment(task, family), family)
+        if family.tier != "fork" or self._instance is not None:
+            return made
+        return Session(family.fork_of(environment), family)
+
+    def _environment(self, task: Any, family: SessionGroup, *, committed: bool = False) -> Environment:
+        if self._instance is not None:
+            return self._instance  # type: ignore[no-any-return]
+
+        def make() -> Environment:
+            with allowing(None if committed else UNDOABLE):
+                return self._make(task)
+
+        return family.inside(make)
 
     def _make(self, task: Any) -> Environment:
         environment = self._factory(task) if self._takes_task else self._factory()
@@ -110,21 +166,21 @@ class SessionFactory:
             self._last = weakref.ref(environment)
         return environment
 
-    def _tier_of(self, environment: Environment, family: SessionGroup) -> Tier:
-        kind = (type(environment), environment.forkable, environment.reopenable)
-        if kind not in self._tiers:
-            self._tiers[kind] = self._try_fork(environment, family)
-        return self._tiers[kind]
+    def _tier_of(self, environment: Environment, family: SessionGroup) -> tuple[Tier, Environment | None]:
+        """The tier, by whether a copy can be made, and the copy where one was made of the user's own instance.
 
-    def _try_fork(self, environment: Environment, family: SessionGroup) -> Tier:
-        """The tier, by whether a copy can be made; one is made and closed."""
+        That a copy could be made is remembered; that it could not is not, for a commit may have been in its way.
+        """
+        kind = (type(environment), environment.forkable)
+        if kind in self._forks and self._instance is None:
+            return "fork", None
         without: Tier = "replay" if self._instance is None and environment.reopenable else "live"
         if not environment.forkable:
-            return without
+            return without, None
         try:
-            copied = family.inside(environment.fork)
-            if copied is not environment:
-                family.inside(copied.close)
+            copied = self._fork(environment, family)
+            if copied is not environment and self._instance is None:
+                Session(copied, family).close()
         except Exception as error:
             # What cannot be copied holds something of the outside (a connection, say) that a new instance may share.
             bases = [base for base in type(environment).__mro__ if base not in (Environment, object)]
@@ -135,13 +191,26 @@ class SessionFactory:
                 "instance that is made is a world of its own",
                 self.name, type(error).__name__, error, without,
             )  # fmt: skip
-            return without
+            return without, None
         if copied is environment and any(spec.effect != "read" for spec in toolbox_of(environment).tools.values()):
             raise ConfigurationError(
                 f"fork of {self.name} returned the instance itself, in which nothing that is written can be dropped; "
                 "return a copy, or set forkable = False"
             )
-        return "fork"
+        self._forks.add(kind)
+        return "fork", copied
+
+    def _fork(self, environment: Environment, family: SessionGroup) -> Environment:
+        """A copy; once more where a commit was in the way, which changes what is being copied."""
+        for _ in range(TRIES - 1):
+            before = commits_on(environment)
+            try:
+                return family.fork_of(environment)
+            except Exception:
+                if before is not None and before == commits_on(environment):
+                    raise
+                time.sleep(PAUSE)
+        return family.fork_of(environment)
 
 
 def _declared_class(source: Any) -> type[Environment] | None:

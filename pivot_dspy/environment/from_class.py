@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from pivot_dspy.environment.base import CHECK_MARK, TOOL_MARK, Environment, ToolMark
+from pivot_dspy.environment.declarations import undo_by_method, with_key
 from pivot_dspy.environment.toolbox import Toolbox, describe
 from pivot_dspy.errors import ConfigurationError
 
@@ -33,17 +34,20 @@ def of_class(environment: Any) -> Toolbox:
     """The marked methods of `environment`, inherited ones included.
 
     Raises:
-        ConfigurationError: two tools clash, a check writes, a preview does not fit, or an orientation names no read
-            tool.
+        ConfigurationError: two tools clash, a check writes, a preview, an undo or an idempotency key does not fit, or
+            an orientation names no read tool.
     """
     tools, checks = [], []
     for name, function in _marked_methods(environment).items():
         mark: ToolMark | None = getattr(function, TOOL_MARK, None)
         if mark is not None:
             preview = _preview(environment, mark.preview, name) if mark.preview else None
-            spec = describe(function, name=name, effect=mark.effect, method=True)
+            spec = with_key(describe(function, name=name, effect=mark.effect, method=True), mark.idempotency_key)
             returns = spec.returns if mark.returns is None else mark.returns
-            tools.append(replace(spec, preview=preview, timeout=mark.timeout, returns=returns))
+            undo = undo_by_method(spec, mark.undo, environment) if mark.undo else None
+            tools.append(
+                replace(spec, preview=preview, timeout=mark.timeout, returns=returns, undo=undo, volatile=mark.volatile)
+            )
         if getattr(function, CHECK_MARK, False):
             if mark is not None and mark.effect != "read":
                 raise ConfigurationError(f"{name!r} is a check and a tool that writes; split it into two methods")

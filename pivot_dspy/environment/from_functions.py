@@ -11,6 +11,7 @@ import dspy
 from pydantic.errors import PydanticUserError
 
 from pivot_dspy.environment.base import Effect, Environment
+from pivot_dspy.environment.declarations import declare, refuse_unknown
 from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, annotated, arguments_adapter, describe, first_line
 from pivot_dspy.errors import ConfigurationError
 
@@ -59,6 +60,9 @@ def from_functions(
     vocabulary: str = "",
     orientation: Iterable[str] = (),
     isolated: bool = False,
+    undo: Mapping[str, str] | None = None,
+    idempotency_key: Mapping[str, str] | None = None,
+    volatile: Mapping[str, Iterable[str]] | None = None,
 ) -> FunctionEnvironment:
     """An environment from what `dspy.ReAct(signature, tools)` takes: functions, callables or `dspy.Tool`s.
 
@@ -69,10 +73,13 @@ def from_functions(
         orientation: names of read tools without required arguments whose results the planner sees before planning.
         isolated: for use in a factory that makes the tools together with all that they act on: says that what they
             write is gone with them, so that writes may run before commit.
+        undo: for tools, by name, the tool that undoes a call; see `pivot_dspy.tool`, also for the next two.
+        idempotency_key: for tools, by name, the parameter that takes an idempotency key.
+        volatile: for tools, by name, paths of what may differ between two results.
 
     Raises:
-        ConfigurationError: two tools of one name, a tool called `submit`, an unknown effect, an effect for a tool
-            that does not exist, or a tool that cannot be described.
+        ConfigurationError: two tools of one name, a tool called `submit`, an unknown effect, a tool that cannot be
+            described, or something declared of a tool that does not exist, or that does not fit it.
 
     >>> def add(a: int, b: int) -> int:
     ...     "Sum of two numbers."
@@ -88,7 +95,12 @@ def from_functions(
         for item, name in zip(tools, names, strict=True)
     ]
     return FunctionEnvironment(
-        specs, checks, policy=policy, vocabulary=vocabulary, orientation=orientation, isolated=isolated
+        declare(specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile),
+        checks,
+        policy=policy,
+        vocabulary=vocabulary,
+        orientation=orientation,
+        isolated=isolated,
     )
 
 
@@ -100,9 +112,7 @@ def effect_of(effects: Effects, names: Iterable[str], default: Mapping[str, Effe
     """
     names = list(names)
     declared = dict.fromkeys(names, effects) if isinstance(effects, str) else dict(effects or {})
-    unknown = [name for name in declared if name not in names]
-    if unknown:
-        raise ConfigurationError(f"effects names {', '.join(unknown)}, which is no tool; tools: {', '.join(names)}")
+    refuse_unknown("effects", declared, names)
     return {**dict.fromkeys(names, "write"), **(default or {}), **declared}  # type: ignore[dict-item]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dspy
 import jsonschema
 
 from pivot_dspy.environment.base import Effect
+from pivot_dspy.environment.declarations import declare
 from pivot_dspy.environment.from_functions import Effects, FunctionEnvironment, effect_of
 from pivot_dspy.environment.toolbox import ToolSpec, inline
 from pivot_dspy.errors import ConfigurationError
@@ -28,6 +29,9 @@ async def from_mcp(
     policy: str = "",
     vocabulary: str = "",
     orientation: Iterable[str] = (),
+    undo: Mapping[str, str] | None = None,
+    idempotency_key: Mapping[str, str] | None = None,
+    volatile: Mapping[str, Iterable[str]] | None = None,
 ) -> FunctionEnvironment:
     """An environment of the tools that the server of an initialized MCP session (or MCP 2 `Client`) lists.
 
@@ -41,6 +45,7 @@ async def from_mcp(
             `read`, `destructiveHint` means `irreversible`, and without them the tool writes.
         checks: read-only functions that requirements may use.
         orientation: names of read tools without required arguments whose results the planner sees before planning.
+        undo, idempotency_key, volatile: as of `from_functions`.
 
     Raises:
         ConfigurationError: the `mcp` extra is not installed, or as `from_functions`.
@@ -50,6 +55,7 @@ async def from_mcp(
     hinted = {tool.name: _hinted_effect(tool) for tool in listed}
     chosen = effect_of(effects, [tool.name for tool in listed], hinted)
     specs = [_spec(session, tool, chosen[tool.name], home) for tool in listed]
+    specs = declare(specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile)
     return FunctionEnvironment(specs, checks, policy=policy, vocabulary=vocabulary, orientation=orientation)
 
 

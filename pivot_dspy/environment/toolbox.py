@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import dspy
 import jsonschema
@@ -37,6 +37,15 @@ class ArgumentError(PivotError, ValueError):
     def __init__(self, message: str, expected: str) -> None:
         super().__init__(message)
         self.expected = expected
+
+
+class Undo(NamedTuple):
+    """What undoes the calls of a tool."""
+
+    name: str
+    """Of a tool, or of a method of the environment."""
+    takes: frozenset[str] | None
+    """Its parameters; None where it takes any."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,12 @@ class ToolSpec:
     """Whether it takes arguments that are no parameters."""
     home: asyncio.AbstractEventLoop | None = None
     """The event loop that calls must be made in, if the tool is bound to one."""
+    idempotency_key: str | None = None
+    """The parameter, none of the above, that takes a text by which the world knows a call that is made again."""
+    undo: Undo | None = None
+    """What undoes a call."""
+    volatile: tuple[str, ...] = ()
+    """Paths of what may differ between the results of two calls that are the same."""
     tool: dspy.Tool | None = None
     """What this was made from."""
 
@@ -144,7 +159,8 @@ class ToolSpec:
     def misnamed(self, names: Collection[str]) -> list[str]:
         """What is missing among the names of arguments, or is no parameter."""
         missing = [f"{name}: missing" for name in self.required if name not in names]
-        unknown = () if self.open_ended else [name for name in names if name not in self.parameters]
+        known = {*names} - {self.idempotency_key} if self.open_ended else self.parameters
+        unknown = [name for name in names if name not in known]
         return [*missing, *(f"{name}: not a parameter" for name in unknown)]
 
     def _misfits(self, arguments: Mapping[str, Any]) -> list[str]:
@@ -169,6 +185,8 @@ class Toolbox:
     def __init__(self, tools: Iterable[ToolSpec], checks: Iterable[ToolSpec] = ()) -> None:
         self.tools = _by_name(tools, "tool")
         self.checks = _by_name(checks, "check")
+        self.warned: set[str] = set()
+        """What was said in the log, so as not to say it again."""
         if SUBMIT in self.tools:
             raise ConfigurationError(f"a tool is called {SUBMIT!r}, which ends a trajectory; rename the tool")
         for spec in self.checks.values():

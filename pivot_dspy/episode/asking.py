@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import dspy
 
-from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError
+from pivot_dspy.deadline import until_deadline
+from pivot_dspy.dspy_internals import (
+    AdapterParseError,
+    LMAuthError,
+    LMBillingError,
+    LMConfigurationError,
+    LMError,
+    LMUnsupportedFeatureError,
+    LMUnsupportedModelError,
+    current_adapter,
+)
 from pivot_dspy.episode.context import TaskContext
-from pivot_dspy.episode.events import Event, FailureEvent, FixEvent
+from pivot_dspy.episode.events import Event, FixEvent
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.flow import Await, Flow
 from pivot_dspy.memory.fixes import apply_fixes
-from pivot_dspy.phases.base import RunView
+from pivot_dspy.phases.base import Phase, RunView, called
+from pivot_dspy.prompts.adapter import Heard, read_whole
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.trajectory import Trajectory
 
-logger = logging.getLogger(__name__)
+LASTING = (
+    LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedFeatureError, LMUnsupportedModelError
+)  # fmt: skip
+"""Errors that asking again brings again, whatever is asked."""
 
 Gate = Callable[[Trajectory, Callable[[Event], None]], Trajectory]
 """Looks at what a model proposes before it is run, and gives it back with what may not run marked; may emit events."""
@@ -43,20 +56,23 @@ class PhaseCaller:
         self.gate = gate
 
     def ask(self, phase: str, module: dspy.Module, /, **inputs: Any) -> Flow[dspy.Prediction]:
-        """One phase that calls its model, booked to the ledger under `phase`.
+        """One phase that calls its model, booked to the ledger under `phase`, and given up when the seconds are spent.
 
         A `trajectory` in its answer has the mistakes corrected that memory knows, and has passed the gate. Steps of a
         run that the phase was shown, as `view`, are left as they are.
 
         Raises:
-            ModelFailed: the model or the adapter failed after DSPy's own retries.
+            ModelFailed: the model or the adapter failed after DSPy's own retries, or is asked no more in this run.
         """
+        if self.record.ended is not None:
+            raise ModelFailed(f"{phase}: not asked any more, since {self.record.ended}")
         with self.record.ledger.phase(phase):
             try:
-                prediction = yield from call(module, **inputs)
+                prediction = yield _asked(module, inputs)
             except (LMError, AdapterParseError) as error:
                 self.record_failure(phase, error)
                 raise ModelFailed(f"{phase}: {_error_text(error)}") from error
+        self.record.failures_in_a_row = 0
         if isinstance(prediction.get("trajectory"), Trajectory):
             prediction.trajectory = self._apply_fixes(prediction.trajectory, inputs.get("view"))
             if self.gate is not None:
@@ -76,18 +92,22 @@ class PhaseCaller:
         return corrected
 
     def record_failure(self, phase: str, error: Exception) -> None:
-        """Put the failure of a phase on record. Raises it where nothing that is tried again would help."""
-        if isinstance(error, (LMConfigurationError, LMAuthError)):
-            raise error
-        message = f"{phase}: {_error_text(error)}"
-        logger.warning("%s", message)
-        self.record.emit(FailureEvent(message=message))
+        """Put the failure of a phase on record. Where asking again would not help, the model is asked no more."""
+        self.record.fail(f"{phase}: {_error_text(error)}", error, lasting=isinstance(error, LASTING))
 
 
 def call(module: dspy.Module, /, **inputs: Any) -> Flow[dspy.Prediction]:
     """A call of a phase as a DSPy module, which callbacks and tracers are told of."""
     prediction: dspy.Prediction = yield Await(lambda: module(**inputs), lambda: module.acall(**inputs))
     return prediction
+
+
+def _asked(module: dspy.Module, inputs: Mapping[str, Any]) -> Await:
+    """A call of a module that asks its model; what is no phase of ours reads by the adapter that is set."""
+    if isinstance(module, Phase):
+        return until_deadline(Await(lambda: module(**inputs), lambda: module.acall(**inputs)))
+    heard = Heard()
+    return called(module, inputs, read_whole(current_adapter(), heard), heard)
 
 
 def sample_config(rollout: int) -> Mapping[str, Any] | None:

@@ -17,7 +17,7 @@ from pivot_dspy.environment.factory import SessionFactory, task_of
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PivotError, error_text
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import Await, Flow
 from pivot_dspy.loss import Weights
@@ -94,17 +94,24 @@ class TaskContext:
         weights: Weights | None = None,
         budget: ObservationBudget | None = None,
         cached_price: float = CACHED_PRICE,
+        seconds: float | None = None,
     ) -> TaskContext:
         """The context of a task, with a session of its own, which `close` ends.
 
         Args:
             required: requirements of the user, as `Refiner` takes them.
+            seconds: that the run may take, None for no limit.
 
         Raises:
             ConfigurationError: the environment cannot be opened, or a requirement does not fit it.
         """
         task = task_of(inputs)
-        root = factory.open(task)
+        try:
+            root = factory.open(task, seconds, watched=True)
+        except PivotError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(f"{factory.name} cannot be opened: {error_text(error)}") from error
         try:
             requirements = Requirements(items=normalize_requirements(required, root.toolbox))
         except ConfigurationError:
@@ -152,8 +159,15 @@ class TaskContext:
         return f"{self.catalogue.known} {self.catalogue.policy}"
 
     def reopen(self) -> Session:
-        """A fresh session that begins like the first."""
-        return self.factory.reopen(self.root, self.task)
+        """A fresh session that begins like the first.
+
+        Raises:
+            EnvironmentFailed: the environment cannot be opened again.
+        """
+        try:
+            return self.factory.reopen(self.root, self.task)
+        except Exception as error:
+            raise EnvironmentFailed(f"{self.factory.name} cannot be opened again: {error_text(error)}") from error
 
     def view(self, inspection: Inspection) -> RunView:
         """What the phases are shown of a run."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from pivot_dspy.acceptance import Acceptance
+from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.crossover import Parent
 from pivot_dspy.dspy_internals import AdapterParseError, LMError
 from pivot_dspy.environment.session import Session
@@ -18,7 +18,7 @@ from pivot_dspy.episode.dialogue import Dialogue
 from pivot_dspy.episode.judging import Judge
 from pivot_dspy.episode.moves import Phases, move
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, error_text
 from pivot_dspy.execution import ExecutedRun
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import NEW_TOOL, Gradient
@@ -31,8 +31,6 @@ from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import Amendment
 from pivot_dspy.trajectory import Execution, Trajectory
 from pivot_dspy.verdict import Verdict
-
-logger = logging.getLogger(__name__)
 
 
 class Episode:
@@ -64,6 +62,8 @@ class Episode:
         self.caller = PhaseCaller(context, record, gate)
         self.dialogue = Dialogue()
         self.judge = Judge(self.caller, phases.verify, self.view, self._session_after)
+        self.best: Candidate | None = None
+        """What was accepted last."""
         self.refusals: list[str] = []
         """Changes of requirements that the model wrote last and that were not made, with the reasons."""
         self.ask = self.caller.ask
@@ -91,12 +91,12 @@ class Episode:
         """Whether what is left of the budget pays for the part of a rewrite's prompt that is always there."""
         limit = self.record.budget.tokens
         if self.spent() or limit is None:
-            return self.record.exhausted is None
+            return not self.spent()
         least = self._least_tokens(self.phases.evolve, self.context.catalogue.known)
         used = self.record.ledger.usage.total_tokens
         if limit - used <= least:
             self.record.exhaust(f"tokens: {used} of {limit}, and a rewrite takes more than {least}")
-        return self.record.exhausted is None
+        return not self.spent()
 
     def _least_tokens(self, phase: Any, *texts: str) -> int:
         """About how many tokens (characters / 4) the prompt of a phase takes at least: an image is no text."""
@@ -199,7 +199,7 @@ class Episode:
         context = self.context
         worst: Candidate | None = None
         for _ in range(self.acceptance.repeats if repeats is None else repeats):
-            session, start = self._session_for(trajectory, base)
+            session, start = self.session_for(trajectory, base)
             with self.record.ledger.phase("inspect"):
                 measured = yield from call(
                     self.phases.inspect,
@@ -222,7 +222,7 @@ class Episode:
         self.emit(events.InspectEvent(trajectory=trajectory, execution=execution, loss=loss))
         return worst
 
-    def _session_for(self, trajectory: Trajectory, base: Candidate | None) -> tuple[Session, ExecutedRun | None]:
+    def session_for(self, trajectory: Trajectory, base: Candidate | None) -> tuple[Session, ExecutedRun | None]:
         """Where to run `trajectory`, and the run that it may take its first steps over from."""
         start = base.run if base is not None else None
         root = self.context.root
@@ -231,7 +231,7 @@ class Episode:
             try:
                 return origin.fork(), start
             except Exception as error:  # what only one thread may touch is gone with it, where a call hung
-                logger.warning("a session cannot be forked any more (%s); opening a fresh one", error)
+                self.record.warn(f"a session cannot be forked any more ({error_text(error)}); opening a fresh one")
                 start = None
         return self.context.reopen(), start
 
@@ -391,7 +391,8 @@ class Episode:
         accepted = incumbent is None or self._accepts(incumbent, candidate, ties, extensions)
         emitted = events.AcceptEvent if accepted else events.RejectEvent
         self.emit(emitted(trajectory=candidate.trajectory, loss=candidate.loss))
-        return candidate if incumbent is None or accepted else incumbent
+        self.best = candidate if incumbent is None or accepted else incumbent
+        return self.best
 
     def _accepts(self, incumbent: Candidate, candidate: Candidate, ties: str, extensions: bool) -> bool:
         if not candidate.loss.no_worse_than(incumbent.loss):
@@ -401,7 +402,11 @@ class Episode:
                 return True
             if ties == "first" and len(candidate.trajectory) == len(incumbent.trajectory):
                 return False
-        answer: Any = self.acceptance.accepts(candidate, incumbent)
+        try:
+            answer: Any = self.acceptance.accepts(candidate, incumbent)
+        except Exception as error:  # the user's own; without its word nothing is replaced
+            self.record.warn(f"the acceptance failed: {error_text(error)}")
+            return False
         if not isinstance(answer, bool):
             name = type(self.acceptance).__name__
             raise ConfigurationError(f"{name}.accepts returns a bool, not {answer!r:.80}; does it lack a `return`?")
@@ -410,8 +415,12 @@ class Episode:
     @move
     def verify(self, incumbent: Candidate) -> Flow[Verdict]:
         """The verdict on the incumbent, run again from the start in a fresh session."""
-        context = self.context
-        session = context.reopen() if incumbent.loss.perfect else None
+        context, permit = self.context, self.record.permit
+        try:
+            session = context.reopen() if incumbent.loss.perfect else None
+        except EnvironmentFailed as error:
+            self.record.end(str(error), error)
+            session, permit = context.root, _refuse
         with self.record.ledger.phase("verify"):
             verified = yield from call(
                 self.phases.verify,
@@ -421,7 +430,7 @@ class Episode:
                 session=session,
                 outputs=context.outputs,
                 judgement=incumbent.judgement,
-                permit=self.record.permit,
+                permit=permit,
             )
         verdict: Verdict = verified.verdict
         self.emit(events.VerifyEvent(trajectory=incumbent.trajectory, message="; ".join(verdict.reasons) or "verified"))
@@ -431,3 +440,7 @@ class Episode:
     def judge_again(self, candidate: Candidate) -> Flow[Candidate]:
         """The candidate by further opinions of the judge on what it found unmet; itself where they agree."""
         return (yield from self.judge.again(candidate))
+
+
+def _refuse(reused: bool) -> None:
+    raise BudgetExhausted("sessions", "no session can be opened")

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import dspy
 
 from pivot_dspy.confidence import lowest
-from pivot_dspy.departures import Foreseen
-from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.episode.commit import Committer
 from pivot_dspy.errors import CommitError
-from pivot_dspy.execution import execute
 from pivot_dspy.flow import Flow, run_async, run_sync
-from pivot_dspy.trajectory import Execution, Observation, Trajectory
+from pivot_dspy.trajectory import Execution, Trajectory
 from pivot_dspy.verdict import Verdict
 
 RESERVED = (
     "trajectory", "execution", "loss", "verdict", "verified", "tier", "requirements", "findings", "history", "ledger",
-    "failures", "exhausted", "retrieved", "probability", "committed", "commit", "acommit",
+    "failures", "exhausted", "retrieved", "probability", "committed", "commit", "acommit", "resume_commit",
+    "aresume_commit",
 )
 """Fields and methods that a refiner adds to the signature's outputs."""
 
@@ -38,7 +36,7 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         ledger: the `LedgerReport` of what was spent; `exhausted` names the budget's limit that ended the run.
         retrieved: ids of the memory's entries that the prompts told of, and of those whose fixes were applied.
         probability: that it is right, by the refiner's `calibration`; None where nothing was fitted.
-        committed: the `Execution` in the real environment, once committed.
+        committed: the `Execution` in the real environment, once committed, or as far as a commit that failed got.
     """
 
     def __repr__(self) -> str:
@@ -48,35 +46,62 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
 
     __str__ = __repr__
 
-    def commit(self) -> Execution:
-        """Run the verified trajectory once in the real environment, irreversible steps included.
+    def commit(self, allow: str | Iterable[str] | None = None) -> Execution:
+        """Run the trajectory once in the real environment, irreversible steps included.
+
+        A verified result runs as it is. A `provisional` one runs only with the calls that could not be tried before
+        (`verdict.pending`) allowed by name; after each of them the executable requirements are looked at in the real
+        world, and all hard ones must hold in the end. No call is made with other arguments than were verified.
+
+        Args:
+            allow: `"all"`, or the steps of the calls that wait for commit and may run; the others stay withheld.
 
         Raises:
             CommitError: it was not verified, was committed before, or a step departed from what was verified; the
-                error's message names the step, and steps after it were not run.
+                error names the step, carries all that was observed, and steps after it were not run.
         """
-        return run_sync(self._commit())
+        return run_sync(self._commit(allow))
 
-    async def acommit(self) -> Execution:
+    async def acommit(self, allow: str | Iterable[str] | None = None) -> Execution:
         """`commit`, awaited."""
-        return await run_async(self._commit())
+        return await run_async(self._commit(allow))
 
-    def _commit(self) -> Flow[Execution]:
-        if not self.verified:
-            raise CommitError(f"not verified, so not committed: {'; '.join(self.verdict.reasons) or 'no verdict'}")
+    def resume_commit(self, repeat: str | None = None) -> Execution:
+        """Go on with a commit that failed, from the step at which it did, once the cause is gone.
+
+        What changed something is not run again; what departed and departs again is refused again.
+
+        Args:
+            repeat: a step whose last call may or may not have been made (it took too long, say), and that you found to
+                have done nothing. Where its tool declares an `idempotency_key`, it is called again without this.
+
+        Raises:
+            CommitError: as `commit`, or there is no commit that failed.
+        """
+        return run_sync(self._resume_commit(repeat))
+
+    async def aresume_commit(self, repeat: str | None = None) -> Execution:
+        """`resume_commit`, awaited."""
+        return await run_async(self._resume_commit(repeat))
+
+    def _commit(self, allow: str | Iterable[str] | None = None) -> Flow[Execution]:
+        return self._make_real(lambda committer: committer.commit(allow))
+
+    def _resume_commit(self, repeat: str | None) -> Flow[Execution]:
+        return self._make_real(lambda committer: committer.resume(repeat))
+
+    def _make_real(self, begin: Callable[[Committer], Flow[Execution]]) -> Flow[Execution]:
         committer: Committer | None = getattr(self, "_committer", None)
         if committer is None:
-            raise CommitError("a copy of a result cannot be committed; commit what the refiner returned")
-        if not committer.claim():
-            raise CommitError("already committed, or tried to; run the refiner again to act again")
+            raise CommitError("a copy of a result cannot be committed; commit what the refiner returned", self)
         try:
-            evidence = [finding.evidence for finding in self.findings]
-            execution = yield from committer.run(self.trajectory, self.execution, evidence)
+            return (yield from begin(committer))
         except CommitError as error:
             error.result = self
             raise
-        self["committed"] = execution
-        return execution
+        finally:
+            if committer.execution is not None:
+                self["committed"] = committer.execution
 
 
 def features(result: Refined) -> dict[str, float]:
@@ -102,57 +127,6 @@ def features(result: Refined) -> dict[str, float]:
         "stated": float(sure is not None),
         "confidence": 0.0 if sure is None else sure.value,
     }
-
-
-class Committer:
-    """Knows the real environment; runs a trajectory there step by step and stops at the first departure."""
-
-    def __init__(self, source: SessionFactory, task: Any, outputs: Mapping[str, Any]) -> None:
-        self.source, self.task, self.outputs = source, task, outputs
-        self._unused = threading.Lock()
-
-    def claim(self) -> bool:
-        """Whether the caller may go on: true once."""
-        return self._unused.acquire(blocking=False)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Committer:
-        return self
-
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        return type(None), ()  # what is pickled is a record of a run: it cannot be committed
-
-    def run(self, trajectory: Trajectory, verified: Execution, relied_on: Iterable[str] = ()) -> Flow[Execution]:
-        """Run it; `relied_on` has the texts that `Foreseen` takes."""
-        session = self.source.open_real(self.task)
-        foreseen = Foreseen(verified, session.toolbox, relied_on)
-        ran: list[str] = []
-
-        def watch(actual: Observation) -> None:
-            ran.append(actual.step)
-            expected = verified.by_step[actual.step]
-            if expected.status == "withheld":  # it could not be run before; now it must succeed
-                problem = None if actual.ok else f"step {actual.step} failed: {_why(actual)}"
-            else:
-                problem = foreseen.departure(actual)
-            if problem:
-                raise CommitError(f"{problem}; steps run for real: {', '.join(ran)}; nothing after that was run")
-
-        def approve(step: str, number: int, args: Mapping[str, Any]) -> None:
-            if problem := foreseen.refusal(step, number, args):
-                made = ", ".join(ran) or "none"
-                raise CommitError(f"{problem}; steps run for real: {made}; neither this nor anything after it was run")
-
-        try:
-            run = yield from execute(
-                trajectory, session, outputs=self.outputs, watch=watch, departs=foreseen.departs, approve=approve
-            )
-        finally:
-            session.family.close()
-        return run.execution
-
-
-def _why(observation: Observation) -> str:
-    return observation.fault.message if observation.fault else observation.status
 
 
 def make_refined(

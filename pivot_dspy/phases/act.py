@@ -76,7 +76,7 @@ class Act(Phase):
 
 
 def _one(written: Mapping[str, Any], taken: tuple[str, ...], thought: str) -> Step:
-    if "keep" in written:  # nothing is offered for keeping: what stands, stands
-        written = {name: value for name, value in written.items() if name != "keep"}
+    # Nothing is offered for keeping or looking at: what stands, stands.
+    written = {name: value for name, value in written.items() if name not in ("keep", "look")}
     step = read_steps([written], taken=taken)[0]
     return step if step.why or not thought else Step(**{**step.model_dump(), "why": thought})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,11 +12,12 @@ from pydantic import ValidationError
 
 from pivot_dspy.bindings import ITEM
 from pivot_dspy.confidence import Confidence
-from pivot_dspy.dspy_internals import AdapterParseError, current_adapter
+from pivot_dspy.deadline import refuse_if_given_up, until_deadline
+from pivot_dspy.dspy_internals import AdapterParseError, LMError, LMUnexpectedError, current_adapter, settings
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, PivotError, error_text
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
-from pivot_dspy.prompts.adapter import BriefChatAdapter
+from pivot_dspy.prompts.adapter import BriefChatAdapter, Heard
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.conversation import EMPTY, Asked, Conversation, correction_of
 from pivot_dspy.prompts.observations import ObservationBudget
@@ -161,10 +163,11 @@ def converse(
     """One call of the model that goes on after `conversation`, and what was sent and answered.
 
     Left out of the prompt are inputs that are empty or that the conversation shows, and the fields in `leave_out`. An
-    answer that cannot be read is asked for once more, with what was wrong with it.
+    answer that cannot be read, or that was cut off, is asked for once more, with what was wrong with it.
 
     Raises:
         AdapterParseError: the second answer cannot be read either.
+        LMError: there is no answer; also where the adapter failed before there was one.
     """
     told = {name for name, value in inputs.items() if conversation.shows(name, value)}
     left_out = empty(inputs).union(leave_out, told)
@@ -175,24 +178,43 @@ def converse(
         call["config"] = dict(config)
     adapter, asked = current_adapter(BriefChatAdapter), Asked(conversation)
     try:
-        prediction = yield _called(predict, call, asked.adapter(adapter))
+        prediction = yield called(predict, call, asked.adapter(adapter), asked.heard)
     except AdapterParseError as error:
         correction = correction_of(error.lm_response, _unreadable(error))
-        prediction = yield _called(predict, call, asked.adapter(adapter, correction))
+        prediction = yield called(predict, call, asked.adapter(adapter, correction), asked.heard)
     asked.answer(adapter, prediction)
     return prediction, asked
 
 
-def _called(predict: dspy.Predict, call: dict[str, Any], adapter: Any) -> Await:
+def called(module: dspy.Module, call: Mapping[str, Any], adapter: Any, heard: Heard) -> Await:
+    """A call of a module that asks its model by `adapter`, given up at the deadline if there is one.
+
+    Whatever the adapter or the language model raises comes as an AdapterParseError or an LMError.
+    """
+
     def now() -> Any:
-        with dspy.context(adapter=adapter):
-            return predict(**call)
+        with _asking(module, adapter, heard):
+            return module(**call)
 
     async def later() -> Any:
-        with dspy.context(adapter=adapter):
-            return await predict.acall(**call)
+        with _asking(module, adapter, heard):
+            return await module.acall(**call)
 
-    return Await(now, later)
+    return until_deadline(Await(now, later))
+
+
+@contextmanager
+def _asking(module: dspy.Module, adapter: Any, heard: Heard) -> Iterator[None]:
+    refuse_if_given_up()
+    try:
+        with dspy.context(adapter=adapter, caller_modules=[*(settings.caller_modules or ()), heard]):
+            yield
+    except (LMError, AdapterParseError, PivotError, ImportError, Warning):
+        raise
+    except Exception as error:
+        if not all(isinstance(predict.lm or settings.lm, dspy.BaseLM) for predict in module.predictors()):
+            raise  # DSPy says that no language model is set
+        raise LMUnexpectedError(error_text(error)) from error
 
 
 def _unreadable(error: AdapterParseError) -> str:

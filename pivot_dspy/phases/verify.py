@@ -57,6 +57,7 @@ class Verify(Phase):
                 return dspy.Prediction(verdict=_verdict(inspection, requirements, judgement, toolbox, reasons))
             foreseen = Foreseen(execution, toolbox, [finding.evidence for finding in inspection.findings])
             departures = ((seen.step, foreseen.departure(seen)) for seen in again.execution.observations)
+            departure: str | None
             departed, departure = next((found for found in departures if found[1]), (None, None))
             if departed is None and foreseen.tolerated:
                 departure = _missed(requirements, inspection, again)

@@ -6,13 +6,13 @@ again. How a message is written is the adapter's own business; this only decides
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MethodType
 from typing import Any, NamedTuple
 
 from pivot_dspy.dspy_internals import with_callbacks
+from pivot_dspy.prompts.adapter import Heard, read_whole
 from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.trajectory import Observation, Step
@@ -137,16 +137,18 @@ class Asked:
     answered: tuple[Message, ...] = ()
     """The messages with the answer after them, as the adapter writes it; empty where another adapter wrote them for
     this one, as in `dspy.Refine`."""
+    heard: Heard = field(default_factory=Heard)
+    """What DSPy recorded of the call."""
 
     def adapter(self, adapter: Any, correction: Sequence[Message] = ()) -> Any:
-        """`adapter`, with the conversation before what it writes.
+        """`adapter`, with the conversation before what it writes; it reads whole answers alone.
 
         It does not ask again by itself in another form, which would not know of the conversation.
 
         Args:
             correction: what is put after it: an answer that could not be read, and why.
         """
-        continued = copy.copy(adapter)
+        continued = read_whole(adapter, self.heard)
         continued.use_json_adapter_fallback = False
 
         def write(signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[Message]:
@@ -218,4 +220,3 @@ def _merged(messages: Sequence[Message]) -> list[Message]:
     if system and others and isinstance(others[0]["content"], str):
         others[0]["content"] = PARAGRAPH.join([*system, others[0]["content"]])
     return others
-

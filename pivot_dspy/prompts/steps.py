@@ -11,8 +11,8 @@ from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.prompts.observations import ObservationBudget, render_look, render_results
 from pivot_dspy.prompts.report import READ_TOO_EARLY, STATE_CAP
-from pivot_dspy.prompts.shown import ShownResults
-from pivot_dspy.prompts.truncation import FENCE, MIN_SHARE, SUFFIX_ROOM, compact_json, fair_cap, truncate
+from pivot_dspy.prompts.shown import REPEATED, ShownResults
+from pivot_dspy.prompts.truncation import FENCE, MIN_SHARE, SUFFIX_ROOM, compact_json, fair_cap, json_length, truncate
 from pivot_dspy.trajectory import Execution, Observation, Step
 
 WRITTEN_CAP = 12_000
@@ -80,7 +80,8 @@ def render_looks(
         except BindingError as error:
             problem = str(error)
         sources = [] if problem or _COMPUTES.search(look) else [*expressions.references(look)]
-        if sources and all(known.place_of(results[name]) for name in sources):
+        is_long = json_length(value, REPEATED) >= REPEATED
+        if is_long and sources and all(known.place_of(results[name]) for name in sources):
             value = results[sources[0]]
         texts.append(render_look(look, value, problem, budget, known))
     return "\n".join(texts)

@@ -11,17 +11,19 @@ import dspy
 from pivot_dspy.acceptance import Acceptance, validate_acceptance
 from pivot_dspy.budget import Budget
 from pivot_dspy.calibration.calibration import Calibration
-from pivot_dspy.dspy_internals import ensure_signature
+from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError, ensure_signature
 from pivot_dspy.environment.factory import DEFAULT_TIMEOUT, EnvironmentLike, SessionFactory
 from pivot_dspy.environment.from_functions import Effects, from_functions
 from pivot_dspy.episode.asking import Gate, ModelFailed
 from pivot_dspy.episode.candidate import Candidate
+from pivot_dspy.episode.commit import Committer
+from pivot_dspy.episode.commit_attempt import Verified
 from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import CritiqueEvent, Event, ReflectEvent
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.episode.result import RESERVED, Committer, Refined, features, make_refined
-from pivot_dspy.errors import ConfigurationError, PlanningFailed, did_you_mean
+from pivot_dspy.episode.result import RESERVED, Refined, features, make_refined
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, did_you_mean
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory.memory import TrajectoryMemory
@@ -190,9 +192,14 @@ class Refiner(dspy.Module):  # type: ignore[misc]
     def forward(self, **inputs: Any) -> Refined:
         """Refines one task: the signature's inputs, and by keyword `trajectory`, `requirements`, `commit`, `budget`.
 
+        With `commit=True` a verified result is committed; a `provisional` one is not, for it needs `allow`.
+
         Raises:
             ConfigurationError: an input is missing or of the wrong kind, or the budget pays for no plan.
-            PlanningFailed: the model gave no plan at all.
+            PlanningFailed: the model gave no plan at all; what fails after the first plan stands in `failures`.
+            EnvironmentFailed: no plan could be run, for the environment could not be opened again.
+            LMAuthError, LMConfigurationError: neither did it, since it cannot be asked as it is set up.
+            IsolationError: the run has changed what is real before anything was committed.
             CommitError: `commit=True`, and what was verified could not be made real.
         """
         return run_sync(self._refine(**inputs))
@@ -217,6 +224,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
                 "Trajectory.from_messages(log)"
             )
         task_requirements = _list_requirements(requirements)
+        record = RunRecord(_budget(budget) or self._budget, self._on_event)
         context = TaskContext.open(
             self.session_factory,
             self.signature,
@@ -226,17 +234,15 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             weights=self._weights,
             budget=self._observations,
             cached_price=self._cached_price,
+            seconds=record.budget.seconds,
         )
-        record = RunRecord(_budget(budget) or self._budget, self._on_event)
-        try:
+        with context.root.family.watched():
             yield from orient(context, record)
             yield from recall(context, self.memory)
             episode = Episode(context, record, self, self._acceptance, _gate)
             if trajectory is None:
                 episode.require_room_for_a_plan()
             best, verdict = yield from self._run_search(episode, trajectory)
-        finally:
-            context.close()
         result = _result(episode, best, verdict, self.session_factory)
         result["probability"] = self.calibration.probability(features(result))
         if commit and result.verified:
@@ -244,6 +250,31 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         return result
 
     def _run_search(self, episode: Episode, start: Trajectory | None) -> Search:
+        """`search`; the best so far where the model or the environment fails and the search does not go on without it.
+
+        Raises:
+            PlanningFailed, EnvironmentFailed: there is nothing yet that could be given back.
+            LMAuthError, LMConfigurationError: neither is there, since the model cannot be asked as it is set up.
+        """
+        record = episode.record
+        try:
+            best, verdict = yield from self._search(episode, start)
+        except (ModelFailed, PlanningFailed, EnvironmentFailed, LMError, AdapterParseError) as error:
+            if isinstance(error, EnvironmentFailed):
+                record.end(str(error), error)
+            if episode.best is None:
+                if isinstance(record.cause, (LMAuthError, LMConfigurationError)):
+                    raise record.cause from None
+                if isinstance(error, ModelFailed):
+                    raise PlanningFailed(str(error), record.ledger.snapshot()) from error.__cause__
+                raise
+            best = episode.best
+            verdict = yield from episode.verify(best)
+        if record.ended is not None and not verdict.verified:
+            verdict = verdict.model_copy(update={"reasons": (*verdict.reasons, record.ended)})
+        return best, verdict
+
+    def _search(self, episode: Episode, start: Trajectory | None) -> Search:
         """`search`, with a message for who writes one and forgets that moves are generators."""
         cause: AttributeError | None = None
         try:
@@ -315,11 +346,12 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
     execution = best.inspection.execution
     if not verdict.verified:
         record.spent()
+    verified = Verified(execution, verdict, context.requirements, best.inspection.findings)
     return make_refined(
         {name: execution.outputs.get(name) for name in context.outputs},
         trajectory=best.trajectory,
         verdict=verdict,
-        committer=Committer(factory, context.task, context.outputs),
+        committer=Committer(factory, context.task, context.outputs, context.root.family.run_id, verified),
         execution=execution,
         loss=best.loss,
         tier=execution.tier,

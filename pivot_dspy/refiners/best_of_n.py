@@ -25,13 +25,13 @@ class BestOfN(Attempts):
     Args:
         N: plans at most. `dspy.BestOfN` has no default; 3 is what its example takes.
         threshold: the reward, from 0 to 1, at which no further plan is sampled.
-        fail_count: how many plans may fail before the call raises; `N` by default.
+        fail_count: how many plans may fail before no more are asked for; `N` by default.
 
     The remaining arguments are those of `Refiner`; a `trajectory` that is given takes the place of the first plan.
 
     Raises:
         ConfigurationError: an argument cannot work.
-        PlanningFailed: more plans than `fail_count`, or all of them, were unusable.
+        PlanningFailed: no plan was usable.
     """
 
     N = Tunable(1, 2, 3, 5)
@@ -64,6 +64,6 @@ class BestOfN(Attempts):
             enough = best is not None and 1 - best.loss.total >= self.threshold - EPSILON
             if enough or len(failures) > self.fail_count or episode.spent():
                 break
-        if best is None or len(failures) > self.fail_count:
+        if best is None:
             raise failures[-1]
         return best, (yield from episode.verify(best))

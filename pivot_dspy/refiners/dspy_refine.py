@@ -58,22 +58,22 @@ class DspyRefine(BestOfN):
     replaces the advice before and stands in the plan's prompt as `hint_`. The reward is 1 - loss. Ours departs from it
     in that the loop is our own, which books its calls, can be awaited and stops at the budget; that the first plan's
     requirements measure all of them; that the best attempt is the refiner's acceptance's, which only decides ties
-    otherwise; that a plan that cannot be read is asked for once more before it counts as failed, and an attempt fails
-    for good once `fail_count` is passed, where `dspy.Refine` lowers its count meanwhile; and that errors which no
-    further attempt would mend end the call. Only PLAN is advised: wording of outputs that a plan left open, and
+    otherwise; that a plan that cannot be read is asked for once more before it counts as failed; and that the search
+    ends with the best attempt once `fail_count` is passed, which `dspy.Refine` lowers meanwhile and then raises, or
+    once no further attempt would mend an error. Only PLAN is advised: wording of outputs that a plan left open, and
     judging, are the same for every refiner.
 
     Args:
         N: attempts at most. `dspy.Refine` has no default; 3 is what its example takes.
         threshold: the reward, from 0 to 1, at which no further attempt is made.
-        fail_count: how many plans may fail before the call raises; `N` by default.
+        fail_count: how many plans may fail before no more are asked for; `N` by default.
 
     The remaining arguments are those of `Refiner`. A `trajectory` that is given is run as the first attempt, so that
     advice on it is asked for before a plan is paid for; that advice has only its run to go by, for nothing was asked.
 
     Raises:
         ConfigurationError: an argument cannot work.
-        PlanningFailed: more plans than `fail_count`, or all of them, were unusable.
+        PlanningFailed: no plan was usable.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class DspyRefine(BestOfN):
             advice = (yield from self._advise(episode, lm, modules, trace, outputs)) or advice
             if episode.spent():
                 break
-        if best is None or len(failures) > self.fail_count:
+        if best is None:
             raise failures[-1]
         if dspy.settings.trace is not None:
             dspy.settings.trace.extend(best_trace)

@@ -17,7 +17,7 @@ from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.episode.asking import ModelFailed, sample_config
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.errors import ConfigurationError, PlanningFailed, error_text
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.loss import Loss
@@ -47,8 +47,7 @@ class RecordedAgent:
         """Whether the environment cannot go on, or the budget pays for no call."""
         self._observations: list[Observation] = []
         self._before: dict[int, Session] = {}
-        root = episode.context.root
-        self._session = root.fork() if root.family.tier == "fork" else episode.context.reopen()
+        self._session, _ = episode.session_for(Trajectory(), None)
 
     def candidate(self) -> Candidate | None:
         """The calls as a run that one with more steps can start from; None where there are none."""
@@ -82,11 +81,19 @@ class RecordedAgent:
             value = observation.value if observation.ok else WITHHELD
             return value if isinstance(value, str) else compact_json(value)
         if run.before and not self.over:
-            self._session = run.before[0].fork()
+            self._go_back(run.before[0])
         if observation.fault is None:
             return f"{tool} was not run: the budget is spent."
         expected = f"; expected {observation.fault.expected}" if observation.fault.expected else ""
         return f"Execution error in {tool}: {observation.fault.message}{expected}"
+
+    def _go_back(self, before: Session) -> None:
+        """Go on from where the environment stood before a call that failed."""
+        try:
+            self._session = before.fork()
+        except Exception as error:
+            self.episode.record.warn(f"the loop ends, since the environment cannot be copied: {error_text(error)}")
+            self._session, self.over = before, True
 
 
 def describe_tools(toolbox: Toolbox) -> list[dspy.Tool]:
@@ -272,6 +279,7 @@ def _ask(
             if isinstance(failure.__cause__, ContextWindowExceededError) and len(history) > _KEYS_OF_A_CALL:
                 for key in [*history][:_KEYS_OF_A_CALL]:
                     del history[key]
+                episode.record.failures_in_a_row = 0  # what is asked next is another, shorter question
             elif isinstance(failure.__cause__, AdapterParseError) and not rollout:
                 rollout = UNREADABLE_RETRY
             else:

@@ -93,7 +93,8 @@ class Stepwise(Attempts):
         """
         if best is None:
             if episode.record.exhausted is None:
-                raise PlanningFailed("the model gave no step", episode.record.ledger.snapshot())
+                failure = PlanningFailed("the model gave no step", episode.record.ledger.snapshot())
+                raise failure from episode.record.cause
             best = self.keep_best(episode, None, root)
         elif best.trajectory.submit is None and best.inspection.needs_only_outputs and not episode.spent():
             best = self.keep_best(episode, best, (yield from self.run(episode, best.trajectory, best)))

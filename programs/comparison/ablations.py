@@ -17,11 +17,12 @@ from pivot_dspy.episode.episode import Episode
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.phases.rewrite import Rewrite
-from pivot_dspy.phases.verify import Judgement, Verdict, Verify
+from pivot_dspy.phases.verify import Judgement, Verify
 from pivot_dspy.refiners.base import RefinerOptions
 from pivot_dspy.refiners.pivot import Pivot, PivotSearch
 from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Trajectory
+from pivot_dspy.verdict import Verdict
 
 
 class _BlamesTheWhole(PivotSearch):
@@ -93,7 +94,7 @@ class PivotWithoutVerify(Pivot):
 class _Unverified(Verify):
     def run(self, **inputs: Any) -> Flow[dspy.Prediction]:
         yield from ()
-        verdict = Verdict(verified=False, reasons=("verification was left out",))
+        verdict = Verdict(status="unverified", reasons=("verification was left out",))
         return dspy.Prediction(verdict=verdict)
 
     def judge(self, *inputs: Any, **options: Any) -> Flow[Judgement]:

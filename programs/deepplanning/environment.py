@@ -50,6 +50,7 @@ class ShoppingEnvironment(Shop, Environment):
 
     vocabulary = VOCABULARY
     orientation = ("get_user_info",)
+    shared = ("store", "_shops")
 
     search_products = tool(effect="read", returns=Found)(Shop.search_products)
     filter_by_brand = tool(effect="read", returns=Filtered)(Shop.filter_by_brand)

@@ -61,6 +61,16 @@ def burn() -> bool:
     return True
 
 
+calls: list[str] = []
+
+
+@server.tool(annotations=ToolAnnotations(readOnlyHint=True), structured_output=False)
+def status() -> str:
+    """How it stands, and how often that was asked."""
+    calls.append("status")
+    return '{"call": ' + str(len(calls)) + ', "room": "Blue"}'
+
+
 @server.tool()
 def paint(room: str, colour: str | None = None) -> str:
     """Says nothing of its effect."""

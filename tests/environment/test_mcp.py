@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pivot_dspy.departures import Foreseen
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.environment.mcp import from_mcp
@@ -85,6 +86,7 @@ def test_a_server_is_an_environment_in_which_reads_run_and_writes_wait() -> None
             "- slow(seconds: float) -> {result: int}  # Answers late.",
             "- book(room) -> {name, seats: int}  [write]",
             "- burn() -> {result: bool}  [held]  # Burn it all down.",
+            "- status()  # How it stands, and how often that was asked.",
             "- paint(room, colour?) -> {result}  [write]  # Says nothing of its effect.",
         ]
         source = SessionFactory(environment, timeout=1.5)
@@ -146,6 +148,39 @@ def test_effects_given_outweigh_hints() -> None:
             await from_mcp(session, effects={"romms": "read"})
         with pytest.raises(ConfigurationError, match="orientation names 'book'"):
             await from_mcp(session, orientation=["book"])
+
+    served(body)
+
+
+def test_keys_undos_and_what_may_differ_are_declared_by_tool() -> None:
+    async def body(session: Any) -> None:
+        environment = await from_mcp(
+            session,
+            idempotency_key={"paint": "colour"},
+            undo={"book": "paint"},
+            volatile={"status": ["call"]},
+        )
+        tools = environment.toolbox.tools
+        assert [*tools["paint"].parameters] == ["room"] and tools["book"].undo is not None
+        source = SessionFactory(environment)
+        real = source.open_real(None)
+        painted = (await run_async(execute(plan(("paint", {"room": "Blue"})), real))).execution
+        assert painted.by_step["s0"].value == {"result": f"Blue is {real.family.idempotency_key('s0', 0)}"}
+        with pytest.raises(ConfigurationError, match="volatile names x, which is no tool"):
+            await from_mcp(session, volatile={"x": ["call"]})
+
+    served(body)
+
+
+def test_a_running_number_of_calls_departs_only_where_it_is_used_and_not_declared() -> None:
+    async def body(session: Any) -> None:
+        for volatile, is_used in (({}, False), ({}, True), ({"status": ["call"]}, True)):
+            source = SessionFactory(await from_mcp(session, volatile=volatile))
+            runs = [(await run_async(execute(plan(("status", {})), source.open(None)))).execution for _ in range(2)]
+            was, now = (run.by_step["s0"].value["call"] for run in runs)
+            foreseen = Foreseen(runs[0], source.open(None).toolbox, [f"It is call {was}."] if is_used else [])
+            found = foreseen.departure(runs[1].by_step["s0"])
+            assert found == (f"step s0 gave call = {was} and now {now}" if is_used and not volatile else None)
 
     served(body)
 

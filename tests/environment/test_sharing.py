@@ -6,7 +6,7 @@ import copy
 import sqlite3
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from pivot_dspy.departures import Foreseen
 from pivot_dspy.environment.base import Environment, check, tool
+from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.environment.session import Session
-from pivot_dspy.execution import execute
+from pivot_dspy.execution import Supervisor, execute
 from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
@@ -180,7 +181,12 @@ def test_a_repeated_step_ends_at_commit_with_the_first_call_that_departs() -> No
     before = run_sync(execute(trajectory, source.open(None))).execution
     assert real == [] and [pair["result"] for pair in before.by_step["b"].value] == ["paid"] * 3
     foreseen = Foreseen(before, toolbox_of(Till))
-    after = run_sync(execute(trajectory, source.open_real(None), departs=foreseen.departs)).execution
+
+    class Comparing(Supervisor):
+        def called(self, step: str, number: int, args: Mapping[str, Any], result: CallResult) -> bool:
+            return foreseen.departs(step, number, result.value)
+
+    after = run_sync(execute(trajectory, source.open_real(None), supervisor=Comparing())).execution
     assert real == [1, 2] and [pair["result"] for pair in after.by_step["b"].value] == ["paid", "declined"]
 
 

@@ -172,9 +172,14 @@ def test_a_server_that_fails_is_not_asked_again():
 @pytest.mark.parametrize(
     ("error", "raised"), [(AuthError("no key"), LMAuthError), (NotConfiguredError("no key"), LMConfigurationError)]
 )
-def test_what_no_retry_would_help_is_raised_as_it_is(error, raised):
-    with opened(plan=error) as (episode, _), pytest.raises(raised):
-        run_sync(episode.plan())
+def test_where_no_retry_would_help_the_model_is_asked_no_more(error, raised):
+    with opened(plan=error) as (episode, engine):
+        with pytest.raises(PlanningFailed) as failed:
+            run_sync(episode.plan())
+        assert isinstance(failed.value.__cause__, raised) and episode.record.cause is failed.value.__cause__
+        with pytest.raises(PlanningFailed, match="not asked any more"):
+            run_sync(episode.plan())
+        assert engine.count() == 1 and episode.spent() and episode.record.exhausted is None
 
 
 # ------------------------------------------------------------------------------------------- tool calls, budget

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from pivot_dspy import from_functions
 from pivot_dspy.environment.factory import SessionFactory
-from pivot_dspy.execution import execute
+from pivot_dspy.execution import StepRunner, Supervisor, execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.trajectory import Observation, Step, Trajectory
 from tests.execution.shelf import Shelf, kinds, run, steps
@@ -153,14 +153,20 @@ def test_an_output_whose_validator_breaks_is_a_bad_argument() -> None:
     assert kinds(execution) == ["bad_arguments"] and "KeyError: 'unit'" in execution.discrepancies[0].message
 
 
-def test_what_a_watcher_raises_ends_the_run() -> None:
-    seen: list[str] = []
+def test_what_a_supervisor_raises_ends_the_run() -> None:
+    class Stopping(Supervisor):
+        seen: list[str] = []
 
-    def watch(observation: Observation) -> None:
-        seen.append(observation.step)
-        if observation.step == "b":
-            raise KeyError("stop here")
+        def observed(self, observation: Observation) -> None:
+            self.seen.append(observation.step)
+            if observation.step == "b":
+                raise KeyError("stop here")
 
+    watcher, plan = Stopping(), steps(("a", "look", {}), ("b", "look", {}), ("c", "look", {}))
     with pytest.raises(KeyError, match="stop here"):
-        run(steps(("a", "look", {}), ("b", "look", {}), ("c", "look", {})), SessionFactory(Shelf), watch=watch)
-    assert seen == ["a", "b"]
+        run(plan, SessionFactory(Shelf), supervisor=watcher)
+    assert watcher.seen == ["a", "b"]
+    runner = StepRunner(plan, SessionFactory(Shelf).open(None), {}, supervisor=watcher)
+    with pytest.raises(KeyError, match="stop here"):
+        run_sync(runner.run())
+    assert [seen.step for seen in runner.execution.observations] == ["a", "b"]  # nothing of it is lost

@@ -46,6 +46,7 @@ def test_the_step_goes_on_from_the_steps_so_far_and_keeps_the_thought():
     [
         ({"keep": "a"}, "needs the name of its tool"),
         ({}, "needs the name of its tool"),
+        ({"look": "$a"}, "needs the name of its tool"),
         (step("a", "colors"), "already taken"),
         ({"id": "c", "tool": "find", "args": 7}, "args is an object"),
     ],
@@ -55,7 +56,10 @@ def test_what_cannot_be_read_is_a_step_with_its_problem(written, problem):
     assert len(trajectory) == 3 and problem in trajectory.steps[-1].problem
 
 
-@given(st.dictionaries(st.sampled_from(["id", "tool", "args", "for_each", "why", "keep", "x"]), st.text() | st.none()))
+KEYS = ["id", "tool", "args", "for_each", "why", "keep", "look", "x"]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), st.text() | st.none()))
 def test_whatever_is_written_is_one_step(written):
     trajectory, _ = acted({"thought": "x", "step": written})
     assert len(trajectory) == 3 and len(set(trajectory.ids)) == 3

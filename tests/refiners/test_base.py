@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from pivot_dspy import Budget, Event, Pivot, Refined, Refiner, Requirement, Requirements
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.phases.inspect import Inspect
 from pivot_dspy.refiners.base import RefinerOptions
 from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
 
@@ -404,14 +405,18 @@ def test_its_fields_are_part_of_its_json():
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="errors carry notes since Python 3.11")
 def test_an_error_says_in_which_move_of_the_search_it_came():
-    def exploding(event):
-        if event.kind == "evolve":
-            raise RuntimeError("the listener broke")
+    class Exploding(Inspect):
+        def run(self, *, trajectory, **inputs):
+            if trajectory.parent is not None:
+                raise RuntimeError("the phase broke")
+            return (yield from super().run(trajectory=trajectory, **inputs))
 
     steps = [step("b", "find", color="red"), submit(answer="$b.nothing")]
-    pivot = Pivot("request -> answer", Store, on_event=exploding)
-    with dspy.context(lm=scripted(plan=plan(steps), evolve=rewrite(steps))), pytest.raises(RuntimeError) as caught:
+    pivot = Pivot("request -> answer", Store)
+    pivot.inspect = Exploding(pivot.signature)
+    other = [step("b", "find", color="blue"), submit(answer="$b.nothing")]
+    with dspy.context(lm=scripted(plan=plan(steps), evolve=rewrite(other))), pytest.raises(RuntimeError) as caught:
         pivot(request="x")
-    assert caught.value.__notes__ == ["pivot_dspy: in move 4 of the search, evolve"]
+    assert caught.value.__notes__ == ["pivot_dspy: in move 5 of the search, inspect"]
     frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
-    assert [name for name in ("search", "iterate", "rewrite", "write", "evolve") if name not in frames] == []
+    assert [name for name in ("search", "iterate", "rewrite", "inspect") if name not in frames] == []

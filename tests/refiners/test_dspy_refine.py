@@ -155,11 +155,16 @@ def test_advice_that_cannot_be_had_is_on_record_and_costs_no_attempt(broken):
     assert [event.message[:10] for event in result.history if event.kind == "failure"] == ["feedback: "]
 
 
-@pytest.mark.parametrize("phase", ["plan", "feedback", "judge"])
-def test_nothing_hides_that_the_model_cannot_be_reached_at_all(phase):
-    written = plan(RIGHT, [NICE]) if phase == "judge" else plan(WRONG, [LARGE])
+def test_nothing_hides_before_the_first_plan_that_the_model_cannot_be_reached_at_all():
     with pytest.raises(LMAuthError):
-        refined([], **{"plan": lambda _: written, phase: AuthError("no such key")})
+        refined([], plan=AuthError("no such key"))
+
+
+@pytest.mark.parametrize("phase", ["feedback", "judge"])
+def test_a_lasting_error_after_the_first_plan_ends_it_with_the_best_so_far(phase):
+    written = plan(RIGHT, [NICE]) if phase == "judge" else plan(WRONG, [LARGE])
+    result, engine = refined([], **{"plan": lambda _: written, phase: AuthError("no such key")})
+    assert not result.verified and phases(engine) == ["plan", phase] and "LMAuthError" in result.failures[0]
 
 
 def test_plans_that_cannot_be_read_are_passed_over_as_often_as_fail_count_allows():
@@ -167,8 +172,8 @@ def test_plans_that_cannot_be_read_are_passed_over_as_often_as_fail_count_allows
     assert result.verified and engine.count("plan") == 4
     result, _ = refined([WRONG, *LOST, *LOST, *LOST], {"N": 4})
     assert result.answer == "p1"  # by the default no number of failures loses the best so far
-    with pytest.raises(PlanningFailed):
-        refined([WRONG, *LOST, RIGHT], {"fail_count": 0})
+    result, engine = refined([WRONG, *LOST, RIGHT], {"fail_count": 0})
+    assert result.answer == "p1" and engine.count("plan") == 3
     with pytest.raises(PlanningFailed) as raised:
         refined(LOST * 3)
     assert raised.value.ledger.usage.lm_calls == 6 and raised.value.__cause__ is not None

@@ -161,11 +161,16 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_call():
     assert "observation_0" not in engine.last("react").text and "observation_2" in engine.last("react").text
 
 
-@pytest.mark.parametrize("phase", ["settle", "react", "extract"])
+@pytest.mark.parametrize("phase", ["settle", "react"])
 def test_nothing_hides_that_the_model_cannot_be_reached_at_all(phase):
     scripts = {"turns": BOUGHT, "turns" if phase == "react" else phase: AuthError("no such key")}
     with pytest.raises(LMAuthError):
         reacted(**scripts)
+
+
+def test_what_was_called_comes_back_where_the_model_can_be_reached_no_more():
+    result, _, _ = reacted(BOUGHT, extract=AuthError("no such key"))
+    assert tools(result) and not result.verified and result.failures[0].startswith("extract: LMAuthError")
 
 
 def test_requirements_of_the_task_are_not_settled_again_and_the_model_sees_those_of_the_user():

@@ -1,0 +1,190 @@
+"""Who may change an environment instance at this moment: what threads without a permission may call, and commits.
+
+What is known of an instance stands here and not on it: a mark on the instance would be copied, compared and passed to
+constructors with the user's own attributes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+POLL = 0.005
+"""Seconds between two looks at whether a commit that an event loop waits for has ended."""
+
+
+class Activity:
+    """Counts commits, so that what one changes is not taken for a leak of a run that goes on beside it."""
+
+    def __init__(self) -> None:
+        self._begun = self._ended = 0
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        with self._lock:
+            self._begun += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._ended += 1
+
+    @property
+    def mark(self) -> int | None:
+        """The number of commits so far; None while one is under way, of which nobody knows what it has changed."""
+        with self._lock:
+            return self._begun if self._begun == self._ended else None
+
+
+class _Standing:
+    """What is known of one instance."""
+
+    def __init__(self) -> None:
+        self.owned = False
+        """Whether a session made it: then nothing but a session's call may change it."""
+        self.grants: list[frozenset[str] | None] = []
+        """Effects that the calls now under way in it may have; None for all."""
+        self.lock = threading.Lock()
+        self.activity = Activity()
+        self.reference: weakref.ref[object] | None = None
+
+
+EVERYTHING = Activity()
+"""Commits of whatever environment: they may change modules, classes and files that others look at too."""
+
+_standings: dict[int, _Standing] = {}
+_dying: list[int] | None = None
+"""What the garbage collector now collects: it ends weak references before finalizers run, which must be refused."""
+
+
+def _forget(key: int) -> None:
+    if _dying is None:
+        _standings.pop(key, None)
+    else:
+        _dying.append(key)
+
+
+def _watch_collector(phase: str, info: object) -> None:
+    global _dying
+    if phase == "start":
+        _dying = []
+    elif _dying is not None:
+        dead, _dying = _dying, None
+        for key in dead:
+            _standings.pop(key, None)
+
+
+gc.callbacks.append(_watch_collector)
+
+
+def _standing_of(instance: object) -> _Standing:
+    key = id(instance)
+    standing = _standings.get(key)
+    if standing is None:
+        standing = _standings.setdefault(key, _Standing())
+        standing.reference = weakref.ref(instance, lambda _: _forget(key))
+    return standing
+
+
+def own(instance: object) -> None:
+    """Note that a session made `instance`: outside of its calls nothing that writes may run in it, in any thread."""
+    _standing_of(instance).owned = True
+
+
+@contextmanager
+def granting(instance: object, effects: frozenset[str] | None) -> Iterator[None]:
+    """Let threads that the block starts without its context do in `instance` what the block may do."""
+    grants = _standing_of(instance).grants
+    grants.append(effects)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            grants.remove(effects)
+
+
+def permitted_on(instance: object) -> frozenset[str] | None:
+    """Effects that code without a permission of its own may have in `instance`; None for all.
+
+    In an instance of a session these are the effects of the call under way, for what calls may be a thread of it. In
+    the user's own instance it is everything, unless a run is at work in it: then the two cannot be told apart.
+    """
+    standing = _standings.get(id(instance))
+    if standing is None or not (standing.owned or standing.grants):
+        return None
+    grants = list(standing.grants)
+    return None if None in grants else frozenset().union(*(grant for grant in grants if grant is not None))
+
+
+class Commitment:
+    """One commit on an instance, from its making until `end`. Two of them on one instance wait for each other."""
+
+    def __init__(self, instance: object) -> None:
+        standing = _standing_of(instance)
+        self._lock = standing.lock
+        self._held: list[threading.Lock] = []
+        activities = (EVERYTHING, standing.activity)
+        for activity in activities:
+            activity.begin()
+        self._end = weakref.finalize(self, _end, activities, self._held)
+
+    def wait(self) -> None:
+        """Wait, in this thread, until no other commit is at work on the instance."""
+        if not self._held:
+            self._lock.acquire()
+            self._held.append(self._lock)
+
+    async def await_turn(self) -> None:
+        """As `wait`, in an event loop, which goes on meanwhile."""
+        while not self._held:
+            if self._lock.acquire(blocking=False):
+                self._held.append(self._lock)
+            else:
+                await asyncio.sleep(POLL)
+
+    def end(self) -> None:
+        """Let the next one begin; a second call does nothing."""
+        self._end()
+
+
+def _end(activities: tuple[Activity, ...], held: list[threading.Lock]) -> None:
+    for activity in activities:
+        activity.end()
+    while held:
+        held.pop().release()
+
+
+@contextmanager
+def real_instance_lock(instance: object) -> Iterator[None]:
+    """Hold what is real for changes of one's own, while runs and commits may be at work on it in other threads.
+
+    No commit on the instance begins meanwhile, and no run takes the changes for a leak of its own.
+
+    >>> from pivot_dspy import Environment
+    >>> class Notes(Environment):
+    ...     def __init__(self) -> None:
+    ...         self.lines: list[str] = []
+    >>> notes = Notes()
+    >>> with real_instance_lock(notes):
+    ...     notes.lines.append("by hand")
+    """
+    commitment = Commitment(instance)
+    try:
+        commitment.wait()
+        yield
+    finally:
+        commitment.end()
+
+
+def is_committing(instance: object) -> bool:
+    """Whether a commit is at work on `instance`, or waits to be."""
+    standing = _standings.get(id(instance))
+    return standing is not None and standing.activity.mark is None
+
+
+def commits_on(instance: object | None) -> int | None:
+    """The number of commits so far on `instance`, or on anything; None while one is under way."""
+    return EVERYTHING.mark if instance is None else _standing_of(instance).activity.mark
