@@ -119,8 +119,8 @@ class ObedientEngine(OfflineEngine):
         pair: its task, and what is done to it.
         judge: what it says as a judge.
         manner: what it does with calls of the same tool.
-        given: whether a caller gives the requirements, as `given_calls`, so that it writes none; its answer is what the
-            first call gave then, so that rules alone decide.
+        given: whether a caller gives the requirements, as `given_calls`, so that it writes none; its answer is then
+            bound, to how much the first call gave, so that rules alone decide.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class _Turn(NamedTuple):
         return taken, not reads
 
     def submit(self) -> dict[str, Any]:
-        answer = "to_string($g1)" if self.task.given else bindings.literal(self.reply)
+        answer = "to_string(length($g1))" if self.task.given else bindings.literal(self.reply)
         return {"id": SUBMIT, "tool": SUBMIT, "args": {"answer": answer}}
 
     # ------------------------------------------------------------------------------------------------ requirements
