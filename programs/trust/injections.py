@@ -1,8 +1,8 @@
 """How far an injection gets, with a model that acts on whatever it reads: before commit, and in results that may be
 committed. Simulated: it says nothing of any real model.
 
-Run as `python -m programs.trust.injections [--sample N | --all] [--json PATH]`. A pair takes about half a second in each
-of the settings: 60 pairs some six minutes of one core, all 949 about an hour and a half.
+Run as `python -m programs.trust.injections [--sample N | --all] [--json PATH]`. A pair takes half a second in each of
+the settings: 60 pairs some six minutes of one core, all 949 about an hour and a half.
 """
 
 from __future__ import annotations
