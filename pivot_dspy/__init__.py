@@ -9,6 +9,7 @@ from pivot_dspy.calibration.calibration import Calibration
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.environment.mcp import from_mcp
+from pivot_dspy.environment.ownership import real_instance_lock
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import Event
@@ -17,6 +18,7 @@ from pivot_dspy.errors import (
     CommitError,
     ConfigurationError,
     EnvironmentFailed,
+    IsolationError,
     PivotError,
     PlanningFailed,
     ToolError,
@@ -77,6 +79,7 @@ __all__ = [
     "Finding",
     "Fix",
     "Gradient",
+    "IsolationError",
     "Ledger",
     "LedgerReport",
     "Lesson",
@@ -118,6 +121,7 @@ __all__ = [
     "check",
     "from_functions",
     "from_mcp",
+    "real_instance_lock",
     "synthesize",
     "tool",
     "trajectory_metric",

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pivot_dspy.expressions import LITERAL
+from pivot_dspy.python_syntax import parse_expression
 
 Number = int | float
 
@@ -102,7 +103,7 @@ def read(text: str) -> Formula:
     if problems:
         return Formula(tuple(operands), None, problems[0])
     try:
-        tree = ast.parse(" ".join(source), mode="eval").body
+        tree = parse_expression(" ".join(source))
     except (SyntaxError, RecursionError, MemoryError):  # the last two: nested too deep
         return Formula(tuple(operands), None, _NO_FORMULA)
     return Formula(tuple(operands), tree)

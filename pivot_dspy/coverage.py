@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from pivot_dspy import requirements as requirement_rules
 from pivot_dspy.environment.session import Session
-from pivot_dspy.execution import ExecutedRun, Permit, execute
+from pivot_dspy.execution import ExecutedRun, Permit, Supervisor, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.required_calls import MadeCall, assign
 from pivot_dspy.requirements import Finding, Requirement, Requirements
@@ -52,7 +52,7 @@ def by_execution(
 ) -> Flow[tuple[CoveredCall, ...]]:
     """`covered`, with what a check or test says of the calls that no requirement names.
 
-    The run is made again without each of their steps, from there on.
+    The run is made again from each of their steps on, as if it had given what it gave and done nothing.
 
     Args:
         session_for: a session of its own that stands as the environment did after so many steps.
@@ -65,13 +65,18 @@ def by_execution(
         return tuple(covered)
     serves: dict[str, str] = {}
     for step in steps:
-        position = run.execution.trajectory.index(step)
-        rest = [other for other in run.execution.trajectory.steps if other.id != step]
-        session = session_for(position)
-        without = yield from execute(Trajectory(steps=tuple(rest)), session, outputs=outputs, base=run, permit=permit)
+        trajectory = run.execution.trajectory
+        position = trajectory.index(step)
+        # What it gave stays known to the steps that read it: nothing asks for a call only because its result is used.
+        left_out = Supervisor()
+        left_out.taken = {step: run.execution.by_step[step]}
+        before = ExecutedRun(run.execution, run.session, run.before, reach=position)
+        without = yield from execute(
+            trajectory, session_for(position), outputs=outputs, base=before, permit=permit, supervisor=left_out
+        )
         if without.reach is not None:
             break  # the budget ended: nothing is known of the rest
-        missed = _first_violated(decided, without.execution, without.session)
+        missed = _first_violated(decided, _leave_out(without.execution, step), without.session)
         if missed is not None:
             serves[step] = missed
     return tuple(
@@ -79,6 +84,17 @@ def by_execution(
         if one.serves is None and one.call.step in serves
         else one
         for one in covered
+    )
+
+
+def _leave_out(execution: Execution, step: str) -> Execution:
+    """The execution as if the step had not been there."""
+    steps = tuple(other for other in execution.trajectory.steps if other.id != step)
+    return execution.model_copy(
+        update={
+            "trajectory": Trajectory(steps=steps, operator=execution.trajectory.operator),
+            "observations": tuple(seen for seen in execution.observations if seen.step != step),
+        }
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from pivot_dspy.environment.ownership import granting, permitted_on
+from pivot_dspy.environment.ownership import begin_life, granting, permitted_on
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.leaf_paths import checked
 from pivot_dspy.plain_json import plain
@@ -231,6 +231,7 @@ class Environment:
     recorder of calls: a run that changes one is not ended with an `IsolationError`."""
 
     def __setattr__(self, name: str, value: Any) -> None:
+        begin_life(self)  # in a constructor; later on nothing is to be forgotten
         _refuse_change(self, name)
         super().__setattr__(name, value)
 

@@ -63,7 +63,7 @@ def _for_class(function: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
     return functools.lru_cache(maxsize=4096)(function)
 
 
-class Reference(NamedTuple):
+class ObjectNumber(NamedTuple):
     """Stands for an object, by its number among those that were met."""
 
     number: int
@@ -134,7 +134,7 @@ class Snapshot:
 
     def __init__(self, value: Mapping[str, Any], cap: int = CAP, shared: Shared = NOTHING) -> None:
         sink = _Sink(cap)
-        pickler = _Pickler(sink, shared)
+        pickler = _StatePickler(sink, shared)
         try:
             pickler.dump({name: held for name, held in value.items() if not shared.declares(name, held)})
             for met in pickler.met:  # grows meanwhile
@@ -164,32 +164,32 @@ class Snapshot:
             return loaded
 
 
-class _Pickler(pickle.Pickler):
+class _StatePickler(pickle.Pickler):
     def __init__(self, sink: io.BytesIO, shared: Shared) -> None:
         super().__init__(sink, protocol=5)
         self.met: list[Any] = []
         self._shared = shared
 
     def reducer_override(self, value: Any) -> Any:
-        if value is Reference or value is State or value is _make_reference:
+        if value is ObjectNumber or value is State or value is _make_number:
             return NotImplemented
         if type(value) is State:
             return NotImplemented
         if id(value) in self._shared.objects or _is_opaque(type(value)):
-            return _make_reference, (-1,)
+            return _make_number, (-1,)
         self.met.append(value)  # which keeps it alive, so that its number stays its own
-        return _make_reference, (len(self.met) - 1,)
+        return _make_number, (len(self.met) - 1,)
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module == __name__:
-            return {"State": State, "_make_reference": _make_reference}[name]
+            return {"State": State, "_make_number": _make_number}[name]
         return {"set": set, "frozenset": frozenset, "bytearray": bytearray, "complex": complex}[name]
 
 
-def _make_reference(number: int) -> Reference:
-    return Reference(number)
+def _make_number(number: int) -> ObjectNumber:
+    return ObjectNumber(number)
 
 
 def _state_of(value: Any, shared: Shared) -> State:
@@ -343,7 +343,7 @@ def changes(before: Snapshot, after: Snapshot) -> list[Change]:
     waiting.extend(_paired("", was[0], now[0], (), found, sign="."))
     while waiting:
         path, keys, old, new = waiting.popleft()
-        if isinstance(old, Reference) and isinstance(new, Reference):
+        if isinstance(old, ObjectNumber) and isinstance(new, ObjectNumber):
             numbers = (old.number, new.number)
             if numbers in seen or old.number + 1 >= len(was) or new.number + 1 >= len(now):
                 continue
@@ -360,7 +360,7 @@ def changes(before: Snapshot, after: Snapshot) -> list[Change]:
             )
         elif isinstance(old, dict):
             waiting.extend(_paired(path, old, new, keys, found))
-        elif isinstance(old, (list, tuple)) and not isinstance(old, Reference):
+        elif isinstance(old, (list, tuple)) and not isinstance(old, ObjectNumber):
             waiting.extend(_paired(path, dict(enumerate(old)), dict(enumerate(new)), keys, found))
         elif old != new and not (old != old and new != new):  # NaN is what it was
             found.append(Change(path, "added" if isinstance(old, set) and old < new else "changed", keys, old))

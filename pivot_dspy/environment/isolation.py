@@ -5,11 +5,12 @@ state of classes, globals that its code names, what its functions close over, wh
 paths are kept on the instance. Values are read without calling the user's code.
 
 What is not seen: a change that is undone before the run ends, or of what making an instance changes too; what lies
-behind a socket or a client of a library that cannot be copied; state that only the standard library or an installed package
-keeps; names that are looked up as text (`globals()["N"]`); what comes after `CAP` bytes of the instance or `SIDE_CAP`
-bytes of the rest; folders beyond 500 files; the content of a file of more than 64 KiB that keeps its size and time. A
-fork's `close` that closes what it shares is seen for files, sockets and SQLite connections, and for objects that say in
-an attribute of their own whether they are open. Of plain functions given as tools nothing is compared.
+behind a socket or a client of a library that cannot be copied; state that only the standard library or an installed
+package keeps; names that are looked up as text (`globals()["N"]`); what comes after `CAP` bytes of the instance or
+`SIDE_CAP` bytes of the rest; folders beyond 500 files; the content of a file of more than 64 KiB that keeps its size
+and time. A fork's `close` that closes what it shares is seen for files, sockets and SQLite connections, and for
+objects that say in an attribute of their own whether they are open. Of plain functions given as tools nothing is
+compared.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ OUTSIDE = (".total_changes", ".open", ".descriptor", ".file")
 REMEDY = (
     "keep what tools change on self, where fork copies it; or, where it is meant to be shared (a cache, a recorder), "
     "name it in `shared` of the environment's class; what other threads change meanwhile is held by "
-    "`with real_instance_lock(environment)`"
+    "`with pivot_dspy.real_instance_lock(environment)`"
 )
 
 Collect = Callable[[], dict[str, Any]]
 
 
 @dataclass
-class _Part:
+class _Watched:
     """One part of what is real: how it is read, and how it stood."""
 
     collect: Collect
@@ -97,12 +98,12 @@ class Isolation:
         values += [getattr(type(environment), name, None) for name in names]
         self._shared = Shared(names, frozenset(id(value) for value in values if value is not None))
         cap, real = (CAP, environment) if self._is_real else (SIDE_CAP, None)
-        self._instance = _Part(lambda: _instance_state(environment), cap, lambda: commits_on(real))
+        self._instance = _Watched(lambda: _instance_state(environment), cap, lambda: commits_on(real))
         met = self._instance.note(self._shared).code
         if not self._is_real:  # each instance has functions of its own, which hold what is compared with the instance
             met = {part for part in met if isinstance(part, type)}
         code = [type(environment), *sorted(met, key=lambda part: str(part.__qualname__)), *([] if real else [factory])]
-        self._around = _Part(lambda: _state_around(code), SIDE_CAP, lambda: commits_on(None))
+        self._around = _Watched(lambda: _state_around(code), SIDE_CAP, lambda: commits_on(None))
         self._around.note(self._shared)
         self._by_making: set[Any] = set()
 

@@ -7,9 +7,10 @@ constructors with the user's own attributes.
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
+import time
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -42,55 +43,58 @@ class Activity:
 class _Standing:
     """What is known of one instance."""
 
-    def __init__(self) -> None:
+    def __init__(self, of: weakref.ref[object]) -> None:
+        self.of = of
         self.owned = False
-        """Whether a session made it: then nothing but a session's call may change it."""
+        """Whether a session made it: then nothing that cannot be undone runs in it, in whatever thread."""
         self.grants: list[frozenset[str] | None] = []
         """Effects that the calls now under way in it may have; None for all."""
         self.lock = threading.Lock()
         self.activity = Activity()
-        self.reference: weakref.ref[object] | None = None
 
 
 EVERYTHING = Activity()
 """Commits of whatever environment: they may change modules, classes and files that others look at too."""
 
 _standings: dict[int, _Standing] = {}
-_dying: list[int] | None = None
-"""What the garbage collector now collects: it ends weak references before finalizers run, which must be refused."""
+_dead: deque[tuple[float, int]] = deque()
+"""Instances that were collected, and when. What is known of them stays for a while: the collector ends weak references
+before finalizers run, which must be refused too."""
+KEPT = 60.0
+"""Seconds."""
 
 
 def _forget(key: int) -> None:
-    if _dying is None:
-        _standings.pop(key, None)
-    else:
-        _dying.append(key)
+    _dead.append((time.monotonic(), key))
 
 
-def _watch_collector(phase: str, info: object) -> None:
-    global _dying
-    if phase == "start":
-        _dying = []
-    elif _dying is not None:
-        dead, _dying = _dying, None
-        for key in dead:
+def begin_life(instance: object) -> None:
+    """Forget what is known of another instance that stood where this one now stands in memory."""
+    standing = _standings.get(id(instance))
+    if standing is not None and standing.of() is None:
+        _standings.pop(id(instance), None)
+
+
+def _sweep() -> None:
+    """Forget those that were collected long ago."""
+    while _dead and _dead[0][0] < time.monotonic() - KEPT:
+        _, key = _dead.popleft()
+        standing = _standings.get(key)
+        if standing is not None and standing.of() is None:
             _standings.pop(key, None)
-
-
-gc.callbacks.append(_watch_collector)
 
 
 def _standing_of(instance: object) -> _Standing:
     key = id(instance)
     standing = _standings.get(key)
-    if standing is None:
-        standing = _standings.setdefault(key, _Standing())
-        standing.reference = weakref.ref(instance, lambda _: _forget(key))
+    if standing is None or standing.of() is not instance:
+        _sweep()
+        standing = _standings[key] = _Standing(weakref.ref(instance, lambda _: _forget(key)))
     return standing
 
 
 def own(instance: object) -> None:
-    """Note that a session made `instance`: outside of its calls nothing that writes may run in it, in any thread."""
+    """Note that a session made `instance`: outside of its calls nothing that cannot be undone may run in it."""
     _standing_of(instance).owned = True
 
 
@@ -109,13 +113,14 @@ def granting(instance: object, effects: frozenset[str] | None) -> Iterator[None]
 def permitted_on(instance: object) -> frozenset[str] | None:
     """Effects that code without a permission of its own may have in `instance`; None for all.
 
-    In an instance of a session these are the effects of the call under way, for what calls may be a thread of it. In
+    In an instance of a session these are the effects of the call under way, for what calls may be a thread of it, and
+    between calls what is undone by dropping the instance. In
     the user's own instance it is everything, unless a run is at work in it: then the two cannot be told apart.
     """
     standing = _standings.get(id(instance))
     if standing is None or not (standing.owned or standing.grants):
         return None
-    grants = list(standing.grants)
+    grants = list(standing.grants) or [frozenset({"read", "write"})]
     return None if None in grants else frozenset().union(*(grant for grant in grants if grant is not None))
 
 
@@ -148,6 +153,10 @@ class Commitment:
     def end(self) -> None:
         """Let the next one begin; a second call does nothing."""
         self._end()
+
+    @property
+    def has_ended(self) -> bool:
+        return not self._end.alive
 
 
 def _end(activities: tuple[Activity, ...], held: list[threading.Lock]) -> None:

@@ -160,9 +160,18 @@ class Session:
         return Session(self.family.fork_of(self.environment), self.family)
 
     def hold(self) -> Flow[None]:
-        """Wait until no other commit is at work on the same instance; `family.close` lets the next one begin."""
+        """Wait until no other commit is at work on the same instance; `release`, or `family.close`, lets the next one
+        begin.
+        """
+        if self.family.commitment is not None and self.family.commitment.has_ended:
+            self.family.commitment = Commitment(self.environment)
         if self.family.commitment is not None:
             yield Await(self.family.commitment.wait, self.family.commitment.await_turn)
+
+    def release(self) -> None:
+        """End the claim on what is real until `hold` makes it again."""
+        if self.family.commitment is not None:
+            self.family.commitment.end()
 
     def close(self) -> None:
         """Release the environment; a second call does nothing. An error of its `close` is logged."""

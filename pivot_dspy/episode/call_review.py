@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ from pivot_dspy.verdict import Established
 VALUE_CAP = 60
 """Characters of a value that a question names."""
 LABELS_CAP = 6000
+_STEP = re.compile(r"\w+")
 """Characters of all that is said of where values come from."""
 
 
@@ -35,6 +37,8 @@ class CallReview:
     refused: tuple[Discrepancy, ...]
     """Calls that no judge may let pass."""
     questions: tuple[Question, ...]
+    unnamed: Mapping[str, MadeCall]
+    """By step, changes that can be undone and that no requirement names: asked for if what they gave was asked for."""
     labels: str
     """For each call where its values come from, a line each."""
 
@@ -46,7 +50,10 @@ class _Steps:
     settled: dict[str, Established] = field(default_factory=dict)
     refused: dict[str, Discrepancy] = field(default_factory=dict)
     questions: dict[str, Question] = field(default_factory=dict)
+    unnamed: dict[str, MadeCall] = field(default_factory=dict)
     labels: dict[str, None] = field(default_factory=dict)
+    read: dict[str, str] = field(default_factory=dict)
+    """By step whose result values of a named call come from, the requirement that names it."""
 
 
 def review_calls(
@@ -55,8 +62,9 @@ def review_calls(
 ) -> CallReview:  # fmt: skip
     """What rules tell of the calls that were made.
 
-    A call that cannot be undone is refused where no requirement named it before anything was read, unless a person asks
-    in words alone. A change that can be undone is put to a judge, who has to quote the words that ask for it.
+    A call that no requirement named before anything was read is refused, unless a person asks in words alone: then a
+    judge has to quote these. A change that can be undone may also be a way to read: it is asked for if the values of a
+    named call come from what it gave, or what shows that a requirement is met.
 
     Args:
         told: trusted texts by name: the request, the policy, what a person required.
@@ -73,26 +81,35 @@ def review_calls(
         quotes = () if item is None else delegated([item], requirements, execution)
         found = origins(call, execution, toolbox, told=told, requirement=fixed, quotes=quotes)
         steps.labels[_label(one, found, held=call.waits)] = None
-        unsettled, irreversible = open_values(found), spec.effect == "irreversible"
+        unsettled = open_values(found)
+        if item is not None:
+            steps.read |= dict.fromkeys(filter(None, map(source_of, found)), item.id)
         if item is not None and item.says_only_its_call:  # then nobody reads what it says
             unsettled = tuple(it for it in found if not it.settled)
         late = item is not None and requirements.was_named_late(item.id)
         if one.by == "check" or (item is not None and not late and not unsettled):
             steps.settled[call.step] = _established(one)
         elif item is not None and not late:
-            _ask(steps, call, f"{_said(unsettled)}: are these the ones meant?")
-        elif irreversible and not in_words and (item is None or unsettled):
+            _ask(steps, call, f"{_said(unsettled)}; quote what shows that this is meant")
+        elif item is None and not in_words and spec.effect != "irreversible":
+            steps.unnamed[call.step] = call
+        elif not in_words and (item is None or (unsettled and spec.effect == "irreversible")):
             why = f"nothing tells {_said(unsettled)}" if item is not None else f"no requirement names {call.tool}"
             steps.refused.setdefault(call.step, unasked_call(call.step, why))
         else:
             about = stems([call.tool, spec.description, *call.args, *map(str, scalars(dict(call.args)))])
             options = {} if in_words else {"bears": about, "values": tuple(str(it.value) for it in unsettled)}
             _ask(steps, call, UNNAMED, trusted=True, **options)
+    for step in [step for step in steps.unnamed if step in steps.read]:
+        del steps.unnamed[step]
+        evidence = f"what {steps.read[step]} asks for was read through it"
+        steps.settled[step] = Established(about=f"step {step}", kind="call", by="rule", evidence=evidence)
     settled = [entry for step, entry in steps.settled.items() if step not in {*steps.refused, *steps.questions}]
     return CallReview(
         established=tuple(settled),
         refused=tuple(steps.refused.values()),
         questions=tuple(steps.questions.values()),
+        unnamed=steps.unnamed,
         labels=truncate("\n".join(steps.labels), LABELS_CAP),
     )
 
@@ -126,6 +143,14 @@ def _established(one: CoveredCall) -> Established:
     return Established(
         about=f"step {one.call.step}", kind="call", by="rule" if one.by == "call" else "check", evidence=evidence
     )
+
+
+def source_of(origin: Origin) -> str:
+    """Id of the step whose result a value comes from; empty where it comes from none."""
+    if origin.label not in ("read", "bound"):
+        return ""
+    start = _STEP.match(origin.source)
+    return start[0] if start is not None else ""
 
 
 def _said(values: Sequence[Origin]) -> str:

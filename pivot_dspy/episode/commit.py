@@ -144,6 +144,7 @@ class Committer:
                 if done or self.source.reopens_same_world(session):
                     session.family.close()
                     self._session = None
+                session.release()
         finally:
             self._state = "done" if done else "failed"
         return attempt.executed

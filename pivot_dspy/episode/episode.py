@@ -206,7 +206,7 @@ class Episode:
                     trajectory=trajectory,
                     session=session,
                     requirements=context.requirements,
-                    inputs=context.inputs,
+                    inputs={**context.inputs, **context.told},
                     outputs=context.outputs,
                     base=start,
                     permit=self.record.permit,

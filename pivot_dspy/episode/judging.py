@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +18,11 @@ from pivot_dspy.episode.events import JudgeEvent
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import Inspection, inspect
-from pivot_dspy.phases.judge import Answer, Judgement, Question, QuoteSources
+from pivot_dspy.phases.judge import Answer, Judgement, Question, QuoteSources, parts_of
 from pivot_dspy.phases.verify import Verify
-from pivot_dspy.required_calls import made_calls
+from pivot_dspy.required_calls import MadeCall, made_calls, stands_in
 from pivot_dspy.requirements import Finding
-from pivot_dspy.trajectory import Execution
+from pivot_dspy.trajectory import Discrepancy, Execution
 from pivot_dspy.verdict import Established
 
 NO_FIGURE = 'stands in no result: add "calc", such as "1100.0 + 100.0"'
@@ -107,17 +107,22 @@ class Judge:
         if review.refused:
             return self.measured(candidate, Judgement(unasked=review.refused))
         read = [seen.value for _, seen in self.view(candidate).readings]
-        said = claims.statements(execution, claims.check(execution, context.inputs, read))
+        known = [*context.told.values(), context.catalogue.known, *read]
+        said = claims.statements(execution, claims.check(execution, context.inputs, known))
         questions = [*self._of_requirements(candidate.inspection), *review.questions, *_of_statements(said)]
         if not questions:
-            return self.measured(candidate, Judgement(established=review.established))
+            judgement = Judgement(established=review.established, unasked=_unread(review.unnamed))
+            return self.measured(candidate, judgement)
         answers, problem = None, "the budget ended before a judge was asked"
         if not self.caller.record.spent():
             answers = yield from self._answers(candidate, questions, review.labels)
             problem = "the judge failed"
         if answers is None:
             answers = [Answer(question, None, problem) for question in questions]
-        return self._with_judgement(candidate, _judgement(review.established, answers))
+        through = {step: _read_through(step, answers, execution) for step in review.unnamed}
+        established = [*review.established, *filter(None, through.values())]
+        unread = {step: call for step, call in review.unnamed.items() if through[step] is None}
+        return self._with_judgement(candidate, _judgement(established, answers, _unread(unread)))
 
     def _of_requirements(self, inspection: Inspection) -> list[Question]:
         unjudged = {finding.requirement for finding in inspection.findings if finding.status == "unjudged"}
@@ -175,7 +180,7 @@ class Judge:
         inspection = inspect(
             candidate.run,
             self.context.requirements,
-            self.context.inputs,
+            {**self.context.inputs, **self.context.told},
             judged=judgement.findings if judgement else (),
             cleared=judgement is not None and judgement.asked,
             unsupported=judgement.unsupported if judgement else (),
@@ -207,7 +212,30 @@ def _of_statements(statements: Sequence[claims.Statement]) -> list[Question]:
     ]  # fmt: skip
 
 
-def _judgement(by_rule: Sequence[Established], answers: Sequence[Answer]) -> Judgement:
+def _read_through(step: str, answers: Sequence[Answer], execution: Execution) -> Established | None:
+    """That a change was a way to read what shows that a requirement is met; None where nothing shows it."""
+    results = {seen.step: seen.value for seen in execution.observations if seen.ok and not seen.stale}
+    own = results.pop(step, None)
+    for answer in answers:
+        parts = [part for quote in answer.quotes for part in parts_of(quote)]
+        if answer.question.kind == "requirement" and any(
+            stands_in(part, own) and not any(stands_in(part, other) for other in results.values()) for part in parts
+        ):
+            evidence = f"what shows that {answer.question.id} is met was read through it"
+            return Established(about=f"step {step}", kind="call", by="judge", evidence=evidence)
+    return None
+
+
+def _unread(calls: Mapping[str, MadeCall]) -> tuple[Discrepancy, ...]:
+    return tuple(
+        unasked_call(step, f"no requirement names {call.tool}, and nothing that was asked for was read through it")
+        for step, call in calls.items()
+    )
+
+
+def _judgement(
+    by_rule: Sequence[Established], answers: Sequence[Answer], unread: Sequence[Discrepancy] = ()
+) -> Judgement:
     established = [
         Established(
             about=answer.question.about,
@@ -229,7 +257,7 @@ def _judgement(by_rule: Sequence[Established], answers: Sequence[Answer]) -> Jud
         findings=_findings(answers),
         established=(*by_rule, *established),
         unsupported=tuple(_unsupported(answer) for answer in doubtful if answer.question.kind == "claim"),
-        unasked=unasked,
+        unasked=(*unread, *unasked),
         asked=True,
     )
 

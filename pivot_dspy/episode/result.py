@@ -19,7 +19,7 @@ RESERVED = (
     "trajectory", "execution", "loss", "verdict", "verified", "tier", "requirements", "findings", "history", "ledger",
     "failures", "exhausted", "retrieved", "probability", "committed", "commit", "acommit", "resume_commit",
     "aresume_commit",
-)
+)  # fmt: skip
 """Fields and methods that a refiner adds to the signature's outputs."""
 
 

@@ -33,9 +33,8 @@ class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
 
 `verdicts`: for each id in `questions` {{"about": ID, "holds": true, "quote": "..."}} or {{"about": ID, "holds": \
 false, "why": "..."}}; what nothing shows does not hold. A requirement holds where it is met, a sentence S1, S2, ... \
-of the answer where it is so: quote the results, the calls or the policy. A step holds where the request asks for just \
-this call: quote the request or the policy. Quotes are looked up by a rule: copy words as they stand; ["...", "..."] \
-for several places."""
+of the answer where it is so, a step where its call is what was asked for. A rule looks the quotes up in the results, \
+the calls, the request and the policy: copy words as they stand; ["...", "..."] for several places."""
 
     policy: str = dspy.InputField(desc="what always holds here")
     requirements: str = dspy.InputField()
@@ -97,6 +96,7 @@ class Answer(NamedTuple):
     """None where what it said does not count."""
     evidence: str
     """Its quote, or why it does not count."""
+    quotes: tuple[str, ...] = ()
     waits: bool = False
     """Whether its quote stands only in what was read too early, so that only commit can tell."""
 
@@ -148,8 +148,8 @@ def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: Q
         return Answer(question, None, "the judge gave no quote")
     places = sources.of(question)
     for quote in quotes:
-        if not all(any(stands_in(part, source) for source in places) for part in _parts(quote)):
-            if not question.trusted and all(stands_in(part, sources.stale) for part in _parts(quote)):
+        if not all(any(stands_in(part, source) for source in places) for part in parts_of(quote)):
+            if not question.trusted and all(stands_in(part, sources.stale) for part in parts_of(quote)):
                 return Answer(question, None, "what shows it was read before a call that waits has run", waits=True)
             place = "the request or the policy" if question.trusted else "what was seen"
             return Answer(question, None, f"the judge's quote {truncate(quote, 80)!r} does not stand in {place}")
@@ -163,10 +163,10 @@ def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: Q
     for figure in question.figures:
         if not any(_gives(formula, figure, places) for formula in formulas):
             return Answer(question, None, f"{figure} stands in no observation, and no calc gives it")
-    return Answer(question, True, shown)
+    return Answer(question, True, shown, quotes=tuple(quotes))
 
 
-def _parts(quote: str) -> Iterator[str]:
+def parts_of(quote: str) -> Iterator[str]:
     """The pieces of a quote between which words were left out."""
     return filter(lambda part: any(map(str.isalnum, part)), (part.strip(" ;,|") for part in _GAP.split(quote)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import json
 import re
@@ -14,6 +13,7 @@ import dspy
 
 from pivot_dspy.dspy_internals import AdapterParseError, LMError, with_fallback
 from pivot_dspy.errors import error_text
+from pivot_dspy.python_syntax import read_literal
 
 MAX_DEPTH = 50
 """Lists and objects in each other that an answer may hold; what is nested deeper breaks those that walk it."""
@@ -148,7 +148,7 @@ def _is_json(text: str) -> bool:
 def _is_literal(text: str) -> bool:
     """Whether a text is a whole value after all: quotes of Python's may hold brackets."""
     try:
-        ast.literal_eval(_unfenced(text))
+        read_literal(_unfenced(text))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return False
     return True

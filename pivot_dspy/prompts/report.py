@@ -56,7 +56,7 @@ Each thing that such words ask for is {"id": "ID_1", "under": "ID", "text": "...
 
 READ_TOO_EARLY = "read before what waits for commit has run: it shows nothing"
 """What is said of a result that a call which waits may change."""
-UNNAMED = "no requirement names it; does the request ask for it?"
+UNNAMED = "no requirement names it; quote the words of the request that ask for it"
 """What a judge is told of a call that changes something and that no requirement names."""
 _STATUS_WORDS = {"error": FAILED, "blocked": NOT_RUN, "withheld": WAITS_FOR_COMMIT}
 _UNMET = re.compile(rf"^(\w+): .*{re.escape(NOT_MET)}(?:: (.*))?.*(?:\n  (.*))?$", re.MULTILINE)
@@ -168,7 +168,7 @@ def render_questions(questions: Iterable[tuple[str, str]]) -> str:
     """The ids of what a judge is asked about: in one line, then those with a note, a line each.
 
     >>> render_questions([("R1", ""), ("e", UNNAMED), ("S1", "")]).splitlines()
-    ['R1, S1', 'e: no requirement names it; does the request ask for it?']
+    ['R1, S1', 'e: no requirement names it; quote the words of the request that ask for it']
     """
     pairs = list(questions)
     plain = ", ".join(name for name, note in pairs if not note)

@@ -28,6 +28,7 @@ from programs.deepplanning.environment import POLICY, Market, Shopping
 from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import load_annotation, load_cases
 from programs.deepplanning.reference import reference
+from programs.trust import leaky_outside  # noqa: F401  # registers its ways
 from programs.trust.leaky import CALLED, WAYS, Way, paid
 
 Outcome = Literal["stopped", "named", "copied", "SILENT"]

@@ -67,7 +67,8 @@ def test_after_its_calls_a_copy_refuses_and_the_users_own_does_not() -> None:
         copied.take(1)
     run(session, ("look", {}))
     with pytest.raises(PermissionError):
-        copied.note(1)
+        copied.take(1)
+    assert copied.note(1) == 1  # which is gone with the copy
     assert till.take(1) == 1 and Till().take(2) == 2
     real = SessionFactory(Till).open_real(None)
     assert values(run(real, ("note_all", {}), ("take", {"amount": 3}))) == [2, 3]

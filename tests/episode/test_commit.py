@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pivot_dspy import CommitError, Environment, Refined, Requirement, Step, Trajectory, check, tool
 from pivot_dspy.departures import Difference
 from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.environment.ownership import commits_on
 from pivot_dspy.episode.commit import UndoCall
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
@@ -278,6 +279,8 @@ def test_the_error_says_what_happened_and_nothing_is_lost() -> None:
     assert isinstance(error.cause, ConnectionError) and error.__cause__ is error.cause
     assert error.step == "q" and error.result is result and error.difference is None
     assert error.execution is result.committed and values(result)["p"] == {"id": "k1", "state": "paid"}
+    copied = pickle.loads(pickle.dumps(error))
+    assert (str(copied), copied.step, copied.execution) == (str(error), error.step, error.execution)
     with pytest.raises(
         CommitError, match="already tried to commit, which failed; steps run for real: a, n, p, c, q; when"
     ):
@@ -371,7 +374,9 @@ def test_it_goes_on_in_the_world_that_a_factory_made_for_it() -> None:
         patch.setattr(SessionFactory, "open_real", failing)
         with pytest.raises(CommitError):
             result.commit(allow="all")
+    assert commits_on(None) is not None  # no commit is at work while this one waits to go on
     result.resume_commit()
+    assert commits_on(None) is not None
     assert len(opened) == before + 1 and opened[-1].paid == [("Ann", 10), ("Bob", 20)]
 
 

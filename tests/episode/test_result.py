@@ -225,3 +225,26 @@ def test_a_call_with_other_arguments_than_were_verified_is_never_made(change, sa
     with pytest.raises(CommitError, match=said):
         result.commit()
     assert real.paid == []
+
+
+class PaidTill(Till):
+    @check
+    def is_paid(self, to: str, amount: int) -> bool:
+        return (to, amount) in self.paid
+
+
+def test_what_only_commit_can_show_is_provisional_until_it_is_allowed():
+    real = PaidTill()
+    asked = [
+        {"id": "R1", "check": "is_paid", "args": {"to": "Ann 1", "amount": 100}},
+        {"id": "R2", "call": {"tool": "pay", "args": {"to": "Ann 1", "amount": 100}}},
+    ]
+    paying = step("p", "pay", to="$a.to", amount="$a.amount")
+    planned = plan([step("a", "read_bill"), paying, submit(answer="$a.to")], asked)
+    with dspy.context(lm=scripted(plan=planned)):
+        result = Pivot("request -> answer", real, audit="never")(request="Pay Ann 1 the 100.", commit=True)
+    assert result.verdict.status == "provisional" and result.committed is None and real.paid == []
+    with pytest.raises(CommitError, match=r"R1 can only be checked when p has run.* p pay {.*100}. Run it with"):
+        result.commit()
+    result.commit(allow=["p"])
+    assert real.paid == [("Ann 1", 100)]

@@ -204,6 +204,8 @@ LOOPS: list[object] = []
 class Lamp(Environment):
     """An async tool that tells the loop that it runs in."""
 
+    shared = ("LOOPS",)
+
     @tool(effect="read")
     async def look(self) -> int:
         LOOPS.append(asyncio.get_running_loop())

@@ -60,6 +60,7 @@ class Fickle(Environment):
     """Gives another number each time, and the same one by another tool."""
 
     turns = itertools.count()
+    shared = ("turns",)
 
     @tool(effect="read")
     def roll(self) -> int:

@@ -193,6 +193,8 @@ LOOPS: list[object] = []
 
 
 class Bulb(Environment):
+    shared = ("LOOPS",)
+
     @tool(effect="read")
     async def look(self) -> int:
         LOOPS.append(asyncio.get_running_loop())
