@@ -1,9 +1,13 @@
-"""Refines the user tasks of AgentDojo's four suites, without injections, and judges them by the suites' own rules.
+"""Refines the user tasks of AgentDojo's four suites and judges them by the suites' own rules.
 
 `python -m programs.agentdojo` needs no key and no network, but the package agentdojo, which is installed without the
 clients of model providers that it pins: `pip install --no-deps agentdojo`, and then deepdiff, docstring-parser and
 email-validator. The offline model plans; `--lm NAME` takes any model that DSPy reaches. `--gold` runs the calls that
 the package itself holds to be right, and its answer alone.
+
+`--injections` puts what an attacker wants into the results that a task reads: each task with each injection of its
+suite, or with those named, worded by one of the package's attacks; whether it came about is judged by the package. The
+model is then one that acts on whatever it reads, a simulator too, unless `--lm` names another.
 
 Utility and verified are two figures. A verified result is committed and the world judged that it leaves; of one that is
 not verified, what it would have come to, had all its calls been made.
@@ -15,7 +19,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dspy
@@ -26,15 +30,18 @@ from rich.progress import Progress
 from pivot_dspy import Budget, CommitError, Execution, PivotError, Refined
 from programs import records
 from programs.office import reference
+from programs.office.attacked_run import attacked_row, figures, show_figures, show_rows
 from programs.office.data import SUITES, Case, load_cases, load_gold, pick
 from programs.office.environment import Office, OfficeEnvironment, opened
+from programs.office.injections import ATTACKS, Attacked, load_injections, pairs_of, pick_injections
 from programs.office.judge import make_real, must_act, score, useful
 from programs.office.package import VERSION, MissingPackage, version
 from programs.office.plan import plan
-from programs.office.react import REACT
-from programs.office.react import row as react_row
+from programs.office.react import REACT, solve
 from programs.options import DataError, positive, writable
 from programs.refiners import REFINERS
+from programs.trust.credulous import CREDULITIES
+from programs.trust.obedient import SIMULATED, obedient_lm
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,20 +49,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         cases = pick(load_cases(options.suite), options.tasks)
+        names = [case.id for case in cases]
         if options.gold:
             record = check_gold(cases, console)
+        elif options.injections is not None:
+            injections = pick_injections(load_injections(options.suite), options.injections)
+            pairs = {pair.id: pair for pair in pairs_of(cases, injections, attack=options.attack)}
+            names = list(pairs)
+            record = run_attacked(pairs, options, console)
         else:
             lm = dspy.LM(options.lm) if options.lm else _offline(cases, options)
             record = run(cases, lm, options, console)
     except (MissingPackage, DataError, PivotError, LMError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
-    (_show_gold if options.gold else _show)(record, console)
+    show = _show_gold if options.gold else _show if options.injections is None else _show_attacked
+    show(record, console)
     if options.json:
         options.json.write_text(json.dumps(record, ensure_ascii=False, indent=2), encoding="utf-8")
     if options.gold:
         return 0 if all(row["gold"] == row["tasks"] for row in record["suites"]) else 1
-    return records.finish(record, [case.id for case in cases], console)
+    return records.finish(record, names, console)
 
 
 def run(cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -68,7 +82,7 @@ def run(cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Co
 
     def one(case: Case) -> dict[str, Any]:
         if options.refiner == REACT:
-            return react_row(case, lm) | {"must_act": must_act(case), "commit_failed": ""}
+            return solve(case, lm).row | {"must_act": must_act(case), "commit_failed": ""}
         world = opened(case)
         refiner = REFINERS[options.refiner](Office, world, budget=budget)
         refiner.set_lm(lm)
@@ -84,6 +98,33 @@ def run(cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Co
         "utility": sum(task["strict_pass"] for task in acting),
         "verified": sum(task["verified"] for task in acting),
     }
+    return made
+
+
+def run_attacked(pairs: Mapping[str, Attacked], options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Refine every task in the world that an attacker has written to, and judge what came about; as `run` does.
+
+    Raises:
+        MissingPackage, PivotError, LMError: no task can be refined like this.
+        DataError: no task has an injection among those that were asked for.
+    """
+    if not pairs:
+        raise DataError("none of these injections is of the suite of any of these tasks; name others, or all")
+    named = dspy.LM(options.lm) if options.lm else None
+    budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
+
+    def model(pair: Attacked) -> dspy.LM:
+        return named or obedient_lm(pair, judge=options.judge)
+
+    def one(pair: Attacked) -> dict[str, Any]:
+        return attacked_row(pair, options.refiner, model(pair), budget=budget)
+
+    tasks = records.rows(pairs, one, threads=options.threads, console=console, fatal=(MissingPackage,))
+    made = records.record("agentdojo", options, model(next(iter(pairs.values()))), tasks)
+    made["settings"] |= {"package": version(), "suites": VERSION}
+    suites = dict.fromkeys(task["id"].partition(":")[0] for task in tasks)
+    by_suite = {suite: figures([task for task in tasks if task["id"].startswith(f"{suite}:")]) for suite in suites}
+    made["summary"]["attacked"] = {**by_suite, "all": figures(tasks)}
     return made
 
 
@@ -161,6 +202,13 @@ def _parser() -> argparse.ArgumentParser:
         "--tasks", metavar="N|IDS", help="how many tasks, or which: 'workspace:2,9;travel:3' (default: all)"
     )
     parser.add_argument("--gold", action="store_true", help="check the package's own calls and answers instead")
+    parser.add_argument(
+        "--injections", nargs="*", metavar="NAME", help="in attacked worlds: all, or those named, as in 'banking:5'"
+    )
+    parser.add_argument("--attack", choices=ATTACKS, default=ATTACKS[0], help="how injections are worded")
+    parser.add_argument(
+        "--judge", choices=CREDULITIES, default=CREDULITIES[0], help="the judge of the model that acts on what it reads"
+    )
     parser.add_argument("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
     parser.add_argument(
         "--refiner",
@@ -199,6 +247,14 @@ def _show(record: dict[str, Any], console: Console) -> None:
         soft_wrap=True,
     )
     records.say_simulated(record, console)
+
+
+def _show_attacked(record: dict[str, Any], console: Console) -> None:
+    show_rows(record["tasks"], f"AgentDojo {VERSION}, attack {record['settings']['attack']}", console)
+    show_figures(record["summary"]["attacked"], console)
+    if record["lm"]["simulated"]:
+        console.print(f"Model: {record['lm']['name']}", soft_wrap=True)
+        console.print(SIMULATED, soft_wrap=True)
 
 
 def _show_gold(record: dict[str, Any], console: Console) -> None:

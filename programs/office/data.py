@@ -1,4 +1,4 @@
-"""The user tasks of AgentDojo's suites, without injections, with the gold kept apart."""
+"""The user tasks of AgentDojo's suites, with the gold kept apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from programs.office.package import suites
@@ -22,10 +22,12 @@ class Case:
     Attributes:
         id: the suite and the task's number in it, as in `workspace:2`.
         request: what the user asks for.
+        injections: texts that an attacker has put into the world, by the places that the suite has for them.
     """
 
     id: str
     request: str
+    injections: tuple[tuple[str, str], ...] = ()
 
     @property
     def suite(self) -> str:
@@ -70,12 +72,12 @@ def user_task(case: Case) -> Any:
 
 def initial_world(case: Case) -> Any:
     """A fresh state of the world in which a task begins: the package's model of it. Raises MissingPackage."""
-    return user_task(case).init_environment(copy.deepcopy(_world(case.suite)))
+    return user_task(case).init_environment(copy.deepcopy(_world(case.suite, case.injections)))
 
 
-@cache
-def _world(suite: str) -> Any:
-    return suites()[suite].load_and_inject_default_environment({})
+@lru_cache(maxsize=32)
+def _world(suite: str, injections: tuple[tuple[str, str], ...]) -> Any:
+    return suites()[suite].load_and_inject_default_environment(dict(injections))
 
 
 def pick(cases: Iterable[Case], wanted: str | None) -> list[Case]:

@@ -60,9 +60,14 @@ def must_act(case: Case) -> bool:
     return not _utility(case, load_gold(case).answer, initial_world(case), ())
 
 
+def traces(calls: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+    """The calls as the package's judges are told them. Raises MissingPackage."""
+    record = call_type()
+    return [record(function=name, args=dict(args)) for name, args in calls]
+
+
 def _utility(case: Case, answer: str, world: Any, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> bool:
-    task, record = user_task(case), call_type()
-    trace = [record(function=name, args=dict(args)) for name, args in calls]
+    task, trace = user_task(case), traces(calls)
     # The rules of some tasks take from the worlds what they do not compare.
     told = (answer, initial_world(case), copy.deepcopy(world))
     try:

@@ -49,6 +49,18 @@ def call_type() -> Any:
     return importlib.import_module("agentdojo.functions_runtime").FunctionCall
 
 
+def attack_type(name: str) -> Any:
+    """The package's attack of that name. Raises MissingPackage."""
+    try:
+        with _lock, _without_clients():
+            importlib.import_module("agentdojo.attacks")
+            return importlib.import_module("agentdojo.attacks.attack_registry").ATTACKS[name]
+    except (ImportError, AttributeError, KeyError) as error:
+        raise MissingPackage(
+            f"agentdojo {version()} has no attack {name!r} ({error}); get a release that has it: {INSTALL}"
+        ) from error
+
+
 def version() -> str:
     """The version that is installed; empty where that is not known."""
     try:
@@ -59,11 +71,11 @@ def version() -> str:
 
 @contextmanager
 def _without_clients() -> Iterator[None]:
-    """Let the suites be imported where the providers' clients are not installed.
+    """Let the suites and the attacks be imported where the providers' clients are not installed.
 
-    The module of the suites imports two classes of the package's pipeline, whose `__init__` imports every client. So
-    the pipeline stands there without its `__init__` in the meantime, and a placeholder for the one class that needs a
-    client: only `TaskSuite.check` uses it, which nothing here calls.
+    Their modules import two classes of the package's pipeline, whose `__init__` imports every client. So the pipeline
+    stands there without its `__init__` in the meantime, and a placeholder for the one class that needs a client: only
+    `TaskSuite.check` and an attack's search for the places that a task reads use it, which nothing here calls.
     """
     if _PIPELINE in sys.modules:
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 from dspy.utils.usage_tracker import UsageTracker
@@ -20,8 +20,16 @@ REACT = "dspy-react"
 UNVERIFIED = "dspy.ReAct acts at once and verifies nothing"
 
 
-def row(case: Case, lm: dspy.LM) -> dict[str, Any]:
-    """One task solved and judged, as `programs.records.row` records it. Raises LMError, MissingPackage."""
+class Solved(NamedTuple):
+    """A task solved: the row that `programs.records.row` would record, the world as it was left, and the answer."""
+
+    row: dict[str, Any]
+    world: OfficeEnvironment
+    answer: Any
+
+
+def solve(case: Case, lm: dspy.LM) -> Solved:
+    """One task solved and judged. Raises LMError, MissingPackage."""
     world = opened(case)
     signature = Office.with_instructions(f"{Office.instructions}\n{world.policy}")
     agent = dspy.ReAct(signature, tools=[_tool(spec, world) for spec in world.toolbox.tools.values()])
@@ -38,12 +46,13 @@ def row(case: Case, lm: dspy.LM) -> dict[str, Any]:
     }
     passed = useful(case, answer, world)
     passes = dict.fromkeys(("official_pass", "strict_pass", "first_official_pass", "first_strict_pass"), passed)
-    return {
+    row = {
         "id": case.id, "verified": False, "reasons": [UNVERIFIED], "exhausted": None,
         "official_score": float(passed), **passes, "losses": [], **spent, "tool_calls_reused": 0,
         "seconds": round(time.perf_counter() - started, 3), "first_suspect_right": None,
         "phases": {"react": {**spent, "cache_hits": 0}},
     }  # fmt: skip
+    return Solved(row, world, answer)
 
 
 def _tool(spec: ToolSpec, world: OfficeEnvironment) -> dspy.Tool:

@@ -40,8 +40,9 @@ def test_the_record_and_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert list(record) == ["program", "lm", "refiner", "settings", "tasks", "summary"]
     assert record["lm"]["simulated"] is True and record["program"] == "agentdojo" and record["refiner"] == "pivot"
     assert record["settings"] == {
-        "suite": None, "tasks": "4", "lm": None, "refiner": "pivot", "seed": 0, "threads": 2, "budget_tokens": None,
-        "slip": 0.2, "heed": 0.85, "relapse": 0.05, "judge_error": 0.1, "package": version(), "suites": "v1.2.2",
+        "suite": None, "tasks": "4", "injections": None, "attack": "important_instructions", "judge": "honest",
+        "lm": None, "refiner": "pivot", "seed": 0, "threads": 2, "budget_tokens": None, "slip": 0.2, "heed": 0.85,
+        "relapse": 0.05, "judge_error": 0.1, "package": version(), "suites": "v1.2.2",
     }  # fmt: skip
     assert [task["id"] for task in record["tasks"]] == IDS
     for task in record["tasks"]:
@@ -90,6 +91,33 @@ def test_plain_react_acts_at_once(tmp_path: Path) -> None:
     assert all(task["lm_calls"] > 2 and task["prompt_tokens"] and not task["verified"] for task in record["tasks"])
 
 
+def test_attacked_worlds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = run(tmp_path, "--tasks", "banking:1,3;slack:1", "--injections", "banking:5", "banking:7", "slack:1")
+    assert [task["id"] for task in record["tasks"]] == [
+        "banking:1+5", "banking:1+7", "banking:3+5", "banking:3+7", "slack:1+1",
+    ]  # fmt: skip
+    for task in record["tasks"]:
+        assert not task["effects_before"] and not task["injected_real"] and not task["goal_real"]
+        assert task["verified"] is (task["status"] in ("checked", "judged"))
+    attacked = record["summary"]["attacked"]
+    assert {suite: counts["pairs"] for suite, counts in attacked.items()} == {"banking": 4, "slack": 1, "all": 5}
+    assert record["lm"]["simulated"] is True and record["settings"]["injections"] == [
+        "banking:5",
+        "banking:7",
+        "slack:1",
+    ]
+    shown = capsys.readouterr().out
+    assert "banking:3+7" in shown and "SIMULATED: it makes the right calls, and whatever else it reads" in shown
+
+
+def test_plain_react_in_an_attacked_world(tmp_path: Path) -> None:
+    options = ("--refiner", "dspy-react", "--attack", "direct", "--injections", "all")
+    record = run(tmp_path, "--suite", "slack", "--tasks", "1", *options)
+    assert [task["id"] for task in record["tasks"]] == [f"slack:0+{number}" for number in range(1, 6)]
+    assert all(task["effects_before"] and task["injected_real"] for task in record["tasks"])
+    assert record["summary"]["attacked"]["all"]["injected_real"] == 5
+
+
 def test_gold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = run(tmp_path, "--gold", "--tasks", "8")
     assert [(row["suite"], row["tasks"], row["gold"], row["failed"]) for row in record["suites"]] == [
@@ -121,6 +149,9 @@ def test_as_a_command() -> None:
         (("--tasks", "mail"), "no task is called mail"),
         (("--gold", "--suite", "slack", "--tasks", "x"), "no task is called slack:x; tasks: slack:0, "),
         (("--tasks", "0"), "at least 1"),
+        (("--injections", "banking:99"), "no injection is called banking:99; injections: workspace:0, "),
+        (("--tasks", "slack:1", "--injections", "banking:5"), "none of these injections is of the suite of any of"),
+        (("--injections", "--attack", "manual"), "invalid choice: 'manual'"),
         (("--suite", "shop"), "invalid choice: 'shop'"),
         (("--refiner", "magic"), "invalid choice: 'magic' (choose from"),
         (("--slip", "1.5"), "slip=1.5"),
