@@ -19,7 +19,7 @@ from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.expressions import TOKEN, Content, content, is_quoted
 from pivot_dspy.grounds import Grounds, gather, is_empty, is_id, leaves, member, name_of
 from pivot_dspy.plain_json import scalars
-from pivot_dspy.required_calls import MadeCall, RequiredCall, defaults_of
+from pivot_dspy.required_calls import WORDING, MadeCall, RequiredCall, defaults_of
 from pivot_dspy.told import figure_of, moment_of
 from pivot_dspy.trajectory import Execution, Frozen, Step
 
@@ -28,11 +28,6 @@ Label = Literal["asked", "read", "bound", "worked out", "own words", "unknown"]
 WORDS = 6
 """A text of more words than these is one's own wording, which need not have been read."""
 
-_WORDING = frozenset(
-    {"answer", "body", "comment", "content", "description", "message", "note", "reason", "subject", "summary", "text"}
-    | {"title"}
-)
-"""Names of arguments whose text is wording, however short."""
 
 
 class Origin(Frozen):
@@ -253,7 +248,7 @@ def _choices(schema: Mapping[str, Any]) -> list[Any]:
 
 
 def _is_wording(path: str, value: Any) -> bool:
-    return isinstance(value, str) and (len(value.split()) > WORDS or name_of(path) in _WORDING)
+    return isinstance(value, str) and (len(value.split()) > WORDS or name_of(path) in WORDING)
 
 
 def _recurs(value: Any) -> bool:

@@ -36,6 +36,11 @@ from pivot_dspy.trajectory import Execution, Frozen, Observation, Step
 
 OPEN = "?"
 """Stands in a required call for a value that must be read first."""
+WORDING = frozenset(
+    {"answer", "body", "comment", "content", "description", "message", "note", "reason", "subject", "summary", "text"}
+    | {"title"}
+)
+"""Names of arguments whose text is wording, however short."""
 
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%B %d %Y", "%b %d %Y", "%d %B %Y", "%d %b %Y")
 _DATES = tuple(map("".join, product(_DAYS, ("", " %H:%M", " %H:%M:%S"))))
@@ -67,6 +72,11 @@ class RequiredCall(Frozen):
     def open(self) -> tuple[str, ...]:
         """Names of the arguments that are `?`, or have one inside."""
         return tuple(name for name, value in self.args.items() if _is_open(value))
+
+    @property
+    def unsettled(self) -> tuple[str, ...]:
+        """Those of the open ones that something read has to settle: a wording is free."""
+        return tuple(name for name in self.open if name not in WORDING)
 
     def problem(self, toolbox: Toolbox) -> str:
         """Why no call of these tools can meet it, in words; empty where one can."""

@@ -55,4 +55,5 @@ REFINERS: dict[str, Callable[..., Refiner | ConfidenceGate]] = {
 }
 """Each at its published settings; a number after the name is the setting that serves it better on tokens.
 `pivot-uncached` is Pivot where no provider serves the beginning of a prompt again, so that each stands alone. The last
-four are Pivot with the stage of that name replaced by its plain counterpart; `pivot-plan` is Pivot, which plans once."""
+four are Pivot with the stage of that name replaced by its plain counterpart; `pivot-plan` is Pivot, which plans
+once."""

@@ -15,6 +15,7 @@ from pivot_dspy.phases.base import RESULTS_ARE_DATA
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.required_calls import stands_in
 from pivot_dspy.requirements import Finding
+from pivot_dspy.told import read, tells, tells_id
 from pivot_dspy.trajectory import Discrepancy, Frozen
 from pivot_dspy.verdict import Established, Subject
 
@@ -22,6 +23,8 @@ _GAP = re.compile(r"\.{3,}|…")
 """Where a quote leaves words out."""
 QUOTE_CAP = 200
 REASON_CAP = 300
+LEAST = 8
+"""Letters of the quotes of a verdict, without a figure in them."""
 SMALL = 100
 """Whole numbers up to which one in a calc need not have been seen: a count, a share, percent."""
 
@@ -153,10 +156,12 @@ def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: Q
                 return Answer(question, None, "what shows it was read before a call that waits has run", waits=True)
             place = "the request or the policy" if question.trusted else "what was seen"
             return Answer(question, None, f"the judge's quote {truncate(quote, 80)!r} does not stand in {place}")
+    if sum(map(str.isalnum, "".join(quotes))) < LEAST and not any(map(str.isdigit, "".join(quotes))):
+        return Answer(question, None, "the judge's quote is too short to show anything")
     if question.bears and not question.bears & stems(quotes):
         return Answer(question, None, "the judge's quote says nothing of such a call")
-    told = " ".join(quotes)
-    unnamed = [value for value in question.values if not standing.holds(standing.tokens(told), value)]
+    told = read(" ".join(quotes))
+    unnamed = [value for value in question.values if not (tells_id if value.isdecimal() else tells)(told, value)]
     if unnamed:
         return Answer(question, None, f"the judge's quote does not name {truncate(unnamed[0], QUOTE_CAP)}")
     formulas = [formula for entry in entries for formula in _texts(entry.get("calc"))]

@@ -46,8 +46,8 @@ HOLDS = "holds"
 
 SETTLE_FORM = """\
 Once it is read, put into `requirements` {"id": ID, "call": {"args": {...}}, "from": STEP, "quote": "words of that \
-result that say so"} (lists, if several), or {"id": ID, "void": "why", "from": STEP, "quote": "..."} if it is not \
-needed."""
+result that say so"}, for several calls "call": [{"args": {...}}, ...], or {"id": ID, "void": "why", "from": STEP, \
+"quote": "..."} if it is not needed. What is free, such as a wording, stays open."""
 """How an open requirement is settled."""
 DELEGATED_FORM = """\
 Each thing that such words ask for is {"id": "ID_1", "under": "ID", "text": "...", "call": {"tool": NAME, "args": \
@@ -143,9 +143,9 @@ def render_report(execution: Execution, requirements: Requirements, findings: Se
 def render_open_requirements(requirements: Requirements) -> str:
     """What the settled requirements still leave open, and how that is settled; empty where nothing is open."""
     opened = [
-        f"{item.id} leaves open {', '.join(item.call.open)} of {item.call.tool}."
+        f"{item.id} leaves open {', '.join(item.call.unsettled)} of {item.call.tool}."
         for item in requirements.items
-        if item.call is not None and item.call.open and item.origin not in BINDING_ORIGINS
+        if item.call is not None and item.call.unsettled and item.origin not in BINDING_ORIGINS
     ]
     delegating = [
         f"{item.id} delegates to {item.delegates}."
