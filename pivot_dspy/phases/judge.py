@@ -23,7 +23,7 @@ _GAP = re.compile(r"\.{3,}|…")
 """Where a quote leaves words out."""
 QUOTE_CAP = 200
 REASON_CAP = 300
-LEAST = 8
+LEAST = 4
 """Letters of the quotes of a verdict, without a figure in them."""
 SMALL = 100
 """Whole numbers up to which one in a calc need not have been seen: a count, a share, percent."""
