@@ -328,6 +328,8 @@ def faulty(environment: type[Environment], tools: list[str], checks: list[str]) 
     """A subclass whose tools, checks and hooks fail now and then."""
 
     class Faulty(environment):  # type: ignore[misc, valid-type]
+        shared = ("faults",)
+
         def __init__(self, faults: Faults) -> None:
             super().__init__()
             self.faults = faults
