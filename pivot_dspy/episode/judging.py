@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -65,7 +65,7 @@ class Judge:
         for rollout in (1, 2):
             if not doubted or self.caller.record.spent():
                 break
-            questions = [question for question in self._of_requirements(candidate.inspection) if question.id in doubted]
+            questions = self._of_requirements(doubted)
             answers = yield from self._answers(candidate, questions, config=sample_config(rollout))
             if answers is None:
                 return candidate
@@ -108,7 +108,7 @@ class Judge:
             return self.measured(candidate, Judgement(unasked=review.refused))
         read = [seen.value for _, seen in self.view(candidate).readings]
         said = claims.statements(execution, claims.check(execution, context.inputs, read))
-        questions = [*self._of_requirements(candidate.inspection), *review.questions, *_of_statements(said)]
+        questions = [*self._of_requirements(candidate.inspection.unjudged), *review.questions, *_of_statements(said)]
         if not questions:
             return self.measured(candidate, Judgement(established=review.established))
         answers, problem = None, "the budget ended before a judge was asked"
@@ -119,9 +119,8 @@ class Judge:
             answers = [Answer(question, None, problem) for question in questions]
         return self._with_judgement(candidate, _judgement(review.established, answers))
 
-    def _of_requirements(self, inspection: Inspection) -> list[Question]:
-        unjudged = {finding.requirement for finding in inspection.findings if finding.status == "unjudged"}
-        items = (item for item in self.context.requirements.items if item.id in unjudged)
+    def _of_requirements(self, names: Collection[str]) -> list[Question]:
+        items = (item for item in self.context.requirements.items if item.id in names)
         return [Question(item.id, "requirement", item.describe()) for item in items]
 
     def _answers(
