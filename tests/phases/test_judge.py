@@ -68,7 +68,7 @@ def test_a_quote_that_stands_nowhere_does_not_count(quote):
     assert read.holds is None and not read.waits and "does not stand in what was seen" in read.evidence
 
 
-@pytest.mark.parametrize("said", [{}, {"quote": ""}, {"quote": []}, {"quote": None}, {"quote": {"text": "p2"}}, {"quote": "..."}])
+@pytest.mark.parametrize("said", [{}, *({"quote": quote} for quote in ("", [], None, {"text": "p2"}, "...", [" … "]))])
 def test_a_verdict_without_a_quote_does_not_count(said):
     assert answer(R2, {"holds": True, **said})[1:3] == (None, "the judge gave no quote")
 
@@ -174,7 +174,7 @@ def test_each_figure_needs_a_calc():
 
 
 ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.sampled_from(["R2", "S1", "b", "p2, p4", "..."]) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["R2", "S1", "b", "p2, p4", "..."]),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from(["about", "id", "holds", "quote", "why", "calc", "x"]), inner, max_size=5)
@@ -191,15 +191,16 @@ def test_whatever_a_judge_writes_there_is_one_answer_to_each_question(written):
     assert all(said.evidence for said in read if said.holds is None)
 
 
-# --------------------------------------------------------------------------------------------------------- what is asked
+# -------------------------------------------------------------------------------------------------------- what is asked
 
 NICE = Requirement(id="R2", text="It is nice.")
 CHEAP = Requirement(id="R3", text="It is the cheapest.")
 RED = Requirement(id="R1", check="item", args={"color": "red"})
 STEPS = [step("a", "find", color="red", size="L"), step("b", "add", product_id="$a.ids[0]")]
+WRITTEN = [*STEPS, submit(answer="p2 costs 40. It weighs 9 kg.")]
 
 
-def asked(questions, *items, said=accept, steps=(*STEPS, submit(answer="p2 costs 40. It weighs 9 kg.")), calls=""):
+def asked(questions, *items, said=accept, steps=WRITTEN, calls=""):
     lm = scripted(judge=said)
     view = shown(executed(steps), Requirements(items=items))
     with dspy.context(lm=lm):

@@ -88,7 +88,8 @@ def test_nothing_is_changed_or_dropped_without_words_that_a_rule_finds(change):
 def test_a_requirement_whose_check_raises_may_be_dropped_without_a_quote():
     view = shown_of(SEEN)
     broken = Finding(requirement="R1", status="violated", evidence=f"{UNCHECKABLE}KeyError: 'color'")
-    found, _ = audited([{"id": "R1", "reason": "it cannot be checked", "drop": True}], view=view._replace(findings=[broken]))
+    drop = {"id": "R1", "reason": "it cannot be checked", "drop": True}
+    found, _ = audited([drop], view=view._replace(findings=[broken]))
     assert [item.id for item in found.items] == ["U1", "R2"] and found.amendments[0].evidence == broken.evidence
 
 

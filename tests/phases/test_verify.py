@@ -4,7 +4,7 @@ import dspy
 import pytest
 
 from pivot_dspy.budget import BudgetExhausted
-from pivot_dspy.environment.base import Environment, tool
+from pivot_dspy.environment.base import tool
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import allow
 from pivot_dspy.phases.inspect import inspect
@@ -92,7 +92,7 @@ def test_a_second_run_that_goes_another_way_names_the_step():
     inspection, settled = inspected(STEPS, environment=Fickle)
     verdict = verified(inspection, settled, Fickle)
     assert not verdict.verified and verdict.departed == "a"
-    assert "run again from the start, it went another way: step a gave ids[0] = \"p" in verdict.reasons[0]
+    assert 'run again from the start, it went another way: step a gave ids[0] = "p' in verdict.reasons[0]
 
 
 def test_where_the_budget_ends_it_is_not_said_to_go_another_way():

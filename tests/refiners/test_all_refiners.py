@@ -247,7 +247,8 @@ def test_a_trajectory_that_is_given_is_run_first(kind):
 @every
 def test_outputs_that_are_left_open_are_composed(kind):
     steps = [*RIGHT[:3], {"id": "submit", "tool": "submit", "args": {}}]
-    said = {"plan": lambda _: plan(steps, [LARGE]), "compose": lambda _: {"considerations": "x", "answer": "It is p2."}}  # fmt: skip
+    composed = {"considerations": "x", "answer": "It is p2."}
+    said = {"plan": lambda _: plan(steps, [LARGE]), "compose": lambda _: composed}
     made, lm, _ = attempt(kind, said)
     with dspy.context(lm=lm):
         result = made(request=REQUEST)

@@ -53,7 +53,7 @@ def test_of_two_plans_each_gives_what_it_does_better_without_a_call():
 
 
 def verdict(holds: bool) -> Callable:
-    return accept if holds else judging(R3="it is not")
+    return accept if holds else judging(R3="p2")
 
 
 def test_a_verdict_that_the_model_does_not_share_is_asked_for_again_and_the_majority_decides():
@@ -86,8 +86,9 @@ def test_a_rewrite_that_is_judged_unmet_again_gets_a_second_opinion():
     other = rewrite([step("a", "find", color="red", size="L"), {"keep": ["b"]},
                      step("c", "add", product_id="max_by($b, &price).id"), {"keep": ["submit"]}])  # fmt: skip
     result, engine, _ = run(
-        request=CART, plan=plan(RIGHT, [NICE]), evolve=other, judge=[verdict(False), verdict(False), verdict(True), verdict(True)]
-    )
+        request=CART, plan=plan(RIGHT, [NICE]), evolve=other,
+        judge=[verdict(False), verdict(False), verdict(True), verdict(True)],
+    )  # fmt: skip
     assert result.verified and phases(engine) == ["plan", "judge", "evolve", "judge", "judge", "judge"]
     assert result.answer == "p4"
 
