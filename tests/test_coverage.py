@@ -6,11 +6,12 @@ import pytest
 
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.coverage import MOST_STEPS_LEFT_OUT, by_execution, by_named_calls, unasked_call
+from pivot_dspy.environment.base import tool
 from pivot_dspy.execution import allow
 from pivot_dspy.flow import run_sync
 from pivot_dspy.required_calls import MadeCall, RequiredCall, made_calls
 from pivot_dspy.requirements import Requirement, Requirements, evaluate
-from tests.scripted import Calls, Store, executed, step, submit
+from tests.scripted import Calendar, Calls, Store, executed, step, submit
 
 FIND = step("a", "find", color="red", size="L")
 ADD = step("b", "add", product_id="$a.ids[0]")
@@ -87,6 +88,39 @@ def test_a_repeated_step_is_left_out_as_a_whole():
     both = step("b", "add", for_each="$a.ids", product_id="$item")
     two = Requirement(id="R2", check="only", args={"count": 2})
     assert covered([FIND, both, submit(answer="$a.ids[0]")], two) == [("b", "R2", "check"), ("b", "R2", "check")]
+
+
+class Lending(Store):
+    """It has a call that changes something else and gives back a name that another call can use."""
+
+    @tool(effect="write")
+    def swap(self, product_id: str) -> dict[str, list[str]]:
+        """Throw the cart away, and name a product."""
+        self.cart.clear()
+        return {"ids": [product_id]}
+
+
+def test_a_call_that_only_lends_its_result_to_one_that_is_needed_is_not_covered():
+    steps = [step("s", "swap", product_id="p2"), step("b", "add", product_id="$s.ids[0]"), END]
+    assert covered(steps, LARGE, environment=Lending) == [("s", None, None), ("b", "R1", "check")]
+    repeated = [steps[0], step("b", "add", for_each="$s.ids", product_id="$item"), submit(answer="x")]
+    assert covered(repeated, LARGE, environment=Lending) == [("s", None, None), ("b", "R1", "check")]
+
+
+def test_a_call_whose_effect_another_one_needs_is_covered():
+    steps = [
+        step("g", "grant", scope="calendar.read"),
+        step("s", "search", day="Monday"),
+        step("b", "book", hour="$s[0]"),
+        submit(answer="$b"),
+    ]
+    booked = Requirement(id="R1", check="booked", args={"day": "Monday"})
+    assert covered(steps, booked, environment=Calendar) == [("g", "R1", "check"), ("b", "R1", "check")]
+
+
+def test_a_call_that_gives_what_a_test_of_the_answer_wants_is_covered():
+    named = Requirement(id="U1", origin="user", test=lambda run: run.outputs.get("answer") == "p2")
+    assert covered([FIND, ADD, EXTRA, END], named) == [("b", "U1", "check"), ("c", None, None)]
 
 
 @pytest.mark.parametrize(

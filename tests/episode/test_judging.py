@@ -255,7 +255,8 @@ def test_what_was_read_after_a_call_that_waits_shows_nothing():
     left = {"verdicts": [{"about": "S1", "holds": True, "quote": '"left": 5000.0'},
                          {"about": "R2", "holds": True, "quote": '"account": "DE89"'}]}  # fmt: skip
     result, engine = run(steps, [PAID], judge=[left, left])
-    assert result.execution.by_step["b"].stale and not result.verified
+    assert result.execution.by_step["b"].stale and result.verdict.status == "unverified"
+    assert any("5000" in reason for reason in result.verdict.reasons)  # a figure that nothing fresh shows
     assert "it shows nothing" in engine.last("judge").section("observations")
 
 
