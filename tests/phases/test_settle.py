@@ -1,10 +1,13 @@
+import json
+
+import dspy
 import pytest
 
 from pivot_dspy.environment.base import UNCHECKABLE
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from tests.phases.showing import CATALOGUE, INPUTS, PLANNING, TASK, TOOLBOX, asked, shown_of
-from tests.scripted import step, submit
+from tests.scripted import scripted, step, submit
 
 SETTLED = Requirements(
     items=(
@@ -36,6 +39,22 @@ def test_those_of_the_user_are_told_and_keep_their_names():
     found, engine = settled([{"id": "U1", "text": "x"}], given=SETTLED.items[:1])
     assert engine.prompts[0].section("user_requirements") == "U1: Spend at most 50."
     assert [item.id for item in found] == ["U1_"]
+
+
+WHOLE = [{"id": "R1", "text": 'Buy a "cap".', "hard": True}, {"id": "R2", "check": "item", "args": {"color": "red"}}]
+
+
+@pytest.mark.parametrize("adapter", [None, dspy.ChatAdapter(), dspy.JSONAdapter()])
+def test_an_answer_that_was_cut_off_loses_no_requirement_wherever_it_was_cut(adapter):
+    is_json = isinstance(adapter, dspy.JSONAdapter)
+    text = json.dumps({"requirements": WHOLE} if is_json else WHOLE)
+    text = text if is_json else f"[[ ## requirements ## ]]\n{text}"
+    with dspy.context(adapter=adapter):
+        for end in range(len(text)):
+            lm = scripted(settle=[text[:end] or "[", text])
+            with dspy.context(lm=lm):
+                found = Settle(TASK)(planning=PLANNING).requirements
+            assert len(found) == 2 and lm.engine.count() == 2, text[:end]
 
 
 def test_the_prompts(snapshot):
