@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -65,7 +65,7 @@ class Judge:
         for rollout in (1, 2):
             if not doubted or self.caller.record.spent():
                 break
-            questions = [question for question in self._of_requirements(candidate.inspection) if question.id in doubted]
+            questions = self._of_requirements(doubted)
             answers = yield from self._answers(candidate, questions, config=sample_config(rollout))
             if answers is None:
                 return candidate
@@ -109,7 +109,7 @@ class Judge:
         read = [seen.value for _, seen in self.view(candidate).readings]
         known = [*context.told.values(), context.catalogue.known, *read]
         said = claims.statements(execution, claims.check(execution, context.inputs, known))
-        questions = [*self._of_requirements(candidate.inspection), *review.questions, *_of_statements(said)]
+        questions = [*self._of_requirements(candidate.inspection.unjudged), *review.questions, *_of_statements(said)]
         if not questions:
             judgement = Judgement(established=review.established, unasked=_unread(review.unnamed))
             return self.measured(candidate, judgement)
@@ -124,9 +124,8 @@ class Judge:
         unread = {step: call for step, call in review.unnamed.items() if through[step] is None}
         return self._with_judgement(candidate, _judgement(established, answers, _unread(unread)))
 
-    def _of_requirements(self, inspection: Inspection) -> list[Question]:
-        unjudged = {finding.requirement for finding in inspection.findings if finding.status == "unjudged"}
-        items = (item for item in self.context.requirements.items if item.id in unjudged)
+    def _of_requirements(self, names: Collection[str]) -> list[Question]:
+        items = (item for item in self.context.requirements.items if item.id in names)
         return [Question(item.id, "requirement", item.describe()) for item in items]
 
     def _answers(

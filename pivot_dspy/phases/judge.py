@@ -143,6 +143,7 @@ def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: Q
     if len(held) > 1:
         return Answer(question, None, "the judge said both that it holds and that it does not")
     quotes = [quote for entry in entries for quote in _texts(entry.get("quote", entry.get("evidence")))]
+    quotes = [quote for quote in quotes if any(parts_of(quote))]
     shown = truncate(" … ".join(quotes), QUOTE_CAP)
     if held == {False}:
         reasons = [reason for entry in entries for reason in _texts(entry.get("why"))]
@@ -177,7 +178,9 @@ def parts_of(quote: str) -> Iterator[str]:
 
 
 def _gives(formula: str, figure: str, sources: Sequence[Any]) -> bool:
-    """Whether a formula gives a figure, from numbers that stand in what was seen; small ones may be its own."""
+    """Whether a formula gives a figure, from numbers that stand in what was seen; small ones may be its own, but not
+    the figure itself.
+    """
     try:
         parsed = calc.read(formula)
         numbers = [calc.number(operand.text) for operand in parsed.operands]
@@ -189,7 +192,7 @@ def _gives(formula: str, figure: str, sources: Sequence[Any]) -> bool:
     return (
         given == wanted
         and any(value in seen for value in numbers)
-        and all(_is_small(value) or value in seen for value in numbers)
+        and all(value in seen or (_is_small(value) and value != wanted) for value in numbers)
     )
 
 

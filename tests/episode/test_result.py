@@ -11,6 +11,7 @@ from tests.scripted import Calls, Store, plan, scripted, step, submit
 
 ONE = {"id": "R1", "check": "only", "args": {"count": 1}}
 ORDER = {"id": "R2", "call": {"tool": "order", "args": {}}}
+ORDERED = {"id": "R2", "text": "It is ordered.", "call": {"tool": "order", "args": {}}}
 BUY = [
     step("a", "find", color="red", size="L"),
     step("b", "add", product_id="$a.ids[0]"),
@@ -20,7 +21,7 @@ BUY = [
 
 
 def bought(environment, steps=BUY, **options):
-    with dspy.context(lm=scripted(plan=plan(steps, [ONE, ORDER]))):
+    with dspy.context(lm=scripted(plan=plan(steps, [ONE, ORDERED]))):
         return Pivot("question -> answer", environment, audit="never")(question="Buy p2", **options)
 
 
@@ -48,7 +49,7 @@ def test_a_call_may_commit():
 
 async def test_it_can_be_awaited():
     real = Store(Calls())
-    with dspy.context(lm=scripted(plan=plan(BUY, [ONE, ORDER]))):
+    with dspy.context(lm=scripted(plan=plan(BUY, [ONE, ORDERED]))):
         result = await Pivot("question -> answer", real, audit="never").acall(question="Buy p2")
     await result.acommit()
     assert real.calls.count("order") == 1
@@ -203,6 +204,19 @@ class Till(Environment):
         return "paid"
 
 
+def billed(quote, repeated=False):
+    """The result of paying a bill, of which the judge says that it is paid, and quotes so; and the environment."""
+    args = {"to": "$item.to", "amount": "$item.amount"} if repeated else {"to": "$a.to", "amount": "$a.amount"}
+    paying = step("p", "pay", for_each="[$a]" if repeated else None, **args)
+    real = Till()
+    wanted = {"id": "R1", "text": "The bill is paid.", "call": {"tool": "pay", "args": {}}}
+    planned = plan([step("a", "read_bill"), paying, submit(answer="done")], [wanted])
+    judge = {"verdicts": [{"about": ["R1", "S1"], "holds": True, "quote": quote}]}
+    lm = scripted(plan=planned, judge=judge)
+    with dspy.context(lm=lm):
+        return Pivot("request -> answer", real)(request="Pay the bill."), real
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -213,14 +227,8 @@ class Till(Environment):
 )
 @pytest.mark.parametrize("repeated", [False, True])
 def test_a_call_with_other_arguments_than_were_verified_is_never_made(change, said, repeated):
-    args = {"to": "$item.to", "amount": "$item.amount"} if repeated else {"to": "$a.to", "amount": "$a.amount"}
-    paying = step("p", "pay", for_each="[$a]" if repeated else None, **args)
-    real = Till()
-    asked = [{"id": "R1", "call": {"tool": "pay", "args": {}}}]
-    planned = plan([step("a", "read_bill"), paying, submit(answer="done")], asked)
-    with dspy.context(lm=scripted(plan=planned)):
-        result = Pivot("request -> answer", real, audit="never")(request="Pay the bill.")
-    assert result.verified and real.paid == []
+    result, real = billed("Pay the bill", repeated)
+    assert result.verdict.status == "judged" and real.paid == []
     real.bill |= change
     with pytest.raises(CommitError, match=said):
         result.commit()
@@ -248,3 +256,11 @@ def test_what_only_commit_can_show_is_provisional_until_it_is_allowed():
         result.commit()
     result.commit(allow=["p"])
     assert real.paid == [("Ann 1", 100)]
+
+
+def test_what_the_judge_quoted_is_relied_on():
+    result, real = billed('"amount": 100')
+    real.bill["amount"] = 101
+    with pytest.raises(CommitError, match="step a gave amount = 100 and now 101; steps run for real: a; nothing after"):
+        result.commit()
+    assert real.paid == []
