@@ -55,38 +55,25 @@ class Judge:
         return self.caller.context
 
     def again(self, candidate: Candidate) -> Flow[Candidate]:
-        """Further opinions on the requirements that the judge found unmet: a third where the second is another.
+        """Further opinions on what the judge found not to hold: a third where the second is another.
 
-        The majority decides on each of them; what was found met is not asked again.
+        The majority decides on each question; what was found to hold is not asked again.
         """
         first = candidate.judgement or Judgement()
-        doubted = {finding.requirement for finding in first.findings if not finding.may_hold}
-        opinions = [first.findings]
+        doubted, overruling = first.denied, {}
         for rollout in (1, 2):
             if not doubted or self.caller.record.spent():
-                break
-            questions = [question for question in self._of_requirements(candidate.inspection) if question.id in doubted]
-            answers = yield from self._answers(candidate, questions, config=sample_config(rollout))
+                return candidate
+            questions = [answer.question for answer in doubted]
+            answers = yield from self._answers(candidate, questions, first.labels, sample_config(rollout))
             if answers is None:
                 return candidate
-            opinions.append(_findings(answers))
-            doubted = {finding.requirement for finding in opinions[-1] if finding.holds and rollout == 1}
-        votes = [{finding.requirement: finding for finding in opinion} for opinion in opinions]
-        findings = tuple(
-            votes[2].get(finding.requirement, finding) if len(votes) > 2 else finding for finding in first.findings
-        )
-        if findings == first.findings:
+            doubted = tuple(answer for answer in answers if answer.holds)
+            overruling = {answer.question.id: answer for answer in doubted}
+        if not overruling:
             return candidate
-        turned = {finding.requirement: finding for finding in findings if finding.holds}
-        established = tuple(
-            entry.model_copy(update={"by": "judge", "evidence": turned[entry.about].evidence})
-            if entry.kind == "requirement" and entry.about in turned
-            else entry
-            for entry in first.established
-        )
-        return self._with_judgement(
-            candidate, first.model_copy(update={"findings": findings, "established": established})
-        )
+        answers = [overruling.get(answer.question.id, answer) for answer in first.answers]
+        return self._with_judgement(candidate, _judgement(first.by_rule, answers, first.labels))
 
     def if_needed(self, candidate: Candidate) -> Flow[Candidate]:
         """What can be established of a candidate, where nothing is wrong with it otherwise; a judge is asked about
@@ -117,7 +104,7 @@ class Judge:
             problem = "the judge failed"
         if answers is None:
             answers = [Answer(question, None, problem) for question in questions]
-        return self._with_judgement(candidate, _judgement(review.established, answers))
+        return self._with_judgement(candidate, _judgement(review.established, answers, review.labels))
 
     def _of_requirements(self, inspection: Inspection) -> list[Question]:
         unjudged = {finding.requirement for finding in inspection.findings if finding.status == "unjudged"}
@@ -177,7 +164,7 @@ class Judge:
             self.context.requirements,
             self.context.inputs,
             judged=judgement.findings if judgement else (),
-            cleared=judgement is not None and judgement.asked,
+            cleared=judgement is not None and bool(judgement.answers),
             unsupported=judgement.unsupported if judgement else (),
             unasked=judgement.unasked if judgement else (),
             weights=self.context.weights,
@@ -207,7 +194,7 @@ def _of_statements(statements: Sequence[claims.Statement]) -> list[Question]:
     ]  # fmt: skip
 
 
-def _judgement(by_rule: Sequence[Established], answers: Sequence[Answer]) -> Judgement:
+def _judgement(by_rule: Sequence[Established], answers: Sequence[Answer], labels: str) -> Judgement:
     established = [
         Established(
             about=answer.question.about,
@@ -230,7 +217,8 @@ def _judgement(by_rule: Sequence[Established], answers: Sequence[Answer]) -> Jud
         established=(*by_rule, *established),
         unsupported=tuple(_unsupported(answer) for answer in doubtful if answer.question.kind == "claim"),
         unasked=unasked,
-        asked=True,
+        answers=tuple(answers),
+        labels=labels,
     )
 
 

@@ -35,7 +35,7 @@ class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
 false, "why": "..."}}; what nothing shows does not hold. A requirement holds where it is met, a sentence S1, S2, ... \
 of the answer where it is so: quote the results, the calls or the policy. A step holds where the request asks for just \
 this call: quote the request or the policy. Quotes are looked up by a rule: copy words as they stand; ["...", "..."] \
-for several places."""
+for several places, "about": [ID, ID] for several of which the same is to be said."""
 
     policy: str = dspy.InputField(desc="what always holds here")
     requirements: str = dspy.InputField()
@@ -110,8 +110,20 @@ class Judgement(Frozen):
     """Statements of the answer that do not hold."""
     unasked: tuple[Discrepancy, ...] = ()
     """Calls that nothing asks for."""
-    asked: bool = False
-    """Whether a judge was asked."""
+    answers: tuple[Answer, ...] = ()
+    """What a judge said, or what it should have said; empty where none had to be asked."""
+    labels: str = ""
+    """Where the values of the changing calls come from, by rule, as the judge was told."""
+
+    @property
+    def denied(self) -> tuple[Answer, ...]:
+        """What the judge found not to hold."""
+        return tuple(answer for answer in self.answers if answer.holds is False)
+
+    @property
+    def by_rule(self) -> tuple[Established, ...]:
+        """What no judge was asked about."""
+        return self.established[: len(self.established) - len(self.answers)]
 
     @property
     def open(self) -> tuple[Established, ...]:

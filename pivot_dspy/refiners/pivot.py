@@ -308,9 +308,9 @@ class PivotSearch:
         return self.audits_left > 1 and (gradient.kind == UNASKED or misread)
 
     def _verdicts_in_doubt(self, candidate: Candidate) -> bool:
-        """Whether a judge found something unmet, and was not asked again."""
-        findings = candidate.judgement.findings if candidate.judgement is not None else ()
-        return candidate.trajectory.id not in self._judged_again and any(not finding.may_hold for finding in findings)
+        """Whether a judge found that something does not hold, and was not asked again."""
+        denied = candidate.judgement is not None and bool(candidate.judgement.denied)
+        return denied and candidate.trajectory.id not in self._judged_again
 
 
 class Pivot(Refiner):
