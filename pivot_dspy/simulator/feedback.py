@@ -35,6 +35,7 @@ _REQUIREMENT = re.compile(r"^(\w+): (.*)$", re.MULTILINE)
 _STATEMENT = re.compile(r"^(S\d+) (.*)$", re.MULTILINE)
 _FIGURE = re.compile(r"\w*\d\w*")
 _WORD = re.compile(r"\w+")
+_PART = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])")
 _FIGURES_OF = re.compile(r"(?<![\w.\"])[\d,]*\d(?:\.\d+)?(?=[, ].*stands in no)")
 MOST_TIMES = 7
@@ -48,7 +49,7 @@ def judge(turn: Turn) -> dict[str, Any]:
     verdicts: list[dict[str, Any]] = []
     for name, note in report.questions_in(turn.section("questions")):
         if note.startswith(report.UNNAMED):
-            quote = [_asking(turn, name)] if turn.knows_task and _is_known(turn, name) else []
+            quote = _asking(turn, name) if turn.knows_task and _is_known(turn, name) else []
         elif name in said:
             figures = _FIGURE.findall(said[name])
             wrong = [figure for figure in figures if figure in unsupported]
@@ -103,9 +104,9 @@ def _nearest(turn: Turn, text: str) -> str:
     return _most_like(lines, text)
 
 
-def _asking(turn: Turn, step: str) -> str:
-    """The line of the request or the policy that names a step's tool, or else is most like its call and what the
-    reference does that for."""
+def _asking(turn: Turn, step: str) -> list[str]:
+    """The lines of the request or the policy that name a step's tool, or else are most like its call, and most like
+    what the reference does that for."""
     shown = re.search(rf"^{re.escape(step)} ((\w+) .*)$", turn.section("observations"), re.MULTILINE)
     call, tool = (shown[1], shown[2]) if shown is not None else ("", "")
     same_tool = [other["id"] for other in turn.reference.steps if other["tool"] == tool]
@@ -114,12 +115,13 @@ def _asking(turn: Turn, step: str) -> str:
         served = set(turn.reference.requirements_of(step))
     texts = [str(item.get("text", "")) for item in turn.reference.requirements if item.get("id") in served]
     told = "\n".join([turn.reference.match, turn.section("policy")]).splitlines()
-    return _most_like([text for text in told if tool in _WORD.findall(text)] or told, " ".join([call, *texts]))
+    named = [text for text in told if tool in _WORD.findall(text)]
+    return named[:1] or list(dict.fromkeys([_most_like(told, call), _most_like(told, " ".join(texts))]))
 
 
 def _most_like(texts: Iterable[str], wanted: str) -> str:
-    words = set(_WORD.findall(wanted))
-    return max(texts, key=lambda text: len(words.intersection(_WORD.findall(text))))
+    words = set(_PART.findall(wanted.lower()))
+    return max(texts, key=lambda text: len(words.intersection(_PART.findall(text.lower()))))
 
 
 def _joined(verdicts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

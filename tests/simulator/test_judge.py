@@ -20,6 +20,21 @@ def model(tasks: list[str] | None = None, judge_error: float = 0.0, **changes: A
     return offline_lm([reference(task, **changes) for task in tasks or [REQUEST]], judge_error=judge_error, cache=False)
 
 
+def holding(verdicts: list[dict[str, Any]]) -> dict[str, bool]:
+    """What was said of each question; one verdict may be on several."""
+    return {
+        name: verdict["holds"]
+        for verdict in verdicts
+        for name in (verdict["about"] if isinstance(verdict["about"], list) else [verdict["about"]])
+    }
+
+
+def test_what_is_said_of_several_questions_alike_is_said_once() -> None:
+    shown = {"observations": OBSERVED, "questions": f"c, c2: {UNNAMED}"}
+    both = said(JUDGE, model(), REQUEST, **{**shown, "observations": f"{OBSERVED}\nc2 book_room {{}} ->\n| null"})
+    assert both.verdicts == [{"about": ["c", "c2"], "holds": True, "quote": [REQUEST]}]
+
+
 def test_a_requirement_holds_where_the_observations_show_its_truth() -> None:
     shown = {"requirements": ASKED, "observations": OBSERVED, "submitted": '{"room": "r3"}', "questions": "R9, R8"}
     got = said(JUDGE, model(), REQUEST, **shown)
@@ -58,6 +73,7 @@ def test_a_call_that_no_requirement_names_is_asked_for_where_the_task_has_one_li
 def test_the_judge_errs_at_its_rate() -> None:
     lm = model(TASKS, judge_error=0.3)
     shown = {"requirements": ASKED, "observations": OBSERVED, "submitted": "{}", "questions": "R9, R8"}
-    verdicts = [one for task in TASKS for one in said(JUDGE, lm, task, **shown).verdicts]
-    assert len(verdicts) == 2 * len(TASKS)
-    assert within(sum(one["holds"] != (one["about"] == "R9") for one in verdicts), len(verdicts), 0.3)
+    answers = [holding(said(JUDGE, lm, task, **shown).verdicts) for task in TASKS]
+    assert all(set(one) == {"R9", "R8"} for one in answers)
+    wrong = sum((not one["R9"]) + one["R8"] for one in answers)
+    assert within(wrong, 2 * len(TASKS), 0.3)
