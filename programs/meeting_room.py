@@ -290,6 +290,7 @@ class Outcome:
         return {
             "confirmation": refined.confirmation,
             "verified": refined.verified,
+            "status": refined.verdict.status,
             "reasons": list(refined.verdict.reasons),
             "losses": accepted_losses(refined.history),
             "gradients": [event.gradient.model_dump() for event in refined.history if event.kind == "gradient"],

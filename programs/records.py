@@ -17,6 +17,8 @@ from rich.table import Table
 from pivot_dspy import Execution, PivotError, PlanningFailed, Refined
 from pivot_dspy.episode.events import accepted_losses, first_suspect_right
 from pivot_dspy.simulator import is_simulated
+from pivot_dspy.verdict import Verdict
+from programs.terminal import established_lines, status_word
 
 Case = TypeVar("Case")
 
@@ -79,10 +81,12 @@ def row(name: str, refine: Callable[[], Refined], score: Score) -> dict[str, Any
     outcome: dict[str, Any] = {"id": name}
     execution: Execution | None = None
     history: tuple[Any, ...] = ()
+    verdict = None
     try:
         result = refine()
         history, report, execution = result.history, result.ledger, result.execution
-        outcome |= {"verified": result.verified, "reasons": list(result.verdict.reasons), "exhausted": result.exhausted}
+        verdict = result.verdict
+        outcome |= {"verified": result.verified, "reasons": list(verdict.reasons), "exhausted": result.exhausted}
     except PlanningFailed as error:
         if isinstance(error.__cause__, LMInvalidRequestError) and not isinstance(
             error.__cause__, ContextWindowExceededError
@@ -101,6 +105,9 @@ def row(name: str, refine: Callable[[], Refined], score: Score) -> dict[str, Any
         "strict_pass": strict,
         "first_official_pass": first_official,
         "first_strict_pass": first_strict,
+        "status": verdict.status if verdict is not None else "unverified",
+        "established": [entry.model_dump() for entry in verdict.established] if verdict is not None else [],
+        "pending": [waiting.model_dump(mode="json") for waiting in verdict.pending] if verdict is not None else [],
         "losses": accepted_losses(history),
         "lm_calls": usage.lm_calls,
         "prompt_tokens": usage.prompt_tokens,
@@ -152,7 +159,10 @@ Column = tuple[str, Callable[[dict[str, Any]], str]]
 
 
 def show(record: dict[str, Any], title: str, columns: Sequence[Column], console: Console) -> None:
-    """A table of the tasks: what they are called and verified, `columns`, what they cost; below it the means."""
+    """A table of the tasks: what they are called, how they are verified, `columns`, what they cost; below it the means.
+
+    Of a single task also how each thing that a success needs was established.
+    """
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
     for name in ("task", "verified", *(name for name, _ in columns), "loss", "calls", "tokens", "tools", "reused", "s"):
         table.add_column(name, justify="left" if name in ("task", "loss") else "right", no_wrap=True)
@@ -160,7 +170,7 @@ def show(record: dict[str, Any], title: str, columns: Sequence[Column], console:
         ends = dict.fromkeys((*task["losses"][:1], *task["losses"][-1:]))
         table.add_row(
             task["id"].removeprefix("multi_turn_"),
-            "yes" if task["verified"] else "no",
+            status_word(task.get("status", "unverified")),
             *(said(task) for _, said in columns),
             " > ".join(f"{loss:.2f}" for loss in ends),
             str(task["lm_calls"]),
@@ -173,6 +183,11 @@ def show(record: dict[str, Any], title: str, columns: Sequence[Column], console:
     for task in record["tasks"]:
         if not task["verified"]:
             console.print(f"{task['id']} not verified: {task['reasons'][0][:90]}", markup=False, soft_wrap=True)
+    if len(record["tasks"]) == 1 and "established" in record["tasks"][0]:
+        (task,) = record["tasks"]
+        verdict = Verdict(status=task["status"], established=task["established"], pending=task["pending"])
+        for label, text in established_lines(verdict):
+            console.print(f"  {label}: {text}", markup=False, soft_wrap=True)
     totals = record["summary"]
     if not totals["tasks"]:
         return

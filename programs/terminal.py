@@ -28,6 +28,7 @@ from pivot_dspy.episode.events import (
 from pivot_dspy.prompts.observations import ObservationBudget, render_results
 from pivot_dspy.prompts.truncation import FENCE, compact_json
 from pivot_dspy.simulator import Reference, is_simulated, offline_lm
+from pivot_dspy.verdict import Verdict
 
 WIDTH = 100
 """Columns that the output takes, fewer in a narrower terminal."""
@@ -72,6 +73,22 @@ def spending(report: LedgerReport) -> str:
         f"{usage.lm_calls} LM calls{cached} · {usage.total_tokens:,} tokens ({tokens or 'none'}) · "
         f"{usage.tool_calls} tool calls run, {usage.tool_calls_reused} reused · {report.seconds:.1f} s"
     )
+
+
+def status_word(status: str) -> str:
+    """A verdict's status in a table that asks whether a result is verified."""
+    return "no" if status == "unverified" else status
+
+
+def established_lines(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    """How a verdict came about: for each requirement, changing call and claim by whom it was established and what
+    shows it, then the calls that wait for commit. Each a label and a text."""
+    for entry in verdict.established:
+        shown = f"{entry.by}{': ' if entry.evidence else ''}{' '.join(entry.evidence.split())}"
+        yield ("claim", f'"{entry.about}" {shown}') if entry.kind == "claim" else (entry.about, shown)
+    for call in verdict.pending:
+        yield "pending", f"{call.step} {call.tool} {compact_json(call.args)}"
+
 
 OUTCOME = ObservationBudget(result=50, turn=50)
 """Of what a step gave, in the one line for it."""
@@ -192,12 +209,14 @@ class Narrator:
             self.say("rejected", f"{event.loss.total:.3f}{stays}", "red")
 
     def _verdict(self, event: VerifyEvent) -> None:
-        verified = event.message == "verified"
         self.heading("VERIFY")
-        if verified:
-            self.say("verified", "run again from the start with the same results; every requirement holds", "green")
+        if event.verdict.verified:
+            self.say(event.verdict.status, "run again from the start with the same results", "green")
         else:
-            self.say("not verified", event.message, "red")
+            waits = event.verdict.status == "provisional"
+            self.say("provisional" if waits else "not verified", event.message, "yellow" if waits else "red")
+        for label, text in established_lines(event.verdict):
+            self.say(label, text)
 
     def _remark(self, event: Event) -> None:
         if message := getattr(event, "message", ""):

@@ -37,8 +37,8 @@ class CallReview:
     refused: tuple[Discrepancy, ...]
     """Calls that no judge may let pass."""
     questions: tuple[Question, ...]
-    unnamed: Mapping[str, MadeCall]
-    """By step, changes that can be undone and that no requirement names: asked for if what they gave was asked for."""
+    unnamed: Mapping[str, str]
+    """By step, the tools of changes that can be undone and that no requirement names: they may be ways to read."""
     labels: str
     """For each call where its values come from, a line each."""
 
@@ -50,7 +50,7 @@ class _Steps:
     settled: dict[str, Established] = field(default_factory=dict)
     refused: dict[str, Discrepancy] = field(default_factory=dict)
     questions: dict[str, Question] = field(default_factory=dict)
-    unnamed: dict[str, MadeCall] = field(default_factory=dict)
+    unnamed: dict[str, str] = field(default_factory=dict)
     labels: dict[str, None] = field(default_factory=dict)
     read: dict[str, str] = field(default_factory=dict)
     """By step whose result values of a named call come from, the requirement that names it."""
@@ -92,7 +92,7 @@ def review_calls(
         elif item is not None and not late:
             _ask(steps, call, f"{_said(unsettled)}; quote what shows that this is meant")
         elif item is None and not in_words and spec.effect != "irreversible":
-            steps.unnamed[call.step] = call
+            steps.unnamed[call.step] = call.tool
         elif not in_words and (item is None or (unsettled and spec.effect == "irreversible")):
             why = f"nothing tells {_said(unsettled)}" if item is not None else f"no requirement names {call.tool}"
             steps.refused.setdefault(call.step, unasked_call(call.step, why))

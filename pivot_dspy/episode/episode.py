@@ -433,7 +433,8 @@ class Episode:
                 permit=permit,
             )
         verdict: Verdict = verified.verdict
-        self.emit(events.VerifyEvent(trajectory=incumbent.trajectory, message="; ".join(verdict.reasons) or "verified"))
+        message = "; ".join(verdict.reasons) or "verified"
+        self.emit(events.VerifyEvent(trajectory=incumbent.trajectory, verdict=verdict, message=message))
         return verdict
 
     @move

@@ -15,6 +15,7 @@ from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss
 from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Execution, Frozen, Trajectory
+from pivot_dspy.verdict import Verdict
 
 
 class _Event(Frozen):
@@ -178,6 +179,7 @@ class VerifyEvent(_Event):
 
     kind: Literal["verify"] = "verify"
     trajectory: Trajectory
+    verdict: Verdict
     message: str
 
 

@@ -20,7 +20,7 @@ from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import Inspection, inspect
 from pivot_dspy.phases.judge import Answer, Judgement, Question, QuoteSources, parts_of
 from pivot_dspy.phases.verify import Verify
-from pivot_dspy.required_calls import MadeCall, made_calls, stands_in
+from pivot_dspy.required_calls import made_calls, stands_in
 from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import Discrepancy, Execution
 from pivot_dspy.verdict import Established
@@ -55,38 +55,27 @@ class Judge:
         return self.caller.context
 
     def again(self, candidate: Candidate) -> Flow[Candidate]:
-        """Further opinions on the requirements that the judge found unmet: a third where the second is another.
+        """Further opinions on what the judge found not to hold: a third where the second is another.
 
-        The majority decides on each of them; what was found met is not asked again.
+        The majority decides on each question; what was found to hold is not asked again.
         """
         first = candidate.judgement or Judgement()
-        doubted = {finding.requirement for finding in first.findings if not finding.may_hold}
-        opinions = [first.findings]
+        doubted, overruling = first.denied, {}
         for rollout in (1, 2):
             if not doubted or self.caller.record.spent():
-                break
-            questions = self._of_requirements(doubted)
-            answers = yield from self._answers(candidate, questions, config=sample_config(rollout))
+                return candidate
+            questions = [answer.question for answer in doubted]
+            answers = yield from self._answers(candidate, questions, first.labels, sample_config(rollout))
             if answers is None:
                 return candidate
-            opinions.append(_findings(answers))
-            doubted = {finding.requirement for finding in opinions[-1] if finding.holds and rollout == 1}
-        votes = [{finding.requirement: finding for finding in opinion} for opinion in opinions]
-        findings = tuple(
-            votes[2].get(finding.requirement, finding) if len(votes) > 2 else finding for finding in first.findings
-        )
-        if findings == first.findings:
+            doubted = tuple(answer for answer in answers if answer.holds)
+            overruling = {answer.question.id: answer for answer in doubted}
+        if not overruling:
             return candidate
-        turned = {finding.requirement: finding for finding in findings if finding.holds}
-        established = tuple(
-            entry.model_copy(update={"by": "judge", "evidence": turned[entry.about].evidence})
-            if entry.kind == "requirement" and entry.about in turned
-            else entry
-            for entry in first.established
-        )
-        return self._with_judgement(
-            candidate, first.model_copy(update={"findings": findings, "established": established})
-        )
+        answers = [overruling.get(answer.question.id, answer) for answer in first.answers]
+        execution = candidate.inspection.execution
+        judged = _judgement(first.by_rule, answers, first.labels, first.unnamed, execution)
+        return self._with_judgement(candidate, judged)
 
     def if_needed(self, candidate: Candidate) -> Flow[Candidate]:
         """What can be established of a candidate, where nothing is wrong with it otherwise; a judge is asked about
@@ -119,10 +108,8 @@ class Judge:
             problem = "the judge failed"
         if answers is None:
             answers = [Answer(question, None, problem) for question in questions]
-        through = {step: _read_through(step, answers, execution) for step in review.unnamed}
-        established = [*review.established, *filter(None, through.values())]
-        unread = {step: call for step, call in review.unnamed.items() if through[step] is None}
-        return self._with_judgement(candidate, _judgement(established, answers, _unread(unread)))
+        judgement = _judgement(review.established, answers, review.labels, review.unnamed, execution)
+        return self._with_judgement(candidate, judgement)
 
     def _of_requirements(self, names: Collection[str]) -> list[Question]:
         items = (item for item in self.context.requirements.items if item.id in names)
@@ -181,7 +168,7 @@ class Judge:
             self.context.requirements,
             {**self.context.inputs, **self.context.told},
             judged=judgement.findings if judgement else (),
-            cleared=judgement is not None and judgement.asked,
+            cleared=judgement is not None and bool(judgement.answers),
             unsupported=judgement.unsupported if judgement else (),
             unasked=judgement.unasked if judgement else (),
             weights=self.context.weights,
@@ -225,16 +212,19 @@ def _read_through(step: str, answers: Sequence[Answer], execution: Execution) ->
     return None
 
 
-def _unread(calls: Mapping[str, MadeCall]) -> tuple[Discrepancy, ...]:
+def _unread(calls: Mapping[str, str]) -> tuple[Discrepancy, ...]:
     return tuple(
-        unasked_call(step, f"no requirement names {call.tool}, and nothing that was asked for was read through it")
-        for step, call in calls.items()
+        unasked_call(step, f"no requirement names {tool}, and nothing that was asked for was read through it")
+        for step, tool in calls.items()
     )
 
 
 def _judgement(
-    by_rule: Sequence[Established], answers: Sequence[Answer], unread: Sequence[Discrepancy] = ()
-) -> Judgement:
+    by_rule: Sequence[Established], answers: Sequence[Answer], labels: str, unnamed: Mapping[str, str],
+    execution: Execution,
+) -> Judgement:  # fmt: skip
+    """What rules and the judge's answers say together; `unnamed` has the tools of changes that no requirement names."""
+    through = {step: _read_through(step, answers, execution) for step in unnamed}
     established = [
         Established(
             about=answer.question.about,
@@ -254,10 +244,12 @@ def _judgement(
     )
     return Judgement(
         findings=_findings(answers),
-        established=(*by_rule, *established),
+        established=(*by_rule, *filter(None, through.values()), *established),
         unsupported=tuple(_unsupported(answer) for answer in doubtful if answer.question.kind == "claim"),
-        unasked=(*unread, *unasked),
-        asked=True,
+        unasked=(*_unread({step: tool for step, tool in unnamed.items() if through[step] is None}), *unasked),
+        answers=tuple(answers),
+        labels=labels,
+        unnamed=dict(unnamed),
     )
 
 

@@ -41,8 +41,7 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         outputs = ", ".join(f"{name}={value!r}" for name, value in self.items() if name not in RESERVED)
-        state = "verified" if self.verified else "not verified"
-        return f"Refined({outputs}; {state}, loss {self.loss.total:.3f}, {len(self.trajectory)} steps)"
+        return f"Refined({outputs}; {self.verdict.status}, loss {self.loss.total:.3f}, {len(self.trajectory)} steps)"
 
     __str__ = __repr__
 

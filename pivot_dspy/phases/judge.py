@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dspy
+from pydantic import Field
 
 from pivot_dspy import calc
 from pivot_dspy.blame import standing
@@ -37,7 +38,8 @@ class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
 `verdicts`: for each id in `questions` {{"about": ID, "holds": true, "quote": "..."}} or {{"about": ID, "holds": \
 false, "why": "..."}}; what nothing shows does not hold. A requirement holds where it is met, a sentence S1, S2, ... \
 of the answer where it is so, a step where its call is what was asked for. A rule looks the quotes up in the results, \
-the calls, the request and the policy: copy words as they stand; ["...", "..."] for several places."""
+the calls, the request and the policy: copy words as they stand; ["...", "..."] for several \
+places, "about": [ID, ID] for several of which the same is to be said."""
 
     policy: str = dspy.InputField(desc="what always holds here")
     requirements: str = dspy.InputField()
@@ -115,8 +117,23 @@ class Judgement(Frozen):
     """Statements of the answer that do not hold."""
     unasked: tuple[Discrepancy, ...] = ()
     """Calls that nothing asks for."""
-    asked: bool = False
-    """Whether a judge was asked."""
+    answers: tuple[Answer, ...] = ()
+    """What a judge said, or what it should have said; empty where none had to be asked."""
+    labels: str = ""
+    """Where the values of the changing calls come from, by rule, as the judge was told."""
+    unnamed: dict[str, str] = Field(default_factory=dict)
+    """By step, the tools of changes that no requirement names and that may have been ways to read."""
+
+    @property
+    def denied(self) -> tuple[Answer, ...]:
+        """What the judge found not to hold."""
+        return tuple(answer for answer in self.answers if answer.holds is False)
+
+    @property
+    def by_rule(self) -> tuple[Established, ...]:
+        """What no judge was asked about."""
+        told = self.established[: len(self.established) - len(self.answers)]
+        return tuple(entry for entry in told if entry.by != "judge")
 
     @property
     def open(self) -> tuple[Established, ...]:

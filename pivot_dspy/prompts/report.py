@@ -165,23 +165,21 @@ def without_forms(report: str, told: str) -> str:
 
 
 def render_questions(questions: Iterable[tuple[str, str]]) -> str:
-    """The ids of what a judge is asked about: in one line, then those with a note, a line each.
+    """The ids of what a judge is asked about: a line for those without a note, then one for each note.
 
-    >>> render_questions([("R1", ""), ("e", UNNAMED), ("S1", "")]).splitlines()
-    ['R1, S1', 'e: no requirement names it; quote the words of the request that ask for it']
+    >>> render_questions([("R1", ""), ("e", UNNAMED), ("S1", ""), ("g", UNNAMED)]).splitlines()
+    ['R1, S1', 'e, g: no requirement names it; quote the words of the request that ask for it']
     """
-    pairs = list(questions)
-    plain = ", ".join(name for name, note in pairs if not note)
-    return "\n".join([*([plain] if plain else []), *(f"{name}: {_one_line(note)}" for name, note in pairs if note)])
+    by_note: dict[str, list[str]] = {"": []}
+    for name, note in questions:
+        by_note.setdefault(_one_line(note), []).append(name)
+    return "\n".join(", ".join(names) + (f": {note}" if note else "") for note, names in by_note.items() if names)
 
 
 def questions_in(text: str) -> list[tuple[str, str]]:
     """What `render_questions` was given, in the order of its lines."""
-    pairs = []
-    for line in text.splitlines():
-        name, colon, note = line.partition(": ")
-        pairs += [(name, note)] if colon else [(each, "") for each in line.split(", ")]
-    return pairs
+    parted = (line.partition(": ") for line in text.splitlines())
+    return [(name, note) for names, _, note in parted for name in names.split(", ")]
 
 
 def render_requirements(requirements: Sequence[Requirement], findings: Iterable[Finding]) -> str:

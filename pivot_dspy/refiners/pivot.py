@@ -295,12 +295,15 @@ class PivotSearch:
     def _questionable(self, gradient: Gradient | None) -> bool:
         """Whether the requirements, or the verdicts on them, may be at fault rather than the steps, and may be asked
         about: nothing is left to blame, a check cannot be made as it is written, the plan does what nothing asks for,
-        or every step ran and the model, shown the blame, kept them all."""
+        every requirement is met and only the judge's word stands against a call or a claim, or every step ran and the
+        model, shown the blame, kept them all."""
         incumbent = self.incumbent
         askable = self.audits_left > 0 or self._verdicts_in_doubt(incumbent)
         if not askable or self.refiner.is_over(self.episode, incumbent):
             return False
         if gradient is None:
+            return True
+        if self._verdicts_in_doubt(incumbent) and all(finding.may_hold for finding in incumbent.inspection.findings):
             return True
         if self.refuted.times_ignored(gradient) and not incumbent.inspection.execution.discrepancies:
             return True
@@ -308,9 +311,9 @@ class PivotSearch:
         return self.audits_left > 1 and (gradient.kind == UNASKED or misread)
 
     def _verdicts_in_doubt(self, candidate: Candidate) -> bool:
-        """Whether a judge found something unmet, and was not asked again."""
-        findings = candidate.judgement.findings if candidate.judgement is not None else ()
-        return candidate.trajectory.id not in self._judged_again and any(not finding.may_hold for finding in findings)
+        """Whether a judge found that something does not hold, and was not asked again."""
+        denied = candidate.judgement is not None and bool(candidate.judgement.denied)
+        return denied and candidate.trajectory.id not in self._judged_again
 
 
 class Pivot(Refiner):

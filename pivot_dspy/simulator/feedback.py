@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import operator
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pivot_dspy import bindings
@@ -34,6 +35,7 @@ _REQUIREMENT = re.compile(r"^(\w+): (.*)$", re.MULTILINE)
 _STATEMENT = re.compile(r"^(S\d+) (.*)$", re.MULTILINE)
 _FIGURE = re.compile(r"\w*\d\w*")
 _WORD = re.compile(r"\w+")
+_PART = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])")
 _FIGURES_OF = re.compile(r"(?<![\w.\"])[\d,]*\d(?:\.\d+)?(?=[, ].*stands in no)")
 MOST_TIMES = 7
@@ -47,7 +49,7 @@ def judge(turn: Turn) -> dict[str, Any]:
     verdicts: list[dict[str, Any]] = []
     for name, note in report.questions_in(turn.section("questions")):
         if note.startswith(report.UNNAMED):
-            quote = [turn.reference.match] if turn.knows_task and _is_known(turn, name) else []
+            quote = _asking(turn, name) if turn.knows_task and _is_known(turn, name) else []
         elif name in said:
             figures = _FIGURE.findall(said[name])
             wrong = [figure for figure in figures if figure in unsupported]
@@ -61,7 +63,7 @@ def judge(turn: Turn) -> dict[str, Any]:
         verdicts.append({"about": name, "holds": holds, **({"quote": shown} if holds else {})})
         if holds and name in said and note:
             verdicts[-1]["calc"] = [_worked_out(turn, figure) for figure in _FIGURES_OF.findall(note)]
-    return {"verdicts": verdicts}
+    return {"verdicts": _joined(verdicts)}
 
 
 def _statements(turn: Turn) -> dict[str, str]:
@@ -99,8 +101,40 @@ def _is_known(turn: Turn, step: str) -> bool:
 def _nearest(turn: Turn, text: str) -> str:
     """The line of what was seen or asked that has most words in common with a text."""
     lines = "\n".join([turn.section("observations"), turn.reference.match, turn.section("policy")]).splitlines()
-    words = set(_WORD.findall(text))
-    return max(lines, key=lambda line: len(words.intersection(_WORD.findall(line))))
+    return _most_like(lines, text)
+
+
+def _asking(turn: Turn, step: str) -> list[str]:
+    """The lines of the request or the policy that name a step's tool, or else are most like its call, and most like
+    what the reference does that for."""
+    shown = re.search(rf"^{re.escape(step)} ((\w+) .*)$", turn.section("observations"), re.MULTILINE)
+    call, tool = (shown[1], shown[2]) if shown is not None else ("", "")
+    same_tool = [other["id"] for other in turn.reference.steps if other["tool"] == tool]
+    served = {name for other in same_tool for name in turn.reference.requirements_of(other)}
+    if step in same_tool:
+        served = set(turn.reference.requirements_of(step))
+    texts = [str(item.get("text", "")) for item in turn.reference.requirements if item.get("id") in served]
+    told = "\n".join([turn.reference.match, turn.section("policy")]).splitlines()
+    named = [text for text in told if tool in _WORD.findall(text)]
+    return named[:1] or list(dict.fromkeys([_most_like(told, call), _most_like(told, " ".join(texts))]))
+
+
+def _most_like(texts: Iterable[str], wanted: str) -> str:
+    words = set(_PART.findall(wanted.lower()))
+    return max(texts, key=lambda text: len(words.intersection(_PART.findall(text.lower()))))
+
+
+def _joined(verdicts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Verdicts that say the same of several questions as one of all of them."""
+    by_rest: dict[str, dict[str, Any]] = {}
+    for verdict in verdicts:
+        rest = json.dumps({name: value for name, value in verdict.items() if name != "about"})
+        about = by_rest.setdefault(rest, {**verdict, "about": []})["about"]
+        about.append(verdict["about"])
+    return [
+        {**verdict, "about": verdict["about"][0] if len(verdict["about"]) == 1 else verdict["about"]}
+        for verdict in by_rest.values()
+    ]
 
 
 def _unsupported(turn: Turn) -> list[str]:

@@ -73,7 +73,7 @@ class SynthesisReport(Frozen):
     """That could not be run; `errors` says why."""
     unverified: int = 0
     unchecked: int = 0
-    """Verified, which means nothing, as nothing was required."""
+    """Of which nothing was required, so that nothing could be verified."""
     redundant: int = 0
     """Which added no tool, pair or length."""
     left: int = 0
@@ -289,10 +289,10 @@ def _solve(refiner: Refiner, goal: Mapping[str, Any]) -> Solved:
     """A run of the refiner, as little of it as is needed, for it may come from another process."""
     result: Refined = refiner(**goal)
     usage = result.ledger.usage
-    if not result.verified:
-        return Solved("unverified", usage)
     if not result.requirements.items:
         return Solved("unchecked", usage)
+    if not result.verified:
+        return Solved("unverified", usage)
     ran = result.execution.by_step
     steps = [step for step in result.trajectory.steps if not step.is_submit]
     calls = tuple(step.tool for step in steps if ran[step.id].status in ("ok", "withheld"))

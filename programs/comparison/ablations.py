@@ -13,11 +13,14 @@ from typing_extensions import Unpack
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import sample_config
+from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
+from pivot_dspy.episode.judging import Judge
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import Gradient
+from pivot_dspy.phases.judge import Answer, Judgement, Question
 from pivot_dspy.phases.rewrite import Rewrite
-from pivot_dspy.phases.verify import Judgement, Verify
+from pivot_dspy.phases.verify import Verify
 from pivot_dspy.refiners.base import RefinerOptions
 from pivot_dspy.refiners.pivot import Pivot, PivotSearch
 from pivot_dspy.requirements import Requirements
@@ -86,6 +89,8 @@ class PivotWithoutVerify(Pivot):
         self.verify = _Unverified(self.signature)
 
     def opening(self, episode: Episode, start: Trajectory | None) -> Flow[Trajectory]:
+        judge = episode.judge
+        episode.judge = _AcceptsAll(judge.caller, judge.verify, judge.view, judge.session_for)
         first = yield from super().opening(episode, start)
         episode.context.requirements = Requirements()
         return first
@@ -97,6 +102,11 @@ class _Unverified(Verify):
         verdict = Verdict(status="unverified", reasons=("verification was left out",))
         return dspy.Prediction(verdict=verdict)
 
-    def judge(self, *inputs: Any, **options: Any) -> Flow[Judgement]:
+
+class _AcceptsAll(Judge):
+    """Neither asks a model nor looks anything up."""
+
+    def if_needed(self, candidate: Candidate) -> Flow[Candidate]:
         yield from ()
-        return Judgement()
+        everything = Answer(Question("all", "claim", "everything"), True, "")
+        return self.measured(candidate, Judgement(answers=(everything,)))

@@ -47,7 +47,7 @@ def solve(case: Case, lm: dspy.LM) -> Solved:
     passed = useful(case, answer, world)
     passes = dict.fromkeys(("official_pass", "strict_pass", "first_official_pass", "first_strict_pass"), passed)
     row = {
-        "id": case.id, "verified": False, "reasons": [UNVERIFIED], "exhausted": None,
+        "id": case.id, "verified": False, "status": "unverified", "reasons": [UNVERIFIED], "exhausted": None,
         "official_score": float(passed), **passes, "losses": [], **spent, "tool_calls_reused": 0,
         "seconds": round(time.perf_counter() - started, 3), "first_suspect_right": None,
         "phases": {"react": {**spent, "cache_hits": 0}},

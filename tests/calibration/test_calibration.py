@@ -246,7 +246,7 @@ def test_features_tell_what_happened() -> None:
         result = pivot()(request=REQUEST)
     known = features(result)
     assert known == {
-        "verified": 1.0, "loss": 0.0, "rewrites": 1.0, "amended": 0.0, "calls": math.log(4), "steps": 4.0,
+        "verified": 1.0, "loss": 0.0, "rewrites": 1.0, "amended": 0.0, "calls": math.log(5), "steps": 4.0,
         "judged": 0.0, "stated": 0.0, "confidence": 0.0,
     }  # fmt: skip
     assert pickle.loads(pickle.dumps(known)) == known and result.probability is None

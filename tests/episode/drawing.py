@@ -9,6 +9,7 @@ from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss
 from pivot_dspy.requirements import Requirement, Requirements
 from pivot_dspy.trajectory import Execution, Fault, Observation, Step, Trajectory
+from pivot_dspy.verdict import Status, Verdict
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=30)
 names = st.sampled_from(["a", "b", "c"])
@@ -52,6 +53,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "loss": losses,
     "gradient": gradients,
     "requirements": settled,
+    "verdict": st.builds(Verdict, status=st.sampled_from(get_args(Status))),
     "message": words,
     "diagnosis": words,
     "tokens": st.integers(0, 10**6),

@@ -35,6 +35,16 @@ SETTLE = with_task(SettleRequirements, Book, after="known")
 AUDIT = with_task(AuditRequirements, Book, after="known")
 COMPOSE = with_task(ComposeOutputs, Book, after="observations", outputs=True)
 
+OBSERVED = """\
+a list_rooms {"day": "2026-03-12"} ->
+| 1 record
+| {"id": "r3", "seats": 10, "projector": "yes"}
+b quote {"room_id": "r3", "day": "2026-03-12"} ->
+| {"room_id": "r3", "price": 100.0}
+c book_room {"room_id": "r3", "day": "2026-03-12"} ->
+| {"room_id": "r3", "day": "2026-03-12"}"""
+"""What a prompt shows of a run of the steps."""
+
 
 class RewriteAll(dspy.Signature):  # type: ignore[misc]
     """The trajectory was run. Write all its steps again, better."""

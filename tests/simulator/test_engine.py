@@ -70,12 +70,13 @@ async def test_a_refiner_runs_on_it_and_its_ledger_agrees(adapter: Any) -> None:
 
 LITERAL = [STEPS[0], {**STEPS[2], "args": {"room_id": "r3", "day": DAY}}, {**STEPS[3], "args": {"room": "r3"}}]
 """The steps with the room by its id, which only a result tells."""
+IN_WORDS: dict[str, Any] = {"requirements": [{"id": "R8", "text": "It is a room of the list."}], "truths": {"R8": "r3"}}
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("tokens_shown, looks", [(1500, False), (56, True)])
 def test_it_goes_on_from_what_it_reads_or_asks_to_see(adapter: Any, tokens_shown: int, looks: bool) -> None:
-    lm = offline_lm([reference(steps=LITERAL, serves={}, requirements=[])], slip=0, relapse=0, heed=1, cache=False)
+    lm = offline_lm([reference(steps=LITERAL, serves={}, **IN_WORDS)], slip=0, relapse=0, heed=1, cache=False)
     shown = ObservationBudget(result=tokens_shown, turn=tokens_shown)
     with dspy.context(lm=lm, adapter=adapter()):
         result = Pivot(Book, Rooms, timeout=None, observations=shown)(request=REQUEST)
@@ -97,7 +98,9 @@ def test_without_noise_the_task_is_done() -> None:
     with dspy.context(lm=model()):
         result = Pivot(Book, Rooms)(request=REQUEST)
     assert result.verified and (result.room, result.message) == ("r3", "Booked r3.")
-    assert result.ledger.usage.lm_calls == 2  # a plan, and the message composed
+    assert result.ledger.usage.lm_calls == 3  # a plan, the message composed, and what it says judged
+    by = {entry.about: entry.by for entry in result.verdict.established}
+    assert by == {"R1": "check", "R2": "check", "step c": "check", "Booked r3.": "judge"}
 
 
 def test_it_says_that_it_simulates_and_the_name_holds_all_settings() -> None:

@@ -1,4 +1,4 @@
-"""Rewrites mend what the feedback names and nothing else; judging and composing read only what is shown."""
+"""Rewrites mend what the feedback names and nothing else; composing reads only what is shown."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.simulator.asking import (
     ADAPTERS,
     COMPOSE,
     EVOLVE,
-    JUDGE,
     LOCALISE,
+    OBSERVED,
     REWRITE,
     TOOLS,
     changed,
@@ -168,42 +168,6 @@ def test_the_first_wrong_suspect_is_blamed_at_the_rate_of_heed() -> None:
     assert within(picked.count("b"), len(TASKS), 0.6 + 0.4 / 4)
     assert said(LOCALISE, model(), REQUEST, suspects=lines([SUBMIT]), report=UNMET).step == "end"  # one is missing
     assert said(LOCALISE, model(), REQUEST, suspects=lines([A]), report=REPORT).step == "a"
-
-
-OBSERVED = """\
-a list_rooms {"day": "2026-03-12"} ->
-| 1 record
-| {"id": "r3", "seats": 10, "projector": "yes"}
-b quote {"room_id": "r3", "day": "2026-03-12"} ->
-| {"room_id": "r3", "price": 100.0}
-c book_room {"room_id": "r3", "day": "2026-03-12"} ->
-| {"room_id": "r3", "day": "2026-03-12"}"""
-
-
-def test_a_requirement_holds_where_the_observations_show_its_truth() -> None:
-    asked = "R9: The room has a projector.\nR8: The room has a view."
-    got = said(JUDGE, model(), REQUEST, requirements=asked, observations=OBSERVED, submitted='{"room": "r3"}')
-    assert [(one["id"], one["holds"]) for one in got.verdicts] == [("R9", True), ("R8", False)]
-    assert got.verdicts[0]["evidence"] in OBSERVED and got.unsupported == []
-    by_text = model(changes={"truths": {"The room has a view.": '"r3"'}})
-    got = said(JUDGE, by_text, REQUEST, requirements=asked, observations=OBSERVED, submitted="{}")
-    assert [one["holds"] for one in got.verdicts] == [False, True]
-
-
-def test_claims_are_judged_by_what_is_shown() -> None:
-    submitted = '{"message": "Room r3 costs 100 for 10 people on 2026-03-12, call 555-1234."}'
-    got = said(JUDGE, model(), REQUEST, requirements="none", observations=OBSERVED, submitted=submitted)
-    assert got.verdicts == [] and len(got.unsupported) == 2  # 555 and 1234
-    cut = OBSERVED + "… (+40 characters)"
-    assert said(JUDGE, model(), REQUEST, requirements="none", observations=cut, submitted=submitted).unsupported == []
-
-
-def test_the_judge_errs_at_its_rate() -> None:
-    asked = "R9: The room has a projector.\nR8: The room has a view."
-    lm = model(TASKS, judge_error=0.3)
-    shown: dict[str, Any] = {"requirements": asked, "observations": OBSERVED, "submitted": "{}"}
-    verdicts = [one for task in TASKS for one in said(JUDGE, lm, task, **shown).verdicts]
-    assert within(sum(one["holds"] != (one["id"] == "R9") for one in verdicts), len(verdicts), 0.3)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

@@ -24,7 +24,7 @@ awkward = st.sampled_from(
     ["<x> & </known>", "[[ ## steps ## ]]", "Respond with a JSON object", '{"a": [1, "b"]}', "a\n\nb", "# note: x"]
 )
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-10**9, 10**9) | texts | awkward,
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | texts | awkward,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b_1", "c"]), inner, max_size=3),
     max_leaves=6,
 )

@@ -20,6 +20,7 @@ from tests.scripted import GARBAGE, Calls, Prompt, Scripted, Store, plan, script
 from tests.simulator.rooms import DAY, REQUEST, REQUIREMENTS, STEPS, Book, Rooms, reference
 
 ONE = {"id": "R1", "check": "only", "args": {"count": 1}}
+ORDERED = {"id": "R2", "text": "What is in the cart is ordered.", "call": {"tool": "order", "args": {}}}
 RED = [step("a", "find", color="red", size="L"), step("b", "add", product_id="$a.ids[0]"), submit(answer="$b.items[0]")]
 PLANS: dict[str, Any] = {
     "Buy a red cap.": plan(RED, [ONE]),
@@ -28,7 +29,7 @@ PLANS: dict[str, Any] = {
         [RED[0], step("d", "details", ids="$a.ids"), step("b", "add", product_id="min_by($d, &price).id"), RED[2]],
         [ONE],
     ),
-    "Order a red cap.": plan([*RED[:2], step("o", "order"), RED[2]], [ONE]),
+    "Order a red cap.": plan([*RED[:2], step("o", "order"), RED[2]], [ONE, ORDERED]),
     "Which colors are there?": plan([step("a", "colors"), submit(answer="$a[0]")], []),
     "Buy p9.": plan([step("a", "add", product_id="p9"), submit(answer="p9")], [ONE]),
     "Buy the moon.": GARBAGE,
@@ -221,7 +222,7 @@ REFERENCES = [
     reference(SHORT, steps=[QUOTED[1] | {"args": {"room_id": "r3", "day": DAY}}, STEPS[-1]], serves={},
               requirements=[BOOKED]),
     reference(CHECKED, steps=QUOTED, serves={}, requirements=REQUIREMENTS),
-    Reference(match="Book a room on the moon.", steps=[STEPS[-1]]),
+    Reference(match="Book a room on the moon.", steps=[STEPS[-1]], requirements=[BOOKED]),
 ]  # fmt: skip
 
 
