@@ -39,7 +39,8 @@ class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
 false, "why": "..."}}; what nothing shows does not hold. A requirement holds where it is met, a sentence S1, S2, ... \
 of the answer where it is so, a step where its call is what was asked for. A rule looks the quotes up in the results, \
 the calls, the request and the policy: copy words as they stand; ["...", "..."] for several \
-places, "about": [ID, ID] for several of which the same is to be said."""
+places, "about": [ID, ID] for several of which the same is to be said. {{"look": "$a[5:]"}} among them shows more of \
+a result that was cut, and asks you again."""
 
     policy: str = dspy.InputField(desc="what always holds here")
     requirements: str = dspy.InputField()

@@ -14,7 +14,7 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.execution import ExecutedRun, Permit, allow, execute
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import Phase, RunView, ask
+from pivot_dspy.phases.base import Phase, RunView, ask, read_looks
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.judge import Answer, JudgeAnswer, Judgement, Question, QuoteSources, read_answers
 from pivot_dspy.plain_json import plain
@@ -74,24 +74,25 @@ class Verify(Phase):
         calls: str = "",
         config: Mapping[str, Any] | None = None,
     ) -> Flow[list[Answer]]:
-        """One call that judges all that rules leave open.
+        """One call that judges all that rules leave open; a second one where the judge asks to see more of a result.
 
         Args:
             sources: where the quotes may stand.
             calls: where the values of the changing calls come from, by rule.
         """
         asked = {question.id for question in questions if question.kind == "requirement"}
-        prediction = yield from ask(
-            self.predict,
-            config,
-            policy=view.catalogue.policy,
-            requirements="\n".join(item.to_prompt() for item in view.requirements.items if item.id in asked),
-            observations=view.observations(),
-            calls=calls,
-            submitted=_numbered(view),
-            questions=render_questions((question.id, question.note) for question in questions),
+        told = {
+            "policy": view.catalogue.policy,
+            "requirements": "\n".join(item.to_prompt() for item in view.requirements.items if item.id in asked),
+            "calls": calls,
+            "submitted": _numbered(view),
+            "questions": render_questions((question.id, question.note) for question in questions),
             **view.inputs,
-        )
+        }
+        prediction = yield from ask(self.predict, config, observations=view.observations(), **told)
+        if looks := read_looks(prediction.verdicts):
+            view = view._replace(looks=(*view.looks, *looks))
+            prediction = yield from ask(self.predict, config, observations=view.observations(), **told)
         return read_answers(prediction.verdicts, questions, sources)
 
 

@@ -247,10 +247,17 @@ def test_a_judgement_goes_to_json_and_back_and_tells_what_is_open():
         Established(about="R2", kind="requirement", by="nobody", evidence="the judge failed"),
         Established(about="step b", kind="call", by="rule"),
     )
-    judgement = Judgement(established=entries, asked=True)
+    judgement = Judgement(established=entries)
     assert judgement.open == entries[:1]
     assert Judgement.model_validate_json(judgement.model_dump_json()) == judgement
 
 
 def test_a_question_names_what_it_is_about():
     assert [question.about for question in (R2, CALL, S1)] == ["R2", "step b", "p2 costs 40."]
+
+
+def test_a_judge_that_asks_to_see_more_of_a_result_is_shown_it_and_asked_again():
+    said = [{"verdicts": [{"look": "$a.ids[1:]"}]}, {"verdicts": [{"about": "R2", "holds": True, "quote": "p2, p4"}]}]
+    (read,), engine = asked([R2], NICE, said=said)
+    first, second = (prompt.section("observations") for prompt in engine.prompts)
+    assert read.holds is True and "$a.ids[1:]" not in first and "$a.ids[1:]" in second

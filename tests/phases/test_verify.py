@@ -124,7 +124,7 @@ def test_where_nothing_is_required_nothing_is_verified():
 
 
 def of_nice(by, evidence="said so", kind="requirement", about="R2"):
-    return Judgement(established=(Established(about=about, kind=kind, by=by, evidence=evidence),), asked=True)
+    return Judgement(established=(Established(about=about, kind=kind, by=by, evidence=evidence),))
 
 
 def test_what_a_judge_established_is_judged():

@@ -34,7 +34,6 @@ ANSWERS = {
             {"id": "R1", "evidence": 'the "cap"', "holds": True},
             {"id": "R3", "evidence": "", "holds": False},
         ],
-        "unsupported": ["It says [that].", "And this."],
     },
 }
 ADAPTERS = [BriefChatAdapter(), dspy.ChatAdapter(), dspy.JSONAdapter(), dspy.XMLAdapter()]
