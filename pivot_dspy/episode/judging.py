@@ -230,6 +230,7 @@ def _judgement(by_rule: Sequence[Established], answers: Sequence[Answer]) -> Jud
         unsupported=tuple(_unsupported(answer) for answer in doubtful if answer.question.kind == "claim"),
         unasked=unasked,
         asked=True,
+        waiting=tuple(answer.question.about for answer in answers if answer.waits),
     )
 
 

@@ -112,6 +112,8 @@ class Judgement(Frozen):
     """Calls that nothing asks for."""
     asked: bool = False
     """Whether a judge was asked."""
+    waiting: tuple[str, ...] = ()
+    """What these are about that only commit can tell."""
 
     @property
     def open(self) -> tuple[Established, ...]:

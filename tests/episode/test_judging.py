@@ -12,6 +12,7 @@ from dspy.lm15 import ServerError
 
 from pivot_dspy import Budget, CheckResult, CommitError, Environment, Pivot, Requirement, check, tool
 from pivot_dspy.prompts.report import questions_in
+from pivot_dspy.required_calls import RequiredCall
 from tests.refiners.loops import kinds
 from tests.scripted import GARBAGE, accept, judging, plan, rewrite, scripted, step, submit
 
@@ -276,6 +277,15 @@ def test_what_only_such_a_read_shows_is_provisional_and_a_preview_is_suggested()
     assert result.verdict.status == "provisional" and not result.verified
     assert any("b was read before p runs" in reason for reason in result.verdict.reasons)
     assert "preview" in result.verdict.reasons[-1] and result.verdict.withheld == ("p",)
+
+
+@pytest.mark.parametrize("judge", [ServerError("429"), GARBAGE, {"verdicts": []}])
+def test_a_judge_that_fails_beside_such_a_read_leaves_it_unverified(judge):
+    paid = Requirement(id="U1", call=RequiredCall(tool="pay"))
+    steps = [RENT, PAY, step("b", "balance"), said("All is well.")]
+    result, _ = run(steps, [], judge=judge, options={"requirements": [paid]})
+    assert by(result) == {"U1": "rule", "step p": "rule", "All is well.": "nobody"}
+    assert result.verdict.status == "unverified"
 
 
 def test_a_check_on_what_a_held_call_will_do_is_pending_and_costs_no_rewrite():
