@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -122,15 +123,21 @@ class Judgement(Frozen):
 
 
 def read_answers(written: Any, questions: Sequence[Question], sources: QuoteSources) -> list[Answer]:
-    """What a judge's `verdicts` say of each question. One that is missing, that contradicts another of the same id, or
-    whose quote stands nowhere, does not count.
+    """What a judge's `verdicts` say of each question. One that is missing, that contradicts another of the same id,
+    whose quote stands nowhere, or whose id is that of two questions, does not count.
     """
     entries = [entry for entry in written if isinstance(entry, Mapping)] if isinstance(written, list) else []
     said: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:
         for name in _texts(entry.get("about", entry.get("id"))):
             said.setdefault(name.strip().removeprefix("step ").strip("$`'\". "), []).append(entry)
-    return [_answer(question, said.get(question.id, []), sources) for question in questions]
+    counts = Counter(question.id for question in questions)
+    return [
+        _answer(question, said.get(question.id, []), sources)
+        if counts[question.id] == 1
+        else Answer(question, None, f"{counts[question.id]} things that are judged are called {question.id}")
+        for question in questions
+    ]
 
 
 def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: QuoteSources) -> Answer:

@@ -256,6 +256,18 @@ def test_a_change_that_no_rule_covers_needs_words_of_the_request():
     assert any("nobody wants a note" in reason for reason in refused.verdict.reasons)
 
 
+def test_a_call_is_not_let_pass_by_a_verdict_on_what_has_the_same_name():
+    """Such as a step that is called as a sentence of the answer would be, or as a requirement is."""
+    named = step("S1", "note", text="x")
+    demand = {"verdicts": [{"about": ["S1", "SS1", "R2"], "holds": True, "quote": '"account": "DE89"'}]}
+    result, engine = run([RENT, PAY, named, said("It is paid.")], [PAID], judge=demand)
+    assert asked(engine)[0] == ["R2", "S1", "SS1"] and by(result)["step S1"] == "nobody"
+    assert result.verdict.status == "unverified"
+    named = step("R2", "note", text="x")
+    result, _ = run([RENT, PAY, named, said("It is paid.")], [PAID])
+    assert result.verdict.status == "unverified" and by(result)["step R2"] == "nobody"
+
+
 # ----------------------------------------------------------------------------------------------- what waits for commit
 
 
