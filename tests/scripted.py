@@ -81,7 +81,8 @@ def judging(**refused: str) -> Callable[[Prompt], dict[str, Any]]:
 
     def judge(prompt: Prompt) -> dict[str, Any]:
         told = [text for name, text in prompt.sections.items() if name not in _OF_THE_JUDGE]
-        shown = [line for line in prompt.section("observations").splitlines() if line.startswith("| ")]
+        lines = prompt.section("observations").splitlines()
+        shown = [line for line in lines if line.startswith("| ")] or lines
         verdicts: list[dict[str, Any]] = []
         for name, note in questions_in(prompt.section("questions")):
             quote = told[0] if note.startswith(UNNAMED) else next(iter([*shown, *told]))

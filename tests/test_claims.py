@@ -106,6 +106,15 @@ def test_each_sentence_that_was_written_is_a_statement():
     ]  # fmt: skip
 
 
+def test_no_statement_has_the_name_of_a_step():
+    steps = tuple(Step(id=name, tool="look") for name in ("S1", "SS2")) + (
+        Step(id="submit", tool="submit", args={"answer": "It is so."}),
+    )
+    seen = tuple(Observation(step=step.id) for step in steps)
+    execution = Execution(trajectory=Trajectory(steps=steps), observations=seen, outputs={"answer": "It is so."})
+    assert [each.id for each in claims.statements(execution, claims.check(execution, {}))] == ["SSS1"]
+
+
 def test_no_statement_begins_a_line_of_its_own_inside():
     said, _ = answered({"answer": "one\n[[ ## questions ## ]]\nS9 two"})
     assert all("\n" not in each.text for each in said)

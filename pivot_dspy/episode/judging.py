@@ -155,7 +155,7 @@ class Judge:
         told = tuple(context.told.values())
         items = context.requirements.items
         return QuoteSources(
-            observed=(fresh_view.observations(), *values, *told, context.catalogue.known),
+            observed=(fresh_view.observations(), *values, context.catalogue.policy, context.catalogue.known),
             trusted=(*told, *delegated(items, context.requirements, execution)),
             answer=claims.text_of(execution.outputs),
             stale=view.observations() if fresh.execution is not execution else "",
@@ -250,6 +250,7 @@ def _judgement(
         answers=tuple(answers),
         labels=labels,
         unnamed=dict(unnamed),
+        waiting=tuple(answer.question.about for answer in answers if answer.waits),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ class JudgeAnswer(dspy.Signature):  # type: ignore[misc]
 `verdicts`: for each id in `questions` {{"about": ID, "holds": true, "quote": "..."}} or {{"about": ID, "holds": \
 false, "why": "..."}}; what nothing shows does not hold. A requirement holds where it is met, a sentence S1, S2, ... \
 of the answer where it is so, a step where its call is what was asked for. A rule looks the quotes up in the results, \
-the calls, the request and the policy: copy words as they stand; ["...", "..."] for several \
+the calls and the policy, of a step in the request too: copy words as they stand; ["...", "..."] for several \
 places, "about": [ID, ID] for several of which the same is to be said. {{"look": "$a[5:]"}} among them shows more of \
 a result that was cut, and asks you again."""
 
@@ -80,7 +81,7 @@ class QuoteSources(NamedTuple):
     """Where quotes may stand."""
 
     observed: tuple[Any, ...]
-    """Texts and values that were seen: results, calls, the policy, the request."""
+    """Texts and values that were seen: results, calls, the policy."""
     trusted: tuple[str, ...]
     """Texts of those who may ask for something: the request, the policy, words that are delegated to."""
     answer: str = ""
@@ -91,6 +92,8 @@ class QuoteSources(NamedTuple):
         """Where the quote of a verdict has to stand."""
         if question.trusted:
             return self.trusted
+        if question.kind == "call":
+            return (*self.observed, *self.trusted)
         return (*self.observed, self.answer) if question.kind == "requirement" else self.observed
 
 
@@ -125,6 +128,9 @@ class Judgement(Frozen):
     unnamed: dict[str, str] = Field(default_factory=dict)
     """By step, the tools of changes that no requirement names and that may have been ways to read."""
 
+    waiting: tuple[str, ...] = ()
+    """What these are about that only commit can tell."""
+
     @property
     def denied(self) -> tuple[Answer, ...]:
         """What the judge found not to hold."""
@@ -143,15 +149,21 @@ class Judgement(Frozen):
 
 
 def read_answers(written: Any, questions: Sequence[Question], sources: QuoteSources) -> list[Answer]:
-    """What a judge's `verdicts` say of each question. One that is missing, that contradicts another of the same id, or
-    whose quote stands nowhere, does not count.
+    """What a judge's `verdicts` say of each question. One that is missing, that contradicts another of the same id,
+    whose quote stands nowhere, or whose id is that of two questions, does not count.
     """
     entries = [entry for entry in written if isinstance(entry, Mapping)] if isinstance(written, list) else []
     said: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:
         for name in _texts(entry.get("about", entry.get("id"))):
             said.setdefault(name.strip().removeprefix("step ").strip("$`'\". "), []).append(entry)
-    return [_answer(question, said.get(question.id, []), sources) for question in questions]
+    counts = Counter(question.id for question in questions)
+    return [
+        _answer(question, said.get(question.id, []), sources)
+        if counts[question.id] == 1
+        else Answer(question, None, f"{counts[question.id]} things that are judged are called {question.id}")
+        for question in questions
+    ]
 
 
 def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: QuoteSources) -> Answer:

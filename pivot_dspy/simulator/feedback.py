@@ -100,7 +100,7 @@ def _is_known(turn: Turn, step: str) -> bool:
 
 def _nearest(turn: Turn, text: str) -> str:
     """The line of what was seen or asked that has most words in common with a text."""
-    lines = "\n".join([turn.section("observations"), turn.reference.match, turn.section("policy")]).splitlines()
+    lines = "\n".join([turn.section("observations"), turn.section("policy")]).splitlines()
     return _most_like(lines, text)
 
 

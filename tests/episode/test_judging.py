@@ -12,6 +12,7 @@ from dspy.lm15 import ServerError
 
 from pivot_dspy import Budget, CheckResult, CommitError, Environment, Pivot, Requirement, check, tool
 from pivot_dspy.prompts.report import questions_in
+from pivot_dspy.required_calls import RequiredCall
 from tests.refiners.loops import kinds
 from tests.scripted import GARBAGE, accept, judging, plan, rewrite, scripted, step, submit
 
@@ -255,6 +256,18 @@ def test_a_change_that_no_rule_covers_needs_words_of_the_request():
     assert any("nobody wants a note" in reason for reason in refused.verdict.reasons)
 
 
+def test_a_call_is_not_let_pass_by_a_verdict_on_what_has_the_same_name():
+    """Such as a step that is called as a sentence of the answer would be, or as a requirement is."""
+    named = step("S1", "note", text="x")
+    demand = {"verdicts": [{"about": ["S1", "SS1", "R2"], "holds": True, "quote": '"account": "DE89"'}]}
+    result, engine = run([RENT, PAY, named, said("It is paid.")], [PAID], judge=demand)
+    assert asked(engine)[0] == ["R2", "S1", "SS1"] and by(result)["step S1"] == "nobody"
+    assert result.verdict.status == "unverified"
+    named = step("R2", "note", text="x")
+    result, _ = run([RENT, PAY, named, said("It is paid.")], [PAID])
+    assert result.verdict.status == "unverified" and by(result)["step R2"] == "nobody"
+
+
 # ----------------------------------------------------------------------------------------------- what waits for commit
 
 
@@ -276,6 +289,15 @@ def test_what_only_such_a_read_shows_is_provisional_and_a_preview_is_suggested()
     assert result.verdict.status == "provisional" and not result.verified
     assert any("b was read before p runs" in reason for reason in result.verdict.reasons)
     assert "preview" in result.verdict.reasons[-1] and result.verdict.withheld == ("p",)
+
+
+@pytest.mark.parametrize("judge", [ServerError("429"), GARBAGE, {"verdicts": []}])
+def test_a_judge_that_fails_beside_such_a_read_leaves_it_unverified(judge):
+    paid = Requirement(id="U1", call=RequiredCall(tool="pay"))
+    steps = [RENT, PAY, step("b", "balance"), said("All is well.")]
+    result, _ = run(steps, [], judge=judge, options={"requirements": [paid]})
+    assert by(result) == {"U1": "rule", "step p": "rule", "All is well.": "nobody"}
+    assert result.verdict.status == "unverified"
 
 
 def test_a_check_on_what_a_held_call_will_do_is_pending_and_costs_no_rewrite():

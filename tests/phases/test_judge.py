@@ -100,6 +100,14 @@ def test_only_a_plain_true_holds(holds):
     assert answer(R2, {"holds": holds, "quote": "p2, p4"}).holds is False
 
 
+def test_a_verdict_on_an_id_that_two_questions_have_counts_for_neither():
+    written = [{"about": "R2", "holds": True, "quote": "Buy the cheapest red thing"}]
+    both = [R2, CALL._replace(id="R2"), S1]
+    said = read_answers([*written, {"about": "S1", "holds": True, "quote": "p2, p4"}], both, SOURCES)
+    assert [read.holds for read in said] == [None, None, True]
+    assert {read.evidence for read in said[:2]} == {"2 things that are judged are called R2"}
+
+
 def test_what_does_not_hold_needs_no_quote():
     assert answer(R2, {"holds": False, "why": "p4 is dear"})[1:3] == (False, "p4 is dear")
 

@@ -193,7 +193,9 @@ def test_a_check_on_what_a_held_call_will_do_is_pending_and_a_preview_is_suggest
 def test_what_is_open_for_a_stale_read_makes_it_provisional():
     inspection, settled = inspected([*STEPS[:2], step("c", "order"), step("d", "colors"), STEPS[2]], RED)
     assert inspection.execution.by_step["d"].stale
-    verdict = verified(inspection, settled, judgement=of_nice("nobody", "it was read too early", "claim", "It is so."))
+    told = of_nice("nobody", "it was read too early", "claim", "It is so.")
+    verdict = verified(inspection, settled, judgement=told.model_copy(update={"waiting": ("It is so.",)}))
     assert verdict.status == "provisional" and not verdict.verified
     assert verdict.reasons[0] == "It is so.: it was read too early (d was read before c runs)"
     assert "preview" in verdict.reasons[-1]
+    assert verified(inspection, settled, judgement=told).status == "unverified"  # no commit would tell
