@@ -126,7 +126,7 @@ def test_what_is_open_is_said_with_how_it_is_settled():
     settled = Requirements(items=(OPEN, DELEGATING, Requirement(id="R3", text="Be nice."), again))
     assert render_open_requirements(settled).splitlines() == [
         "R1 leaves open amount of pay. R4 leaves open amount of pay. Once it is read, put into `requirements` "
-        '{"id": ID, "call": {"args": {...}}, "from": STEP, "quote": "words of that result that say so"} '
+        '{"id": ID, "call": {"args": {...}}, "from": STEP, "quote": "words of that result that say so"}, '
         'for several calls "call": [{"args": {...}}, ...], or {"id": ID, "void": "why", "from": STEP, "quote": "..."} '
         "if it is not needed. What is free, such as a wording, stays open.",
         'R2 delegates to $b[0].body. Each thing that such words ask for is {"id": "ID_1", "under": "ID", "text": '
