@@ -23,6 +23,8 @@ from pivot_dspy.verdict import Established
 
 VALUE_CAP = 60
 """Characters of a value that a question names."""
+PROSE = 6
+"""Words from which on a text that was read can ask for something."""
 LABELS_CAP = 6000
 """Characters of all that is said of where values come from."""
 
@@ -51,7 +53,7 @@ class _Steps:
 
 def review_calls(
     covered: Sequence[CoveredCall], execution: Execution, requirements: Requirements, toolbox: Toolbox,
-    told: Mapping[str, str],
+    told: Mapping[str, str], read: Sequence[Any] = (),
 ) -> CallReview:  # fmt: skip
     """What rules tell of the calls that were made.
 
@@ -60,7 +62,10 @@ def review_calls(
 
     Args:
         told: trusted texts by name: the request, the policy, what a person required.
+        read: all that was read, before this run too; where its prose speaks of such a call, that may be where the call
+            comes from, and the words quoted for it have to speak of it as well.
     """
+    prose = [stems([text]) for text in scalars(list(read)) if isinstance(text, str) and len(text.split()) >= PROSE]
     steps = _Steps()
     in_words = any(
         item.origin in BINDING_ORIGINS and not item.executable and item.call is None for item in requirements.items
@@ -84,7 +89,8 @@ def review_calls(
             steps.refused.setdefault(call.step, unasked_call(call.step, why))
         else:
             about = stems([call.tool, spec.description, *call.args, *map(str, scalars(dict(call.args)))])
-            _ask(steps, call, UNNAMED, trusted=True, bears=frozenset() if in_words else about)
+            suggested = not in_words and any(about & words for words in prose)
+            _ask(steps, call, UNNAMED, trusted=True, bears=about if suggested else frozenset())
     settled = [entry for step, entry in steps.settled.items() if step not in {*steps.refused, *steps.questions}]
     return CallReview(
         established=tuple(settled),

@@ -90,10 +90,12 @@ class Judge:
                     outputs=context.outputs, session_for=lambda count: self.session_for(candidate, count),
                     permit=self.caller.record.permit,
                 )  # fmt: skip
-        review = review_calls(covered, execution, context.requirements, context.toolbox, context.told)
+        read = [seen.value for _, seen in self.view(candidate).readings]
+        all_read = [context.catalogue.known.splitlines(), *read, *(seen.value for seen in execution.observations)]
+        all_read += [seen.fault.message for seen in execution.observations if seen.fault is not None]
+        review = review_calls(covered, execution, context.requirements, context.toolbox, context.told, all_read)
         if review.refused:
             return self.measured(candidate, Judgement(unasked=review.refused))
-        read = [seen.value for _, seen in self.view(candidate).readings]
         said = claims.statements(execution, claims.check(execution, context.inputs, read))
         questions = [*self._of_requirements(candidate.inspection), *review.questions, *_of_statements(said)]
         if not questions:
