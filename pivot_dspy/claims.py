@@ -45,7 +45,7 @@ class Statement(NamedTuple):
     """A part of an answer that was written rather than bound: a sentence, or a value that is no text."""
 
     id: str
-    """`S1`, `S2` and so on."""
+    """`S1`, `S2` and so on, with more of the letter where a step's id begins so."""
     output: str
     """The output field that says it."""
     text: str
@@ -95,9 +95,7 @@ def check(execution: Execution, inputs: Mapping[str, Any], known: Iterable[Any] 
         for figure in _FIGURE.findall(_text(value))
     }
     texts = [leaf for leaf in scalars(shown) if isinstance(leaf, str)]
-    nowhere = [
-        pair for normal, pair in figures.items() if normal not in known and not _is_told(pair[0], known, texts)
-    ]
+    nowhere = [pair for normal, pair in figures.items() if normal not in known and not _is_told(pair[0], known, texts)]
     unsupported = tuple(
         Discrepancy(
             kind="unsupported_claim",
@@ -111,7 +109,7 @@ def check(execution: Execution, inputs: Mapping[str, Any], known: Iterable[Any] 
 
 
 def statements(execution: Execution, claims: Claims) -> tuple[Statement, ...]:
-    """What the written outputs say, one statement for each sentence.
+    """What the written outputs say, one statement for each sentence. None has the name of a step.
 
     >>> split_sentences("Paid 10.5 to Ann.\\n- Told Bob. All done!")
     ['Paid 10.5 to Ann.', '- Told Bob.', 'All done!']
@@ -121,10 +119,12 @@ def statements(execution: Execution, claims: Claims) -> tuple[Statement, ...]:
         for name in claims.written
         for text in _parts(execution.outputs[name], MOST_STATEMENTS // max(1, len(claims.written)) or 1)
     ]
-    found = []
+    prefix, found = "S", []
+    while any(step.startswith(prefix) for step in execution.trajectory.ids):
+        prefix += "S"
     for number, (name, text) in enumerate(parts, start=1):
         own = [figure for figure, output in claims.nowhere if output == name and figure in _FIGURE.findall(text)]
-        found.append(Statement(f"S{number}", name, text, tuple(own)))
+        found.append(Statement(f"{prefix}{number}", name, text, tuple(own)))
     return tuple(found)
 
 

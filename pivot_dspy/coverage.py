@@ -52,7 +52,8 @@ def by_execution(
 ) -> Flow[tuple[CoveredCall, ...]]:
     """`covered`, with what a check or test says of the calls that no requirement names.
 
-    The run is made again without each of their steps, from there on.
+    The run is made again without each of their steps, from there on. Steps that are bound to its result are called
+    with what it gave: a call is not asked for because another one repeats it.
 
     Args:
         session_for: a session of its own that stands as the environment did after so many steps.
@@ -66,9 +67,11 @@ def by_execution(
     serves: dict[str, str] = {}
     for step in steps:
         position = run.execution.trajectory.index(step)
-        rest = [other for other in run.execution.trajectory.steps if other.id != step]
+        rest = _without(step, run.execution)
+        if rest is None:
+            continue
         session = session_for(position)
-        without = yield from execute(Trajectory(steps=tuple(rest)), session, outputs=outputs, base=run, permit=permit)
+        without = yield from execute(rest, session, outputs=outputs, base=run, permit=permit)
         if without.reach is not None:
             break  # the budget ended: nothing is known of the rest
         missed = _first_violated(decided, without.execution, without.session)
@@ -80,6 +83,22 @@ def by_execution(
         else one
         for one in covered
     )
+
+
+def _without(left_out: str, execution: Execution) -> Trajectory | None:
+    """The trajectory without a step, whose result stands where it was bound; None where a step repeats over it. The
+    answer keeps its bindings: a requirement on what it says does not hold without the call that gives it.
+    """
+    depends_on, rest = execution.trajectory.dependencies(), []
+    for step in execution.trajectory.steps:
+        if step.id == left_out:
+            continue
+        if not step.is_submit and left_out in depends_on[step.id]:
+            if step.for_each is not None:
+                return None
+            step = step.model_copy(update={"args": execution.by_step[step.id].args or step.args})
+        rest.append(step)
+    return Trajectory(steps=tuple(rest))
 
 
 def _first_violated(items: tuple[Requirement, ...], execution: Execution, session: Session) -> str | None:

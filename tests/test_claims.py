@@ -89,6 +89,76 @@ def test_numbers_that_have_no_sum_are_looked_through_all_the_same():
     assert unsupported("It costs 0.5 or 7.", [10**400, 0.5]) == ["7"]
 
 
+def answered(written, **outputs):
+    """The statements of an answer, after a step `a` that gave 40, and what the rule says of its figures."""
+    steps = (Step(id="a", tool="look"), Step(id="submit", tool="submit", args=written))
+    seen = (Observation(step="a", value={"price": 40}), Observation(step="submit"))
+    execution = Execution(trajectory=Trajectory(steps=steps), observations=seen, outputs=outputs or written)
+    found = claims.check(execution, {})
+    return claims.statements(execution, found), found
+
+
+def test_each_sentence_that_was_written_is_a_statement():
+    said, _ = answered({"answer": "It costs 40. I paid!\n1. Told Bob\n\n", "done": True, "note": None, "sure": ""})
+    assert [(each.id, each.output, each.text) for each in said] == [
+        ("S1", "answer", "It costs 40."), ("S2", "answer", "I paid!"), ("S3", "answer", "1. Told Bob"),
+        ("S4", "done", "true"),
+    ]  # fmt: skip
+
+
+def test_no_statement_has_the_name_of_a_step():
+    steps = tuple(Step(id=name, tool="look") for name in ("S1", "SS2")) + (
+        Step(id="submit", tool="submit", args={"answer": "It is so."}),
+    )
+    seen = tuple(Observation(step=step.id) for step in steps)
+    execution = Execution(trajectory=Trajectory(steps=steps), observations=seen, outputs={"answer": "It is so."})
+    assert [each.id for each in claims.statements(execution, claims.check(execution, {}))] == ["SSS1"]
+
+
+def test_no_statement_begins_a_line_of_its_own_inside():
+    said, _ = answered({"answer": "one\n[[ ## questions ## ]]\nS9 two"})
+    assert all("\n" not in each.text for each in said)
+    (record,), _ = answered({"answer": {"a": "one\nS9 two"}})
+    assert record.text == '{"a": "one\\nS9 two"}'
+
+
+def test_what_is_bound_to_results_claims_nothing_unless_words_are_put_around_it():
+    assert answered({"answer": "$a.price"}, answer="40")[0] == ()
+    worded = "$a | join('', ['I have paid all of it: ', to_string(price)])"
+    (said,), _ = answered({"answer": worded}, answer="I have paid all of it: 40")
+    assert said.text == "I have paid all of it: 40"
+    assert answered({"answer": "$a | join('', ['EUR ', to_string(price)])"}, answer="EUR 40")[0] == ()
+
+
+def test_each_statement_has_its_own_figures_from_nowhere_and_only_amounts_can_be_worked_out():
+    said, found = answered({"answer": "It costs 40. With the fee 55. Mail eve9@x.org on 2026-03-12 at 17:45, to r2d2."})
+    assert [each.figures for each in said][:2] == [(), ("55",)]
+    assert said[1].amounts == ("55",) and "eve9@x.org" in said[2].figures
+    assert said[2].amounts == ("r2d2",)  # no address, and no part of a date or a time
+    assert {figure for figure, _ in found.nowhere} >= {"55", "eve9@x.org", "r2d2"}
+
+
+def test_a_long_answer_is_cut_into_a_bounded_number_of_statements():
+    text = " ".join(f"This is sentence number {number}." for number in range(103))
+    said, _ = answered({"answer": text})
+    assert len(said) <= claims.MOST_STATEMENTS and " ".join(each.text for each in said) == text
+
+
+def test_what_was_read_too_early_supports_nothing():
+    steps = (Step(id="a", tool="look"), Step(id="submit", tool="submit", args={"answer": "x"}))
+    for stale in (False, True):
+        seen = (Observation(step="a", value={"left": 77}, stale=stale), Observation(step="submit"))
+        execution = Execution(trajectory=Trajectory(steps=steps), observations=seen, outputs={"answer": "77 left"})
+        assert len(claims.check(execution, {}).unsupported) == stale
+
+
+@pytest.mark.parametrize(
+    "answer", ["on the 12th", "at 17:45", "at 5:45 pm", "at 5pm", "until 12 March", "see https://x.org/a."]
+)
+def test_times_and_addresses_may_be_told_in_other_forms(answer):
+    assert unsupported(answer, {"at": "2026-03-12T17:45:00", "where": "https://x.org/a"}) == []
+
+
 def test_a_judges_list_takes_the_place_of_the_rules():
     submit = Step(id="submit", tool="submit", args={"answer": "x 5"})
     execution = Execution(

@@ -185,6 +185,35 @@ def test_a_missing_requirement_is_a_key_error():
         Requirements()["R1"]
 
 
+X = Requirement(id="R1", text="x")
+Y = Requirement(id="R1", text="y")
+CALLED = Requirement(id="R1", text="x", call=RequiredCall(tool="add"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "by", "evidence", "unfounded"),
+    [
+        (X, Y, "audit", "", True),
+        (X, None, "audit", "", True),
+        (X, None, "evolve", "", True),
+        (X, None, "audit", "the request says so", False),
+        (X, None, "person", "", False),
+        (None, X, "audit", "", False),  # it adds to what has to hold
+    ],
+)
+def test_what_a_model_changes_or_drops_without_evidence_is_unfounded(before, after, by, evidence, unfounded):
+    settled = Requirements(items=() if before is None else (before,))
+    (change,) = settled.amend("R1", after, reason="so", by=by, evidence=evidence).amendments
+    assert change.is_unfounded is unfounded
+
+
+def test_a_call_that_is_named_only_after_something_was_read_is_named_late():
+    assert Requirements(items=(X,)).amend("R1", CALLED, reason="it was read", by="evolve").was_named_late("R1")
+    assert not Requirements(items=(CALLED,)).amend("R1", CALLED, reason="filled in", by="evolve").was_named_late("R1")
+    assert not Requirements(items=(CALLED,)).was_named_late("R1")
+    assert not Requirements().amend("R1", CALLED, reason="forgotten", by="audit").was_named_late("R1")
+
+
 # ---------------------------------------------------------------------------------------------------------- evaluation
 
 
@@ -352,3 +381,57 @@ def test_how_a_requirement_reads():
     both = Requirement(id="R3", check="only", args={"count": 1}, text="One.")
     assert both.to_prompt() == 'R3: only {"count": 1} - One.'
     assert call_of("R4", product_id="?").to_prompt() == 'R4: It is done. - call add {"product_id": "?"}'
+
+
+# ----------------------------------------------------------------------------------------------- what waits for commit
+
+
+class Mailing(Store):
+    """A message that cannot be taken back, and a check that it was sent."""
+
+    sent: tuple[str, ...] = ()
+
+    @tool(effect="irreversible")
+    def send(self, to: str, text: str = "") -> str:
+        self.sent = (*self.sent, to)
+        return to
+
+    @check
+    def is_sent(self, to: str) -> tuple[bool, str]:
+        if to == "nobody":
+            raise ValueError("nobody is no address")
+        return to in self.sent, f"sent: {len(self.sent)}"
+
+
+SEND = [step("a", "send", to="ann@x.org")]
+
+
+@pytest.mark.parametrize(
+    ("steps", "to", "status"),
+    [
+        (SEND, "ann@x.org", "pending"),
+        (SEND, "bob@x.org", "violated"),  # no call that waits is about it
+        ([], "ann@x.org", "violated"),
+        ([step("a", "find"), step("b", "send", to="bob@x.org", text="ann@x.org")], "ann@x.org", "pending"),
+        ([step("a", "send", to="nobody")], "nobody", "violated"),  # it cannot be checked, now or later
+    ],
+)
+def test_a_check_on_what_a_held_call_will_do_is_pending_and_speaks_neither_way(steps, to, status):
+    run = executed(steps, Mailing)
+    item = Requirement(id="R1", check="is_sent", args={"to": to})
+    (finding,) = evaluate(Requirements(items=(item,)), run.execution, run.session)
+    assert finding.status == status and not finding.holds and finding.may_hold == (status == "pending")
+    assert finding.evidence.startswith("cannot be checked" if to == "nobody" else "sent: 0")
+
+
+def test_a_test_of_the_users_own_is_never_taken_to_wait():
+    run = executed(SEND, Mailing)
+    item = Requirement(id="R1", args={"to": "ann@x.org"}, test=lambda e: False)
+    assert evaluate(Requirements(items=(item,)), run.execution, run.session)[0].status == "violated"
+
+
+def test_a_requirement_that_says_only_its_call_is_decided_by_rule():
+    item = Requirement(id="R1", call=RequiredCall(tool="send", args={"to": "ann@x.org"}))
+    run = executed(SEND, Mailing)
+    (finding,) = evaluate(Requirements(items=(item,)), run.execution, run.session)
+    assert (finding.status, finding.evidence) == ("holds", "the call was made") and item.says_only_its_call

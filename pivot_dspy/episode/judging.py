@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -97,7 +97,7 @@ class Judge:
         if review.refused:
             return self.measured(candidate, Judgement(unasked=review.refused))
         said = claims.statements(execution, claims.check(execution, context.inputs, read))
-        questions = [*self._of_requirements(candidate.inspection), *review.questions, *_of_statements(said)]
+        questions = [*self._of_requirements(candidate.inspection.unjudged), *review.questions, *_of_statements(said)]
         if not questions:
             return self.measured(candidate, Judgement(established=review.established))
         answers, problem = None, "the budget ended before a judge was asked"
@@ -108,9 +108,8 @@ class Judge:
             answers = [Answer(question, None, problem) for question in questions]
         return self._with_judgement(candidate, _judgement(review.established, answers, review.labels))
 
-    def _of_requirements(self, inspection: Inspection) -> list[Question]:
-        unjudged = {finding.requirement for finding in inspection.findings if finding.status == "unjudged"}
-        items = (item for item in self.context.requirements.items if item.id in unjudged)
+    def _of_requirements(self, names: Collection[str]) -> list[Question]:
+        items = (item for item in self.context.requirements.items if item.id in names)
         return [Question(item.id, "requirement", item.describe()) for item in items]
 
     def _answers(
@@ -221,6 +220,7 @@ def _judgement(by_rule: Sequence[Established], answers: Sequence[Answer], labels
         unasked=unasked,
         answers=tuple(answers),
         labels=labels,
+        waiting=tuple(answer.question.about for answer in answers if answer.waits),
     )
 
 

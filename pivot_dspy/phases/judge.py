@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -114,6 +115,8 @@ class Judgement(Frozen):
     """What a judge said, or what it should have said; empty where none had to be asked."""
     labels: str = ""
     """Where the values of the changing calls come from, by rule, as the judge was told."""
+    waiting: tuple[str, ...] = ()
+    """What these are about that only commit can tell."""
 
     @property
     def denied(self) -> tuple[Answer, ...]:
@@ -132,15 +135,21 @@ class Judgement(Frozen):
 
 
 def read_answers(written: Any, questions: Sequence[Question], sources: QuoteSources) -> list[Answer]:
-    """What a judge's `verdicts` say of each question. One that is missing, that contradicts another of the same id, or
-    whose quote stands nowhere, does not count.
+    """What a judge's `verdicts` say of each question. One that is missing, that contradicts another of the same id,
+    whose quote stands nowhere, or whose id is that of two questions, does not count.
     """
     entries = [entry for entry in written if isinstance(entry, Mapping)] if isinstance(written, list) else []
     said: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:
         for name in _texts(entry.get("about", entry.get("id"))):
             said.setdefault(name.strip().removeprefix("step ").strip("$`'\". "), []).append(entry)
-    return [_answer(question, said.get(question.id, []), sources) for question in questions]
+    counts = Counter(question.id for question in questions)
+    return [
+        _answer(question, said.get(question.id, []), sources)
+        if counts[question.id] == 1
+        else Answer(question, None, f"{counts[question.id]} things that are judged are called {question.id}")
+        for question in questions
+    ]
 
 
 def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: QuoteSources) -> Answer:
@@ -150,6 +159,7 @@ def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: Q
     if len(held) > 1:
         return Answer(question, None, "the judge said both that it holds and that it does not")
     quotes = [quote for entry in entries for quote in _texts(entry.get("quote", entry.get("evidence")))]
+    quotes = [quote for quote in quotes if any(_parts(quote))]
     shown = truncate(" … ".join(quotes), QUOTE_CAP)
     if held == {False}:
         reasons = [reason for entry in entries for reason in _texts(entry.get("why"))]
@@ -178,7 +188,9 @@ def _parts(quote: str) -> Iterator[str]:
 
 
 def _gives(formula: str, figure: str, sources: Sequence[Any]) -> bool:
-    """Whether a formula gives a figure, from numbers that stand in what was seen; small ones may be its own."""
+    """Whether a formula gives a figure, from numbers that stand in what was seen; small ones may be its own, but not
+    the figure itself.
+    """
     try:
         parsed = calc.read(formula)
         numbers = [calc.number(operand.text) for operand in parsed.operands]
@@ -190,7 +202,7 @@ def _gives(formula: str, figure: str, sources: Sequence[Any]) -> bool:
     return (
         given == wanted
         and any(value in seen for value in numbers)
-        and all(_is_small(value) or value in seen for value in numbers)
+        and all(value in seen or (_is_small(value) and value != wanted) for value in numbers)
     )
 
 

@@ -116,7 +116,7 @@ def _verdict(
 ) -> Verdict:  # fmt: skip
     """The verdict: `reasons` stand against any success, and what could not be established beside them."""
     execution = inspection.execution
-    open_entries = judgement.open if judgement is not None else ()
+    judgement = judgement or Judgement()
     against = [*reasons, *_of_requirements(requirements)]
     stale = [seen.step for seen in execution.observations if seen.stale]
     waits = [
@@ -125,16 +125,16 @@ def _verdict(
         for finding in inspection.findings
         if finding.status == "pending"
     ]
-    for entry in open_entries:
+    for entry in judgement.open:
         if entry.kind == "requirement":
             continue  # it counts as violated, which is said
         unknown = f"{entry.about}: {entry.evidence}"
-        (waits if stale else against).append(unknown)
+        (waits if entry.about in judgement.waiting else against).append(unknown)
     if stale:
         waits = [f"{reason} ({', '.join(stale)} was read before {execution.withheld[0]} runs)" for reason in waits]
     if waits:
         waits.append("a preview of what waits would show before commit what comes of it")
-    established = (*_by_checks(inspection, requirements), *(judgement.established if judgement is not None else ()))
+    established = (*_by_checks(inspection, requirements), *judgement.established)
     pending = tuple(
         PendingCall(step=call.step, tool=call.tool, args=dict(call.args))
         for call in made_calls(execution, toolbox)

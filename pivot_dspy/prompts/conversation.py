@@ -7,12 +7,14 @@ again. How a message is written is the adapter's own business; this only decides
 from __future__ import annotations
 
 import copy
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MethodType
 from typing import Any, NamedTuple
 
-from pivot_dspy.dspy_internals import with_callbacks
+from pivot_dspy.dspy_internals import AdapterParseError, with_callbacks
 from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.trajectory import Observation, Step
@@ -28,6 +30,7 @@ EXAMPLE = "An example, of another task; nothing of it is true of this one:"
 """Before an example that stands amid the messages of a task."""
 UNREADABLE_CAP = 2000
 """Characters of an answer that could not be read, and of the reason, that the model is shown again."""
+_FIELD = re.compile(r"^\[\[ ## \w+ ## \]\]", re.MULTILINE)
 
 
 class Reading(NamedTuple):
@@ -141,7 +144,8 @@ class Asked:
     def adapter(self, adapter: Any, correction: Sequence[Message] = ()) -> Any:
         """`adapter`, with the conversation before what it writes.
 
-        It does not ask again by itself in another form, which would not know of the conversation.
+        It does not ask again by itself in another form, which would not know of the conversation; nor does it mend an
+        answer that was cut off, for what is missing would be lost without a word.
 
         Args:
             correction: what is put after it: an answer that could not be read, and why.
@@ -155,7 +159,13 @@ class Asked:
             self.messages = (*self.conversation.messages, *turn(signature, demos, inputs), *correction)
             return [*self.messages]
 
-        continued.format = write
+        def read(signature: Any, completion: str) -> Any:
+            if is_cut_off(completion):
+                message = "Error message: it ends in the middle of its JSON"
+                raise AdapterParseError(type(adapter).__name__, signature, completion, message)
+            return adapter.parse(signature, completion)
+
+        continued.format, continued.parse = write, read
         return continued
 
     def answer(self, adapter: Any, answer: Any) -> None:
@@ -168,6 +178,24 @@ class Asked:
         except NotImplementedError:  # an adapter that writes its messages in a way of its own
             content = compact_json(outputs)
         self.answered = (*self.messages, {"role": "assistant", "content": content})
+
+
+def is_cut_off(response: str) -> bool:
+    """Whether an answer ends in the middle of its JSON. What is merely not well formed is not meant.
+
+    >>> written = ['[{"id": "R1"}]', '[{"id": "R1"}, {"id', "[{'id': 1},]", '[{"id": "R1"}] So it is.']
+    >>> [is_cut_off(f"[[ ## requirements ## ]]\\n{text}") for text in written]
+    [False, True, False, False]
+    """
+    text = _FIELD.split(response)[-1].strip().removeprefix("```json").strip("`\n ")
+    if not text.startswith(("[", "{")):
+        return False
+    try:
+        json.JSONDecoder(strict=False).raw_decode(text)
+    except json.JSONDecodeError as error:
+        rest = text[error.pos :]
+        return error.msg.startswith("Unterminated") or any(word.startswith(rest) for word in ("true", "false", "null"))
+    return False
 
 
 def correction_of(response: str, reason: str) -> tuple[Message, Message]:
@@ -218,4 +246,3 @@ def _merged(messages: Sequence[Message]) -> list[Message]:
     if system and others and isinstance(others[0]["content"], str):
         others[0]["content"] = PARAGRAPH.join([*system, others[0]["content"]])
     return others
-

@@ -19,6 +19,7 @@ from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import run_sync
 from pivot_dspy.gradient import Gradient
+from pivot_dspy.prompts.report import questions_in
 from tests.scripted import GARBAGE, Calls, Store, plan, rewrite, scripted, step, submit
 
 STEPS = [
@@ -337,31 +338,35 @@ def test_a_rewrite_that_cannot_be_had_is_a_failure_on_record():
 
 # ---------------------------------------------------------------------------------------------------- the judge
 
-CONTENT = {"verdicts": [{"id": "R9", "evidence": "p2", "holds": True}], "unsupported": []}
+ONE = {"id": "R8", "check": "only", "args": {"count": 1}}
+SAID = [*STEPS[:3], submit(answer="p2 it is")]
 
 
 @pytest.mark.parametrize(
-    ("steps", "required", "asked"),
+    ("steps", "required", "questions"),
     [
-        (STEPS, [NICE], 1),
-        (STEPS, [], 0),  # all of the answer is bound to results
-        ([*STEPS[:3], submit(answer="p2 it is")], [], 1),  # nothing else has looked at what it says
-        ([*STEPS[:3], submit(answer="p2 it is")], [{"check": "only", "args": {"count": 1}}], 0),
-        ([*STEPS[:3], submit(answer="It weighs 7 kg.")], [{"check": "only", "args": {"count": 1}}], 1),
-        (STEPS, [NICE, {"check": "only", "args": {"count": 3}}], 0),
-        (STEPS[:3], [NICE], 0),
-        ([*STEPS[:3], submit()], [NICE], 0),
-        ([step("x", "fly"), *STEPS], [NICE], 0),
+        (STEPS, [NICE], ["R9", "c"]),
+        (STEPS, [ONE], []),  # a check decides it, does not hold without the call, and all of the answer is bound
+        (STEPS, [], ["c"]),  # nothing asks for the call
+        (SAID, [], ["S1", "c"]),  # nothing else has looked at what it says
+        (SAID, [ONE], ["S1"]),  # nor has a check
+        ([*STEPS[:3], submit(answer="p2 it is. It is nice.")], [ONE, NICE], ["R9", "S1", "S2"]),
+        (STEPS, [NICE, {"check": "only", "args": {"count": 3}}], None),  # it would not help
+        (STEPS[:3], [NICE], None),
+        ([*STEPS[:3], submit()], [NICE], None),
+        ([step("x", "fly"), *STEPS], [NICE], None),
     ],
 )
-def test_the_judge_is_asked_only_where_its_word_alone_is_missing(steps, required, asked):
-    with opened(required=required, judge=CONTENT) as (episode, engine):
+def test_the_judge_is_asked_in_one_call_and_only_what_its_word_alone_can_tell(steps, required, questions):
+    with opened(required=required, request="Put something red in the cart.") as (episode, engine):
         run_sync(episode.inspect(trajectory(steps)))
-        assert engine.count("judge") == engine.count() == asked
+        assert engine.count("judge") == engine.count() == (1 if questions else 0)
+        if questions:
+            assert sorted(name for name, _ in questions_in(engine.last("judge").section("questions"))) == questions
 
 
 def test_the_judge_is_not_asked_when_the_budget_is_spent():
-    with opened(required=[NICE], judge=CONTENT, budget=Budget(lm_calls=1), plan=planned()) as (episode, engine):
+    with opened(required=[NICE], budget=Budget(lm_calls=1), plan=planned()) as (episode, engine):
         run_sync(episode.plan())
         found = run_sync(episode.inspect(trajectory()))
         assert engine.count("judge") == 0 and found.inspection.unjudged == ("R9",)
@@ -382,7 +387,7 @@ def test_events_are_recorded_and_told():
 
 
 def test_its_repr_says_which_move_it_is_at():
-    with opened(plan=planned()) as (episode, _):
+    with opened(plan=planned(STEPS, ONE)) as (episode, _):
         assert repr(episode) == "Episode('Buy something red.'; no move yet; 0 LM calls)"
         first = run_sync(episode.plan())
         run_sync(episode.inspect(first))

@@ -10,6 +10,7 @@ from pivot_dspy import CommitError, Environment, Pivot, check, tool
 from tests.scripted import Calls, Store, plan, scripted, step, submit
 
 ONE = {"id": "R1", "check": "only", "args": {"count": 1}}
+ORDERED = {"id": "R2", "text": "It is ordered.", "call": {"tool": "order", "args": {}}}
 BUY = [
     step("a", "find", color="red", size="L"),
     step("b", "add", product_id="$a.ids[0]"),
@@ -19,7 +20,7 @@ BUY = [
 
 
 def bought(environment, steps=BUY, **options):
-    with dspy.context(lm=scripted(plan=plan(steps, [ONE]))):
+    with dspy.context(lm=scripted(plan=plan(steps, [ONE, ORDERED]))):
         return Pivot("question -> answer", environment, audit="never")(question="Buy p2", **options)
 
 
@@ -47,7 +48,7 @@ def test_a_call_may_commit():
 
 async def test_it_can_be_awaited():
     real = Store(Calls())
-    with dspy.context(lm=scripted(plan=plan(BUY, [ONE]))):
+    with dspy.context(lm=scripted(plan=plan(BUY, [ONE, ORDERED]))):
         result = await Pivot("question -> answer", real).acall(question="Buy p2")
     await result.acommit()
     assert real.calls.count("order") == 1
@@ -164,7 +165,7 @@ class Counter(Environment):
 def test_in_the_live_tier_nothing_is_written_before_commit():
     real = Counter()
     steps = [step("a", "add_one"), submit(answer="done")]
-    lm = scripted(plan=plan(steps, [{"id": "R1", "check": "never"}]), judge={"verdicts": [], "unsupported": []})
+    lm = scripted(plan=plan(steps))
     with dspy.context(lm=lm):
         result = Pivot("question -> answer", real)(question="Add one.")
     assert result.verified and result.tier == "live" and result.verdict.withheld == ("a",) and real.count == 0
@@ -203,6 +204,19 @@ class Till(Environment):
         return "paid"
 
 
+def billed(quote, repeated=False):
+    """The result of paying a bill, of which the judge says that it is paid, and quotes so; and the environment."""
+    args = {"to": "$item.to", "amount": "$item.amount"} if repeated else {"to": "$a.to", "amount": "$a.amount"}
+    paying = step("p", "pay", for_each="[$a]" if repeated else None, **args)
+    real = Till()
+    wanted = {"id": "R1", "text": "The bill is paid.", "call": {"tool": "pay", "args": {}}}
+    planned = plan([step("a", "read_bill"), paying, submit(answer="done")], [wanted])
+    judge = {"verdicts": [{"about": ["R1", "S1"], "holds": True, "quote": quote}]}
+    lm = scripted(plan=planned, judge=judge)
+    with dspy.context(lm=lm):
+        return Pivot("request -> answer", real)(request="Pay the bill."), real
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -213,15 +227,17 @@ class Till(Environment):
 )
 @pytest.mark.parametrize("repeated", [False, True])
 def test_a_call_with_other_arguments_than_were_verified_is_never_made(change, said, repeated):
-    args = {"to": "$item.to", "amount": "$item.amount"} if repeated else {"to": "$a.to", "amount": "$a.amount"}
-    paying = step("p", "pay", for_each="[$a]" if repeated else None, **args)
-    real = Till()
-    planned = plan([step("a", "read_bill"), paying, submit(answer="done")])
-    lm = scripted(plan=planned, judge={"verdicts": [], "unsupported": []})
-    with dspy.context(lm=lm):
-        result = Pivot("request -> answer", real)(request="Pay the bill.")
-    assert result.verified and real.paid == []
+    result, real = billed("Pay the bill", repeated)
+    assert result.verdict.status == "judged" and real.paid == []
     real.bill |= change
     with pytest.raises(CommitError, match=said):
+        result.commit()
+    assert real.paid == []
+
+
+def test_what_the_judge_quoted_is_relied_on():
+    result, real = billed('"amount": 100')
+    real.bill["amount"] = 101
+    with pytest.raises(CommitError, match="step a gave amount = 100 and now 101; steps run for real: a; nothing after"):
         result.commit()
     assert real.paid == []

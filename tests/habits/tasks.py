@@ -12,7 +12,7 @@ from pivot_dspy.simulator import Reference, offline_lm
 from tests.simulator.rooms import DAY, REQUEST, REQUIREMENTS, STEPS, Book, Rooms, reference
 
 ONE_REPAIR: dict[str, Any] = {"slip": 0.0, "systematic": 1.0, "heed": 1.0, "relapse": 0.0}
-"""Every plan errs in the same way, and one rewrite mends it: a run is plan, evolve, compose."""
+"""Every plan errs in the same way, and one rewrite mends it: a run is plan, evolve, compose, judge."""
 
 VARIED: dict[str, Any] = {"slip": 0.4, "heed": 0.7, "relapse": 0.1}
 """Runs differ in how many calls they take, and not all succeed."""

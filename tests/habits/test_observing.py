@@ -65,8 +65,8 @@ def test_callbacks_see_phases_models_and_tools() -> None:
     result = watched(witness, simulated())
     assert witness.started.keys() == witness.ended.keys()
     modules = witness.count("module")
-    assert modules == {"Pivot": 1, "Plan": 1, "Inspect": 3, "Evolve": 1, "Compose": 1, "Verify": 1, "Predict": 3}
-    assert witness.count("lm").total() == result.ledger.usage.lm_calls == 3
+    assert modules == {"Pivot": 1, "Plan": 1, "Inspect": 3, "Evolve": 1, "Compose": 1, "Verify": 1, "Predict": 4}
+    assert witness.count("lm").total() == result.ledger.usage.lm_calls == 4
     assert witness.count("tool").total() == result.ledger.usage.tool_calls
     assert set(witness.count("tool")) == {"list_rooms", "quote", "book_room"}
     for call_id, (kind, name) in witness.started.items():

@@ -21,11 +21,11 @@ def test_bootstrap_keeps_the_calls_of_verified_runs_as_demonstrations(tmp_path: 
         compiled = teacher.compile(pivot(), trainset=examples()[:3])
         assert isinstance(compiled, Pivot) and compiled._compiled
         demos = {name: len(predictor.demos) for name, predictor in compiled.named_predictors() if predictor.demos}
-        assert demos == {"plan.predict": 2, "evolve.predict": 2, "compose.predict": 2}
+        assert demos == {"plan.predict": 2, "evolve.predict": 2, "compose.predict": 2, "verify.predict": 2}
         assert all(demo.steps for demo in compiled.plan.predict.demos)
         result = compiled(request=examples()[3].request)
         assert result.verified
-        assert examples()[0].request in str(lm.history[-3]["messages"])  # the demonstrations are shown
+        assert examples()[0].request in str(lm.history[-4]["messages"])  # the demonstrations are shown
 
         compiled.save(tmp_path / "compiled.json")
         fresh = pivot()

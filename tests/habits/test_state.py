@@ -91,12 +91,12 @@ def test_the_model_is_set_read_and_taken_from_the_context() -> None:
     program = pivot()
     with dspy.context(lm=first):
         assert program(request=REQUEST).verified
-    assert first.engine.calls.lm_calls == 3
+    assert first.engine.calls.lm_calls == 4
     program.set_lm(second)
     assert program.get_lm() is second
     with dspy.context(lm=first):
         assert program(request=REQUEST).verified  # its own comes before that of the context
-    assert (first.engine.calls.lm_calls, second.engine.calls.lm_calls) == (3, 2)
+    assert (first.engine.calls.lm_calls, second.engine.calls.lm_calls) == (4, 3)
     program.evolve.predict.lm = first
     with pytest.raises(ValueError, match="Multiple LMs"):
         program.get_lm()

@@ -48,7 +48,7 @@ async def test_an_output_of_an_inner_predictor_is_streamed() -> None:
     _, text, result = await heard(dspy.streamify(program, stream_listeners=[listener]))
     [diagnosis] = [event.diagnosis for event in result.history if event.kind == "evolve"]
     assert text == diagnosis and result.verified
-    assert result.ledger.usage.lm_calls == 3 and result.ledger.usage.prompt_tokens > 0
+    assert result.ledger.usage.lm_calls == 4 and result.ledger.usage.prompt_tokens > 0
 
 
 def test_a_sync_stream() -> None:

@@ -1,20 +1,19 @@
 import itertools
-import json
 
 import dspy
 import pytest
 
 from pivot_dspy.budget import BudgetExhausted
-from pivot_dspy.environment.base import Environment, tool
+from pivot_dspy.environment.base import tool
 from pivot_dspy.environment.factory import SessionFactory
-from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.execution import allow
-from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import inspect
-from pivot_dspy.phases.verify import Judgement, Verdict, Verify, shortcomings
-from pivot_dspy.prompts.catalogue import render
+from pivot_dspy.phases.judge import Judgement
+from pivot_dspy.phases.verify import Verify, shortcomings
 from pivot_dspy.requirements import Finding, Requirement, Requirements
-from tests.scripted import Store, executed, scripted, step, submit
+from pivot_dspy.verdict import Established, PendingCall, Verdict
+from tests.phases.showing import TOOLBOX
+from tests.scripted import Store, executed, step, submit
 
 TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
 STEPS = [
@@ -24,7 +23,7 @@ STEPS = [
 ]
 RED = Requirement(id="R1", check="item", args={"color": "red"})
 NICE = Requirement(id="R2", text="It is nice.")
-CHEAP = Requirement(id="R3", text="It is the cheapest.")
+MET = Established(about="R1", kind="requirement", by="check", evidence="p2 is red, L, Trail Cap")
 
 
 def inspected(steps=STEPS, *items, environment=Store, **told):
@@ -32,34 +31,18 @@ def inspected(steps=STEPS, *items, environment=Store, **told):
     return inspect(executed(steps, environment), settled, {"request": "Buy something red."}, **told), settled
 
 
-def verified(inspection, settled, environment=Store, permit=allow):
+def verified(inspection, settled, environment=Store, permit=allow, judgement=None):
     session = SessionFactory(environment, timeout=None).open(None)
-    phase = Verify(TASK)
-    said = phase(inspection=inspection, requirements=settled, session=session, outputs={"answer": str}, permit=permit)
+    said = Verify(TASK)(
+        inspection=inspection, requirements=settled, toolbox=TOOLBOX, session=session, outputs={"answer": str},
+        judgement=judgement, permit=permit,
+    )  # fmt: skip
     return said.verdict
 
 
-def viewed(inspection, settled, inputs):
-    catalogue = render(toolbox_of(Store), TASK, policy=Store.policy, vocabulary="", known="")
-    return RunView(inputs, catalogue, inspection.execution, Store(), settled, inspection.findings)
-
-
-def judged(answer, *items):
-    inspection, settled = inspected([*STEPS[:2], submit(answer="p2 costs 40 and weighs 9 kg.")], *items)
-    lm = scripted(judge=answer)
-    with dspy.context(lm=lm):
-        said = Verify(TASK).judge(viewed(inspection, settled, {"request": "Buy something red."}))
-        try:
-            while True:
-                effect = next(said)
-                effect = said.send(effect.call())
-        except StopIteration as stop:
-            return stop.value, lm.engine
-
-
-def test_what_runs_the_same_way_again_and_lacks_nothing_is_verified():
+def test_what_runs_the_same_way_again_and_lacks_nothing_is_verified_by_its_checks():
     verdict = verified(*inspected(STEPS, RED))
-    assert verdict == Verdict(verified=True)
+    assert verdict == Verdict(status="checked", established=(MET,)) and verdict.verified
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
 
 
@@ -70,13 +53,13 @@ def told(requirement, status):
 @pytest.mark.parametrize(
     ("steps", "items", "findings", "said"),
     [
-        (STEPS[:2], (), (), "nothing was submitted"),
-        ([*STEPS[:2], submit()], (), (), "the answer lacks answer"),
-        ([step("a", "fly"), *STEPS], (), (), "step a: unknown_tool"),
+        (STEPS[:2], (RED,), (), "nothing was submitted"),
+        ([*STEPS[:2], submit()], (RED,), (), "the answer lacks answer"),
+        ([step("a", "fly"), *STEPS], (RED,), (), "step a: unknown_tool"),
         (STEPS, (Requirement(id="R9", check="total", args={"max": 1}),), (), "requirement R9 is not met: total 40"),
         (STEPS, (NICE,), (), "requirement R2 could not be judged"),
         (STEPS, (NICE,), (told(NICE, "violated"),), "requirement R2 is not met: seen"),
-        ([*STEPS[:2], submit(answer="It weighs 77 kg.")], (), (), "answer says 77"),
+        ([*STEPS[:2], submit(answer="It weighs 77 kg.")], (RED,), (), "answer says 77"),
     ],
 )
 def test_whatever_stands_against_it_is_said_and_nothing_is_run_again(steps, items, findings, said):
@@ -109,89 +92,110 @@ def test_a_second_run_that_goes_another_way_names_the_step():
     inspection, settled = inspected(STEPS, environment=Fickle)
     verdict = verified(inspection, settled, Fickle)
     assert not verdict.verified and verdict.departed == "a"
-    assert "run again from the start, it went another way: step a gave ids[0] = \"p" in verdict.reasons[0]
+    assert 'run again from the start, it went another way: step a gave ids[0] = "p' in verdict.reasons[0]
 
 
 def test_where_the_budget_ends_it_is_not_said_to_go_another_way():
     def refuse(reused):
         raise BudgetExhausted("tool_calls", "spent")
 
-    verdict = verified(*inspected(STEPS), permit=refuse)
-    assert verdict == Verdict(verified=False, reasons=("the budget ended before it could be run again from the start",))
+    verdict = verified(*inspected(STEPS, RED), permit=refuse)
+    assert verdict.reasons == ("the budget ended before it could be run again from the start",)
+    assert verdict.status == "unverified" and not verdict.verified and verdict.departed is None
 
 
-def test_steps_that_wait_for_commit_are_named():
-    verdict = verified(*inspected([*STEPS[:2], step("c", "order"), STEPS[2]]))
-    assert verdict == Verdict(verified=True, withheld=("c",))
+def test_calls_that_wait_for_commit_are_named():
+    verdict = verified(*inspected([*STEPS[:2], step("c", "order"), STEPS[2]], RED))
+    assert verdict == Verdict(
+        status="checked", established=(MET,), pending=(PendingCall(step="c", tool="order"),)
+    ) and verdict.withheld == ("c",)  # fmt: skip
 
 
 def test_without_a_session_only_what_is_known_counts():
-    inspection, settled = inspected(STEPS)
-    said = Verify(TASK)(inspection=inspection, requirements=settled, session=None, outputs={"answer": str})
-    assert said.verdict.verified
+    inspection, settled = inspected(STEPS, RED)
+    told = {"inspection": inspection, "requirements": settled, "toolbox": TOOLBOX, "outputs": {"answer": str}}
+    assert Verify(TASK)(session=None, **told).verdict.verified
 
 
-# -------------------------------------------------------------------------------------------------------------- judging
+def test_where_nothing_is_required_nothing_is_verified():
+    verdict = verified(*inspected(STEPS))
+    assert verdict.status == "unverified" and not verdict.verified
+    assert verdict.reasons == ("no requirement says what has to hold: pass requirements=[...]",)
 
 
-def test_one_call_judges_every_textual_requirement_and_the_claims():
-    said, engine = judged(
-        {
-            "verdicts": [
-                {"id": "R2", "evidence": "red", "holds": True},
-                {"id": "R3", "evidence": "40 > 30", "holds": False},
-            ],
-            "unsupported": ["weighs 9 kg"],
-        },
-        RED,
-        NICE,
-        CHEAP,
+def of_nice(by, evidence="said so", kind="requirement", about="R2"):
+    return Judgement(established=(Established(about=about, kind=kind, by=by, evidence=evidence),))
+
+
+def test_what_a_judge_established_is_judged():
+    holds = Finding(requirement="R2", status="holds", evidence="said so")
+    inspection, settled = inspected(STEPS, RED, NICE, judged=(holds,))
+    verdict = verified(inspection, settled, judgement=of_nice("judge"))
+    assert verdict.status == "judged" and verdict.verified and verdict.reasons == ()
+    assert [(entry.about, entry.by) for entry in verdict.established] == [("R1", "check"), ("R2", "judge")]
+
+
+def test_a_requirement_that_nobody_could_judge_is_named_with_the_reason():
+    inspection, settled = inspected(STEPS, RED, NICE)
+    verdict = verified(inspection, settled, judgement=of_nice("nobody", "the judge failed"))
+    assert verdict.status == "unverified"
+    assert verdict.reasons == ("requirement R2 could not be judged: the judge failed",)
+
+
+@pytest.mark.parametrize(("kind", "about"), [("call", "step b"), ("claim", "All is well.")])
+def test_a_call_or_claim_that_nobody_could_judge_stands_against_it(kind, about):
+    inspection, settled = inspected(STEPS, RED)
+    verdict = verified(inspection, settled, judgement=of_nice("nobody", "the judge failed", kind, about))
+    assert verdict.status == "unverified" and verdict.reasons == (f"{about}: the judge failed",)
+
+
+def test_a_requirement_that_a_model_dropped_without_evidence_stands_against_it():
+    inspection, settled = inspected(STEPS, RED)
+    both = Requirements(items=(RED, NICE))
+    dropped = both.amend("R2", None, reason="nobody can tell", by="audit")
+    verdict = verified(inspection, dropped)
+    assert verdict.status == "unverified"
+    assert verdict.reasons == ("requirement R2 was dropped by audit without evidence: nobody can tell",)
+    changed = both.amend("R2", NICE.model_copy(update={"text": "It is red."}), reason="misread", by="audit")
+    assert verified(inspect(executed(STEPS), changed, {}), changed).reasons[-1] == (
+        "requirement R2 was changed by audit without evidence: misread"
     )
-    assert [(f.requirement, f.status, f.evidence) for f in said.findings] == [
-        ("R2", "holds", "red"),
-        ("R3", "violated", "40 > 30"),
-    ]
-    assert said.unsupported == ("weighs 9 kg",) and engine.count() == 1
-    assert Judgement.model_validate_json(said.model_dump_json()) == said
-    assert engine.prompts[0].section("requirements") == "R2: It is nice.\nR3: It is the cheapest."
+    founded = both.amend("R2", None, reason="nobody can tell", by="audit", evidence="not found")
+    assert verified(inspection, founded).status == "checked"
 
 
-def test_the_prompt(snapshot):
-    _, engine = judged({"verdicts": [], "unsupported": []}, RED, NICE, CHEAP)
-    snapshot("phases/judge.txt", engine.prompts[0].text)
+class Paying(Store):
+    """It orders one product, for good."""
+
+    @tool(effect="irreversible")
+    def order_of(self, product_id: str) -> str:
+        """Order a product."""
+        self.cart.append(product_id)
+        return product_id
 
 
-@pytest.mark.parametrize(
-    "verdicts",
-    [
-        [],
-        [{"id": "R1", "holds": True}],
-        [{"holds": True}],
-    ],
-)
-def test_what_the_judge_leaves_out_stays_unjudged(verdicts):
-    said, _ = judged({"verdicts": verdicts, "unsupported": []}, RED, NICE)
-    assert said.findings == ()
+def test_a_check_on_what_a_held_call_will_do_is_pending_and_a_preview_is_suggested():
+    steps = [*STEPS[:2], step("c", "order_of", product_id="p4"), STEPS[2]]
+    due = Requirement(id="R5", check="item", args={"name": "p4"})
+    settled = Requirements(items=(RED, due))
+    inspection = inspect(executed(steps, Paying), settled, {})
+    assert [finding.status for finding in inspection.findings] == ["holds", "pending"]
+    toolbox = SessionFactory(Paying, timeout=None).open(None).toolbox
+    session = SessionFactory(Paying, timeout=None).open(None)
+    told = {"inspection": inspection, "requirements": settled, "toolbox": toolbox, "outputs": {"answer": str}}
+    verdict = Verify(TASK)(session=session, **told).verdict
+    assert verdict.status == "provisional" and not verdict.verified
+    assert verdict.reasons[0].startswith("requirement R5 can only be checked when c has run")
+    assert "preview" in verdict.reasons[-1]
+    assert verdict.pending == (PendingCall(step="c", tool="order_of", args={"product_id": "p4"}),)
 
 
-@pytest.mark.parametrize("holds", ["true", 1, None, "yes", [True]])
-def test_only_a_plain_true_holds(holds):
-    said, _ = judged({"verdicts": [{"id": "R2", "holds": holds}], "unsupported": []}, NICE)
-    assert [finding.status for finding in said.findings] == ["violated"]
-
-
-def test_the_answer_is_shown_as_json():
-    class Answering(Environment):
-        @tool(effect="read")
-        def look(self) -> int:
-            return 1
-
-    from datetime import date
-
-    run = executed([submit(day="2026-03-12")], Answering, {"day": date})
-    inspection = inspect(run, Requirements(items=(NICE,)), {})
-    lm = scripted(judge={"verdicts": [], "unsupported": []})
-    with dspy.context(lm=lm):
-        said = Verify(TASK).judge(viewed(inspection, Requirements(items=(NICE,)), {"request": "x"}))
-        next(said).call()
-    assert json.loads(lm.engine.prompts[0].section("submitted")) == {"day": "2026-03-12"}
+def test_what_is_open_for_a_stale_read_makes_it_provisional():
+    inspection, settled = inspected([*STEPS[:2], step("c", "order"), step("d", "colors"), STEPS[2]], RED)
+    assert inspection.execution.by_step["d"].stale
+    told = of_nice("nobody", "it was read too early", "claim", "It is so.")
+    verdict = verified(inspection, settled, judgement=told.model_copy(update={"waiting": ("It is so.",)}))
+    assert verdict.status == "provisional" and not verdict.verified
+    assert verdict.reasons[0] == "It is so.: it was read too early (d was read before c runs)"
+    assert "preview" in verdict.reasons[-1]
+    assert verified(inspection, settled, judgement=told).status == "unverified"  # no commit would tell

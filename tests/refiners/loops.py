@@ -12,6 +12,8 @@ from pivot_dspy.flow import run_sync
 from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
 
 REQUEST = "Buy the cheapest red thing of size L."
+CART = "Put the cheapest red thing of size L in the cart."
+"""A request whose words ask for the call itself, where no requirement does."""
 LARGE = {"id": "R1", "check": "item", "args": {"color": "red", "size": "L"}}
 ONE = {"id": "R2", "check": "only", "args": {"count": 1}}
 NICE = {"id": "R3", "text": "It is nice."}

@@ -229,7 +229,7 @@ def test_one_plan_is_enough_where_it_is_right_and_a_budget_below_it_is_refused(k
     with dspy.context(lm=lm):
         result = made(request=REQUEST)
         assert result.verified and result.answer == "p2" and seen == list(result.history)
-        assert lm.engine.count() == {MajorityOfN: 3, ReAct: 6, RewardRising: 5, small_tree: 8}.get(kind, 1)
+        assert lm.engine.count() == {MajorityOfN: 3, ReAct: 7, RewardRising: 5, small_tree: 8}.get(kind, 1)
         with pytest.raises(ConfigurationError, match=r"does not pay for one plan.*raise Budget\(tokens"):
             made(request=REQUEST, budget=Budget(tokens=50))
 
@@ -247,8 +247,8 @@ def test_a_trajectory_that_is_given_is_run_first(kind):
 @every
 def test_outputs_that_are_left_open_are_composed(kind):
     steps = [*RIGHT[:3], {"id": "submit", "tool": "submit", "args": {}}]
-    said = {"plan": lambda _: plan(steps, [LARGE]), "compose": lambda _: {"considerations": "x", "answer": "It is p2."},
-            "judge": lambda _: {"verdicts": [], "unsupported": []}}  # fmt: skip
+    composed = {"considerations": "x", "answer": "It is p2."}
+    said = {"plan": lambda _: plan(steps, [LARGE]), "compose": lambda _: composed}
     made, lm, _ = attempt(kind, said)
     with dspy.context(lm=lm):
         result = made(request=REQUEST)

@@ -63,7 +63,8 @@ def test_undeclared_effects_are_an_error_that_names_the_argument():
 
 def test_one_tool_that_reads_is_enough_and_writes_wait():
     steps = [step("a", "double", number=1), step("b", "keep", number="$a"), submit(answer="$a")]
-    with dspy.context(lm=scripted(plan=plan(steps))):
+    kept = {"id": "R1", "text": "It is remembered.", "call": {"tool": "keep", "args": {}}}
+    with dspy.context(lm=scripted(plan=plan(steps, [kept]))):
         result = Pivot("question -> answer: int", tools=[double, keep], effects={"double": "read"})(question="?")
     assert result.tier == "live" and result.execution.withheld == ("b",) and result.verdict.withheld == ("b",)
     assert result.verified and result.answer == 2
@@ -199,9 +200,7 @@ def test_inputs_of_any_kind_do_no_harm():
             "answer": (str, dspy.OutputField()),
         }
     )
-    lm = scripted(
-        plan=plan([step("a", "rooms"), submit(answer="It is 77.")]), judge={"verdicts": [], "unsupported": []}
-    )
+    lm = scripted(plan=plan([step("a", "rooms"), submit(answer="It is 77.")]))
     with dspy.context(lm=lm):
         result = Pivot(task, tools=[rooms], effects="read")(
             image=dspy.Image(url="https://example.org/a.png"), base=[Slot(1)], items=Odd()
@@ -375,7 +374,7 @@ class Answered(Requirement):
 def test_a_requirement_of_ones_own_kind_is_checked_told_and_reported():
     found = step("b", "find", color="red")
     wrong, right = ([found, submit(answer=f"$b.ids[{place}]")] for place in (1, 0))
-    lm = scripted(plan=plan(wrong), evolve=rewrite(right))
+    lm = scripted(plan=plan(wrong, []), evolve=rewrite(right))
     with dspy.context(lm=lm):
         result = Pivot("request -> answer", Store, requirements=[Answered(id="F1", allowed="p1")])(request="x")
     assert "F1: the answer is p1 - NOT MET: the answer is p" in lm.engine.prompts[1].section("report")
@@ -389,7 +388,7 @@ def test_one_that_cannot_say_how_it_stands_is_not_met_and_never_left_to_a_judge(
             raise KeyError("colour")
 
     steps = [step("b", "find", color="red"), submit(answer="$b.ids[0]")]
-    with dspy.context(lm=scripted(plan=plan(steps), evolve=rewrite(steps))):
+    with dspy.context(lm=scripted(plan=plan(steps, []), evolve=rewrite(steps))):
         result = Pivot("request -> answer", Store, requirements=[Broken(id="F1", allowed="p1")])(request="x")
     assert not result.verified
     assert [(found.status, found.evidence) for found in result.findings] == [

@@ -134,7 +134,6 @@ def test_what_is_asked_beside_the_plan_is_not_hinted():
     result, engine = refined(
         [], plan=lambda prompt: plan(steps if "hint_" in prompt.sections else EMPTY, [LARGE, NICE]),
         compose={"considerations": "x", "answer": "It is p2."},
-        judge={"verdicts": [{"id": "R3", "evidence": "p2", "holds": True}], "unsupported": []},
     )  # fmt: skip
     assert result.verified and phases(engine) == ["plan", "feedback", "plan", "compose", "judge"]
     assert "hint_" in engine.last("plan").sections
@@ -267,7 +266,7 @@ class PlanOnce(dspy.Module):
 
 
 def test_a_plan_is_asked_for_as_dspy_refine_itself_asks():
-    module, lm = made([], options={"N": 2, "requirements": [LARGE]}, plan=lambda _: plan(WRONG))
+    module, lm = made([], options={"N": 2, "requirements": [LARGE]}, plan=lambda _: plan(WRONG, []))
     with dspy.context(lm=lm, adapter=dspy.ChatAdapter()):
         module(request=REQUEST)
     context = TaskContext.open(module.session_factory, module.signature, {"request": REQUEST}, required=[LARGE])
@@ -276,7 +275,7 @@ def test_a_plan_is_asked_for_as_dspy_refine_itself_asks():
     told = planning.fields() | {"also_read": "", "tried": ""}
     module.plan.predict.signature = without(module.plan.predict.signature, empty(told))
     program = PlanOnce(module.plan, planning)
-    theirs = scripted(plan=lambda _: plan(WRONG), feedback=lambda _: advice())
+    theirs = scripted(plan=lambda _: plan(WRONG, []), feedback=lambda _: advice())
     with dspy.context(lm=theirs, adapter=dspy.ChatAdapter(), trace=[]):
         Refine(program, 2, lambda inputs, prediction: 1.0 - prediction.loss, 1.0)(request=REQUEST)
     context.close()
@@ -314,7 +313,7 @@ def test_a_model_that_is_set_on_plan_alone_is_asked_for_plans_and_advice_alone()
     other = scripted(compose={"considerations": "x", "answer": "p2"})
     with dspy.context(lm=other):
         assert module(request=REQUEST).verified
-    assert phases(planner.engine) == ["plan"] and phases(other.engine) == ["compose"]
+    assert phases(planner.engine) == ["plan"] and phases(other.engine) == ["compose", "judge"]
 
 
 def test_tools_are_not_run_for_what_was_run():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pivot_dspy.episode.events import accepted_losses
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, RIGHT, UNCHANGED, WRONG, kinds, run
-from tests.scripted import GARBAGE, plan, rewrite, step, submit
+from tests.scripted import GARBAGE, accept, judging, plan, rewrite, step, submit
 
 LOOKS = step("x", "find", color="red", size="L")
 THEN_RIGHT = [{"keep": ["x"]}, step("b", "details", ids="$x.ids"), *RIGHT[2:]]
@@ -21,7 +21,6 @@ ANEW = rewrite(
 """Right from whatever step on it is written."""
 ANSWERED = plan(WRONG, [LARGE, ONE])
 COMPOSED = {"considerations": "It is p2.", "answer": "p2"}
-JUDGED = {"verdicts": [], "unsupported": []}
 
 
 def reading_on():
@@ -83,7 +82,7 @@ def test_looks_from_an_answered_incumbent_are_bounded(most):
 @pytest.mark.parametrize("most", [0, 1, 3])
 def test_a_plan_that_only_ever_reads_is_ended_and_the_answer_worded_from_what_was_found(most):
     result, engine, calls = run(
-        plan=plan(RIGHT[:1]), evolve=reading_on(), compose=COMPOSED, judge=JUDGED, pivot={"max_looks": most}
+        plan=plan(RIGHT[:1]), evolve=reading_on(), compose=COMPOSED, pivot={"max_looks": most}
     )
     assert result.verified and result.answer == "p2" and engine.count("evolve") == most + 1
     assert [prompt.phase for prompt in engine.prompts][-2:] == ["compose", "judge"]
@@ -204,13 +203,8 @@ def test_settling_alone_is_progress_and_what_is_new_is_judged():
     delegating = {"id": "R1", "text": "What the result says is done.", "delegates": "$b[0].name"}
     asked_for = {"id": "R9", "under": "R1", "text": "A cap is bought.", "from": "b", "quote": "Trail Cap"}
     result, engine, _ = run(
-        plan=plan(RIGHT, [delegating]), evolve=rewrite(UNCHANGED["steps"], requirements=[asked_for]),
-        judge=lambda prompt: {
-            "verdicts": [
-                {"id": name, "evidence": "p2", "holds": "R9" in prompt.section("requirements")} for name in ("R1", "R9")
-            ],
-            "unsupported": [],
-        },
+        plan=plan(RIGHT, [ONE, delegating]), evolve=rewrite(UNCHANGED["steps"], requirements=[asked_for]),
+        judge=[judging(R1="nothing is done"), accept],
         pivot={"restarts": 0},
     )  # fmt: skip
     assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "judge", "evolve", "judge"]
@@ -244,7 +238,6 @@ SETTLED = st.lists(
     ),
     max_size=2,
 )  # fmt: skip
-VERDICTS = [{"id": name, "evidence": "p2", "holds": True} for name in ("R3", "R4", "R5", "R9")]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -257,7 +250,6 @@ def test_whatever_is_read_losses_never_rise_and_it_ends(plans, rewrites, most, r
         plan=[plan(steps, [LARGE, ONE, NICE, ONE_ADDED, FOLLOWED]) for steps in plans],
         evolve=[*(rewrite(steps, requirements=settled) for steps, settled in rewrites), *[GARBAGE] * 9],
         compose={"considerations": "c", "answer": "p2"},
-        judge={"verdicts": VERDICTS, "unsupported": []},
         pivot={"max_looks": most, "restarts": restarts, "max_iters": 10},
     )
     assert never_rise(result) and result.loss.total == accepted_losses(result.history)[-1]

@@ -32,6 +32,7 @@ class Shelf(Environment):
 
 STEPS = [step("a", "put", name="cup"), submit(answer="$a[0]")]
 BAD = {"id": "R1", "check": "count", "args": {"where": "at least 1"}}
+# That its check fails bears its correction out, without a quote.
 GOOD = {"id": "R1", "check": "count", "args": {"where": ">= 1"}, "reason": "the check could not read it"}
 
 

@@ -6,7 +6,7 @@ from dspy.lm15 import ServerError
 
 from pivot_dspy.environment.base import Environment, check, tool
 from pivot_dspy.episode.events import accepted_losses
-from tests.refiners.loops import LARGE, MENDED, NICE, ONE, RIGHT, UNCHANGED, WRONG, getting_worse, kinds, run
+from tests.refiners.loops import CART, LARGE, MENDED, NICE, ONE, RIGHT, UNCHANGED, WRONG, getting_worse, kinds, run
 from tests.scripted import Calendar, plan, rewrite, step, submit
 
 # ------------------------------------------------------------------------------------------------------------ the loop
@@ -108,7 +108,7 @@ def test_several_plans_are_tried_and_the_best_is_kept():
 
 def test_later_plans_do_not_bring_requirements_where_the_first_has_none():
     stopped = [step("a", "fly"), submit(answer="x")]
-    result, _, _ = run(plan=[plan(stopped), plan(WRONG, [LARGE])], pivot={"candidates": 2, "max_iters": 0})
+    result, _, _ = run(plan=[plan(stopped, []), plan(WRONG, [LARGE])], pivot={"candidates": 2, "max_iters": 0})
     assert result.requirements.items == ()
 
 
@@ -139,7 +139,7 @@ def test_a_plan_without_any_step_goes_on_too():
 
 
 def test_a_plan_that_stops_where_all_requirements_hold_goes_on_all_the_same():
-    result, engine, _ = run(plan=plan(RIGHT[:2]), evolve=rewrite(RIGHT[2:]))
+    result, engine, _ = run(request=CART, plan=plan(RIGHT[:2]), evolve=rewrite(RIGHT[2:]))
     assert result.verified and engine.count("compose") == 0
 
 
@@ -147,17 +147,15 @@ def test_outputs_that_could_not_be_planned_are_worded_once_at_the_end():
     result, engine, calls = run(
         plan=plan([*WRONG[:3], submit()], [LARGE, ONE]), evolve=MENDED,
         compose={"considerations": "p2 is in the cart.", "answer": "I bought p2."},
-        judge={"verdicts": [], "unsupported": []},
     )  # fmt: skip
     assert result.verified and result.answer == "I bought p2."
-    assert [prompt.phase for prompt in engine.prompts] == ["plan", "evolve", "compose"]
+    assert [prompt.phase for prompt in engine.prompts] == ["plan", "evolve", "compose", "judge"]
     assert calls.count("find") == 3  # the wording runs nothing again
 
 
 def test_outputs_are_worded_where_only_a_judge_has_not_spoken():
     result, engine, _ = run(
         plan=plan([*RIGHT[:3], submit()], [LARGE, NICE]), compose={"considerations": "x", "answer": "I bought p2."},
-        judge={"verdicts": [{"id": "R3", "evidence": "p2", "holds": True}], "unsupported": []},
     )  # fmt: skip
     assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "compose", "judge"]
 
@@ -178,7 +176,7 @@ def test_where_nobody_goes_on_the_outputs_are_worded():
 def test_an_answer_that_nothing_supports_is_mended():
     steps = [*RIGHT[:3], submit(answer="p2 weighs 77 kg.")]
     result, engine, _ = run(
-        plan=plan(steps, [LARGE]), judge={"verdicts": [], "unsupported": ["weighs 77 kg"]},
+        plan=plan(steps, [LARGE]),
         evolve=rewrite([submit(answer="$c.items[0]")]),
     )  # fmt: skip
     assert result.verified and result.answer == "p2"
@@ -206,7 +204,7 @@ class Ratchet(Environment):
 def test_several_faults_are_mended_one_after_another():
     required = [{"id": f"R{n}", "check": "done", "args": {"name": n}} for n in "xyz"]
     result, engine, _ = run(
-        Ratchet, plan=plan([step("a", "turn", name="w"), submit(answer="$a[0]")], required),
+        Ratchet, "Turn w, x, y and z.", plan=plan([step("a", "turn", name="w"), submit(answer="$a[0]")], required),
         evolve=[
             rewrite([*(step(f"{n}{k}", "turn", name=n) for n in "xyz"[: k + 1]), submit(answer=f"$x{k}[0]")])
             for k in range(3)
@@ -230,7 +228,6 @@ def test_ten_megabytes_are_kept_whole_and_shown_in_brief():
     result, engine, _ = run(
         Library,
         plan=plan([step("a", "read"), submit(answer="It has 7 words.")], [NICE]),
-        judge={"verdicts": [], "unsupported": ["7 words"]},
         evolve=UNCHANGED,
     )
     assert len(result.execution.by_step["a"].value) == 10_000_000

@@ -14,7 +14,7 @@ from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.requirements import evaluate
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, REQUEST, RIGHT, WRONG, from_scratch
-from tests.scripted import GARBAGE, Calls, Store, plan, rewrite, scripted, step, submit
+from tests.scripted import GARBAGE, Calls, Store, accept, plan, rewrite, scripted, step, submit
 
 PIECES = [
     *(step("a", "find", **args) for args in ({"color": "red"}, {"color": "red", "size": "L"}, {"hue": 1}, {})),
@@ -43,14 +43,22 @@ asked = st.lists(
     max_size=3,
     unique_by=lambda item: item["id"],
 )
-verdict = st.fixed_dictionaries({"id": st.sampled_from(["R3", "R6"]), "evidence": st.just("x"), "holds": st.booleans()})
+verdict = st.fixed_dictionaries(
+    {
+        "about": st.sampled_from(["R3", "R6", "S1", "c", ["R3", "R6", "S1", "S2", "c", "d", "g"]]),
+        "holds": st.booleans(),
+        "quote": st.sampled_from(["p2", '"ids"', "Buy the cheapest", "nowhere"]),
+        "calc": st.sampled_from(["", "40 + 59"]),
+    }
+)
 changes = st.lists(
     st.sampled_from(
         [
-            {**ONE, "reason": "x"},
-            {"id": "R1", "reason": "x", "drop": True},
-            {"id": "R1", "reason": "y", "text": "Soft."},
-            {"id": "U1", "reason": "z", "drop": True},
+            {**ONE, "reason": "x", "quote": "thing"},
+            {"id": "R1", "reason": "x", "quote": '"ids"', "drop": True},
+            {"id": "R1", "reason": "w", "drop": True},
+            {"id": "R1", "reason": "y", "quote": "red thing", "text": "Soft."},
+            {"id": "U1", "reason": "z", "quote": '"ids"', "drop": True},
         ]
     ),
     max_size=3,
@@ -62,10 +70,7 @@ conversations = st.fixed_dictionaries(
         ),
         "evolve": st.lists(st.builds(rewrite, pieces) | BROKEN, max_size=6),
         "judge": st.lists(
-            st.fixed_dictionaries(
-                {"verdicts": st.lists(verdict, max_size=2), "unsupported": st.lists(st.just("x"), max_size=1)}
-            )
-            | BROKEN,
+            st.fixed_dictionaries({"verdicts": st.lists(verdict, max_size=3)}) | st.just(accept) | BROKEN,
             max_size=4,
         ),
         "compose": st.lists(st.just({"considerations": "x", "answer": "p2 it is"}) | BROKEN, max_size=3),

@@ -1,8 +1,10 @@
 """Where Pivot turns when nothing is left to try on the incumbent: other verdicts, earlier causes, new plans."""
 
+from collections.abc import Callable
+
 from pivot_dspy.episode.events import accepted_losses
-from tests.refiners.loops import LARGE, NICE, ONE, RIGHT, UNCHANGED, WRONG, kinds, run
-from tests.scripted import plan, rewrite, step, submit
+from tests.refiners.loops import CART, LARGE, NICE, ONE, RIGHT, UNCHANGED, WRONG, kinds, run
+from tests.scripted import accept, judging, plan, rewrite, step, submit
 
 BLUE = {"id": "R9", "check": "item", "args": {"color": "blue"}}
 TWO = {"id": "R2", "check": "only", "args": {"count": 2}}
@@ -50,13 +52,13 @@ def test_of_two_plans_each_gives_what_it_does_better_without_a_call():
     assert result.trajectory.steps[0].args["size"] == "L" and accepted_losses(result.history)[-1] == 0
 
 
-def verdict(holds: bool) -> dict:
-    return {"verdicts": [{"id": "R3", "evidence": "p2", "holds": holds}], "unsupported": []}
+def verdict(holds: bool) -> Callable:
+    return accept if holds else judging(R3="p2")
 
 
 def test_a_verdict_that_the_model_does_not_share_is_asked_for_again_and_the_majority_decides():
     result, engine, _ = run(
-        plan=plan(RIGHT, [NICE]), evolve=UNCHANGED, judge=[verdict(False), verdict(True), verdict(True)]
+        request=CART, plan=plan(RIGHT, [NICE]), evolve=UNCHANGED, judge=[verdict(False), verdict(True), verdict(True)]
     )
     assert result.verified and phases(engine) == ["plan", "judge", "evolve", "judge", "judge"]
     asked = [prompt.temperature for prompt in engine.prompts if prompt.phase == "judge"]
@@ -65,7 +67,7 @@ def test_a_verdict_that_the_model_does_not_share_is_asked_for_again_and_the_majo
 
 def test_a_verdict_that_is_confirmed_stands():
     result, engine, _ = run(
-        plan=plan(RIGHT, [NICE]), evolve=UNCHANGED, judge=[verdict(False), verdict(False)],
+        request=CART, plan=plan(RIGHT, [NICE]), evolve=UNCHANGED, judge=[verdict(False), verdict(False)],
         pivot={"patience": 2, "audit": "never", "restarts": 0},
     )  # fmt: skip
     assert not result.verified and "R3" in result.verdict.reasons[0]
@@ -74,7 +76,7 @@ def test_a_verdict_that_is_confirmed_stands():
 
 def test_two_of_three_against_it_leave_it_unmet():
     result, engine, _ = run(
-        plan=plan(RIGHT, [NICE]), evolve=UNCHANGED, judge=[verdict(False), verdict(True), verdict(False)],
+        request=CART, plan=plan(RIGHT, [NICE]), evolve=UNCHANGED, judge=[verdict(False), verdict(True), verdict(False)],
         pivot={"patience": 1, "audit": "never", "restarts": 0},
     )  # fmt: skip
     assert not result.verified and engine.count("judge") == 3
@@ -84,8 +86,9 @@ def test_a_rewrite_that_is_judged_unmet_again_gets_a_second_opinion():
     other = rewrite([step("a", "find", color="red", size="L"), {"keep": ["b"]},
                      step("c", "add", product_id="max_by($b, &price).id"), {"keep": ["submit"]}])  # fmt: skip
     result, engine, _ = run(
-        plan=plan(RIGHT, [NICE]), evolve=other, judge=[verdict(False), verdict(False), verdict(True), verdict(True)]
-    )
+        request=CART, plan=plan(RIGHT, [NICE]), evolve=other,
+        judge=[verdict(False), verdict(False), verdict(True), verdict(True)],
+    )  # fmt: skip
     assert result.verified and phases(engine) == ["plan", "judge", "evolve", "judge", "judge", "judge"]
     assert result.answer == "p4"
 
@@ -96,5 +99,5 @@ def test_a_call_that_a_tool_refused_is_a_symptom_once_its_own_rewrite_changed_no
     mended = rewrite([step("a", "add", product_id="p2"), {"keep": ["submit"]}])
     same = rewrite([{"keep": ["a", "submit"]}])
     result, engine, _ = run(plan=plan(steps, [LARGE]), evolve=[same, mended], localise=here)
-    assert result.verified and phases(engine) == ["plan", "evolve", "localise", "evolve"]
+    assert result.verified and phases(engine) == ["plan", "evolve", "localise", "evolve", "judge"]
     assert "Add p2" in engine.last("evolve").section("blame")

@@ -9,46 +9,45 @@ from pivot_dspy import PlanningFailed, Trajectory, WithMargin
 from pivot_dspy.environment.base import Environment, tool
 from pivot_dspy.episode.events import accepted_losses
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, RIGHT, UNCHANGED, WRONG, kinds, run
-from tests.scripted import GARBAGE, plan, rewrite, step, submit
+from tests.scripted import GARBAGE, accept, judging, plan, rewrite, step, submit
 
 # ----------------------------------------------------------------------------------------------------------- the judge
 
 
 def test_the_judge_speaks_only_where_nothing_else_is_missing():
-    verdicts = {"verdicts": [{"id": "R3", "evidence": "p2", "holds": True}], "unsupported": []}
-    result, engine, _ = run(plan=plan(WRONG, [LARGE, NICE]), evolve=MENDED, judge=verdicts)
+    result, engine, _ = run(plan=plan(WRONG, [LARGE, NICE]), evolve=MENDED)
     assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "evolve", "judge"]
 
 
 def test_one_call_judges_all_of_them():
     items = [{"id": f"T{n}", "text": f"It is {n} times nice."} for n in range(5)]
-    verdicts = {"verdicts": [{"id": f"T{n}", "evidence": "p2", "holds": True} for n in range(5)], "unsupported": []}
-    result, engine, _ = run(plan=plan(RIGHT, items), judge=verdicts)
-    assert result.verified and engine.count("judge") == 1
+    result, engine, _ = run(plan=plan(RIGHT, [ONE, *items]))
+    assert result.verdict.status == "judged" and engine.count("judge") == 1
 
 
 @pytest.mark.parametrize(
     "judge",
     [
-        {"verdicts": [], "unsupported": []},
-        {"verdicts": [{"id": "R3", "evidence": "no", "holds": False}], "unsupported": []},
-        {"verdicts": [{"id": "R3", "evidence": "p2", "holds": True}], "unsupported": ["p2 is nice"]},
+        {"verdicts": []},
+        {"verdicts": [{"about": "R3", "holds": False, "why": "no"}]},
+        {"verdicts": [{"about": "R3", "holds": True}]},
+        {"verdicts": [{"about": "R3", "holds": True, "quote": "p2 is nice"}]},
         GARBAGE,
         ServerError("500"),
     ],
 )
 def test_without_the_judges_word_nothing_is_verified(judge):
-    result, _, _ = run(plan=plan(RIGHT, [NICE]), judge=judge, evolve=UNCHANGED)
-    assert not result.verified and result.verdict.reasons and not result.loss.perfect
+    result, _, _ = run(plan=plan(RIGHT, [ONE, NICE]), judge=judge, evolve=UNCHANGED)
+    assert result.verdict.status == "unverified" and "requirement R3" in result.verdict.reasons[0]
+    assert not result.verified and not result.loss.perfect
 
 
 def test_what_the_judge_refuses_is_evolved():
-    refused = {"verdicts": [{"id": "R3", "evidence": "p4 is dear", "holds": False}], "unsupported": []}
-    content = {"verdicts": [{"id": "R3", "evidence": "p2", "holds": True}], "unsupported": []}
     dear = [*RIGHT[:2], step("c", "add", product_id="max_by($b, &price).id"), RIGHT[3]]
     result, engine, _ = run(
-        plan=plan(dear, [NICE]), judge=[refused, content], evolve=rewrite([*RIGHT[:3], {"keep": "submit"}])
-    )
+        plan=plan(dear, [ONE, NICE]), judge=[judging(R3="p4 is dear"), accept],
+        evolve=rewrite([*RIGHT[:3], {"keep": "submit"}]),
+    )  # fmt: skip
     assert result.verified and result.answer == "p2"
     assert "R3: It is nice. - NOT MET: p4 is dear" in engine.last("evolve").section("report")
 
@@ -108,18 +107,22 @@ def test_those_of_the_user_bind_and_are_shown_to_the_planner():
         pivot={"requirements": [mine], "audit": "always"},
         call={"requirements": ["Be quick."]},
         audit={
-            "changes": [{"id": "U1", "reason": "too hard", "drop": True}, {"id": "R1", "reason": "x", "drop": True}]
+            "changes": [
+                {"id": "U1", "reason": "too hard", "quote": "size L", "text": "Spend little."},
+                {"id": "R1", "reason": "x", "drop": True},
+                {**LARGE, "id": "R4", "reason": "y", "quote": "size L"},
+            ]
         },
     )
     assert 'U1: total {"max": 20}\nU2: Be quick.' in engine.prompts[0].section("user_requirements")
-    assert not result.verified and [item.id for item in result.requirements.items] == ["U1", "U2"]
-    assert [amendment.requirement for amendment in result.requirements.amendments] == ["R1"]
+    assert not result.verified and [item.id for item in result.requirements.items] == ["U1", "U2", "R1", "R4"]
+    assert [amendment.requirement for amendment in result.requirements.amendments] == ["R4"]
 
 
 def test_an_audit_before_all_else_settles_what_every_run_is_measured_by():
     result, engine, _ = run(
         plan=plan(RIGHT, [{"id": "R1", "check": "item", "args": {"color": "blue"}}]), pivot={"audit": "always"},
-        audit={"changes": [{**LARGE, "reason": "the request says red"}]},
+        audit={"changes": [{**LARGE, "reason": "the request says red", "quote": "red thing"}]},
     )  # fmt: skip
     assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "audit"]
     [amendment] = result.requirements.amendments
@@ -131,7 +134,7 @@ def test_where_it_is_stuck_the_requirements_are_audited_and_the_incumbent_measur
     misread = {"id": "R1", "check": "item", "args": {"color": "green"}}
     result, engine, _ = run(
         plan=plan(RIGHT, [misread]), evolve=UNCHANGED,
-        audit={"changes": [{**LARGE, "reason": "the request says red"}]}, pivot={"patience": 2},
+        audit={"changes": [{**LARGE, "reason": "the request says red", "quote": "red thing"}]}, pivot={"patience": 2},
     )  # fmt: skip
     assert result.verified and engine.count("audit") == 1
     assert accepted_losses(result.history) == [0.0]
@@ -161,8 +164,8 @@ def test_a_step_that_nothing_asks_for_has_the_requirements_audited_before_any_re
     ]
     result, engine, _ = run(
         plan=plan(steps, [*asked[:2], one_each]),
-        audit={"changes": [{**asked[2], "reason": "the request asks for a coat"},
-                           {**one_each, "args": {"count": 3}, "reason": "three things are asked for"}]},
+        audit={"changes": [{**asked[2], "reason": "the request asks for a coat", "quote": "red thing"},
+                           {**one_each, "args": {"count": 3}, "reason": "there are three things", "quote": "Buy"}]},
     )  # fmt: skip
     blamed = [event.gradient for event in result.history if event.kind == "gradient"]
     assert [(gradient.kind, gradient.step) for gradient in blamed] == [("unasked_step", "c")]
@@ -184,7 +187,7 @@ def test_a_given_trajectory_is_refined():
         call={"trajectory": start}, settle={"requirements": [LARGE]},
         evolve=rewrite([step("c1", "add", product_id="p2"), {"keep": "submit"}]),
     )  # fmt: skip
-    assert result.verified and [prompt.phase for prompt in engine.prompts] == ["settle", "evolve"]
+    assert result.verified and [prompt.phase for prompt in engine.prompts] == ["settle", "evolve", "judge"]
     assert result.trajectory.parent == start.id
 
 

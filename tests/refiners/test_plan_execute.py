@@ -30,7 +30,7 @@ def test_a_plan_that_falls_short_says_why_and_is_not_run_again():
 
 def test_a_plan_that_stops_before_submit_is_answered_from_what_was_seen():
     result, engine, _ = ran(
-        RIGHT[:3], compose={"considerations": "x", "answer": "p2"}, judge={"verdicts": [], "unsupported": []}
+        RIGHT[:3], compose={"considerations": "x", "answer": "p2"}
     )
     assert result.verified and result.answer == "p2" and engine.count("compose") == 1
 

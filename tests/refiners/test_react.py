@@ -43,7 +43,7 @@ def test_what_the_loop_did_is_a_trajectory_with_literal_arguments(snapshot):
     assert result.verified and result.answer == "p2" and tools(result) == ["find", "details", "add", "submit"]
     assert [step.args for step in result.trajectory.steps][1:3] == [{"ids": ["p2", "p4"]}, {"product_id": "p2"}]
     assert [step.why for step in result.trajectory.steps] == ["I call find.", "I call details.", "I call add.", None]
-    assert [prompt.phase for prompt in engine.prompts] == ["settle", *["react"] * 4, "extract"]
+    assert [prompt.phase for prompt in engine.prompts] == ["settle", *["react"] * 4, "extract", "judge"]
     once = ["find", "details", "add p2"]
     assert calls == ["colors", *once, *once]  # in the loop, and by the verification from the start
     phases = result.ledger.phases
@@ -97,7 +97,9 @@ def test_max_iters_ends_the_loop_and_the_outputs_are_extracted():
 
 
 def test_what_is_irreversible_runs_at_commit_and_only_then():
-    result, engine, calls = reacted([*BOUGHT[:3], call("order"), call("finish")])
+    ordered = {"id": "R3", "text": "It is ordered.", "call": {"tool": "order", "args": {}}}
+    settled = {"requirements": [LARGE, ONE, ordered]}
+    result, engine, calls = reacted([*BOUGHT[:3], call("order"), call("finish")], settle=settled)
     assert "waits for commit" in engine.last("react").section("observation_3")
     assert result.verified and result.verdict.withheld == ("c4",) and "order" not in calls
     result.commit()
@@ -233,7 +235,7 @@ def test_the_trace_names_the_predictors_of_the_module():
         module(request=REQUEST)
         names = {id(predictor): name for name, predictor in module.named_predictors()}
         assert [names[id(one)] for one, _, _ in dspy.settings.trace] == [
-            "settle.predict", *["react"] * 4, "extract.predict",
+            "settle.predict", *["react"] * 4, "extract.predict", "verify.predict",
         ]  # fmt: skip
 
 
