@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,10 +62,10 @@ def review_calls(
 
     Args:
         told: trusted texts by name: the request, the policy, what a person required.
-        read: all that was read, before this run too; where its prose speaks of such a call, that may be where the call
-            comes from, and the words quoted for it have to speak of it as well.
+        read: what was read beside this run's results. Where prose that was read speaks of such a call, the call may
+            come from there, and the words quoted for it have to speak of it as well.
     """
-    prose = [stems([text]) for text in scalars(list(read)) if isinstance(text, str) and len(text.split()) >= PROSE]
+    prose = list(_prose(execution, read))
     steps = _Steps()
     in_words = any(
         item.origin in BINDING_ORIGINS and not item.executable and item.call is None for item in requirements.items
@@ -89,7 +89,7 @@ def review_calls(
             steps.refused.setdefault(call.step, unasked_call(call.step, why))
         else:
             about = stems([call.tool, spec.description, *call.args, *map(str, scalars(dict(call.args)))])
-            suggested = not in_words and any(about & words for words in prose)
+            suggested = not in_words and any(about & words for step, words in prose if step != call.step)
             _ask(steps, call, UNNAMED, trusted=True, bears=about if suggested else frozenset())
     settled = [entry for step, entry in steps.settled.items() if step not in {*steps.refused, *steps.questions}]
     return CallReview(
@@ -98,6 +98,16 @@ def review_calls(
         questions=tuple(steps.questions.values()),
         labels=truncate("\n".join(steps.labels), LABELS_CAP),
     )
+
+
+def _prose(execution: Execution, read: Sequence[Any]) -> Iterator[tuple[str, frozenset[str]]]:
+    """How the words begin of each text that was read and is long enough to ask for something, with the step it is from;
+    what a step gives back of itself is no reason for it."""
+    seen = [(one.step, one.value if one.fault is None else one.fault.message) for one in execution.observations]
+    for step, value in (*(("", each) for each in read), *seen):
+        for text in scalars([value]):
+            if isinstance(text, str) and len(text.split()) >= PROSE:
+                yield step, stems([text])
 
 
 def delegated(items: Sequence[Requirement], requirements: Requirements, execution: Execution) -> tuple[str, ...]:

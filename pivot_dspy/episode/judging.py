@@ -91,9 +91,10 @@ class Judge:
                     permit=self.caller.record.permit,
                 )  # fmt: skip
         read = [seen.value for _, seen in self.view(candidate).readings]
-        all_read = [context.catalogue.known.splitlines(), *read, *(seen.value for seen in execution.observations)]
-        all_read += [seen.fault.message for seen in execution.observations if seen.fault is not None]
-        review = review_calls(covered, execution, context.requirements, context.toolbox, context.told, all_read)
+        review = review_calls(
+            covered, execution, context.requirements, context.toolbox, context.told,
+            [*context.catalogue.known.splitlines(), *read],
+        )  # fmt: skip
         if review.refused:
             return self.measured(candidate, Judgement(unasked=review.refused))
         said = claims.statements(execution, claims.check(execution, context.inputs, read))
