@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +25,10 @@ from pivot_dspy.verdict import Established
 VALUE_CAP = 60
 """Characters of a value that a question names."""
 LABELS_CAP = 6000
-_STEP = re.compile(r"\w+")
 """Characters of all that is said of where values come from."""
+PROSE = 6
+"""Words from which on a text that was read can ask for something."""
+_STEP = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,20 @@ class _Steps:
 
 def review_calls(
     covered: Sequence[CoveredCall], execution: Execution, requirements: Requirements, toolbox: Toolbox,
-    told: Mapping[str, str],
+    told: Mapping[str, str], read: Sequence[Any] = (),
 ) -> CallReview:  # fmt: skip
     """What rules tell of the calls that were made.
 
-    A call that no requirement named before anything was read is refused, unless a person asks in words alone: then a
-    judge has to quote these. A change that can be undone may also be a way to read: it is asked for if the values of a
-    named call come from what it gave, or what shows that a requirement is met.
+    A call that cannot be undone is refused where no requirement named it before anything was read, unless a person asks
+    in words alone. A change that can be undone is a way to read where the values of a named call come from what it
+    gave; any other is put to a judge, who has to quote the words that ask for it.
 
     Args:
         told: trusted texts by name: the request, the policy, what a person required.
+        read: what was read beside this run's results. Where prose that was read speaks of such a call, the call may
+            come from there, and the words quoted for it have to speak of it and name its values as well.
     """
+    prose = list(_prose(execution, read))
     steps = _Steps()
     in_words = any(
         item.origin in BINDING_ORIGINS and not item.executable and item.call is None for item in requirements.items
@@ -91,17 +96,18 @@ def review_calls(
             steps.settled[call.step] = _established(one)
         elif item is not None and not late:
             _ask(steps, call, f"{_said(unsettled)}; quote what shows that this is meant")
-        elif item is None and not in_words and spec.effect != "irreversible":
-            steps.unnamed[call.step] = call.tool
-        elif not in_words and (item is None or (unsettled and spec.effect == "irreversible")):
+        elif spec.effect == "irreversible" and not in_words and (item is None or unsettled):
             why = f"nothing tells {_said(unsettled)}" if item is not None else f"no requirement names {call.tool}"
             steps.refused.setdefault(call.step, unasked_call(call.step, why))
         else:
             about = stems([call.tool, spec.description, *call.args, *map(str, scalars(dict(call.args)))])
-            options = {} if in_words else {"bears": about, "values": tuple(str(it.value) for it in unsettled)}
+            suggested = not in_words and any(about & words for step, words in prose if step != call.step)
+            options = {"bears": about, "values": tuple(str(it.value) for it in unsettled)} if suggested else {}
             _ask(steps, call, UNNAMED, trusted=True, **options)
+            if item is None and spec.effect == "write":
+                steps.unnamed[call.step] = call.tool
     for step in [step for step in steps.unnamed if step in steps.read]:
-        del steps.unnamed[step]
+        del steps.unnamed[step], steps.questions[step]
         evidence = f"what {steps.read[step]} asks for was read through it"
         steps.settled[step] = Established(about=f"step {step}", kind="call", by="rule", evidence=evidence)
     settled = [entry for step, entry in steps.settled.items() if step not in {*steps.refused, *steps.questions}]
@@ -112,6 +118,16 @@ def review_calls(
         unnamed=steps.unnamed,
         labels=truncate("\n".join(steps.labels), LABELS_CAP),
     )
+
+
+def _prose(execution: Execution, read: Sequence[Any]) -> Iterator[tuple[str, frozenset[str]]]:
+    """How the words begin of each text that was read and is long enough to ask for something, with the step it is from;
+    what a step gives back of itself is no reason for it."""
+    seen = [(one.step, one.value if one.fault is None else one.fault.message) for one in execution.observations]
+    for step, value in (*(("", each) for each in read), *seen):
+        for text in scalars([value]):
+            if isinstance(text, str) and len(text.split()) >= PROSE:
+                yield step, stems([text])
 
 
 def delegated(items: Sequence[Requirement], requirements: Requirements, execution: Execution) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pivot_dspy.phases.judge import Answer, Judgement, Question, QuoteSources, p
 from pivot_dspy.phases.verify import Verify
 from pivot_dspy.required_calls import made_calls, stands_in
 from pivot_dspy.requirements import Finding
-from pivot_dspy.trajectory import Discrepancy, Execution
+from pivot_dspy.trajectory import Execution
 from pivot_dspy.verdict import Established
 
 NO_FIGURE = 'stands in no result: add "calc", such as "1100.0 + 100.0"'
@@ -92,16 +92,18 @@ class Judge:
                     outputs=context.outputs, session_for=lambda count: self.session_for(candidate, count),
                     permit=self.caller.record.permit,
                 )  # fmt: skip
-        review = review_calls(covered, execution, context.requirements, context.toolbox, context.told)
+        read = [seen.value for _, seen in self.view(candidate).readings]
+        review = review_calls(
+            covered, execution, context.requirements, context.toolbox, context.told,
+            [*context.catalogue.known.splitlines(), *read],
+        )  # fmt: skip
         if review.refused:
             return self.measured(candidate, Judgement(unasked=review.refused))
-        read = [seen.value for _, seen in self.view(candidate).readings]
         known = [*context.told.values(), context.catalogue.known, *read]
         said = claims.statements(execution, claims.check(execution, context.inputs, known))
         questions = [*self._of_requirements(candidate.inspection.unjudged), *review.questions, *_of_statements(said)]
         if not questions:
-            judgement = Judgement(established=review.established, unasked=_unread(review.unnamed))
-            return self.measured(candidate, judgement)
+            return self.measured(candidate, Judgement(established=review.established))
         answers, problem = None, "the budget ended before a judge was asked"
         if not self.caller.record.spent():
             answers = yield from self._answers(candidate, questions, review.labels)
@@ -212,19 +214,14 @@ def _read_through(step: str, answers: Sequence[Answer], execution: Execution) ->
     return None
 
 
-def _unread(calls: Mapping[str, str]) -> tuple[Discrepancy, ...]:
-    return tuple(
-        unasked_call(step, f"no requirement names {tool}, and nothing that was asked for was read through it")
-        for step, tool in calls.items()
-    )
-
-
 def _judgement(
     by_rule: Sequence[Established], answers: Sequence[Answer], labels: str, unnamed: Mapping[str, str],
     execution: Execution,
 ) -> Judgement:  # fmt: skip
     """What rules and the judge's answers say together; `unnamed` has the tools of changes that no requirement names."""
-    through = {step: _read_through(step, answers, execution) for step in unnamed}
+    held = {answer.question.id for answer in answers if answer.holds}
+    through = {step: _read_through(step, answers, execution) for step in unnamed.keys() - held}
+    answers = [answer for answer in answers if answer.holds or through.get(answer.question.id) is None]
     established = [
         Established(
             about=answer.question.about,
@@ -246,7 +243,7 @@ def _judgement(
         findings=_findings(answers),
         established=(*by_rule, *filter(None, through.values()), *established),
         unsupported=tuple(_unsupported(answer) for answer in doubtful if answer.question.kind == "claim"),
-        unasked=(*_unread({step: tool for step, tool in unnamed.items() if through[step] is None}), *unasked),
+        unasked=unasked,
         answers=tuple(answers),
         labels=labels,
         unnamed=dict(unnamed),

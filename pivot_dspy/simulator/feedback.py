@@ -114,7 +114,8 @@ def _asking(turn: Turn, step: str) -> list[str]:
     if step in same_tool:
         served = set(turn.reference.requirements_of(step))
     texts = [str(item.get("text", "")) for item in turn.reference.requirements if item.get("id") in served]
-    told = "\n".join([turn.reference.match, turn.section("policy")]).splitlines()
+    inputs = (text for name, text in turn.prompt.sections.items() if name not in OF_THE_REFINER)
+    told = "\n".join([*inputs, turn.section("policy")]).splitlines()
     named = [text for text in told if tool in _WORD.findall(text)]
     return named[:1] or list(dict.fromkeys([_most_like(told, call), _most_like(told, " ".join(texts))]))
 

@@ -45,7 +45,7 @@ _TASK = "The task: "
 OF_ONE_RUN = frozenset(
     ("kept", "open_steps", "also_read", "looks", "report", "blame", "tried", "suspects", "observations", "submitted",
      "earlier_versions", "critique", "trajectories", "reports", "steps_so_far", "holding", "siblings", "requirements",
-     "repairs", "cases", "hint_", "program_trajectory", "program_outputs", "trajectory")
+     "repairs", "cases", "hint_", "calls", "questions", "program_trajectory", "program_outputs", "trajectory")
 )  # fmt: skip
 """Sections that tell how a run went."""
 OF_THE_REFINER = OF_ONE_RUN | {"tools", "checks", "policy", "lessons", "known", "user_requirements"}

@@ -137,13 +137,20 @@ def side_by_side(latency: float, runs: int) -> tuple[list[float], list[float], i
 
 
 def tool_calls(result: Refined) -> list[list[ToolCall]]:
-    """The tool calls of a run, one list for each execution; verification makes all of the last one's again."""
+    """The tool calls of a run, one list for each execution; what follows a change is tried without it, and verification
+    makes all of the last one's again."""
     executed = [event.execution for event in result.history if event.kind == "inspect"]
-    return [*(_calls(execution, fresh=False) for execution in executed), _calls(result.execution, fresh=True)]
+    changes = [entry.about.removeprefix("step ") for entry in result.verdict.established if entry.kind == "call"]
+    return [
+        *(_calls(execution, fresh=False) for execution in executed),
+        *(_calls(result.execution, fresh=True, after=step) for step in changes),
+        _calls(result.execution, fresh=True),
+    ]
 
 
-def _calls(execution: Execution, fresh: bool) -> list[ToolCall]:
-    pairs = zip(execution.trajectory.steps, execution.observations, strict=True)
+def _calls(execution: Execution, fresh: bool, after: str | None = None) -> list[ToolCall]:
+    first = 0 if after is None else execution.trajectory.index(after) + 1
+    pairs = zip(execution.trajectory.steps[first:], execution.observations[first:], strict=True)
     return [(step.tool, seen.args or {}) for step, seen in pairs if seen.calls and (fresh or not seen.reused)]
 
 

@@ -56,7 +56,7 @@ def naming(tool_name="pay", name="R1", **options):
     return Requirement(id=name, text="It is done.", call=RequiredCall(tool=tool_name), **options)
 
 
-def reviewed(steps, *items, told=TOLD, by_check=(), settled=None):
+def reviewed(steps, *items, told=TOLD, by_check=(), settled=None, read=()):
     run = executed([*steps, submit(answer="done")], Bank)
     requirements = settled or Requirements(items=items)
     toolbox = run.session.toolbox
@@ -64,7 +64,7 @@ def reviewed(steps, *items, told=TOLD, by_check=(), settled=None):
         CoveredCall(one.call, "U1", "check") if one.call.step in by_check else one
         for one in by_named_calls(requirements, made_calls(run.execution, toolbox))
     ]
-    return review_calls(covered, run.execution, requirements, toolbox, told)
+    return review_calls(covered, run.execution, requirements, toolbox, told, read)
 
 
 def outcome(review):
@@ -120,12 +120,33 @@ def test_a_second_call_that_one_requirement_names_is_extra():
     assert outcome(reviewed([ASKED, again], naming())) == (["p"], [], ["q"])
 
 
-def test_a_change_that_can_be_undone_is_put_to_the_judge_who_quotes_words_of_such_a_call():
+def test_a_change_that_can_be_undone_is_put_to_the_judge():
     review = reviewed([NOTE])
     assert outcome(review) == ([], ["n"], [])
     [question] = review.questions
     assert question.note == UNNAMED and question.trusted
+
+
+TOLD_BY_MAIL = {"subject": "hello", "body": "Dear tenant, please also keep a note of this for me."}
+
+
+@pytest.mark.parametrize("read", [TOLD_BY_MAIL, TOLD_BY_MAIL["body"]])
+def test_where_prose_that_was_read_speaks_of_such_a_call_the_quote_has_to_as_well(read):
+    [question] = reviewed([NOTE], read=[read]).questions
     assert question.bears >= stems(["note", "keep"]) and not question.bears & stems(["money"])
+
+
+@pytest.mark.parametrize("read", [{"note": "n1"}, "Keep a note.", "Dear tenant, please send the money today."])
+def test_what_was_read_asks_for_no_call_by_a_name_or_by_speaking_of_something_else(read):
+    [question] = reviewed([NOTE], read=[read]).questions
+    assert question.bears == frozenset()
+
+
+def test_what_a_run_read_counts_and_what_a_call_gives_back_of_itself_does_not():
+    long = step("n", "note", text="keep this note as a text of more than six words")
+    assert reviewed([long]).questions[0].bears == frozenset()
+    [first, second] = reviewed([long, step("m", "note", text="paid")]).questions
+    assert not first.bears and second.bears >= stems(["keep", "note"])
 
 
 def test_a_call_without_which_a_check_does_not_hold_is_settled_whatever_its_values():
