@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from pivot_dspy import bindings
+from pivot_dspy import bindings, calc, expressions
 from pivot_dspy.plain_json import plain, scalars
 from pivot_dspy.trajectory import Discrepancy, Execution, Frozen
 
@@ -31,7 +31,6 @@ _SENTENCE_END = re.compile(
     r"(?<!^\d[.])(?<!^\d\d[.])(?<=[.!?。！？])\s+(?=\W*[^\W_a-z])|(?<=[。！？])|\n+", re.MULTILINE
 )
 """Not after the number of a line."""
-_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
 PROSE = 2
 """Words from which on a literal text inside a binding is a claim of its own."""
 MOST_STATEMENTS = 20
@@ -141,18 +140,30 @@ def split_sentences(text: str) -> list[str]:
 def _parts(value: Any, most: int) -> list[str]:
     if not isinstance(value, str):
         return [] if value is None else [json.dumps(plain(value), ensure_ascii=False)]
-    sentences = split_sentences(value)
+    sentences = split_sentences(value) or [json.dumps(value, ensure_ascii=False)]
     size = -(-len(sentences) // most) or 1
     return [" ".join(sentences[start : start + size]) for start in range(0, len(sentences), size)]
 
 
 def _is_written(argument: Any, value: Any, step_ids: frozenset[str]) -> bool:
-    """Whether an output is the model's own words: no binding, or one with a text of its own in what it gives."""
-    if not bindings.dependencies(argument, step_ids):
-        return True
+    """Whether an output is the model's own words, in whole or in part: a leaf that is not bound, a binding with a text
+    of its own in what it gives, or a calc with figures of its own.
+    """
+    if bindings.is_calc(argument):
+        return any(not part.bound for part in calc.read(argument[bindings.CALC]).operands)
+    if isinstance(argument, (Mapping, list, tuple)):
+        leaves = argument.values() if isinstance(argument, Mapping) else argument
+        return not argument or any(_is_written(leaf, value, step_ids) for leaf in leaves)
+    if not isinstance(argument, str) or not bindings.dependencies(argument, step_ids):
+        return argument is not None
     said = "\n".join(_text(leaf) for leaf in scalars(value))
-    own = (text for binding in bindings.strings(argument) for text in _QUOTED.findall(binding))
-    return any(len(text.split()) >= PROSE and text in said for text in own)
+    own = [str(literal) for literal in expressions.content(argument).literals]
+    return sum(len(text.split()) for text in own if text in said) >= PROSE or any(map(_is_unspaced, own))
+
+
+def _is_unspaced(text: str) -> bool:
+    """Whether a text has letters of a script that sets no words apart, and so may say much in one word."""
+    return any(character >= "\u0e00" and character.isalpha() for character in text)
 
 
 def _normal(text: str) -> str:

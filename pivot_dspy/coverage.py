@@ -6,6 +6,7 @@ test decides is served by a step without which it no longer holds. What is left 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +15,7 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import ExecutedRun, Permit, Supervisor, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.required_calls import MadeCall, assign
-from pivot_dspy.requirements import Finding, Requirement, Requirements
+from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements, leaves_of
 from pivot_dspy.trajectory import Discrepancy, Execution, Trajectory
 
 MOST_STEPS_LEFT_OUT = 12
@@ -33,11 +34,26 @@ class CoveredCall(NamedTuple):
 
 def by_named_calls(requirements: Requirements, calls: Sequence[MadeCall]) -> tuple[CoveredCall, ...]:
     """Each call with the requirement that names it, if one does; a requirement names one call."""
-    asked = {item.id: item.call for item in requirements.items if item.call is not None and item.traced}
+    asked = {item.id: item.call for item in requirements.items if item.call is not None}
     serves = assign(asked, calls).serves
     return tuple(
         CoveredCall(call, serves.get(index), "call" if index in serves else None) for index, call in enumerate(calls)
     )
+
+
+def by_waiting_checks(
+    covered: Sequence[CoveredCall], requirements: Requirements, findings: Iterable[Finding]
+) -> tuple[CoveredCall, ...]:
+    """`covered`, with the checks of a person that may hold once a call that waits has run, and that ask about it."""
+    pending = {finding.requirement for finding in findings if finding.status == "pending"}
+    waits = [item for item in requirements.items if item.id in pending and item.origin in BINDING_ORIGINS]
+
+    def serving(one: CoveredCall) -> CoveredCall:
+        asked = (item.id for item in waits if leaves_of(item.args) <= leaves_of(one.call.args))
+        serves = next(asked, None) if one.serves is None and one.call.waits else None
+        return one if serves is None else one._replace(serves=serves, by="check")
+
+    return tuple(map(serving, covered))
 
 
 def by_execution(
@@ -60,7 +76,8 @@ def by_execution(
     held = {finding.requirement for finding in findings if finding.holds}
     acting = (item for item in requirements.items if item.executable and item.hard and item.traced)
     decided = tuple(item for item in acting if item.id in held)
-    steps = list(dict.fromkeys(one.call.step for one in covered if one.serves is None))
+    calls = Counter(one.call.step for one in covered)  # of several calls one may be needed, and the rest not
+    steps = list(dict.fromkeys(one.call.step for one in covered if one.serves is None and calls[one.call.step] == 1))
     if not decided or len(steps) > MOST_STEPS_LEFT_OUT:
         return tuple(covered)
     serves: dict[str, str] = {}

@@ -74,6 +74,12 @@ class RequiredCall(Frozen):
         return tuple(name for name, value in self.args.items() if _is_open(value))
 
     @property
+    def without_wording(self) -> RequiredCall:
+        """What it fixes but for wordings, which may be one's own."""
+        args = {name: value for name, value in self.args.items() if name not in WORDING}
+        return self.model_copy(update={"args": args})
+
+    @property
     def unsettled(self) -> tuple[str, ...]:
         """Those of the open ones that something read has to settle: a wording is free."""
         return tuple(name for name in self.open if name not in WORDING)

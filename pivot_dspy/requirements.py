@@ -22,6 +22,8 @@ Origin = Literal["user", "person", "task", "lesson"]
 
 _DRAFT_FIELDS = ("id", "text", "check", "hard", "args", "call", "delegates")
 
+AUDIT = "audit"
+"""Who makes the changes of an audit."""
 BINDING_ORIGINS: frozenset[str] = frozenset({"user", "person"})
 
 
@@ -187,14 +189,23 @@ class Requirements(Frozen):
         return tuple(item for item in self.items if not item.executable)
 
     def was_named_late(self, requirement_id: str) -> bool:
-        """Whether the call that it asks for was named only after something was read."""
+        """Whether the call that it asks for was named after something may have been read, by no delegated words."""
         return any(
             change.requirement == requirement_id
-            and change.before is not None
-            and change.before.call is None
+            and (change.before is None or change.before.call is None)
             and change.after is not None
             and change.after.call is not None
+            and change.after.under is None
             for change in self.amendments
+        )
+
+    @property
+    def changed_by_word(self) -> tuple[Amendment, ...]:
+        """The changes of settled requirements that an audit made on a quote, which somebody has to weigh."""
+        return tuple(
+            change
+            for change in self.amendments
+            if change.by == AUDIT and change.before is not None and not change.evidence.startswith(UNCHECKABLE)
         )
 
     def amend(
@@ -283,11 +294,11 @@ def compile_drafts(drafts: Any, toolbox: Toolbox, taken: Iterable[Requirement] =
         else:
             delegates = _text_of(draft.get("delegates"))  # then their words say which calls are asked for
             kind = {"call": None if delegates else _compile_call(draft.get("call"), toolbox), "delegates": delegates}
-            if not text and (check or draft.get("call") or draft.get("delegates")):
+            if not text and (check or draft.get("delegates") or (draft.get("call") and kind["call"] is None)):
                 text = json.dumps(dict(draft), ensure_ascii=False, default=str)
             elif draft.get("call") and not delegates and kind["call"] is None:  # nobody can make it: a judge reads it
                 text = f"{text} - call {json.dumps(draft['call'], ensure_ascii=False, default=str)}"
-        if text or check:
+        if text or check or kind.get("call"):
             compiled.append(Requirement(id=name, text=text, hard=draft.get("hard") is not False, **kind))
     return tuple(compiled)
 
@@ -321,7 +332,7 @@ def evaluate(
         findings = tuple(Finding(requirement=item.id, status="unjudged") for item in requirements.items)
     else:
         findings = _run_checks(requirements, execution, session, until_violated)
-    waiting = [_leaves(call.args) for call in calls if call.waits]
+    waiting = [leaves_of(call.args) for call in calls if call.waits]
     return tuple(
         lacking.get(finding.requirement) or _as_it_stands(requirements[finding.requirement], finding, waiting)
         for finding in findings
@@ -334,13 +345,14 @@ def _as_it_stands(requirement: Requirement, finding: Finding, waiting: Sequence[
     """
     if finding.status == "unjudged" and requirement.says_only_its_call:
         return finding.model_copy(update={"status": "holds", "evidence": "the call was made"})
-    waits = requirement.check is not None and any(_leaves(requirement.args) <= given for given in waiting)
+    waits = requirement.check is not None and any(leaves_of(requirement.args) <= given for given in waiting)
     if finding.status == "violated" and waits and not finding.uncheckable:
         return finding.model_copy(update={"status": "pending"})
     return finding
 
 
-def _leaves(args: Mapping[str, Any]) -> frozenset[str]:
+def leaves_of(args: Mapping[str, Any]) -> frozenset[str]:
+    """The values in some arguments, such that what means the same is equal."""
     return frozenset(str(comparable(value)) for value in scalars(dict(args)) if value is not None)
 
 

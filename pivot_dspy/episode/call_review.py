@@ -9,6 +9,7 @@ from typing import Any
 
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
+from pivot_dspy.blame import standing
 from pivot_dspy.coverage import CoveredCall, unasked_call
 from pivot_dspy.environment.brevity import stems
 from pivot_dspy.environment.toolbox import Toolbox
@@ -18,7 +19,7 @@ from pivot_dspy.prompts.report import UNNAMED
 from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.provenance import Origin, open_values, origins
 from pivot_dspy.required_calls import MadeCall
-from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements
+from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Discrepancy, Execution
 from pivot_dspy.verdict import Established
 
@@ -60,7 +61,7 @@ class _Steps:
 
 def review_calls(
     covered: Sequence[CoveredCall], execution: Execution, requirements: Requirements, toolbox: Toolbox,
-    told: Mapping[str, str], read: Sequence[Any] = (),
+    told: Mapping[str, str], read: Sequence[Any] = (), findings: Sequence[Finding] = (),
 ) -> CallReview:  # fmt: skip
     """What rules tell of the calls that were made.
 
@@ -70,6 +71,7 @@ def review_calls(
 
     Args:
         told: trusted texts by name: the request, the policy, what a person required.
+        findings: what checks have found; a value that they name is the one that was checked.
         read: what was read beside this run's results. Where prose that was read speaks of such a call, the call may
             come from there, and the words quoted for it have to speak of it and name its values as well.
     """
@@ -92,16 +94,20 @@ def review_calls(
         if item is not None and item.says_only_its_call:  # then nobody reads what it says
             unsettled = tuple(it for it in found if not it.settled)
         late = item is not None and requirements.was_named_late(item.id)
-        if one.by == "check" or (item is not None and not late and not unsettled):
+        if one.by == "check" and item is not None:
+            unsettled = _beyond_evidence(unsettled, item, findings)
+        doubtful = late or (item is not None and not item.traced)
+        if item is not None and not doubtful and not unsettled:
             steps.settled[call.step] = _established(one)
-        elif item is not None and not late:
+        elif item is not None and not doubtful:
             _ask(steps, call, f"{_said(unsettled)}; quote what shows that this is meant")
-        elif spec.effect == "irreversible" and not in_words and (item is None or unsettled):
+        elif spec.effect == "irreversible" and not in_words and (item is None or (late and unsettled)):
             why = f"nothing tells {_said(unsettled)}" if item is not None else f"no requirement names {call.tool}"
             steps.refused.setdefault(call.step, unasked_call(call.step, why))
         else:
             about = stems([call.tool, spec.description, *call.args, *map(str, scalars(dict(call.args)))])
-            suggested = not in_words and any(about & words for step, words in prose if step != call.step)
+            early = item is not None and not late  # no result had been read that might have suggested it
+            suggested = not (in_words or early) and any(about & words for step, words in prose if step != call.step)
             options = {"bears": about, "values": tuple(str(it.value) for it in unsettled)} if suggested else {}
             _ask(steps, call, UNNAMED, trusted=True, **options)
             if item is None and spec.effect == "write":
@@ -118,6 +124,13 @@ def review_calls(
         unnamed=steps.unnamed,
         labels=truncate("\n".join(steps.labels), LABELS_CAP),
     )
+
+
+def _beyond_evidence(values: Sequence[Origin], item: Requirement, findings: Sequence[Finding]) -> tuple[Origin, ...]:
+    """Those that neither what a requirement checks nor what its check found names."""
+    named = [finding.evidence for finding in findings if finding.requirement == item.id]
+    known = standing.tokens([item.args, *named])
+    return tuple(value for value in values if not standing.tokens(str(value.value)) <= known)
 
 
 def _prose(execution: Execution, read: Sequence[Any]) -> Iterator[tuple[str, frozenset[str]]]:

@@ -13,6 +13,7 @@ import dspy
 
 from pivot_dspy import claims
 from pivot_dspy.blame import standing
+from pivot_dspy.environment.brevity import stems
 from pivot_dspy.environment.factory import SessionFactory, task_of
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
@@ -35,7 +36,7 @@ from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import environment_summary
 from pivot_dspy.prompts.truncation import compact_json, escape_controls, truncate
-from pivot_dspy.required_calls import made_calls
+from pivot_dspy.required_calls import made_calls, not_told
 from pivot_dspy.requirements import (
     BINDING_ORIGINS,
     Amendment,
@@ -218,11 +219,17 @@ class TaskContext:
         """The requirement, marked where it names what nobody has asked for: it may come from what was read."""
         if item.origin != "task" or item.under is not None:
             return item
-        named = f"{item.text} {compact_json([item.args, item.call.args if item.call else {}])}"
         shown = [*self.told.values(), *self.oriented]
+        told = standing.tokens(shown)
+        named = f"{item.text} {compact_json([item.args, item.call.args if item.call else {}])}"
         figures = [figure for figure in claims.figures_beyond(named, shown) if len(figure) >= LEAST_TRACED]
-        told = standing.tokens(shown) if figures else frozenset()
         foreign = not all(standing.holds(told, figure) for figure in figures)
+        if item.call is not None:
+            words, asked = stems([item.text, item.call.tool, compact_json(item.call.args)]), stems(self.told.values())
+            foreign |= bool(not_told(item.call.without_wording, told) or (words and asked and not words & asked))
+        elif item.check is not None:  # the environment's own words say nothing of who or what is meant
+            told |= standing.tokens(f"{self.catalogue.checks}\n{self.catalogue.tools}")
+            foreign |= not all(standing.holds(told, leaf) for leaf in scalars(item.args) if isinstance(leaf, str))
         return item.model_copy(update={"traced": False}) if foreign else item
 
     def misread(self, findings: Sequence[Finding]) -> bool:

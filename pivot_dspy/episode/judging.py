@@ -18,10 +18,10 @@ from pivot_dspy.episode.events import JudgeEvent
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.inspect import Inspection, inspect
-from pivot_dspy.phases.judge import Answer, Judgement, Question, QuoteSources, parts_of
+from pivot_dspy.phases.judge import Answer, Judgement, Question, QuoteSources, id_of_change, parts_of
 from pivot_dspy.phases.verify import Verify
 from pivot_dspy.required_calls import made_calls, stands_in
-from pivot_dspy.requirements import Finding
+from pivot_dspy.requirements import Amendment, Finding
 from pivot_dspy.trajectory import Execution
 from pivot_dspy.verdict import Established
 
@@ -85,6 +85,7 @@ class Judge:
             return candidate
         context, execution = self.context, candidate.inspection.execution
         covered = coverage.by_named_calls(context.requirements, made_calls(execution, context.toolbox))
+        covered = coverage.by_waiting_checks(covered, context.requirements, candidate.inspection.findings)
         if any(one.serves is None for one in covered):
             with self.caller.record.ledger.phase("verify"):
                 covered = yield from coverage.by_execution(
@@ -95,13 +96,14 @@ class Judge:
         read = [seen.value for _, seen in self.view(candidate).readings]
         review = review_calls(
             covered, execution, context.requirements, context.toolbox, context.told,
-            [*context.catalogue.known.splitlines(), *read],
+            [*context.catalogue.known.splitlines(), *read], candidate.inspection.findings,
         )  # fmt: skip
         if review.refused:
             return self.measured(candidate, Judgement(unasked=review.refused))
         known = [*context.told.values(), context.catalogue.known, *read]
         said = claims.statements(execution, claims.check(execution, context.inputs, known))
         questions = [*self._of_requirements(candidate.inspection.unjudged), *review.questions, *_of_statements(said)]
+        questions += map(_of_change, context.requirements.changed_by_word)
         if not questions:
             return self.measured(candidate, Judgement(established=review.established))
         answers, problem = None, "the budget ended before a judge was asked"
@@ -188,6 +190,14 @@ def _is_complete(inspection: Inspection) -> bool:
     execution = inspection.execution
     violated = any(finding.status == "violated" for finding in inspection.findings)
     return not (execution.discrepancies or violated or execution.trajectory.submit is None or execution.missing_outputs)
+
+
+def _of_change(change: Amendment) -> Question:
+    """Whether what an audit quoted bears out what it did to a requirement."""
+    before = change.before.describe() if change.before is not None else "nothing"
+    after = f"changed to {change.after.describe()!r}" if change.after is not None else "dropped"
+    note = f"{before!r} was {after} ({change.reason}); quote the words of the request by which that is right"
+    return Question(id_of_change(change.requirement), "requirement", note, note=note, trusted=True)
 
 
 def _of_statements(statements: Sequence[claims.Statement]) -> list[Question]:

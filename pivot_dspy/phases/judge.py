@@ -52,6 +52,11 @@ a result that was cut, and asks you again."""
     verdicts: list[Any] = dspy.OutputField()
 
 
+def id_of_change(requirement: str) -> str:
+    """The id of the question whether what an audit did to a requirement is right."""
+    return f"{requirement}_audit"
+
+
 class Question(NamedTuple):
     """What no rule can tell of a run."""
 

@@ -13,7 +13,7 @@ from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask
 from pivot_dspy.prompts.catalogue import TOOLS_ARE, Catalogue
 from pivot_dspy.required_calls import not_told, stands_in
-from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
+from pivot_dspy.requirements import AUDIT, BINDING_ORIGINS, Requirement, Requirements, compile_drafts
 
 CHECKS_ARE = 'what says a requirement instead of words or a call: {"id": "R1", "check": NAME, "args": {...}}'
 """How `checks` are described, where there are any."""
@@ -176,7 +176,7 @@ def _amend(
     if change.get("drop") is True:
         if before is None:
             return requirements
-        return requirements.amend(before.id, None, reason=reason, by="audit", evidence=evidence)
+        return requirements.amend(before.id, None, reason=reason, by=AUDIT, evidence=evidence)
     draft = {key: value for key, value in change.items() if key not in ("reason", "quote")}
     taken = [item for item in requirements.items if item is not before]
     compiled: tuple[Requirement, ...] = compile_drafts([draft], toolbox, taken=taken)
@@ -185,5 +185,5 @@ def _amend(
             continue  # what was read must not say what is asked for
         if before is not None and item.check is None and item.call is None:  # reworded: it asks for the same call
             item = item.model_copy(update={"call": before.call, "delegates": item.delegates or before.delegates})
-        requirements = requirements.amend(item.id, item, reason=reason, by="audit", evidence=evidence)
+        requirements = requirements.amend(item.id, item, reason=reason, by=AUDIT, evidence=evidence)
     return requirements

@@ -16,12 +16,13 @@ from pivot_dspy.execution import ExecutedRun, Permit, allow, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import Phase, RunView, ask, read_looks
 from pivot_dspy.phases.inspect import Inspection
-from pivot_dspy.phases.judge import Answer, JudgeAnswer, Judgement, Question, QuoteSources, read_answers
+from pivot_dspy.phases.judge import Answer, JudgeAnswer, Judgement, Question, QuoteSources, id_of_change, read_answers
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.report import render_questions
 from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.required_calls import made_calls
 from pivot_dspy.requirements import Requirements
+from pivot_dspy.trajectory import Execution
 from pivot_dspy.verdict import Established, PendingCall, Status, Verdict
 
 
@@ -119,7 +120,7 @@ def _verdict(
     """The verdict: `reasons` stand against any success, and what could not be established beside them."""
     execution = inspection.execution
     judgement = judgement or Judgement()
-    against = [*reasons, *_of_requirements(requirements)]
+    against = [*reasons, *_of_requirements(requirements, judgement)]
     stale = [seen.step for seen in execution.observations if seen.stale]
     waits = [
         f"requirement {finding.requirement} can only be checked when {' and '.join(execution.withheld)} has run: "
@@ -134,6 +135,7 @@ def _verdict(
         (waits if entry.about in judgement.waiting else against).append(unknown)
     if stale:
         waits = [f"{reason} ({', '.join(stale)} was read before {execution.withheld[0]} runs)" for reason in waits]
+    waits += _read_too_early(execution)
     if waits:
         waits.append("a preview of what waits would show before commit what comes of it")
     established = (*_by_checks(inspection, requirements), *judgement.established)
@@ -154,15 +156,38 @@ def _verdict(
     )
 
 
-def _of_requirements(requirements: Requirements) -> list[str]:
+def _read_too_early(execution: Execution) -> list[str]:
+    """What rests on results that were read before a call that waits has run, or on what such a call will give."""
+    stale, reasons = {seen.step for seen in execution.observations if seen.stale}, []
+    rests: dict[str, str] = {}
+    for step in execution.trajectory.steps:
+        early = [name for name in step.depends_on(execution.by_step) if name in {*stale, *rests}]
+        if not early:
+            continue
+        on = rests.get(early[0], early[0])
+        rests[step.id] = on
+        if step.is_submit or execution.by_step[step.id].status == "withheld":
+            what = "the answer" if step.is_submit else f"step {step.id}"
+            reasons.append(f"{what} rests on {on}, which was read before {execution.withheld[0]} runs")
+    for step in execution.trajectory.steps:
+        waiting = [name for name in step.depends_on(execution.by_step) if name in execution.withheld]
+        if waiting and step.id in execution.withheld:
+            reasons.append(f"what step {step.id} is called with is known only when {waiting[0]} has run")
+    return reasons
+
+
+def _of_requirements(requirements: Requirements, judgement: Judgement | None) -> list[str]:
     """What stands against any success by these requirements, whatever was done."""
     if not requirements.items:
         return ["no requirement says what has to hold: pass requirements=[...]"]
+    answers = judgement.answers if judgement is not None else ()
+    upheld = {answer.question.id for answer in answers if answer.holds}
+    doubtful = [change for change in requirements.changed_by_word if id_of_change(change.requirement) not in upheld]
     return [
         f"requirement {change.requirement} was {'dropped' if change.after is None else 'changed'} by {change.by} "
         f"without evidence: {change.reason}"
         for change in requirements.amendments
-        if change.is_unfounded
+        if change.is_unfounded or change in doubtful
     ]
 
 

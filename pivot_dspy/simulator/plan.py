@@ -134,4 +134,7 @@ def _stands(requirement: Mapping[str, Any], text: str) -> bool:
     """Whether a prompt's list of requirements says this one."""
     if requirement.get("check"):
         return f"{requirement['check']} {json.dumps(requirement.get('args', {}), ensure_ascii=False)}" in text
+    call = requirement.get("call")
+    if call and not requirement.get("text"):
+        return f"call {call['tool']} {json.dumps(call.get('args', {}), ensure_ascii=False)}" in text
     return bool(requirement.get("text")) and requirement["text"] in text
