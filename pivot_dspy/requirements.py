@@ -99,7 +99,8 @@ class Requirement(Frozen):
         """What is asked, in one line, as a model and a person read it."""
         check = f"{self.check} {json.dumps(self.args, ensure_ascii=False, default=str)}" if self.check else ""
         call = f"call {self.call.tool} {json.dumps(self.call.args, ensure_ascii=False)}" if self.call else ""
-        return " - ".join(part for part in (check, self.text, call) if part)
+        follows = f"what {self.delegates} says is to be followed" if self.delegates else ""
+        return " - ".join(part for part in (check, self.text, call, follows) if part)
 
     def to_prompt(self) -> str:
         """`describe`, with its id before it."""
@@ -201,11 +202,14 @@ class Requirements(Frozen):
 
     @property
     def changed_by_word(self) -> tuple[Amendment, ...]:
-        """The changes of settled requirements that an audit made on a quote, which somebody has to weigh."""
+        """The changes of settled requirements that a model made on a quote, which somebody has to weigh: what an audit
+        changed, and what was dropped."""
         return tuple(
             change
             for change in self.amendments
-            if change.by == AUDIT and change.before is not None and not change.evidence.startswith(UNCHECKABLE)
+            if change.before is not None
+            and (change.by == AUDIT or (change.after is None and change.by not in BINDING_ORIGINS))
+            and not change.evidence.startswith(UNCHECKABLE)
         )
 
     def amend(

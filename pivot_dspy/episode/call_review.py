@@ -20,6 +20,7 @@ from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.provenance import Origin, open_values, origins
 from pivot_dspy.required_calls import MadeCall
 from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements
+from pivot_dspy.told import figure_of
 from pivot_dspy.trajectory import Discrepancy, Execution
 from pivot_dspy.verdict import Established
 
@@ -127,10 +128,14 @@ def review_calls(
 
 
 def _beyond_evidence(values: Sequence[Origin], item: Requirement, findings: Sequence[Finding]) -> tuple[Origin, ...]:
-    """Those that neither what a requirement checks nor what its check found names."""
-    named = [finding.evidence for finding in findings if finding.requirement == item.id]
-    known = standing.tokens([item.args, *named])
-    return tuple(value for value in values if not standing.tokens(str(value.value)) <= known)
+    """Those that neither what a requirement checks names nor, but for figures, what its check found."""
+    asked = standing.tokens(item.args)
+    found = standing.tokens([finding.evidence for finding in findings if finding.requirement == item.id])
+
+    def is_named(value: Any) -> bool:
+        return standing.tokens(str(value)) <= (asked if figure_of(value) is not None else asked | found)
+
+    return tuple(origin for origin in values if not is_named(origin.value))
 
 
 def _prose(execution: Execution, read: Sequence[Any]) -> Iterator[tuple[str, frozenset[str]]]:

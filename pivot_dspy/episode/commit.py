@@ -100,6 +100,8 @@ class Committer:
         if allow == ALL:
             return frozenset()
         allowed = [allow] if isinstance(allow, str) else list(allow)
+        if not allowed:
+            raise CommitError(f"allow names no step; calls that wait for commit: {pending or 'none'}")
         if unknown := [step for step in allowed if step not in steps]:
             meant = did_you_mean(unknown[0], steps) if len(unknown) == 1 else ""
             raise CommitError(

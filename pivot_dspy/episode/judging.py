@@ -196,8 +196,8 @@ def _of_change(change: Amendment) -> Question:
     """Whether what an audit quoted bears out what it did to a requirement."""
     before = change.before.describe() if change.before is not None else "nothing"
     after = f"changed to {change.after.describe()!r}" if change.after is not None else "dropped"
-    note = f"{before!r} was {after} ({change.reason}); quote the words of the request by which that is right"
-    return Question(id_of_change(change.requirement), "requirement", note, note=note, trusted=True)
+    note = f"{before!r} was {after} ({change.reason}); quote what shows that this is right"
+    return Question(id_of_change(change.requirement), "requirement", note, note=note)
 
 
 def _of_statements(statements: Sequence[claims.Statement]) -> list[Question]:

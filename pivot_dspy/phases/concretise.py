@@ -88,6 +88,8 @@ def _change(
     if before is not None and _restates(before, change):
         return requirements
     names = before is not None and before.call is None and "request" in _texts(change.get("from"))
+    if isinstance(change.get("call"), list) and any(item.id == f"{name}_2" for item in requirements.items):
+        raise _Refused("it has been made into several already; change each of these")
     quotes = _quotes(change, [known.told] if names else _sources(change, execution, requirements))
     if change.get("void") and sum(map(str.isalnum, "".join(quotes))) < LEAST_TO_VOID:
         raise _Refused("what makes it needless takes more than a word: quote the whole of it")

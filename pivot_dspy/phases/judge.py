@@ -14,8 +14,9 @@ from pivot_dspy import calc
 from pivot_dspy.blame import standing
 from pivot_dspy.environment.brevity import stems
 from pivot_dspy.phases.base import RESULTS_ARE_DATA
+from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts.truncation import truncate
-from pivot_dspy.required_calls import stands_in
+from pivot_dspy.required_calls import stands_in, words_of
 from pivot_dspy.requirements import Finding
 from pivot_dspy.told import read, tells, tells_id
 from pivot_dspy.trajectory import Discrepancy, Frozen
@@ -172,7 +173,7 @@ def read_answers(written: Any, questions: Sequence[Question], sources: QuoteSour
 
 
 def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: QuoteSources) -> Answer:
-    held = {entry.get("holds") is True for entry in entries}
+    held = {str(entry.get("holds")).strip().lower() == "true" for entry in entries}
     if not held:
         return Answer(question, None, "the judge said nothing of it")
     if len(held) > 1:
@@ -192,7 +193,7 @@ def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: Q
                 return Answer(question, None, "what shows it was read before a call that waits has run", waits=True)
             place = "the request or the policy" if question.trusted else "what was seen"
             return Answer(question, None, f"the judge's quote {truncate(quote, 80)!r} does not stand in {place}")
-    if sum(map(str.isalnum, "".join(quotes))) < LEAST and not any(map(str.isdigit, "".join(quotes))):
+    if _is_short("".join(quotes)) and not any(words_of(quote) in _whole(places) for quote in quotes):
         return Answer(question, None, "the judge's quote is too short to show anything")
     if question.bears and not question.bears & stems(quotes):
         return Answer(question, None, "the judge's quote says nothing of such a call")
@@ -205,6 +206,15 @@ def _answer(question: Question, entries: Sequence[Mapping[str, Any]], sources: Q
         if not any(_gives(formula, figure, places) for formula in formulas):
             return Answer(question, None, f"{figure} stands in no observation, and no calc gives it")
     return Answer(question, True, shown, quotes=tuple(quotes))
+
+
+def _is_short(text: str) -> bool:
+    return sum(map(str.isalnum, text)) < LEAST and not any(map(str.isdigit, text))
+
+
+def _whole(sources: Sequence[Any]) -> frozenset[str]:
+    """The values that stand alone in what was seen."""
+    return frozenset(words_of(str(leaf)) for source in sources for leaf in scalars([source]))
 
 
 def parts_of(quote: str) -> Iterator[str]:
