@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,7 @@ class _Steps:
 def review_calls(
     covered: Sequence[CoveredCall], execution: Execution, requirements: Requirements, toolbox: Toolbox,
     told: Mapping[str, str], read: Sequence[Any] = (), findings: Sequence[Finding] = (),
+    oriented: Collection[str] = (),
 ) -> CallReview:  # fmt: skip
     """What rules tell of the calls that were made.
 
@@ -73,6 +74,7 @@ def review_calls(
     Args:
         told: trusted texts by name: the request, the policy, what a person required.
         findings: what checks have found; a value that they name is the one that was checked.
+        oriented: values that orientation gave before anything was planned.
         read: what was read beside this run's results. Where prose that was read speaks of such a call, the call may
             come from there, and the words quoted for it have to speak of it and name its values as well.
     """
@@ -96,6 +98,7 @@ def review_calls(
             unsettled = tuple(it for it in found if not it.settled)
         late = item is not None and requirements.was_named_late(item.id)
         if one.by == "check" and item is not None:
+            unsettled = tuple(it for it in unsettled if str(it.value) not in oriented)
             unsettled = _beyond_evidence(unsettled, item, findings)
         doubtful = late or (item is not None and not item.traced)
         if item is not None and not doubtful and not unsettled:

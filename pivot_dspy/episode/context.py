@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -77,7 +77,7 @@ class TaskContext:
     """How much of what was read a prompt shows."""
     cached_price: float = CACHED_PRICE
     """What a cached token of a prompt costs, as a share of another."""
-    oriented: tuple[Any, ...] = ()
+    oriented: tuple[str, ...] = ()
     """What orientation gave, leaf by leaf, without long texts."""
     used_entries: tuple[str, ...] = ()
     """Ids of the memory's entries that prompts told of, and of those whose fixes were applied."""
@@ -251,6 +251,18 @@ class TaskContext:
         return fix.kind != "tool" or fix.wrong not in self.toolbox.tools
 
 
+def told_by(value: Any) -> Iterator[str]:
+    """The keys and values of a result as texts."""
+    if isinstance(value, Mapping):
+        yield from map(str, value)
+        value = [*value.values()]
+    if isinstance(value, list):
+        for item in value:
+            yield from told_by(item)
+    elif value is not None:
+        yield str(value)
+
+
 def orient(context: TaskContext, record: RunRecord) -> Flow[None]:
     """Run the environment's orientation reads, and write the catalogue of what may be called."""
     environment = context.root.environment
@@ -266,7 +278,7 @@ def orient(context: TaskContext, record: RunRecord) -> Flow[None]:
                 text = truncate(summary or compact_json(observation.value), ORIENTATION_CAP)
                 lines.append(escape_controls(f"{step.tool}() -> {' '.join(text.split())}"))
                 read.append(step.tool)
-                context.oriented += tuple(leaf for leaf in scalars(observation.value) if len(str(leaf)) <= LONGEST_LEAF)
+                context.oriented += tuple(leaf for leaf in told_by(observation.value) if len(leaf) <= LONGEST_LEAF)
     context.catalogue = catalogue.render(
         context.toolbox,
         context.signature,
