@@ -96,7 +96,7 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path) -> None:
         asked = {body["model"] for body in server.requests}
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
-    assert lines[:2] == ["['eggs'] True", "['eggs', 'flour']"]
+    assert lines[:2] == ["['eggs'] checked", "['eggs', 'flour']"]
     found = json.loads(lines[-1])
     assert found["pantry"] == ["eggs"]  # committed once, and nothing that came later
     assert found["answer"] == 520_000
