@@ -391,3 +391,12 @@ def test_the_verdict_of_a_result_goes_to_json():
     result, _ = run([RENT, NOTE, PAY, said("It is paid.")], [NOTED, PAID])
     record = json.loads(result.verdict.model_dump_json())
     assert record["status"] == "judged" and record["pending"][0]["tool"] == "pay"
+
+
+@pytest.mark.parametrize(("second", "third", "status"), [(True, True, "judged"), (True, False, "unverified")])
+def test_a_call_that_the_judge_denies_is_asked_about_again_before_anything_is_rewritten(second, third, status):
+    denying = judging(n="nobody wants a note")
+    script = [denying, accept if second else denying, accept if third else denying]
+    result, engine = run([RENT, PAY, NOTE, BOUND], [PAID], judge=script, options={"max_iters": 1})
+    assert asked(engine)[1:3] == [["n"], ["n"]] and result.verdict.status == status
+    assert ("evolve" in [prompt.phase for prompt in engine.prompts]) is (status == "unverified")

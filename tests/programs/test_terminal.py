@@ -27,7 +27,8 @@ from pivot_dspy import (
     tool,
 )
 from pivot_dspy.simulator import Reference, is_simulated
-from programs.terminal import Narrator, choose_lm, console, model_line, spending
+from pivot_dspy.verdict import Established, PendingCall, Verdict
+from programs.terminal import Narrator, choose_lm, console, established_lines, model_line, spending, status_word
 from tests.episode.drawing import any_event
 
 
@@ -209,3 +210,22 @@ def test_spending_is_one_line() -> None:
         "2 LM calls and 1 from DSPy's cache · 1,294 tokens (plan 1,234, evolve 60) · 5 tool calls run, 2 reused · 1.3 s"
     )
     assert spending(LedgerReport()) == "0 LM calls · 0 tokens (none) · 0 tool calls run, 0 reused · 0.0 s"
+
+
+def test_how_everything_was_established_is_told_and_what_waits() -> None:
+    verdict = Verdict(
+        status="provisional",
+        established=(
+            Established(about="R1", kind="requirement", by="check", evidence="two\nbooked"),
+            Established(about="step b", kind="call", by="rule", evidence="R1 names it"),
+            Established(about="All is booked.", kind="claim", by="nobody"),
+        ),
+        pending=(PendingCall(step="b", tool="book", args={"room": "r3"}),),
+    )
+    assert list(established_lines(verdict)) == [
+        ("R1", "check: two booked"), ("step b", "rule: R1 names it"), ("claim", '"All is booked." nobody'),
+        ("pending", 'b book {"room": "r3"}'),
+    ]  # fmt: skip
+    assert [status_word(status) for status in ("checked", "provisional", "unverified")] == [
+        "checked", "provisional", "no"
+    ]  # fmt: skip
