@@ -97,7 +97,7 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
     assert lines[:3] == [
-        "['eggs'] checked",
+        "['eggs'] judged",  # nobody has said that it is eggs
         "checked [('U1', 'check'), ('step a', 'check')]",
         "['eggs', 'flour']",
     ]
