@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pivot_dspy import bindings
+from pivot_dspy import bindings, claims
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.blame import standing
 from pivot_dspy.coverage import CoveredCall, unasked_call
@@ -131,14 +131,17 @@ def review_calls(
 
 
 def _beyond_evidence(values: Sequence[Origin], item: Requirement, findings: Sequence[Finding]) -> tuple[Origin, ...]:
-    """Those that neither what a requirement checks names nor, but for figures, what its check found."""
+    """The amounts, dates, ids and addresses that neither what a requirement checks names nor, but for amounts, what its
+    check found; the requirement does not hold without the call, so that other words of it are the ones meant.
+    """
     asked = standing.tokens(item.args)
     found = standing.tokens([finding.evidence for finding in findings if finding.requirement == item.id])
 
     def is_named(value: Any) -> bool:
         return standing.tokens(str(value)) <= (asked if figure_of(value) is not None else asked | found)
 
-    return tuple(origin for origin in values if not is_named(origin.value))
+    exact = (origin for origin in values if claims.figures_beyond(str(origin.value), ()))
+    return tuple(origin for origin in exact if not is_named(origin.value))
 
 
 def _prose(execution: Execution, read: Sequence[Any]) -> Iterator[tuple[str, frozenset[str]]]:

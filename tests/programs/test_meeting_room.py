@@ -75,7 +75,7 @@ def test_runs_in_the_terminal_and_writes_its_figures(tmp_path: Path) -> None:
     assert max(map(len, ran.stdout.splitlines())) <= 100
     figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
     assert figures["lm"]["simulated"] and figures["verified"] and figures["committed"]
-    assert figures["status"] == "checked"
+    assert figures["status"] == "judged"
     assert figures["losses"] == sorted(figures["losses"], reverse=True) and figures["losses"][-1] == 0
     assert (figures["sent_before_commit"], figures["sent_after_commit"]) == (0, 1)
     assert figures["gradients"][0]["locus"] == 0
@@ -86,7 +86,7 @@ def test_runs_in_the_terminal_and_writes_its_figures(tmp_path: Path) -> None:
 def test_sends_nothing_without_commit(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--no-commit"]) == 0
     shown = capsys.readouterr().out
-    assert "checked  run again from the start" in shown and "pending  d send_invitation" in shown
+    assert "judged  run again from the start" in shown and "pending  d send_invitation" in shown
     assert "COMMIT" not in shown and "0 sent before commit, 0 after it" in shown
 
 
@@ -138,13 +138,13 @@ def test_the_scope_is_asked_for_first_and_the_rest_is_kept(story: tuple[Outcome,
     assert not change.removed and not change.changed
 
 
-def test_it_is_verified_in_two_calls_of_the_model(story: tuple[Outcome, list[str], str]) -> None:
+def test_it_is_verified_in_three_calls_of_the_model(story: tuple[Outcome, list[str], str]) -> None:
     outcome, prompts, _ = story
     refined = outcome.refined
     assert refined.verified and refined.loss.perfect and refined.tier == "fork"
     assert refined.confirmation.startswith("Launch plan: 2026-03-12T10:30:00 in Birch")
     assert {finding.status for finding in refined.findings} == {"holds"}
-    assert refined.ledger.usage.lm_calls == len(prompts) == 2
+    assert refined.ledger.usage.lm_calls == len(prompts) == 3  # plan, rewrite, and what the confirmation says in words
 
 
 def test_the_invitation_goes_out_once_at_commit_and_never_before() -> None:
@@ -173,7 +173,7 @@ def test_what_is_printed_tells_the_story(story: tuple[Outcome, list[str], str]) 
     for said in (
         "R1 invited", "403 insufficient_scope: this call needs the scope calendar.read", "step 1, a (tool_error)",
         "+ p1 request_scope scope=calendar.read", "= a, b, c, d, submit kept", "3 of 3 hard requirements violated",
-        "checked run again from the start with the same results", "R3 check: Birch has 6 seats and a screen",
+        "judged run again from the start with the same results", "R3 check: Birch has 6 seats and a screen",
         "step d check: R1 does not hold without it", "pending d send_invitation", "once, in the real environment",
     ):  # fmt: skip
         assert said in printed
