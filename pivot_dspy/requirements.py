@@ -193,7 +193,7 @@ class Requirements(Frozen):
         """Whether the call that it asks for was named after something may have been read, by no delegated words."""
         return any(
             change.requirement == requirement_id
-            and (change.before is None or change.before.call is None)
+            and (change.by == AUDIT if change.before is None else change.before.call is None)
             and change.after is not None
             and change.after.call is not None
             and change.after.under is None

@@ -221,12 +221,13 @@ class TaskContext:
             return item
         shown = [*self.told.values(), *self.oriented]
         told = standing.tokens(shown)
-        named = f"{item.text} {compact_json([item.args, item.call.args if item.call else {}])}"
+        call = item.open_call or item.call  # what was filled in later was read, and is looked at where it is called
+        named = f"{item.text} {compact_json([item.args, call.args if call else {}])}"
         figures = [figure for figure in claims.figures_beyond(named, shown) if len(figure) >= LEAST_TRACED]
         foreign = not all(standing.holds(told, figure) for figure in figures)
-        if item.call is not None:
-            words, asked = stems([item.text, item.call.tool, compact_json(item.call.args)]), stems(self.told.values())
-            foreign |= bool(not_told(item.call.without_wording, told) or (words and asked and not words & asked))
+        if call is not None:
+            words, asked = stems([item.text, call.tool, compact_json(call.args)]), stems(self.told.values())
+            foreign |= bool(not_told(call.without_wording, told) or (words and asked and not words & asked))
         elif item.check is not None:  # the environment's own words say nothing of who or what is meant
             told |= standing.tokens(f"{self.catalogue.checks}\n{self.catalogue.tools}")
             foreign |= not all(standing.holds(told, leaf) for leaf in scalars(item.args) if isinstance(leaf, str))

@@ -175,7 +175,8 @@ class Episode:
             config=sample_config(rollout),
         )  # fmt: skip
         new = audited.requirements.amendments[len(context.requirements.amendments) :]
-        items = tuple(context.traced(item) for item in audited.requirements.items)
+        changed = {amendment.requirement for amendment in new}
+        items = tuple(context.traced(it) if it.id in changed else it for it in audited.requirements.items)
         context.requirements = audited.requirements.model_copy(update={"items": items})
         self._emit_amendments(new)
         return bool(new)
