@@ -102,7 +102,7 @@ def test_each_sentence_that_was_written_is_a_statement():
     said, _ = answered({"answer": "It costs 40. I paid!\n1. Told Bob\n\n", "done": True, "note": None, "sure": ""})
     assert [(each.id, each.output, each.text) for each in said] == [
         ("S1", "answer", "It costs 40."), ("S2", "answer", "I paid!"), ("S3", "answer", "1. Told Bob"),
-        ("S4", "done", "true"),
+        ("S4", "done", "true"), ("S5", "sure", '""'),
     ]  # fmt: skip
 
 

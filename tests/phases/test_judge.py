@@ -95,9 +95,14 @@ def test_what_the_judge_leaves_out_does_not_count(written):
     assert read[1:3] == (None, "the judge said nothing of it")
 
 
-@pytest.mark.parametrize("holds", ["true", 1, None, "yes", [True]])
+@pytest.mark.parametrize("holds", ["truely", 1, None, "yes", [True]])
 def test_only_a_plain_true_holds(holds):
     assert answer(R2, {"holds": holds, "quote": "p2, p4"}).holds is False
+
+
+@pytest.mark.parametrize("holds", [True, "true", " True "])
+def test_a_true_that_was_written_as_text_holds(holds):
+    assert answer(R2, {"holds": holds, "quote": "p2, p4"}).holds is True
 
 
 def test_a_verdict_on_an_id_that_two_questions_have_counts_for_neither():
