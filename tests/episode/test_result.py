@@ -227,7 +227,7 @@ def billed(quote, repeated=False):
 )
 @pytest.mark.parametrize("repeated", [False, True])
 def test_a_call_with_other_arguments_than_were_verified_is_never_made(change, said, repeated):
-    result, real = billed("Pay the bill", repeated)
+    result, real = billed('"amount": 100', repeated)
     assert result.verdict.status == "judged" and real.paid == []
     real.bill |= change
     with pytest.raises(CommitError, match=said):

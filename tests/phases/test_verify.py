@@ -149,7 +149,7 @@ def test_a_call_or_claim_that_nobody_could_judge_stands_against_it(kind, about):
     assert verdict.status == "unverified" and verdict.reasons == (f"{about}: the judge failed",)
 
 
-def test_a_requirement_that_a_model_dropped_without_evidence_stands_against_it():
+def test_a_requirement_that_a_model_dropped_stands_against_it_unless_a_judge_upholds_it():
     inspection, settled = inspected(STEPS, RED)
     both = Requirements(items=(RED, NICE))
     dropped = both.amend("R2", None, reason="nobody can tell", by="audit")
@@ -161,7 +161,15 @@ def test_a_requirement_that_a_model_dropped_without_evidence_stands_against_it()
         "requirement R2 was changed by audit without evidence: misread"
     )
     founded = both.amend("R2", None, reason="nobody can tell", by="audit", evidence="not found")
-    assert verified(inspection, founded).status == "checked"
+    assert verified(inspection, founded).reasons == verdict.reasons  # a quote alone is not weighed by anybody
+
+    def weighed(holds):
+        return Judgement(answers=(Answer(Question("R2_audit", "requirement", "dropped"), holds, "not found"),))
+
+    assert verified(inspection, founded, judgement=weighed(None)).reasons == verdict.reasons
+    assert verified(inspection, founded, judgement=weighed(True)).verified
+    uncheckable = both.amend("R2", None, reason="nobody can tell", by="audit", evidence=UNCHECKABLE + "no")
+    assert verified(inspection, uncheckable).status == "checked"
 
 
 class Paying(Store):
