@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 
 from pivot_dspy.budget import BudgetExhausted
-from pivot_dspy.coverage import MOST_STEPS_LEFT_OUT, by_execution, by_named_calls, unasked_call
+from pivot_dspy.coverage import (
+    MOST_STEPS_LEFT_OUT,
+    CoveredCall,
+    by_execution,
+    by_named_calls,
+    by_waiting_checks,
+    unasked_call,
+)
 from pivot_dspy.environment.base import tool
 from pivot_dspy.execution import allow
 from pivot_dspy.flow import run_sync
 from pivot_dspy.required_calls import MadeCall, RequiredCall, made_calls
-from pivot_dspy.requirements import Requirement, Requirements, evaluate
+from pivot_dspy.requirements import Finding, Requirement, Requirements, evaluate
 from tests.scripted import Calendar, Calls, Store, executed, step, submit
 
 FIND = step("a", "find", color="red", size="L")
@@ -188,3 +195,23 @@ def test_of_very_many_calls_none_is_tried():
 def test_an_unasked_call_is_a_discrepancy_that_says_what_would_help():
     found = unasked_call("b", "no requirement names add")
     assert (found.kind, found.step) == ("unasked_call", "b") and "a requirement names" in found.expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "status", "waits", "args", "serves"),
+    [
+        ("user", "pending", True, {"product_id": "p2"}, "U1"),
+        ("task", "pending", True, {"product_id": "p2"}, None),
+        ("user", "violated", True, {"product_id": "p2"}, None),
+        ("user", "pending", False, {"product_id": "p2"}, None),
+        ("user", "pending", True, {"product_id": "p3"}, None),
+    ],
+)
+def test_a_persons_check_that_is_pending_covers_the_waiting_call_that_it_asks_about(
+    origin, status, waits, args, serves
+):
+    item = Requirement(id="U1", check="is_in", args=args, origin=origin)
+    call = CoveredCall(MadeCall("b", "add", {"product_id": "p2"}, waits=waits))
+    finding = Finding(requirement="U1", status=status)
+    (one,) = by_waiting_checks([call], Requirements(items=(item,)), [finding])
+    assert (one.serves, one.by) == (serves, "check" if serves else None)
