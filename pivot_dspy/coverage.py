@@ -6,17 +6,21 @@ test decides is served by a step without which it no longer holds. What is left 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pivot_dspy import requirements as requirement_rules
 from pivot_dspy.environment.session import Session
+from pivot_dspy.errors import PivotError, error_text
 from pivot_dspy.execution import ExecutedRun, Permit, Supervisor, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.required_calls import MadeCall, assign
 from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements, leaves_of
 from pivot_dspy.trajectory import Discrepancy, Execution, Trajectory
+
+logger = logging.getLogger(__name__)
 
 MOST_STEPS_LEFT_OUT = 12
 """Steps that are tried without, one by one; of further ones a judge has to tell what they serve."""
@@ -88,8 +92,15 @@ def by_execution(
         left_out = Supervisor()
         left_out.taken = {step: run.execution.by_step[step]}
         before = ExecutedRun(run.execution, run.session, run.before, reach=position)
+        try:
+            session = session_for(position)
+        except PivotError:
+            raise
+        except Exception as error:  # the environment's own code: nothing is known of the rest, which a judge is asked
+            logger.warning("what needs step %s is not tried: the environment cannot be copied: %s", step, error_text(error))
+            break
         without = yield from execute(
-            trajectory, session_for(position), outputs=outputs, base=before, permit=permit, supervisor=left_out
+            trajectory, session, outputs=outputs, base=before, permit=permit, supervisor=left_out
         )
         if without.reach is not None:
             break  # the budget ended: nothing is known of the rest

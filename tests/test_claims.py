@@ -102,7 +102,7 @@ def test_each_sentence_that_was_written_is_a_statement():
     said, _ = answered({"answer": "It costs 40. I paid!\n1. Told Bob\n\n", "done": True, "note": None, "sure": ""})
     assert [(each.id, each.output, each.text) for each in said] == [
         ("S1", "answer", "It costs 40."), ("S2", "answer", "I paid!"), ("S3", "answer", "1. Told Bob"),
-        ("S4", "done", "true"),
+        ("S4", "done", "true"), ("S5", "sure", '""'),
     ]  # fmt: skip
 
 
@@ -192,3 +192,24 @@ def test_any_data_can_be_looked_through_and_supports_itself(answer, other):
 def test_megabytes_of_text_are_looked_through(piece):
     """What takes the square of their length would not end."""
     assert unsupported("It costs 7.", piece * (2_000_000 // len(piece))) == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("written", "said", "own"),
+    [
+        ("$a.price", 40, False),
+        ({"calc": "$a.price * $a.price"}, 1600, False),
+        ({"calc": "$a.price + 5"}, 45, True),
+        (["$a.price", "$a.price"], [40, 40], False),
+        (["$a.price", "sent"], [40, "sent"], True),
+        ({"cost": "$a.price", "done": True}, {"cost": 40, "done": True}, True),
+        ([], [], True),
+        ("", "", True),
+        ("join(' ', ['Cost:', to_string($a.price)])", "Cost: 40", False),
+        ("join(' ', ['Bob was told of', to_string($a.price)])", "Bob was told of 40", True),
+        ("join(' ', ['支払済', to_string($a.price)])", "支払済 40", True),
+    ],
+)
+def test_an_output_is_written_if_any_of_it_is_ones_own(written, said, own):
+    statements, found = answered({"answer": written}, answer=said)
+    assert (found.written, bool(statements)) == ((("answer",), True) if own else ((), False))

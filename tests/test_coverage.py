@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 
 from pivot_dspy.budget import BudgetExhausted
-from pivot_dspy.coverage import MOST_STEPS_LEFT_OUT, by_execution, by_named_calls, unasked_call
+from pivot_dspy.coverage import (
+    MOST_STEPS_LEFT_OUT,
+    CoveredCall,
+    by_execution,
+    by_named_calls,
+    by_waiting_checks,
+    unasked_call,
+)
 from pivot_dspy.environment.base import tool
 from pivot_dspy.execution import allow
 from pivot_dspy.flow import run_sync
 from pivot_dspy.required_calls import MadeCall, RequiredCall, made_calls
-from pivot_dspy.requirements import Requirement, Requirements, evaluate
+from pivot_dspy.requirements import Finding, Requirement, Requirements, evaluate
 from tests.scripted import Calendar, Calls, Store, executed, step, submit
 
 FIND = step("a", "find", color="red", size="L")
@@ -55,8 +62,9 @@ def test_a_call_with_another_argument_serves_none():
     assert covered([FIND, ADD, END], naming("R1", "p3")) == [("b", None, None)]
 
 
-def test_a_requirement_that_nobody_asked_for_covers_nothing():
-    assert covered([FIND, ADD, END], naming("R1", "p2", traced=False)) == [("b", None, None)]
+def test_a_check_that_nobody_asked_for_covers_nothing():
+    """A call that it names is still its own: whether it is meant is put to a judge."""
+    assert covered([FIND, ADD, END], naming("R1", "p2", traced=False)) == [("b", "R1", "call")]
     assert covered([FIND, ADD, END], LARGE.model_copy(update={"traced": False})) == [("b", None, None)]
 
 
@@ -84,10 +92,11 @@ def test_a_test_of_the_user_covers_as_a_check_does():
     assert covered([FIND, ADD, ORDER, END], sold) == [("b", None, None), ("d", "U1", "check")]
 
 
-def test_a_repeated_step_is_left_out_as_a_whole():
+def test_a_step_that_makes_several_calls_is_not_covered_by_execution():
+    """One of them may be needed, and the rest not."""
     both = step("b", "add", for_each="$a.ids", product_id="$item")
     two = Requirement(id="R2", check="only", args={"count": 2})
-    assert covered([FIND, both, submit(answer="$a.ids[0]")], two) == [("b", "R2", "check"), ("b", "R2", "check")]
+    assert covered([FIND, both, submit(answer="$a.ids[0]")], two) == [("b", None, None), ("b", None, None)]
 
 
 class Lending(Store):
@@ -118,9 +127,14 @@ def test_a_call_whose_effect_another_one_needs_is_covered():
     assert covered(steps, booked, environment=Calendar) == [("g", "R1", "check"), ("b", "R1", "check")]
 
 
-def test_a_call_that_gives_what_a_test_of_the_answer_wants_is_covered():
+def test_a_call_is_not_covered_because_the_answer_is_read_from_what_it_gave():
     named = Requirement(id="U1", origin="user", test=lambda run: run.outputs.get("answer") == "p2")
-    assert covered([FIND, ADD, EXTRA, END], named) == [("b", "U1", "check"), ("c", None, None)]
+    assert covered([FIND, ADD, EXTRA, END], named) == [("b", None, None), ("c", None, None)]
+
+
+def test_a_call_that_a_test_of_the_run_wants_made_is_covered():
+    made = Requirement(id="U1", origin="user", test=lambda run: "b" in run.by_step)
+    assert covered([FIND, ADD, EXTRA, END], made) == [("b", "U1", "check"), ("c", None, None)]
 
 
 @pytest.mark.parametrize(
@@ -181,3 +195,23 @@ def test_of_very_many_calls_none_is_tried():
 def test_an_unasked_call_is_a_discrepancy_that_says_what_would_help():
     found = unasked_call("b", "no requirement names add")
     assert (found.kind, found.step) == ("unasked_call", "b") and "a requirement names" in found.expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "status", "waits", "args", "serves"),
+    [
+        ("user", "pending", True, {"product_id": "p2"}, "U1"),
+        ("task", "pending", True, {"product_id": "p2"}, None),
+        ("user", "violated", True, {"product_id": "p2"}, None),
+        ("user", "pending", False, {"product_id": "p2"}, None),
+        ("user", "pending", True, {"product_id": "p3"}, None),
+    ],
+)
+def test_a_persons_check_that_is_pending_covers_the_waiting_call_that_it_asks_about(
+    origin, status, waits, args, serves
+):
+    item = Requirement(id="U1", check="is_in", args=args, origin=origin)
+    call = CoveredCall(MadeCall("b", "add", {"product_id": "p2"}, waits=waits))
+    finding = Finding(requirement="U1", status=status)
+    (one,) = by_waiting_checks([call], Requirements(items=(item,)), [finding])
+    assert (one.serves, one.by) == (serves, "check" if serves else None)

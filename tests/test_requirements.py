@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy import requirements as module
-from pivot_dspy.environment.base import CheckResult, Environment, check, tool
+from pivot_dspy.environment.base import UNCHECKABLE, CheckResult, Environment, check, tool
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.errors import ConfigurationError
@@ -121,10 +121,15 @@ def test_a_draft_names_the_call_that_it_asks_for_and_whose_words_are_followed(dr
     assert compiled.text == draft.get("text", "") + (f" - call {json.dumps(draft['call'])}" if lost else "")
 
 
-@pytest.mark.parametrize("draft", [{"id": "R1", "call": ADD}, {"id": "R1", "delegates": "$a.note"}])
-def test_one_without_words_is_read_as_it_is_written(draft):
+def test_one_that_delegates_without_words_is_read_as_it_is_written():
+    draft = {"id": "R1", "delegates": "$a.note"}
     [compiled] = compile_drafts([draft], TOOLBOX)
     assert json.loads(compiled.text) == draft
+
+
+def test_one_that_only_names_its_call_has_no_words():
+    [compiled] = compile_drafts([{"id": "R1", "call": ADD}], TOOLBOX)
+    assert compiled.text == "" and compiled.says_only_its_call
 
 
 def test_names_that_are_taken_get_another():
@@ -211,7 +216,19 @@ def test_a_call_that_is_named_only_after_something_was_read_is_named_late():
     assert Requirements(items=(X,)).amend("R1", CALLED, reason="it was read", by="evolve").was_named_late("R1")
     assert not Requirements(items=(CALLED,)).amend("R1", CALLED, reason="filled in", by="evolve").was_named_late("R1")
     assert not Requirements(items=(CALLED,)).was_named_late("R1")
-    assert not Requirements().amend("R1", CALLED, reason="forgotten", by="audit").was_named_late("R1")
+    assert Requirements().amend("R1", CALLED, reason="forgotten", by="audit").was_named_late("R1")
+    followed = CALLED.model_copy(update={"under": "R0"})
+    assert not Requirements().amend("R1", followed, reason="the note asks for it", by="follow").was_named_late("R1")
+
+
+def test_what_an_audit_changed_and_what_was_dropped_has_to_be_weighed():
+    audited = Requirements(items=(X,)).amend("R1", CALLED, reason="misread", by="audit", evidence="add it")
+    dropped = Requirements(items=(X,)).amend("R1", None, reason="not so", by="evolve", evidence="none left")
+    assert len(audited.changed_by_word) == len(dropped.changed_by_word) == 1
+    assert not Requirements().amend("R1", X, reason="forgotten", by="audit", evidence="add it").changed_by_word
+    assert not Requirements(items=(X,)).amend("R1", CALLED, reason="filled in", by="evolve").changed_by_word
+    broken = UNCHECKABLE + "ValueError: no"
+    assert not Requirements(items=(X,)).amend("R1", None, reason="broken", by="audit", evidence=broken).changed_by_word
 
 
 # ---------------------------------------------------------------------------------------------------------- evaluation

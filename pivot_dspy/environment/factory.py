@@ -20,7 +20,7 @@ from pivot_dspy.environment.isolation import Isolation
 from pivot_dspy.environment.ownership import Commitment, commits_on
 from pivot_dspy.environment.session import Session, SessionGroup, Tier
 from pivot_dspy.environment.toolbox import Toolbox
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PivotError, error_text
 
 logger = logging.getLogger(__name__)
 
@@ -135,11 +135,20 @@ class SessionFactory:
         return Session(environment, family, owned=False)
 
     def _another(self, environment: Environment, task: Any, family: SessionGroup) -> Session:
-        """One more instance like those of a run, made in all ways in which a run makes them."""
-        made = self._session(self._environment(task, family), family)
-        if family.tier != "fork" or self._instance is not None:
-            return made
-        return Session(family.fork_of(environment), family)
+        """One more instance like those of a run, made in all ways in which a run makes them.
+
+        Raises:
+            EnvironmentFailed: none can be made.
+        """
+        try:
+            made = self._session(self._environment(task, family), family)
+            if family.tier != "fork" or self._instance is not None:
+                return made
+            return Session(family.fork_of(environment), family)
+        except PivotError:
+            raise
+        except Exception as error:  # the environment's own code
+            raise EnvironmentFailed(f"{self.name} cannot be opened again: {error_text(error)}") from error
 
     def _environment(self, task: Any, family: SessionGroup, *, committed: bool = False) -> Environment:
         if self._instance is not None:

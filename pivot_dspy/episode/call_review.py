@@ -112,7 +112,9 @@ def review_calls(
             about = stems([call.tool, spec.description, *call.args, *map(str, scalars(dict(call.args)))])
             early = item is not None and not late  # no result had been read that might have suggested it
             suggested = not (in_words or early) and any(about & words for step, words in prose if step != call.step)
-            options = {"bears": about, "values": tuple(str(it.value) for it in unsettled)} if suggested else {}
+            invented = [it for it in unsettled if it.label == "unknown"] if early else []
+            named = tuple(str(it.value) for it in (unsettled if suggested else invented))
+            options = {"values": named, **({"bears": about} if suggested else {})}
             _ask(steps, call, UNNAMED, trusted=True, **options)
             if item is None and spec.effect == "write":
                 steps.unnamed[call.step] = call.tool

@@ -12,7 +12,7 @@ from pivot_dspy.environment.brevity import stems
 from pivot_dspy.episode.call_review import LABELS_CAP, delegated, review_calls
 from pivot_dspy.prompts.report import UNNAMED
 from pivot_dspy.required_calls import RequiredCall, made_calls
-from pivot_dspy.requirements import Requirement, Requirements
+from pivot_dspy.requirements import Finding, Requirement, Requirements
 from tests.scripted import executed, step, submit
 
 BILL = "Please pay 98.70 to GB29NWBK60161331926819.\np pay (held), for R1: to [asked]\nYours, Dora"
@@ -56,7 +56,7 @@ def naming(tool_name="pay", name="R1", **options):
     return Requirement(id=name, text="It is done.", call=RequiredCall(tool=tool_name), **options)
 
 
-def reviewed(steps, *items, told=TOLD, by_check=(), settled=None, read=()):
+def reviewed(steps, *items, told=TOLD, by_check=(), settled=None, read=(), findings=(), oriented=()):
     run = executed([*steps, submit(answer="done")], Bank)
     requirements = settled or Requirements(items=items)
     toolbox = run.session.toolbox
@@ -64,7 +64,7 @@ def reviewed(steps, *items, told=TOLD, by_check=(), settled=None, read=()):
         CoveredCall(one.call, "U1", "check") if one.call.step in by_check else one
         for one in by_named_calls(requirements, made_calls(run.execution, toolbox))
     ]
-    return review_calls(covered, run.execution, requirements, toolbox, told, read)
+    return review_calls(covered, run.execution, requirements, toolbox, told, read, findings, oriented)
 
 
 def outcome(review):
@@ -86,7 +86,7 @@ def test_a_named_call_whose_values_stand_only_inside_a_text_is_asked_about():
     assert outcome(review) == ([], ["p"], [])
     [question] = review.questions
     assert question.note.startswith('to "GB29NWBK60161331926819" [read in a]')
-    assert question.note.endswith(": are these the ones meant?") and not question.trusted
+    assert question.note.endswith("; quote what shows that this is meant") and not question.trusted
 
 
 def test_an_irreversible_call_that_nothing_names_is_refused_by_rule():
@@ -149,10 +149,32 @@ def test_what_a_run_read_counts_and_what_a_call_gives_back_of_itself_does_not():
     assert not first.bears and second.bears >= stems(["keep", "note"])
 
 
-def test_a_call_without_which_a_check_does_not_hold_is_settled_whatever_its_values():
-    review = reviewed(FROM_A_TEXT, Requirement(id="U1", test=lambda run: True), by_check=("p",))
-    assert outcome(review) == (["p"], [], [])
-    assert (review.established[0].by, review.established[0].evidence) == ("check", "U1 does not hold without it")
+IBAN = "GB29NWBK60161331926819"
+
+
+@pytest.mark.parametrize(
+    ("args", "evidence", "oriented", "settled"),
+    [
+        ({"to": IBAN, "amount": 98.7}, "", (), True),
+        ({}, "", (), False),
+        ({"to": IBAN}, "", (), False),
+        ({"amount": 98.7}, f"{IBAN} was paid", (), True),
+        ({"to": IBAN}, f"{IBAN} was paid 98.7", (), False),  # a figure is one that was asked for
+        ({"amount": 98.7}, "", (IBAN,), True),
+    ],
+)
+def test_a_call_that_a_check_covers_is_settled_where_its_values_are_the_checked_ones(args, evidence, oriented, settled):
+    item = Requirement(id="U1", check="is_paid", args=args)
+    found = [Finding(requirement="U1", status="holds", evidence=evidence)]
+    review = reviewed(FROM_A_TEXT, item, by_check=("p",), findings=found, oriented=oriented)
+    assert outcome(review) == ((["p"], [], []) if settled else ([], ["p"], []))
+    if settled:
+        assert (review.established[0].by, review.established[0].evidence) == ("check", "U1 does not hold without it")
+
+
+def test_a_call_of_a_requirement_that_nobody_asked_for_is_put_to_a_judge():
+    review = reviewed([ASKED], naming(traced=False))
+    assert outcome(review) == ([], ["p"], []) and review.questions[0].trusted
 
 
 def late(tool_name):

@@ -248,11 +248,13 @@ def test_of_two_payments_that_one_requirement_names_the_second_is_refused():
 
 
 def test_a_requirement_that_names_what_nobody_asked_for_lets_no_call_pass():
-    """Such as one that a model took from what it was shown before it planned."""
+    """Such as one that a model took from what it was shown before it planned: its call needs words that ask for it."""
     draft = {"id": "R1", "text": "Pay 999 to GB29XY.", "call": {"tool": "pay", "args": {"to": "GB29XY", "amount": 999}}}
-    result, _ = run([RENT, step("p", "pay", to="GB29XY", amount=999), BOUND], [draft])
+    result, engine = run([RENT, step("p", "pay", to="GB29XY", amount=999), BOUND], [draft])
     assert not result.requirements["R1"].traced and "asked for by nobody" in result.requirements["R1"].to_prompt()
-    assert result.verdict.status == "unverified" and "step p: no requirement names pay" in result.verdict.reasons
+    assert "p: no requirement names it; quote the words" in engine.last("judge").section("questions")
+    assert result.verdict.status == "unverified"
+    assert any("does not name GB29XY" in reason for reason in result.verdict.reasons)
 
 
 def test_a_change_that_no_rule_covers_needs_words_of_the_request():
@@ -371,16 +373,16 @@ def test_a_requirement_that_the_judge_finds_unmet_is_not_dropped_without_evidenc
 # ------------------------------------------------------------------------------------------------- departures, records
 
 
-TICKS = itertools.count(700)  # outside of the class, whose containers each session has for itself
-
-
 class Clock(Bank):
     """The rent comes with the time that it took to look."""
+
+    ticks = itertools.count(700)
+    shared = ("ticks",)
 
     @tool(effect="read")
     def rent(self) -> dict[str, Any]:
         """What is due."""
-        return {"account": "DE89", "amount": 1100.0, "took_ms": next(TICKS)}
+        return {"account": "DE89", "amount": 1100.0, "took_ms": next(Clock.ticks)}
 
 
 def test_a_leaf_that_nothing_depends_on_may_differ_the_second_time():

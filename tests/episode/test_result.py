@@ -184,7 +184,7 @@ def test_a_copy_or_a_pickle_is_a_record_only():
 def test_it_is_a_prediction_with_the_outputs_first():
     result = bought(Store)
     assert result.keys()[0] == "answer" and result["answer"] == "p2"
-    assert repr(result) == "Refined(answer='p2'; verified, loss 0.000, 4 steps)"
+    assert repr(result) == "Refined(answer='p2'; judged, loss 0.000, 4 steps)"
 
 
 class Till(Environment):
@@ -227,7 +227,7 @@ def billed(quote, repeated=False):
 )
 @pytest.mark.parametrize("repeated", [False, True])
 def test_a_call_with_other_arguments_than_were_verified_is_never_made(change, said, repeated):
-    result, real = billed("Pay the bill", repeated)
+    result, real = billed('"amount": 100', repeated)
     assert result.verdict.status == "judged" and real.paid == []
     real.bill |= change
     with pytest.raises(CommitError, match=said):

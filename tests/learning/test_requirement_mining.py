@@ -50,6 +50,7 @@ def outcomes(numbers):
                 for number, text in requests.items()
             ],
             slip=0.0,
+            heed=1.0,
             cache=False,
         )
     )

@@ -95,9 +95,14 @@ def test_what_the_judge_leaves_out_does_not_count(written):
     assert read[1:3] == (None, "the judge said nothing of it")
 
 
-@pytest.mark.parametrize("holds", ["true", 1, None, "yes", [True]])
+@pytest.mark.parametrize("holds", ["truely", 1, None, "yes", [True]])
 def test_only_a_plain_true_holds(holds):
     assert answer(R2, {"holds": holds, "quote": "p2, p4"}).holds is False
+
+
+@pytest.mark.parametrize("holds", [True, "true", " True "])
+def test_a_true_that_was_written_as_text_holds(holds):
+    assert answer(R2, {"holds": holds, "quote": "p2, p4"}).holds is True
 
 
 def test_a_verdict_on_an_id_that_two_questions_have_counts_for_neither():
@@ -269,3 +274,11 @@ def test_a_judge_that_asks_to_see_more_of_a_result_is_shown_it_and_asked_again()
     (read,), engine = asked([R2], NICE, said=said)
     first, second = (prompt.section("observations") for prompt in engine.prompts)
     assert read.holds is True and "$a.ids[1:]" not in first and "$a.ids[1:]" in second
+
+
+def test_a_quote_of_few_letters_counts_only_if_it_is_a_whole_value():
+    places = SOURCES._replace(observed=("a state -> it is on", {"state": "on", "body": "up to Ann"}))
+    assert answer(R2, {"holds": True, "quote": "on"}, sources=places).holds is True
+    assert answer(R2, {"holds": True, "quote": "Ann"}, sources=places)[1:3] == (
+        None, "the judge's quote is too short to show anything",
+    )  # fmt: skip

@@ -4,11 +4,11 @@ import dspy
 import pytest
 
 from pivot_dspy.budget import BudgetExhausted
-from pivot_dspy.environment.base import tool
+from pivot_dspy.environment.base import UNCHECKABLE, tool
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import allow
 from pivot_dspy.phases.inspect import inspect
-from pivot_dspy.phases.judge import Judgement
+from pivot_dspy.phases.judge import Answer, Judgement, Question
 from pivot_dspy.phases.verify import Verify, shortcomings
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.verdict import Established, PendingCall, Verdict
@@ -149,7 +149,7 @@ def test_a_call_or_claim_that_nobody_could_judge_stands_against_it(kind, about):
     assert verdict.status == "unverified" and verdict.reasons == (f"{about}: the judge failed",)
 
 
-def test_a_requirement_that_a_model_dropped_without_evidence_stands_against_it():
+def test_a_requirement_that_a_model_dropped_stands_against_it_unless_a_judge_upholds_it():
     inspection, settled = inspected(STEPS, RED)
     both = Requirements(items=(RED, NICE))
     dropped = both.amend("R2", None, reason="nobody can tell", by="audit")
@@ -161,7 +161,15 @@ def test_a_requirement_that_a_model_dropped_without_evidence_stands_against_it()
         "requirement R2 was changed by audit without evidence: misread"
     )
     founded = both.amend("R2", None, reason="nobody can tell", by="audit", evidence="not found")
-    assert verified(inspection, founded).status == "checked"
+    assert verified(inspection, founded).reasons == verdict.reasons  # a quote alone is not weighed by anybody
+
+    def weighed(holds):
+        return Judgement(answers=(Answer(Question("R2_audit", "requirement", "dropped"), holds, "not found"),))
+
+    assert verified(inspection, founded, judgement=weighed(None)).reasons == verdict.reasons
+    assert verified(inspection, founded, judgement=weighed(True)).verified
+    uncheckable = both.amend("R2", None, reason="nobody can tell", by="audit", evidence=UNCHECKABLE + "no")
+    assert verified(inspection, uncheckable).status == "checked"
 
 
 class Paying(Store):

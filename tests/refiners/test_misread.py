@@ -46,7 +46,8 @@ def run(audit: object, **options: object):
 
 def test_it_is_audited_at_once_with_the_reason_and_measured_again():
     result, phases, prompts = run({"changes": [GOOD]})
-    assert phases == ["plan", "audit"] and result.verified
+    assert phases == ["plan", "audit", "judge"] and result.verified
+    assert [line[:2] for line in prompts[2].section("questions").splitlines()] == ["a:"]  # not what the check bears out
     said = "cannot be checked: ValueError: 'at least 1' begins with neither == nor >="
     assert said in prompts[1].section("requirements")
     assert [change.reason for change in result.requirements.amendments] == [GOOD["reason"]]

@@ -163,6 +163,8 @@ def test_what_cannot_work_is_refused_at_construction(bad):
 class Sealed(Store):
     """Can be copied and opened so many times, and then no more."""
 
+    shared = ("calls", "left")
+
     def __init__(self, left):
         super().__init__()
         self.left = left

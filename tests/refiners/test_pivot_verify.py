@@ -125,7 +125,8 @@ def test_an_audit_before_all_else_settles_what_every_run_is_measured_by():
         plan=plan(RIGHT, [{"id": "R1", "check": "item", "args": {"color": "blue"}}]), pivot={"audit": "always"},
         audit={"changes": [{**LARGE, "reason": "the request says red", "quote": "red thing"}]},
     )  # fmt: skip
-    assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "audit"]
+    assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "audit", "judge"]
+    assert engine.prompts[-1].section("questions").startswith("R1_audit: ")
     [amendment] = result.requirements.amendments
     assert (amendment.before.args, amendment.after.args) == ({"color": "blue"}, LARGE["args"])
     assert amendment.reason == "the request says red" and "amend" in kinds(result)
@@ -170,7 +171,8 @@ def test_a_step_that_nothing_asks_for_has_the_requirements_audited_before_any_re
     )  # fmt: skip
     blamed = [event.gradient for event in result.history if event.kind == "gradient"]
     assert [(gradient.kind, gradient.step) for gradient in blamed] == [("unasked_step", "c")]
-    assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "audit"]
+    assert result.verified and [prompt.phase for prompt in engine.prompts] == ["plan", "audit", "judge"]
+    assert engine.prompts[-1].section("questions").startswith("O_audit: ")  # R3 is new: it loosens nothing
 
 
 # ------------------------------------------------------------------------------------------------- a given trajectory
