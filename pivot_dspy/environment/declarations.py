@@ -8,7 +8,7 @@
 >>> specs = [describe(function, name=function.__name__, effect="write") for function in (book, cancel)]
 >>> booking = declare(specs, undo={"book": "cancel"}, idempotency_key={"book": "request_id"})[0]
 >>> booking.signature, booking.undo.name
-('book(room: str) -> {str: str}', 'cancel')
+('book(room) -> {str: str}', 'cancel')
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ class TaskContext:
     """How much of what was read a prompt shows."""
     cached_price: float = CACHED_PRICE
     """What a cached token of a prompt costs, as a share of another."""
-    oriented: tuple[str, ...] = ()
-    """What orientation gave, leaf by leaf, without long texts."""
+    orientation: tuple[Any, ...] = ()
+    """What orientation gave, a value for each read."""
     used_entries: tuple[str, ...] = ()
     """Ids of the memory's entries that prompts told of, and of those whose fixes were applied."""
     _settled: bool = False
@@ -153,6 +153,11 @@ class TaskContext:
         """The words of those who may ask for something, by name: the request, the policy, what a person required."""
         given = {item.id: item.describe() for item in self.requirements.items if item.origin in BINDING_ORIGINS}
         return {"request": self.task_text, "policy": self.catalogue.policy, **given}
+
+    @property
+    def oriented(self) -> tuple[str, ...]:
+        """What orientation gave, leaf by leaf, without long texts."""
+        return tuple(leaf for value in self.orientation for leaf in told_by(value) if len(leaf) <= LONGEST_LEAF)
 
     @property
     def known_text(self) -> str:
@@ -279,7 +284,7 @@ def orient(context: TaskContext, record: RunRecord) -> Flow[None]:
                 text = truncate(summary or compact_json(observation.value), ORIENTATION_CAP)
                 lines.append(escape_controls(f"{step.tool}() -> {' '.join(text.split())}"))
                 read.append(step.tool)
-                context.oriented += tuple(leaf for leaf in told_by(observation.value) if len(leaf) <= LONGEST_LEAF)
+                context.orientation += (observation.value,)
     context.catalogue = catalogue.render(
         context.toolbox,
         context.signature,

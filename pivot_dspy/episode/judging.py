@@ -96,7 +96,7 @@ class Judge:
         read = [seen.value for _, seen in self.view(candidate).readings]
         review = review_calls(
             covered, execution, context.requirements, context.toolbox, context.told,
-            [*context.catalogue.known.splitlines(), *read], candidate.inspection.findings, context.oriented,
+            [*context.orientation, *read], candidate.inspection.findings, context.oriented,
         )  # fmt: skip
         if review.refused:
             return self.measured(candidate, Judgement(unasked=review.refused))

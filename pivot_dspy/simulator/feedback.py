@@ -94,8 +94,18 @@ def _worked_out(turn: Turn, figure: str) -> str:
 
 def _is_known(turn: Turn, step: str) -> bool:
     """Whether the reference makes a call of the same tool as a step that the prompt shows."""
-    shown = re.search(rf"^{re.escape(step)} (\w+) ", turn.section("observations"), re.MULTILINE)
-    return shown is not None and any(other["tool"] == shown[1] for other in turn.reference.steps)
+    _, tool = _call_of(turn, step)
+    return any(other["tool"] == tool for other in turn.reference.steps)
+
+
+def _call_of(turn: Turn, step: str) -> tuple[str, str]:
+    """A step's call as the prompt shows it, and its tool; empty where it shows none."""
+    observations = turn.section("observations")
+    shown = re.search(rf"^{re.escape(step)} ((\w+) .*)$", observations, re.MULTILINE)
+    if shown is not None:
+        return shown[1], shown[2]
+    written = next((one.written for one in steps_in(observations) if one.id == step), None)  # one made for each item
+    return ("", "") if written is None else (json.dumps(written), written["tool"])
 
 
 def _nearest(turn: Turn, text: str) -> str:
@@ -107,8 +117,7 @@ def _nearest(turn: Turn, text: str) -> str:
 def _asking(turn: Turn, step: str) -> list[str]:
     """The lines of the request or the policy that name a step's tool, or else are most like its call, and most like
     what the reference does that for."""
-    shown = re.search(rf"^{re.escape(step)} ((\w+) .*)$", turn.section("observations"), re.MULTILINE)
-    call, tool = (shown[1], shown[2]) if shown is not None else ("", "")
+    call, tool = _call_of(turn, step)
     same_tool = [other["id"] for other in turn.reference.steps if other["tool"] == tool]
     served = {name for other in same_tool for name in turn.reference.requirements_of(other)}
     if step in same_tool:

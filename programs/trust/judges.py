@@ -81,7 +81,7 @@ def _figures(note: str) -> tuple[str, ...]:
 
 def _quotable(prompt: Prompt, kind: str) -> list[str]:
     """Pieces of the prompt that may be quoted for a question of this kind, each of whole words."""
-    names = _ASKERS if kind == "call" else ("policy", _RESULTS)
+    names = _ASKERS if kind == "call" else (_RESULTS,)  # only what was seen shows that something holds
     lines = (line.removeprefix(FENCE) for name in names for line in prompt.section(name).splitlines())
     return [piece for line in lines for piece in _pieces(line)]
 

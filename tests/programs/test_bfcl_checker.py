@@ -106,6 +106,11 @@ def test_a_reference() -> None:
     assert known.truths["R4"] == "\n".join(f't{n}_end end_turn {{}} ->\n| {{"closed": {n}}}' for n in (3, 4))
 
 
+UNNAMED = {"multi_turn_long_context_120": ("step t1_2: the judge's quote does not name Buy",)}
+"""Where a text that was read speaks of such a call, and a value of it is in no words of the request: no judge may pass
+it."""
+
+
 @pytest.mark.parametrize("name", ["base", "long_context", "miss_func", "miss_param"])
 def test_without_errors_the_offline_model_passes_and_verifies(name: str) -> None:
     chosen = [*tasks(name).values()][::40]
@@ -114,8 +119,11 @@ def test_without_errors_the_offline_model_passes_and_verifies(name: str) -> None
     pivot.set_lm(reference.model(cases, gold, slip=0, heed=1, relapse=0, cache=False))
     for case in cases:
         result = pivot(**case.inputs)
-        assert result.verified and score(result.execution, case, gold[case.id]) == (True, True)
-        assert result.ledger.phases["verify"].lm_calls == 1 and result.tier == "fork"  # nothing had to be mended
+        assert score(result.execution, case, gold[case.id]) == (True, True)
+        unnamed = UNNAMED.get(case.id, ())
+        assert result.verdict.reasons == unnamed and result.verified is not bool(unnamed)
+        asked = 2 if unnamed else 1  # of what does not count it is asked again
+        assert result.ledger.phases["verify"].lm_calls == asked and result.tier == "fork"  # nothing had to be mended
 
 
 def test_a_wrong_step_is_found_and_mended() -> None:

@@ -129,7 +129,7 @@ def test_tools_take_and_say_what_the_package_says(name: str) -> None:
         assert list(spec.parameters) == list(schema.get("properties", {}))
         assert list(spec.required) == schema.get("required", [])
     shown = toolbox("workspace").render_tools()
-    assert "search_emails(query: str, sender?: str) -> [Email]" in shown and "Email = {id_, sender" in shown
+    assert "search_emails(query, sender?) -> [Email]" in shown and "Email = {id_, sender" in shown
 
 
 def test_held_calls_wait_and_are_made_for_the_judge() -> None:

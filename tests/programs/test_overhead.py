@@ -27,6 +27,8 @@ def test_by_hand_makes_the_same_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[str, int]] = []
 
     class Counted(NoOp):
+        shared = ("made",)
+
         @tool(effect="read")
         def look(self, place: int) -> dict[str, int]:
             """Looks at a place."""

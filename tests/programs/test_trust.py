@@ -85,7 +85,7 @@ def statuses(trial: Trial, judge: str, ways: Mapping[str, Way] = WAYS) -> dict[s
 def test_each_question_is_answered_by_character_and_with_the_words_that_come_nearest() -> None:
     said = asked(JudgeEngine(accept_all, worked_out={"120": [60]}))
     assert [verdict["holds"] for verdict in said.values()] == [True] * 3
-    assert said["R1"]["quote"] == "Pay Bob 12.50 for the pizza."
+    assert said["R1"]["quote"] == 'b pay {"to": "Bob", "amount": 12.5} -> waits for commit'
     assert said["b"]["quote"] == "Pay Bob 12.50 for the pizza."  # the call's own words would not do
     assert said["S1"]["quote"] == '["Bob", "Dora of Lima"]' and said["S1"]["calc"] == ["2 * 60"]
     assert not any(verdict["holds"] for verdict in asked(JudgeEngine(refuse_all)).values())
