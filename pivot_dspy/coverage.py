@@ -97,7 +97,7 @@ def by_execution(
         except PivotError:
             raise
         except Exception as error:  # the environment's own code: nothing is known of the rest, which a judge is asked
-            logger.warning("what needs step %s is not tried: the environment cannot be copied: %s", step, error_text(error))
+            logger.warning("what needs step %s is not tried, for the copy failed: %s", step, error_text(error))
             break
         without = yield from execute(
             trajectory, session, outputs=outputs, base=before, permit=permit, supervisor=left_out

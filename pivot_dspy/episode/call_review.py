@@ -20,7 +20,7 @@ from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.provenance import Origin, open_values, origins
 from pivot_dspy.required_calls import MadeCall
 from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements
-from pivot_dspy.told import figure_of
+from pivot_dspy.told import figure_of, moment_of
 from pivot_dspy.trajectory import Discrepancy, Execution
 from pivot_dspy.verdict import Established
 
@@ -112,7 +112,7 @@ def review_calls(
             about = stems([call.tool, spec.description, *call.args, *map(str, scalars(dict(call.args)))])
             early = item is not None and not late  # no result had been read that might have suggested it
             suggested = not (in_words or early) and any(about & words for step, words in prose if step != call.step)
-            invented = [it for it in unsettled if it.label == "unknown"] if early else []
+            invented = [it for it in unsettled if it.label == "unknown" and _names(it.value)] if early else []
             named = tuple(str(it.value) for it in (unsettled if suggested else invented))
             options = {"values": named, **({"bears": about} if suggested else {})}
             _ask(steps, call, UNNAMED, trusted=True, **options)
@@ -130,6 +130,11 @@ def review_calls(
         unnamed=steps.unnamed,
         labels=truncate("\n".join(steps.labels), LABELS_CAP),
     )
+
+
+def _names(value: Any) -> bool:
+    """Whether a value names somebody or something; an amount or a date may have been worked out."""
+    return figure_of(value) is None and moment_of(value) is None
 
 
 def _beyond_evidence(values: Sequence[Origin], item: Requirement, findings: Sequence[Finding]) -> tuple[Origin, ...]:
