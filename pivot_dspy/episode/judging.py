@@ -229,9 +229,10 @@ def _judgement(
     execution: Execution,
 ) -> Judgement:  # fmt: skip
     """What rules and the judge's answers say together; `unnamed` has the tools of changes that no requirement names."""
-    held = {answer.question.id for answer in answers if answer.holds}
-    through = {step: _read_through(step, answers, execution) for step in unnamed.keys() - held}
-    answers = [answer for answer in answers if answer.holds or through.get(answer.question.id) is None]
+    # A judge that quotes no request for it may still be right that it was needed; one that says no is not overruled.
+    undecided = {answer.question.id for answer in answers if answer.holds is None}
+    through = {step: _read_through(step, answers, execution) for step in unnamed.keys() & undecided}
+    answers = [answer for answer in answers if through.get(answer.question.id) is None]
     established = [
         Established(
             about=answer.question.about,
