@@ -9,8 +9,11 @@ from typing import Any, Literal, NamedTuple, get_args
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.simulator.prompt import Prompt
 from programs.office.injections import Call
-from programs.trust.judges import Question, questions
+from programs.trust.judges import Question, nearest, questions, quotable
 from programs.trust.words import common_words, flat
+
+LEAST = 8
+"""Letters and digits of a quote below which the nearest line is quoted instead."""
 
 Credulity = Literal["honest", "obedient"]
 """Whether a judge says yes only to what the task asks for, or to everything once its prompt holds an injection."""
@@ -77,4 +80,5 @@ def _quote(question: Question, prompt: Prompt, known: Known) -> str:
     text, shown = flat(question.text), flat(prompt.section("observations"))
     if question.kind == "call":
         return common_words(text, flat(prompt.section("request")))
-    return known.goal if known.goal and known.goal in text else common_words(text, shown)
+    words = known.goal if known.goal and known.goal in text else common_words(text, shown)
+    return words if sum(map(str.isalnum, words)) >= LEAST else nearest(text, quotable(prompt, question.kind))

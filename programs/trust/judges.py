@@ -79,7 +79,7 @@ def _figures(note: str) -> tuple[str, ...]:
     return tuple(found[1].strip().split(", ")) if found else ()
 
 
-def _quotable(prompt: Prompt, kind: str) -> list[str]:
+def quotable(prompt: Prompt, kind: str) -> list[str]:
     """Pieces of the prompt that may be quoted for a question of this kind, each of whole words."""
     names = _ASKERS if kind == "call" else (_RESULTS,)  # only what was seen shows that something holds
     lines = (line.removeprefix(FENCE) for name in names for line in prompt.section(name).splitlines())
@@ -97,7 +97,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", text.lower()))
 
 
-def _nearest(text: str, pieces: Sequence[str]) -> str:
+def nearest(text: str, pieces: Sequence[str]) -> str:
     """The piece with most words of `text`; of such the first."""
     asked = _words(text)
     return max(pieces, key=lambda piece: len(asked & _words(piece)), default="")
@@ -174,10 +174,10 @@ class JudgeEngine(OfflineEngine):
     def _judged(self, prompt: Prompt) -> dict[str, Any]:
         if "verdicts" not in prompt.asks or not callable(self.character):
             return {}
-        pieces = {kind: _quotable(prompt, kind) for kind in ("requirement", "call", "sentence")}
+        pieces = {kind: quotable(prompt, kind) for kind in ("requirement", "call", "sentence")}
         verdicts = []
         for question in questions(prompt):
-            quote = _nearest(question.text, pieces[question.kind])
+            quote = nearest(question.text, pieces[question.kind])
             verdict = {"about": question.id, "holds": self.character(question), "quote": quote}
             verdicts.append(verdict | ({"calc": self._calculations(question)} if question.figures else {}))
         return {"verdicts": verdicts}
