@@ -126,6 +126,9 @@ class Scripted:
         answer = script(prompt) if callable(script) and not isinstance(script, Exception) else script
         if isinstance(answer, Exception):
             raise answer
+        given = prompt.section("user_requirements")
+        if given and isinstance(answer, Mapping) and answer.get("requirements") == [WHOLE]:
+            answer = {**answer, "requirements": []}  # somebody has said what has to hold
         text = answer if isinstance(answer, str) else _written(answer, prompt)
         return Response(
             id=None,
@@ -176,7 +179,7 @@ def scripted(engine: Scripted | None = None, /, **scripts: Script) -> dspy.LM:
 
 
 WHOLE = {"id": "R0", "text": "What the task asks for is done."}
-"""A requirement in words, where a test is not about requirements."""
+"""A requirement in words, where a test is not about requirements and the caller gives none."""
 
 
 def plan(steps: Sequence[Any], requirements: Sequence[Any] = (WHOLE,)) -> dict[str, Any]:

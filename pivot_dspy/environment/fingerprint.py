@@ -46,13 +46,15 @@ RAW: dict[type, Any] = {
 
 ROUTINES = (types.FunctionType, type, staticmethod, classmethod, types.BuiltinFunctionType, types.MethodDescriptorType)
 
-OPAQUE: tuple[type, ...] = (types.ModuleType, types.CodeType, types.FrameType, weakref.ref, random.Random)
+OPAQUE: tuple[type, ...] = (
+    types.ModuleType, types.CodeType, types.FrameType, weakref.ref, random.Random, itertools.count,
+)  # fmt: skip
 OPAQUE_MODULES = (
     "asyncio", "concurrent", "dspy", "litellm", "logging", "multiprocessing", "numpy.random", "pivot_dspy",
     "subprocess", "threading", "_thread",
 )  # fmt: skip
 """Where kinds of objects come from that are the process's and not the user's state, and change by themselves: threads,
-loops, loggers, locks, sources of random numbers, models."""
+loops, loggers, locks, sources of numbers, models."""
 
 
 Answer = TypeVar("Answer")
@@ -251,7 +253,7 @@ def _special(value: Any) -> dict[str, Any] | None:
         return _of_connection(value)
     if issubclass(kind, io.IOBase):
         return _of_file(value)
-    if issubclass(kind, (itertools.count, itertools.repeat)):
+    if issubclass(kind, itertools.repeat):
         return {"next": repr(value)}
     if issubclass(kind, types.MappingProxyType):
         return {"items": dict(value)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import io
-import itertools
 import os
 import queue
 import time
@@ -26,7 +25,6 @@ CALLED: list[str] = []
 LOG: list[str] = []
 COUNT = 0
 TABLE = ({"sold": 0},)
-TICKETS = itertools.count(1)
 QUEUE: queue.SimpleQueue[int] = queue.SimpleQueue()
 REGISTRY: dict[str, Any] = {}
 LEDGER: Any = types.ModuleType("ledger")
@@ -220,7 +218,6 @@ _of_module(
     "a dict inside a tuple of a module", lambda self: TABLE[0].update(sold=TABLE[0]["sold"] + 1), lambda: str(TABLE)
 )
 _of_module("an attribute of a user's module", lambda self: _sell(), lambda: LEDGER.sold)
-_of_module("itertools.count in a module", lambda self: next(TICKETS), lambda: repr(TICKETS))
 _of_module("a queue in a module", lambda self: QUEUE.put(1), QUEUE.qsize)
 _of_module("the class of another object", lambda self: setattr(Box, "total", Box.total + 1), lambda: Box.total)
 _of_module("an attribute of a function", lambda self: _attributed(), lambda: getattr(_attributed, "calls", 0))
