@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,15 @@ def fresh_cache() -> Iterator[None]:
     """No test finds what another, or an earlier run, has asked a model."""
     with own_cache():
         yield
+
+
+@pytest.fixture(autouse=True)
+def logged_as_by_default() -> Iterator[None]:
+    """A program that a test runs may quieten the package: the tests after it still read the warnings."""
+    logger = logging.getLogger("pivot_dspy")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture
