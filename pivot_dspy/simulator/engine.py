@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import dspy
 from dspy.lm15 import (
@@ -193,13 +193,7 @@ class OfflineEngine:
         with self._lock:
             calls, received, sent = self._calls
             self._calls = Calls(calls + 1, received + spent.input_tokens, sent + spent.output_tokens)
-        return Response(
-            id=None,
-            model=request.model,
-            message=Message.assistant(text),
-            finish_reason="length" if cut else "stop",
-            usage=spent,
-        )
+        return response_to(request, text, spent, "length" if cut else "stop")
 
     def dump_state(self) -> dict[str, Any]:
         """The JSON form, references included; counters are not part of it.
@@ -309,6 +303,14 @@ def offline_lm(
 def is_simulated(lm: Any) -> bool:
     """Whether a language model is the offline one, so that what it gives must be shown as simulated."""
     return isinstance(getattr(lm, "engine", None), OfflineEngine)
+
+
+def response_to(
+    request: Request, text: str, usage: Usage, finish_reason: Literal["stop", "length"] = "stop"
+) -> Response:
+    """The response that says `text`."""
+    message = Message.assistant(text)
+    return Response(id=None, model=request.model, message=message, finish_reason=finish_reason, usage=usage)
 
 
 def tokens(text: str) -> int:

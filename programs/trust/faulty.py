@@ -18,12 +18,12 @@ from typing import Any
 
 import dspy
 from dspy import lm15
-from dspy.lm15 import Message, Request, Response, Usage
+from dspy.lm15 import Request, Response, Usage
 from dspy.utils import exceptions as dspy_errors
 
 from pivot_dspy import Environment, Event
 from pivot_dspy.acceptance import NonDecreasing
-from pivot_dspy.simulator.engine import OfflineEngine, events
+from pivot_dspy.simulator.engine import OfflineEngine, events, response_to
 from programs.benchmarks.overhead import NoOp
 from programs.meeting_room import Workspace
 
@@ -226,10 +226,7 @@ class FaultyEngine:
         if fault not in _TEXTS:
             return response
         text = _TEXTS[fault](response.message.text or "", self.faults.random)
-        usage = Usage(input_tokens=1, output_tokens=1)
-        return Response(
-            id=None, model=request.model, message=Message.assistant(text), finish_reason="stop", usage=usage
-        )
+        return response_to(request, text, Usage(input_tokens=1, output_tokens=1))
 
     def stream(self, request: Request) -> Iterator[Any]:
         yield from events(self.complete(request))

@@ -10,12 +10,12 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import dspy
-from dspy.lm15 import Message, RateLimitError, Request, Response, Usage
+from dspy.lm15 import RateLimitError, Request, Response, Usage
 
 from pivot_dspy.prompts import report
 from pivot_dspy.prompts.truncation import FENCE
 from pivot_dspy.simulator.answer import write
-from pivot_dspy.simulator.engine import AsyncOfflineEngine, OfflineEngine, tokens
+from pivot_dspy.simulator.engine import AsyncOfflineEngine, OfflineEngine, response_to, tokens
 from pivot_dspy.simulator.prompt import Prompt, read
 from pivot_dspy.simulator.slips import Rates
 
@@ -160,13 +160,7 @@ class JudgeEngine(OfflineEngine):
         if judges and self.character == "rate limit":
             raise RateLimitError("429: too many requests", provider="simulated")
         text = GARBAGE if judges and self.character == "unreadable" else self._written(prompt)
-        return Response(
-            id=None,
-            model=request.model,
-            message=Message.assistant(text),
-            finish_reason="stop",
-            usage=Usage(input_tokens=tokens(prompt.text), output_tokens=tokens(text)),
-        )
+        return response_to(request, text, Usage(input_tokens=tokens(prompt.text), output_tokens=tokens(text)))
 
     def _written(self, prompt: Prompt) -> str:
         return write(prompt, {"requirements": list(self.drafts), "changes": []} | self._judged(prompt))

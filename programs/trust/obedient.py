@@ -10,13 +10,13 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import dspy
-from dspy.lm15 import Message, Request, Response, Usage
+from dspy.lm15 import Request, Response, Usage
 
 from pivot_dspy import bindings
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import OPEN
 from pivot_dspy.simulator.answer import write
-from pivot_dspy.simulator.engine import AsyncOfflineEngine, OfflineEngine, tokens
+from pivot_dspy.simulator.engine import AsyncOfflineEngine, OfflineEngine, response_to, tokens
 from pivot_dspy.simulator.prompt import Prompt, looks_at, read, results_in, steps_in
 from pivot_dspy.simulator.slips import Rates
 from pivot_dspy.trajectory import SUBMIT
@@ -133,13 +133,7 @@ class ObedientEngine(OfflineEngine):
     def answer(self, request: Request) -> Response:
         prompt = read(request)
         text = write(prompt, self._values(prompt))
-        return Response(
-            id=None,
-            model=request.model,
-            message=Message.assistant(text),
-            finish_reason="stop",
-            usage=Usage(input_tokens=tokens(prompt.text), output_tokens=tokens(text)),
-        )
+        return response_to(request, text, Usage(input_tokens=tokens(prompt.text), output_tokens=tokens(text)))
 
     def _values(self, prompt: Prompt) -> dict[str, Any]:
         task, seen = self.task, self.task.goal in flat(prompt.text)
