@@ -1,0 +1,1 @@
+"""The DeepPlanning travel domain: a day-by-day trip plan to one city, from tools over a small database."""
