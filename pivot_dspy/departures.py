@@ -120,7 +120,7 @@ class Foreseen:
         self._passed: dict[str, Any] = {}
         """The same of what a read gave, which only another read may take: its result is compared."""
         self._steps = {step.id: step for step in steps}
-        self._specs = {step.id: toolbox.tools[step.tool] for step in steps if step.tool in toolbox.tools}
+        self._specs = {step.id: spec for step in steps if (spec := toolbox.spec(step.tool)) is not None}
         self._reads = {name for name, spec in self._specs.items() if spec.effect == "read"}
         self._calls: dict[str, list[Mapping[str, Any]]] = {}
         """The arguments of the changing calls that were made or foreseen, by step."""

@@ -159,7 +159,7 @@ class StepRunner:
     def _takes_over(self, base: ExecutedRun, position: int) -> bool:
         """Take the observation of an equal step over from `base`, if that is as good as running the step."""
         step, observation = self.trajectory.steps[position], base.execution.observations[position]
-        spec = self.session.toolbox.tools.get(step.tool)
+        spec = self.session.toolbox.spec(step.tool)
         reads = spec is not None and spec.effect == "read"
         if not self.forks and not (reads and observation.ok and self._standing(step.depends_on(self.observed)) is None):
             return False
@@ -171,7 +171,7 @@ class StepRunner:
         return True
 
     def _effect(self, step: Step) -> Effect | None:
-        spec = self.session.toolbox.tools.get(step.tool)
+        spec = self.session.toolbox.spec(step.tool)
         return None if spec is None else spec.effect
 
     def _record(self, step: Step, observation: Observation) -> None:
@@ -200,7 +200,7 @@ class StepRunner:
     def _observe(self, position: int, step: Step) -> Flow[Observation]:
         if self.reach is not None or (self.stopped and not step.stopped):
             return Observation(step=step.id, status="blocked")
-        spec = self.session.toolbox.tools.get(step.tool)
+        spec = self.session.toolbox.spec(step.tool)
         args: dict[str, Any] | None = None
         try:
             # Only earlier steps count as known: what comes after a step must not change what the step does.

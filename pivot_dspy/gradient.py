@@ -17,6 +17,10 @@ UNASKED = "unasked_step"
 """The kind of blame that may as well fall on the requirements: the plan does something that none of them asks for."""
 
 
+MISREAD_REQUIREMENT = "misread_requirement"
+"""The kind of blame that falls on a requirement which nothing, or too much, fits."""
+
+
 class Suspect(Frozen):
     """A step that may have caused what went wrong."""
 
@@ -26,7 +30,7 @@ class Suspect(Frozen):
     """Id of the step there, None at the end."""
     kind: str
     """The kind of fault: that of a discrepancy, or `missing_step`, `wrong_tool`, `wrong_value`, `wrong_field`,
-    `wrong_binding`, `wrong_selection`, `narrow_result`, `unasked_step`, `unexplained`."""
+    `wrong_binding`, `wrong_selection`, `narrow_result`, `misread_requirement`, `unasked_step`, `unexplained`."""
     diagnosis: str
     """What seems wrong, in a sentence."""
     correction: str = ""

@@ -137,7 +137,7 @@ def gather(
     required = requirement.args if requirement is not None else {}
     grounds = Grounds(texts, quotes, required, execution.trajectory.ids[:position])
     for step in execution.trajectory.steps[:position]:
-        seen, spec = execution.by_step.get(step.id), toolbox.tools.get(step.tool)
+        seen, spec = execution.by_step.get(step.id), toolbox.spec(step.tool)
         if seen is None or spec is None:
             continue
         given = [leaf for leaf in _given(step, seen) if not is_empty(leaf)]

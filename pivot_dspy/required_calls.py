@@ -132,7 +132,7 @@ def made_calls(execution: Execution, toolbox: Toolbox) -> tuple[MadeCall, ...]:
     calls: list[MadeCall] = []
     results: dict[str, Any] = {}
     for position, step in enumerate(execution.trajectory.steps):
-        spec, observation = toolbox.tools.get(step.tool), execution.by_step.get(step.id)
+        spec, observation = toolbox.spec(step.tool), execution.by_step.get(step.id)
         if observation is None or observation.status not in ("ok", "withheld"):
             continue
         if spec is not None and spec.effect != "read":

@@ -24,6 +24,10 @@ _DRAFT_FIELDS = ("id", "text", "check", "hard", "args", "call", "delegates")
 
 AUDIT = "audit"
 """Who makes the changes of an audit."""
+NOTHING_FITS = "nothing fits it"
+FIT_EQUALLY = "fit it equally well"
+MISREAD = "misread: "
+"""How the evidence of a change begins that what fits a requirement speaks for."""
 BINDING_ORIGINS: frozenset[str] = frozenset({"user", "person"})
 
 
@@ -112,7 +116,7 @@ class Requirement(Frozen):
         if self.delegates is not None and not is_valid(self.delegates):
             return f"delegates is a binding to words of a result, such as $a[0].body, not {self.delegates!r:.80}"
         if self.check is not None:
-            return _misfit(self.check, self.args, toolbox)
+            return misfit(self.check, self.args, toolbox)
         if self.call is not None:
             return self.call.problem(toolbox) or None
         if not self.executable and not self.text.strip():
@@ -142,6 +146,10 @@ class Amendment(Frozen):
         return self.before is not None and self.by not in BINDING_ORIGINS and not self.evidence
 
 
+def _is_checked_otherwise(change: Amendment) -> bool:
+    return change.after is None or (change.before is not None and change.before.executable)
+
+
 class Finding(Frozen):
     """How one requirement stands on one execution."""
 
@@ -156,6 +164,8 @@ class Finding(Frozen):
     """What would meet it."""
     about: tuple[Any, ...] = ()
     """The values that it is about, as in `CheckResult`."""
+    doubt: str = ""
+    """A sign that the requirement was misread, though it may hold: nothing fits it, or several things equally well."""
 
     @property
     def holds(self) -> bool:
@@ -203,13 +213,13 @@ class Requirements(Frozen):
     @property
     def changed_by_word(self) -> tuple[Amendment, ...]:
         """The changes of settled requirements that a model made on a quote, which somebody has to weigh: what an audit
-        changed, and what was dropped."""
+        changed, what was dropped, and what is checked by something else."""
         return tuple(
             change
             for change in self.amendments
             if change.before is not None
-            and (change.by == AUDIT or (change.after is None and change.by not in BINDING_ORIGINS))
-            and not change.evidence.startswith(UNCHECKABLE)
+            and (change.by == AUDIT or (change.by not in BINDING_ORIGINS and _is_checked_otherwise(change)))
+            and not change.evidence.startswith((UNCHECKABLE, MISREAD))
         )
 
     def amend(
@@ -293,7 +303,7 @@ def compile_drafts(drafts: Any, toolbox: Toolbox, taken: Iterable[Requirement] =
         if not isinstance(args, Mapping):
             args = {key: value for key, value in draft.items() if key not in _DRAFT_FIELDS}
         kind: dict[str, Any] = {}
-        if check and _misfit(str(check), args, toolbox) is None:
+        if check and misfit(str(check), args, toolbox) is None:
             kind = {"check": str(check), "args": dict(args)}
         else:
             delegates = _text_of(draft.get("delegates"))  # then their words say which calls are asked for
@@ -427,14 +437,22 @@ def _check(requirement: Requirement, execution: Execution, session: Session, bro
         evidence=result.evidence,
         hint="" if result.holds else result.hint,
         about=tuple(result.about),
+        doubt=_doubt(result),
     )
+
+
+def _doubt(result: CheckResult) -> str:
+    if result.fits is None:
+        return ""
+    return f"{result.tied} {FIT_EQUALLY}" if result.fits and result.tied > 1 else "" if result.fits else NOTHING_FITS
 
 
 def _uncheckable(error: Exception) -> CheckResult:
     return CheckResult(False, f"{UNCHECKABLE}{error_text(error)}")
 
 
-def _misfit(check: str, args: Mapping[str, Any], toolbox: Toolbox) -> str | None:
+def misfit(check: str, args: Mapping[str, Any], toolbox: Toolbox) -> str | None:
+    """Why a requirement cannot be checked so; None where it can."""
     spec = toolbox.checks.get(check)
     if spec is None:
         return f"no check is called {check!r}; checks: {', '.join(toolbox.checks) or 'none'}"

@@ -9,6 +9,7 @@ from typing import Any
 from pivot_dspy import bindings
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.predicates import Predicate, meets, value_at
+from pivot_dspy.gradient import MISREAD_REQUIREMENT
 from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import SUBMIT, Fault, Step
 
@@ -68,7 +69,7 @@ def _is_bad_as_written(context: BlameContext, step: Step) -> bool:
     if step.is_submit:
         fields = {*context.execution.outputs, *context.execution.missing_outputs}
         return bool(fields) and not fields.issuperset(step.args)
-    spec = context.toolbox.tools.get(step.tool)
+    spec = context.toolbox.spec(step.tool)
     return spec is None or bool(spec.misnamed(step.args))
 
 
@@ -137,6 +138,11 @@ def _turned_empty(context: BlameContext, step_id: str, source: str) -> Iterator[
         visited.add(source)
         empty = (read[0] for read in _reads(context, source) if _state(context, read) == "empty")
         source = next(empty, source)
+    if context.graph.step(source).tool in context.toolbox.lookups:
+        text = f"nothing fits {source}, and {step_id} needs it"
+        correction = f"read the request again, and put {source} right in `requirements`"
+        yield context.clue(source, MISREAD_REQUIREMENT, Weight.SHARED, text, correction, [source])
+        return
     text = f"its result is empty, and {step_id} needs it"
     yield context.clue(source, "narrow_result", Weight.SHARED, text, "select by less, or look elsewhere")
 

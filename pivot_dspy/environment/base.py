@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast, overload
 
 from pivot_dspy.environment.ownership import begin_life, granting, permitted_on
 from pivot_dspy.errors import ConfigurationError
@@ -35,6 +35,12 @@ class ToolMark(NamedTuple):
     undo: str | None = None
     idempotency_key: str | None = None
     volatile: tuple[str, ...] = ()
+
+
+class CheckMark(NamedTuple):
+    """What `@check` leaves on a method."""
+
+    fits: Any = None
 
 
 class Permission(NamedTuple):
@@ -117,20 +123,27 @@ class CheckResult(NamedTuple):
     about: tuple[Any, ...] = ()
     """Values that the evidence is about (ids of the offending or missing things), by which the steps that brought them
     in can be found."""
+    fits: Sequence[Any] | None = None
+    """All that meets what is asked for, best first, to which steps can be bound; None where that is no question."""
+    tied: int = 1
+    """How many of these, from the first on, are equally good by what is asked for."""
 
     @classmethod
     def of(cls, answer: Any) -> CheckResult:
         """What a check returned, as a `CheckResult` of plain values.
 
         Raises:
-            TypeError: it is neither a `CheckResult`, a bool nor a pair of bool and evidence.
+            TypeError: it is neither a `CheckResult`, a bool nor a pair of bool and evidence, or what fits is no list.
         """
-        result = cls(*answer) if isinstance(answer, tuple) and 1 <= len(answer) <= 4 else cls(answer)
+        result = cls(*answer) if isinstance(answer, tuple) and 1 <= len(answer) <= len(cls._fields) else cls(answer)
         holds: Any = result.holds
         if holds is None or isinstance(holds, (str, bytes, tuple, list, dict)):
             raise TypeError(f"a check returns a bool, (bool, evidence) or a CheckResult, not {type(answer).__name__}")
+        if not isinstance(result.fits, (list, tuple, type(None))) or not isinstance(result.tied, int):
+            raise TypeError("what fits is a list, best first, and `tied` the number of its first that are equally good")
         about = result.about if isinstance(result.about, (list, tuple, set, frozenset)) else (result.about,)
-        return cls(bool(holds), str(result.evidence), str(result.hint), tuple(plain(list(about))))
+        fits: Any = None if result.fits is None else plain(list(result.fits))
+        return cls(bool(holds), str(result.evidence), str(result.hint), tuple(plain(list(about))), fits, result.tied)
 
 
 def tool(
@@ -184,13 +197,38 @@ def tool(
     return mark
 
 
-def check(function: Function) -> Function:
+@overload
+def check(function: Function) -> Function: ...
+
+
+@overload
+def check(*, fits: Any) -> Callable[[Function], Function]: ...
+
+
+def check(function: Function | None = None, *, fits: Any = None) -> Function | Callable[[Function], Function]:
     """Mark a read-only method of an `Environment` as a check that requirements may use.
 
     It returns a bool, `(bool, evidence)` or a `CheckResult`.
+
+    Args:
+        fits: the type of an element of `CheckResult.fits`, where the check returns all that meets what is asked for,
+            best first. Steps can then be bound to a requirement by its id, as in `$R2[0].id`.
+
+    >>> class Hotels(Environment):
+    ...     rates = {"Palace": 90, "Inn": 40}
+    ...     @check(fits=str)
+    ...     def hotel(self, most: int) -> CheckResult:
+    ...         fits = sorted((name for name, rate in self.rates.items() if rate <= most), key=self.rates.get)
+    ...         return CheckResult(bool(fits), f"{len(fits)} fit", fits=fits)
+    >>> Hotels().hotel(50).fits
+    ['Inn']
     """
-    setattr(function, CHECK_MARK, True)
-    return function
+
+    def mark(marked: Function) -> Function:
+        setattr(marked, CHECK_MARK, CheckMark(fits))
+        return marked
+
+    return mark if function is None else mark(function)
 
 
 class Environment:
@@ -219,8 +257,9 @@ class Environment:
     """Standing instructions of the environment's operator, compiled into requirements like the task's own."""
     vocabulary: str = ""
     """What a planner needs to know to write the arguments of checks, beyond their types."""
-    orientation: tuple[str, ...] = ()
-    """Names of read tools without required arguments whose results the planner sees before planning."""
+    orientation: tuple[str | tuple[str, Mapping[str, Any]], ...] = ()
+    """Read tools whose results the planner sees before planning: a name, or `(name, arguments)`. An instance may set
+    its own, with arguments from the task that it was opened for."""
     forkable: bool = True
     """False where a copy is impossible; then the environment is opened again instead, or stays read-only."""
     reopenable: bool = True

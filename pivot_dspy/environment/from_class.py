@@ -12,6 +12,7 @@ from typing import Any
 
 from pivot_dspy.environment.base import CHECK_MARK, TOOL_MARK, Environment, ToolMark
 from pivot_dspy.environment.declarations import undo_by_method, with_key
+from pivot_dspy.environment.lookups import lookup
 from pivot_dspy.environment.toolbox import Toolbox, describe
 from pivot_dspy.errors import ConfigurationError
 
@@ -35,9 +36,9 @@ def of_class(environment: Any) -> Toolbox:
 
     Raises:
         ConfigurationError: two tools clash, a check writes, a preview, an undo or an idempotency key does not fit, or
-            an orientation names no read tool.
+            an orientation names no read tool, or its arguments do not fit.
     """
-    tools, checks = [], []
+    tools, checks, lookups = [], [], []
     for name, function in _marked_methods(environment).items():
         mark: ToolMark | None = getattr(function, TOOL_MARK, None)
         if mark is not None:
@@ -52,7 +53,8 @@ def of_class(environment: Any) -> Toolbox:
             if mark is not None and mark.effect != "read":
                 raise ConfigurationError(f"{name!r} is a check and a tool that writes; split it into two methods")
             checks.append(describe(function, name=name, effect="read", method=True))
-    toolbox = Toolbox(tools, checks)
+            lookups += lookup(checks[-1], getattr(function, CHECK_MARK))
+    toolbox = Toolbox(tools, checks, lookups)
     toolbox.of_orientation(environment.orientation)
     return toolbox
 

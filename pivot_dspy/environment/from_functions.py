@@ -10,8 +10,9 @@ from typing import Any, get_type_hints
 import dspy
 from pydantic.errors import PydanticUserError
 
-from pivot_dspy.environment.base import Effect, Environment
+from pivot_dspy.environment.base import CHECK_MARK, Effect, Environment
 from pivot_dspy.environment.declarations import declare, refuse_unknown
+from pivot_dspy.environment.lookups import lookup
 from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, annotated, arguments_adapter, describe, first_line
 from pivot_dspy.errors import ConfigurationError
 
@@ -33,13 +34,19 @@ class FunctionEnvironment(Environment):
         *,
         policy: str = "",
         vocabulary: str = "",
-        orientation: Iterable[str] = (),
+        orientation: Iterable[str | tuple[str, Mapping[str, Any]]] = (),
         isolated: bool = False,
     ) -> None:
-        self.toolbox = Toolbox(tools, [describe(check, name=_name(check), effect="read") for check in checks])
+        checks = list(checks)
+        specs = [describe(check, name=_name(check), effect="read") for check in checks]
+        marks = [getattr(check, CHECK_MARK, None) for check in checks]
+        lookups = [each for spec, mark in zip(specs, marks, strict=True) for each in lookup(spec, mark)]
+        self.toolbox = Toolbox(tools, specs, lookups)
         self.policy = policy
         self.vocabulary = vocabulary
-        self.orientation = self.toolbox.of_orientation(orientation)
+        reads = orientation if isinstance(orientation, str) else tuple(orientation)
+        self.toolbox.of_orientation(reads)
+        self.orientation = tuple(reads)
         self.forkable = all(spec.effect == "read" for spec in self.toolbox.tools.values())
         self.reopenable = isolated
 
@@ -58,7 +65,7 @@ def from_functions(
     checks: Iterable[Callable[..., Any]] = (),
     policy: str = "",
     vocabulary: str = "",
-    orientation: Iterable[str] = (),
+    orientation: Iterable[str | tuple[str, Mapping[str, Any]]] = (),
     isolated: bool = False,
     undo: Mapping[str, str] | None = None,
     idempotency_key: Mapping[str, str] | None = None,
@@ -70,7 +77,7 @@ def from_functions(
         effects: one of `read`, `write`, `irreversible` for all tools, or a mapping from tool name to one of them;
             a tool that is not named writes.
         checks: read-only functions that requirements may use.
-        orientation: names of read tools without required arguments whose results the planner sees before planning.
+        orientation: read tools whose results the planner sees before planning: names, or `(name, arguments)`.
         isolated: for use in a factory that makes the tools together with all that they act on: says that what they
             write is gone with them, so that writes may run before commit.
         undo: for tools, by name, the tool that undoes a call; see `pivot_dspy.tool`, also for the next two.

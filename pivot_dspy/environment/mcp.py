@@ -28,7 +28,7 @@ async def from_mcp(
     checks: Iterable[Callable[..., Any]] = (),
     policy: str = "",
     vocabulary: str = "",
-    orientation: Iterable[str] = (),
+    orientation: Iterable[str | tuple[str, Mapping[str, Any]]] = (),
     undo: Mapping[str, str] | None = None,
     idempotency_key: Mapping[str, str] | None = None,
     volatile: Mapping[str, Iterable[str]] | None = None,
@@ -44,7 +44,7 @@ async def from_mcp(
             server's annotations count, which are hints that an untrusted server may get wrong: `readOnlyHint` means
             `read`, `destructiveHint` means `irreversible`, and without them the tool writes.
         checks: read-only functions that requirements may use.
-        orientation: names of read tools without required arguments whose results the planner sees before planning.
+        orientation: read tools whose results the planner sees before planning: names, or `(name, arguments)`.
         undo, idempotency_key, volatile: as of `from_functions`.
 
     Raises:

@@ -31,6 +31,19 @@ result."""
 """What the marks behind the tools mean, where one of them is not what it says."""
 
 
+BINDS_WHAT_FITS = """\
+What a requirement's check gives (-> [...]) is all that fits it, best first; steps bind it by the requirement's id: \
+"$R1[0].id"."""
+"""How what fits a requirement is bound, where a check tells it."""
+
+
+class OrientationRead(NamedTuple):
+    """A call whose result the planner sees before planning."""
+
+    tool: str
+    args: Mapping[str, Any]
+
+
 class ArgumentError(PivotError, ValueError):
     """Arguments that do not fit a tool or check; `expected` is its signature."""
 
@@ -179,12 +192,17 @@ class Toolbox:
     """The tools and checks by name, in the order of their definition.
 
     Raises:
-        ConfigurationError: two tools or two checks of one name, a tool called `submit`, or a check that is async.
+        ConfigurationError: two tools or two checks of one name, a tool called `submit` or like a check whose results
+            can be bound, or a check that is async.
     """
 
-    def __init__(self, tools: Iterable[ToolSpec], checks: Iterable[ToolSpec] = ()) -> None:
+    def __init__(
+        self, tools: Iterable[ToolSpec], checks: Iterable[ToolSpec] = (), lookups: Iterable[ToolSpec] = ()
+    ) -> None:
         self.tools = _by_name(tools, "tool")
         self.checks = _by_name(checks, "check")
+        self.lookups = _by_name(lookups, "check")
+        """Reads of all that fits, by the name of the check that tells it; no planner calls one by itself."""
         self.warned: set[str] = set()
         """What was said in the log, so as not to say it again."""
         if SUBMIT in self.tools:
@@ -192,20 +210,32 @@ class Toolbox:
         for spec in self.checks.values():
             if spec.is_async:
                 raise ConfigurationError(f"the check {spec.name!r} is async; make it a plain function")
+        for name in self.lookups:
+            if name in self.tools:
+                raise ConfigurationError(f"a tool and a check whose results are bound are both {name!r}; rename one")
 
-    def of_orientation(self, names: Iterable[str]) -> tuple[str, ...]:
-        """`names`, if the planner may see their results before planning.
+    def spec(self, name: str) -> ToolSpec | None:
+        """What a step calls by this name: a tool, or the read of all that fits a check."""
+        return self.tools.get(name) or self.lookups.get(name)
+
+    def of_orientation(self, reads: Iterable[str | tuple[str, Mapping[str, Any]]]) -> tuple[OrientationRead, ...]:
+        """The calls whose results the planner may see before planning, each as a tool's name and its arguments.
 
         Raises:
-            ConfigurationError: one of them is no read tool without required arguments.
+            ConfigurationError: one of them is no read tool, or its arguments do not fit.
         """
-        if isinstance(names, str):
-            raise ConfigurationError(f"orientation is a tuple of tool names; write ({names!r},)")
-        for name in names:
+        if isinstance(reads, str):
+            raise ConfigurationError(f"orientation is a tuple of tool names; write ({reads!r},)")
+        calls = [OrientationRead(read, {}) if isinstance(read, str) else OrientationRead(*read) for read in reads]
+        for name, args in calls:
             spec = self.tools.get(name)
-            if spec is None or spec.effect != "read" or spec.required:
-                raise ConfigurationError(f"orientation names {name!r}; it takes read tools without required arguments")
-        return tuple(names)
+            if spec is None or spec.effect != "read":
+                raise ConfigurationError(f"orientation names {name!r}; it takes read tools, with their arguments")
+            try:
+                spec.validate(args)
+            except ArgumentError as error:
+                raise ConfigurationError(f'orientation: {error}; write ("{name}", {{...}})') from error
+        return tuple(calls)
 
     def render_tools(
         self, *, brief: bool = False, typed: Collection[str] | None = None, known: Collection[str] = (),
@@ -238,14 +268,15 @@ class Toolbox:
         return "\n".join(lines)
 
     def render_checks(self, vocabulary: str = "") -> str:
-        """The checks as a requirement names them, one a line."""
+        """The checks as a requirement names them, one a line, with what they give that can be bound."""
         named: Named = {}
-        lines = [
-            f"- {spec.render(named).split(' -> ')[0]}" + (f"  # {spec.details}" if spec.details else "")
-            for spec in self.checks.values()
-        ]
-        lines += [f"{name} = {text}" for name, text in named.items() if name != "CheckResult"]
-        return "\n".join([*lines, vocabulary.strip()]).strip()
+        lines = []
+        for name, spec in self.checks.items():
+            gives = self.lookups.get(name)
+            call = (gives or spec).render(named, result=gives is not None)
+            lines.append(f"- {call}" + (f"  # {spec.details}" if spec.details else ""))
+        lines += [f"{name} = {text}" for name, text in named.items()]
+        return "\n".join([*lines, vocabulary.strip(), BINDS_WHAT_FITS if self.lookups else ""]).strip()
 
 
 def describe(function: Callable[..., Any], *, name: str, effect: Effect, method: bool = False) -> ToolSpec:

@@ -175,7 +175,7 @@ class CommitAttempt(Supervisor):
         return made
 
     def _changes(self, step: str) -> bool:
-        tool = self.session.toolbox.tools.get(self.trajectory.steps[self.trajectory.index(step)].tool)
+        tool = self.session.toolbox.spec(self.trajectory.steps[self.trajectory.index(step)].tool)
         return tool is not None and tool.effect != "read"
 
     # --------------------------------------------------------------------------------------- what the runner tells

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import dspy
 
-from pivot_dspy import claims
+from pivot_dspy import bindings, claims
 from pivot_dspy.blame import standing
 from pivot_dspy.environment.brevity import stems
 from pivot_dspy.environment.factory import SessionFactory, task_of
@@ -21,6 +21,7 @@ from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PivotError, error_text
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import Await, Flow
+from pivot_dspy.lookup_steps import with_lookups
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.memory.memory import TrajectoryMemory
@@ -35,7 +36,7 @@ from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import environment_summary
-from pivot_dspy.prompts.truncation import compact_json, escape_controls, truncate
+from pivot_dspy.prompts.truncation import FENCE, compact_json, escape_controls, truncate
 from pivot_dspy.required_calls import made_calls, not_told
 from pivot_dspy.requirements import (
     BINDING_ORIGINS,
@@ -53,6 +54,8 @@ LONGEST_LEAF = 40
 """Characters of a value of orientation that tells something by itself; a longer text may ask for things."""
 ORIENTATION_CAP = 1500
 """Characters of one result of orientation that a prompt tells."""
+TABLE_CAP = 12_000
+"""The same where the environment tells it in lines of its own: about 3,000 tokens."""
 
 
 @dataclass
@@ -220,6 +223,17 @@ class TaskContext:
         self._settled = True
         return settled.amendments
 
+    def amend(self, requirements: Requirements, again: Collection[str]) -> None:
+        """Take amended requirements; those `again`, by id, are looked at for what nobody asks for."""
+        if again:
+            items = tuple(self.traced(item) if item.id in again else item for item in requirements.items)
+            requirements = requirements.model_copy(update={"items": items})
+        self.requirements = requirements
+
+    def with_lookups(self, trajectory: Trajectory) -> Trajectory:
+        """The trajectory with the reads of what fits the requirements that its steps are bound to."""
+        return with_lookups(trajectory, self.requirements, self.toolbox)
+
     def traced(self, item: Requirement) -> Requirement:
         """The requirement, marked where it names what nobody has asked for: it may come from what was read."""
         if item.origin != "task" or item.under is not None:
@@ -272,17 +286,15 @@ def told_by(value: Any) -> Iterator[str]:
 def orient(context: TaskContext, record: RunRecord) -> Flow[None]:
     """Run the environment's orientation reads, and write the catalogue of what may be called."""
     environment = context.root.environment
-    names = [name for name in environment.orientation if name in context.toolbox.tools]
+    reads = orientation_steps(context)
     lines, read = [], []
-    if names:
-        reads = Trajectory(steps=tuple(Step(id=f"o{n}", tool=name) for n, name in enumerate(names)))
+    if reads.steps:
         with record.ledger.phase("plan"):
             run = yield from execute(reads, context.root, permit=record.permit)
         for step, observation in zip(reads.steps, run.execution.observations, strict=True):
             if observation.ok:
                 summary = environment_summary(step.tool, observation.value, environment)
-                text = truncate(summary or compact_json(observation.value), ORIENTATION_CAP)
-                lines.append(escape_controls(f"{step.tool}() -> {' '.join(text.split())}"))
+                lines.append(_known(step, summary or compact_json(observation.value)))
                 read.append(step.tool)
                 context.orientation += (observation.value,)
     context.catalogue = catalogue.render(
@@ -293,6 +305,32 @@ def orient(context: TaskContext, record: RunRecord) -> Flow[None]:
         known="\n".join(lines),
         read=read,
     )
+
+
+def orientation_steps(context: TaskContext) -> Trajectory:
+    """The environment's orientation reads as steps.
+
+    Raises:
+        ConfigurationError: one of them is no read tool, or its arguments do not fit.
+    """
+    calls = context.toolbox.of_orientation(context.root.environment.orientation)
+    return Trajectory(
+        steps=tuple(
+            Step(id=f"o{number}", tool=call.tool, args=bindings.literal(dict(call.args)))
+            for number, call in enumerate(calls)
+        )
+    )
+
+
+def _known(step: Step, result: str) -> str:
+    """A read that was made and what it gave: in one line, or below it in lines that can be none of the prompt's own."""
+    args = ", ".join(f"{name}={compact_json(bindings.resolve(value, {}, ()))}" for name, value in step.args.items())
+    call = f"{step.tool}({args}) ->"
+    lines = result.strip().splitlines()
+    if len(lines) < 2:
+        return escape_controls(f"{call} {' '.join(truncate(result, ORIENTATION_CAP).split())}")
+    table = truncate(result.strip(), TABLE_CAP).splitlines()
+    return "\n".join(map(escape_controls, [call, *(f"{FENCE}{line}" for line in table)]))
 
 
 def recall(context: TaskContext, memory: TrajectoryMemory) -> Flow[None]:

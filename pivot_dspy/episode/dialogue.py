@@ -49,7 +49,7 @@ class Dialogue:
             if reading.observation.ok and reading.key not in self._made:
                 new.append(reading.step.id)
                 self._made.add(reading.key)
-            spec = toolbox.tools.get(reading.step.tool)
+            spec = toolbox.spec(reading.step.tool)
             if spec is not None and spec.effect == "read":
                 self._readings.setdefault(reading.key, reading)
         return tuple(new)

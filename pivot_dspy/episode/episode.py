@@ -24,12 +24,12 @@ from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import NEW_TOOL, Gradient
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.concretise import concretise
-from pivot_dspy.phases.inspect import gradient_by_rule, parent
+from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, parent
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import Amendment
-from pivot_dspy.trajectory import Execution, Trajectory
+from pivot_dspy.trajectory import Trajectory
 from pivot_dspy.verdict import Verdict
 
 
@@ -135,7 +135,7 @@ class Episode:
         except ModelFailed as failure:
             raise PlanningFailed(f"no plan: {failure}", self.record.ledger.snapshot()) from failure.__cause__
         learned = context.settle(written.requirements)
-        trajectory: Trajectory = written.trajectory
+        trajectory = context.with_lookups(written.trajectory)
         self.dialogue.remember(trajectory, written)
         self.emit(events.PlanEvent(trajectory=trajectory, requirements=context.requirements))
         self._emit_amendments(learned)
@@ -175,9 +175,7 @@ class Episode:
             config=sample_config(rollout),
         )  # fmt: skip
         new = audited.requirements.amendments[len(context.requirements.amendments) :]
-        changed = {amendment.requirement for amendment in new}
-        items = tuple(context.traced(it) if it.id in changed else it for it in audited.requirements.items)
-        context.requirements = audited.requirements.model_copy(update={"items": items})
+        context.amend(audited.requirements, {amendment.requirement for amendment in new})
         self._emit_amendments(new)
         return bool(new)
 
@@ -198,6 +196,9 @@ class Episode:
             repeats: how many executions, of which the worst counts; those of the acceptance by default.
         """
         context = self.context
+        given, trajectory = trajectory, context.with_lookups(trajectory)
+        if trajectory is not given:
+            self.dialogue.share(trajectory, given)
         worst: Candidate | None = None
         for _ in range(self.acceptance.repeats if repeats is None else repeats):
             session, start = self.session_for(trajectory, base)
@@ -321,18 +322,20 @@ class Episode:
             tried="\n".join([*tried, *self.refusals]), cached_price=self.context.cached_price,
             config=sample_config(rollout),
         )  # fmt: skip
-        child: Trajectory = written.trajectory
+        self._concretise(written.get("requirements"), incumbent.inspection)
+        child = self.context.with_lookups(written.trajectory)
         self.dialogue.remember(child, written)
         self.emit(events.EvolveEvent(trajectory=child, diagnosis=written.diagnosis))
-        self._concretise(written.get("requirements"), execution)
         return child
 
-    def _concretise(self, changes: Any, execution: Execution) -> None:
-        """Put what was read into the settled requirements, where its quotes stand."""
+    def _concretise(self, changes: Any, inspection: Inspection) -> None:
+        """Put what was read into the settled requirements, and those right that were misread, where quotes stand."""
         context = self.context
         before = context.requirements
         told = f"{context.task_text} {context.known_text}"
-        context.requirements, refused = concretise(before, changes, execution, context.toolbox, told)
+        doubts = {finding.requirement: finding.doubt for finding in inspection.findings}
+        settled, refused = concretise(before, changes, inspection.execution, context.toolbox, told, doubts)
+        context.amend(settled, {item.id for item in settled.items if item.executable and item not in before.items})
         self._emit_amendments(context.requirements.amendments[len(before.amendments) :])
         self.refusals = [f"requirement not taken: {reason}" for reason in refused]
 

@@ -16,7 +16,7 @@ import jmespath
 from pivot_dspy import bindings
 from pivot_dspy.blame.predicates import triple
 from pivot_dspy.budget import Budget
-from pivot_dspy.episode.context import TaskContext, orient
+from pivot_dspy.episode.context import TaskContext, orient, orientation_steps
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.execution import ExecutedRun, execute
@@ -27,7 +27,7 @@ from pivot_dspy.phases.learn import Find
 from pivot_dspy.prompts.truncation import fair_cap, truncate
 from pivot_dspy.refiners.base import Refiner
 from pivot_dspy.requirements import Requirements, compile_drafts, evaluate
-from pivot_dspy.trajectory import Step, Trajectory
+from pivot_dspy.trajectory import Trajectory
 
 LEAST = 2
 """Failures that a requirement has to explain."""
@@ -215,10 +215,9 @@ def rerun(context: TaskContext, trajectory: Trajectory) -> ExecutedRun:
 
 def orientation_results(context: TaskContext) -> dict[str, Any]:
     """Results of the environment's orientation reads, by tool."""
-    names = context.root.environment.orientation
-    reads = Trajectory(steps=tuple(Step(id=f"o{number}", tool=name) for number, name in enumerate(names)))
+    reads = orientation_steps(context)
     observations = rerun(context, reads).execution.observations
-    return {name: seen.value for name, seen in zip(names, observations, strict=True) if seen.ok}
+    return {step.tool: seen.value for step, seen in zip(reads.steps, observations, strict=True) if seen.ok}
 
 
 def fill(value: Any, known: Mapping[str, Any]) -> Any:

@@ -16,7 +16,7 @@ from pivot_dspy.prompts.observations import ObservationBudget, render_results
 from pivot_dspy.prompts.truncation import FENCE, truncate
 from pivot_dspy.provenance import WORDS
 from pivot_dspy.required_calls import fill, not_told, stands_in
-from pivot_dspy.requirements import BINDING_ORIGINS, Requirement, Requirements, compile_drafts
+from pivot_dspy.requirements import BINDING_ORIGINS, MISREAD, Requirement, Requirements, compile_drafts, misfit
 from pivot_dspy.trajectory import Execution
 
 LEAST_TO_VOID = 12
@@ -45,22 +45,26 @@ class _Refused(Exception):
 
 
 def concretise(
-    requirements: Requirements, changes: Any, execution: Execution, toolbox: Toolbox, told: str = ""
-) -> Concretised:
+    requirements: Requirements, changes: Any, execution: Execution, toolbox: Toolbox, told: str = "",
+    doubts: Mapping[str, str] | None = None,
+) -> Concretised:  # fmt: skip
     """`requirements` with what was read put in: never loosened, and never added to, without evidence.
 
     A change is `{"id", "call", "from", "quote"}` (what was left open in the call, filled in; in several ways, where
     `call` is a list: then it becomes as many requirements), `{"id", "void", "from", "quote"}` (not needed, as that
     result says), or `{"id", "under", "text", "call", "quote"}` (new, asked for by the words of a result that the
     requirement `under` delegates to). A requirement in words is given its call by `{"id", "call", "from": "request",
-    "quote"}`, with values that stand in the request or are left open. `from` and `quote` may be lists. Each change is a
-    recorded amendment.
+    "quote"}`, with values that stand in the request or are left open. One that a check decides is put right by `{"id",
+    "check", "args", "quote"}`, with words of the request. `from` and `quote` may be lists. Each change is a recorded
+    amendment.
 
     Args:
         changes: what the model wrote; anything but a list of records changes nothing.
         execution: what was read.
         told: what was known before anything was read: the request, the policy.
+        doubts: signs that requirements were misread, by their ids.
     """
+    doubts = doubts or {}
     known = _Known(told, [seen.value for seen in execution.observations if seen.ok])
     refused = []
     for change in changes if isinstance(changes, list) else []:
@@ -68,7 +72,10 @@ def concretise(
             continue
         name = str(change.get("id") or "?")
         try:
-            requirements = _change(requirements, name, change, execution, toolbox, known)
+            if change.get("check"):
+                requirements = _read_again(requirements, name, change, toolbox, known, doubts.get(name, ""))
+            else:
+                requirements = _change(requirements, name, change, execution, toolbox, known)
         except _Refused as reason:
             refused.append(f"{name}: {reason}")
     return Concretised(requirements, tuple(refused))
@@ -111,6 +118,26 @@ def _change(
         if item != before:
             requirements = requirements.amend(place, item, reason=reason, by="evolve", evidence="; ".join(quotes))
     return requirements
+
+
+def _read_again(
+    requirements: Requirements, name: str, change: Mapping[str, Any], toolbox: Toolbox, known: _Known, doubt: str
+) -> Requirements:
+    """`requirements` with another check for one that was misread, as words of the request say."""
+    before = next((item for item in requirements.items if item.id == name), None)
+    if before is None or before.check is None or before.origin in BINDING_ORIGINS:
+        raise _Refused("only a requirement of your own that a check decides is given another check")
+    check, args = str(change["check"]), change.get("args") or {}
+    if not isinstance(args, Mapping):
+        raise _Refused("args is an object of named arguments")
+    if problem := misfit(check, args, toolbox):
+        raise _Refused(problem)
+    after = before.model_copy(update={"check": check, "args": dict(args), "traced": True})
+    if (after.check, after.args) == (before.check, before.args):
+        return requirements
+    quotes = "; ".join(_quotes(change, [known.told]))
+    evidence = f"{MISREAD}{doubt}: {quotes}" if doubt else quotes
+    return requirements.amend(name, after, reason=f"read again: {quotes}", by="evolve", evidence=evidence)
 
 
 def _restates(before: Requirement, change: Mapping[str, Any]) -> bool:

@@ -54,6 +54,11 @@ Each thing that such words ask for is {"id": "ID_1", "under": "ID", "text": "...
 {...}}, "quote": "its words"} in `requirements`."""
 """How what a delegated text asks for becomes a requirement."""
 
+MISREAD_FORM = """\
+Such a requirement may be misread: compare it with the request. If it is, put {"id": ID, "check": NAME, "args": {...}, \
+"quote": "words of the request that say so"} into `requirements`; if not, it stands."""
+"""How a requirement is put right that nothing, or too much, fits."""
+
 READ_TOO_EARLY = "read before what waits for commit has run: it shows nothing"
 """What is said of a result that a call which waits may change."""
 UNNAMED = "no requirement names it; quote the words of the request that ask for it"
@@ -110,7 +115,8 @@ def render_unmet(requirements: Requirements, findings: Iterable[Finding]) -> str
     for finding in findings:
         if finding.status == "violated":
             requirement = requirements[finding.requirement]
-            violations.append((requirement.to_prompt(), _against(finding.evidence), finding.hint))
+            evidence = "; ".join(filter(None, (finding.evidence, finding.doubt)))
+            violations.append((requirement.to_prompt(), _against(evidence), finding.hint))
         elif finding.status == "unjudged":
             unjudged.append(finding.requirement)
     texts = [part for parts in violations for part in parts if part]
@@ -136,8 +142,23 @@ def render_report(execution: Execution, requirements: Requirements, findings: Se
     if requirements.items:
         holding = sum(1 for finding in findings if finding.holds)
         lines.append(f"{holding} of {len(requirements.items)} requirements hold.")
-    parts = [*lines, render_unmet(requirements, findings), render_open_requirements(requirements)]
+    doubts, unmet = render_doubts(requirements, findings), render_unmet(requirements, findings)
+    parts = [*lines, unmet, doubts, render_open_requirements(requirements)]
     return truncate("\n".join(part for part in parts if part), REPORT_CAP)
+
+
+def render_doubts(requirements: Requirements, findings: Iterable[Finding]) -> str:
+    """The requirements that hold, and that several things fit equally well, and how one that is misread is put right;
+    empty where there is no sign that one is."""
+    doubtful = [finding for finding in findings if finding.doubt]
+    lines = [
+        f"{_one_line(requirements[finding.requirement].to_prompt())} - {HOLDS}, but {finding.doubt}: "
+        f"{_one_line(finding.evidence)}"
+        for finding in doubtful
+        if finding.holds
+    ]
+    level = fair_cap([*map(len, lines)], UNMET_CAP)
+    return "\n".join([*(truncate(line, level) for line in lines), MISREAD_FORM]) if doubtful else ""
 
 
 def render_open_requirements(requirements: Requirements) -> str:
@@ -158,9 +179,9 @@ def render_open_requirements(requirements: Requirements) -> str:
 
 def without_forms(report: str, told: str) -> str:
     """`report` without how requirements are settled, where that stands in what was `told`."""
-    for form in (SETTLE_FORM, DELEGATED_FORM):
+    for form in (SETTLE_FORM, DELEGATED_FORM, MISREAD_FORM):
         if form in told:
-            report = report.replace(f" {form}", "")
+            report = report.replace(f" {form}", "").replace(f"\n{form}", "")
     return report
 
 

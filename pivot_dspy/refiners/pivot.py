@@ -16,12 +16,13 @@ from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import Flow
-from pivot_dspy.gradient import UNASKED, Gradient
+from pivot_dspy.gradient import MISREAD_REQUIREMENT, UNASKED, Gradient
 from pivot_dspy.phases.verify import shortcomings
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.refiners.base import Refiner, RefinerOptions, Search
 from pivot_dspy.refiners.refuted import RefutedSuspects
 from pivot_dspy.refiners.state import Tunable, check_range
+from pivot_dspy.requirements import BINDING_ORIGINS
 from pivot_dspy.trajectory import Trajectory
 from pivot_dspy.verdict import Verdict
 
@@ -57,6 +58,8 @@ class PivotSearch:
         self.audits_left = 2 if refiner.audit_when == "stuck" else 0
         """Looks at the requirements; the last is kept for when nothing else is left to try."""
         self.over = False
+        self._asked_about: set[str] = set()
+        """Requirements, as a prompt says them, of which a rewrite was told that they may be misread."""
         self._composed: set[str] = set()
         self._judged_again: set[str] = set()
 
@@ -83,7 +86,7 @@ class PivotSearch:
         """One round of moves, of which at most one asks for a new version."""
         if self._composable(self.current) and not self.episode.spent():
             yield from self.compose()
-        if self.current.loss.perfect:
+        if self.current.loss.perfect and not self._doubts(self.current):
             yield from self.verify()
         if self.over or not self.rewrites_left or self.episode.spent():
             self.over = True
@@ -125,8 +128,11 @@ class PivotSearch:
         self.over = self.verdict.departed is None
 
     def blame(self) -> Flow[Gradient | None]:
-        """The next gradient: of a verification that went another way, else of what is wrong with the incumbent."""
+        """The next gradient: of a verification that went another way, else of what is wrong with the incumbent; where
+        nothing is, of requirements that may be misread."""
         gradient = _departure(self.verdict, self.incumbent, self.refuted) or self.refuted.pending
+        if gradient is None and self.current.loss.perfect:
+            gradient = self._misreading()
         if gradient is None and self.refuted.failures < GOING_ON and self.episode.view(self.current).only_stops:
             end = len(self.current.trajectory)  # nothing is to blame: it goes on where it stopped to read
             gradient = Gradient(locus=end, step=None, kind="missing_submit", diagnosis="It stopped before the answer.")
@@ -182,6 +188,7 @@ class PivotSearch:
             return
         before = self.current
         settled = self.episode.context.requirements
+        self._asked_about.update(self._doubts(before))  # the report of the rewrite says them all
         try:
             child = yield from self.write(gradient)
         except ModelFailed:
@@ -216,6 +223,31 @@ class PivotSearch:
                 self.incumbent, self.reading, self.verdict = candidate, None, None
             else:
                 self._note_failed(candidate)
+
+    def _doubts(self, candidate: Candidate) -> tuple[str, ...]:
+        """The requirements, as a prompt says them, that may be misread and that the model was not asked about."""
+        settled, findings = self.episode.context.requirements, candidate.inspection.findings
+        doubtful = [settled[finding.requirement] for finding in findings if finding.doubt]
+        own = (item.to_prompt() for item in doubtful if item.origin not in BINDING_ORIGINS)
+        return tuple(text for text in own if text not in self._asked_about)
+
+    def _misreading(self) -> Gradient | None:
+        """Requirements that several things fit equally well, before a plan that meets them is verified."""
+        doubts = self._doubts(self.current)
+        if not doubts:
+            return None
+        steps, toolbox = self.current.trajectory.steps, self.episode.context.toolbox
+        reads = (toolbox.spec(step.tool) for step in steps)
+        acts = (place for place, spec in enumerate(reads) if spec is not None and spec.effect != "read")
+        locus = next(acts, len(steps) - 1)
+        return Gradient(
+            locus=locus,
+            step=steps[locus].id,
+            kind=MISREAD_REQUIREMENT,
+            diagnosis="All holds; but a wish that singles nothing out is often misread.",
+            correction="Where one is misread, put it right, and change what depends on it; else keep all steps.",
+            evidence=doubts,
+        )
 
     def _measure_again(self) -> None:
         """By requirements that a rewrite made concrete; no model is asked."""

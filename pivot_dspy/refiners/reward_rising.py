@@ -89,7 +89,7 @@ class RewardRising(Stepwise):
         if sample.loss.better_than(before.loss) or not self.ties:
             return sample.loss.better_than(before.loss)
         step, observation = sample.trajectory.steps[-1], sample.inspection.execution.observations[-1]
-        spec = episode.context.toolbox.tools.get(step.tool)
+        spec = episode.context.toolbox.spec(step.tool)
         read = spec is not None and spec.effect == "read" and observation.ok
         return (read or observation.status == "withheld") and sample.loss.no_worse_than(before.loss)
 

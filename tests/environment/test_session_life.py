@@ -131,7 +131,9 @@ class Judge(Environment):
         "nothing": None,
         "text": "no",
         "list": [],
-        "five": (1, 2, 3, 4, 5),
+        "seven": (1, 2, 3, 4, 5, 6, 7),
+        "no list": CheckResult(True, fits="all"),
+        "fits": CheckResult(True, "two", fits=({"id": 1}, "x"), tied=2),
         "no json": (False, "", "", (object(),)),
     }
 
@@ -155,18 +157,20 @@ def test_what_a_check_may_answer() -> None:
     def asked(name: str, **args: Any) -> CheckResult:
         return session.check(session.toolbox.checks[name], args)
 
-    assert asked("says", what="plain") == (True, "", "", ())
-    assert asked("says", what="number") == (False, "", "", ())
-    assert asked("says", what="pair") == (False, "too dear", "", ())
-    assert asked("says", what="full") == (True, "fine", "", ("x", 1))
-    assert asked("says", what="one value") == (False, "bad", "try x", ("x",))
-    for what in ("nothing", "text", "list", "five"):
+    assert asked("says", what="plain") == CheckResult(True)
+    assert asked("says", what="fits")[4:] == ([{"id": 1}, "x"], 2)
+    assert asked("says", what="number") == CheckResult(False)
+    assert asked("says", what="pair") == CheckResult(False, "too dear")
+    assert asked("says", what="full") == CheckResult(True, "fine", about=("x", 1))
+    assert asked("says", what="one value") == CheckResult(False, "bad", "try x", ("x",))
+    for what in ("nothing", "text", "list", "seven"):
         assert not asked("says", what=what).holds
         assert "cannot be checked: TypeError: a check returns a bool" in asked("says", what=what).evidence
+    assert "what fits is a list, best first" in asked("says", what="no list").evidence
     assert "cannot be checked: " in asked("says", what="no json").evidence
     assert "KeyError" in asked("says", what="unheard of").evidence
     assert "says: why: not a parameter" in asked("says", what="plain", why=1).evidence
-    assert asked("hangs") == (False, "cannot be checked: TimeoutError: took longer than 0.5 s", "", ())
+    assert asked("hangs") == CheckResult(False, "cannot be checked: TimeoutError: took longer than 0.5 s")
     assert asked("ends").evidence == "cannot be checked: SystemExit: no more"
     assert asked("says", what="plain").holds  # the check that hung is left behind
     session.family.close()
