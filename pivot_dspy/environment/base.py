@@ -140,7 +140,7 @@ class CheckResult(NamedTuple):
         if holds is None or isinstance(holds, (str, bytes, tuple, list, dict)):
             raise TypeError(f"a check returns a bool, (bool, evidence) or a CheckResult, not {type(answer).__name__}")
         if not isinstance(result.fits, (list, tuple, type(None))) or not isinstance(result.tied, int):
-            raise TypeError("what fits is a list, best first, and `tied` the number of its first that are equally good")
+            raise TypeError("a check returns what fits as a list, best first, and `tied` as a number")
         about = result.about if isinstance(result.about, (list, tuple, set, frozenset)) else (result.about,)
         fits: Any = None if result.fits is None else plain(list(result.fits))
         return cls(bool(holds), str(result.evidence), str(result.hint), tuple(plain(list(about))), fits, result.tied)

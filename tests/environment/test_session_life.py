@@ -166,7 +166,7 @@ def test_what_a_check_may_answer() -> None:
     for what in ("nothing", "text", "list", "seven"):
         assert not asked("says", what=what).holds
         assert "cannot be checked: TypeError: a check returns a bool" in asked("says", what=what).evidence
-    assert "what fits is a list, best first" in asked("says", what="no list").evidence
+    assert "a check returns what fits as a list" in asked("says", what="no list").evidence
     assert "cannot be checked: " in asked("says", what="no json").evidence
     assert "KeyError" in asked("says", what="unheard of").evidence
     assert "says: why: not a parameter" in asked("says", what="plain", why=1).evidence
