@@ -41,6 +41,7 @@ class CheckMark(NamedTuple):
     """What `@check` leaves on a method."""
 
     fits: Any = None
+    listed: bool = True
 
 
 class Permission(NamedTuple):
@@ -202,10 +203,12 @@ def check(function: Function) -> Function: ...
 
 
 @overload
-def check(*, fits: Any) -> Callable[[Function], Function]: ...
+def check(*, fits: Any = None, listed: bool = True) -> Callable[[Function], Function]: ...
 
 
-def check(function: Function | None = None, *, fits: Any = None) -> Function | Callable[[Function], Function]:
+def check(
+    function: Function | None = None, *, fits: Any = None, listed: bool = True
+) -> Function | Callable[[Function], Function]:
     """Mark a read-only method of an `Environment` as a check that requirements may use.
 
     It returns a bool, `(bool, evidence)` or a `CheckResult`.
@@ -213,6 +216,7 @@ def check(function: Function | None = None, *, fits: Any = None) -> Function | C
     Args:
         fits: the type of an element of `CheckResult.fits`, where the check returns all that meets what is asked for,
             best first. Steps can then be bound to a requirement by its id, as in `$R2[0].id`.
+        listed: False for a check that callers' requirements use, and that no planner is told of.
 
     >>> class Hotels(Environment):
     ...     rates = {"Palace": 90, "Inn": 40}
@@ -225,7 +229,7 @@ def check(function: Function | None = None, *, fits: Any = None) -> Function | C
     """
 
     def mark(marked: Function) -> Function:
-        setattr(marked, CHECK_MARK, CheckMark(fits))
+        setattr(marked, CHECK_MARK, CheckMark(fits, listed))
         return marked
 
     return mark if function is None else mark(function)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from pivot_dspy.environment.base import CHECK_MARK, TOOL_MARK, Environment, ToolMark
+from pivot_dspy.environment.base import CHECK_MARK, TOOL_MARK, CheckMark, Environment, ToolMark
 from pivot_dspy.environment.declarations import undo_by_method, with_key
 from pivot_dspy.environment.lookups import lookup
 from pivot_dspy.environment.toolbox import Toolbox, describe
@@ -52,8 +52,10 @@ def of_class(environment: Any) -> Toolbox:
         if getattr(function, CHECK_MARK, False):
             if mark is not None and mark.effect != "read":
                 raise ConfigurationError(f"{name!r} is a check and a tool that writes; split it into two methods")
-            checks.append(describe(function, name=name, effect="read", method=True))
-            lookups += lookup(checks[-1], getattr(function, CHECK_MARK))
+            checked: CheckMark = getattr(function, CHECK_MARK)
+            spec = describe(function, name=name, effect="read", method=True)
+            checks.append(replace(spec, listed=checked.listed))
+            lookups += lookup(spec, checked)
     toolbox = Toolbox(tools, checks, lookups)
     toolbox.of_orientation(environment.orientation)
     return toolbox

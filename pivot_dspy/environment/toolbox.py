@@ -94,6 +94,8 @@ class ToolSpec:
     """The parameter, none of the above, that takes a text by which the world knows a call that is made again."""
     undo: Undo | None = None
     """What undoes a call."""
+    listed: bool = True
+    """Whether planners are told of it."""
     volatile: tuple[str, ...] = ()
     """Paths of what may differ between the results of two calls that are the same."""
     tool: dspy.Tool | None = None
@@ -272,6 +274,8 @@ class Toolbox:
         named: Named = {}
         lines = []
         for name, spec in self.checks.items():
+            if not spec.listed:
+                continue
             gives = self.lookups.get(name)
             call = (gives or spec).render(named, result=gives is not None)
             lines.append(f"- {call}" + (f"  # {spec.details}" if spec.details else ""))

@@ -55,6 +55,8 @@ class Atlas:
         self.restaurants = _by_id("R", database.restaurants, "restaurant_name", records.restaurant)
         tables: dict[Mode, Iterable[Row]] = {"flight": database.flights or (), "train": database.trains or ()}
         self._trips = _trips(tables, WORDINGS[database.language].seats_left)
+        self.routes = tuple(self._trips)
+        """Of which there are trips: the city of departure, that of arrival, and the day as YYYY-MM-DD."""
         self.cities = tuple(dict.fromkeys(name for *ends, _ in self._trips for name in ends))
         self.dates = tuple(sorted({date for *_, date in self._trips}))
         listed: list[Place] = [*self.attractions.values(), *self.hotels.values(), *self.restaurants.values()]

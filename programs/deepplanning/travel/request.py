@@ -1,0 +1,55 @@
+"""What a request says of the trip's ends in words that a rule can read: two cities and two dates of the tables."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import NamedTuple
+
+from programs.deepplanning.travel.atlas import Atlas
+
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+
+
+class Journey(NamedTuple):
+    """A way there and back of which the tables have trips."""
+
+    origin: str
+    destination: str
+    depart: str
+    """YYYY-MM-DD, as of `return_`."""
+    return_: str
+
+
+def read_journey(request: str, atlas: Atlas) -> Journey | None:
+    """The one journey between two cities of a request on days that it names; None where it names none or several."""
+    named = [name for name in atlas.cities if re.search(rf"(?<!\w){re.escape(name)}", request) or _in(name, request)]
+    ways = [
+        (there, back)
+        for there in atlas.routes
+        for back in atlas.routes
+        if there[0] in named and there[1] in named and back[:2] == (there[1], there[0]) and there[2] < back[2]
+    ]
+    said = [(there, back) for there, back in ways if _names_day(request, there[2], whole=True)]
+    exact = [(there, back) for there, back in said if _names_day(request, back[2])] or said
+    if len(exact) != 1:
+        return None
+    (origin, destination, depart), (_, _, return_) = exact[0]
+    return Journey(origin, destination, depart, return_)
+
+
+def _in(name: str, request: str) -> bool:
+    return not name.isascii() and name in request
+
+
+def _names_day(request: str, day: str, *, whole: bool = False) -> bool:
+    """Whether a request names a day: with its month, or by its number alone unless it has to be `whole`."""
+    at = date.fromisoformat(day)
+    month = _MONTHS[at.month - 1]
+    forms = [day, rf"{month} {at.day}\b", rf"{at.day}(?:st|nd|rd|th)? (?:of )?{month}", rf"{at.month}月{at.day}[号日]"]
+    if not whole:
+        forms += [rf"\b{at.day}(?:st|nd|rd|th)\b", rf"(?<!\d){at.day}[号日]"]
+    return any(re.search(form, request) for form in forms)
