@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeVar, cast, overload
 
-from pivot_dspy.environment.ownership import begin_life, granting, permitted_on
+from pivot_dspy.environment.ownership import begin_life, committing, granting, permitted_on
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.leaf_paths import checked
 from pivot_dspy.plain_json import plain
@@ -61,11 +61,15 @@ _permission: ContextVar[Permission | None] = ContextVar("pivot_dspy_permission",
 def allowing(effects: frozenset[str] | None, unchanged: object = None, *, inside: object = None) -> Iterator[None]:
     """Let only tools of these effects run inside, and leave the attributes of `unchanged` as they are.
 
-    With the instance that the code is run for as `inside`, this holds in the threads that it starts too.
+    With the instance that the code is run for as `inside`, this holds in the threads that it starts too. Where all may
+    run, which is in commits alone, what is changed counts as a commit's.
     """
     token = _permission.set(Permission(effects, unchanged))
     try:
-        with nullcontext() if inside is None else granting(inside, effects):
+        with (
+            nullcontext() if inside is None else granting(inside, effects),
+            committing(inside) if effects is None else nullcontext(),
+        ):
             yield
     finally:
         _permission.reset(token)

@@ -17,7 +17,7 @@ from pivot_dspy.environment.base import UNDOABLE, Environment, allowing
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.environment.isolation import Isolation
-from pivot_dspy.environment.ownership import Commitment, commits_on
+from pivot_dspy.environment.ownership import InstanceLock, commits_on
 from pivot_dspy.environment.session import Session, SessionGroup, Tier
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PivotError, error_text
@@ -104,8 +104,8 @@ class SessionFactory:
     def open_real(self, task: Any, run_id: UUID | None = None) -> Session:
         """A session in which everything may run: the instance itself, or a new one from the factory.
 
-        From now until the session's family is closed, no run takes what changes for a leak of its own. Two of them on
-        one instance wait for each other at `Session.hold`:
+        While a call is at work in it, no run takes what changes for a leak of its own. Two of them on one instance wait
+        for each other at `Session.hold`:
 
             session = source.open_real(task)
             try:
@@ -119,7 +119,7 @@ class SessionFactory:
         """
         family = SessionGroup(self._timeout, run_id=run_id)
         environment = self._environment(task, family, committed=True)
-        family.commitment = Commitment(environment)
+        family.lock = InstanceLock(environment)
         return Session(environment, family, committed=True, owned=self._instance is None)
 
     def reopens_same_world(self, session: Session) -> bool:

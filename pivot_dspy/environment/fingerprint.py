@@ -32,6 +32,7 @@ CONTENT_CAP = 64 << 10
 """Bytes of one object of a library."""
 
 CUT = "what is too large for its attributes to be told apart"
+TORN = "what changed while it was read"
 
 READERS: dict[type, Any] = {
     list: list.__iter__, set: set.__iter__, frozenset: frozenset.__iter__, tuple: tuple.__iter__,
@@ -91,6 +92,8 @@ class Change(NamedTuple):
     keys: tuple[Any, ...]
     """The way as attribute names (`.name`) and keys, from the root."""
     was: Any = None
+    by_commit: bool = False
+    """Whether a commit may have made it."""
 
 
 class Shared(NamedTuple):
@@ -135,6 +138,8 @@ class Snapshot:
     """
 
     def __init__(self, value: Mapping[str, Any], cap: int = CAP, shared: Shared = NOTHING) -> None:
+        self.is_torn = False
+        """Whether it ends where an object could not be read, which may have changed meanwhile."""
         sink = _Sink(cap)
         pickler = _StatePickler(sink, shared)
         try:
@@ -144,6 +149,7 @@ class Snapshot:
         except (_Full, RecursionError):
             pass  # what was written so far is compared
         except Exception as error:  # an object that changes while it is read, or of a kind that nobody foresaw
+            self.is_torn = True
             sink.seek(0, io.SEEK_END)
             io.BytesIO.write(sink, type(error).__name__.encode())
         self.data = sink.getvalue()

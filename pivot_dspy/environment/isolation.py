@@ -10,14 +10,14 @@ package keeps; names that are looked up as text (`globals()["N"]`); what comes a
 `SIDE_CAP` bytes of the rest; folders beyond 500 files; the content of a file of more than 64 KiB that keeps its size
 and time. A fork's `close` that closes what it shares is seen for files, sockets and SQLite connections, and for
 objects that say in an attribute of their own whether they are open. Of plain functions given as tools nothing is
-compared.
+compared. What differs where a commit was at work meanwhile may be the commit's doing: it is named in a warning.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
@@ -26,6 +26,7 @@ from pivot_dspy.environment.files import named_files
 from pivot_dspy.environment.fingerprint import (
     CAP,
     READERS,
+    TORN,
     Change,
     Shared,
     Snapshot,
@@ -50,34 +51,46 @@ REMEDY = (
     "`with pivot_dspy.real_instance_lock(environment)`"
 )
 
+logger = logging.getLogger(__name__)
+
 Collect = Callable[[], dict[str, Any]]
 
 
-@dataclass
 class _Watched:
-    """One part of what is real: how it is read, and how it stood."""
+    """One part of what is real: how it is read, and how it stood.
 
-    collect: Collect
-    cap: int
-    commits: Callable[[], int | None]
-    mark: int | None = None
-    before: Snapshot | None = None
+    Args:
+        commits: how often commits were at work that may change it, as of `commits_on`.
+    """
 
-    def note(self, shared: Shared) -> Snapshot:
+    def __init__(self, collect: Collect, cap: int, commits: Callable[[], int | None], shared: Shared) -> None:
+        self._collect, self._cap, self._commits, self._shared = collect, cap, commits, shared
+        self.note()
+
+    def note(self) -> None:
         """Take how it stands for how it has to stay."""
-        self.mark = self.commits()
-        self.before = Snapshot(self.collect(), self.cap, shared)
-        return self.before
+        self._mark = self._commits()
+        self.before = self._now()
 
-    def leaks(self, shared: Shared) -> list[Change]:
-        """What has changed, unless a commit may have changed it."""
-        if self.before is None or self.mark is None or self.mark != self.commits():
-            return []
-        after = Snapshot(self.collect(), self.cap, shared)
-        if self.before == after or self.mark != self.commits():
-            return []
-        found = changes(self.before, after)
-        return [change for change in found if change.kind == "changed" or not change.path.endswith("()")]  # cached now
+    def again(self) -> _Watched:
+        """The same, to stay as it stands from here on."""
+        return _Watched(self._collect, self._cap, self._commits, self._shared)
+
+    def leaks(self) -> list[Change]:
+        """What has changed, whether or not a commit may have changed it."""
+        after = self._now()
+        by_commit = self._mark is None or self._mark != self._commits()
+        changed = [] if self.before == after else changes(self.before, after)
+        if by_commit and (self.before.is_torn or after.is_torn):
+            changed.append(Change(TORN, "changed", (f".{TORN}",), TORN))
+        return [
+            change._replace(by_commit=by_commit)
+            for change in changed
+            if change.kind == "changed" or not change.path.endswith("()")  # what was cached now
+        ]
+
+    def _now(self) -> Snapshot:
+        return Snapshot(self._collect(), self._cap, self._shared)
 
 
 class Isolation:
@@ -92,19 +105,20 @@ class Isolation:
         self.live = False
         """Whether reads run on the real thing: what they add there, or set that was None, may be a cache, and is no
         leak."""
+        self.unclear: list[str] = []
+        """What has changed by the run or by a commit, nobody knows which; a sentence each."""
         self._environment, self._is_real = environment, factory is None
         names = frozenset(environment.shared)
         values = [value for name, value in attributes_of(environment) if name in names]
         values += [getattr(type(environment), name, None) for name in names]
-        self._shared = Shared(names, frozenset(id(value) for value in values if value is not None))
+        shared = Shared(names, frozenset(id(value) for value in values if value is not None))
         cap, real = (CAP, environment) if self._is_real else (SIDE_CAP, None)
-        self._instance = _Watched(lambda: _instance_state(environment), cap, lambda: commits_on(real))
-        met = self._instance.note(self._shared).code
+        self._instance = _Watched(lambda: _instance_state(environment), cap, lambda: commits_on(real), shared)
+        met = self._instance.before.code
         if not self._is_real:  # each instance has functions of its own, which hold what is compared with the instance
             met = {part for part in met if isinstance(part, type)}
         code = [type(environment), *sorted(met, key=lambda part: str(part.__qualname__)), *([] if real else [factory])]
-        self._around = _Watched(lambda: _state_around(code), SIDE_CAP, lambda: commits_on(None))
-        self._around.note(self._shared)
+        self._around = _Watched(lambda: _state_around(code), SIDE_CAP, lambda: commits_on(None), shared)
         self._by_making: set[Any] = set()
 
     def require_own(self, another: Callable[[], Environment]) -> None:
@@ -118,39 +132,37 @@ class Isolation:
         Raises:
             IsolationError: they do.
         """
-        own = [] if self._is_real else self._instance.leaks(self._shared)
-        if self._around.leaks(self._shared):
-            before = Snapshot(self._around.collect(), self._around.cap, self._shared)
+        own = [] if self._is_real else self._instance.leaks()
+        if self._around.leaks():
+            around = self._around.again()
             another()
-            made = changes(before, Snapshot(self._around.collect(), self._around.cap, self._shared))
-            self._by_making = {change.keys[0] for change in made}
-        _refuse([change for change in own if self._is_shared(change, another)])
+            self._by_making = {change.keys[0] for change in around.leaks() if not change.by_commit}
+        self._refuse([change for change in own if self._is_shared(change, another)])
 
     def require(self) -> None:
         """Once all sessions are closed. Raises IsolationError where something differs."""
-        around = self._around.leaks(self._shared)
-        _refuse([*self._of_instance(), *(change for change in around if change.keys[0] not in self._by_making)])
+        around = self._around.leaks()
+        self._refuse([*self._of_instance(), *(change for change in around if change.keys[0] not in self._by_making)])
 
     @contextmanager
     def excusing(self) -> Iterator[None]:
         """What the block changes in the instance is no leak: what `begin_checks` sets in the `live` tier."""
-        _refuse(self._of_instance())
+        self._refuse(self._of_instance())
         try:
             yield
         finally:
-            self._instance.note(self._shared)
+            self._instance.note()
 
-    def note(self) -> Snapshot:
-        """How the instance stands, for `require_same`."""
-        return Snapshot(_instance_state(self._environment), self._instance.cap, self._shared)
-
-    def require_same(self, before: Snapshot, what: str) -> None:
-        """Raises IsolationError where the instance differs in anything from what it was."""
-        _refuse(changes(before, self.note()), what)
+    @contextmanager
+    def unchanged_by(self, what: str) -> Iterator[None]:
+        """Raises IsolationError where the instance differs in anything after the block."""
+        instance = self._instance.again()
+        yield
+        self._refuse(instance.leaks(), what)
 
     def _of_instance(self) -> list[Change]:
         """What differs in the user's own instance."""
-        leaks = self._instance.leaks(self._shared) if self._is_real else []
+        leaks = self._instance.leaks() if self._is_real else []
         return [change for change in leaks if not (self.live and (change.kind == "added" or change.was is None))]
 
     def _is_shared(self, change: Change, another: Callable[[], Environment]) -> bool:
@@ -159,16 +171,23 @@ class Isolation:
             return change.keys[-1] in OUTSIDE or change.path.startswith(FILE)
         return _is_shared(change, self._environment, another())
 
+    def _refuse(self, changed: list[Change], who: str = "a run") -> None:
+        """Note and log what may be a commit's doing; raise IsolationError for the rest."""
+        if unclear := [change for change in changed if change.by_commit]:
+            message = f"{who}, or a commit that was at work meanwhile, has changed what is real: {_named(unclear)}"
+            self.unclear.append(message)
+            logger.warning("%s", message)
+        if leaks := [change for change in changed if not change.by_commit]:
+            paths = tuple(dict.fromkeys(change.path for change in leaks))
+            raise IsolationError(
+                f"{who} has changed what is real before anything was committed: {_named(leaks)}; {REMEDY}", paths
+            )
 
-def _refuse(leaks: list[Change], who: str = "a run") -> None:
-    if leaks:
-        paths = tuple(dict.fromkeys(change.path for change in leaks))
-        first = list({change.keys[0]: change for change in reversed(leaks)}.values())[::-1]  # of each attribute
-        named = ", ".join(f"{change.path} ({change.kind})" for change in first[:4])
-        more = f" and {len(first) - 4} more" if len(first) > 4 else ""
-        raise IsolationError(
-            f"{who} has changed what is real before anything was committed: {named}{more}; {REMEDY}", paths
-        )
+
+def _named(changed: list[Change]) -> str:
+    first = list({change.keys[0]: change for change in reversed(changed)}.values())[::-1]  # of each attribute
+    named = ", ".join(f"{change.path} ({change.kind})" for change in first[:4])
+    return f"{named} and {len(first) - 4} more" if len(first) > 4 else named
 
 
 def _instance_state(environment: Environment) -> dict[str, Any]:

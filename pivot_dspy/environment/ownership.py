@@ -12,30 +12,30 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 POLL = 0.005
-"""Seconds between two looks at whether a commit that an event loop waits for has ended."""
+"""Seconds between two looks at whether a lock that an event loop waits for is free."""
 
 
 class Activity:
-    """Counts commits, so that what one changes is not taken for a leak of a run that goes on beside it."""
+    """Counts what commits do (a call, say), so that what it changes is not taken for a leak of a run beside it."""
 
     def __init__(self) -> None:
         self._begun = self._ended = 0
         self._lock = threading.Lock()
 
-    def begin(self) -> None:
+    def __enter__(self) -> None:
         with self._lock:
             self._begun += 1
 
-    def end(self) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self._ended += 1
 
     @property
     def mark(self) -> int | None:
-        """The number of commits so far; None while one is under way, of which nobody knows what it has changed."""
+        """The number so far; None while one is under way, of which nobody knows what it has changed."""
         with self._lock:
             return self._begun if self._begun == self._ended else None
 
@@ -54,7 +54,7 @@ class _Standing:
 
 
 EVERYTHING = Activity()
-"""Commits of whatever environment: they may change modules, classes and files that others look at too."""
+"""Of commits on whatever instance: they may change modules, classes and files that others look at too."""
 
 _standings: dict[int, _Standing] = {}
 _noting = threading.RLock()
@@ -126,46 +126,43 @@ def permitted_on(instance: object) -> frozenset[str] | None:
     return None if None in grants else frozenset().union(*(grant for grant in grants if grant is not None))
 
 
-class Commitment:
-    """One commit on an instance, from its making until `end`. Two of them on one instance wait for each other."""
+class InstanceLock:
+    """The lock by which two commits on one instance wait for each other; released when this is collected, too."""
 
     def __init__(self, instance: object) -> None:
-        standing = _standing_of(instance)
-        self._lock = standing.lock
+        self._lock = _standing_of(instance).lock
         self._held: list[threading.Lock] = []
-        activities = (EVERYTHING, standing.activity)
-        for activity in activities:
-            activity.begin()
-        self._end = weakref.finalize(self, _end, activities, self._held)
+        weakref.finalize(self, _release, self._held)
 
-    def wait(self) -> None:
-        """Wait, in this thread, until no other commit is at work on the instance."""
+    def acquire(self) -> None:
+        """Wait, in this thread, until no other commit holds the instance."""
         if not self._held:
             self._lock.acquire()
             self._held.append(self._lock)
 
-    async def await_turn(self) -> None:
-        """As `wait`, in an event loop, which goes on meanwhile."""
+    async def aacquire(self) -> None:
+        """As `acquire`, in an event loop, which goes on meanwhile."""
         while not self._held:
             if self._lock.acquire(blocking=False):
                 self._held.append(self._lock)
             else:
                 await asyncio.sleep(POLL)
 
-    def end(self) -> None:
+    def release(self) -> None:
         """Let the next one begin; a second call does nothing."""
-        self._end()
-
-    @property
-    def has_ended(self) -> bool:
-        return not self._end.alive
+        _release(self._held)
 
 
-def _end(activities: tuple[Activity, ...], held: list[threading.Lock]) -> None:
-    for activity in activities:
-        activity.end()
+def _release(held: list[threading.Lock]) -> None:
     while held:
         held.pop().release()
+
+
+@contextmanager
+def committing(instance: object | None) -> Iterator[None]:
+    """Count what the block changes as a commit's, on `instance` too where there is one."""
+    with EVERYTHING, nullcontext() if instance is None else _standing_of(instance).activity:
+        yield
 
 
 @contextmanager
@@ -182,20 +179,15 @@ def real_instance_lock(instance: object) -> Iterator[None]:
     >>> with real_instance_lock(notes):
     ...     notes.lines.append("by hand")
     """
-    commitment = Commitment(instance)
+    lock = InstanceLock(instance)
+    lock.acquire()
     try:
-        commitment.wait()
-        yield
+        with committing(instance):
+            yield
     finally:
-        commitment.end()
-
-
-def is_committing(instance: object) -> bool:
-    """Whether a commit is at work on `instance`, or waits to be."""
-    standing = _standings.get(id(instance))
-    return standing is not None and standing.activity.mark is None
+        lock.release()
 
 
 def commits_on(instance: object | None) -> int | None:
-    """The number of commits so far on `instance`, or on anything; None while one is under way."""
+    """How often a commit was at work so far on `instance`, or on anything; None while one is."""
     return EVERYTHING.mark if instance is None else _standing_of(instance).activity.mark

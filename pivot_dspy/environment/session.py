@@ -25,7 +25,7 @@ from pivot_dspy.environment.base import (
 from pivot_dspy.environment.calls import CallResult, ToolCall, Worker
 from pivot_dspy.environment.from_class import own_shared_state, toolbox_of
 from pivot_dspy.environment.isolation import Isolation
-from pivot_dspy.environment.ownership import Commitment, own
+from pivot_dspy.environment.ownership import InstanceLock, committing, own
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.errors import ConfigurationError, error_text
 from pivot_dspy.flow import Await, Flow
@@ -59,9 +59,14 @@ class SessionGroup:
         """What the run must leave as it is, where that is watched."""
         self.another: Callable[[SessionGroup], Session] | None = None
         """Opens one more instance like those of the run, where a factory makes them."""
-        self.commitment: Commitment | None = None
-        """The claim on the real instance, where these sessions commit."""
+        self.lock: InstanceLock | None = None
+        """Of the real instance, where these sessions commit."""
         weakref.finalize(self, self.worker.stop)
+
+    @property
+    def unclear(self) -> Sequence[str]:
+        """What has changed by the run or by a commit, nobody knows which, as of `Isolation`."""
+        return () if self.isolation is None else self.isolation.unclear
 
     def idempotency_key(self, step: str, number: int) -> str:
         """The same text for the same call of a step, however often it is made in this run."""
@@ -72,8 +77,8 @@ class SessionGroup:
         for session in list(self.sessions):
             session.close()
         self.worker.stop()
-        if self.commitment is not None:
-            self.commitment.end()
+        if self.lock is not None:
+            self.lock.release()
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -160,18 +165,14 @@ class Session:
         return Session(self.family.fork_of(self.environment), self.family)
 
     def hold(self) -> Flow[None]:
-        """Wait until no other commit is at work on the same instance; `release`, or `family.close`, lets the next one
-        begin.
-        """
-        if self.family.commitment is not None and self.family.commitment.has_ended:
-            self.family.commitment = Commitment(self.environment)
-        if self.family.commitment is not None:
-            yield Await(self.family.commitment.wait, self.family.commitment.await_turn)
+        """Wait until no other commit holds the same instance; `release`, or `family.close`, lets the next one begin."""
+        if self.family.lock is not None:
+            yield Await(self.family.lock.acquire, self.family.lock.aacquire)
 
     def release(self) -> None:
-        """End the claim on what is real until `hold` makes it again."""
-        if self.family.commitment is not None:
-            self.family.commitment.end()
+        """Let other commits on the same instance begin, until `hold` waits for them."""
+        if self.family.lock is not None:
+            self.family.lock.release()
 
     def close(self) -> None:
         """Release the environment; a second call does nothing. An error of its `close` is logged."""
@@ -195,7 +196,10 @@ class Session:
         """Run `function` where the environment lives; tools that change something refuse to run inside."""
 
         def guarded() -> Result:
-            with allowing(READ_ONLY, unchanged, inside=self.environment):
+            with (
+                committing(self.environment) if self.committed else nullcontext(),  # it may fill caches
+                allowing(READ_ONLY, unchanged, inside=self.environment),
+            ):
                 return function()
 
         return self.family.inside(guarded, self.family.timeout)
@@ -246,10 +250,8 @@ class Session:
         if is_listened_to(spec.tool):
             made = with_tool_callbacks(spec.as_tool, arguments, made)
         isolation = self.family.isolation if function is not spec.invoke and self.family.tier == "live" else None
-        before = isolation.note() if isolation is not None else None
-        result: CallResult = yield made
-        if isolation is not None and before is not None:
-            isolation.require_same(before, f"the preview of {spec.name}")
+        with nullcontext() if isolation is None else isolation.unchanged_by(f"the preview of {spec.name}"):
+            result: CallResult = yield made
         return result
 
 

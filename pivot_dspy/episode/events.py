@@ -190,6 +190,13 @@ class FailureEvent(_Event):
     message: str
 
 
+class UnclearEvent(_Event):
+    """Something real, which `message` names, was changed by the run or by a commit at work meanwhile."""
+
+    kind: Literal["unclear"] = "unclear"
+    message: str
+
+
 class StopEvent(_Event):
     """The search ended for the reason in `message`."""
 
@@ -200,7 +207,7 @@ class StopEvent(_Event):
 Event = (
     PlanEvent | SettleEvent | AmendEvent | InspectEvent | JudgeEvent | GradientEvent | EvolveEvent | CritiqueEvent
     | RewriteEvent | ReflectEvent | ComposeEvent | FixEvent | GateEvent | ElectEvent | AcceptEvent | RejectEvent
-    | LookEvent | VerifyEvent | FailureEvent | StopEvent
+    | LookEvent | VerifyEvent | FailureEvent | UnclearEvent | StopEvent
 )  # fmt: skip
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])

@@ -20,7 +20,7 @@ from pivot_dspy.episode.commit import Committer
 from pivot_dspy.episode.commit_attempt import Verified
 from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.episode.events import CritiqueEvent, Event, ReflectEvent
+from pivot_dspy.episode.events import CritiqueEvent, Event, ReflectEvent, UnclearEvent
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import RESERVED, Refined, features, make_refined
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, did_you_mean
@@ -243,6 +243,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             if trajectory is None:
                 episode.require_room_for_a_plan()
             best, verdict = yield from self._run_search(episode, trajectory)
+        for message in context.root.family.unclear:
+            episode.emit(UnclearEvent(message=message))
         result = _result(episode, best, verdict, self.session_factory)
         result["probability"] = self.calibration.probability(features(result))
         if commit and result.verified:

@@ -146,6 +146,20 @@ def test_two_commits_in_two_threads_wait_for_each_other() -> None:
     assert in_turn(till.busy)
 
 
+async def test_a_commit_that_nobody_ended_lets_the_next_one_begin_when_it_is_collected() -> None:
+    till = Till()
+    first: Any = SessionFactory(till).open_real(None)
+    first.cycle = first
+    await run_async(first.hold())
+    await run_async(first.hold())  # it holds it already
+    del first
+    gc.collect()
+    second = SessionFactory(till).open_real(None)
+    for _ in range(2):
+        await asyncio.wait_for(run_async(second.hold()), timeout=5)
+        second.release()
+
+
 async def test_a_commit_that_is_cancelled_while_it_waits_takes_no_turn() -> None:
     till = Till()
     source = SessionFactory(till)
