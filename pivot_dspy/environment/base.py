@@ -10,6 +10,8 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeVar, cast, overload
 
+from typing_extensions import Self
+
 from pivot_dspy.environment.ownership import begin_life, committing, granting, permitted_on
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.leaf_paths import checked
@@ -277,8 +279,14 @@ class Environment:
     """Names of attributes, of classes and modules too, that are shared with copies on purpose, such as a cache or a
     recorder of calls: a run that changes one is not ended with an `IsolationError`."""
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if (args or kwargs) and cls.__init__ is object.__init__:
+            raise TypeError(f"{cls.__name__}() takes no arguments")  # `object` leaves it to this method to say so
+        instance = super().__new__(cls)
+        begin_life(instance)
+        return instance
+
     def __setattr__(self, name: str, value: Any) -> None:
-        begin_life(self)  # in a constructor; later on nothing is to be forgotten
         _refuse_change(self, name)
         super().__setattr__(name, value)
 

@@ -250,8 +250,9 @@ def _declared_class(source: Any) -> type[Environment] | None:
 
 
 def _takes_task(factory: Any) -> bool:
+    is_class = isinstance(factory, type) and issubclass(factory, Environment)  # whose `__new__` says nothing of it
     try:
-        parameters = inspect.signature(factory).parameters.values()
+        parameters = list(inspect.signature(factory.__init__ if is_class else factory).parameters.values())[is_class:]
     except (TypeError, ValueError):
         return False
     return any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)

@@ -245,3 +245,16 @@ async def test_what_waits_for_commit_is_not_reached_by_a_detour(timeout: float |
     assert [seen.status for seen in real.observations] == ["ok"] * 4 and PAID == [1] * 4
     assert Sly().pay(2) == 2  # outside of a session nobody stands between
 
+
+
+def test_a_new_instance_inherits_nothing_of_a_dead_one_in_its_place() -> None:
+    class Bare(Environment):
+        @tool(effect="irreversible")
+        def pay(self, amount: int) -> int:
+            return amount
+
+    for _ in range(100):
+        SessionFactory(Bare, timeout=None).open(None).close()
+        assert Bare().pay(1) == 1
+    with pytest.raises(TypeError, match=r"Bare\(\) takes no arguments"):
+        Bare(1)
