@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pivot_dspy.blame.dependence import DependenceGraph, record_with
 from pivot_dspy.blame.extraction import predicates_of
 from pivot_dspy.blame.predicates import Predicate, Relation, compare, meets, of_requirement, same_field
-from pivot_dspy.requirements import Requirements
+from pivot_dspy.requirements import Requirement, Requirements
 
 _CREDIT: dict[Relation | None, float] = {
     Relation.SAME: 1.0, Relation.TIGHTER: 0.8, Relation.LOOSER: 0.5, Relation.DIFFERS: 0.1,
@@ -46,8 +46,10 @@ class Assignment:
             for step_id, members in graph.chains.items()
         }
         """What a step and all that it reads select by, with the step that says it."""
-        self.required = {item.id: of_requirement(item) for item in requirements.items}
-        """What each requirement asks."""
+        self.required: dict[str, tuple[Predicate, ...]] = {
+            item.id: () if self._tells_itself(item) else of_requirement(item) for item in requirements.items
+        }
+        """What each requirement asks of a selection."""
         by_check: dict[str, list[str]] = defaultdict(list)
         for item in requirements.items:
             if item.check and self.required[item.id]:
@@ -111,6 +113,11 @@ class Assignment:
         """Whether a record meets all that a requirement asks of the fields that it has, and has some of them."""
         met = [meets(record, wanted) for wanted in self.required[name]]
         return any(met) and False not in met
+
+    def _tells_itself(self, item: Requirement) -> bool:
+        """Whether its check tells what fits, or what is wrong, so that no step has to select by what it says."""
+        toolbox = self._graph.toolbox
+        return item.check in toolbox.lookups or (item.check in toolbox.checks and not toolbox.checks[item.check].listed)
 
     def _read_by(self, step_ids: Iterable[str]) -> set[str]:
         """All that steps read, directly or not, and themselves."""

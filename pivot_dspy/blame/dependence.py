@@ -25,6 +25,7 @@ class DependenceGraph:
     """The dependences of one execution."""
 
     def __init__(self, execution: Execution, toolbox: Toolbox) -> None:
+        self.toolbox = toolbox
         self.steps = execution.trajectory.steps
         self.ids = execution.trajectory.ids
         self.position = {step_id: position for position, step_id in enumerate(self.ids)}

@@ -21,13 +21,15 @@ from programs.deepplanning.travel.scoring.tables import Tables
 from programs.deepplanning.travel.wishes import Fitting
 
 POLICY = """\
-Trips between the cities are direct and have seats for all. Out on the first day, back on the last, one hotel for all nights.
+Trips between the cities are direct and have seats for all. Out on the first day, back on the last, one hotel for all \
+nights.
 A day without a trip: at least 2 meals, and 2 attractions or 4 hours of visits. Day of arrival: before 10:00 2 meals, \
 before 15:00 at least 1, later at most 1; before 12:00 also 1 attraction. Day of departure: trip before 9:00 no meal, \
 before 15:00 at most 1, later at least 1; after 16:00 also 1 attraction.
-Between two meals of a day at least 2 hours pass. A meal lasts 0.5 to 2.5 hours, a visit between the attraction's min and \
-max hours, both inside opening hours. No restaurant and no attraction twice in the whole trip.
-Where a wish leaves several that fit: the cheapest trip, the cheapest and then best rated hotel, the best rated restaurant."""
+Between two meals of a day at least 2 hours pass. A meal lasts 0.5 to 2.5 hours, a visit between the attraction's min \
+and max hours, both inside opening hours. No restaurant and no attraction twice in the whole trip.
+Where a wish leaves several that fit: the cheapest trip, the cheapest and then best rated hotel, the best rated \
+restaurant."""
 
 WISHES = """\
 where: a list of [field, op, value], all of which hold; op: == != > >= < <= contains in; field: of the type. best: \
@@ -71,6 +73,15 @@ class Around(TypedDict):
 
     near: str
     restaurants: list[Restaurant]
+
+
+LINES: Mapping[str, Callable[[Any], str]] = {
+    "trip": lambda trip: f"{trip['way']}: {prompt_tables.trip_line(trip)}",
+    "hotel": prompt_tables.hotel_line,
+    "meal": prompt_tables.restaurant_line,
+    "visit": lambda place: f"{place['id']} {place['name']} {place['rating']}",
+}
+"""How a record that fits a wish is shown, by the wish's check."""
 
 
 class World:
@@ -179,13 +190,13 @@ class TravelEnvironment(Environment):
         if self.frame is None:
             return CheckResult(False, "the trip is not started")
         fitting = wishes.trip(self.world.atlas, self.frame, way, mode, where or (), best)
-        return _wish(fitting, self.held.trips, lambda each: f"{each['way']}: {prompt_tables.trip_line(each)}", "number")
+        return _wish(fitting, self.held.trips, LINES["trip"], "number")
 
     @check(fits=Hotel)
     def hotel(self, where: list[Any] | None = None, best: list[str] | None = None) -> CheckResult:
         """The hotel of all nights."""
         fitting = wishes.hotel(self.world.atlas, where or (), best)
-        return _wish(fitting, self.held.hotels, prompt_tables.hotel_line)
+        return _wish(fitting, self.held.hotels, LINES["hotel"])
 
     @check(fits=Restaurant)
     def meal(
@@ -193,7 +204,7 @@ class TravelEnvironment(Environment):
     ) -> CheckResult:
         """One meal at a restaurant that fits, of those listed near an attraction where one is named."""
         fitting = wishes.meal(self.world.atlas, near, where or (), best)
-        return _wish(fitting, self.held.meals, prompt_tables.restaurant_line)
+        return _wish(fitting, self.held.meals, LINES["meal"])
 
     @check(fits=AttractionFields)
     def visit(
@@ -201,7 +212,7 @@ class TravelEnvironment(Environment):
     ) -> CheckResult:
         """Visits to attractions."""
         fitting = wishes.visit(self.world.atlas, where or (), best, top)
-        return _wish(fitting, self.held.visits, lambda each: f"{each['id']} {each['name']} {each['rating']}")
+        return _wish(fitting, self.held.visits, LINES["visit"])
 
     @check
     def budget(self, max: float) -> CheckResult:
@@ -212,8 +223,8 @@ class TravelEnvironment(Environment):
         return CheckResult(not over, f"{evidence}, {number(over)} too much | {where}" if over else evidence)
 
     @check(listed=False)
-    def rules(self, about: About) -> CheckResult:
-        """The policy on this."""
+    def keeps(self, about: About) -> CheckResult:
+        """The rules about something."""
         if self.frame is None:
             return CheckResult(False, "the trip is not started")
         reasons = rules.broken(about, self.held)
@@ -244,11 +255,14 @@ class TravelEnvironment(Environment):
     # -- words for prompts
 
     def summarise(self, tool: str, value: Any) -> str | None:
-        tables = {
+        tables: Mapping[str, Callable[[Any], str]] = {
             "find_trips": prompt_tables.trips, "find_hotels": prompt_tables.hotels,
             "find_attractions": prompt_tables.attractions, "find_restaurants": prompt_tables.restaurants,
             "roads": prompt_tables.roads,
         }  # fmt: skip
+        if tool in LINES:  # of what fits a wish, the best
+            lines = [LINES[tool](record) for record in value[:NAMED]]
+            return "\n".join(lines + [f"... {len(value)} in all"] * (len(value) > NAMED)) or "nothing"
         return tables[tool](value) if tool in tables else None
 
 
@@ -284,4 +298,4 @@ def _wish(
 
 def standing_rules() -> list[Requirement]:
     """The rules that any plan must keep, as requirements that no model alters."""
-    return [Requirement(id=about, check="rules", args={"about": about}) for about in rules.ABOUT]
+    return [Requirement(id=about, check="keeps", args={"about": about}) for about in rules.ABOUT]

@@ -10,15 +10,16 @@ from programs.deepplanning.travel.environment import TravelEnvironment, World
 from programs.deepplanning.travel.truth.costs import true_sum
 
 PLAN_FORM = """\
-plan: {"daily_plans": [{"day_number", "current_city": "from A to B" or "B", "accommodation": {"name", "price_per_night"} \
-(not on the last day), "activities": [{"time_slot": "HH:MM-HH:MM", "type", "details"}]}], "budget_summary": \
-{"transportation", "accommodation", "meals", "attractions_and_tickets", "other", "total_estimated_budget", "currency"}}. \
-Details by type: travel_intercity_public {"mode": "train" or "flight", "number", "from", "to" (stations), "cost" (one \
-person)}; travel_city {"from", "to", "distance": "1.2km", "duration": "5min", "cost" (one car of four)}; attraction \
-{"name", "city", "cost" (one person)}; meal {"meal_type", "name", "cost" (one person)}; hotel {"activity", "name"}; buffer \
-{"description"}. Activities in order of time without gaps: a road between any two places with the minutes of the table, \
-waits as buffer (30 minutes after a train's arrival, 45 after a flight's), each day but the last ends at the hotel until \
-24:00. The total counts trips, meals and tickets for each person, rooms for each night, roads for each car."""
+plan: {"daily_plans": [{"day_number", "current_city": "from A to B" or "B", "accommodation": {"name", \
+"price_per_night"} (not on the last day), "activities": [{"time_slot": "HH:MM-HH:MM", "type", "details"}]}], \
+"budget_summary": {"transportation", "accommodation", "meals", "attractions_and_tickets", "other", \
+"total_estimated_budget", "currency"}}. Details by type: travel_intercity_public {"mode": "train" or "flight", \
+"number", "from", "to" (stations), "cost" (one person)}; travel_city {"from", "to", "distance": "1.2km", "duration": \
+"5min", "cost" (one car of four)}; attraction {"name", "city", "cost" (one person)}; meal {"meal_type", "name", "cost" \
+(one person)}; hotel {"activity", "name"}; buffer {"description"}. Activities in order of time without gaps: a road \
+between any two places with the minutes of the table, waits as buffer (30 minutes after a train's arrival, 45 after a \
+flight's), each day but the last ends at the hotel until 24:00. The total counts trips, meals and tickets for each \
+person, rooms for each night, roads for each car."""
 
 
 class WrittenPlan(TravelEnvironment):

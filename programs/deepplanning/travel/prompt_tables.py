@@ -22,7 +22,7 @@ def trips(listed: Sequence[Trip]) -> str:
 
 
 def trip_line(each: Trip) -> str:
-    kinds = [str(each[key]) for key in ("train_type", "airline", "manufacturer") if each.get(key)]  # type: ignore[literal-required]
+    kinds = [str(each.get(key)) for key in ("train_type", "airline", "manufacturer") if each.get(key)]
     arrival = each["arr"] + (f"+{each['arr_day']}" if each["arr_day"] else "")
     parts = (
         each["number"], f"{each['dep']}-{arrival}", f"{each['from']} - {each['to']}", each["seat_class"],
@@ -79,7 +79,8 @@ def restaurants(groups: Sequence[Mapping[str, Any]]) -> str:
     """Restaurants around one place as they are, around several what a day is planned by."""
     if len(groups) == 1:
         head = "id name | price | rating | hours | tags | minutes"
-        return "\n".join([head, *(f"  {restaurant_line(each)} | {_minutes(each)}" for each in groups[0]["restaurants"])])
+        lines = [f"  {restaurant_line(each)} | {_minutes(each)}" for each in groups[0]["restaurants"]]
+        return "\n".join([head, *lines])
     known: set[str] = set()
     lines = ["id price rating hours minutes; by place, nearest first"]
     for group in groups:
