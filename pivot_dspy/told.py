@@ -70,6 +70,13 @@ _DURATION = re.compile(
     rf"\b(?P<half>half\s)?(?P<count>\d+(?:\.\d+)?|{'|'.join(_COUNTS)})[\s-]+(?P<unit>{'|'.join(_UNITS)})s?\b"
     r"(?:\s+(?:and\s+)?(?:(?P<more>\d+)[\s-]+min\w*|(?P<and_half>a\s+half)))?"
 )
+_WORDED = {**{word: count for word, count in _COUNTS.items() if count > 1}, "nine": 9, "ten": 10, "twelve": 12}
+_WORDED |= {"两": 2, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9, "十": 10}
+_COUNTED = re.compile(
+    rf"\b(?P<word>{'|'.join(word for word in _WORDED if word.isascii())})(?=[\s-]+(?:of us|people|[a-z]+s)\b)"
+    r"|(?<![\d.十百千万亿零一二三四五六七八九])(?P<count>\d{1,9}|[两二三四五六七八九十])(?=[个间位人名天晚元])"
+)
+"""Counts in words before what is counted, but for "one", which counts nothing most of the time."""
 _RUN_ON = re.compile(r"(?<=[a-z])\.(?=[A-Z][a-z]+\s)")
 """Where a sentence ends without a space before the next."""
 
@@ -88,7 +95,9 @@ class Told:
     @cached_property
     def figures(self) -> frozenset[str]:
         rest = _found((*_DAYS, *_TIMES), _ITEM.sub(" ", self.words))[1]
-        return frozenset(comparable(_number(figure)) for figure in _FIGURE.findall(rest))
+        counts = (match["word"] or match["count"] for match in _COUNTED.finditer(rest))
+        counted = frozenset(comparable(_WORDED.get(count) or int(count)) for count in counts)
+        return counted | frozenset(comparable(_number(figure)) for figure in _FIGURE.findall(rest))
 
     @cached_property
     def days(self) -> frozenset[Day]:

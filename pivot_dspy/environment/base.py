@@ -37,6 +37,7 @@ class ToolMark(NamedTuple):
     undo: str | None = None
     idempotency_key: str | None = None
     volatile: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
 
 
 class CheckMark(NamedTuple):
@@ -162,6 +163,7 @@ def tool(
     undo: str | None = None,
     idempotency_key: str | None = None,
     volatile: Iterable[str] = (),
+    free: Iterable[str] = (),
 ) -> Callable[[Function], Function]:
     """Mark a method of an `Environment` as a tool.
 
@@ -177,6 +179,8 @@ def tool(
             No model sees it; it is the same for the same call of a result, also where `resume_commit` repeats it.
         volatile: paths of what may differ between the results of two calls that are the same, such as `took_ms` or
             `items[*].took_ms` (see `pivot_dspy.leaf_paths`).
+        free: parameters whose values are the planner's to choose, such as the stops of a day: where a check does not
+            hold without the call, nobody has to have asked for them.
 
     Raises:
         ConfigurationError: one of these is of the wrong form; whether names fit the class is seen where it is used.
@@ -198,7 +202,8 @@ def tool(
     def mark(function: Function) -> Function:
         changes = effect != "read" and inspect.isfunction(function)
         marked = cast(Function, _enforce(function, effect)) if changes else function
-        setattr(marked, TOOL_MARK, ToolMark(effect, preview, timeout, returns, undo, idempotency_key, paths))
+        declared = ToolMark(effect, preview, timeout, returns, undo, idempotency_key, paths, tuple(free))
+        setattr(marked, TOOL_MARK, declared)
         return marked
 
     return mark

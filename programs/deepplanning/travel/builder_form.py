@@ -50,7 +50,7 @@ class TripBuilder(TravelEnvironment):
         if isinstance(self.frame, Frame) and (self.itinerary_ is None or self.itinerary_.frame != self.frame):
             self.itinerary_ = Itinerary.start(self.world.atlas, self.frame)
 
-    @tool(effect="write")
+    @tool(effect="write", free=("number",))
     def go(self, way: Way, number: str) -> str:
         """Take a trip.
 
@@ -72,7 +72,7 @@ class TripBuilder(TravelEnvironment):
         self._changed()
         return prompt_tables.trip_line(trip)
 
-    @tool(effect="write")
+    @tool(effect="write", free=("hotel",))
     def stay(self, hotel: str) -> str:
         """Take a hotel for all nights.
 
@@ -83,7 +83,7 @@ class TripBuilder(TravelEnvironment):
         self._changed()
         return prompt_tables.hotel_line(self.itinerary_.hotel) if self.itinerary_.hotel else ""
 
-    @tool(effect="write")
+    @tool(effect="write", free=("day", "stops"))
     def day(self, day: int, stops: list[list[Any]]) -> Day:
         """The attractions and meals of a day, in order; a later day(n) replaces an earlier one.
 
