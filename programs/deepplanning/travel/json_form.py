@@ -70,7 +70,7 @@ class WrittenPlan(TravelEnvironment):
         return round(true_sum(self.held.plan), 2), "as the tables have it"
 
     def describe(self) -> str:
-        days = self.written.get("daily_plans")
+        days = self.written.get("daily_plans") if isinstance(self.written, dict) else None
         return f"A plan of {len(days)} days is written." if isinstance(days, list) else "No plan is written."
 
     def summarise(self, tool: str, value: Any) -> str | None:
