@@ -32,9 +32,12 @@ Where a wish leaves several that fit: the cheapest trip, the cheapest and then b
 restaurant."""
 
 WISHES = """\
+Each wish of the request is a requirement said by one of these, with values as `known` lists them. What start says needs \
+none, nor does the policy, nor a mood (relaxed, classic, convenient).
 where: a list of [field, op, value], all of which hold; op: == != > >= < <= contains in; field: of the type. best: \
 ["min" or "max", field]. A visit without best: all that fit are visited; with best the best one, with top the n best.
-Example: {"id": "R2", "check": "hotel", "args": {"where": [["brand", "==", "Hilton"]], "best": ["min", "price"]}}"""
+Example: {"id": "R2", "check": "meal", "args": {"near": "A5", "where": [["tags", "contains", "Private Room"]], "best": \
+["max", "rating"]}}, bound in a day as ["$R2[0].id", "18:00"]."""
 
 NEAREST = 3
 """Restaurants that are read around each place before planning."""
@@ -260,6 +263,8 @@ class TravelEnvironment(Environment):
             "find_attractions": prompt_tables.attractions, "find_restaurants": prompt_tables.restaurants,
             "roads": prompt_tables.roads,
         }  # fmt: skip
+        if tool == "find_restaurants" and len(value) > 1:
+            return f"{prompt_tables.facets(self.world.atlas.restaurants.values())}\n{prompt_tables.restaurants(value)}"
         if tool in LINES:  # of what fits a wish, the best
             lines = [LINES[tool](record) for record in value[:NAMED]]
             return "\n".join(lines + [f"... {len(value)} in all"] * (len(value) > NAMED)) or "nothing"

@@ -1,4 +1,4 @@
-"""Both forms of a trip as environments: what is read before planning, what rules and wishes say, and how days are kept."""
+"""Both forms of a trip as environments: what is read before planning, what rules and wishes say, how days are kept."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.programs.travel.made_trip import GOLD, atlas, database
 from tests.scripted import plan, scripted, step, submit
 
 REQUEST = (
-    "We are five people and travel from Aville to Bton on May 1, 2026, returning on the 4th. Take the train there. Three "
-    "rooms at the cheapest hotel, please, and we want to see the Museum."
+    "We are five people and travel from Aville to Bton on May 1, 2026, returning on the 4th. Take the train there. "
+    "Three rooms at the cheapest hotel, please, and we want to see the Museum."
 )
 WISHES = [
     {"id": "R1", "check": "trip", "args": {"way": "out", "mode": "train", "where": [["dep", "<", "07:00"]]}},
@@ -35,7 +35,8 @@ DAYS = {
     3: [["A6"], ["R5", "12:00"], ["A4", None, 1], ["R6", "17:00"]],
     4: [["A5", "19:00", 2]],
 }
-START = step("s", "start", origin="Aville", destination="Bton", depart="2026-05-01", back="2026-05-04", people=5, rooms=3)
+DATES = {"depart": "2026-05-01", "back": "2026-05-04"}
+START = step("s", "start", origin="Aville", destination="Bton", **DATES, people=5, rooms=3)
 
 
 def steps(**days: list[list[Any]]) -> list[dict[str, Any]]:
@@ -122,7 +123,8 @@ def test_what_was_kept_is_not_run_again():
 def test_a_tie_on_a_wish_is_named_in_the_first_report():
     early = [["arr", "<", "12:00"], ["arr_day", "==", 0]]
     loose = [{"id": "R1", "check": "trip", "args": {"way": "out", "mode": "train", "where": early}}, *WISHES[1:]]
-    stands = {"diagnosis": "Any train will do.", "requirements": [], "steps": [{"keep": [s["id"] for s in steps()[1:]]}]}
+    every = {"keep": [each["id"] for each in steps()[1:]]}
+    stands = {"diagnosis": "Any train will do.", "requirements": [], "steps": [every]}
     _, engine = run(plan=plan(steps(), loose), evolve=stands)
     assert "fit it equally well" in engine.prompts[1].section("report") and engine.count() == 2
 
@@ -169,7 +171,7 @@ def test_mistakes_name_the_remedy():
         with pytest.raises(ValueError, match=r"the first step is start\(\.\.\.\)"):
             call()
     environment = begun()
-    with pytest.raises(ValueError, match="no trip 'G9' from Aville to Bton on 2026-05-01; direct ones: MU1, MU3, G1, G3"):
+    with pytest.raises(ValueError, match="no trip 'G9' from Aville to Bton on 2026-05-01; direct ones: MU1, MU3"):
         environment.go("out", "G9")
     with pytest.raises(ValueError, match="no place 'Musem'; nearest names: .'Museum'"):
         environment.day(1, [["Musem"]])
