@@ -55,7 +55,7 @@ class TripBuilder(TravelEnvironment):
         """Take a trip.
 
         Args:
-            number: of a trip of the day of departure, or of return.
+            number: of a trip of the day of departure, or of return; of several of one number the cheapest.
         """
         frame = self._begun.frame
         ends = (frame.origin, frame.destination) if way == "out" else (frame.destination, frame.origin)
@@ -90,7 +90,7 @@ class TripBuilder(TravelEnvironment):
         Args:
             stops: [place, start?, hours?] each; place: id or exact name of an attraction or restaurant; start 'HH:MM':
                 not before then, null: as soon as one can be there and it is open (the first stop from 09:00); hours:
-                default the attraction's minimum, 1 for a meal. Trips, roads, waits, the hotel, fares and totals are
+                default the attraction's minimum (at least 0.5), 1 for a meal. Trips, roads, waits, the hotel, fares and totals are
                 put in.
         """
         self.itinerary_ = self._begun.with_day(day, stops)

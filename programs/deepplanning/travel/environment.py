@@ -32,8 +32,8 @@ Where a wish leaves several that fit: the cheapest trip, the cheapest and then b
 restaurant."""
 
 WISHES = """\
-Each wish of the request is a requirement said by one of these, with values as `known` lists them. What start says needs \
-none, nor does the policy, nor a mood (relaxed, classic, convenient).
+Each wish of the request is a requirement said by one of these, with values as `known` lists them. What start says \
+needs none, nor does the policy, nor a mood (relaxed, classic, convenient).
 where: a list of [field, op, value], all of which hold; op: == != > >= < <= contains in; field: of the type. best: \
 ["min" or "max", field]. A visit without best: all that fit are visited; with best the best one, with top the n best.
 Example: {"id": "R2", "check": "meal", "args": {"near": "A5", "where": [["tags", "contains", "Private Room"]], "best": \
@@ -50,7 +50,7 @@ TripFields = TypedDict(
     {
         "number": str, "mode": Mode, "from": str, "to": str, "dep": str, "arr": str, "minutes": int, "seat_class": str,
         "seats": int, "price": float, "airline": NotRequired[str], "manufacturer": NotRequired[str],
-        "train_type": NotRequired[str], "way": Way,
+        "train_type": NotRequired[str], "way": NotRequired[Way],
     },
 )  # fmt: skip
 """What a planner is told of a trip that fits a wish."""
@@ -122,7 +122,7 @@ class TravelEnvironment(Environment):
 
     # -- what a planner reads
 
-    @tool(effect="read")
+    @tool(effect="read", returns=list[TripFields])
     def find_trips(self, origin: str, destination: str, date: str, mode: Mode | None = None) -> list[Trip]:
         """Direct trips; date: YYYY-MM-DD."""
         return [trip for trip in self.world.atlas.trips(origin, destination, date, mode) if trip["direct"]]
@@ -136,7 +136,7 @@ class TravelEnvironment(Environment):
             if star in (None, hotel["star"]) and brand in (None, hotel["brand"])
         ]
 
-    @tool(effect="read")
+    @tool(effect="read", returns=list[AttractionFields])
     def find_attractions(self, type: str | None = None) -> list[Attraction]:
         """Attractions of the destination."""
         return [place for place in self.world.atlas.attractions.values() if type in (None, place["type"])]
@@ -193,13 +193,13 @@ class TravelEnvironment(Environment):
         if self.frame is None:
             return CheckResult(False, "the trip is not started")
         fitting = wishes.trip(self.world.atlas, self.frame, way, mode, where or (), best)
-        return _wish(fitting, self.held.trips, LINES["trip"], "number")
+        return _wish(fitting, self.held.trips, LINES["trip"], "number", chosen=bool(where or best))
 
     @check(fits=Hotel)
     def hotel(self, where: list[Any] | None = None, best: list[str] | None = None) -> CheckResult:
         """The hotel of all nights."""
         fitting = wishes.hotel(self.world.atlas, where or (), best)
-        return _wish(fitting, self.held.hotels, LINES["hotel"])
+        return _wish(fitting, self.held.hotels, LINES["hotel"], chosen=bool(where or best))
 
     @check(fits=Restaurant)
     def meal(
@@ -207,7 +207,7 @@ class TravelEnvironment(Environment):
     ) -> CheckResult:
         """One meal at a restaurant that fits, of those listed near an attraction where one is named."""
         fitting = wishes.meal(self.world.atlas, near, where or (), best)
-        return _wish(fitting, self.held.meals, LINES["meal"])
+        return _wish(fitting, self.held.meals, LINES["meal"], chosen=bool(where or best))
 
     @check(fits=AttractionFields)
     def visit(
@@ -226,7 +226,7 @@ class TravelEnvironment(Environment):
         return CheckResult(not over, f"{evidence}, {number(over)} too much | {where}" if over else evidence)
 
     @check(listed=False)
-    def keeps(self, about: About) -> CheckResult:
+    def plan_rules(self, about: About) -> CheckResult:
         """The rules about something."""
         if self.frame is None:
             return CheckResult(False, "the trip is not started")
@@ -289,18 +289,26 @@ def _orientation(journey: Journey | None) -> tuple[str | tuple[str, Mapping[str,
 
 
 def _wish(
-    fitting: Fitting[Any], held: Collection[Any], line: Callable[[Any], str], key: str = "id"
+    fitting: Fitting[Any], held: Collection[Any], line: Callable[[Any], str], key: str = "id", *, chosen: bool = True
 ) -> CheckResult:
-    """How a wish stands: what fits it, best first, and what of it the plan lacks."""
+    """How a wish stands: what fits it, best first, and what of it the plan lacks.
+
+    Args:
+        chosen: whether it says what to choose by; otherwise that several fit is no sign of anything.
+    """
     lacking = wishes.missing(fitting, held)
     wanted = [record for choice in fitting.choices for record in choice.among] or fitting.records
     named = "; ".join(line(record) for record in wanted[:NAMED]) + ("; ..." if len(wanted) > NAMED else "")
     about = tuple(record[key] for record in lacking)
-    evidence = f"{named}{' | lacking: ' + ', '.join(about) if about and fitting.choices else ''}"
-    holds = wishes.satisfied(fitting, held)
-    return CheckResult(holds, evidence or "nothing", about=about[:NAMED], fits=fitting.records, tied=fitting.tied)
+    return CheckResult(
+        holds=wishes.satisfied(fitting, held),
+        evidence=(f"{named} | lacking: {', '.join(about)}" if about and fitting.choices else named) or "nothing",
+        about=about[:NAMED],
+        fits=fitting.records,
+        tied=fitting.tied if chosen else min(1, fitting.tied),
+    )
 
 
 def standing_rules() -> list[Requirement]:
     """The rules that any plan must keep, as requirements that no model alters."""
-    return [Requirement(id=about, check="keeps", args={"about": about}) for about in rules.ABOUT]
+    return [Requirement(id=about, check="plan_rules", args={"about": about}) for about in rules.ABOUT]

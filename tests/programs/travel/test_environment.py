@@ -107,7 +107,7 @@ def test_the_day_that_breaks_a_rule_is_blamed_and_rewritten_alone(about, days):
     assert result.verdict.status == "checked", result.verdict.reasons
     gradient = next(event.gradient for event in result.history if event.kind == "gradient")
     assert gradient.step == ("d1" if about == "repeats" else "d2")  # of two that are the same, the first
-    assert f"{about}: keeps" in engine.prompts[1].section("report")
+    assert f"{about}: plan_rules" in engine.prompts[1].section("report")
     first, last = result.history[0].trajectory, result.trajectory
     kept = {step.id: step for step in first.steps}
     assert all(step == kept[step.id] for step in last.steps if step.id != "d2")
@@ -146,7 +146,7 @@ def test_a_plan_of_any_shape_is_scored_and_never_raises(value):
     environment = begun(WrittenPlan)
     environment.written = value
     for about in rules.ABOUT:
-        answer = environment.keeps(about)
+        answer = environment.plan_rules(about)
         assert not answer.holds or answer.evidence
     assert not environment.budget(100).holds or environment.budget(100).evidence
     assert environment.describe() == "No plan is written." or "days is written" in environment.describe()
@@ -186,7 +186,7 @@ def test_mistakes_name_the_remedy():
 
 def test_wishes_before_the_start_are_not_met():
     environment = TripBuilder(WORLD, REQUEST)
-    assert not environment.trip("out").holds and not environment.keeps("trips").holds
+    assert not environment.trip("out").holds and not environment.plan_rules("trips").holds
     assert environment.describe() == "Nothing is started."
 
 
