@@ -41,8 +41,8 @@ from pivot_dspy.requirements import Finding, compile_drafts, evaluate
 from programs.benchmarks.mutants import KINDS, Mutant, Mutator
 from programs.benchmarks.styles import STYLES, chained
 from programs.deepplanning.environment import POLICY, Market, Shopping
+from programs.deepplanning.grammar import ReadingError
 from programs.deepplanning.loader import Case, load_annotation, load_cases
-from programs.deepplanning.reading import ReadingError
 from programs.deepplanning.reference import reference
 from programs.options import DataError, positive, writable
 

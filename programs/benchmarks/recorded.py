@@ -24,8 +24,8 @@ from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.simulator import Reference, offline_lm
 from programs.benchmarks.replay import read_runs
 from programs.deepplanning.environment import Market, Shopping, final_cart
+from programs.deepplanning.grammar import ReadingError
 from programs.deepplanning.loader import Case, load_annotation, load_cases, load_gold
-from programs.deepplanning.reading import ReadingError
 from programs.deepplanning.recorded import messages
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import official_score, strict_pass

@@ -14,8 +14,8 @@ from pivot_dspy.phases.base import read_steps
 from pivot_dspy.simulator import Reference, offline_lm
 from programs.deepplanning.environment import Market, Shopping, final_cart
 from programs.deepplanning.generate import generate
+from programs.deepplanning.grammar import ReadingError
 from programs.deepplanning.loader import Annotation, Case, load_annotation, load_cases, load_gold
-from programs.deepplanning.reading import ReadingError
 from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import strict_pass
 from tests.programs.shops import NO_DATA, SHOPPING, opened, ran, settled
