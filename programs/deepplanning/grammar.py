@@ -57,7 +57,7 @@ _GOES_ON = (
     "in and or but nor from by with without for to at as that which whose where has have having is are over under "
     "above below more less fewer rated priced available suitable size color brand"
 )
-_QUOTE_END = rf"(?=[,.;:!?)|]|$| (?:\||{words(_GOES_ON)}))"
+_QUOTE_END = rf"(?=[,.;:!?)|]|$| (?:\||(?-i:{words(_GOES_ON)}(?!-))))"
 QUOTED = rf"(?<!\w)(?P<quote>['\"])(?=\S)(?P<text>(?:(?!(?P=quote){_QUOTE_END}).)+)(?P=quote){_QUOTE_END}"
 """A text in quotes; apostrophes and quotes inside end it only where a sentence could go on."""
 

@@ -46,9 +46,12 @@ def _quoted(symbol: str, match: re.Match[str]) -> list[Condition]:
 
 def _bare(symbol: str, match: re.Match[str]) -> list[Condition]:
     name = match["bare"].strip()
-    small = [word[0].islower() for word in name.split()]
-    if len(re.findall(r"(?<!\w)['\"]", name)) != len(re.findall(r"['\"](?!\w)", name)):
+    opened = len(re.findall(r"(?<!\S)['\"](?!\d\d)", name))
+    closed = len(re.findall(r"(?<=\S)(?:'|(?<!\d)\")(?!\w)", name))
+    # A quote that is but closed may be an apostrophe, unless the name ends with it.
+    if opened > closed or (opened < closed and name[-1] in "'\""):
         raise _untold(name)
+    small = [word[0].islower() for word in name.split()]
     if any(small) and not _plainly_small(name, symbol, small):
         raise _untold(name)
     return [["name", symbol, name]]

@@ -44,7 +44,7 @@ def read(query: str, sub_queries: Sequence[str], user: Mapping[str, Any]) -> Rea
         for item in items:
             if all(other[0] != condition[0] for other in item):
                 item.append(condition)
-    return Reading(items, _budget(request), any(number > 0 for number in user.get("coupons", {}).values()))
+    return Reading(items, _budget(request, items), any(number > 0 for number in user.get("coupons", {}).values()))
 
 
 def _item(sub_query: str) -> list[Condition]:
@@ -101,10 +101,13 @@ _TOP = re.compile(rf"\b(?:budget (?:of|is)|under|within|up to|at most|(?:no|not)
 _BUDGET = re.compile(r"\b(?:budget|spend(?:ing)?|total price|total cost|costs?)\b", re.I)
 
 
-def _budget(request: str) -> tuple[float, float] | None:
+def _budget(request: str, items: Sequence[Sequence[Condition]]) -> tuple[float, float] | None:
     """The total price in yuan (low, high) that the request allows, if it sets one. Raises ReadingError where it speaks
     of one in a form that is not read."""
     for sentence in filter(_BUDGET.search, _sentences(request)):
+        mentions, _ = quantities.mentions(sentence)
+        if any(mention[0] == "price" and mention in item for mention in mentions for item in items):
+            continue  # the price of one item
         _, rest = quantities.mentions(sentence, price=False)
         match = _RANGE.search(rest) or _TOP.search(rest)
         unread = rest if match is None else f"{rest[: match.start()]}{rest[match.end() :]}"

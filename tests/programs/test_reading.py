@@ -192,6 +192,11 @@ def test_budgets(sentence: str, budget: Any) -> None:
     assert read(f"First, I need an item in size 44. {sentence}", [], {}).budget == budget
 
 
+def test_the_price_of_one_item_is_no_budget() -> None:
+    sub_query = "Find products from Oriel with a price under 500 yuan."
+    assert read("I need a cap from Oriel that costs less than 500. It must be red.", [sub_query], {}).budget is None
+
+
 @pytest.mark.parametrize("sentence", ["I want to spend at least 3000.", "My budget is 300, or 400 at a pinch."])
 def test_a_budget_that_no_rule_reads_is_named(sentence: str) -> None:
     with pytest.raises(ReadingError, match="budget") as error:

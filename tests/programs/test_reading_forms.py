@@ -205,7 +205,7 @@ def in_order(found: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return sorted(map(list, found), key=str)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(sentences(), st.sampled_from(OPENERS), st.sampled_from([", and ", ", "]))
 def test_what_is_said_is_read_in_every_form(made: Made, opener: str, last: str) -> None:
     clauses, said = made
@@ -215,7 +215,7 @@ def test_what_is_said_is_read_in_every_form(made: Made, opener: str, last: str) 
 NEGATED = {">": "<=", "<": ">="}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data(), sentences(named=False), st.sampled_from(["quilted", "about", "or", "2", "between", "lined"]))
 def test_no_word_is_passed_over(data: st.DataObject, made: Made, word: str) -> None:
     clauses, _ = made
@@ -223,7 +223,7 @@ def test_no_word_is_passed_over(data: st.DataObject, made: Made, word: str) -> N
         conditions(sentence(inserted(data, clauses, word)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data(), sentences(named=False), st.sampled_from(["not", "no", "without", "except", "isn't", "excluding"]))
 def test_what_is_denied_is_not_read_as_if_it_were_said(data: st.DataObject, made: Made, word: str) -> None:
     clauses, said = made
@@ -237,7 +237,7 @@ def test_what_is_denied_is_not_read_as_if_it_were_said(data: st.DataObject, made
     assert word in ("not", "no") and other == [field, NEGATED[symbol], value]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(sentences(), st.sampled_from([" and ", " ", "; ", " but ", " with ", " that has "]))
 def test_other_joints_lead_to_no_other_reading(made: Made, joint: str) -> None:
     clauses, said = made
