@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from typing_extensions import TypedDict
-
 from pivot_dspy import tool
 from programs.deepplanning.travel import prompt_tables
 from programs.deepplanning.travel.atlas import seats_for
 from programs.deepplanning.travel.environment import TravelEnvironment, World, day_name
 from programs.deepplanning.travel.frame import Frame, Way
 from programs.deepplanning.travel.itinerary import Itinerary
-
-
-class Day(TypedDict):
-    """A day as it was placed."""
-
-    day: str
-    """`day 2`, as what a broken rule is about names it."""
-    line: str
-    notes: list[str]
+from programs.deepplanning.travel.shown_records import Day
 
 
 class TripBuilder(TravelEnvironment):
@@ -90,8 +80,8 @@ class TripBuilder(TravelEnvironment):
         Args:
             stops: [place, start?, hours?] each; place: id or exact name of an attraction or restaurant; start 'HH:MM':
                 not before then, null: as soon as one can be there and it is open (the first stop from 09:00); hours:
-                default the attraction's minimum (at least 0.5), 1 for a meal. Trips, roads, waits, the hotel, fares and totals are
-                put in.
+                default the attraction's minimum (at least 0.5), 1 for a meal. Trips, roads, waits, the hotel, fares
+                and totals are put in.
         """
         self.itinerary_ = self._begun.with_day(day, stops)
         self._changed()

@@ -7,13 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
 
-from typing_extensions import NotRequired, TypedDict
-
 from pivot_dspy import CheckResult, Environment, Requirement, check, tool
-from programs.deepplanning.travel import prompt_tables, rules, wishes
+from programs.deepplanning.travel import prompt_tables, rules, shown_records, wishes
 from programs.deepplanning.travel.atlas import Atlas, Attraction, Hotel, Mode, Restaurant, Sort, Trip
 from programs.deepplanning.travel.database import TravelDatabase
-from programs.deepplanning.travel.frame import Frame, Way
+from programs.deepplanning.travel.frame import Frame
 from programs.deepplanning.travel.prompt_tables import number
 from programs.deepplanning.travel.request import Journey, read_journey
 from programs.deepplanning.travel.rules import About, Held
@@ -43,39 +41,6 @@ NEAREST = 3
 """Restaurants that are read around each place before planning."""
 NAMED = 4
 """Records that the evidence of a wish names."""
-
-
-TripFields = TypedDict(
-    "TripFields",
-    {
-        "number": str, "mode": Mode, "from": str, "to": str, "dep": str, "arr": str, "minutes": int, "seat_class": str,
-        "seats": int, "price": float, "airline": NotRequired[str], "manufacturer": NotRequired[str],
-        "train_type": NotRequired[str], "way": NotRequired[Way],
-    },
-)  # fmt: skip
-"""What a planner is told of a trip that fits a wish."""
-
-
-class AttractionFields(TypedDict):
-    """What a planner is told of an attraction that fits a wish."""
-
-    id: str
-    name: str
-    type: str
-    rating: float
-    open: str
-    close: str
-    closed: list[int]
-    min_hours: float
-    max_hours: float
-    ticket: float
-
-
-class Around(TypedDict):
-    """The restaurants near a place."""
-
-    near: str
-    restaurants: list[Restaurant]
 
 
 LINES: Mapping[str, Callable[[Any], str]] = {
@@ -122,7 +87,7 @@ class TravelEnvironment(Environment):
 
     # -- what a planner reads
 
-    @tool(effect="read", returns=list[TripFields])
+    @tool(effect="read", returns=list[shown_records.Trip])
     def find_trips(self, origin: str, destination: str, date: str, mode: Mode | None = None) -> list[Trip]:
         """Direct trips; date: YYYY-MM-DD."""
         return [trip for trip in self.world.atlas.trips(origin, destination, date, mode) if trip["direct"]]
@@ -136,7 +101,7 @@ class TravelEnvironment(Environment):
             if star in (None, hotel["star"]) and brand in (None, hotel["brand"])
         ]
 
-    @tool(effect="read", returns=list[AttractionFields])
+    @tool(effect="read", returns=list[shown_records.Attraction])
     def find_attractions(self, type: str | None = None) -> list[Attraction]:
         """Attractions of the destination."""
         return [place for place in self.world.atlas.attractions.values() if type in (None, place["type"])]
@@ -145,7 +110,7 @@ class TravelEnvironment(Environment):
     def find_restaurants(
         self, near: str | None = None, limit: int = NEAREST, sort: Sort = "metres", tag: str | None = None,
         cuisine: str | None = None,
-    ) -> list[Around]:  # fmt: skip
+    ) -> list[shown_records.Around]:  # fmt: skip
         """Restaurants around an attraction, hotel or station; without near: around each attraction."""
         places = [near] if near is not None else list(self.world.atlas.attractions)
         found = self.world.atlas.restaurants_near
@@ -184,7 +149,7 @@ class TravelEnvironment(Environment):
 
     # -- wishes: what the request asks for
 
-    @check(fits=TripFields)
+    @check(fits=shown_records.Trip)
     def trip(
         self, way: Literal["out", "back", "both"], mode: Mode | None = None, where: list[Any] | None = None,
         best: list[str] | None = None,
@@ -209,7 +174,7 @@ class TravelEnvironment(Environment):
         fitting = wishes.meal(self.world.atlas, near, where or (), best)
         return _wish(fitting, self.held.meals, LINES["meal"], chosen=bool(where or best))
 
-    @check(fits=AttractionFields)
+    @check(fits=shown_records.Attraction)
     def visit(
         self, where: list[Any] | None = None, best: list[str] | None = None, top: int | None = None
     ) -> CheckResult:
