@@ -78,7 +78,7 @@ def begun(form: type[TravelEnvironment] = TripBuilder) -> Any:
 def test_a_trip_in_one_call_of_which_nothing_is_left_to_a_judge():
     result, engine = run(plan=plan(steps(), WISHES))
     assert result.verdict.status == "checked", result.verdict.reasons
-    assert engine.count() == 1 and {entry.by for entry in result.verdict.established} == {"check"}
+    assert engine.count() == 1 and {entry.by for entry in result.verdict.established} == {"check", "rule"}
     score = strict_score(result.plan, GOLD, database())
     assert score.true_to_database and score.official.commonsense == 1.0
     assert result.trajectory.ids[:3] == ("s", "R1", "o")
