@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pivot_dspy import bindings
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.expressions import content
+from pivot_dspy.identity_cache import RESULTS_KEPT, by_identity
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import MadeCall, RequiredCall, comparable
 from pivot_dspy.told import Told, figure_of, moment_of, read, tells, tells_id, tells_words
@@ -24,6 +25,8 @@ POLICY = "policy"
 
 _ID = re.compile(r"(?:(?:^|_)ids?_?|[a-z]I[Dd]s?)$|^ID$")
 """Names of arguments and fields that hold an id."""
+_ROOT = "\0"
+"""Stands for the step in the paths of a result that is kept."""
 _KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -167,13 +170,34 @@ def _add_result(grounds: Grounds, step: str, value: Any, given: Sequence[str], s
         grounds.stale.add(step)
     if moment_of(value) is not None:
         grounds.years |= read(str(value)).years
-    for path, key, records, leaf in leaves(value, step):
-        if grounds.is_own(leaf):
+    for place in _kept_places(value) if isinstance(value, (dict, list)) else _places_in(value):
+        if place.same in grounds.own:
             continue
-        grounds.known.setdefault(_same(leaf), []).append(Occurrence(path, key, records, stale))
-        fact = Told(leaf) if isinstance(leaf, str) else None
-        if fact is not None and not any(tells(fact, one) for one in given):
-            grounds.texts.append(ResultText(step, leaf, fact, stale))
+        occurrence = Occurrence(place.path.replace(_ROOT, step, 1), place.key, place.records, stale)
+        grounds.known.setdefault(place.same, []).append(occurrence)
+        if place.fact is not None and not any(tells(place.fact, one) for one in given):
+            grounds.texts.append(ResultText(step, place.leaf, place.fact, stale))
+
+
+class _Place(NamedTuple):
+    """Where a value stands in a result, whichever step gave it."""
+
+    path: str
+    key: str
+    records: tuple[Record, ...]
+    leaf: Any
+    same: str
+    fact: Told | None
+
+
+def _places_in(value: Any) -> tuple[_Place, ...]:
+    return tuple(
+        _Place(path, key, records, leaf, _same(leaf), Told(leaf) if isinstance(leaf, str) else None)
+        for path, key, records, leaf in leaves(value, _ROOT)
+    )
+
+
+_kept_places = by_identity(RESULTS_KEPT)(_places_in)
 
 
 def leaves(
