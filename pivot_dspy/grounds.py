@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
@@ -132,23 +132,44 @@ class Grounds:
         return _same(value) in self.own
 
 
-def gather(
-    call: MadeCall, execution: Execution, toolbox: Toolbox, texts: Mapping[str, str], requirement: RequiredCall | None,
-    quotes: Sequence[str],
-) -> Grounds:  # fmt: skip
-    position = execution.trajectory.index(call.step)
-    required = requirement.args if requirement is not None else {}
-    grounds = Grounds(texts, quotes, required, execution.trajectory.ids[:position])
-    for step in execution.trajectory.steps[:position]:
-        seen, spec = execution.by_step.get(step.id), toolbox.spec(step.tool)
+class RunGrounds:
+    """What the calls of one run rest on, gathered once: they are asked about in the order of their steps."""
+
+    def __init__(self, execution: Execution, toolbox: Toolbox) -> None:
+        self.execution = execution
+        self._toolbox = toolbox
+        self._gathered = Grounds({}, (), {}, ())
+        self._position = 0
+
+    def of(
+        self, call: MadeCall, texts: Mapping[str, str], requirement: RequiredCall | None, quotes: Sequence[str]
+    ) -> Grounds:
+        """What a call rests on; it holds until a later call is asked about.
+
+        Raises:
+            TrajectoryError: the call is of no step of the execution.
+        """
+        trajectory = self.execution.trajectory
+        position = trajectory.index(call.step)
+        if position < self._position:
+            self._gathered, self._position = Grounds({}, (), {}, ()), 0
+        for step in trajectory.steps[self._position : position]:
+            self._take_in(step)
+        self._position = position
+        required = requirement.args if requirement is not None else {}
+        before = trajectory.ids[:position]
+        return replace(self._gathered, told=texts, quotes=quotes, required=required, steps=before)
+
+    def _take_in(self, step: Step) -> None:
+        grounds = self._gathered
+        seen, spec = self.execution.by_step.get(step.id), self._toolbox.spec(step.tool)
         if seen is None or spec is None:
-            continue
+            return
         given = [leaf for leaf in _given(step, seen) if not is_empty(leaf)]
         grounds.own |= {_same(leaf) for leaf in given} - grounds.known.keys()
         if seen.ok:
             changes = spec.effect != "read"
             _add_result(grounds, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], seen.stale)
-    return grounds
 
 
 def _given(step: Step, seen: Observation) -> Iterator[Any]:
