@@ -245,4 +245,5 @@ def test_how_a_requirement_reads():
     both = Requirement(id="R3", check="only", args={"count": 1}, text="One.")
     assert both.to_prompt() == 'R3: only {"count": 1} - One.'
     call = RequiredCall(tool="add", args={"product_id": "?"})
-    assert Requirement(id="R4", text="It is done.", call=call).to_prompt() == 'R4: It is done. - call add {"product_id": "?"}'
+    named = Requirement(id="R4", text="It is done.", call=call)
+    assert named.to_prompt() == 'R4: It is done. - call add {"product_id": "?"}'
