@@ -14,7 +14,8 @@ from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.plain_json import plain
-from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.base import RefinerOptions, Search
 from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.refiners.base import Attempts, Search
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.base import Search
 from pivot_dspy.trajectory import Trajectory
 
 

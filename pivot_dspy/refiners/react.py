@@ -24,7 +24,8 @@ from pivot_dspy.loss import Loss
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.truncation import compact_json
-from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.base import RefinerOptions, Search
 from pivot_dspy.refiners.state import check_range
 from pivot_dspy.requirements import BINDING_ORIGINS
 from pivot_dspy.trajectory import SUBMIT, Execution, Observation, Step, Trajectory

@@ -21,7 +21,8 @@ from pivot_dspy.flow import Flow
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.recombine import Recombine, Restructure, Transfer
 from pivot_dspy.phases.rewrite import Rewrite
-from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.base import RefinerOptions, Search
 from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
 

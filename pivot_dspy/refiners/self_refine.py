@@ -13,7 +13,8 @@ from pivot_dspy.episode.asking import ModelFailed, sample_config
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.rewrite import Rewrite, version
-from pivot_dspy.refiners.base import Attempts, RefinerOptions, Search
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.base import RefinerOptions, Search
 from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
 

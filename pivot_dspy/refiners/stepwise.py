@@ -11,7 +11,8 @@ from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.act import Act
-from pivot_dspy.refiners.base import Attempts, Search
+from pivot_dspy.refiners.attempts import Attempts
+from pivot_dspy.refiners.base import Search
 from pivot_dspy.trajectory import Step, Trajectory
 
 
