@@ -98,7 +98,7 @@ def _foreign(context: BlameContext, step: Step, predicate: Predicate, is_argumen
     if step.is_submit or not context.has_task or context.is_told(predicate.value):
         return
     spec = context.toolbox.spec(step.tool)
-    if is_argument and spec is not None and predicate.field.split(".")[0] in spec.free:
+    if is_argument and spec is not None and spec.draft:
         return  # what the planner may choose need stand nowhere
     selective = any(context.assignment.required.values())
     if selective and not is_argument:

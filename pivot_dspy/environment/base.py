@@ -37,7 +37,7 @@ class ToolMark(NamedTuple):
     undo: str | None = None
     idempotency_key: str | None = None
     volatile: tuple[str, ...] = ()
-    free: tuple[str, ...] = ()
+    draft: bool = False
 
 
 class CheckMark(NamedTuple):
@@ -135,6 +135,9 @@ class CheckResult(NamedTuple):
     """All that meets what is asked for, best first, to which steps can be bound; None where that is no question."""
     tied: int = 1
     """How many of these, from the first on, are equally good by what is asked for."""
+    instead: tuple[tuple[Any, Any], ...] = ()
+    """What it proposes, as pairs of a value that a step was given and the one to give it instead: tried without a model
+    where a result has shown all of these."""
 
     @classmethod
     def of(cls, answer: Any) -> CheckResult:
@@ -151,7 +154,10 @@ class CheckResult(NamedTuple):
             raise TypeError("a check returns what fits as a list, best first, and `tied` as a number")
         about = result.about if isinstance(result.about, (list, tuple, set, frozenset)) else (result.about,)
         fits: Any = None if result.fits is None else plain(list(result.fits))
-        return cls(bool(holds), str(result.evidence), str(result.hint), tuple(plain(list(about))), fits, result.tied)
+        instead = tuple((before, after) for before, after in plain(list(result.instead)))
+        return cls(
+            bool(holds), str(result.evidence), str(result.hint), tuple(plain(list(about))), fits, result.tied, instead
+        )
 
 
 def tool(
@@ -163,7 +169,7 @@ def tool(
     undo: str | None = None,
     idempotency_key: str | None = None,
     volatile: Iterable[str] = (),
-    free: Iterable[str] = (),
+    draft: bool = False,
 ) -> Callable[[Function], Function]:
     """Mark a method of an `Environment` as a tool.
 
@@ -179,8 +185,8 @@ def tool(
             No model sees it; it is the same for the same call of a result, also where `resume_commit` repeats it.
         volatile: paths of what may differ between the results of two calls that are the same, such as `took_ms` or
             `items[*].took_ms` (see `pivot_dspy.leaf_paths`).
-        free: parameters whose values are the planner's to choose, such as the stops of a day: where a check does not
-            hold without the call, nobody has to have asked for them.
+        draft: whether a `write` only puts together what is submitted, such as the stops of a day: what is asked of that
+            says what is wanted, and nobody has to have asked for the call.
 
     Raises:
         ConfigurationError: one of these is of the wrong form; whether names fit the class is seen where it is used.
@@ -195,6 +201,8 @@ def tool(
     """
     if effect not in EFFECTS:
         raise ConfigurationError(f"effect must be one of {', '.join(EFFECTS)}; got {effect!r}")
+    if draft and effect != "write":
+        raise ConfigurationError(f"a draft is a tool that writes, and can be undone; this one is {effect}")
     if timeout is not None and not timeout > 0:
         raise ConfigurationError(f"timeout is in seconds and above 0; got {timeout!r}")
     paths = checked(volatile)
@@ -202,7 +210,7 @@ def tool(
     def mark(function: Function) -> Function:
         changes = effect != "read" and inspect.isfunction(function)
         marked = cast(Function, _enforce(function, effect)) if changes else function
-        declared = ToolMark(effect, preview, timeout, returns, undo, idempotency_key, paths, tuple(free))
+        declared = ToolMark(effect, preview, timeout, returns, undo, idempotency_key, paths, draft)
         setattr(marked, TOOL_MARK, declared)
         return marked
 

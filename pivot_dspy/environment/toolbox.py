@@ -94,8 +94,8 @@ class ToolSpec:
     """The parameter, none of the above, that takes a text by which the world knows a call that is made again."""
     undo: Undo | None = None
     """What undoes a call."""
-    free: tuple[str, ...] = ()
-    """Parameters whose values are the planner's to choose."""
+    draft: bool = False
+    """Whether it only puts together what is submitted."""
     listed: bool = True
     """Whether planners are told of it."""
     volatile: tuple[str, ...] = ()

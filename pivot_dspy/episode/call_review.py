@@ -12,7 +12,8 @@ from pivot_dspy.bindings import BindingError
 from pivot_dspy.blame import standing
 from pivot_dspy.coverage import CoveredCall, unasked_call
 from pivot_dspy.environment.brevity import stems
-from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
+from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.grounds import RunGrounds
 from pivot_dspy.phases.judge import Question
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts.report import UNNAMED
@@ -31,7 +32,6 @@ LABELS_CAP = 6000
 PROSE = 6
 """Words from which on a text that was read can ask for something."""
 _STEP = re.compile(r"\w+")
-_PARAMETER = re.compile(r"[.\[]")
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,21 @@ def review_calls(
             come from there, and the words quoted for it have to speak of it and name its values as well.
     """
     prose = list(_prose(execution, read))
-    steps = _Steps()
+    steps, run = _Steps(), RunGrounds(execution, toolbox)
     in_words = any(
         item.origin in BINDING_ORIGINS and not item.executable and item.call is None for item in requirements.items
     )
     for one in covered:
         call, spec = one.call, toolbox.tools[one.call.tool]
+        if spec.draft:
+            only = "it only puts together what is submitted"
+            steps.settled[call.step] = Established(about=f"step {call.step}", kind="call", by="rule", evidence=only)
+            continue
         item = requirements[one.serves] if one.serves is not None else None
         fixed = None if item is None or not item.traced else item.open_call or item.call
         # What a model quotes of a result to fill a call in says where a value stands, not that it is the one meant.
         quotes = () if item is None else delegated([item], requirements, execution)
-        found = origins(call, execution, toolbox, told=told, requirement=fixed, quotes=quotes)
+        found = origins(call, execution, toolbox, told=told, requirement=fixed, quotes=quotes, run=run)
         steps.labels[_label(one, found, held=call.waits)] = None
         unsettled = open_values(found)
         if item is not None:
@@ -99,7 +103,7 @@ def review_calls(
             unsettled = tuple(it for it in found if not it.settled)
         late = item is not None and requirements.was_named_late(item.id)
         if one.by == "check" and item is not None:
-            unsettled = tuple(it for it in unsettled if str(it.value) not in oriented and not _is_free(it, spec))
+            unsettled = tuple(it for it in unsettled if str(it.value) not in oriented)
             unsettled = _beyond_evidence(unsettled, item, findings)
         doubtful = late or (item is not None and not item.traced)
         if item is not None and not doubtful and not unsettled:
@@ -131,10 +135,6 @@ def review_calls(
         unnamed=steps.unnamed,
         labels=truncate("\n".join(steps.labels), LABELS_CAP),
     )
-
-
-def _is_free(origin: Origin, spec: ToolSpec) -> bool:
-    return _PARAMETER.split(origin.path, maxsplit=1)[0] in spec.free
 
 
 def _names(value: Any) -> bool:

@@ -40,7 +40,7 @@ class TripBuilder(TravelEnvironment):
         if isinstance(self.frame, Frame) and (self.itinerary_ is None or self.itinerary_.frame != self.frame):
             self.itinerary_ = Itinerary.start(self.world.atlas, self.frame)
 
-    @tool(effect="write", free=("number",))
+    @tool(effect="write", draft=True)
     def go(self, way: Way, number: str) -> str:
         """Take a trip.
 
@@ -62,7 +62,7 @@ class TripBuilder(TravelEnvironment):
         self._changed()
         return prompt_tables.trip_line(trip)
 
-    @tool(effect="write", free=("hotel",))
+    @tool(effect="write", draft=True)
     def stay(self, hotel: str) -> str:
         """Take a hotel for all nights.
 
@@ -73,7 +73,7 @@ class TripBuilder(TravelEnvironment):
         self._changed()
         return prompt_tables.hotel_line(self.itinerary_.hotel) if self.itinerary_.hotel else ""
 
-    @tool(effect="write", free=("day", "stops"))
+    @tool(effect="write", draft=True)
     def day(self, day: int, stops: list[list[Any]]) -> Day:
         """The attractions and meals of a day, in order; a later day(n) replaces an earlier one.
 
@@ -113,5 +113,5 @@ class TripBuilder(TravelEnvironment):
         if tool == "itinerary":
             return "the plan as it stands"
         if tool == "day":
-            return "; ".join([value["line"], *value["notes"]])
+            return "; ".join(value["notes"]) or "placed"  # the state shows it
         return super().summarise(tool, value)

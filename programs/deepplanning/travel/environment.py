@@ -25,7 +25,9 @@ A day without a trip: at least 2 meals, and 2 attractions or 4 hours of visits. 
 before 15:00 at least 1, later at most 1; before 12:00 also 1 attraction. Day of departure: trip before 9:00 no meal, \
 before 15:00 at most 1, later at least 1; after 16:00 also 1 attraction.
 Between two meals of a day at least 2 hours pass. A meal lasts 0.5 to 2.5 hours, a visit between the attraction's min \
-and max hours, both inside opening hours. No restaurant and no attraction twice in the whole trip.
+and max hours, both inside opening hours. No restaurant and no attraction twice in the whole trip; one meal may serve \
+several wishes.
+After a train 30 minutes pass until one can leave the station, after a flight 45; before boarding it is 30 and 60.
 Where a wish leaves several that fit: the cheapest trip, the cheapest and then best rated hotel, the best rated \
 restaurant."""
 
@@ -43,6 +45,8 @@ NAMED = 4
 """Records that the evidence of a wish names."""
 
 
+BEST = 2
+"""Records that are shown of what was looked up."""
 LINES: Mapping[str, Callable[[Any], str]] = {
     "trip": lambda trip: f"{trip['way']}: {prompt_tables.trip_line(trip)}",
     "hotel": prompt_tables.hotel_line,
@@ -231,8 +235,8 @@ class TravelEnvironment(Environment):
         if tool == "find_restaurants" and len(value) > 1:
             return f"{prompt_tables.facets(self.world.atlas.restaurants.values())}\n{prompt_tables.restaurants(value)}"
         if tool in LINES:  # of what fits a wish, the best
-            lines = [LINES[tool](record) for record in value[:NAMED]]
-            return "\n".join(lines + [f"... {len(value)} in all"] * (len(value) > NAMED)) or "nothing"
+            lines = [LINES[tool](record) for record in value[:BEST]]
+            return "\n".join(lines + [f"... {len(value)} in all"] * (len(value) > BEST)) or "nothing"
         return tables[tool](value) if tool in tables else None
 
 

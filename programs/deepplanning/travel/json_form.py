@@ -35,7 +35,7 @@ class WrittenPlan(TravelEnvironment):
     def plan(self) -> dict[str, Any]:
         return self.written
 
-    @tool(effect="write", free=("plan",))
+    @tool(effect="write", draft=True)
     def propose(self, plan: dict[str, Any]) -> dict[str, Any]:
         """Write the plan down; a later one replaces it.
 

@@ -78,7 +78,7 @@ def begun(form: type[TravelEnvironment] = TripBuilder) -> Any:
 def test_a_trip_in_one_call_of_which_nothing_is_left_to_a_judge():
     result, engine = run(plan=plan(steps(), WISHES))
     assert result.verdict.status == "checked", result.verdict.reasons
-    assert engine.count() == 1 and {entry.by for entry in result.verdict.established} == {"check"}
+    assert engine.count() == 1 and {entry.by for entry in result.verdict.established} == {"check", "rule"}
     score = strict_score(result.plan, GOLD, database())
     assert score.true_to_database and score.official.commonsense == 1.0
     assert result.trajectory.ids[:3] == ("s", "R1", "o")
@@ -87,6 +87,12 @@ def test_a_trip_in_one_call_of_which_nothing_is_left_to_a_judge():
 def test_the_prompt_of_a_trip(snapshot):
     _, engine = run(plan=plan(steps(), WISHES))
     snapshot("travel_plan.txt", engine.prompts[0].text)
+
+
+def test_the_prompt_of_a_day_that_is_rewritten(snapshot):
+    mended = {"diagnosis": "Day 2.", "requirements": [], "steps": [steps()[5], {"keep": ["d3", "p", "submit"]}]}
+    _, engine = run(plan=plan(steps(d2=[["A2"], ["A3"]]), WISHES), evolve=mended)
+    snapshot("travel_evolve.txt", engine.prompts[1].text.rpartition("The steps were run")[2])
 
 
 BROKEN = {
