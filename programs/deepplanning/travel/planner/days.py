@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from programs.deepplanning.travel.atlas import Atlas, Sort
 from programs.deepplanning.travel.clock import DAY, clock, read_clock
+from programs.deepplanning.travel.environment import NEAREST
 from programs.deepplanning.travel.itinerary import Itinerary
 from programs.deepplanning.travel.planner.needs import BETWEEN_MEALS, FULL_DAY, Need
 from programs.deepplanning.travel.slots import Move, Night, Slot, Visit, Wait
@@ -30,6 +31,8 @@ _MARGIN = 5
 """Minutes of visits beyond a full day's, since the benchmark cuts fractions."""
 _VISIT = 0.5
 """Hours of a visit that has no minimum."""
+_STEP = 30
+"""Meals begin at full and half hours."""
 _BREADTH = 6
 """Ways to place one stop that are followed."""
 _STEPS = 2000
@@ -140,8 +143,9 @@ class Search:
                 days = enough
         for day, need in enumerate(self.needs, start=1):
             while (placed := self.placed(day, days[day - 1])) is not None and placed.meals < need.least_meals:
-                fed = self._longer(self._restaurants(day, days[day - 1]), days, on=[day])
-                if not fed:
+                ways = (self._longer(places, days, on=[day]) for places in self._restaurants(days[day - 1]))
+                fed = next(filter(None, ways), None)
+                if fed is None:
                     return None
                 days = fed[0]
         return days
@@ -176,22 +180,23 @@ class Search:
                         return _replaced(days, day, stops)
         return None
 
-    def _restaurants(self, day: int, stops: Stops) -> list[str]:
-        """Restaurants around the stops of a day, its hotel and its station: the nearest, and the cheapest to save."""
-        around = [place for place, _ in stops if place in self.atlas.attractions]
-        if self.empty.hotel is not None:
-            around.append(self.empty.hotel["id"])
-        if self.empty.out is not None and day == 1:
-            around.append(self.empty.out["to"])
-        if self.empty.back is not None and day == len(self.needs):
-            around.append(self.empty.back["from"])
-        orders: list[Sort] = ["metres", "price"] if self.saving else ["metres"]
-        near = self.atlas.restaurants_near
-        return list(
-            dict.fromkeys(
-                found["id"] for place in around for order in orders for found in near(place, _RESTAURANTS, order)
-            )
-        )
+    def _restaurants(self, stops: Stops) -> Iterator[list[str]]:
+        """Restaurants to eat at on a day, the likely ones first: those that are read before planning, around the sights
+        of the day and around all sights, and what more there is around those of the day."""
+        sights = list(self.atlas.attractions)
+        of_day = [place for place, _ in stops if place in sights]
+        if not self.saving:
+            yield self._around(of_day, NEAREST)
+        yield self._around(sights, NEAREST)
+        hotel = [] if self.empty.hotel is None else [self.empty.hotel["id"]]
+        yield self._around([*(of_day or sights), *hotel], _RESTAURANTS)
+
+    def _around(self, places: Iterable[str], limit: int) -> list[str]:
+        orders: list[Sort] = ["metres", "price"] if self.saving and limit > NEAREST else ["metres"]
+        found = [
+            self.atlas.restaurants_near(place, limit, order) for place in places for order in orders
+        ]
+        return list(dict.fromkeys(each["id"] for listed in found for each in listed))
 
     def placed(self, day: int, stops: Stops) -> Placed | None:
         """A day with these stops in this order; None where it cannot be done."""
@@ -210,7 +215,7 @@ class Search:
         if len(meals) > 1:  # the second not too soon after the first
             first, second = (slot for slot in itinerary.placed(day) if _is_meal(slot))
             if second.start - first.end < BETWEEN_MEALS:
-                starts[meals[1]] = first.end + BETWEEN_MEALS
+                starts[meals[1]] = -(-(first.end + BETWEEN_MEALS) // _STEP) * _STEP
                 if starts[meals[1]] >= DAY:
                     return None
                 itinerary = self._with(day, stops, starts)

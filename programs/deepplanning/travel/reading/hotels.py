@@ -97,7 +97,7 @@ def read_hotel(clauses: Sequence[Clause]) -> dict[str, Any] | None:
         said = {"newest"}  # who asks for what was renovated after a year wants it new
     if len(said) > 1:
         raise ReadingError(f"the hotel: {' or '.join(sorted(said))}?")
-    best = [orders[kind] for kind in said]
-    if not (where or best):
+    if not (where or said):
         return None
-    return {**({"where": where} if where else {}), **({"best": best[0]} if best else {})}
+    best = orders[next(iter(said), CHEAPEST)]  # of several that fit, the policy has the cheapest
+    return {**({"where": where} if where else {}), "best": best}

@@ -132,11 +132,12 @@ def _meal(group: _Group, text: str, last: str | None, atlas: Atlas) -> Iterator[
     near = mention.value if mention else last if group.has("near") and (where or best) else None
     if near is None and not (where or best):
         return
-    best = best or ([] if where else [_BEST_MEAL["closest"]])  # who says no more than near means near
+    # Of several that fit, the policy has the best rated; but who says no more than near means near.
+    order = best[0] if best else _BEST_MEAL[HIGHEST if where else "closest"]
     yield {
         **({"near": atlas.find(near)["name"]} if near else {}),
         **({"where": where} if where else {}),
-        **({"best": list(best[0])} if best else {}),
+        "best": list(order),
     }
 
 

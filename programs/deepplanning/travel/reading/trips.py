@@ -185,6 +185,8 @@ def _arguments(said: _Said, language: Language) -> dict[str, Any]:
     for name, listed in values.items():
         if len(listed) > 1:
             raise ReadingError(f"{name} of a trip: {' or '.join(map(str, listed))}?")
+    if where and not best:
+        best = [_BEST[CHEAPEST]]  # of several that fit, the policy has the cheapest
     return {
         **({"mode": modes[0]} if modes else {}),
         **({"where": where} if where else {}),
