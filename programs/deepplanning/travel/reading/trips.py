@@ -48,7 +48,7 @@ def vocabulary(language: Language, airlines: Iterable[str], origin: str, destina
 
     home, there = re.escape(origin), re.escape(destination)
     both = r"\bboth the outbound and(?: the)? return|\bboth (?:ways|directions)|\bround[- ]trip|\bentire journey"
-    out = rf"\b(?:outbound|onward|one[- ]way|going there)\b|(?:{_AFTER})(?:there\b|to {there})"
+    out = rf"\b(?:outbound|onward|one[- ]way|going there)\b|(?:{_AFTER})(?:there\b(?! (?:is|are))|to {there})"
     back = rf"\b(?:return|inbound|way back)\b|(?:{_AFTER})back\b|\bback (?:home|(?:in|to) {home})"
     earliest = r"(?:depart|leave|set (?:off|out))\w* as early as possible|earlier is better|越早越好"
     latest = r"\bas late as possible|\blatest(?:[- ](?:available|direct|arriving|arrival))*"
