@@ -212,6 +212,7 @@ def _places(step: WrittenStep, around: Surroundings) -> dict[str, list[Any]]:
             if bindings.ITEM != name != other
         ],
         "invented_value": [path for path, _ in expressions if path[0] == "args"],
+        "dropped_element": [*_elements(step.get("args") or {}, ("args",))],
         "dropped": [None],
     }
 
@@ -237,6 +238,9 @@ def _slipped(
             return put(step, path, re.sub(rf"\${name}\b", f"${other}", get(step, path), count=1))
         case "invented_value":
             return put(step, place, invented(place[1], dice, *labels))
+        case "dropped_element":
+            *path, position = place
+            return put(step, tuple(path), [item for at, item in enumerate(get(step, path)) if at != position])
     return None
 
 
@@ -305,7 +309,17 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
             yield (*path, key), item
 
 
-def get(step: Mapping[str, Any], path: Path) -> Any:
+def _elements(value: Any, path: Path) -> Iterator[Path]:
+    """The lists and records that stand in lists of several, such as the stops of a day: what one forgets one of."""
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, item in entries:
+        if isinstance(item, (Mapping, list)):
+            if isinstance(value, list) and len(value) > 1:
+                yield (*path, key)
+            yield from _elements(item, (*path, key))
+
+
+def get(step: Mapping[str, Any], path: Sequence[str | int]) -> Any:
     value: Any = step
     for key in path:
         value = value[key]
