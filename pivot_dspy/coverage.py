@@ -81,7 +81,9 @@ def by_execution(
     acting = (item for item in requirements.items if item.executable and item.hard and item.traced)
     decided = tuple(item for item in acting if item.id in held)
     calls = Counter(one.call.step for one in covered)  # of several calls one may be needed, and the rest not
-    steps = list(dict.fromkeys(one.call.step for one in covered if one.serves is None and calls[one.call.step] == 1))
+    toolbox = run.session.toolbox
+    single = [one for one in covered if one.serves is None and calls[one.call.step] == 1]
+    steps = list(dict.fromkeys(one.call.step for one in single if not toolbox.tools[one.call.tool].draft))
     if not decided or len(steps) > MOST_STEPS_LEFT_OUT:
         return tuple(covered)
     serves: dict[str, str] = {}

@@ -27,6 +27,7 @@ from programs.comparison.page import page
 from programs.comparison.results import Results, beside, code
 from programs.comparison.runs import Hopeless, Model, Runner, Unit
 from programs.comparison.statistics import figures, finished_pairs
+from programs.deepplanning.readable import warn
 from programs.options import DataError, positive, writable
 from programs.refiners import REFINERS
 
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         refiners = _refiners(options.refiners)
         benchmark = load(options.program, options.tasks, options.data, offline=options.lm is None)
+        warn(benchmark.unread)
         if options.judge_error is None:
             options.judge_error = benchmark.judge_error
         lm, model = _model(options)

@@ -34,9 +34,9 @@ from programs.compilation.split import Split, split
 from programs.compilation.testing import outcomes, run_all, summary
 from programs.deepplanning.environment import POLICY, PURCHASE, Market, Shopping, ShoppingEnvironment
 from programs.deepplanning.generate import generate
-from programs.deepplanning.loader import hub_directory, load_annotation, load_cases, load_gold
+from programs.deepplanning.loader import hub_directory, load_cases, load_gold
 from programs.deepplanning.outcome import cart_metric, training_task
-from programs.deepplanning.reference import reference
+from programs.deepplanning.readable import Readable, readable, warn
 from programs.options import DataError, positive, writable
 from programs.refiners import REFINERS
 
@@ -68,24 +68,19 @@ class Compilation:
     def __init__(self, options: argparse.Namespace, scratch: Path, console: Console) -> None:
         self.options, self.scratch, self.console = options, scratch, console
         self.directory = self._directory()
-        self.split: Split = split(
-            load_cases(self.directory), options.train, options.val, options.test, options.seed
-        )
-        cases = [case for part in self.split for case in part]
+        cases = tuple(load_cases(self.directory))
+        known = Readable(cases)
+        if options.lm is None:
+            known = readable(self.directory, cases, policy=not options.no_policy)
+        self.unread = known.unread
+        warn(self.unread)
+        self.split: Split = split(known.cases, options.train, options.val, options.test, options.seed)
+        cases = tuple(case for part in self.split for case in part)
+        self.references = [known.references[case.id] for case in cases if case.id in known.references]
         self.tasks = {
             name: [training_task(case, load_gold(self.directory, case.id)) for case in part]
             for name, part in self.split._asdict().items()
         }
-        self.references = []
-        if options.lm is None:
-            for case in cases:
-                try:
-                    annotation = load_annotation(self.directory, case.id)
-                    self.references.append(reference(case, annotation, policy=not options.no_policy))
-                except DataError:
-                    raise
-                except ValueError as error:  # a sentence, or a buyer's record, that no rule reads
-                    raise DataError(f"the offline model cannot read task {case.id}: {error}") from error
         market = Market(cases, policy=PURCHASE if options.no_policy else POLICY)
         self.student = _refiner("refiner", options.refiner, market)
         self.teacher = _refiner("teacher", options.teacher, market) if options.teacher else None
@@ -98,6 +93,7 @@ class Compilation:
             "lm": {"name": model.model, "simulated": is_simulated(model)},
             "settings": self._settings(),
             "split": self.split.ids,
+            "unread": dict(self.unread),
         }
         if self.options.load:
             try:

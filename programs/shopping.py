@@ -23,8 +23,8 @@ from pivot_dspy.simulator import offline_lm
 from programs import records
 from programs.deepplanning.environment import POLICY, PURCHASE, Market, Shopping, final_cart
 from programs.deepplanning.generate import generate
-from programs.deepplanning.loader import Case, hub_directory, load_annotation, load_cases, load_gold
-from programs.deepplanning.reference import reference
+from programs.deepplanning.loader import Case, hub_directory, load_cases, load_gold
+from programs.deepplanning.readable import Readable, readable, remark, warn
 from programs.deepplanning.scoring import official_pass, official_score, strict_pass
 from programs.options import DataError, chosen, positive, writable
 from programs.refiners import REFINERS
@@ -37,15 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             directory = _directory(options.data, Path(scratch), options.seed)
             cases = _chosen(load_cases(directory), options.tasks)
-            lm = _model(options.lm, directory, cases, options)
-            record = run(directory, cases, lm, options, console)
+            known = Readable(tuple(cases))
+            if options.lm is None:
+                known = readable(directory, cases, policy=not options.no_policy)
+            warn(known.unread)
+            lm = dspy.LM(options.lm) if options.lm is not None else _offline(known, options)
+            record = run(directory, list(known.cases), lm, options, console)
+            record["unread"] = dict(known.unread)
+            record["summary"]["unread"] = len(known.unread)
     except (DataError, PivotError, LMError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
     _show(record, console)
     if options.json:
         options.json.write_text(json.dumps(record, ensure_ascii=False, indent=2), encoding="utf-8")
-    return records.finish(record, [case.id for case in cases], console)
+    return records.finish(record, [case.id for case in known.cases], console)
 
 
 def run(
@@ -91,21 +97,10 @@ def _chosen(cases: list[Case], wanted: str | None) -> list[Case]:
     return [by_id[name] for name in chosen(by_id, wanted)]
 
 
-def _model(name: str | None, directory: Path, cases: list[Case], options: argparse.Namespace) -> dspy.LM:
-    if name is not None:
-        return dspy.LM(name)
-    references = []
-    for case in cases:
-        try:
-            references.append(reference(case, load_annotation(directory, case.id), policy=not options.no_policy))
-        except DataError:
-            raise
-        except ValueError as error:  # a sentence, or a buyer's record, that no rule reads
-            raise DataError(
-                f"the offline model cannot read task {case.id}: {error}; leave it out by --tasks"
-            ) from error
+def _offline(known: Readable, options: argparse.Namespace) -> dspy.LM:
     rates = {"slip": options.slip, "heed": options.heed, "relapse": options.relapse}
-    return offline_lm(references, **rates, seed=options.seed, cache=False)  # so that every call is counted
+    # Without the cache, so that every call is counted.
+    return offline_lm(known.references.values(), **rates, seed=options.seed, cache=False)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -135,6 +130,8 @@ def _show(record: dict[str, Any], console: Console) -> None:
         ("strict", lambda task: "pass" if task["strict_pass"] else "-"),
     ]
     records.show(record, "DeepPlanning shopping", scores, console)
+    if record["unread"]:
+        console.print(remark(record["unread"]), markup=False, soft_wrap=True)
     if record["lm"]["simulated"]:
         console.print(f"Model: {record['lm']['name']}", soft_wrap=True)
         console.print("SIMULATED: it slips and repairs at these rates, and says nothing of any real model.")

@@ -23,8 +23,9 @@ from dspy.utils.usage_tracker import UsageTracker
 from rich.console import Console
 
 from pivot_dspy import Budget, Execution, PivotError, Refined
-from pivot_dspy.simulator import Reference, offline_lm
+from pivot_dspy.simulator import offline_lm
 from programs import records, terminal
+from programs.deepplanning.readable import Readable, read_all, remark, warn
 from programs.deepplanning.travel.environment import standing_rules
 from programs.deepplanning.travel.generate import generate
 from programs.deepplanning.travel.hub import hub_directory
@@ -59,8 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             directory = _directory(options, Path(scratch))
             tasks = _chosen(load_tasks(directory, language=options.language), options.tasks)
-            tasks, lm = _model(tasks, options, console)
-            record, trips = run(tasks, load_gold(directory, language=options.language), lm, options, console)
+            known = Readable(tuple(tasks))
+            if options.lm is None:
+                known = read_all(tasks, lambda task: reference(task, form=options.form))
+            warn(known.unread)
+            lm = dspy.LM(options.lm) if options.lm is not None else _offline(known, options)
+            gold = load_gold(directory, language=options.language)
+            record, trips = run(list(known.cases), gold, lm, options, console)
+            record["unread"] = dict(known.unread)
+            record["summary"]["unread"] = len(known.unread)
     except (DataError, PivotError, LMError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
@@ -70,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.json.write_text(written, encoding="utf-8")
     if options.page:
         options.page.write_text(page(trips, _averages(record), _title(record), _remarks(record)), encoding="utf-8")
-    return records.finish(record, [task.id for task in tasks], console)
+    return records.finish(record, [task.id for task in known.cases], console)
 
 
 def run(
@@ -176,25 +184,10 @@ def _chosen(tasks: list[TravelTask], wanted: str | None) -> list[TravelTask]:
     return [by_id[name] for name in chosen(by_id, wanted)]
 
 
-def _model(
-    tasks: list[TravelTask], options: argparse.Namespace, console: Console
-) -> tuple[list[TravelTask], dspy.LM]:
-    """The model, and the tasks that it can be asked: the offline one knows only requests that its rules can read."""
-    if options.lm is not None:
-        return tasks, dspy.LM(options.lm)
-    references: dict[str, Reference] = {}
-    for task in tasks:
-        try:
-            references[task.id] = reference(task, form=options.form)
-        except DataError:
-            raise
-        except ValueError as error:  # a request that no rule reads
-            console.print(f"Left out {task.id}, which the offline model cannot read: {error}", markup=False)
-    if not references:
-        raise DataError("the offline model can read none of these requests; name others by --tasks, or a model by --lm")
+def _offline(known: Readable[TravelTask], options: argparse.Namespace) -> dspy.LM:
     rates = {"slip": options.slip, "heed": options.heed, "relapse": options.relapse}
-    lm = offline_lm(list(references.values()), **rates, seed=options.seed, cache=False)  # so that calls are counted
-    return [task for task in tasks if task.id in references], lm
+    # Without the cache, so that every call is counted.
+    return offline_lm(known.references.values(), **rates, seed=options.seed, cache=False)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -233,8 +226,8 @@ def _show(record: dict[str, Any], trips: Sequence[ShownTrip], options: argparse.
     records.show(record, _title(record), columns, console)
     averages = " · ".join(f"{name} {record['summary'].get(name, 0):.3f}" for name in AVERAGED)
     console.print(f"Averages: {averages} (official is case accuracy)", soft_wrap=True)
-    for remark in _remarks(record):
-        console.print(remark, soft_wrap=True, markup=False)
+    for text in _remarks(record):
+        console.print(text, soft_wrap=True, markup=False)
 
 
 def _title(record: dict[str, Any]) -> str:
@@ -245,7 +238,8 @@ def _title(record: dict[str, Any]) -> str:
 def _remarks(record: dict[str, Any]) -> list[str]:
     model = f"Model: {record['lm']['name']}; refiner: {record['refiner']}"
     simulated = "SIMULATED: it slips and repairs at these rates, and says nothing of any real model."
-    return [model, simulated] if record["lm"]["simulated"] else [model]
+    left_out = [remark(record["unread"])] if record["unread"] else []
+    return [*left_out, model, *([simulated] if record["lm"]["simulated"] else [])]
 
 
 def _averages(record: dict[str, Any]) -> dict[str, float]:

@@ -208,3 +208,21 @@ def test_a_check_that_does_not_tell_what_fits_fails_the_step_and_says_so():
     refiner.set_lm(scripted(plan=plan(STAY, [wish()]), evolve=rewrite([]), audit={"changes": []}))
     result = refiner(request=REQUEST)
     assert "has not told what fits" in result.history[1].execution.by_step["R1"].fault.message
+
+
+def test_a_draft_is_asked_for_by_nobody_and_judged_by_what_comes_of_it():
+    class Drafting(Hotels):
+        @tool(effect="write", draft=True)
+        def note(self, text: str) -> str:
+            """Write a line."""
+            return text
+
+    noted = [step("n", "note", text="a fine view 123"), *STAY]
+    refiner = Pivot("request -> answer", Drafting)
+    refiner.set_lm(lm := scripted(plan=plan(noted, [wish(brand="Grand", best="price")])))
+    result = refiner(request=REQUEST)
+    assert result.verdict.status == "checked" and lm.engine.count() == 1
+    entry = next(entry for entry in result.verdict.established if entry.about == "step n")
+    assert (entry.by, entry.evidence) == ("rule", "it only puts together what is submitted")
+    with pytest.raises(ConfigurationError, match="a draft is a tool that writes, and can be undone; this one is irrev"):
+        tool(effect="irreversible", draft=True)

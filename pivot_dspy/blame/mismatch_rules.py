@@ -97,6 +97,9 @@ def _foreign(context: BlameContext, step: Step, predicate: Predicate, is_argumen
     """A text that stands nowhere before the step; where requirements say what to select by, what none of them asks."""
     if step.is_submit or not context.has_task or context.is_told(predicate.value):
         return
+    spec = context.toolbox.spec(step.tool)
+    if is_argument and spec is not None and spec.draft:
+        return  # what the planner may choose need stand nowhere
     selective = any(context.assignment.required.values())
     if selective and not is_argument:
         text = f"it selects by {predicate}, which neither the task nor a requirement asks"

@@ -37,7 +37,7 @@ class ToolMark(NamedTuple):
     undo: str | None = None
     idempotency_key: str | None = None
     volatile: tuple[str, ...] = ()
-    free: tuple[str, ...] = ()
+    draft: bool = False
 
 
 class CheckMark(NamedTuple):
@@ -163,7 +163,7 @@ def tool(
     undo: str | None = None,
     idempotency_key: str | None = None,
     volatile: Iterable[str] = (),
-    free: Iterable[str] = (),
+    draft: bool = False,
 ) -> Callable[[Function], Function]:
     """Mark a method of an `Environment` as a tool.
 
@@ -179,8 +179,8 @@ def tool(
             No model sees it; it is the same for the same call of a result, also where `resume_commit` repeats it.
         volatile: paths of what may differ between the results of two calls that are the same, such as `took_ms` or
             `items[*].took_ms` (see `pivot_dspy.leaf_paths`).
-        free: parameters whose values are the planner's to choose, such as the stops of a day: where a check does not
-            hold without the call, nobody has to have asked for them.
+        draft: whether a `write` only puts together what is submitted, such as the stops of a day: what is asked of that
+            says what is wanted, and nobody has to have asked for the call.
 
     Raises:
         ConfigurationError: one of these is of the wrong form; whether names fit the class is seen where it is used.
@@ -195,6 +195,8 @@ def tool(
     """
     if effect not in EFFECTS:
         raise ConfigurationError(f"effect must be one of {', '.join(EFFECTS)}; got {effect!r}")
+    if draft and effect != "write":
+        raise ConfigurationError(f"a draft is a tool that writes, and can be undone; this one is {effect}")
     if timeout is not None and not timeout > 0:
         raise ConfigurationError(f"timeout is in seconds and above 0; got {timeout!r}")
     paths = checked(volatile)
@@ -202,7 +204,7 @@ def tool(
     def mark(function: Function) -> Function:
         changes = effect != "read" and inspect.isfunction(function)
         marked = cast(Function, _enforce(function, effect)) if changes else function
-        declared = ToolMark(effect, preview, timeout, returns, undo, idempotency_key, paths, tuple(free))
+        declared = ToolMark(effect, preview, timeout, returns, undo, idempotency_key, paths, draft)
         setattr(marked, TOOL_MARK, declared)
         return marked
 

@@ -46,12 +46,10 @@ def of_class(environment: Any) -> Toolbox:
             spec = with_key(describe(function, name=name, effect=mark.effect, method=True), mark.idempotency_key)
             returns = spec.returns if mark.returns is None else mark.returns
             undo = undo_by_method(spec, mark.undo, environment) if mark.undo else None
-            if unknown := [parameter for parameter in mark.free if parameter not in spec.parameters]:
-                raise ConfigurationError(f"the tool {name!r} has no parameter {unknown[0]!r} that could be free")
             tools.append(
                 replace(
                     spec, preview=preview, timeout=mark.timeout, returns=returns, undo=undo, volatile=mark.volatile,
-                    free=mark.free,
+                    draft=mark.draft,
                 )
             )  # fmt: skip
         if getattr(function, CHECK_MARK, False):

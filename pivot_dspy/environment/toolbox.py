@@ -94,8 +94,8 @@ class ToolSpec:
     """The parameter, none of the above, that takes a text by which the world knows a call that is made again."""
     undo: Undo | None = None
     """What undoes a call."""
-    free: tuple[str, ...] = ()
-    """Parameters whose values are the planner's to choose."""
+    draft: bool = False
+    """Whether it only puts together what is submitted."""
     listed: bool = True
     """Whether planners are told of it."""
     volatile: tuple[str, ...] = ()
@@ -243,7 +243,7 @@ class Toolbox:
 
     def render_tools(
         self, *, brief: bool = False, typed: Collection[str] | None = None, known: Collection[str] = (),
-        last: Callable[[Named], str] | None = None,
+        last: Callable[[Named], str] | None = None, named: Named | None = None,
     ) -> str:
         """The tools, one a line, then the record types that they use, each once.
 
@@ -252,8 +252,9 @@ class Toolbox:
             typed: names of the tools that are rendered with types; of the others only the parameters are named.
             known: names of the tools whose results the prompt shows, so that their types need not stand there.
             last: renders one more line after the tools, and adds the types that it names.
+            named: is filled with the types that are told.
         """
-        named: Named = {}
+        named = {} if named is None else named
         holds = any(spec.effect == "irreversible" and spec.preview is None for spec in self.tools.values())
         lines = [HELD] if holds else []
         for spec in self.tools.values():
@@ -271,9 +272,13 @@ class Toolbox:
             lines += ["Types:", *(f"{name} = {text}" for name, text in named.items())]
         return "\n".join(lines)
 
-    def render_checks(self, vocabulary: str = "") -> str:
-        """The checks as a requirement names them, one a line, with what they give that can be bound."""
-        named: Named = {}
+    def render_checks(self, vocabulary: str = "", told: Named | None = None) -> str:
+        """The checks as a requirement names them, one a line, with what they give that can be bound.
+
+        Args:
+            told: types that need not be told again.
+        """
+        named: Named = dict(told or {})
         lines = []
         for name, spec in self.checks.items():
             if not spec.listed:
@@ -281,7 +286,7 @@ class Toolbox:
             gives = self.lookups.get(name)
             call = (gives or spec).render(named, result=gives is not None)
             lines.append(f"- {call}" + (f"  # {spec.details}" if spec.details else ""))
-        lines += [f"{name} = {text}" for name, text in named.items()]
+        lines += [f"{name} = {text}" for name, text in named.items() if name not in (told or {})]
         return "\n".join([*lines, vocabulary.strip(), BINDS_WHAT_FITS if self.lookups else ""]).strip()
 
 

@@ -12,7 +12,7 @@ from pivot_dspy.bindings import BindingError
 from pivot_dspy.blame import standing
 from pivot_dspy.coverage import CoveredCall, unasked_call
 from pivot_dspy.environment.brevity import stems
-from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
+from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.phases.judge import Question
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts.report import UNNAMED
@@ -31,7 +31,6 @@ LABELS_CAP = 6000
 PROSE = 6
 """Words from which on a text that was read can ask for something."""
 _STEP = re.compile(r"\w+")
-_PARAMETER = re.compile(r"[.\[]")
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,10 @@ def review_calls(
     )
     for one in covered:
         call, spec = one.call, toolbox.tools[one.call.tool]
+        if spec.draft:
+            only = "it only puts together what is submitted"
+            steps.settled[call.step] = Established(about=f"step {call.step}", kind="call", by="rule", evidence=only)
+            continue
         item = requirements[one.serves] if one.serves is not None else None
         fixed = None if item is None or not item.traced else item.open_call or item.call
         # What a model quotes of a result to fill a call in says where a value stands, not that it is the one meant.
@@ -99,7 +102,7 @@ def review_calls(
             unsettled = tuple(it for it in found if not it.settled)
         late = item is not None and requirements.was_named_late(item.id)
         if one.by == "check" and item is not None:
-            unsettled = tuple(it for it in unsettled if str(it.value) not in oriented and not _is_free(it, spec))
+            unsettled = tuple(it for it in unsettled if str(it.value) not in oriented)
             unsettled = _beyond_evidence(unsettled, item, findings)
         doubtful = late or (item is not None and not item.traced)
         if item is not None and not doubtful and not unsettled:
@@ -131,10 +134,6 @@ def review_calls(
         unnamed=steps.unnamed,
         labels=truncate("\n".join(steps.labels), LABELS_CAP),
     )
-
-
-def _is_free(origin: Origin, spec: ToolSpec) -> bool:
-    return _PARAMETER.split(origin.path, maxsplit=1)[0] in spec.free
 
 
 def _names(value: Any) -> bool:

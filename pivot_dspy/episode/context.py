@@ -230,9 +230,9 @@ class TaskContext:
             requirements = requirements.model_copy(update={"items": items})
         self.requirements = requirements
 
-    def with_lookups(self, trajectory: Trajectory) -> Trajectory:
-        """The trajectory with the reads of what fits the requirements that its steps are bound to."""
-        return with_lookups(trajectory, self.requirements, self.toolbox)
+    def with_lookups(self, trajectory: Trajectory, looks: Sequence[str] = ()) -> Trajectory:
+        """The trajectory with the reads of what fits the requirements that its steps are bound to, or `looks` name."""
+        return with_lookups(trajectory, self.requirements, self.toolbox, looks)
 
     def traced(self, item: Requirement) -> Requirement:
         """The requirement, marked where it names what nobody has asked for: it may come from what was read."""
@@ -295,7 +295,8 @@ def orient(context: TaskContext, record: RunRecord) -> Flow[None]:
             if observation.ok:
                 summary = environment_summary(step.tool, observation.value, environment)
                 lines.append(_known(step, summary or compact_json(observation.value)))
-                read.append(step.tool)
+                if "\n" not in (summary or ""):  # a table does not tell the shape of the result
+                    read.append(step.tool)
                 context.orientation += (observation.value,)
     context.catalogue = catalogue.render(
         context.toolbox,

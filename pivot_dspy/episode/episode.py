@@ -135,7 +135,7 @@ class Episode:
         except ModelFailed as failure:
             raise PlanningFailed(f"no plan: {failure}", self.record.ledger.snapshot()) from failure.__cause__
         learned = context.settle(written.requirements)
-        trajectory = context.with_lookups(written.trajectory)
+        trajectory = context.with_lookups(written.trajectory, written.looks)
         self.dialogue.remember(trajectory, written)
         self.emit(events.PlanEvent(trajectory=trajectory, requirements=context.requirements))
         self._emit_amendments(learned)
@@ -323,7 +323,7 @@ class Episode:
             config=sample_config(rollout),
         )  # fmt: skip
         self._concretise(written.get("requirements"), incumbent.inspection)
-        child = self.context.with_lookups(written.trajectory)
+        child = self.context.with_lookups(written.trajectory, written.looks)
         self.dialogue.remember(child, written)
         self.emit(events.EvolveEvent(trajectory=child, diagnosis=written.diagnosis))
         return child

@@ -52,10 +52,12 @@ def render(
     Args:
         known: shows the results of the tools in `read`, whose types then need not be told.
     """
+    named: Named = {}
+    tools = toolbox.render_tools(known=read, last=partial(submit_line, signature.output_fields), named=named)
     return Catalogue(
-        tools=toolbox.render_tools(known=read, last=partial(submit_line, signature.output_fields)),
+        tools=tools,
         tools_brief=brief(toolbox, signature, read=read),
-        checks=toolbox.render_checks(vocabulary) if toolbox.checks else "",
+        checks=toolbox.render_checks(vocabulary, named) if toolbox.checks else "",
         policy=policy.strip(),
         known=known.strip(),
     )

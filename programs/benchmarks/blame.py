@@ -41,8 +41,9 @@ from pivot_dspy.requirements import Finding, compile_drafts, evaluate
 from programs.benchmarks.mutants import KINDS, Mutant, Mutator
 from programs.benchmarks.styles import STYLES, chained
 from programs.deepplanning.environment import POLICY, Market, Shopping
+from programs.deepplanning.grammar import ReadingError
 from programs.deepplanning.loader import Case, load_annotation, load_cases
-from programs.deepplanning.reading import ReadingError
+from programs.deepplanning.readable import readable, remark, warn
 from programs.deepplanning.reference import reference
 from programs.options import DataError, positive, writable
 
@@ -96,7 +97,8 @@ class Replay:
         return run, findings, loss.measure(run.execution, requirements, findings).total
 
     def subject(self, case: Case, data: Path, session: Session, style: str) -> Subject | None:
-        """The case with its verified reference; None where no plan of the reference meets the requirements."""
+        """The case with its verified reference; None where the case cannot be read, or where no plan of the reference
+        meets the requirements."""
         try:
             written = reference(case, load_annotation(data, case.id))
         except ReadingError:
@@ -238,6 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = Console()
     try:
+        unread = readable(options.data, _half(options.data, options.half)).unread
+        warn(unread)
         drafts = list(first_plans(options.data, options.half))
         drawn = {"each": options.each, "seed": options.seed, "style": options.style, "half": options.half}
         outcomes = list(measure(options.data, **drawn))
@@ -251,6 +255,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kind, f"{row['detected']:.0f}", f"{row['exact']:.1%}", f"{row['in slice']:.1%}", f"{row['median ms']:.2f}"
         )
     console.print(table)
+    if unread:
+        console.print(remark(unread), soft_wrap=True)
     right = sum(suspect.position == needed for _, needed, suspect in drafts)
     early = sum(suspect.position <= needed for _, needed, suspect in drafts)
     console.print(

@@ -21,13 +21,12 @@ from rich.table import Table
 
 from pivot_dspy import Pivot, Trajectory
 from pivot_dspy.episode.events import accepted_losses
-from pivot_dspy.simulator import Reference, offline_lm
+from pivot_dspy.simulator import offline_lm
 from programs.benchmarks.replay import read_runs
 from programs.deepplanning.environment import Market, Shopping, final_cart
-from programs.deepplanning.loader import Case, load_annotation, load_cases, load_gold
-from programs.deepplanning.reading import ReadingError
+from programs.deepplanning.loader import load_cases, load_gold
+from programs.deepplanning.readable import readable, warn
 from programs.deepplanning.recorded import messages
-from programs.deepplanning.reference import reference
 from programs.deepplanning.scoring import official_score, strict_pass
 from programs.options import DataError, writable
 
@@ -50,7 +49,8 @@ def failed_runs(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def refine(directory: Path, runs: Sequence[dict[str, Any]], seed: int, console: Console) -> list[dict[str, Any]]:
-    """One row for each run: whether its log executes to its own cart, and its scores before and after.
+    """One row for each run: whether its log executes to its own cart, and its scores before and after. Runs of a case
+    that the offline model cannot read are left out, with a warning.
 
     Raises:
         DataError: the directory lacks the case of a run, or holds a broken one.
@@ -59,12 +59,15 @@ def refine(directory: Path, runs: Sequence[dict[str, Any]], seed: int, console: 
     cases = {key: case for case in load_cases(directory) if (key := (case.level, case.number)) in wanted}
     if len(cases) < len(wanted):
         raise DataError(f"{directory}: no case for the runs of (level, case) {sorted(wanted - cases.keys())}")
-    references = [_reference(directory, case) for case in cases.values()]
-    pivot = Pivot(Shopping, Market(cases.values()).open)
-    pivot.set_lm(offline_lm(references, seed=seed, cache=False))
+    known = readable(directory, cases.values())
+    warn(known.unread)
+    pivot = Pivot(Shopping, Market(known.cases).open)
+    pivot.set_lm(offline_lm(known.references.values(), seed=seed, cache=False))
     rows = []
     for run in track(runs, "refining", console=console, transient=True):
         case = cases[run["level"], run["case"]]
+        if case.id in known.unread:
+            continue
         gold = load_gold(directory, case.id)
         result = pivot(request=case.query, trajectory=Trajectory.from_messages(messages(run)))
         first = next(event.execution for event in result.history if event.kind == "inspect")
@@ -85,13 +88,6 @@ def refine(directory: Path, runs: Sequence[dict[str, Any]], seed: int, console: 
             }
         )
     return rows
-
-
-def _reference(directory: Path, case: Case) -> Reference:
-    try:
-        return reference(case, load_annotation(directory, case.id))
-    except ReadingError as error:
-        raise DataError(f"the offline model cannot read task {case.id}: {error}") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not rows:
         console.print("no recorded run failed")
         return 0
-    figures = summary(rows)
+    figures = {**summary(rows), "left_out": len(failed) - len(rows)}
     table = Table(title="Recorded runs that failed, refined (model: simulated)", title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")

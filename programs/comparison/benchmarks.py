@@ -22,8 +22,8 @@ from pivot_dspy.simulator import Reference
 from programs import meeting_room
 from programs.deepplanning.environment import Market, Shopping, final_cart
 from programs.deepplanning.generate import generate
-from programs.deepplanning.loader import Case, Gold, hub_directory, load_annotation, load_cases, load_gold
-from programs.deepplanning.reference import reference
+from programs.deepplanning.loader import Case, Gold, hub_directory, load_cases, load_gold
+from programs.deepplanning.readable import Readable, readable, remark
 from programs.deepplanning.scoring import official_pass, strict_pass
 from programs.options import DataError, chosen
 
@@ -65,6 +65,7 @@ class Benchmark:
         judge_error: of the offline model, unless another is asked for: more than 0 where requirements are judged.
         notes: what has to be known beside the figures.
         requirements: what every refiner is given beside the request.
+        unread: why tasks that were wanted are left out, by id: the offline model cannot read them.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Benchmark:
     judge_error: float = 0.0
     notes: tuple[str, ...] = ()
     requirements: tuple[Requirement, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(program: str, wanted: str | None, data: str | None, *, offline: bool) -> Benchmark:
@@ -114,15 +116,16 @@ def _shopping(wanted: str | None, data: str | None, offline: bool) -> Benchmark:
 
 def _shops(folder: Path, wanted: str | None, offline: bool, data: str) -> Benchmark:
     cases = {case.id: case for case in load_cases(folder)}
-    names = chosen(cases, wanted, kind=lambda name: name.partition("-")[0])
-    market = Market(cases[name] for name in names)
-    tasks = tuple(_shop(folder, cases[name], market, offline) for name in names)
-    return Benchmark("shopping", Shopping, tasks, data)
+    wished = [cases[name] for name in chosen(cases, wanted, kind=lambda name: name.partition("-")[0])]
+    known = readable(folder, wished) if offline else Readable(tuple(wished))
+    market = Market(known.cases)
+    tasks = tuple(_shop(folder, case, market, known.references.get(case.id)) for case in known.cases)
+    notes = (remark(known.unread),) if known.unread else ()
+    return Benchmark("shopping", Shopping, tasks, data, notes=notes, unread=known.unread)
 
 
-def _shop(folder: Path, case: Case, market: Market, offline: bool) -> Task:
+def _shop(folder: Path, case: Case, market: Market, known: Reference | None) -> Task:
     gold = load_gold(folder, case.id)
-    known = _known(folder, case) if offline else None
     return Task(
         id=case.id,
         inputs={"request": case.query},
@@ -133,14 +136,6 @@ def _shop(folder: Path, case: Case, market: Market, offline: bool) -> Task:
         ),
         reference=known,
     )
-
-
-def _known(folder: Path, case: Case) -> Reference:
-    annotation = load_annotation(folder, case.id)
-    try:
-        return reference(case, annotation)
-    except ValueError as error:  # a sentence, or a buyer's record, that no rule reads
-        raise DataError(f"the offline model cannot read task {case.id}: {error}; leave it out by --tasks") from error
 
 
 def _cart_score(gold: Gold) -> Score:

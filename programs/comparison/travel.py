@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pivot_dspy import Execution
+from pivot_dspy.simulator import Reference
 from programs.comparison.benchmarks import GENERATED, Benchmark, Measure, Score, Task, fingerprint
+from programs.deepplanning.readable import Readable, read_all, remark
 from programs.deepplanning.travel.environment import standing_rules
 from programs.deepplanning.travel.generate import generate
 from programs.deepplanning.travel.hub import hub_directory
@@ -18,7 +20,7 @@ from programs.deepplanning.travel.reference import reference
 from programs.deepplanning.travel.scoring.official import official_score
 from programs.deepplanning.travel.strict import strict_score
 from programs.deepplanning.travel.trip_plan import Agency, Form, TripPlan, final_plan
-from programs.options import DataError, chosen
+from programs.options import chosen
 
 MEASURES = ("commonsense", "composite")
 
@@ -41,28 +43,23 @@ def travel(wanted: str | None, data: str | None, offline: bool, form: Form) -> B
 def _benchmark(folder: Path, wanted: str | None, offline: bool, form: Form, data: str) -> Benchmark:
     by_id = {task.id: task for task in load_tasks(folder)}
     picked = [by_id[name] for name in chosen(by_id, wanted)]
+    known = read_all(picked, lambda task: reference(task, form=form)) if offline else Readable(tuple(picked))
     gold = load_gold(folder)
-    agency = Agency(picked, form)
-    tasks, unread = [], []
-    for task in picked:
-        try:
-            tasks.append(_task(folder, task, gold[task.id], agency, form if offline else None))
-        except DataError:
-            raise
-        except ValueError:  # a request that no rule reads
-            unread.append(task.id)
-    if not tasks:
-        raise DataError("the offline model can read none of these requests; name others by --tasks, or a model by --lm")
-    notes = [f"Official success is case accuracy. Form: {form}."]
-    if unread:
-        notes.append(f"Left out, as the offline model cannot read them: {', '.join(unread)}.")
-    name = "travel" if form == "builder" else f"travel-{form}"
-    return Benchmark(name, TripPlan, tuple(tasks), data, notes=tuple(notes), requirements=tuple(standing_rules()))
+    agency = Agency(known.cases, form)
+    tasks = tuple(_task(folder, task, gold[task.id], agency, known.references.get(task.id)) for task in known.cases)
+    notes = [f"Official success is case accuracy. Form: {form}.", *([remark(known.unread)] if known.unread else [])]
+    return Benchmark(
+        name="travel" if form == "builder" else f"travel-{form}",
+        signature=TripPlan,
+        tasks=tasks,
+        data=data,
+        notes=tuple(notes),
+        requirements=tuple(standing_rules()),
+        unread=known.unread,
+    )
 
 
-def _task(folder: Path, task: TravelTask, gold: Mapping[str, Any], agency: Agency, offline: Form | None) -> Task:
-    """Raises ValueError where the offline model, which writes in that form, cannot read the request."""
-    known = None if offline is None else reference(task, form=offline)
+def _task(folder: Path, task: TravelTask, gold: Mapping[str, Any], agency: Agency, known: Reference | None) -> Task:
     agency.world(task)  # read now, since a generated folder is gone after loading
     return Task(
         id=task.id,

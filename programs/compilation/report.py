@@ -8,6 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from programs.deepplanning.readable import remark
+
 COLUMNS = {
     "before": "before",
     "after": "compiled",
@@ -40,6 +42,8 @@ def show(record: dict[str, Any], console: Console) -> None:
         values = [column[key] for column in columns.values()]
         table.add_row(told, *("-" if value is None else form.format(value) for value in values))
     console.print(table)
+    if record["unread"]:
+        _say(console, remark(record["unread"]))
     unfitted = [COLUMNS[name] for name, column in columns.items() if column["probabilities"] != "fitted"]
     if unfitted:
         _say(console, f"No probability was fitted for: {', '.join(unfitted)}. There, verified counts as certain.")

@@ -20,8 +20,8 @@ from programs.deepplanning.conditions import (
     value_of,
 )
 from programs.deepplanning.coupons import NAMES
-from programs.deepplanning.reading import COLORS, SEASONS
 from programs.deepplanning.selection import Purchase, best_coupons, cheapest, cheapest_with_coupons
+from programs.deepplanning.vocabulary import COLORS, SEASONS
 
 BRANDS = (
     "Northvale", "Tidewell", "Harlow Finch", "Quillmark", "Pine Harbor", "Saltbrook", "Oriel", "Kestrel Row",

@@ -16,7 +16,7 @@ from typing import Any
 from pivot_dspy.prompts.report import FENCE, unmet_in
 from pivot_dspy.simulator import Reference
 from pivot_dspy.simulator.prompt import steps_in
-from programs.deepplanning.conditions import DELIVERY, Condition, profile_conditions
+from programs.deepplanning.conditions import DELIVERY, LISTS, Condition, profile_conditions
 from programs.deepplanning.loader import Annotation, Case
 from programs.deepplanning.reading import Reading, read
 
@@ -255,5 +255,6 @@ def _term(condition: Condition, prefix: str) -> str:
         f"`{json.dumps(value)}`" if isinstance(value, (int, float)) else "'" + str(value).replace("'", "\\'") + "'"
     )
     if op == "contains":
-        return f"contains({path}, {literal})"
+        # Not every product has a list of coupons, and nothing is in what is not there.
+        return f"contains({f'({path} || `[]`)' if field in LISTS else path}, {literal})"
     return f"{path} {op} {literal}" if isinstance(value, (int, float)) else f"{path}{op}{literal}"

@@ -45,6 +45,7 @@ SC taiwan tw 台湾
 _ROWS = [line.split() for line in _PROVINCES.split("\n") if line]
 _REGION = {row[1]: row[0] for row in _ROWS}
 _ALIASES = {alias: row[1] for row in _ROWS for alias in row[1:]}
+PROVINCES = tuple(_REGION)
 _REMOTE = {"tibet", "xinjiang", "qinghai", "neimenggu"}
 
 _BASE_DAYS = {

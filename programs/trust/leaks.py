@@ -26,8 +26,8 @@ from pivot_dspy.errors import ConfigurationError, IsolationError
 from pivot_dspy.simulator import offline_lm
 from programs.deepplanning.environment import POLICY, Market, Shopping
 from programs.deepplanning.generate import generate
-from programs.deepplanning.loader import load_annotation, load_cases
-from programs.deepplanning.reference import reference
+from programs.deepplanning.loader import load_cases
+from programs.deepplanning.readable import readable, warn
 from programs.trust import leaky_outside  # noqa: F401  # registers its ways
 from programs.trust.leaky import CALLED, WAYS, Way, paid
 
@@ -103,9 +103,10 @@ def overhead(data: Path | None = None, *, tasks: int = 12, repeats: int = 3) -> 
         directory = data or Path(scratch)
         if data is None:
             generate(directory, seed=0)
-        cases = load_cases(directory)[:tasks]
-        references = [reference(case, load_annotation(directory, case.id)) for case in cases]
-        lm = offline_lm(references, seed=0, cache=False)
+        known = readable(directory, load_cases(directory)[:tasks])
+        warn(known.unread)
+        cases = list(known.cases)
+        lm = offline_lm(known.references.values(), seed=0, cache=False)
         pivot = Pivot(Shopping, Market(cases, policy=POLICY).open)
         pivot.set_lm(lm)
         pivot(request=cases[0].query)  # what is done once in a process

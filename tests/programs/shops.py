@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,6 +31,18 @@ def generated(folders: pytest.TempPathFactory, seed: int, tasks: int) -> Path:
     folder = folders.mktemp("shops")
     generate(folder, seed=seed, tasks=tasks)
     return folder
+
+
+UNREADABLE = "Find products where the lining is quilted."
+
+
+def make_unreadable(folder: Path, case_id: str) -> None:
+    """Gives a task a sentence that no rule reads."""
+    level, number = case_id.removeprefix("L").split("-")
+    file = folder / f"database_level{level}" / f"case_{number}" / "validation_cases.json"
+    written = json.loads(file.read_text(encoding="utf-8"))
+    written["meta_info"][0]["sub_query"] = UNREADABLE
+    file.write_text(json.dumps(written, ensure_ascii=False), encoding="utf-8")
 
 
 def task(case: Case) -> dspy.Example:

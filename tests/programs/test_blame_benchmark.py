@@ -11,8 +11,9 @@ import pytest
 from pivot_dspy import Suspect, Trajectory
 from programs.benchmarks.blame import Replay, Subject, figures, first_plans, is_exact, is_near, main, measure
 from programs.benchmarks.mutants import KINDS, Mutant, Mutator
+from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import load_cases
-from tests.programs.shops import NO_DATA, SHOPPING, generated
+from tests.programs.shops import NO_DATA, SHOPPING, generated, make_unreadable
 
 real = pytest.mark.skipif(not SHOPPING.is_dir(), reason=NO_DATA)
 
@@ -84,6 +85,15 @@ def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(file.read_text(encoding="utf-8"))["figures"]["all"]["exact"] >= 0.9
     assert main(["--data", str(tmp_path / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_a_task_that_cannot_be_read_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    generate(tmp_path, tasks=2)
+    make_unreadable(tmp_path, "L2-1")
+    assert {outcome.case for outcome in measure(tmp_path, each=1)} == {"L1-1"}
+    main(["--data", str(tmp_path), "--each", "1"])
+    said = capsys.readouterr()
+    assert "task L2-1 is left out" in said.err and "Left out: 1 task" in said.out
 
 
 @pytest.mark.parametrize("style", ["expression", "chain"])

@@ -21,10 +21,11 @@ from programs import compare
 from programs.comparison.benchmarks import load
 from programs.comparison.results import Results
 from programs.comparison.runs import Record, Unit
+from programs.deepplanning.generate import generate
 from programs.refiners import REFINERS
 from tests.openai_server import OpenAIServer
 from tests.programs.comparing import BreaksDown
-from tests.programs.shops import NO_DATA, SHOPPING
+from tests.programs.shops import NO_DATA, SHOPPING, UNREADABLE, make_unreadable
 
 SMALL = ("--refiners", "pivot,best-of-n", "--tasks", "3", "--seeds", "1")
 PROMISED = (
@@ -79,6 +80,18 @@ def test_the_record_and_the_tables(file: Path, capsys: pytest.CaptureFixture[str
     written = [path.read_text(encoding="utf-8") for path in (file, html, file.with_suffix(".jsonl"))]
     places = {str(file.parent), str(Path(compare.__file__).parents[1]), str(Path.home()), sys.prefix}
     assert not any(place in text for place in places for text in written)
+
+
+def test_a_task_that_the_offline_model_cannot_read_is_left_out(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate(tmp_path, tasks=3)
+    make_unreadable(tmp_path, "L2-1")
+    found = run(file, "--data", str(tmp_path), "--refiners", "plan-execute", "--seeds", "1")
+    assert found["settings"]["tasks"] == ["L1-1", "L3-1"] and found["pairs"] == {"finished": 2, "planned": 2}
+    said = capsys.readouterr()
+    assert "task L2-1 is left out" in said.err and UNREADABLE in said.err
+    assert [note for note in found["settings"]["notes"] if "Left out: 1 task" in note and note in said.out]
 
 
 def test_it_goes_on_where_it_was_cut_off(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from programs.deepplanning.generate import generate
 from programs.office.package import MissingPackage
 from programs.options import DataError
 from tests.programs.office import AGENTDOJO
+from tests.programs.shops import make_unreadable
 
 BFCL = pytest.mark.skipif(importlib.util.find_spec("bfcl_eval") is None, reason="bfcl-eval is not installed")
 PACKAGED = [pytest.param("bfcl", marks=BFCL), pytest.param("agentdojo", marks=AGENTDOJO)]
@@ -54,6 +55,18 @@ def test_shopping_tasks_are_spread_over_the_levels(tmp_path: Path) -> None:
     assert ids(load("shopping", "4", data, offline=True)) == ["L1-1", "L2-1", "L3-1", "L1-2"]
     assert ids(load("shopping", None, data, offline=True)) == ["L1-1", "L1-2", "L1-3", "L2-1", "L2-2", "L3-1", "L3-2"]
     assert ids(load("shopping", "L3-1, L1-1,L3-1", data, offline=True)) == ["L3-1", "L1-1"]
+
+
+def test_shopping_tasks_that_the_offline_model_cannot_read_are_left_out(tmp_path: Path) -> None:
+    generate(tmp_path, tasks=3)
+    make_unreadable(tmp_path, "L2-1")
+    offline = load("shopping", None, str(tmp_path), offline=True)
+    assert ids(offline) == ["L1-1", "L3-1"] and list(offline.unread) == ["L2-1"]
+    assert offline.notes == ("Left out: 1 task that the offline model's rules cannot read: L2-1.",)
+    real = load("shopping", None, str(tmp_path), offline=False)
+    assert ids(real) == ["L1-1", "L2-1", "L3-1"] and not real.unread and not real.notes
+    with pytest.raises(DataError, match="none of the tasks; of L2-1"):
+        load("shopping", "L2-1", str(tmp_path), offline=True)
 
 
 def test_as_many_generated_tasks_as_are_asked_for() -> None:

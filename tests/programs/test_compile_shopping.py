@@ -9,6 +9,7 @@ from typing import Any
 import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
+from rich.console import Console
 
 from pivot_dspy.simulator import offline_lm
 from programs import compile_shopping
@@ -18,6 +19,7 @@ from programs.deepplanning.loader import load_annotation, load_cases
 from programs.deepplanning.reference import reference
 from tests.caching import own_cache
 from tests.openai_server import OpenAIServer
+from tests.programs.shops import UNREADABLE, make_unreadable
 
 SMALL = ("--train", "3", "--val", "2", "--test", "2", "--slip", "0.1")
 
@@ -88,6 +90,23 @@ def test_on_a_model_behind_http(
     assert record["reloaded"]["same"] is True and record["lm"] == {"name": "openai/loopback", "simulated": False}
     assert prompts and len(prompts) == len(set(prompts))  # DSPy's cache has them, for the fresh process too
     assert "systematic" not in record["settings"] and "SIMULATED" not in capsys.readouterr().out
+
+
+def test_a_task_that_the_offline_model_cannot_read_is_in_no_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "store"
+    generate(folder, seed=0, tasks=8)
+    make_unreadable(folder, "L1-2")
+    record = run(tmp_path, "--data", str(folder))
+    used = {name for part in record["split"].values() for name in part}
+    assert len(used) == 7 and "L1-2" not in used and UNREADABLE in record["unread"]["L1-2"]
+    assert record["reloaded"]["same"] is True
+    said = capsys.readouterr()
+    assert "task L1-2 is left out" in said.err and "Left out: 1 task" in said.out
+    options = [*SMALL, "--test", "3", "--data", str(folder), "--lm", "openai/none"]
+    real = compile_shopping.Compilation(compile_shopping._parser().parse_args(options), tmp_path, Console())
+    assert sum(map(len, real.split)) == 8 and not real.unread and not capsys.readouterr().err
 
 
 def test_no_gold_and_no_test_task_is_learned(tmp_path: Path) -> None:

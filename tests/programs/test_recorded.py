@@ -22,7 +22,7 @@ from programs.deepplanning.loader import load_cases, load_gold
 from programs.deepplanning.recorded import messages
 from programs.deepplanning.shop import Shop
 from programs.options import DataError
-from tests.programs.shops import NO_DATA, SHOPPING, task
+from tests.programs.shops import NO_DATA, SHOPPING, make_unreadable, task
 
 real = pytest.mark.skipif(not SHOPPING.is_dir(), reason=NO_DATA)
 RUNS = "recorded_runs.jsonl.gz"
@@ -93,6 +93,15 @@ def test_the_command(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "simulated" in shown and "official_score_after" in shown
     assert main(["--data", str(data), "--limit", "1", "--json", str(data / "report.json")]) == 0
     assert len(json.loads((data / "report.json").read_text(encoding="utf-8"))["runs"]) == 1
+
+
+def test_runs_of_a_task_that_cannot_be_read_are_left_out(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_unreadable(data, "L2-1")
+    assert main(["--data", str(data), "--json", str(data / "report.json")]) == 0
+    report = json.loads((data / "report.json").read_text(encoding="utf-8"))
+    assert [row["id"] for row in report["runs"]] == ["L1-1", "L3-1"] and report["summary"]["left_out"] == 1
+    said = capsys.readouterr()
+    assert "task L2-1 is left out" in said.err and "left_out" in said.out
 
 
 def test_runs_that_did_not_fail_are_left_alone(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jmespath
 import pytest
 
 from pivot_dspy import Pivot
 from pivot_dspy.phases.base import read_steps
 from pivot_dspy.simulator import Reference, offline_lm
+from programs.deepplanning.conditions import matching
 from programs.deepplanning.environment import Market, Shopping, final_cart
 from programs.deepplanning.generate import generate
+from programs.deepplanning.grammar import ReadingError
 from programs.deepplanning.loader import Annotation, Case, load_annotation, load_cases, load_gold
-from programs.deepplanning.reading import ReadingError
-from programs.deepplanning.reference import reference
+from programs.deepplanning.reading import Reading
+from programs.deepplanning.reference import plan, reference
 from programs.deepplanning.scoring import strict_pass
 from tests.programs.shops import NO_DATA, SHOPPING, opened, ran, settled
 
@@ -138,6 +142,33 @@ def test_a_plan_that_is_shown_tells_what_it_goes_by(folder: Path) -> None:
         assert untold.as_told(shown(told)).steps == told.steps
         assert untold.as_told(shown(untold)).steps == untold.steps
         assert untold.as_told({"lessons": shown(told)["open_steps"]}) is untold  # another task's plan
+
+
+CONDITIONS: list[list[Any]] = [
+    ["applicable_coupons", "contains", "Cross-store: ¥30 off every ¥300"],
+    ["shipping_info.provider", "==", "SF Express"],
+    ["shipping_info.origin", "==", "Fujian"],
+    ["collar_type", "==", "Crew Neck"],
+    ["version_type", "==", "Slim Fit"],
+    ["thickness", "==", "Thin"],
+    ["elasticity", "==", "Non-stretch"],
+    ["price", ">=", 300],
+    ["name", "contains", "Women's"],
+    ["rating.distribution.5_star", ">", 500],
+]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: str(condition[0]))
+def test_a_plan_looks_for_what_meets_the_condition(folder: Path, condition: list[Any]) -> None:
+    (case, *_) = load_cases(folder)
+    coupons = [{"applicable_coupons": [CONDITIONS[0][2]]}, {"applicable_coupons": []}, {}]
+    products = [{**product, **coupons[place % 3]} for place, product in enumerate(case.products)]
+    steps, _ = plan(Reading([[condition]], None, False), [], case.user)
+    (chosen,) = [step["args"]["product_id"] for step in steps if step["tool"] == "add_product_to_cart"]
+    expression = re.fullmatch(r"min_by\(\$p\.products(\[\?.*\]), &price\)\.product_id", chosen)
+    assert expression is not None
+    wanted = matching(products, [condition], case.user)
+    assert jmespath.search(expression[1], products) == wanted and 0 < len(wanted) < len(products)
 
 
 def test_the_gold_and_the_store_make_no_difference(folder: Path) -> None:

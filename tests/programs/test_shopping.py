@@ -20,6 +20,7 @@ from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import load_annotation, load_cases
 from programs.deepplanning.reference import reference
 from tests.openai_server import OpenAIServer
+from tests.programs.shops import UNREADABLE, make_unreadable
 
 DATA = Path(os.environ.get("PIVOT_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
 SHOPPING = DATA / "deepplanning_shopping"
@@ -54,7 +55,7 @@ def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_the_record_and_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = run(tmp_path)
-    assert list(record) == ["program", "lm", "refiner", "settings", "tasks", "summary"]
+    assert list(record) == ["program", "lm", "refiner", "settings", "tasks", "summary", "unread"]
     assert record["program"] == "shopping" and record["refiner"] == "pivot"
     assert record["lm"]["name"].startswith("offline/slip=0.2,") and record["lm"]["simulated"] is True
     assert record["settings"] == {
@@ -70,7 +71,7 @@ def test_the_record_and_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert task["verified"] is (task["losses"][-1] == 0.0) is not bool(task["reasons"])
         assert task["lm_calls"] == sum(spent["lm_calls"] for spent in task["phases"].values())
     totals = record["summary"]
-    assert totals["tasks"] == 6
+    assert totals["tasks"] == 6 and totals["unread"] == 0 and record["unread"] == {}
     assert totals["verified_rate"] == sum(task["verified"] for task in record["tasks"]) / 6
     assert totals["lm_calls_per_task"] == sum(task["lm_calls"] for task in record["tasks"]) / 6
     shown = capsys.readouterr().out
@@ -154,6 +155,34 @@ def test_another_model(
     assert "SIMULATED" not in capsys.readouterr().out
 
 
+def test_a_task_that_the_offline_model_cannot_read_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate(tmp_path, seed=3, tasks=3)
+    make_unreadable(tmp_path, "L2-1")
+    record = run(tmp_path, "--data", str(tmp_path))
+    assert [task["id"] for task in record["tasks"]] == ["L1-1", "L3-1"]
+    assert record["summary"]["unread"] == 1 and UNREADABLE in record["unread"]["L2-1"]
+    said = capsys.readouterr()
+    assert "task L2-1 is left out" in said.err and UNREADABLE in said.err
+    assert "Left out: 1 task that the offline model's rules cannot read: L2-1." in said.out
+
+
+def test_another_model_is_given_what_the_offline_model_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate(tmp_path, seed=3, tasks=1)
+    (case,) = load_cases(tmp_path)
+    known = reference(case, load_annotation(tmp_path, case.id))
+    make_unreadable(tmp_path, "L1-1")
+    with OpenAIServer(OfflineEngine([known], Rates(slip=0.0))) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "x")
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        record = run(tmp_path, "--data", str(tmp_path), "--lm", "openai/loopback")
+    assert record["tasks"][0]["verified"] and record["unread"] == {} and record["summary"]["unread"] == 0
+    assert not capsys.readouterr().err
+
+
 # ---------------------------------------------------------------------------------------------------------- bad input
 
 
@@ -210,7 +239,7 @@ def test_an_empty_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
         ("cart.json", '"items"', '"things"', "cart.json: expected 'items' to be a list"),
         ("user_info.json", "{", "[{", "user_info.json, line "),
         ("validation_cases.json", '"ground_truth_products"', '"gone"', "expected 'ground_truth_products' to be a list"),
-        ("validation_cases.json", '"sub_query": "', '"sub_query": "A shiny one! ', "cannot read task L1-1"),
+        ("validation_cases.json", '"sub_query": "', '"sub_query": "A shiny one! ', "none of the tasks; of L1-1"),
     ],
 )
 def test_a_broken_file_is_named(
@@ -228,7 +257,7 @@ def test_a_broken_file_is_named(
     assert changed != text
     file.write_text(changed, encoding="utf-8")
     said = refused(capsys, "--data", str(tmp_path))
-    assert told in said and (name in said or "task L1-1" in said)
+    assert told in said and (name in said or "of L1-1" in said)
 
 
 def test_a_task_that_breaks_down_is_reported_and_the_others_go_on(

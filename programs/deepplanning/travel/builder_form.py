@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from typing_extensions import TypedDict
-
 from pivot_dspy import tool
 from programs.deepplanning.travel import prompt_tables
 from programs.deepplanning.travel.atlas import seats_for
 from programs.deepplanning.travel.environment import TravelEnvironment, World, day_name
 from programs.deepplanning.travel.frame import Frame, Way
 from programs.deepplanning.travel.itinerary import Itinerary
-
-
-class Day(TypedDict):
-    """A day as it was placed."""
-
-    day: str
-    """`day 2`, as what a broken rule is about names it."""
-    line: str
-    notes: list[str]
+from programs.deepplanning.travel.shown_records import Day
 
 
 class TripBuilder(TravelEnvironment):
@@ -50,12 +40,12 @@ class TripBuilder(TravelEnvironment):
         if isinstance(self.frame, Frame) and (self.itinerary_ is None or self.itinerary_.frame != self.frame):
             self.itinerary_ = Itinerary.start(self.world.atlas, self.frame)
 
-    @tool(effect="write", free=("number",))
+    @tool(effect="write", draft=True)
     def go(self, way: Way, number: str) -> str:
         """Take a trip.
 
         Args:
-            number: of a trip of the day of departure, or of return.
+            number: of a trip of the day of departure, or of return; of several of one number the cheapest.
         """
         frame = self._begun.frame
         ends = (frame.origin, frame.destination) if way == "out" else (frame.destination, frame.origin)
@@ -72,7 +62,7 @@ class TripBuilder(TravelEnvironment):
         self._changed()
         return prompt_tables.trip_line(trip)
 
-    @tool(effect="write", free=("hotel",))
+    @tool(effect="write", draft=True)
     def stay(self, hotel: str) -> str:
         """Take a hotel for all nights.
 
@@ -83,15 +73,15 @@ class TripBuilder(TravelEnvironment):
         self._changed()
         return prompt_tables.hotel_line(self.itinerary_.hotel) if self.itinerary_.hotel else ""
 
-    @tool(effect="write", free=("day", "stops"))
+    @tool(effect="write", draft=True)
     def day(self, day: int, stops: list[list[Any]]) -> Day:
         """The attractions and meals of a day, in order; a later day(n) replaces an earlier one.
 
         Args:
             stops: [place, start?, hours?] each; place: id or exact name of an attraction or restaurant; start 'HH:MM':
                 not before then, null: as soon as one can be there and it is open (the first stop from 09:00); hours:
-                default the attraction's minimum, 1 for a meal. Trips, roads, waits, the hotel, fares and totals are
-                put in.
+                default the attraction's minimum (at least 0.5), 1 for a meal. Trips, roads, waits, the hotel, fares
+                and totals are put in.
         """
         self.itinerary_ = self._begun.with_day(day, stops)
         self._changed()

@@ -7,13 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
 
-from typing_extensions import NotRequired, TypedDict
-
 from pivot_dspy import CheckResult, Environment, Requirement, check, tool
-from programs.deepplanning.travel import prompt_tables, rules, wishes
+from programs.deepplanning.travel import prompt_tables, rules, shown_records, wishes
 from programs.deepplanning.travel.atlas import Atlas, Attraction, Hotel, Mode, Restaurant, Sort, Trip
 from programs.deepplanning.travel.database import TravelDatabase
-from programs.deepplanning.travel.frame import Frame, Way
+from programs.deepplanning.travel.frame import Frame
 from programs.deepplanning.travel.prompt_tables import number
 from programs.deepplanning.travel.request import Journey, read_journey
 from programs.deepplanning.travel.rules import About, Held
@@ -32,47 +30,17 @@ Where a wish leaves several that fit: the cheapest trip, the cheapest and then b
 restaurant."""
 
 WISHES = """\
+Each wish of the request is a requirement said by one of these, with values as `known` lists them. What start says \
+needs none, nor does the policy, nor a mood (relaxed, classic, convenient).
 where: a list of [field, op, value], all of which hold; op: == != > >= < <= contains in; field: of the type. best: \
 ["min" or "max", field]. A visit without best: all that fit are visited; with best the best one, with top the n best.
-Example: {"id": "R2", "check": "hotel", "args": {"where": [["brand", "==", "Hilton"]], "best": ["min", "price"]}}"""
+Example: {"id": "R2", "check": "meal", "args": {"near": "A5", "where": [["tags", "contains", "Private Room"]], "best": \
+["max", "rating"]}}, bound in a day as ["$R2[0].id", "18:00"]."""
 
 NEAREST = 3
 """Restaurants that are read around each place before planning."""
 NAMED = 4
 """Records that the evidence of a wish names."""
-
-
-TripFields = TypedDict(
-    "TripFields",
-    {
-        "number": str, "mode": Mode, "from": str, "to": str, "dep": str, "arr": str, "minutes": int, "seat_class": str,
-        "seats": int, "price": float, "airline": NotRequired[str], "manufacturer": NotRequired[str],
-        "train_type": NotRequired[str], "way": Way,
-    },
-)  # fmt: skip
-"""What a planner is told of a trip that fits a wish."""
-
-
-class AttractionFields(TypedDict):
-    """What a planner is told of an attraction that fits a wish."""
-
-    id: str
-    name: str
-    type: str
-    rating: float
-    open: str
-    close: str
-    closed: list[int]
-    min_hours: float
-    max_hours: float
-    ticket: float
-
-
-class Around(TypedDict):
-    """The restaurants near a place."""
-
-    near: str
-    restaurants: list[Restaurant]
 
 
 LINES: Mapping[str, Callable[[Any], str]] = {
@@ -119,7 +87,7 @@ class TravelEnvironment(Environment):
 
     # -- what a planner reads
 
-    @tool(effect="read")
+    @tool(effect="read", returns=list[shown_records.Trip])
     def find_trips(self, origin: str, destination: str, date: str, mode: Mode | None = None) -> list[Trip]:
         """Direct trips; date: YYYY-MM-DD."""
         return [trip for trip in self.world.atlas.trips(origin, destination, date, mode) if trip["direct"]]
@@ -133,7 +101,7 @@ class TravelEnvironment(Environment):
             if star in (None, hotel["star"]) and brand in (None, hotel["brand"])
         ]
 
-    @tool(effect="read")
+    @tool(effect="read", returns=list[shown_records.Attraction])
     def find_attractions(self, type: str | None = None) -> list[Attraction]:
         """Attractions of the destination."""
         return [place for place in self.world.atlas.attractions.values() if type in (None, place["type"])]
@@ -142,7 +110,7 @@ class TravelEnvironment(Environment):
     def find_restaurants(
         self, near: str | None = None, limit: int = NEAREST, sort: Sort = "metres", tag: str | None = None,
         cuisine: str | None = None,
-    ) -> list[Around]:  # fmt: skip
+    ) -> list[shown_records.Around]:  # fmt: skip
         """Restaurants around an attraction, hotel or station; without near: around each attraction."""
         places = [near] if near is not None else list(self.world.atlas.attractions)
         found = self.world.atlas.restaurants_near
@@ -181,7 +149,7 @@ class TravelEnvironment(Environment):
 
     # -- wishes: what the request asks for
 
-    @check(fits=TripFields)
+    @check(fits=shown_records.Trip)
     def trip(
         self, way: Literal["out", "back", "both"], mode: Mode | None = None, where: list[Any] | None = None,
         best: list[str] | None = None,
@@ -190,13 +158,13 @@ class TravelEnvironment(Environment):
         if self.frame is None:
             return CheckResult(False, "the trip is not started")
         fitting = wishes.trip(self.world.atlas, self.frame, way, mode, where or (), best)
-        return _wish(fitting, self.held.trips, LINES["trip"], "number")
+        return _wish(fitting, self.held.trips, LINES["trip"], "number", chosen=bool(where or best))
 
     @check(fits=Hotel)
     def hotel(self, where: list[Any] | None = None, best: list[str] | None = None) -> CheckResult:
         """The hotel of all nights."""
         fitting = wishes.hotel(self.world.atlas, where or (), best)
-        return _wish(fitting, self.held.hotels, LINES["hotel"])
+        return _wish(fitting, self.held.hotels, LINES["hotel"], chosen=bool(where or best))
 
     @check(fits=Restaurant)
     def meal(
@@ -204,9 +172,9 @@ class TravelEnvironment(Environment):
     ) -> CheckResult:
         """One meal at a restaurant that fits, of those listed near an attraction where one is named."""
         fitting = wishes.meal(self.world.atlas, near, where or (), best)
-        return _wish(fitting, self.held.meals, LINES["meal"])
+        return _wish(fitting, self.held.meals, LINES["meal"], chosen=bool(where or best))
 
-    @check(fits=AttractionFields)
+    @check(fits=shown_records.Attraction)
     def visit(
         self, where: list[Any] | None = None, best: list[str] | None = None, top: int | None = None
     ) -> CheckResult:
@@ -223,7 +191,7 @@ class TravelEnvironment(Environment):
         return CheckResult(not over, f"{evidence}, {number(over)} too much | {where}" if over else evidence)
 
     @check(listed=False)
-    def keeps(self, about: About) -> CheckResult:
+    def plan_rules(self, about: About) -> CheckResult:
         """The rules about something."""
         if self.frame is None:
             return CheckResult(False, "the trip is not started")
@@ -260,6 +228,8 @@ class TravelEnvironment(Environment):
             "find_attractions": prompt_tables.attractions, "find_restaurants": prompt_tables.restaurants,
             "roads": prompt_tables.roads,
         }  # fmt: skip
+        if tool == "find_restaurants" and len(value) > 1:
+            return f"{prompt_tables.facets(self.world.atlas.restaurants.values())}\n{prompt_tables.restaurants(value)}"
         if tool in LINES:  # of what fits a wish, the best
             lines = [LINES[tool](record) for record in value[:NAMED]]
             return "\n".join(lines + [f"... {len(value)} in all"] * (len(value) > NAMED)) or "nothing"
@@ -284,18 +254,26 @@ def _orientation(journey: Journey | None) -> tuple[str | tuple[str, Mapping[str,
 
 
 def _wish(
-    fitting: Fitting[Any], held: Collection[Any], line: Callable[[Any], str], key: str = "id"
+    fitting: Fitting[Any], held: Collection[Any], line: Callable[[Any], str], key: str = "id", *, chosen: bool = True
 ) -> CheckResult:
-    """How a wish stands: what fits it, best first, and what of it the plan lacks."""
+    """How a wish stands: what fits it, best first, and what of it the plan lacks.
+
+    Args:
+        chosen: whether it says what to choose by; otherwise that several fit is no sign of anything.
+    """
     lacking = wishes.missing(fitting, held)
     wanted = [record for choice in fitting.choices for record in choice.among] or fitting.records
     named = "; ".join(line(record) for record in wanted[:NAMED]) + ("; ..." if len(wanted) > NAMED else "")
     about = tuple(record[key] for record in lacking)
-    evidence = f"{named}{' | lacking: ' + ', '.join(about) if about and fitting.choices else ''}"
-    holds = wishes.satisfied(fitting, held)
-    return CheckResult(holds, evidence or "nothing", about=about[:NAMED], fits=fitting.records, tied=fitting.tied)
+    return CheckResult(
+        holds=wishes.satisfied(fitting, held),
+        evidence=(f"{named} | lacking: {', '.join(about)}" if about and fitting.choices else named) or "nothing",
+        about=about[:NAMED],
+        fits=fitting.records,
+        tied=fitting.tied if chosen else min(1, fitting.tied),
+    )
 
 
 def standing_rules() -> list[Requirement]:
     """The rules that any plan must keep, as requirements that no model alters."""
-    return [Requirement(id=about, check="keeps", args={"about": about}) for about in rules.ABOUT]
+    return [Requirement(id=about, check="plan_rules", args={"about": about}) for about in rules.ABOUT]

@@ -35,7 +35,7 @@ class WrittenPlan(TravelEnvironment):
     def plan(self) -> dict[str, Any]:
         return self.written
 
-    @tool(effect="write", free=("plan",))
+    @tool(effect="write", draft=True)
     def propose(self, plan: dict[str, Any]) -> dict[str, Any]:
         """Write the plan down; a later one replaces it.
 
@@ -70,7 +70,7 @@ class WrittenPlan(TravelEnvironment):
         return round(true_sum(self.held.plan), 2), "as the tables have it"
 
     def describe(self) -> str:
-        days = self.written.get("daily_plans")
+        days = self.written.get("daily_plans") if isinstance(self.written, dict) else None
         return f"A plan of {len(days)} days is written." if isinstance(days, list) else "No plan is written."
 
     def summarise(self, tool: str, value: Any) -> str | None:

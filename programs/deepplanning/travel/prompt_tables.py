@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from programs.deepplanning.travel.atlas import Attraction, Hotel, Restaurant, Trip
@@ -10,6 +11,8 @@ from programs.deepplanning.travel.records import ALWAYS_OPEN
 
 SHOWN_HOTELS = 8
 """Hotels up to which each is shown; of more, only what they can be chosen by."""
+SHOWN_CUISINES = 30
+"""Kinds of cuisine that are named, the most frequent first."""
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -91,6 +94,17 @@ def restaurants(groups: Sequence[Mapping[str, Any]]) -> str:
             known.add(each["id"])
         lines.append(f"  {group['near']}: {'; '.join(named) or 'none'}")
     return "\n".join(lines)
+
+
+def facets(listed: Iterable[Restaurant]) -> str:
+    """What restaurants can be chosen by: their tags, and the kinds of cuisine that most have."""
+    tags: Counter[str] = Counter()
+    cuisines: Counter[str] = Counter()
+    for each in listed:
+        tags.update(each["tags"])
+        cuisines.update(each["cuisine"])
+    kinds = [kind for kind, _ in cuisines.most_common(SHOWN_CUISINES)]
+    return f"tags: {', '.join(sorted(tags)) or 'none'}; cuisine: {', '.join(kinds)}"
 
 
 def _minutes(near: Restaurant) -> str:
