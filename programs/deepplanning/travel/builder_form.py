@@ -113,5 +113,5 @@ class TripBuilder(TravelEnvironment):
         if tool == "itinerary":
             return "the plan as it stands"
         if tool == "day":
-            return "; ".join([value["line"], *value["notes"]])
+            return "; ".join(value["notes"]) or "placed"  # the state shows it
         return super().summarise(tool, value)

@@ -43,6 +43,8 @@ NAMED = 4
 """Records that the evidence of a wish names."""
 
 
+BEST = 2
+"""Records that are shown of what was looked up."""
 LINES: Mapping[str, Callable[[Any], str]] = {
     "trip": lambda trip: f"{trip['way']}: {prompt_tables.trip_line(trip)}",
     "hotel": prompt_tables.hotel_line,
@@ -231,8 +233,8 @@ class TravelEnvironment(Environment):
         if tool == "find_restaurants" and len(value) > 1:
             return f"{prompt_tables.facets(self.world.atlas.restaurants.values())}\n{prompt_tables.restaurants(value)}"
         if tool in LINES:  # of what fits a wish, the best
-            lines = [LINES[tool](record) for record in value[:NAMED]]
-            return "\n".join(lines + [f"... {len(value)} in all"] * (len(value) > NAMED)) or "nothing"
+            lines = [LINES[tool](record) for record in value[:BEST]]
+            return "\n".join(lines + [f"... {len(value)} in all"] * (len(value) > BEST)) or "nothing"
         return tables[tool](value) if tool in tables else None
 
 

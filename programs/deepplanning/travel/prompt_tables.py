@@ -17,21 +17,31 @@ _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 def trips(listed: Sequence[Trip]) -> str:
-    """Trips by departure."""
+    """Trips by kind and departure."""
     if not listed:
         return "none"
-    head = f"{len(listed)} direct trips (number | dep-arr | from - to | class | seats | price | kind)"
-    return "\n".join([head, *(f"  {trip_line(each)}" for each in sorted(listed, key=lambda each: each["dep"]))])
+    kinds: dict[str, list[Trip]] = {}
+    for each in sorted(listed, key=lambda each: each["dep"]):
+        kinds.setdefault(_kind(each), []).append(each)
+    lines = [f"{len(listed)} direct trips: number dep-arr from - to, price (seats where few are left)"]
+    for kind, trips_of in kinds.items():
+        lines += [f"  {kind}:", *(f"  {_trip(each)}" for each in trips_of)]
+    return "\n".join(lines)
 
 
 def trip_line(each: Trip) -> str:
-    kinds = [str(each.get(key)) for key in ("train_type", "airline", "manufacturer") if each.get(key)]
+    return f"{_trip(each)}, {_kind(each)}"
+
+
+def _trip(each: Trip) -> str:
     arrival = each["arr"] + (f"+{each['arr_day']}" if each["arr_day"] else "")
-    parts = (
-        each["number"], f"{each['dep']}-{arrival}", f"{each['from']} - {each['to']}", each["seat_class"],
-        f"{each['seats']}", number(each["price"]), ", ".join(kinds),
-    )  # fmt: skip
-    return " | ".join(parts)
+    left = f" ({each['seats']} seats)" if isinstance(each["seats"], int) else ""
+    return f"{each['number']} {each['dep']}-{arrival} {each['from']} - {each['to']}, {number(each['price'])}{left}"
+
+
+def _kind(each: Trip) -> str:
+    kinds = [str(each.get(key)) for key in ("train_type", "airline", "manufacturer") if each.get(key)]
+    return ", ".join([each["seat_class"], *kinds])
 
 
 def hotels(listed: Sequence[Hotel]) -> str:

@@ -89,6 +89,12 @@ def test_the_prompt_of_a_trip(snapshot):
     snapshot("travel_plan.txt", engine.prompts[0].text)
 
 
+def test_the_prompt_of_a_day_that_is_rewritten(snapshot):
+    mended = {"diagnosis": "Day 2.", "requirements": [], "steps": [steps()[5], {"keep": ["d3", "p", "submit"]}]}
+    _, engine = run(plan=plan(steps(d2=[["A2"], ["A3"]]), WISHES), evolve=mended)
+    snapshot("travel_evolve.txt", engine.prompts[1].text.rpartition("The steps were run")[2])
+
+
 BROKEN = {
     "a day without meals": ("meals", {"d2": [["A2"], ["A3"]]}),
     "a visit that is too long": ("lengths", {"d2": [["A2", None, 3.5], ["R2", "13:00"], ["A3"], ["R4", "18:00"]]}),
