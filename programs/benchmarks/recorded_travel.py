@@ -25,6 +25,7 @@ from pivot_dspy import Pivot, Step, Trajectory
 from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.simulator import Reference, offline_lm
 from programs.deepplanning.readable import read_all, warn
+from programs.deepplanning.travel.database import Language
 from programs.deepplanning.travel.environment import standing_rules
 from programs.deepplanning.travel.loader import load_gold, load_tasks, read_lines
 from programs.deepplanning.travel.plan_text import ParsedPlan, parse_plan
@@ -38,12 +39,14 @@ FIELDS = ("language", "id", "model", "plan_text")
 
 @dataclass(frozen=True)
 class Recorded:
-    """A recorded run: whose it is, and its plan as far as a rule reads it."""
+    """A recorded run: whose it is, its plan as far as a rule reads it, and what the benchmark gave for the plan that
+    another model had read from the same text; None where that is not recorded."""
 
     task: str
-    language: str
+    language: Language
     model: str
     parsed: ParsedPlan
+    composite: float | None
 
 
 def recorded_plans(file: Path) -> Iterator[Recorded]:
@@ -53,7 +56,13 @@ def recorded_plans(file: Path) -> Iterator[Recorded]:
             raise DataError(f"{place}: no {', '.join(missing)}; expected an object with {', '.join(FIELDS)}")
         if run["language"] not in ("en", "zh") or not isinstance(run["plan_text"], str):
             raise DataError(f"{place}: expected language en or zh, and plan_text to be a text")
-        yield Recorded(f"{run['language']}-{run['id']}", run["language"], run["model"], parse_plan(run["plan_text"]))
+        yield Recorded(
+            task=f"{run['language']}-{run['id']}",
+            language=run["language"],
+            model=run["model"],
+            parsed=parse_plan(run["plan_text"]),
+            composite=run.get("composite"),
+        )
 
 
 def trajectory(start: Mapping[str, Any], plan: Mapping[str, Any]) -> Trajectory:
@@ -78,8 +87,8 @@ def refine(directory: Path, runs: Sequence[Recorded], seed: int, console: Consol
         DataError: the directory lacks the task of a run, or holds a broken one.
     """
     languages = {run.language for run in runs}
-    tasks = {task.id: task for name in languages for task in load_tasks(directory, language=name)}  # type: ignore[arg-type]
-    gold = {name: meta for language in languages for name, meta in load_gold(directory, language=language).items()}  # type: ignore[arg-type]
+    tasks = {task.id: task for name in languages for task in load_tasks(directory, language=name)}
+    gold = {name: meta for language in languages for name, meta in load_gold(directory, language=language).items()}
     if unknown := sorted({run.task for run in runs} - tasks.keys()):
         raise DataError(f"{directory}: no task for the runs of {', '.join(unknown)}")
     wanted = [tasks[name] for name in dict.fromkeys(run.task for run in runs)]
@@ -101,6 +110,7 @@ def refine(directory: Path, runs: Sequence[Recorded], seed: int, console: Consol
                 "id": run.task,
                 "model": run.model,
                 "parsed_share": run.parsed.share,
+                "recorded_composite": run.composite,
                 "before": _figures(before),
                 "after": _figures(after),
                 "verified": result.verified,
@@ -139,6 +149,7 @@ def summary(runs: Sequence[Recorded], rows: Sequence[dict[str, Any]]) -> dict[st
         "texts_read_whole": sum(run.parsed.share == 1.0 for run in runs),
         "activities_read": sum(run.parsed.share for run in runs) / (len(runs) or 1),
         "refined": len(rows),
+        "scored_as_recorded": sum(row["before"]["composite"] == row["recorded_composite"] for row in rows),
         **scores,
         "better": sum(row["after"]["composite"] > row["before"]["composite"] for row in rows),
         "worse": sum(row["after"]["composite"] < row["before"]["composite"] for row in rows),

@@ -88,7 +88,7 @@ _VALUES: Mapping[Language, Mapping[str, str]] = {
 }
 """The values that arguments take, by language."""
 _COORDINATES = '"latitude,longitude", as the tools give them'
-_MEANINGS = {
+_MEANINGS: Mapping[str | tuple[str, str], str] = {
     "depDate": "YYYY-MM-DD", "checkinDate": "YYYY-MM-DD", "checkoutDate": "YYYY-MM-DD",
     ("query_road_route_info", "origin"): _COORDINATES, ("query_road_route_info", "destination"): _COORDINATES,
 }  # fmt: skip
@@ -143,21 +143,20 @@ def _tool(name: str, database: TravelDatabase, calls: list[str]) -> dspy.Tool:
         calls.append(name)
         return call(database, name, json.dumps(arguments, ensure_ascii=False))
 
-    parameters = [parameter for parameter in inspect.signature(method).parameters if parameter != "self"]
-    optional = [
-        parameter for parameter, found in inspect.signature(method).parameters.items()
-        if found.default is not inspect.Parameter.empty
-    ]  # fmt: skip
+    parameters = [each for each in inspect.signature(method).parameters.values() if each.name != "self"]
     return dspy.Tool(
         ask,
         name=name,
-        desc=(inspect.getdoc(method) or "").splitlines()[0],
-        args={each: _schema(name, each, database.language, each in optional) for each in parameters},
-        arg_types=dict.fromkeys(parameters, str),
+        # What the database looks away from is not told.
+        desc=(inspect.getdoc(method) or "").splitlines()[0].partition(";")[0],
+        args={each.name: _schema(name, each, database.language) for each in parameters},
+        arg_types={each.name: str for each in parameters},
     )
 
 
-def _schema(tool: str, parameter: str, language: Language, optional: bool) -> dict[str, str]:
-    meaning = _VALUES[language].get(parameter) or _MEANINGS.get((tool, parameter)) or _MEANINGS.get(parameter, "")
-    words = ", ".join(filter(None, ("optional" if optional else "", meaning)))
+def _schema(tool: str, parameter: inspect.Parameter, language: Language) -> dict[str, str]:
+    name = parameter.name
+    meaning = _VALUES[language].get(name) or _MEANINGS.get((tool, name)) or _MEANINGS.get(name, "")
+    optional = "" if parameter.default is parameter.empty else "optional"
+    words = ", ".join(filter(None, (optional, meaning)))
     return {"type": "string", "description": words} if words else {"type": "string"}
