@@ -8,14 +8,15 @@ from typing import Any
 
 from pivot_dspy import Refined, Requirement
 from programs.deepplanning.travel.database import Language
+from programs.deepplanning.travel.environment import standing_rules
 from programs.deepplanning.travel.loader import TravelTask
 from programs.deepplanning.travel.scoring.official import DIMENSIONS
 from programs.deepplanning.travel.scoring.tables import Tables
 from programs.deepplanning.travel.showing.view import ShownPlan, shown_plan
 from programs.deepplanning.travel.strict import StrictScore
 
-RULE = "keeps"
-"""The check behind every rule that any plan must keep."""
+RULES = frozenset(rule.check for rule in standing_rules())
+"""The checks behind the rules that any plan must keep."""
 _OPERATORS = {"==": "is", "!=": "is not", "contains": "has", "in": "is one of", "<=": "≤", ">=": "≥"}
 _WAYS = {"out": "out", "back": "back", "both": "both ways"}
 _LONGEST = 240
@@ -118,7 +119,7 @@ def _checked(result: Refined) -> tuple[tuple[Checked, ...], tuple[Checked, ...]]
         finding = findings.get(requirement.id)
         holds = None if finding is None or finding.status in ("unjudged", "pending") else finding.holds
         evidence = "" if finding is None else "; ".join(filter(None, (finding.evidence, finding.doubt)))
-        if requirement.check == RULE:
+        if requirement.check in RULES:
             rules.append(Checked(requirement.id, holds, "" if holds else _cut(evidence)))
         else:
             wishes.append(Checked(f"{requirement.id} {wish_words(requirement)}", holds, _cut(evidence)))
