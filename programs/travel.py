@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.form == PUBLISHED and (options.lm is None or options.refiner or options.budget_tokens):
-        parser.error("--form published is a plain loop of a real model: it needs --lm, and takes no --refiner or budget")
+        parser.error("--form published is a plain loop of a real model: it needs --lm, and takes no refiner or budget")
     options.refiner = PUBLISHED if options.form == PUBLISHED else options.refiner or "pivot"
     console = terminal.console()
     try:

@@ -24,7 +24,7 @@ def asked(request: str) -> dspy.Example:
 
 
 def test_each_form_has_its_environment_over_the_same_tables() -> None:
-    assert FORMS == {"builder": TripBuilder, "json": WrittenPlan}
+    assert dict(FORMS) == {"builder": TripBuilder, "json": WrittenPlan}
     agency = Agency([TASK], "json")
     first, second = agency.open(asked(TASK.request)), agency.open(asked(TASK.request))
     assert type(first) is WrittenPlan and first is not second and first.world is second.world is agency.world(TASK)
