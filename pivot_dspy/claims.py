@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings, calc, expressions
+from pivot_dspy.identity_cache import RESULTS_KEPT, by_identity
 from pivot_dspy.plain_json import plain, scalars
 from pivot_dspy.trajectory import Discrepancy, Execution, Frozen
 
@@ -249,6 +250,16 @@ def _is_told(figure: str, known: Collection[str], texts: Iterable[str]) -> bool:
 
 def _known(values: Sequence[Any]) -> set[str]:
     """The figures of some data, those of its times in the other forms that these are told in."""
-    texts = [it for it in scalars(list(values)) if isinstance(it, str)]
+    known: set[str] = set()
+    for value in values:
+        known |= _kept_figures(value) if isinstance(value, (dict, list)) else _figures_in(value)
+    return known
+
+
+def _figures_in(value: Any) -> set[str]:
+    texts = [it for it in scalars(value) if isinstance(it, str)]
     hours = {str(int(hour) - 12) for text in texts for hour in _AFTER_NOON.findall(text)}
-    return _evidence([*values, *(_CLOCK.sub(" ", text) for text in texts)]) | hours
+    return _evidence([value, *(_CLOCK.sub(" ", text) for text in texts)]) | hours
+
+
+_kept_figures = by_identity(RESULTS_KEPT)(_figures_in)

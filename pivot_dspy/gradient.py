@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pivot_dspy.trajectory import Frozen
+from pivot_dspy.trajectory import Frozen, Step
 
 Author = Literal["rule", "model", "person"]
 
@@ -17,6 +17,10 @@ UNASKED = "unasked_step"
 """The kind of blame that may as well fall on the requirements: the plan does something that none of them asks for."""
 
 
+PROPOSED = "proposed"
+"""The kind of blame that comes with what a check proposes instead."""
+UNNEEDED = "unneeded_step"
+"""The kind of blame on a read that failed, and that nothing needs."""
 MISREAD_REQUIREMENT = "misread_requirement"
 """The kind of blame that falls on a requirement which nothing, or too much, fits."""
 
@@ -30,7 +34,8 @@ class Suspect(Frozen):
     """Id of the step there, None at the end."""
     kind: str
     """The kind of fault: that of a discrepancy, or `missing_step`, `wrong_tool`, `wrong_value`, `wrong_field`,
-    `wrong_binding`, `wrong_selection`, `narrow_result`, `misread_requirement`, `unasked_step`, `unexplained`."""
+    `wrong_binding`, `wrong_selection`, `narrow_result`, `misread_requirement`, `unasked_step`, `proposed`,
+    `unneeded_step`, `unexplained`."""
     diagnosis: str
     """What seems wrong, in a sentence."""
     correction: str = ""
@@ -65,6 +70,8 @@ class Gradient(Frozen):
     """Ids of the steps that something speaks against, and of a submit that is written out; empty where nothing tells
     them apart."""
     by: Author = "rule"
+    patch: tuple[Step, ...] | None = None
+    """All steps from the locus on as a rule mends them, so that no model has to be asked; None where none can."""
 
     @classmethod
     def of(cls, suspect: Suspect, slice_: tuple[str, ...] = (), questioned: tuple[str, ...] = ()) -> Gradient:

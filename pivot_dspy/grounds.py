@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.expressions import content
+from pivot_dspy.identity_cache import RESULTS_KEPT, by_identity
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import MadeCall, RequiredCall, comparable
 from pivot_dspy.told import Told, figure_of, moment_of, read, tells, tells_id, tells_words
@@ -24,6 +25,8 @@ POLICY = "policy"
 
 _ID = re.compile(r"(?:(?:^|_)ids?_?|[a-z]I[Dd]s?)$|^ID$")
 """Names of arguments and fields that hold an id."""
+_ROOT = "\0"
+"""Stands for the step in the paths of a result that is kept."""
 _KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -129,23 +132,44 @@ class Grounds:
         return _same(value) in self.own
 
 
-def gather(
-    call: MadeCall, execution: Execution, toolbox: Toolbox, texts: Mapping[str, str], requirement: RequiredCall | None,
-    quotes: Sequence[str],
-) -> Grounds:  # fmt: skip
-    position = execution.trajectory.index(call.step)
-    required = requirement.args if requirement is not None else {}
-    grounds = Grounds(texts, quotes, required, execution.trajectory.ids[:position])
-    for step in execution.trajectory.steps[:position]:
-        seen, spec = execution.by_step.get(step.id), toolbox.spec(step.tool)
+class RunGrounds:
+    """What the calls of one run rest on, gathered once: they are asked about in the order of their steps."""
+
+    def __init__(self, execution: Execution, toolbox: Toolbox) -> None:
+        self.execution = execution
+        self._toolbox = toolbox
+        self._gathered = Grounds({}, (), {}, ())
+        self._position = 0
+
+    def of(
+        self, call: MadeCall, texts: Mapping[str, str], requirement: RequiredCall | None, quotes: Sequence[str]
+    ) -> Grounds:
+        """What a call rests on; it holds until a later call is asked about.
+
+        Raises:
+            TrajectoryError: the call is of no step of the execution.
+        """
+        trajectory = self.execution.trajectory
+        position = trajectory.index(call.step)
+        if position < self._position:
+            self._gathered, self._position = Grounds({}, (), {}, ()), 0
+        for step in trajectory.steps[self._position : position]:
+            self._take_in(step)
+        self._position = position
+        required = requirement.args if requirement is not None else {}
+        before = trajectory.ids[:position]
+        return replace(self._gathered, told=texts, quotes=quotes, required=required, steps=before)
+
+    def _take_in(self, step: Step) -> None:
+        grounds = self._gathered
+        seen, spec = self.execution.by_step.get(step.id), self._toolbox.spec(step.tool)
         if seen is None or spec is None:
-            continue
+            return
         given = [leaf for leaf in _given(step, seen) if not is_empty(leaf)]
         grounds.own |= {_same(leaf) for leaf in given} - grounds.known.keys()
         if seen.ok:
             changes = spec.effect != "read"
             _add_result(grounds, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], seen.stale)
-    return grounds
 
 
 def _given(step: Step, seen: Observation) -> Iterator[Any]:
@@ -167,13 +191,34 @@ def _add_result(grounds: Grounds, step: str, value: Any, given: Sequence[str], s
         grounds.stale.add(step)
     if moment_of(value) is not None:
         grounds.years |= read(str(value)).years
-    for path, key, records, leaf in leaves(value, step):
-        if grounds.is_own(leaf):
+    for place in _kept_places(value) if isinstance(value, (dict, list)) else _places_in(value):
+        if place.same in grounds.own:
             continue
-        grounds.known.setdefault(_same(leaf), []).append(Occurrence(path, key, records, stale))
-        fact = Told(leaf) if isinstance(leaf, str) else None
-        if fact is not None and not any(tells(fact, one) for one in given):
-            grounds.texts.append(ResultText(step, leaf, fact, stale))
+        occurrence = Occurrence(place.path.replace(_ROOT, step, 1), place.key, place.records, stale)
+        grounds.known.setdefault(place.same, []).append(occurrence)
+        if place.fact is not None and not any(tells(place.fact, one) for one in given):
+            grounds.texts.append(ResultText(step, place.leaf, place.fact, stale))
+
+
+class _Place(NamedTuple):
+    """Where a value stands in a result, whichever step gave it."""
+
+    path: str
+    key: str
+    records: tuple[Record, ...]
+    leaf: Any
+    same: str
+    fact: Told | None
+
+
+def _places_in(value: Any) -> tuple[_Place, ...]:
+    return tuple(
+        _Place(path, key, records, leaf, _same(leaf), Told(leaf) if isinstance(leaf, str) else None)
+        for path, key, records, leaf in leaves(value, _ROOT)
+    )
+
+
+_kept_places = by_identity(RESULTS_KEPT)(_places_in)
 
 
 def leaves(

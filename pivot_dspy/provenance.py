@@ -17,7 +17,7 @@ from pivot_dspy import bindings, calc, claims
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.expressions import TOKEN, Content, content, is_quoted
-from pivot_dspy.grounds import Grounds, gather, is_empty, is_id, leaves, member, name_of
+from pivot_dspy.grounds import Grounds, RunGrounds, is_empty, is_id, leaves, member, name_of
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import WORDING, MadeCall, RequiredCall, defaults_of
 from pivot_dspy.told import figure_of, moment_of
@@ -65,7 +65,7 @@ class Origin(Frozen):
 
 def origins(
     call: MadeCall, execution: Execution, toolbox: Toolbox, *, told: Mapping[str, str],
-    requirement: RequiredCall | None = None, quotes: Sequence[str] = (),
+    requirement: RequiredCall | None = None, quotes: Sequence[str] = (), run: RunGrounds | None = None,
 ) -> tuple[Origin, ...]:  # fmt: skip
     """The origin of every value that was written into a call; what is empty, or the tool's default, is left out.
 
@@ -74,11 +74,12 @@ def origins(
         requirement: what a requirement fixes of the call: as a person gave it, or as it was before anything was read.
             Values that a model filled in later are no evidence for themselves.
         quotes: words of results that settle what is asked for, or whose instructions count. They count as told.
+        run: what was gathered of the same execution for the calls before this one, so as not to do it again.
 
     Raises:
         TrajectoryError: the call is of no step of the execution.
     """
-    grounds = gather(call, execution, toolbox, told, requirement, quotes)
+    grounds = (run or RunGrounds(execution, toolbox)).of(call, told, requirement, quotes)
     step, spec = execution.trajectory.steps[execution.trajectory.index(call.step)], toolbox.tools[call.tool]
     known, defaults = frozenset(grounds.steps), defaults_of(spec)
     found = [

@@ -164,6 +164,8 @@ class Finding(Frozen):
     """What would meet it."""
     about: tuple[Any, ...] = ()
     """The values that it is about, as in `CheckResult`."""
+    instead: tuple[tuple[Any, Any], ...] = ()
+    """What its check proposes, as in `CheckResult`."""
     doubt: str = ""
     """A sign that the requirement was misread, though it may hold: nothing fits it, or several things equally well."""
 
@@ -437,6 +439,7 @@ def _check(requirement: Requirement, execution: Execution, session: Session, bro
         evidence=result.evidence,
         hint="" if result.holds else result.hint,
         about=tuple(result.about),
+        instead=() if result.holds else result.instead,
         doubt=_doubt(result),
     )
 

@@ -121,7 +121,7 @@ class Trajectory(Frozen):
     parent: str | None = None
     """Id of the trajectory that this one was made from."""
     operator: str = "given"
-    """What made it: `plan`, `evolve`, `extend`, `rewrite`, `crossover`, `transfer`, `restructure`, `compose`,
+    """What made it: `plan`, `evolve`, `patch`, `extend`, `rewrite`, `crossover`, `transfer`, `restructure`, `compose`,
     `messages` or `given`."""
 
     @field_validator("steps")

@@ -129,7 +129,7 @@ def test_a_tie_is_asked_about_once_before_anything_is_verified():
     ("change", "refused"),
     [
         ({**wish(brand="Plain"), "quote": "at the plain one"}, "does not stand there"),
-        (wish(brand="Plain"), 'it needs "from" and "quote"'),
+        (wish(brand="Plain"), 'it needs "quote", words of the request'),
         ({**wish(colour="red"), "quote": REQUEST}, "colour: not a parameter"),
         ({"id": "R9", "check": "hotel", "args": {}, "quote": REQUEST}, "only a requirement of your own"),
     ],

@@ -15,6 +15,7 @@ from pivot_dspy import bindings
 from pivot_dspy.blame import call_rules, fault_rules, mismatch_rules
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.dependence import slice_of
+from pivot_dspy.blame.patches import first_patch
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.gradient import Gradient, Suspect
 from pivot_dspy.requirements import Finding, Requirements
@@ -65,6 +66,9 @@ def gradient(
         refuted: keys of suspects that were tried in vain, see `Suspect.key`.
     """
     context = BlameContext(execution, requirements, findings, toolbox, task, known)
+    patch = first_patch(context, frozenset(refuted))
+    if patch is not None:
+        return patch
     suspects = _suspects(context)
     left = [suspect for suspect in _without_symptoms(suspects, refuted) if suspect.key not in refuted]
     if not left:

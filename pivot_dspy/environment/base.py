@@ -135,6 +135,9 @@ class CheckResult(NamedTuple):
     """All that meets what is asked for, best first, to which steps can be bound; None where that is no question."""
     tied: int = 1
     """How many of these, from the first on, are equally good by what is asked for."""
+    instead: tuple[tuple[Any, Any], ...] = ()
+    """What it proposes, as pairs of a value that a step was given and the one to give it instead: tried without a model
+    where a result has shown all of these."""
 
     @classmethod
     def of(cls, answer: Any) -> CheckResult:
@@ -151,7 +154,10 @@ class CheckResult(NamedTuple):
             raise TypeError("a check returns what fits as a list, best first, and `tied` as a number")
         about = result.about if isinstance(result.about, (list, tuple, set, frozenset)) else (result.about,)
         fits: Any = None if result.fits is None else plain(list(result.fits))
-        return cls(bool(holds), str(result.evidence), str(result.hint), tuple(plain(list(about))), fits, result.tied)
+        instead = tuple((before, after) for before, after in plain(list(result.instead)))
+        return cls(
+            bool(holds), str(result.evidence), str(result.hint), tuple(plain(list(about))), fits, result.tied, instead
+        )
 
 
 def tool(

@@ -13,6 +13,7 @@ from pivot_dspy.blame import standing
 from pivot_dspy.coverage import CoveredCall, unasked_call
 from pivot_dspy.environment.brevity import stems
 from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.grounds import RunGrounds
 from pivot_dspy.phases.judge import Question
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts.report import UNNAMED
@@ -79,7 +80,7 @@ def review_calls(
             come from there, and the words quoted for it have to speak of it and name its values as well.
     """
     prose = list(_prose(execution, read))
-    steps = _Steps()
+    steps, run = _Steps(), RunGrounds(execution, toolbox)
     in_words = any(
         item.origin in BINDING_ORIGINS and not item.executable and item.call is None for item in requirements.items
     )
@@ -93,7 +94,7 @@ def review_calls(
         fixed = None if item is None or not item.traced else item.open_call or item.call
         # What a model quotes of a result to fill a call in says where a value stands, not that it is the one meant.
         quotes = () if item is None else delegated([item], requirements, execution)
-        found = origins(call, execution, toolbox, told=told, requirement=fixed, quotes=quotes)
+        found = origins(call, execution, toolbox, told=told, requirement=fixed, quotes=quotes, run=run)
         steps.labels[_label(one, found, held=call.waits)] = None
         unsettled = open_values(found)
         if item is not None:

@@ -328,6 +328,14 @@ class Episode:
         self.emit(events.EvolveEvent(trajectory=child, diagnosis=written.diagnosis))
         return child
 
+    def patch(self, incumbent: Candidate, gradient: Gradient) -> Trajectory:
+        """The incumbent as a rule mends it; no model is asked."""
+        steps = gradient.patch or ()
+        child = incumbent.trajectory.replace_from(gradient.locus, steps, operator="patch")
+        self.dialogue.share(child, incumbent.trajectory)
+        self.emit(events.EvolveEvent(trajectory=child, diagnosis=gradient.diagnosis))
+        return child
+
     def _concretise(self, changes: Any, inspection: Inspection) -> None:
         """Put what was read into the settled requirements, and those right that were misread, where quotes stand."""
         context = self.context

@@ -135,6 +135,8 @@ def _read_again(
     after = before.model_copy(update={"check": check, "args": dict(args), "traced": True})
     if (after.check, after.args) == (before.check, before.args):
         return requirements
+    if not _texts(change.get("quote")):
+        raise _Refused('it needs "quote", words of the request that say so')
     quotes = "; ".join(_quotes(change, [known.told]))
     evidence = f"{MISREAD}{doubt}: {quotes}" if doubt else quotes
     return requirements.amend(name, after, reason=f"read again: {quotes}", by="evolve", evidence=evidence)

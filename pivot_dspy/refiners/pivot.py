@@ -187,6 +187,7 @@ class PivotSearch:
             self.over = True
             return
         before = self.current
+        self.rewrites_left += gradient.patch is not None  # which costs no call
         settled = self.episode.context.requirements
         self._asked_about.update(self._doubts(before))  # the report of the rewrite says them all
         try:
@@ -287,7 +288,9 @@ class PivotSearch:
             self.tried.append(line)
 
     def write(self, gradient: Gradient) -> Flow[Trajectory]:
-        """The new version that a rewrite tries."""
+        """The new version that a rewrite tries: a rule's, where it can mend by itself, or the model's."""
+        if gradient.patch is not None:
+            return self.episode.patch(self.current, gradient)
         rollout = self.refuted.times_ignored(gradient)
         return (yield from self.episode.evolve(self.current, gradient, rollout=rollout, tried=self.tried))
 

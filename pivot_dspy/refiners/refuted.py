@@ -18,9 +18,9 @@ class RefutedSuspects:
         self._ignored: Counter[tuple[str | None, str]] = Counter()
 
     def refute(self, gradient: Gradient) -> None:
-        """The rewrite from here was tested and is no better."""
+        """The rewrite from here was tested and is no better; one of a rule's says nothing of the model's patience."""
         self.keys.add(gradient.key)
-        self.failures += 1
+        self.failures += gradient.patch is None
 
     def note_ignored(self, gradient: Gradient) -> None:
         """The model failed or changed nothing: the suspect was not tested. It is asked once more, then given up.

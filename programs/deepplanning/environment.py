@@ -108,11 +108,14 @@ class ShoppingEnvironment(Shop, Environment):
         fitting = self._fetched(where)
         rest = [product for product in self._bought() if product not in self._serving.values()]
         near = min(rest, key=lambda product: len(conditions.failing(product, where, self.user)), default=None)
-        evidence = "no product in the cart meets it"
+        evidence, wrong = "no product in the cart meets it", []
         if near is not None:
             wrong = conditions.failing(near, where, self.user)
             evidence += f"; {_short(near)} " + (f"fails {_said(wrong)}" if wrong else "serves another item")
-        return CheckResult(False, evidence, self._candidates(where, fitting), (near["product_id"],) if near else ())
+        about = (near["product_id"],) if near else ()
+        free = [product for product in fitting if product not in self._bought()]
+        instead = ((near["product_id"], free[0]["product_id"]),) if near and wrong and free else ()
+        return CheckResult(False, evidence, self._candidates(where, fitting), about, instead=instead)
 
     @check
     def every(self, where: list[list[Any]]) -> CheckResult:
@@ -131,7 +134,9 @@ class ShoppingEnvironment(Shop, Environment):
         best = self._cheapest(self._fetched([]), min, max, coupons=False)
         chosen = {product["product_id"] for product in best.products} if best else set()
         about = tuple(p["product_id"] for p in self._bought() if p["product_id"] not in chosen) if best else ()
-        return CheckResult(False, f"total {paid}, {way}", self._proposal(best, True), about)
+        return CheckResult(
+            False, f"total {paid}, {way}", self._proposal(best, True), about, instead=self._instead(best)
+        )
 
     @check
     def only(self) -> CheckResult:
@@ -163,7 +168,8 @@ class ShoppingEnvironment(Shop, Environment):
         fetched = self._cheapest(self._fetched([]), low, high, coupons)
         if fetched is not None:
             about += self._coupons_at_odds(fetched.coupons)
-        return CheckResult(False, evidence, self._proposal(fetched, high < math.inf), about)
+        hint = self._proposal(fetched, high < math.inf)
+        return CheckResult(False, evidence, hint, about, instead=self._instead(fetched))
 
     @check
     def coupons_optimal(self) -> CheckResult:
@@ -245,6 +251,14 @@ class ShoppingEnvironment(Shop, Environment):
         """Coupons in the cart that are not to be used, and those that are, from the first on that is not in it."""
         used = [coupon["coupon_name"] for coupon in self._cart["used_coupons"]]
         return (*(name for name in used if name not in coupons), *itertools.dropwhile(used.__contains__, coupons))
+
+    def _instead(self, best: selection.Purchase | None) -> tuple[tuple[str, str], ...]:
+        """What each step that bought for an item should rather have bought, where all items are served."""
+        if best is None or len(self._serving) < len(self._items):
+            return ()
+        pairs = zip(self._items, best.products, strict=True)
+        changes = ((self._serving[name]["product_id"], product["product_id"]) for (name, _), product in pairs)
+        return tuple((before, after) for before, after in changes if before != after)
 
     def _proposal(self, best: selection.Purchase | None, ranged: bool) -> str:
         """A selection among what the steps have fetched, in words: nothing that no step has seen is named."""

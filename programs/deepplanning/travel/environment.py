@@ -25,7 +25,9 @@ A day without a trip: at least 2 meals, and 2 attractions or 4 hours of visits. 
 before 15:00 at least 1, later at most 1; before 12:00 also 1 attraction. Day of departure: trip before 9:00 no meal, \
 before 15:00 at most 1, later at least 1; after 16:00 also 1 attraction.
 Between two meals of a day at least 2 hours pass. A meal lasts 0.5 to 2.5 hours, a visit between the attraction's min \
-and max hours, both inside opening hours. No restaurant and no attraction twice in the whole trip.
+and max hours, both inside opening hours. No restaurant and no attraction twice in the whole trip; one meal may serve \
+several wishes.
+After a train 30 minutes pass until one can leave the station, after a flight 45; before boarding it is 30 and 60.
 Where a wish leaves several that fit: the cheapest trip, the cheapest and then best rated hotel, the best rated \
 restaurant."""
 

@@ -62,11 +62,12 @@ def hotels(listed: Sequence[Hotel]) -> str:
 
 
 def hotel_line(each: Hotel) -> str:
-    services = ", ".join(each["services"])
-    return (
-        f"{each['id']} {each['name']} | {each['star']} star {each['brand']} | {number(each['price'])} | "
-        f"{each['score']} | {each['renovated']} | {services}"
-    )
+    star = "" if each["star"] is None else f"{each['star']} star "
+    parts = (
+        f"{each['id']} {each['name']}", f"{star}{each['brand']}".strip(), number(each["price"]), f"{each['score']}",
+        f"{each['renovated']}", ", ".join(each["services"]),
+    )  # fmt: skip
+    return " | ".join(parts)
 
 
 def attractions(listed: Sequence[Attraction]) -> str:

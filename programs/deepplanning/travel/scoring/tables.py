@@ -36,9 +36,9 @@ class Tables:
         chinese = re.match("[\u4e00-\u9fa5]{2}", station)
         return chinese[0] if chinese else None
 
-    def is_station(self, place: str) -> bool:
-        """Whether trips start or end there."""
-        return place in self._cities
+    def is_place(self, name: str) -> bool:
+        """Whether trips start or end there, or the database has it in a table of places."""
+        return any(name in table for table in (self._cities, self.hotels, self.attractions, self.restaurants))
 
     def coordinates(self, place: str) -> str | None:
         """"latitude,longitude" of a name, or of a text that is coordinates itself."""

@@ -28,12 +28,12 @@ def roads_between_places(submission: Submission) -> Iterator[str]:
 def roads_as_listed(submission: Submission) -> Iterator[str]:
     """Each road is one of the matrix and takes its minutes, within 5, its distance and its cost.
 
-    Of a station whose coordinates the database does not know, nothing can be compared."""
+    Of a place of the database that is not in its table of coordinates, nothing can be compared."""
     tables = submission.tables
     for leg in submission.itinerary.of(ROAD):
         where = f"Day {leg.day}: {leg.origin} - {leg.place}"
         unknown = [place for place in (leg.origin, leg.place) if tables.coordinates(place) is None]
-        strange = [place for place in unknown if not tables.is_station(place)]
+        strange = [place for place in unknown if not tables.is_place(place)]
         road = tables.road(leg.origin, leg.place)
         if strange:
             yield f"{where}: no place {' or '.join(strange)}"
