@@ -90,10 +90,10 @@ def run(
         DataError, PivotError, LMError: no task can be refined like this, as with a budget that pays for no plan.
     """
     trips: dict[str, ShownTrip] = {}
-    one = _published(lm) if options.form == PUBLISHED else _refined(tasks, lm, options)
+    solve_task = _by_agent(lm) if options.form == PUBLISHED else _by_refiner(tasks, lm, options)
 
     def scored(task: TravelTask) -> dict[str, Any]:
-        row, trips[task.id] = one(task, gold[task.id])
+        row, trips[task.id] = solve_task(task, gold[task.id])
         return row
 
     by_id = {task.id: task for task in tasks}
@@ -109,7 +109,7 @@ Solved = tuple[dict[str, Any], ShownTrip]
 """A task's row, and what there is to show of it."""
 
 
-def _refined(
+def _by_refiner(
     tasks: list[TravelTask], lm: dspy.LM, options: argparse.Namespace
 ) -> Callable[[TravelTask, Mapping[str, Any]], Solved]:
     """How a refiner solves one task."""
@@ -118,7 +118,7 @@ def _refined(
     refiner = REFINERS[options.refiner](TripPlan, agency.open, budget=budget, requirements=standing_rules())
     refiner.set_lm(lm)
 
-    def one(task: TravelTask, gold: Mapping[str, Any]) -> Solved:
+    def solve_task(task: TravelTask, gold: Mapping[str, Any]) -> Solved:
         results: list[Refined] = []
 
         def refine() -> Refined:
@@ -132,13 +132,13 @@ def _refined(
         result = results[0] if results else None
         return _solved(task, gold, final_plan(result.execution if result else None), row, result)
 
-    return one
+    return solve_task
 
 
-def _published(lm: dspy.LM) -> Callable[[TravelTask, Mapping[str, Any]], Solved]:
+def _by_agent(lm: dspy.LM) -> Callable[[TravelTask, Mapping[str, Any]], Solved]:
     """How the published kind of agent solves one task."""
 
-    def one(task: TravelTask, gold: Mapping[str, Any]) -> Solved:
+    def solve_task(task: TravelTask, gold: Mapping[str, Any]) -> Solved:
         tracker = UsageTracker()
         started = time.perf_counter()
         with dspy.context(lm=lm, usage_tracker=tracker):
@@ -152,7 +152,7 @@ def _published(lm: dspy.LM) -> Callable[[TravelTask, Mapping[str, Any]], Solved]
         parsed_share = None if handed.parsed is None else handed.parsed.share
         return _solved(task, gold, plan, row | {"parsed_share": parsed_share}, None)
 
-    return one
+    return solve_task
 
 
 def _triple(score: StrictScore) -> tuple[float, bool, bool]:

@@ -98,8 +98,8 @@ class Mutator:
                     step.model_copy(update={"args": {**step.args, "stops": stops}}) if step.id == day.step else step
                     for step in self._trajectory.steps
                 )
-                said = f"day {day.number}: {change}"
-                yield Mutant(kind, Trajectory(steps=steps), day.step, day.number, said, twin)
+                words = f"day {day.number}: {change}"
+                yield Mutant(kind, Trajectory(steps=steps), day.step, day.number, words, twin)
 
     def _positions(self, day: Day, *, meals: bool) -> list[int]:
         return [at for at, place in enumerate(day.places) if (place in self._atlas.restaurants) == meals]

@@ -64,16 +64,16 @@ def _placed(points: Sequence[Point]) -> tuple[list[Spot], float]:
 def _push_apart(spots: list[Spot], half_widths: Sequence[float]) -> None:
     """Moves markers that would cover each other, each as little as may be."""
     for _ in range(_ROUNDS):
-        for one in range(len(spots)):
-            for other in range(one):
-                (x, y), (to_x, to_y) = spots[one], spots[other]
+        for place in range(len(spots)):
+            for other in range(place):
+                (x, y), (to_x, to_y) = spots[place], spots[other]
                 apart = math.hypot(x - to_x, y - to_y)
-                missing = half_widths[one] + half_widths[other] + _GAP - apart
+                missing = half_widths[place] + half_widths[other] + _GAP - apart
                 if missing > 0:
-                    angle = math.atan2(y - to_y, x - to_x) if apart > 0.01 else 2.4 * one  # at one point: all around
-                    for place, sign in ((one, 1), (other, -1)):
-                        spots[place][0] += sign * math.cos(angle) * missing / 2
-                        spots[place][1] += sign * math.sin(angle) * missing / 2
+                    angle = math.atan2(y - to_y, x - to_x) if apart > 0.01 else 2.4 * place  # at one point: all around
+                    for moved, sign in ((place, 1), (other, -1)):
+                        spots[moved][0] += sign * math.cos(angle) * missing / 2
+                        spots[moved][1] += sign * math.sin(angle) * missing / 2
         for spot, half in zip(spots, half_widths, strict=True):
             spot[0] = min(max(spot[0], half + 2), _WIDTH - half - 2)
             spot[1] = min(max(spot[1], _RADIUS + 2), _HEIGHT - _RADIUS - 16)
