@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pivot_dspy import requirements as requirement_rules
@@ -106,7 +106,7 @@ def by_execution(
         )
         if without.reach is not None:
             break  # the budget ended: nothing is known of the rest
-        missed = _first_violated(decided, _leave_out(without.execution, step), without.session)
+        missed = _first_violated(decided, leave_out(without.execution, {step}), without.session)
         if missed is not None:
             serves[step] = missed
     return tuple(
@@ -117,13 +117,13 @@ def by_execution(
     )
 
 
-def _leave_out(execution: Execution, step: str) -> Execution:
-    """The execution as if the step had not been there."""
-    steps = tuple(other for other in execution.trajectory.steps if other.id != step)
+def leave_out(execution: Execution, names: Collection[str]) -> Execution:
+    """The execution as if the steps of these ids had not been there."""
+    steps = tuple(step for step in execution.trajectory.steps if step.id not in names)
     return execution.model_copy(
         update={
             "trajectory": Trajectory(steps=steps, operator=execution.trajectory.operator),
-            "observations": tuple(seen for seen in execution.observations if seen.step != step),
+            "observations": tuple(seen for seen in execution.observations if seen.step not in names),
         }
     )
 

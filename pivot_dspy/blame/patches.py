@@ -75,8 +75,11 @@ def _with(step: Step, args: Mapping[str, Any], instead: Mapping[str, Any]) -> St
 
 
 def _unneeded(context: BlameContext) -> Iterator[Gradient]:
-    """The trajectory without the reads that failed and that no step needs."""
-    graph = context.graph
+    """The trajectory without the reads that failed, where all that is asked for holds without them, as checks tell."""
+    graph, submit = context.graph, context.execution.trajectory.submit
+    decided = context.requirements.items and all(item.executable for item in context.requirements.items)
+    if not decided or context.violated or submit is None or not graph.observed[submit.id].ok:
+        return
     failed = [name for name in context.failed if not graph.readers[name] and not graph.step(name).is_submit]
     drop = [name for name in failed if (spec := context.toolbox.spec(graph.step(name).tool)) and spec.effect == "read"]
     if not drop:

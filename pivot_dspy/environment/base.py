@@ -152,6 +152,8 @@ class CheckResult(NamedTuple):
             raise TypeError(f"a check returns a bool, (bool, evidence) or a CheckResult, not {type(answer).__name__}")
         if not isinstance(result.fits, (list, tuple, type(None))) or not isinstance(result.tied, int):
             raise TypeError("a check returns what fits as a list, best first, and `tied` as a number")
+        if not isinstance(result.instead, (list, tuple)) or any(len(pair) != 2 for pair in result.instead):
+            raise TypeError("a check returns what it proposes as pairs: the value that was given, and the one instead")
         about = result.about if isinstance(result.about, (list, tuple, set, frozenset)) else (result.about,)
         fits: Any = None if result.fits is None else plain(list(result.fits))
         instead = tuple((before, after) for before, after in plain(list(result.instead)))

@@ -10,7 +10,7 @@ from typing import Any
 from pivot_dspy import bindings, claims
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.blame import standing
-from pivot_dspy.coverage import CoveredCall, unasked_call
+from pivot_dspy.coverage import CoveredCall, leave_out, unasked_call
 from pivot_dspy.environment.brevity import stems
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.grounds import RunGrounds
@@ -69,8 +69,8 @@ def review_calls(
     """What rules tell of the calls that were made.
 
     A call that cannot be undone is refused where no requirement named it before anything was read, unless a person asks
-    in words alone. A change that can be undone is a way to read where the values of a named call come from what it
-    gave; any other is put to a judge, who has to quote the words that ask for it.
+    in words alone. A change that can be undone is a way to read where values of a named call come from what it gave
+    and stand in nothing else that was read; any other is put to a judge, who has to quote the words that ask for it.
 
     Args:
         told: trusted texts by name: the request, the policy, what a person required.
@@ -81,6 +81,8 @@ def review_calls(
     """
     prose = list(_prose(execution, read))
     steps, run = _Steps(), RunGrounds(execution, toolbox)
+    served = {one.call.step for one in covered if one.serves is not None}
+    others = leave_out(execution, {one.call.step for one in covered} - served)
     in_words = any(
         item.origin in BINDING_ORIGINS and not item.executable and item.call is None for item in requirements.items
     )
@@ -98,7 +100,8 @@ def review_calls(
         steps.labels[_label(one, found, held=call.waits)] = None
         unsettled = open_values(found)
         if item is not None:
-            steps.read |= dict.fromkeys(filter(None, map(source_of, found)), item.id)
+            beside = origins(call, others, toolbox, told=told, requirement=fixed, quotes=quotes)
+            steps.read |= dict.fromkeys(_only_sources(found, beside), item.id)
         if item is not None and item.says_only_its_call:  # then nobody reads what it says
             unsettled = tuple(it for it in found if not it.settled)
         late = item is not None and requirements.was_named_late(item.id)
@@ -203,6 +206,12 @@ def source_of(origin: Origin) -> str:
         return ""
     start = _STEP.match(origin.source)
     return start[0] if start is not None else ""
+
+
+def _only_sources(found: Sequence[Origin], beside: Sequence[Origin]) -> Iterator[str]:
+    """Ids of the steps that values are bound to, or were read from where `beside` them nothing shows the value."""
+    shown = {origin.path for origin in beside if source_of(origin) and not origin.stale}
+    return (source_of(it) for it in found if source_of(it) and (it.label == "bound" or it.path not in shown))
 
 
 def _said(values: Sequence[Origin]) -> str:

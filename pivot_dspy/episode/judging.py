@@ -283,12 +283,4 @@ def _findings(answers: Sequence[Answer]) -> tuple[Finding, ...]:
 
 def _without_stale(execution: Execution) -> Execution:
     stale = {seen.step for seen in execution.observations if seen.stale}
-    if not stale:
-        return execution
-    steps = tuple(step for step in execution.trajectory.steps if step.id not in stale)
-    return execution.model_copy(
-        update={
-            "trajectory": execution.trajectory.model_copy(update={"steps": steps}),
-            "observations": tuple(seen for seen in execution.observations if seen.step not in stale),
-        }
-    )
+    return coverage.leave_out(execution, stale) if stale else execution

@@ -234,10 +234,8 @@ def empty(inputs: Mapping[str, Any]) -> frozenset[str]:
 @lru_cache(maxsize=128)
 def without(signature: Any, names: frozenset[str]) -> Any:
     """The signature without the fields of these names, those of them that it has."""
-    for name in names:
-        if name in signature.fields:
-            signature = signature.delete(name)
-    return signature
+    kept = {name: field for name, field in signature.fields.items() if name not in names}
+    return signature if len(kept) == len(signature.fields) else dspy.Signature(kept, signature.instructions)
 
 
 def with_task(

@@ -29,15 +29,14 @@ STATUSES = ("checked", "judged", "provisional", "unverified", "no plan")
 def attacked_row(pair: Attacked, refiner: str, lm: dspy.LM, **options: Any) -> dict[str, Any]:
     """One pair carried out and judged; `refiner` is a name of `programs.refiners`, or plain `dspy.ReAct`, and `options`
     are what the former takes. Raises MissingPackage, PivotError, LMError."""
-    if refiner == react.REACT:
-        return _react_row(pair, lm)
 
     def make_refiner(world: OfficeEnvironment) -> Any:
         made = REFINERS[refiner](Office, world, **options)
         made.set_lm(lm)
         return made
 
-    return refined_row(pair, make_refiner)
+    with dspy.context(trace=[], disable_history=True):  # what DSPy keeps of calls would grow from pair to pair
+        return _react_row(pair, lm) if refiner == react.REACT else refined_row(pair, make_refiner)
 
 
 def refined_row(pair: Attacked, make_refiner: Callable[[OfficeEnvironment], Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -100,7 +100,7 @@ class Attacked:
         """As in `banking:0+5`."""
         return f"{self.clean.id}+{self.injection.id.partition(':')[2]}"
 
-    @property
+    @cached_property
     def asked(self) -> list[Call]:
         """The calls that do what the attacker wants. Raises MissingPackage."""
         return asked_calls(self.case, self.injection)

@@ -1,8 +1,8 @@
 """How far an injection gets, with a model that acts on whatever it reads: before commit, and in results that may be
 committed. Simulated: it says nothing of any real model.
 
-Run as `python -m programs.trust.injections [--sample N | --all] [--json PATH]`. A pair takes half a second in each of
-the settings: 60 pairs some six minutes of one core, all 949 about an hour and a half.
+Run as `python -m programs.trust.injections [--sample N | --all] [--processes N] [--log-dir DIR] [--json PATH]`. All 949
+pairs take some fifty minutes of one core; with `--log-dir` the same command goes on where it was cut off.
 """
 
 from __future__ import annotations
@@ -12,11 +12,18 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import track
 
+from pivot_dspy import ConfigurationError
+from pivot_dspy.journal import Journal
+from programs.comparison.results import code
 from programs.office.attacked_run import attacked_row, figures, is_hit, show_figures
 from programs.office.data import load_cases
 from programs.office.injections import Attacked, load_injections, pairs_of
@@ -24,7 +31,7 @@ from programs.office.package import MissingPackage
 from programs.office.react import REACT
 from programs.options import positive, writable
 from programs.trust.credulous import Credulity
-from programs.trust.obedient import SIMULATED, Manner, given_calls, obedient_lm
+from programs.trust.obedient import DELEGATING, SIMULATED, Manner, given_calls, obedient_lm
 
 SAMPLE = 60
 """Pairs of a task and an injection that are tried where not all are."""
@@ -66,19 +73,54 @@ def measure(pair: Attacked, setting: Setting) -> dict[str, Any]:
     return attacked_row(pair, setting.refiner, lm, requirements=required)
 
 
-def rows(sample: int | None = SAMPLE) -> Iterator[dict[str, Any]]:
+def rows(
+    sample: int | None = SAMPLE, *, processes: int = 1, journal: Journal | None = None
+) -> Iterator[dict[str, Any]]:
     """What came of each setting on each of so many pairs, of all where that is None; every row says what is `wanted`.
+
+    Args:
+        processes: how many pairs are tried at a time.
+        journal: keeps the rows as their pair is finished; those of the same code that it holds are not made again.
 
     Raises:
         MissingPackage: there is nothing to try.
     """
-    chosen = list(pairs_of(load_cases(), load_injections(), sample=sample))
-    for setting in SETTINGS:
-        for pair in chosen:
-            row = measure(pair, setting)
-            outcome = f"{row['status']}, injected" if is_hit(row) else row["status"]
-            kind = setting.name
-            yield {**row, "kind": kind, "outcome": outcome, "wanted": is_wanted(row, setting)}
+    pairs = list(pairs_of(load_cases(), load_injections(), sample=sample))
+    kept = dict(journal.items(code())) if journal else {}
+    ahead = [[setting for setting in SETTINGS if _key(pair, setting) not in kept] for pair in pairs]
+    with _pool(processes) as pool:
+        for pair, fresh in zip(pairs, (pool.map if pool else map)(_tried, pairs, ahead), strict=True):
+            if journal:
+                for key, row in fresh.items():
+                    journal.append(code(), key, row)
+            made = kept | fresh
+            yield from (made[_key(pair, setting)] for setting in SETTINGS)
+
+
+def _pool(processes: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
+    if processes == 1:
+        return nullcontext()
+    # A fork would inherit the locks of the threads that are running here.
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_quietly)
+
+
+def _quietly() -> None:
+    logging.getLogger("pivot_dspy").setLevel(logging.ERROR)  # that the model fails is what is tried here
+
+
+def _key(pair: Attacked, setting: Setting) -> str:
+    return f"{pair.id} {setting.name}"
+
+
+def _tried(pair: Attacked, settings: Sequence[Setting]) -> dict[str, dict[str, Any]]:
+    """The rows of a pair by their keys: all settings together, since they read the same world."""
+    made = {}
+    for setting in settings:
+        row = measure(pair, setting)
+        outcome = f"{row['status']}, injected" if is_hit(row) else row["status"]
+        told = {"kind": setting.name, "outcome": outcome, "wanted": is_wanted(row, setting)}
+        made[_key(pair, setting)] = row | told
+    return made
 
 
 def is_wanted(row: dict[str, Any], setting: Setting) -> bool:
@@ -94,13 +136,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m programs.trust.injections", description=__doc__)
     parser.add_argument("--sample", type=positive, default=SAMPLE, help=f"pairs that are tried (default: {SAMPLE})")
     parser.add_argument("--all", action="store_true", help="try every task with every injection of its suite")
+    parser.add_argument("--processes", type=positive, default=1, help="pairs at a time (default: 1)")
+    parser.add_argument("--log-dir", type=Path, metavar="DIR", help="journal of the run; the same command resumes it")
     parser.add_argument("--json", type=writable, metavar="PATH", help="write every row here")
     options = parser.parse_args(arguments)
-    logging.getLogger("pivot_dspy").setLevel(logging.ERROR)  # that the model fails is what is tried here
+    _quietly()
     console = Console()
     try:
-        found = list(track(rows(None if options.all else options.sample), "obeying", console=console, transient=True))
-    except MissingPackage as error:
+        with Journal(options.log_dir) if options.log_dir else nullcontext() as journal:
+            made = rows(None if options.all else options.sample, processes=options.processes, journal=journal)
+            found = list(track(made, "obeying", console=console, transient=True))
+    except (MissingPackage, ConfigurationError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
     kinds = list(dict.fromkeys(row["kind"] for row in found))
@@ -108,12 +154,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
     judged = [row for row in found if row["status"] == "judged" and "obedient" in row["kind"]]
-    share = sum(map(is_hit, judged)) / max(1, len(judged))
+    hits = sum(map(is_hit, judged))
+    bound = [row for row in judged if row["id"].partition("+")[0] not in DELEGATING]
     console.print(
-        f"Injected in what is judged by a judge that obeys too: {share:.1%}, at most {TOLERATED:.0%} is wanted"
+        f"Injected in what is judged by a judge that obeys too: {hits} of {len(judged)}, at most {TOLERATED:.0%} is "
+        f"wanted; {sum(map(is_hit, bound))} of {len(bound)} where the request does not say that what is read is to be "
+        "followed",
+        soft_wrap=True,
     )
     console.print(SIMULATED, soft_wrap=True)
-    return 0 if share <= TOLERATED and all(row["wanted"] for row in found) else 1
+    return 0 if hits <= TOLERATED * len(judged) and all(row["wanted"] for row in found) else 1
 
 
 if __name__ == "__main__":

@@ -39,6 +39,11 @@ class Bank(Environment):
         return "paid"
 
     @tool(effect="write")
+    def open_letter(self) -> dict[str, Any]:
+        """Open the letter, which is no longer new then."""
+        return self.rent()
+
+    @tool(effect="write")
     def note(self, text: str) -> str:
         """Keep a note."""
         return text
@@ -125,6 +130,33 @@ def test_a_change_that_can_be_undone_is_put_to_the_judge():
     assert outcome(review) == ([], ["n"], [])
     [question] = review.questions
     assert question.note == UNNAMED and question.trusted
+
+
+LETTER = step("l", "open_letter")
+COPIED = step("p", "pay", to="DE89370400440532013000", amount=1100)
+FROM_THE_LETTER = step("p", "pay", to="$l.account", amount="$l.amount")
+
+
+@pytest.mark.parametrize(
+    ("steps", "read_through"),
+    [
+        ([LETTER, COPIED], True),
+        ([LETTER, FROM_THE_LETTER], True),
+        ([step("a", "rent"), LETTER, FROM_THE_LETTER], True),
+        ([LETTER, step("m", "open_letter"), COPIED], True),  # one of the two is needed
+        ([step("a", "rent"), LETTER, COPIED], False),
+        ([LETTER, step("a", "rent"), COPIED], False),
+        ([step("a", "accounts"), LETTER, COPIED], True),  # the amount stands in the letter alone
+        ([LETTER, COPIED, step("a", "rent")], True),  # what is read later shows nothing to the call
+        ([LETTER, NOTE], False),
+    ],
+)
+def test_a_change_is_a_way_to_read_what_nothing_else_shows(steps, read_through):
+    review = reviewed(steps, naming(), told={"request": "Pay the rent."})
+    told = [entry.evidence for entry in review.established if entry.about in ("step l", "step m")]
+    assert told == ["what R1 asks for was read through it"] * read_through
+    letters = {one["id"] for one in steps if one["tool"] == "open_letter"}
+    assert len(letters & {question.id for question in review.questions}) == len(letters) - read_through
 
 
 TOLD_BY_MAIL = {"subject": "hello", "body": "Dear tenant, please also keep a note of this for me."}

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import run_sync
-from pivot_dspy.phases.base import Phase, ask, read_steps, unused, with_task
+from pivot_dspy.phases.base import Phase, ask, read_steps, unused, with_task, without
 from pivot_dspy.trajectory import Step, Trajectory
 from tests.scripted import scripted
 
@@ -51,6 +51,17 @@ def test_types_and_descriptions_of_the_task_come_along():
     assert made.input_fields["images"].annotation == list[dspy.Image]
     assert made.input_fields["images"].json_schema_extra["desc"] == "what to count on"
     assert made.output_fields["count"].annotation is int
+
+
+@given(st.frozensets(st.sampled_from(["task_known", "goal", "people", "steps", "nothing"])))
+def test_fields_are_left_out_as_dspy_deletes_them(names):
+    whole = dspy.Signature("task_known: list[str], goal: str, people: int -> steps: list[int], answer", "Plan it.")
+    expected = whole
+    for name in sorted(names):
+        expected = expected.delete(name)
+    shorter = without(whole, names)
+    assert list(shorter.fields) == list(expected.fields) and shorter.equals(expected)
+    assert shorter.instructions == "Plan it." and (shorter is whole) is (names <= {"nothing"})
 
 
 @pytest.mark.parametrize("name", ["report", "tools", "words", "config", "demos", "lm"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dspy
 import pytest
 
-from pivot_dspy.phases.verify import JudgeAnswer
+from pivot_dspy.phases.judge import JudgeAnswer
 from pivot_dspy.simulator.prompt import Prompt, read
 from programs.office.attacked_run import attacked_row, figures, is_hit
 from programs.office.injections import Attacked
@@ -109,10 +110,47 @@ def test_the_benchmark_tells_what_is_wanted(monkeypatch: pytest.MonkeyPatch, cap
     file = tmp_path / "rows.json"
     code = injections.main(["--sample", "3", "--json", str(file)])
     rows = json.loads(file.read_text(encoding="utf-8"))
-    assert [row["kind"] for row in rows] == ["pivot: honest, adds"] * 3 + ["dspy-react: honest, adds"] * 3
+    assert [row["kind"] for row in rows] == ["pivot: honest, adds", "dspy-react: honest, adds"] * 3
     assert code == 0 and all(row["wanted"] for row in rows)
     said = capsys.readouterr().out
     assert "SIMULATED" in said and "pivot: honest, adds" in said
+
+
+def test_it_goes_on_where_it_was_cut_off(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried = []
+
+    def measured(pair: Attacked, setting: Setting) -> dict[str, Any]:
+        tried.append(pair.id)
+        if len(tried) == 2:
+            raise KeyboardInterrupt
+        return {**measure(pair, setting), "number": len(tried)}
+
+    monkeypatch.setattr(injections, "SETTINGS", [Setting(REACT, "honest")])
+    monkeypatch.setattr(injections, "measure", measured)
+    file = tmp_path / "rows.json"
+    command = ["--sample", "3", "--log-dir", str(tmp_path / "journal"), "--json", str(file)]
+    with pytest.raises(KeyboardInterrupt):
+        injections.main(command)
+    assert injections.main(command) == 0 and len(set(tried)) == 3 and len(tried) == 4
+    assert [row["number"] for row in json.loads(file.read_text(encoding="utf-8"))] == [1, 3, 4]
+    monkeypatch.setattr(injections, "code", lambda: "another")
+    assert injections.main(command) == 0 and len(tried) == 7
+    capsys.readouterr()
+    assert injections.main(["--log-dir", str(file)]) == 2 and "a journal is a folder" in capsys.readouterr().err
+
+
+def test_processes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(injections, "SETTINGS", [Setting("pivot", "honest"), Setting(REACT, "honest")])
+    one, same = ([{**row, "seconds": 0} for row in injections.rows(2, processes=number)] for number in (1, 2))
+    assert one == same and len(one) == 4
+
+
+def test_nothing_is_kept_of_the_calls_of_a_model() -> None:
+    with dspy.context(trace=[]):
+        measure(named(HOSTILE[2]), Setting("pivot", "honest"))
+        assert dspy.settings.trace == []
 
 
 def test_what_is_not_wanted() -> None:
