@@ -188,10 +188,12 @@ def summary(tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
 Column = tuple[str, Callable[[dict[str, Any]], str]]
 
 
-def show(record: dict[str, Any], title: str, columns: Sequence[Column], console: Console) -> None:
+def show(
+    record: dict[str, Any], title: str, columns: Sequence[Column], console: Console, *, established: bool = True
+) -> None:
     """A table of the tasks: what they are called, how they are verified, `columns`, what they cost; below it the means.
 
-    Of a single task also how each thing that a success needs was established.
+    Of a single task also how each thing that a success needs was established, unless `established` is off.
     """
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
     for name in ("task", "verified", *(name for name, _ in columns), "loss", "calls", "tokens", "tools", "reused", "s"):
@@ -213,7 +215,7 @@ def show(record: dict[str, Any], title: str, columns: Sequence[Column], console:
     for task in record["tasks"]:
         if not task["verified"]:
             console.print(f"{task['id']} not verified: {task['reasons'][0][:90]}", markup=False, soft_wrap=True)
-    if len(record["tasks"]) == 1 and "established" in record["tasks"][0]:
+    if established and len(record["tasks"]) == 1 and "established" in record["tasks"][0]:
         (task,) = record["tasks"]
         verdict = Verdict(status=task["status"], established=task["established"], pending=task["pending"])
         for label, text in established_lines(verdict):

@@ -31,7 +31,6 @@ from programs.deepplanning.travel.generate import generate
 from programs.deepplanning.travel.hub import hub_directory
 from programs.deepplanning.travel.loader import TravelTask, load_gold, load_tasks
 from programs.deepplanning.travel.published_agent import solve
-from programs.deepplanning.travel.reference import reference
 from programs.deepplanning.travel.showing.outcome import ShownTrip, shown_trip
 from programs.deepplanning.travel.showing.page import page
 from programs.deepplanning.travel.showing.terminal import show_trip
@@ -60,13 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             directory = _directory(options, Path(scratch))
             tasks = _chosen(load_tasks(directory, language=options.language), options.tasks)
-            known = Readable(tuple(tasks))
-            if options.lm is None:
-                known = read_all(tasks, lambda task: reference(task, form=options.form))
+            agency = Agency(tasks, "json" if options.form == "json" else "builder")
+            known = read_all(tasks, agency.reference) if options.lm is None else Readable(tuple(tasks))
             warn(known.unread)
             lm = dspy.LM(options.lm) if options.lm is not None else _offline(known, options)
             gold = load_gold(directory, language=options.language)
-            record, trips = run(list(known.cases), gold, lm, options, console)
+            record, trips = run(known.cases, agency, gold, lm, options, console)
             record["unread"] = dict(known.unread)
             record["summary"]["unread"] = len(known.unread)
     except (DataError, PivotError, LMError) as error:
@@ -82,7 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(
-    tasks: list[TravelTask], gold: Gold, lm: dspy.LM, options: argparse.Namespace, console: Console
+    tasks: Sequence[TravelTask],
+    agency: Agency,
+    gold: Gold,
+    lm: dspy.LM,
+    options: argparse.Namespace,
+    console: Console,
 ) -> tuple[dict[str, Any], list[ShownTrip]]:
     """Refine every task and score it: the record, which is what `--json` writes, and what there is to show.
 
@@ -90,10 +93,15 @@ def run(
         DataError, PivotError, LMError: no task can be refined like this, as with a budget that pays for no plan.
     """
     trips: dict[str, ShownTrip] = {}
-    solve_task = _by_agent(lm) if options.form == PUBLISHED else _by_refiner(tasks, lm, options)
+    solve_task = _by_agent(lm) if options.form == PUBLISHED else _by_refiner(agency, lm, options)
 
     def scored(task: TravelTask) -> dict[str, Any]:
-        row, trips[task.id] = solve_task(task, gold[task.id])
+        plan, row, result = solve_task(task, gold[task.id])
+        score = strict_score(plan, gold[task.id], task.database)
+        row |= {name: getattr(score.official, name) for name in AVERAGED} | {"plan": plan}
+        trips[task.id] = shown_trip(
+            task, gold[task.id], agency.world(task).tables, plan=plan, score=score, result=result, row=row
+        )
         return row
 
     by_id = {task.id: task for task in tasks}
@@ -105,16 +113,15 @@ def run(
     return made, [trips[row["id"]] for row in rows]
 
 
-Solved = tuple[dict[str, Any], ShownTrip]
-"""A task's row, and what there is to show of it."""
+Solved = tuple[Any, dict[str, Any], Refined | None]
+"""A task's plan, its row, and what a refiner returned."""
 
 
 def _by_refiner(
-    tasks: list[TravelTask], lm: dspy.LM, options: argparse.Namespace
+    agency: Agency, lm: dspy.LM, options: argparse.Namespace
 ) -> Callable[[TravelTask, Mapping[str, Any]], Solved]:
     """How a refiner solves one task."""
     budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
-    agency = Agency(tasks, options.form)
     refiner = REFINERS[options.refiner](TripPlan, agency.open, budget=budget, requirements=standing_rules())
     refiner.set_lm(lm)
 
@@ -130,7 +137,7 @@ def _by_refiner(
 
         row = records.row(task.id, refine, score)
         result = results[0] if results else None
-        return _solved(task, gold, final_plan(result.execution if result else None), row, result)
+        return final_plan(result.execution if result else None), row, result
 
     return solve_task
 
@@ -150,22 +157,13 @@ def _by_agent(lm: dspy.LM) -> Callable[[TravelTask, Mapping[str, Any]], Solved]:
             seconds=seconds, why=handed.problem or _UNVERIFIED,
         )  # fmt: skip
         parsed_share = None if handed.parsed is None else handed.parsed.share
-        return _solved(task, gold, plan, row | {"parsed_share": parsed_share}, None)
+        return plan, row | {"parsed_share": parsed_share}, None
 
     return solve_task
 
 
 def _triple(score: StrictScore) -> tuple[float, bool, bool]:
     return score.official.composite, score.official.case_accuracy == 1.0, score.passed
-
-
-def _solved(
-    task: TravelTask, gold: Mapping[str, Any], plan: Any, row: dict[str, Any], result: Refined | None
-) -> Solved:
-    score = strict_score(plan, gold, task.database)
-    row |= {name: getattr(score.official, name) for name in AVERAGED} | {"plan": plan}
-    tables = Agency([task]).world(task).tables
-    return row, shown_trip(task, gold, tables, plan=plan, score=score, result=result, row=row)
 
 
 def _directory(options: argparse.Namespace, scratch: Path) -> Path:
@@ -223,7 +221,7 @@ def _show(record: dict[str, Any], trips: Sequence[ShownTrip], options: argparse.
         ("case", lambda task: "pass" if task["official_pass"] else "-"),
         ("strict", lambda task: "pass" if task["strict_pass"] else "-"),
     ]
-    records.show(record, _title(record), columns, console)
+    records.show(record, _title(record), columns, console, established=False)  # a trip that is shown tells it
     averages = " · ".join(f"{name} {record['summary'].get(name, 0):.3f}" for name in AVERAGED)
     console.print(f"Averages: {averages} (official is case accuracy)", soft_wrap=True)
     for text in _remarks(record):

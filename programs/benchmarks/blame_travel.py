@@ -41,7 +41,6 @@ from programs.deepplanning.readable import read_all, warn
 from programs.deepplanning.travel.environment import POLICY, standing_rules
 from programs.deepplanning.travel.generate import generate
 from programs.deepplanning.travel.loader import TravelTask, load_tasks
-from programs.deepplanning.travel.reference import reference
 from programs.deepplanning.travel.trip_plan import Agency, TripPlan
 from programs.options import DataError, positive, writable
 
@@ -93,9 +92,9 @@ def measure(tasks: Sequence[TravelTask], *, each: int = 4, seed: int = 0) -> Ite
     Raises:
         DataError: no request can be read, or a database is broken.
     """
-    known = read_all(tasks, lambda task: reference(task, form="builder"))
+    agency = Agency(tasks)
+    known = read_all(tasks, agency.reference)
     warn(known.unread)
-    agency = Agency(known.cases)
     factory = SessionFactory(agency.open, timeout=None)
     for task in known.cases:
         session = factory.open(dspy.Example(request=task.request).with_inputs("request"))

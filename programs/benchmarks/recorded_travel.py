@@ -29,7 +29,6 @@ from programs.deepplanning.travel.database import Language
 from programs.deepplanning.travel.environment import standing_rules
 from programs.deepplanning.travel.loader import load_gold, load_tasks, read_lines
 from programs.deepplanning.travel.plan_text import ParsedPlan, parse_plan
-from programs.deepplanning.travel.reference import reference
 from programs.deepplanning.travel.strict import StrictScore, strict_score
 from programs.deepplanning.travel.trip_plan import Agency, TripPlan, final_plan
 from programs.options import DataError, positive, writable
@@ -92,9 +91,10 @@ def refine(directory: Path, runs: Sequence[Recorded], seed: int, console: Consol
     if unknown := sorted({run.task for run in runs} - tasks.keys()):
         raise DataError(f"{directory}: no task for the runs of {', '.join(unknown)}")
     wanted = [tasks[name] for name in dict.fromkeys(run.task for run in runs)]
-    known = read_all(wanted, lambda task: reference(task, form="json"))
+    agency = Agency(wanted, "json")
+    known = read_all(wanted, agency.reference)
     warn(known.unread)
-    pivot = Pivot(TripPlan, Agency(known.cases, "json").open, requirements=standing_rules())
+    pivot = Pivot(TripPlan, agency.open, requirements=standing_rules())
     pivot.set_lm(offline_lm(known.references.values(), seed=seed, cache=False))
     rows = []
     for run in track(runs, "refining", console=console, transient=True):

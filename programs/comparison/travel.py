@@ -16,7 +16,6 @@ from programs.deepplanning.travel.environment import standing_rules
 from programs.deepplanning.travel.generate import generate
 from programs.deepplanning.travel.hub import hub_directory
 from programs.deepplanning.travel.loader import TravelTask, load_gold, load_tasks
-from programs.deepplanning.travel.reference import reference
 from programs.deepplanning.travel.scoring.official import official_score
 from programs.deepplanning.travel.strict import strict_score
 from programs.deepplanning.travel.trip_plan import Agency, Form, TripPlan, final_plan
@@ -43,9 +42,9 @@ def travel(wanted: str | None, data: str | None, offline: bool, form: Form) -> B
 def _benchmark(folder: Path, wanted: str | None, offline: bool, form: Form, data: str) -> Benchmark:
     by_id = {task.id: task for task in load_tasks(folder)}
     picked = [by_id[name] for name in chosen(by_id, wanted)]
-    known = read_all(picked, lambda task: reference(task, form=form)) if offline else Readable(tuple(picked))
+    agency = Agency(picked, form)
+    known = read_all(picked, agency.reference) if offline else Readable(tuple(picked))
     gold = load_gold(folder)
-    agency = Agency(known.cases, form)
     tasks = tuple(_task(folder, task, gold[task.id], agency, known.references.get(task.id)) for task in known.cases)
     notes = [f"Official success is case accuracy. Form: {form}.", *([remark(known.unread)] if known.unread else [])]
     return Benchmark(

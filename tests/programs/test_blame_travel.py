@@ -17,7 +17,6 @@ from programs.deepplanning.travel.atlas import Atlas
 from programs.deepplanning.travel.environment import standing_rules
 from programs.deepplanning.travel.generate import generate
 from programs.deepplanning.travel.loader import TravelTask, load_tasks
-from programs.deepplanning.travel.reference import reference
 from programs.deepplanning.travel.trip_plan import Agency
 from tests.programs.travel.cities import NO_DATA, TRAVEL
 
@@ -33,10 +32,9 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[TravelTask]:
 
 
 def valid(task: TravelTask) -> Ran:
-    session = SessionFactory(Agency([task]).open, timeout=None).open(
-        dspy.Example(request=task.request).with_inputs("request")
-    )
-    steps = tuple(Step(**step) for step in reference(task, form="builder").steps)
+    agency = Agency([task])
+    session = SessionFactory(agency.open, timeout=None).open(dspy.Example(request=task.request).with_inputs("request"))
+    steps = tuple(Step(**step) for step in agency.reference(task).steps)
     return run(Trajectory(steps=steps), Requirements(items=tuple(standing_rules())), session)
 
 

@@ -16,8 +16,9 @@ from dspy.utils.dummies import DummyLM
 
 from programs import travel
 from programs.deepplanning.travel.generate import generate
-from programs.deepplanning.travel.loader import load_tasks
+from programs.deepplanning.travel.loader import TravelTask, load_tasks
 from programs.deepplanning.travel.rules import ABOUT
+from programs.deepplanning.travel.trip_plan import Agency
 from tests.programs.travel.cities import NO_DATA, TRAVEL
 
 PROMISED: dict[str, Any] = {
@@ -156,14 +157,14 @@ def test_data_from_the_hub_is_used_where_it_was_unpacked(
 
 def unreadable(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Requests that no rule reads."""
-    whole = travel.reference
+    whole = Agency.reference
 
-    def reference(task: Any, **options: Any) -> Any:
+    def reference(agency: Agency, task: TravelTask) -> Any:
         if task.id in names:
             raise ValueError("no rule reads 'a shiny one'")
-        return whole(task, **options)
+        return whole(agency, task)
 
-    monkeypatch.setattr(travel, "reference", reference)
+    monkeypatch.setattr(Agency, "reference", reference)
 
 
 def test_a_request_that_no_rule_reads_is_left_out(

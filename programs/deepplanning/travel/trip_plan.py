@@ -9,10 +9,12 @@ from typing import Any, Literal
 import dspy
 
 from pivot_dspy import Execution
+from pivot_dspy.simulator import Reference
 from programs.deepplanning.travel.builder_form import TripBuilder
 from programs.deepplanning.travel.environment import TravelEnvironment, World
 from programs.deepplanning.travel.json_form import WrittenPlan
 from programs.deepplanning.travel.loader import TravelTask
+from programs.deepplanning.travel.reference import reference
 from programs.options import DataError
 
 Form = Literal["builder", "json"]
@@ -43,6 +45,10 @@ class Agency:
         """The tables of a task. Raises DataError where a file of its database is broken."""
         world: World = self._world(task.request)
         return world
+
+    def reference(self, task: TravelTask) -> Reference:
+        """What the offline model knows of a task. Raises ValueError where no rule reads the request."""
+        return reference(task.request, self.world(task), self._form)
 
     def open(self, task: dspy.Example) -> TravelEnvironment:
         """A fresh environment for `task.request`. Raises DataError where no task makes this request."""

@@ -41,7 +41,7 @@ def _table(day: ShownDay, trip: ShownTrip) -> Table:
         padding=(0, 1), expand=True,
     )  # fmt: skip
     table.add_column("time", no_wrap=True, width=11)
-    table.add_column("what", ratio=2, overflow="fold")
+    table.add_column("what", ratio=2, min_width=20, overflow="fold")
     table.add_column("where", ratio=5, overflow="fold")
     table.add_column(f"¥, {people}", justify="right", no_wrap=True, width=12)
     for line in day.lines:
