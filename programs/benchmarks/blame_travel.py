@@ -35,7 +35,9 @@ from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
+from pivot_dspy.lookup_steps import with_lookups
 from pivot_dspy.requirements import Finding, compile_drafts, evaluate
+from pivot_dspy.simulator import Reference
 from programs.benchmarks.travel_mutants import KINDS, Mutant, Mutator
 from programs.deepplanning.readable import read_all, warn
 from programs.deepplanning.travel.environment import POLICY, standing_rules
@@ -99,10 +101,7 @@ def measure(tasks: Sequence[TravelTask], *, each: int = 4, seed: int = 0) -> Ite
     for task in known.cases:
         session = factory.open(dspy.Example(request=task.request).with_inputs("request"))
         try:
-            written = known.references[task.id]
-            drafts = compile_drafts(written.requirements, session.toolbox, standing_rules())
-            requirements = Requirements(items=(*standing_rules(), *drafts))
-            valid = run(Trajectory(steps=tuple(Step(**step) for step in written.steps)), requirements, session)
+            requirements, valid = planned(known.references[task.id], session)
             if not valid.is_valid:
                 yield None
                 continue
@@ -113,6 +112,14 @@ def measure(tasks: Sequence[TravelTask], *, each: int = 4, seed: int = 0) -> Ite
                     yield outcome
         finally:
             session.close()
+
+
+def planned(written: Reference, session: Session) -> tuple[Requirements, Ran]:
+    """The requirements of a task, and the trip that the offline model would plan."""
+    drafts = compile_drafts(written.requirements, session.toolbox, standing_rules())
+    requirements = Requirements(items=(*standing_rules(), *drafts))
+    trajectory = Trajectory(steps=tuple(Step(**step) for step in written.steps))
+    return requirements, run(with_lookups(trajectory, requirements, session.toolbox), requirements, session)
 
 
 def run(trajectory: Trajectory, requirements: Requirements, session: Session) -> Ran:

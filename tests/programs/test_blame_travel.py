@@ -9,12 +9,10 @@ from pathlib import Path
 import dspy
 import pytest
 
-from pivot_dspy import Requirements, Step, Trajectory
 from pivot_dspy.environment.factory import SessionFactory
-from programs.benchmarks.blame_travel import Outcome, Ran, figures, main, measure, run
+from programs.benchmarks.blame_travel import Outcome, Ran, figures, main, measure, planned
 from programs.benchmarks.travel_mutants import KINDS, Mutator
 from programs.deepplanning.travel.atlas import Atlas
-from programs.deepplanning.travel.environment import standing_rules
 from programs.deepplanning.travel.generate import generate
 from programs.deepplanning.travel.loader import TravelTask, load_tasks
 from programs.deepplanning.travel.trip_plan import Agency
@@ -34,8 +32,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[TravelTask]:
 def valid(task: TravelTask) -> Ran:
     agency = Agency([task])
     session = SessionFactory(agency.open, timeout=None).open(dspy.Example(request=task.request).with_inputs("request"))
-    steps = tuple(Step(**step) for step in agency.reference(task).steps)
-    return run(Trajectory(steps=steps), Requirements(items=tuple(standing_rules())), session)
+    return planned(agency.reference(task), session)[1]
 
 
 def test_the_reference_is_valid_by_the_rules(tasks: list[TravelTask]) -> None:
