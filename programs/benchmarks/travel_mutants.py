@@ -6,7 +6,7 @@ import copy
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pivot_dspy import Execution, Trajectory
 from programs.deepplanning.travel.atlas import Atlas
@@ -21,8 +21,18 @@ _LATE = ("19:30", "21:00")
 _HOUR = 60
 
 Stops = list[list[Any]]
-Changed = Iterator[tuple[Stops, str, str | None]]
-"""A day's stops another way, what was done, and the step of the day that a place was taken from."""
+
+
+class Change(NamedTuple):
+    """A day's stops another way, and what was done; the rest is as of the mutant."""
+
+    stops: Stops
+    words: str
+    lost: str | None = None
+    twin: str | None = None
+
+
+Changed = Iterator[Change]
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,8 @@ class Mutant:
     """What was done, in words."""
     twin: str | None = None
     """Id of the step of the day that has the same place, where one was repeated: it may as well be the one at fault."""
+    lost: str | None = None
+    """Id of the place that the day has no more."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +104,23 @@ class Mutator:
     def mutants(self, each: int) -> Iterator[Mutant]:
         """At most `each` different mutants of each kind."""
         for kind, make in self._makers.items():
-            all_of_kind = [(day, *changed) for day in self._days for changed in make(day)]
-            for day, stops, change, twin in self._rng.sample(all_of_kind, min(each, len(all_of_kind))):
+            all_of_kind = [(day, change) for day in self._days for change in make(day)]
+            for day, change in self._rng.sample(all_of_kind, min(each, len(all_of_kind))):
                 steps = tuple(
-                    step.model_copy(update={"args": {**step.args, "stops": stops}}) if step.id == day.step else step
+                    step.model_copy(update={"args": {**step.args, "stops": change.stops}})
+                    if step.id == day.step
+                    else step
                     for step in self._trajectory.steps
                 )
-                words = f"day {day.number}: {change}"
-                yield Mutant(kind, Trajectory(steps=steps), day.step, day.number, words, twin)
+                yield Mutant(
+                    kind=kind,
+                    trajectory=Trajectory(steps=steps),
+                    step=day.step,
+                    day=day.number,
+                    change=f"day {day.number}: {change.words}",
+                    twin=change.twin,
+                    lost=change.lost,
+                )
 
     def _positions(self, day: Day, *, meals: bool) -> list[int]:
         return [at for at, place in enumerate(day.places) if (place in self._atlas.restaurants) == meals]
@@ -108,7 +129,7 @@ class Mutator:
 
     def _dropped(self, day: Day, *, meals: bool) -> Changed:
         for at in self._positions(day, meals=meals):
-            yield day.with_stop(at), f"{day.places[at]} dropped", None
+            yield Change(day.with_stop(at), f"{day.places[at]} dropped", lost=day.places[at])
 
     def _repeated(self, day: Day, *, meals: bool) -> Changed:
         """In the place of a stop one of another day of the same kind."""
@@ -116,7 +137,8 @@ class Mutator:
             for there in self._positions(other, meals=meals) if other.step != day.step else ():
                 for at in self._positions(day, meals=meals):
                     stop = [other.places[there], *day.written[at][1:2]]
-                    yield day.with_stop(at, stop), f"{other.places[there]} again, for {day.places[at]}", other.step
+                    words = f"{other.places[there]} again, for {day.places[at]}"
+                    yield Change(day.with_stop(at, stop), words, lost=day.places[at], twin=other.step)
 
     def _lengths(self, day: Day, *, longer: bool) -> Changed:
         for at, place in enumerate(day.places):
@@ -127,7 +149,7 @@ class Mutator:
                     continue
                 hours = most + 1 if longer else least / 2
             stop = day.stop(at, *day.written[at][1:2], hours=hours)
-            yield day.with_stop(at, stop), f"{place} for {hours:g} hours", None
+            yield Change(day.with_stop(at, stop), f"{place} for {hours:g} hours")
 
     def _closed(self, day: Day) -> Changed:
         """A start at which the place is about to close."""
@@ -137,13 +159,13 @@ class Mutator:
             opens = read_clock(record["open"]) if record else None
             if closes is not None and opens is not None and opens < closes < DAY - _HOUR:
                 start = clock(closes - 10)
-                yield day.with_stop(at, day.stop(at, start)), f"{place} at {start}", None
+                yield Change(day.with_stop(at, day.stop(at, start)), f"{place} at {start}")
 
     def _swapped(self, day: Day) -> Changed:
         for at in range(len(day.places) - 1):
             stops = day.with_stop(at)
             stops.insert(at + 1, copy.deepcopy(day.written[at]))
-            yield stops, f"{day.places[at]} after {day.places[at + 1]}", None
+            yield Change(stops, f"{day.places[at]} after {day.places[at + 1]}")
 
     def _together(self, day: Day) -> Changed:
         """The second meal at once after the first."""
@@ -151,11 +173,11 @@ class Mutator:
         if len(meals) > 1:
             stops = day.with_stop(meals[1])
             stops.insert(meals[0] + 1, day.stop(meals[1]))
-            yield stops, f"{day.places[meals[1]]} at once after {day.places[meals[0]]}", None
+            yield Change(stops, f"{day.places[meals[1]]} at once after {day.places[meals[0]]}")
 
     def _late(self, day: Day) -> Changed:
         for start in _LATE:
-            yield day.with_stop(0, day.stop(0, start)), f"begun at {start}", None
+            yield Change(day.with_stop(0, day.stop(0, start)), f"begun at {start}")
 
 
 def _days(atlas: Atlas, execution: Execution) -> Iterator[Day]:
