@@ -69,9 +69,11 @@ def within_reach(
         shown: what is known; what the prompt tells, if None.
     """
     reached: list[WrittenStep] = []
+    required = {item["id"] for item in turn.reference.requirements}  # what fits one can be bound as a result can
     for place, step in enumerate(steps):
         bound = bindings.dependencies([step.get("args"), step.get("for_each")], turn.ids)
-        known = not turn.unknown(step, shown) and {*have, *(other["id"] for other in reached)}.issuperset(bound)
+        there = {*have, *required, *(other["id"] for other in reached)}
+        known = not turn.unknown(step, shown) and there.issuperset(bound)
         if not turn.only_reads(step["tool"]) and not (known and len(reached) == place):
             break
         if known:
