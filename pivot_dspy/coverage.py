@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from pivot_dspy import requirements as requirement_rules
+from pivot_dspy import evaluation
 from pivot_dspy.environment.session import Session
 from pivot_dspy.errors import PivotError, error_text
+from pivot_dspy.evaluation import leaves_of
 from pivot_dspy.execution import ExecutedRun, Permit, Supervisor, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.required_calls import MadeCall, assign
-from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements, leaves_of
+from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Discrepancy, Execution, Trajectory
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def leave_out(execution: Execution, names: Collection[str]) -> Execution:
 
 
 def _first_violated(items: tuple[Requirement, ...], execution: Execution, session: Session) -> str | None:
-    findings = requirement_rules.evaluate(Requirements(items=items), execution, session, until_violated=True)
+    findings = evaluation.evaluate(Requirements(items=items), execution, session, until_violated=True)
     return next((finding.requirement for finding in findings if finding.status == "violated"), None)
 
 

@@ -191,7 +191,7 @@ def _add_result(grounds: Grounds, step: str, value: Any, given: Sequence[str], s
         grounds.stale.add(step)
     if moment_of(value) is not None:
         grounds.years |= read(str(value)).years
-    for place in _kept_places(value) if isinstance(value, (dict, list)) else _places_in(value):
+    for place in _kept_leaves(value) if isinstance(value, (dict, list)) else _leaves_in(value):
         if place.same in grounds.own:
             continue
         occurrence = Occurrence(place.path.replace(_ROOT, step, 1), place.key, place.records, stale)
@@ -200,7 +200,7 @@ def _add_result(grounds: Grounds, step: str, value: Any, given: Sequence[str], s
             grounds.texts.append(ResultText(step, place.leaf, place.fact, stale))
 
 
-class _Place(NamedTuple):
+class _KeptLeaf(NamedTuple):
     """Where a value stands in a result, whichever step gave it."""
 
     path: str
@@ -211,14 +211,14 @@ class _Place(NamedTuple):
     fact: Told | None
 
 
-def _places_in(value: Any) -> tuple[_Place, ...]:
+def _leaves_in(value: Any) -> tuple[_KeptLeaf, ...]:
     return tuple(
-        _Place(path, key, records, leaf, _same(leaf), Told(leaf) if isinstance(leaf, str) else None)
+        _KeptLeaf(path, key, records, leaf, _same(leaf), Told(leaf) if isinstance(leaf, str) else None)
         for path, key, records, leaf in leaves(value, _ROOT)
     )
 
 
-_kept_places = by_identity(RESULTS_KEPT)(_places_in)
+_kept_leaves = by_identity(RESULTS_KEPT)(_leaves_in)
 
 
 def leaves(

@@ -14,10 +14,11 @@ from pivot_dspy.coverage import (
     unasked_call,
 )
 from pivot_dspy.environment.base import tool
+from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import allow
 from pivot_dspy.flow import run_sync
 from pivot_dspy.required_calls import MadeCall, RequiredCall, made_calls
-from pivot_dspy.requirements import Finding, Requirement, Requirements, evaluate
+from pivot_dspy.requirements import Finding, Requirement, Requirements
 from tests.scripted import Calendar, Calls, Store, executed, step, submit
 
 FIND = step("a", "find", color="red", size="L")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pivot_dspy import requirements as requirement_rules
+from pivot_dspy import evaluation
 from pivot_dspy.departures import Difference, Foreseen
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.session import Session
@@ -265,7 +265,7 @@ class CommitAttempt(Supervisor):
             return []
         seen = self._copy() if self.verified.execution.tier == "fork" else self.session
         try:
-            findings = requirement_rules.evaluate(Requirements(items=items), self.runner.execution, seen)
+            findings = evaluation.evaluate(Requirements(items=items), self.runner.execution, seen)
         finally:
             if seen is not self.session:
                 seen.close()

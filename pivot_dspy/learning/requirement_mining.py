@@ -19,6 +19,7 @@ from pivot_dspy.budget import Budget
 from pivot_dspy.episode.context import TaskContext, orient, orientation_steps
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import Refined
+from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.learning.delexicalize import Delexicalizer, leaves
@@ -26,7 +27,7 @@ from pivot_dspy.memory.records import Lesson, environment_name, task_text
 from pivot_dspy.phases.learn import Find
 from pivot_dspy.prompts.truncation import fair_cap, truncate
 from pivot_dspy.refiners.base import Refiner
-from pivot_dspy.requirements import Requirements, compile_drafts, evaluate
+from pivot_dspy.requirements import Requirements, compile_drafts
 from pivot_dspy.trajectory import Trajectory
 
 LEAST = 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import claims, loss, requirements
+from pivot_dspy import claims, evaluation, loss
 from pivot_dspy.blame import ranking
 from pivot_dspy.blame.assignment import Assignment
 from pivot_dspy.blame.dependence import DependenceGraph
@@ -159,7 +159,7 @@ def inspect(
     verdicts = {finding.requirement: finding for finding in judged}
     findings = tuple(
         verdicts.get(finding.requirement, finding) if finding.status == "unjudged" else finding
-        for finding in requirements.evaluate(settled, execution, run.session)
+        for finding in evaluation.evaluate(settled, execution, run.session)
     )
     answer_claims = claims.check(execution, inputs)
     if cleared:

@@ -7,8 +7,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import claims
-from pivot_dspy import requirements as requirement_rules
+from pivot_dspy import claims, evaluation
 from pivot_dspy.departures import Foreseen
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
@@ -108,7 +107,7 @@ def _numbered(view: RunView) -> str:
 def _missed(settled: Requirements, inspection: Inspection, again: ExecutedRun) -> str | None:
     """The first requirement that held in the first run and does not in the second, in words."""
     held = {finding.requirement for finding in inspection.findings if finding.holds}
-    findings = requirement_rules.evaluate(settled, again.execution, again.session)
+    findings = evaluation.evaluate(settled, again.execution, again.session)
     missed = (finding for finding in findings if finding.requirement in held and finding.status == "violated")
     return next((f"requirement {finding.requirement} is not met: {finding.evidence}" for finding in missed), None)
 

@@ -32,12 +32,13 @@ from pivot_dspy import Requirements, Step, Suspect, Trajectory, loss
 from pivot_dspy.blame import ranking
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
+from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import render_report
 from pivot_dspy.prompts.steps import render_steps
-from pivot_dspy.requirements import Finding, compile_drafts, evaluate
+from pivot_dspy.requirements import Finding, compile_drafts
 from programs.benchmarks.mutants import KINDS, Mutant, Mutator
 from programs.benchmarks.styles import STYLES, chained
 from programs.deepplanning.environment import POLICY, Market, Shopping

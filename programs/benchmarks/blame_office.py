@@ -29,9 +29,10 @@ from rich.table import Table
 from pivot_dspy import Requirements, Suspect, Trajectory
 from pivot_dspy.blame import ranking
 from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
-from pivot_dspy.requirements import compile_drafts, evaluate
+from pivot_dspy.requirements import compile_drafts
 from programs.benchmarks.office_mutants import KINDS, Mutant, mutants
 from programs.office.data import Case, initial_world, load_cases, load_gold, pick
 from programs.office.environment import opened

@@ -15,9 +15,10 @@ import dspy
 
 from pivot_dspy import Execution, Requirement
 from pivot_dspy.environment.factory import EnvironmentLike, SessionFactory
+from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
-from pivot_dspy.requirements import Requirements, compile_drafts, evaluate
+from pivot_dspy.requirements import Requirements, compile_drafts
 from pivot_dspy.simulator import Reference
 from programs import meeting_room
 from programs.deepplanning.environment import Market, Shopping, final_cart

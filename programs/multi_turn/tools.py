@@ -97,6 +97,7 @@ _END = ToolSpec(
     required=(),
     returns_schema={"type": "object", "properties": {"closed": {"type": "integer"}}, "required": ["closed"]},
     adapter=arguments_adapter(END_TURN, {}, (), False),
+    draft=True,  # it only says which turn the calls after it belong to
 )
 
 

@@ -10,9 +10,10 @@ from pivot_dspy import CheckResult, Environment, Requirement, Requirements, Step
 from pivot_dspy.blame.ranking import rank
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
-from pivot_dspy.requirements import Finding, evaluate
+from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import Execution
 
 

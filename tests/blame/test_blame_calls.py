@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from pivot_dspy import Environment, Requirement, Requirements, Step, Trajectory, tool
 from pivot_dspy.blame.ranking import gradient, rank
 from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.gradient import Suspect
 from pivot_dspy.required_calls import RequiredCall
-from pivot_dspy.requirements import Finding, evaluate
+from pivot_dspy.requirements import Finding
 
 TASK = "Pay Ann what she asks for in her mail of May 10th, and tell her."
 MAILS = [

@@ -9,12 +9,13 @@ from pivot_dspy.environment.factory import EnvironmentLike, SessionFactory
 from pivot_dspy.episode.commit import Committer
 from pivot_dspy.episode.commit_attempt import Verified
 from pivot_dspy.episode.result import Refined, make_refined
+from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.loss import Loss
 from pivot_dspy.phases.base import read_steps
 from pivot_dspy.required_calls import made_calls
-from pivot_dspy.requirements import Requirement, Requirements, evaluate
+from pivot_dspy.requirements import Requirement, Requirements
 from pivot_dspy.trajectory import Trajectory
 from pivot_dspy.verdict import PendingCall, Verdict
 

@@ -14,9 +14,10 @@ import pytest
 from pivot_dspy import Finding, Requirements, Step, Trajectory
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
+from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
-from pivot_dspy.requirements import compile_drafts, evaluate
+from pivot_dspy.requirements import compile_drafts
 from programs.deepplanning.environment import Market, Shopping
 from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import Case

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pivot_dspy import Pivot, PlanningFailed, Trajectory
 from pivot_dspy.episode.events import accepted_losses
+from pivot_dspy.evaluation import evaluate
 from pivot_dspy.loss import EPSILON
-from pivot_dspy.requirements import evaluate
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, REQUEST, RIGHT, WRONG, from_scratch
 from tests.scripted import GARBAGE, Calls, Store, accept, plan, rewrite, scripted, step, submit
 
