@@ -35,10 +35,11 @@ from pivot_dspy import Requirements, Step, Suspect, Trajectory, loss
 from pivot_dspy.blame import ranking
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
+from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.lookup_steps import with_lookups
-from pivot_dspy.requirements import Finding, compile_drafts, evaluate
+from pivot_dspy.requirements import Finding, compile_drafts
 from pivot_dspy.simulator import Reference
 from programs import terminal
 from programs.benchmarks.travel_mutants import KINDS, Mutant, Mutator
