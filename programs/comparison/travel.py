@@ -46,7 +46,8 @@ def _benchmark(folder: Path, wanted: str | None, offline: bool, form: Form, data
     known = read_all(picked, agency.reference) if offline else Readable(tuple(picked))
     gold = load_gold(folder)
     tasks = tuple(_task(folder, task, gold[task.id], agency, known.references.get(task.id)) for task in known.cases)
-    notes = [f"Official success is case accuracy. Form: {form}.", *([remark(known.unread)] if known.unread else [])]
+    about = f"Official success is case accuracy; strict: and the plan is true to the database. Form: {form}."
+    notes = [about, *([remark(known.unread)] if known.unread else [])]
     return Benchmark(
         name="travel" if form == "builder" else f"travel-{form}",
         signature=TripPlan,
