@@ -89,7 +89,7 @@ def _run(
         told = f"{beside(options.json).name} also holds {unused} run{'s' * (unused != 1)}"
         console.print(f"{told} of other refiners, tasks, seeds, settings or versions, not used here.", highlight=False)
     budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
-    runner = Runner(REFINERS, benchmark.signature, model, budget)
+    runner = Runner(REFINERS, benchmark.signature, model, budget, benchmark.requirements)
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("comparing", total=len(units), completed=len(units) - len(ahead))
@@ -177,7 +177,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--budget-tokens", type=positive, metavar="T", help="prompt and completion tokens for each run")
     add("--lm", metavar="NAME", help="a model for dspy.LM, asked without its cache at temperature 1 (default: the "
         "offline model, a simulator)")  # fmt: skip
-    add("--data", metavar="DIR", help="of shopping: the published layout, or 'hub' to download it (default: generated)")
+    add("--data", metavar="DIR", help="of shopping and travel: the published layout, or 'hub' to download it (default: "
+        "generated)")  # fmt: skip
     add("--threads", type=positive, default=2, metavar="N", help="runs at a time (default: 2)")
     add("--slip", type=float, default=0.2, help="offline model: slips per planned step (default: 0.2)")
     add("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named (default: 0.85)")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import dspy
 from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMInvalidRequestError
+from dspy.utils.usage_tracker import UsageTracker
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
@@ -25,10 +26,13 @@ Case = TypeVar("Case")
 Score = Callable[[Execution | None], tuple[float, bool, bool]]
 """The official score in [0, 1], whether it passes officially, and whether it does strictly; None: there was no plan."""
 
+UNRECORDED = ("json", "page", "show", "data", "gold")
+"""Options that change no result, or name a folder of this machine."""
+
 
 def record(program: str, options: argparse.Namespace, lm: dspy.LM, tasks: list[dict[str, Any]]) -> dict[str, Any]:
     """What `--json` writes."""
-    settings = {name: value for name, value in vars(options).items() if name not in ("json", "data", "gold")}
+    settings = {name: value for name, value in vars(options).items() if name not in UNRECORDED}
     return {
         "program": program,
         "lm": {"name": lm.model, "simulated": is_simulated(lm)},
@@ -129,6 +133,32 @@ def row(name: str, refine: Callable[[], Refined], score: Score) -> dict[str, Any
     }
 
 
+def plain_row(
+    name: str, tracker: UsageTracker, *, score: tuple[float, bool, bool], tool_calls: int, seconds: float, why: str
+) -> dict[str, Any]:
+    """The same of a task that an agent solved which is no refiner, and verifies nothing.
+
+    Args:
+        tracker: what the model reported of its calls.
+        score: as a `Score` gives it.
+        why: what to say of its not being verified.
+    """
+    entries = [entry for entries in tracker.usage_data.values() for entry in entries]
+    spent = {
+        "lm_calls": len(entries),
+        "prompt_tokens": sum(entry.get("prompt_tokens") or 0 for entry in entries),
+        "completion_tokens": sum(entry.get("completion_tokens") or 0 for entry in entries),
+        "tool_calls": tool_calls,
+    }
+    official_score, official, strict = score
+    return {
+        "id": name, "verified": False, "status": "unverified", "reasons": [why], "exhausted": None,
+        "official_score": official_score, "official_pass": official, "strict_pass": strict,
+        "first_official_pass": official, "first_strict_pass": strict, "losses": [], **spent, "tool_calls_reused": 0,
+        "seconds": round(seconds, 3), "first_suspect_right": None, "phases": {"react": {**spent, "cache_hits": 0}},
+    }  # fmt: skip
+
+
 def summary(tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Means and rates over the rows of a record."""
     if not tasks:
@@ -158,10 +188,12 @@ def summary(tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
 Column = tuple[str, Callable[[dict[str, Any]], str]]
 
 
-def show(record: dict[str, Any], title: str, columns: Sequence[Column], console: Console) -> None:
+def show(
+    record: dict[str, Any], title: str, columns: Sequence[Column], console: Console, *, established: bool = True
+) -> None:
     """A table of the tasks: what they are called, how they are verified, `columns`, what they cost; below it the means.
 
-    Of a single task also how each thing that a success needs was established.
+    Of a single task also how each thing that a success needs was established, unless `established` is off.
     """
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
     for name in ("task", "verified", *(name for name, _ in columns), "loss", "calls", "tokens", "tools", "reused", "s"):
@@ -183,7 +215,7 @@ def show(record: dict[str, Any], title: str, columns: Sequence[Column], console:
     for task in record["tasks"]:
         if not task["verified"]:
             console.print(f"{task['id']} not verified: {task['reasons'][0][:90]}", markup=False, soft_wrap=True)
-    if len(record["tasks"]) == 1 and "established" in record["tasks"][0]:
+    if established and len(record["tasks"]) == 1 and "established" in record["tasks"][0]:
         (task,) = record["tasks"]
         verdict = Verdict(status=task["status"], established=task["established"], pending=task["pending"])
         for label, text in established_lines(verdict):

@@ -158,7 +158,7 @@ class Narrator:
 
     def _list_requirements(self, event: PlanEvent | SettleEvent) -> None:
         for item in event.requirements.items:
-            self._line("     ", (f"{item.id}  ", "magenta"), _plain(item.to_prompt().partition(": ")[2]))
+            self._line("     ", (f"{item.id}  ", "magenta"), plain(item.to_prompt().partition(": ")[2]))
 
     def _inspect(self, event: InspectEvent) -> None:
         self.heading("INSPECT", _TIERS[event.execution.tier])
@@ -227,7 +227,7 @@ class Narrator:
     # -- lines
 
     def _wrapped(self, text: str, style: str, indent: int) -> list[Text]:
-        return list(Text(_plain(text), style).wrap(self.console, max(self.console.width - indent, 20))) or [Text()]
+        return list(Text(plain(text), style).wrap(self.console, max(self.console.width - indent, 20))) or [Text()]
 
     def _line(self, *parts: Part, style: str = "") -> None:
         line = Text.assemble(*parts, style=style)
@@ -252,13 +252,13 @@ class Narrator:
             colour = "red" if observation.status == "error" else "dim" if observation.status == "blocked" else ""
             indent = 5 + len(start) + len(before)
             failed = observation.status == "error"
-            lines = self._wrapped(text, colour, indent) if failed else [Text(_plain(text), colour)]
+            lines = self._wrapped(text, colour, indent) if failed else [Text(plain(text), colour)]
             self._line("  ", (f"{mark}  ", style), start, (before, "dim"), lines[0])
             for line in lines[1:]:
                 self._line(" " * indent, line)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """`text` in one line, without the control characters that a terminal would obey."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
@@ -271,19 +271,19 @@ def _outcome(text: str) -> str:
 
 def _columns(steps: Iterable[Step]) -> Callable[[Step], str]:
     """How to write the id and tool of each of `steps`, one under the other."""
-    sizes = [(len(step.id), min(len(_plain(step.tool)), 30)) for step in steps]
+    sizes = [(len(step.id), min(len(plain(step.tool)), 30)) for step in steps]
     first, second = max((a for a, _ in sizes), default=0), max((b for _, b in sizes), default=0)
-    return lambda step: f"{step.id:<{first}}  {_plain(step.tool):<{second}}  "
+    return lambda step: f"{step.id:<{first}}  {plain(step.tool):<{second}}  "
 
 
 def _arguments(step: Step) -> Iterator[Part]:
     if step.problem:
-        yield _plain(step.problem), "red"
+        yield plain(step.problem), "red"
     if step.for_each:
-        yield from (("for each ", "dim"), (_plain(step.for_each), "cyan"), "  ")
+        yield from (("for each ", "dim"), (plain(step.for_each), "cyan"), "  ")
     for name, value in step.args.items():
-        text = _plain(value if isinstance(value, str) else compact_json(value))
-        yield from ((f"{_plain(name)}=", "dim"), (text, "cyan" if "$" in text else ""), "  ")
+        text = plain(value if isinstance(value, str) else compact_json(value))
+        yield from ((f"{plain(name)}=", "dim"), (text, "cyan" if "$" in text else ""), "  ")
 
 
 def _diff(child: Trajectory, parent: Trajectory) -> Iterator[tuple[str, Step]]:

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 
-from pivot_dspy import Execution
+from pivot_dspy import Execution, Requirement
 from pivot_dspy.environment.factory import EnvironmentLike, SessionFactory
 from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import ExecutedRun, execute
@@ -34,6 +34,9 @@ GENERATED = 6
 Score = Callable[[Execution], tuple[bool, bool]]
 """Whether what an execution came to is a success: by the benchmark's official rule, and by a strict one."""
 
+Measure = Callable[[Execution | None], dict[str, float]]
+"""What else is measured of an execution, by name; of None, what there is where there is none."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -42,6 +45,7 @@ class Task:
     Attributes:
         fingerprint: changes with all that the task consists of, its gold included.
         reference: of the offline model; None where a real model is asked.
+        measure: None where success is all that counts.
     """
 
     id: str
@@ -50,6 +54,7 @@ class Task:
     score: Score = field(repr=False)
     fingerprint: str
     reference: Reference | None = field(default=None, repr=False)
+    measure: Measure | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Benchmark:
         data: where they are from, in a word.
         judge_error: of the offline model, unless another is asked for: more than 0 where requirements are judged.
         notes: what has to be known beside the figures.
+        requirements: what every refiner is given beside the request.
         unread: why tasks that were wanted are left out, by id: the offline model cannot read them.
     """
 
@@ -69,6 +75,7 @@ class Benchmark:
     data: str
     judge_error: float = 0.0
     notes: tuple[str, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -259,9 +266,23 @@ def _agentdojo(wanted: str | None, data: str | None, offline: bool) -> Benchmark
     return Benchmark("agentdojo", Office, tasks, "agentdojo", judge_error=0.1, notes=tuple(notes))
 
 
+# ------------------------------------------------------------------------------------------------------------- travel
+
+
+def _travel(form: Literal["builder", "json"]) -> Callable[[str | None, str | None, bool], Benchmark]:
+    def loaded(wanted: str | None, data: str | None, offline: bool) -> Benchmark:
+        from programs.comparison.travel import travel
+
+        return travel(wanted, data, offline, form)
+
+    return loaded
+
+
 PROGRAMS: dict[str, Callable[[str | None, str | None, bool], Benchmark]] = {
     "shopping": _shopping,
     "bfcl": _bfcl,
     "agentdojo": _agentdojo,
     "meeting_room": _meeting_room,
+    "travel": _travel("builder"),
+    "travel-json": _travel("json"),
 }

@@ -55,16 +55,30 @@ def sheets(record: Record) -> list[Sheet]:
         rows: Rows = tuple((name, *_paired(refiners[name]["paired"])) for name in others)
         columns = ("refiner", "strict, points [95%]", "tokens/task [95%]", "tokens/solved, ratio [95%]")
         made.append(Sheet(f"Against {baseline}, same tasks and seeds", columns, rows))
-    points = [point for point, _ in refiners[baseline]["curve"]]
-    if points:
-        best = [max(found["curve"][place][1] for found in refiners.values()) for place in range(len(points))]
-        rows = tuple(
-            (name, *(_marked(rate, top) for (_, rate), top in zip(found["curve"], best, strict=True)))
-            for name, found in refiners.items()
-        )
-        heading = "Strict success at equal tokens: every run cut there (*: the best)"
-        made.append(Sheet(heading, ("refiner", *map(amount, points)), rows))
+    measures = list(dict.fromkeys(measure for found in refiners.values() for measure in found["measures"]))
+    if measures:
+        rows = tuple((name, *_means(found["measures"], measures)) for name, found in refiners.items())
+        made.append(Sheet("Means [95%]; a run without a result counts 0", ("refiner", *measures), rows))
+    strict = {name: found["curve"] for name, found in refiners.items()}
+    made += _at_equal_tokens("Strict success", strict)
+    for measure in measures:
+        curves = {name: found["measures"][measure]["curve"] for name, found in refiners.items() if found["runs"]}
+        made += _at_equal_tokens(f"Mean {measure}", curves)
     return made
+
+
+def _at_equal_tokens(what: str, curves: Mapping[str, Sequence[Sequence[float]]]) -> list[Sheet]:
+    """The table of a rate at each token count; none where there are no counts."""
+    points = [point for point, _ in next(iter(curves.values()), ())]
+    if not points:
+        return []
+    best = [max(curve[place][1] for curve in curves.values()) for place in range(len(points))]
+    rows = tuple(
+        (name, *(_marked(rate, top) for (_, rate), top in zip(curve, best, strict=True)))
+        for name, curve in curves.items()
+    )
+    heading = f"{what} at equal tokens: every run cut there (*: the best)"
+    return [Sheet(heading, ("refiner", *map(amount, points)), rows)]
 
 
 def title(record: Record) -> str:
@@ -151,6 +165,12 @@ def _figures(found: Record) -> tuple[str, ...]:
         f"{found['lm_calls']:.1f}",
         f"{found['tool_calls']:.1f}+{found['tool_calls_reused']:.1f}",
         f"{found['seconds']:.2f}" if found["seconds"] < 100 else f"{found['seconds']:.0f}",
+    )
+
+
+def _means(found: Record, measures: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
+        _with(found[name]["mean"], found[name]["ci"], _percent, _points) if name in found else NONE for name in measures
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from dataclasses import dataclass
+from typing import TypeVar
 
 import dspy
 from dspy.utils.exceptions import (
@@ -24,7 +26,16 @@ from dspy.utils.exceptions import (
 )
 from dspy.utils.usage_tracker import UsageTracker
 
-from pivot_dspy import Budget, ConfigurationError, Event, Execution, LedgerReport, PlanningFailed, Usage
+from pivot_dspy import (
+    Budget,
+    ConfigurationError,
+    Event,
+    Execution,
+    LedgerReport,
+    PlanningFailed,
+    Requirement,
+    Usage,
+)
 from pivot_dspy.trajectory import Frozen
 from programs.comparison.benchmarks import Task
 
@@ -33,6 +44,8 @@ Model = Callable[[Task, int], dspy.LM]
 
 Outcome = tuple[bool, bool]
 """Success by the official and by the strict rule."""
+
+Worth = TypeVar("Worth")
 
 _TRANSIENT = (LMRateLimitError, LMServerError, LMTimeoutError, LMTransportError)
 _HOPELESS = (LMAuthError, LMBillingError, LMConfigurationError, LMInvalidRequestError)
@@ -60,6 +73,7 @@ class Record(Frozen):
         exhausted: the budget's limit that ended the search.
         trace: what the run would have been worth if cut at a number of tokens: the tokens from which on, the official
             and the strict result; the last entry is the result itself.
+        measures: the same for what the task measures beside success, by name; empty where it measures nothing.
     """
 
     refiner: str
@@ -79,6 +93,7 @@ class Record(Frozen):
     transient: bool = False
     exhausted: str | None = None
     trace: tuple[tuple[int, bool, bool], ...] = ()
+    measures: tuple[tuple[int, dict[str, float]], ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -92,6 +107,16 @@ class Record(Frozen):
         """
         reached = [(official, strict) for spent, official, strict in self.trace if spent <= tokens]
         return reached[-1] if reached else (False, False)
+
+    def measured(self, name: str, tokens: float = math.inf) -> float:
+        """A measure, had the run been cut at `tokens`; 0 where it had no result by then.
+
+        >>> record = Record(refiner="r", task="t", seed=0, measures=((10, {"score": 0.5}), (20, {"score": 1.0})))
+        >>> record.measured("score"), record.measured("score", 19), record.measured("score", 9)
+        (1.0, 0.5, 0.0)
+        """
+        reached = [measures for spent, measures in self.measures if spent <= tokens]
+        return reached[-1].get(name, 0.0) if reached else 0.0
 
 
 class Hopeless(Exception):
@@ -107,14 +132,16 @@ class Runner:
     """Runs refiners on tasks.
 
     Args:
-        refiners: by name, made as `refiners[name](signature, environment, budget=..., on_event=...)`.
+        refiners: by name, made as `refiners[name](signature, environment, budget=..., on_event=..., requirements=...)`.
         model: asked for a model of its own by every run, so that no run depends on what another asked before.
+        requirements: what every refiner is given beside the request.
     """
 
     refiners: Mapping[str, Callable[..., dspy.Module]]
     signature: type[dspy.Signature]
     model: Model
     budget: Budget
+    requirements: Sequence[Requirement] = ()
 
     def run(self, unit: Unit, stop: threading.Event) -> Record | None:
         """What comes of one run; None where `stop` was set before its end.
@@ -137,8 +164,9 @@ class Runner:
         started = time.perf_counter()
         try:
             refiner = self.refiners[unit.refiner](
-                self.signature, unit.task.environment, budget=self.budget, on_event=watch
-            )
+                self.signature, unit.task.environment, budget=self.budget, on_event=watch,
+                requirements=self.requirements,
+            )  # fmt: skip
             with dspy.context(lm=lm, disable_history=True, usage_tracker=tracker):
                 result = refiner(**unit.task.inputs)
             seconds = time.perf_counter() - started
@@ -165,6 +193,7 @@ class Runner:
                 "seconds": round(seconds, 3),
                 "exhausted": exhausted,
                 "trace": trace,
+                "measures": measures(history, unit.task, last, usage.total_tokens),
             }
         )
 
@@ -204,13 +233,33 @@ def anytime(
     Args:
         last: the execution that was returned after `tokens` tokens; None where nothing was.
     """
-    inspected: dict[str, Execution] = {}
-    scored: dict[int, Outcome] = {}  # by identity: the same trajectory may run otherwise the next time
-    trace: list[tuple[int, bool, bool]] = []
 
-    def score(execution: Execution) -> Outcome:
+    def score(execution: Execution | None) -> Outcome:
+        return (False, False) if execution is None else task.score(execution)
+
+    return tuple((spent, *outcome) for spent, outcome in _worth(history, score, last, tokens))
+
+
+def measures(
+    history: Iterable[Event], task: Task, last: Execution | None, tokens: int
+) -> tuple[tuple[int, dict[str, float]], ...]:
+    """What the task measures beside success, along the same trace; empty where that is nothing."""
+    if task.measure is None:
+        return ()
+    return tuple(_worth(history, task.measure, last, tokens))
+
+
+def _worth(
+    history: Iterable[Event], score: Callable[[Execution | None], Worth], last: Execution | None, tokens: int
+) -> list[tuple[int, Worth]]:
+    """What the results of a run are worth, each from so many tokens on."""
+    inspected: dict[str, Execution] = {}
+    scored: dict[int, Worth] = {}  # by identity: the same trajectory may run otherwise the next time
+    trace: list[tuple[int, Worth]] = []
+
+    def once(execution: Execution | None) -> Worth:
         if id(execution) not in scored:
-            scored[id(execution)] = task.score(execution)
+            scored[id(execution)] = score(execution)
         return scored[id(execution)]
 
     events = list(history)
@@ -218,11 +267,11 @@ def anytime(
         if event.kind == "inspect":
             inspected[event.trajectory.id] = event.execution
         elif event.kind in ("accept", "elect") and event.trajectory.id in inspected:
-            trace.append((event.tokens, *score(inspected[event.trajectory.id])))
-    final = score(last) if last is not None else (False, False)
-    if not trace or trace[-1][1:] != final:
-        trace.append((tokens, *final))
-    return tuple(trace)
+            trace.append((event.tokens, once(inspected[event.trajectory.id])))
+    final = once(last)
+    if not trace or trace[-1][1] != final:
+        trace.append((tokens, final))
+    return trace
 
 
 _COUNTS = {"prompt_tokens", "completion_tokens", "reasoning_tokens", "lm_calls", "tool_calls", "tool_calls_reused"}

@@ -72,7 +72,22 @@ def _of_one(runs: Sequence[Record], tally: Tally, points: Sequence[int]) -> dict
         "official_curve": [[point, fmean(run.cut(point)[0] for run in runs)] for point in points],
         "reasoning_tokens": means["reasoning_tokens"],
         "verified_rate": means["verified"],
+        "measures": {name: _measured(name, runs, tally, points) for name in _measure_names(runs)},
         "errors": [run.model_dump(include=_OF_ERRORS) for run in runs if run.error is not None],
+    }
+
+
+def _measure_names(runs: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for _, measures in run.measures for name in measures))
+
+
+def _measured(name: str, runs: Sequence[Record], tally: Tally, points: Sequence[int]) -> dict[str, Any]:
+    """A measure's mean with its interval, and what it is at each token count."""
+    sums = tally.column(lambda run: run.measured(name))
+    return {
+        "mean": ratio(sums.sum(), tally.runs.sum()),
+        "ci": interval(_quotient, sums, tally.runs),
+        "curve": [[point, fmean(run.measured(name, point) for run in runs)] for point in points],
     }
 
 
@@ -80,16 +95,19 @@ class Tally:
     """Sums over the seeds of each task, in the order of `tasks`."""
 
     def __init__(self, runs: Sequence[Record], tasks: Sequence[str]) -> None:
-        def column(value: Callable[[Record], float]) -> Column:
-            sums = dict.fromkeys(tasks, 0.0)
-            for run in runs:
-                sums[run.task] += value(run)
-            return np.array(list(sums.values()))
+        self._runs = runs
+        self._tasks = tasks
+        self.runs = self.column(lambda run: 1)
+        self.official = self.column(lambda run: run.official)
+        self.strict = self.column(lambda run: run.strict)
+        self.tokens = self.column(lambda run: run.tokens)
 
-        self.runs = column(lambda run: 1)
-        self.official = column(lambda run: run.official)
-        self.strict = column(lambda run: run.strict)
-        self.tokens = column(lambda run: run.tokens)
+    def column(self, value: Callable[[Record], float]) -> Column:
+        """The sums of a figure of the runs."""
+        sums = dict.fromkeys(self._tasks, 0.0)
+        for run in self._runs:
+            sums[run.task] += value(run)
+        return np.array(list(sums.values()))
 
 
 def paired(one: Tally, other: Tally) -> dict[str, dict[str, Any]]:

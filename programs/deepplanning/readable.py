@@ -1,10 +1,11 @@
-"""Which cases the rules read, so that the offline model has references of them, and what is said of the others."""
+"""Which tasks the rules read, so that the offline model has references of them, and what is said of the others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from rich.console import Console
 
@@ -14,8 +15,18 @@ from programs.deepplanning.reference import reference
 from programs.options import DataError
 
 
+class Named(Protocol):
+    """Whatever has an id."""
+
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+
+
 @dataclass(frozen=True)
-class Readable:
+class Readable(Generic[T]):
     """Cases that can be run.
 
     Attributes:
@@ -24,31 +35,44 @@ class Readable:
         unread: why the others are not read, by id.
     """
 
-    cases: tuple[Case, ...]
+    cases: tuple[T, ...]
     references: Mapping[str, Reference] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
 
 
-def readable(directory: str | Path, cases: Iterable[Case], *, policy: bool = True) -> Readable:
+def readable(directory: str | Path, cases: Iterable[Case], *, policy: bool = True) -> Readable[Case]:
     """The cases whose annotation in `directory` the rules read. Raises DataError where that is none of them.
 
     Args:
         policy: as of `reference`.
     """
-    read: list[Case] = []
+    return read_all(cases, lambda case: reference(case, load_annotation(directory, case.id), policy=policy))
+
+
+def read_all(cases: Iterable[T], read: Callable[[T], Reference]) -> Readable[T]:
+    """The cases of which there is a reference.
+
+    Args:
+        read: makes it, or raises ValueError where no rule reads what it takes.
+
+    Raises:
+        DataError: there is none of any, or `read` raises it, as for broken data.
+    """
+    cases_read: list[T] = []
     references: dict[str, Reference] = {}
     unread: dict[str, str] = {}
     for case in cases:
-        annotation = load_annotation(directory, case.id)
         try:
-            references[case.id] = reference(case, annotation, policy=policy)
-            read.append(case)
+            references[case.id] = read(case)
+            cases_read.append(case)
+        except DataError:
+            raise
         except ValueError as error:  # a sentence, or a buyer's record, that no rule reads
             unread[case.id] = str(error)
-    if unread and not read:
+    if unread and not cases_read:
         name, reason = next(iter(unread.items()))
         raise DataError(f"the offline model can read none of the tasks; of {name}: {reason}; take others")
-    return Readable(tuple(read), references, unread)
+    return Readable(tuple(cases_read), references, unread)
 
 
 def warn(unread: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from pivot_dspy.environment.toolbox import ToolSpec
 from programs.office.data import Case
 from programs.office.environment import Office, OfficeEnvironment, opened
 from programs.office.judge import useful
+from programs.records import plain_row
 
 REACT = "dspy-react"
 """What it is called among the refiners."""
@@ -37,21 +38,11 @@ def solve(case: Case, lm: dspy.LM) -> Solved:
     started = time.perf_counter()
     with dspy.context(lm=lm, usage_tracker=tracker):
         answer = agent(**case.inputs).answer
-    entries = [entry for entries in tracker.usage_data.values() for entry in entries]
-    spent = {
-        "lm_calls": len(entries),
-        "prompt_tokens": sum(entry.get("prompt_tokens") or 0 for entry in entries),
-        "completion_tokens": sum(entry.get("completion_tokens") or 0 for entry in entries),
-        "tool_calls": len(world.calls),
-    }
     passed = useful(case, answer, world)
-    passes = dict.fromkeys(("official_pass", "strict_pass", "first_official_pass", "first_strict_pass"), passed)
-    row = {
-        "id": case.id, "verified": False, "status": "unverified", "reasons": [UNVERIFIED], "exhausted": None,
-        "official_score": float(passed), **passes, "losses": [], **spent, "tool_calls_reused": 0,
-        "seconds": round(time.perf_counter() - started, 3), "first_suspect_right": None,
-        "phases": {"react": {**spent, "cache_hits": 0}},
-    }  # fmt: skip
+    row = plain_row(
+        case.id, tracker, score=(float(passed), passed, passed), tool_calls=len(world.calls),
+        seconds=time.perf_counter() - started, why=UNVERIFIED,
+    )  # fmt: skip
     return Solved(row, world, answer)
 
 

@@ -1,0 +1,1 @@
+"""A trip as people read it: what there is to show, in the terminal, and as a page."""
