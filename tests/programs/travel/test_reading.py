@@ -16,6 +16,7 @@ from tests.programs.travel.cities import NO_DATA, TRAVEL
 from tests.programs.travel.made_worlds import OPENINGS, WORLDS
 from tests.programs.travel.right_readings import named
 
+Said = list[tuple[str, dict[str, Any]]]
 TRAIN, FLIGHT = {"mode": "train"}, {"mode": "flight"}
 CHEAPEST, RATED, CLOSEST = ["min", "price"], ["max", "rating"], ["min", "metres"]
 EARLIEST, NEWEST = ["min", "dep"], ["max", "renovated"]
@@ -25,11 +26,11 @@ def reading(text: str, language: Language = "en") -> Reading:
     return read(OPENINGS[language] + text, WORLDS[language])
 
 
-def said(text: str, language: Language = "en") -> list[tuple[str, dict[str, Any]]]:
+def said(text: str, language: Language = "en") -> Said:
     return [(wish["check"], wish["args"]) for wish in reading(text, language).wishes]
 
 
-TRIPS = {
+TRIPS: dict[str, Said] = {
     "For the outbound journey, the earliest direct train.": [("trip", {"way": "out", **TRAIN, "best": EARLIEST})],
     "I'd like to set off by the earliest direct flight.": [("trip", {"way": "out", **FLIGHT, "best": EARLIEST})],
     "On the return journey I want the latest direct train, so I can stay longer.": [
@@ -55,7 +56,7 @@ TRIPS = {
     ],
     "For the return trip, any time is fine.": [],
 }
-CHINESE_TRIPS = {
+CHINESE_TRIPS: dict[str, Said] = {
     "去程坐火车，选最早出发的直达车次。": [("trip", {"way": "out", **TRAIN, "best": ["min", "dep"]})],
     "回来的时候想坐飞机，选飞行时间最短的直飞航班。": [("trip", {"way": "back", **FLIGHT, "best": ["min", "minutes"]})],
     "往返都坐火车，订一等座。": [
@@ -69,7 +70,7 @@ CHINESE_TRIPS = {
         ("trip", {"way": "out", **FLIGHT, "where": [["airline", "==", "鹞航"]], "best": CHEAPEST})
     ],
 }  # fmt: skip
-HOTELS = {
+HOTELS: dict[str, dict[str, Any] | None] = {
     "I always stay at 'Hilton', so book the cheapest one.": {"where": [["brand", "==", "Hilton"]], "best": CHEAPEST},
     "We want a 4-star hotel with free parking.": {
         "where": [["star", "==", 4], ["services", "contains", "Free Parking"]], "best": CHEAPEST,
@@ -87,7 +88,7 @@ HOTELS = {
     },
     "Any comfortable hotel will do.": None,
 }  # fmt: skip
-CHINESE_HOTELS = {
+CHINESE_HOTELS: dict[str, dict[str, Any] | None] = {
     "住宿想订'希尔顿'，预算有限，要最便宜的。": {"where": [["brand", "==", "希尔顿"]], "best": CHEAPEST},
     "酒店要四星级的，带免费停车。": {
         "where": [["star", "==", 4], ["services", "contains", "免费停车"]], "best": CHEAPEST,
@@ -113,7 +114,7 @@ def visits(*names: str) -> tuple[str, dict[str, Any]]:
 
 
 ROOM, QUEUE = ["tags", "contains", "Private Room"], ["tags", "contains", "Online Queue"]
-PLACES = {
+PLACES: dict[str, Said] = {
     "Please find the cheapest restaurant near 'Heron Pier'.": [near("Heron Pier", best=CHEAPEST)],
     "We heard 'Heron Pier' has great food nearby; take us to the top-rated restaurant there.": [near("Heron Pier")],
     "One meal should be at the restaurant nearest to 'Maple Arcade'.": [near("Maple Arcade", best=CLOSEST)],
@@ -138,7 +139,7 @@ PLACES = {
     "We want to see 'Quartz Towers'.": [visits("Quartz Tower")],  # a slip of the pen
     "Feel free to add some classic sights and good local food.": [],
 }  # fmt: skip
-CHINESE_PLACES = {
+CHINESE_PLACES: dict[str, Said] = {
     "想在'白鹭码头'附近吃一顿，找人均消费最便宜的餐厅。": [near("白鹭码头", best=CHEAPEST)],
     "听说枫溪游乐廊附近有不少好吃的，挑一家评分最高的餐厅吧。": [near("枫溪游乐廊")],
     "安排一顿离'枫溪游乐廊'最近的餐厅。": [near("枫溪游乐廊", best=CLOSEST)],
@@ -153,7 +154,7 @@ CHINESE_PLACES = {
     "'休闲体验'类的景点都想去。": [visit(where=[["type", "==", "休闲体验"]])],
     "免费的景点也都想去看看。": [visit(where=[["ticket", "==", 0]])],
 }  # fmt: skip
-WISHES: list[tuple[Language, str, list[tuple[str, dict[str, Any]]]]] = [
+WISHES: list[tuple[Language, str, Said]] = [
     *(("en", text, wishes) for text, wishes in {**TRIPS, **PLACES}.items()),
     *(("zh", text, wishes) for text, wishes in {**CHINESE_TRIPS, **CHINESE_PLACES}.items()),
     *(("en", text, [("hotel", args)] if args else []) for text, args in HOTELS.items()),
@@ -162,9 +163,7 @@ WISHES: list[tuple[Language, str, list[tuple[str, dict[str, Any]]]]] = [
 
 
 @pytest.mark.parametrize(("language", "text", "wishes"), WISHES, ids=[text for _, text, _ in WISHES])
-def test_a_sentence_and_the_wishes_that_it_says(
-    language: Language, text: str, wishes: list[tuple[str, dict[str, Any]]]
-) -> None:
+def test_a_sentence_and_the_wishes_that_it_says(language: Language, text: str, wishes: Said) -> None:
     assert said(text, language) == wishes
 
 
