@@ -7,8 +7,8 @@ its loss is above 0.
 
 - day: what says that a rule or wish is broken names the changed day.
 - alone: and no other day, but the one that has the same place in a repeat.
-- named: it names the day, or the place that the day has lost. Where only a wish is unmet, no day can be named, as any
-  could have the place.
+- named: it names the day, or the place that the day has lost. Where only a wish is unmet, the day that comes nearest to
+  the place is named.
 - blame: the first suspect is the step of the changed day, or in a repeat of the other one.
 - mended: where it is the changed day's, that day as it was, put there alone, brings the loss back to 0; kept: and all
   other days of the plan stay as they were in the mutant, byte for byte. One past midnight had changed the next.

@@ -97,6 +97,19 @@ class TripBuilder(TravelEnvironment):
         costs = self._begun.costs
         return costs.total, str(costs)
 
+    def nearest_stop(self, place: str) -> tuple[int, str] | None:
+        days = () if self.itinerary_ is None else enumerate(self.itinerary_.stops, start=1)
+        roads = [
+            (road.duration_in_minutes, day, stop.id)
+            for day, stops in days
+            for stop in stops
+            if (road := self.world.atlas.road(stop.id, place)) is not None
+        ]
+        if not roads:
+            return None
+        minutes, day, stop_id = min(roads)
+        return day, f"{minutes} min from {stop_id} on {day_name(day)}"
+
     def proposal(self, days: Sequence[int]) -> str:
         notes = (str(note) for note in self._begun.notes if note.problem and (not days or note.day in days))
         return "; ".join(dict.fromkeys(notes))

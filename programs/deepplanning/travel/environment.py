@@ -176,7 +176,7 @@ class TravelEnvironment(Environment):
     ) -> CheckResult:
         """One meal at a restaurant that fits, of those listed near an attraction where one is named."""
         fitting = wishes.meal(self.world.atlas, near, where or (), best)
-        return _wish(fitting, self.held.meals, LINES["meal"], chosen=bool(where or best))
+        return self._on_a_day(_wish(fitting, self.held.meals, LINES["meal"], chosen=bool(where or best)))
 
     @check(fits=shown_records.Attraction)
     def visit(
@@ -184,7 +184,7 @@ class TravelEnvironment(Environment):
     ) -> CheckResult:
         """Visits to attractions."""
         fitting = wishes.visit(self.world.atlas, where or (), best, top)
-        return _wish(fitting, self.held.visits, LINES["visit"])
+        return self._on_a_day(_wish(fitting, self.held.visits, LINES["visit"]))
 
     @check
     def budget(self, max: float) -> CheckResult:
@@ -219,6 +219,18 @@ class TravelEnvironment(Environment):
     def costs(self) -> tuple[float, str]:
         """What the plan costs, and where, in words."""
         raise NotImplementedError
+
+    def nearest_stop(self, place: str) -> tuple[int, str] | None:
+        """The day that comes nearest to a place, and how near, in words; None where no day goes anywhere."""
+        return None
+
+    def _on_a_day(self, answer: CheckResult) -> CheckResult:
+        """What lacks a place is about the day that comes nearest to it, where there is one."""
+        nearest = self.nearest_stop(answer.about[0]) if answer.about and not answer.holds else None
+        if nearest is None:
+            return answer
+        day, how = nearest
+        return answer._replace(evidence=f"{answer.evidence} ({how})", about=(day_name(day),))
 
     def proposal(self, days: Sequence[int]) -> str:
         """What arithmetic alone says of these days."""

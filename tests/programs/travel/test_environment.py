@@ -158,6 +158,15 @@ def test_a_plan_of_any_shape_is_scored_and_never_raises(value):
     assert environment.describe() == "No plan is written." or "days is written" in environment.describe()
 
 
+def test_what_lacks_a_place_is_about_the_day_that_comes_nearest_to_it():
+    environment = begun()
+    assert environment.visit([["name", "==", "Garden"]]).about == ("A3",)  # no day goes anywhere yet
+    environment.day(1, DAYS[1])
+    environment.day(2, [["A2"], ["R2", "12:00"]])
+    answer = environment.visit([["name", "==", "Garden"]])
+    assert answer.about == ("day 1",) and answer.evidence.endswith("lacking: A3 (5 min from R3 on day 1)")
+
+
 def test_forks_are_apart_and_cheap():
     environment = begun()
     environment.day(1, DAYS[1])
