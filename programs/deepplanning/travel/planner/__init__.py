@@ -55,25 +55,28 @@ def plan(reading: Reading, world: World) -> Planned:
     Raises:
         PlanningError: none was found.
     """
-    budgets = {wish["id"] for wish in reading.wishes if wish["check"] == "budget"}
+    limits = [wish["args"]["max"] for wish in reading.wishes if wish["check"] == "budget"]
     reasons: list[str] = []
-    for saving in _SAVINGS if budgets else _SAVINGS[:1]:
+    for saving in _SAVINGS if limits else _SAVINGS[:1]:
         for planned in _plans(reading, world, saving):
+            if any(wishes.excess(planned.itinerary.total, limit) for limit in limits):
+                reasons.append(f"the cheapest found costs {planned.itinerary.total:g}")
+                break  # others will hardly be so much cheaper, and those that save more will
             broken = list(_broken(planned, reading, world))
             if not broken:
                 return planned
             reasons += broken
-            if budgets.issuperset(broken) and saving != _SAVINGS[-1]:
-                break  # others will hardly be so much cheaper, and those that save more will
     raise PlanningError(f"no plan keeps all rules and wishes: {', '.join(dict.fromkeys(reasons)) or 'no days do'}")
 
 
 def _plans(reading: Reading, world: World, saving: float) -> Iterator[Planned]:
     atlas, frame = world.atlas, reading.frame
-    outs, backs = (trips(reading, way, atlas)[:_TRIPS] for way in ("out", "back"))
+    outs, backs = (trips(reading, way, atlas) for way in ("out", "back"))
+    if saving == _SAVINGS[-1]:  # at whatever hour
+        outs, backs = (sorted(listed, key=lambda trip: trip["price"]) for listed in (outs, backs))
     wished = wished_places(reading, atlas)
     start = Itinerary.start(atlas, frame)
-    for out, back, hotel in itertools.product(outs, backs, hotels(reading, atlas)[:_HOTELS]):
+    for out, back, hotel in itertools.product(outs[:_TRIPS], backs[:_TRIPS], hotels(reading, atlas)[:_HOTELS]):
         empty = start.with_trip("out", out).with_trip("back", back).with_hotel(hotel["id"])
         search = Search(atlas, empty, needs(frame, out, back), saving)
         for days in itertools.islice(search.plans(wished), _PLANS):
@@ -84,7 +87,7 @@ def _plans(reading: Reading, world: World, saving: float) -> Iterator[Planned]:
 
 
 def _broken(planned: Planned, reading: Reading, world: World) -> Iterator[str]:
-    """Which rules and wishes a plan does not keep."""
+    """Which rules and wishes a plan does not keep, but for a budget."""
     held = rules.read_plan(planned.itinerary.to_plan(world.database.language), reading.frame, world.tables)
     for about in rules.ABOUT:
         yield from rules.broken(about, held)
@@ -92,9 +95,6 @@ def _broken(planned: Planned, reading: Reading, world: World) -> Iterator[str]:
         "trip": held.trips, "hotel": held.hotels, "meal": held.meals, "visit": held.visits,
     }  # fmt: skip
     for wish in reading.wishes:
-        if wish["check"] == "budget":
-            kept = not wishes.excess(planned.itinerary.total, wish["args"]["max"])
-        else:
-            kept = wishes.satisfied(fits(wish, reading.frame, world.atlas), of_check[wish["check"]])
-        if not kept:
-            yield wish["id"]
+        held_of = of_check.get(wish["check"])
+        if held_of is not None and not wishes.satisfied(fits(wish, reading.frame, world.atlas), held_of):
+            yield f"wish {wish['id']} is not met"

@@ -19,11 +19,15 @@ def trips(reading: Reading, way: Way, atlas: Atlas) -> list[Trip]:
     """The trips of a way that fit all that is wished of it: decent ones first, of these the cheapest."""
     wished = [wish for wish in reading.wishes if wish["check"] == "trip" and wish["args"]["way"] in (way, "both")]
     fitting = [
-        [trip for trip in _chosen(fits(wish, reading.frame, atlas)) if trip["way"] == way]
+        {trip["number"] for trip in _chosen(fits(wish, reading.frame, atlas)) if trip["way"] == way}
         for wish in wished or [{"check": "trip", "args": {"way": way}}]
     ]
-    numbers = set.intersection(*({trip["number"] for trip in each} for each in fitting))
-    return sorted((trip for trip in fitting[0] if trip["number"] in numbers), key=lambda trip: _effort(trip, way))
+    numbers = set.intersection(*fitting)
+    cheapest: dict[str, Trip] = {}  # a train has a row for each of its stops in a city; the builder takes the cheapest
+    for trip in fits({"check": "trip", "args": {"way": way}}, reading.frame, atlas).records:
+        if trip["number"] in numbers:
+            cheapest.setdefault(trip["number"], trip)
+    return sorted(cheapest.values(), key=lambda trip: _effort(trip, way))
 
 
 def _effort(trip: Trip, way: Way) -> tuple[int, float]:

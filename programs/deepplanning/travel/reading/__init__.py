@@ -1,7 +1,7 @@
 """Reads a travel request by rule, with no model: its people, rooms and days, and its wishes as checks say them.
 
-It stands in for a capable model's reading of a request, and never sees the gold. What speaks of a wish and is not
-understood is refused, never left out silently.
+It stands in for a capable model's reading of a request, and never sees the gold. A request is refused, not half read,
+where it names, counts, compares or demands anything that no rule reads.
 """
 
 from __future__ import annotations
@@ -35,6 +35,17 @@ _UNREAD = re.compile(
     re.IGNORECASE,
 )
 """What no sentence says without a wish."""
+_DEMANDS = re.compile(
+    r"\b(?:must|should|ha(?:s|ve) to|needs? to)(?: ideally| also)? (?:have|offer|provide|support|come with)\b"
+    r"(?! an? (?:good|great|nice|pleasant|relaxed))"
+    r"|(?:必须|一定要|得)(?:有|带|能|提供)",
+    re.IGNORECASE,
+)
+"""What demands something that a phrase of the same clause must name."""
+_TOPICS = frozenset(
+    ("hotel", "meal", "sight", "trip", "near", "visit", "include", "all", "one", "date", "length", "reason", "mood")
+)
+"""Kinds of phrases that only say what a clause is about."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,8 @@ def read(request: str, world: World) -> Reading:
             raise ReadingError(f"no rule reads {unread[0]!r} in {clause.text.strip()!r}")
         if clause.topic is None and clause.has(CHEAPEST, HIGHEST):
             raise ReadingError(f"{clause.text.strip()!r}: the best of what?")
+        if _DEMANDS.search(clause.text) and all(lexeme.kind in _TOPICS for lexeme in clause.lexemes):
+            raise ReadingError(f"no rule reads what is demanded: {clause.text.strip()!r}")
     people, rooms, budget = party.read_party(lexemes)
     reading = Reading(journey, people, rooms, tuple(_wishes(text, listed, budget, atlas, language)))
     _check(reading, atlas)

@@ -29,7 +29,7 @@ _TYPES = (
     ("Art Exhibition", "艺术展览", r"art exhibitions?|艺术展览"),
 )
 _MEAL = r"\b(?:restaurants?|meals?|din(?:e|ing|ner)|lunch|eat(?:ing)?|foods?|cuisines?|dish(?:es)?)\b|[餐吃饭菜]"
-_VISIT = r"\b(?:visit(?:ing)?|explor(?:e|ing)|tour(?:ing)?|go to)\b|[逛玩]|打卡|转转|[想要]去|一定要|的时候"
+_VISIT = r"\b(?:visit(?:ing)?|see(?:ing)?|explor(?:e|ing)|tour(?:ing)?|go to)\b|[逛玩]|打卡|转转|[想要]去|一定要|的时候"
 _VISIT_IT = r"\bvisit(?:ing)? (?:that|this|the) (?:area|attraction|place)|[玩逛]完(?:那边|那里|那儿)|去这个景点"
 _ALL = r"\ball (?:of (?:them|these|those)|recommended|free)|\b(?:these|those|of this type)\b|所有|[这那]些|都"
 

@@ -169,11 +169,12 @@ def _visits(group: _Group) -> Iterator[Args]:
     tops = group.values("top")
     if group.has(CHEAPEST) or len(tops) > 1 or (tops and len(where) > 1):
         raise ReadingError(f"{group.text!r}: which attractions?")
-    if tops:
+    one = group.has("one") or tops == [1]
+    if tops and tops != [1]:
         yield {**(where[0] if where else {}), **best, "top": tops[0]}
-    elif group.has(HIGHEST) and not where and not group.has("one"):
+    elif group.has(HIGHEST) and not where and not one:
         raise ReadingError(f"{group.text!r}: how many attractions?")
-    elif group.has(HIGHEST) or (where and group.has("one") and not group.has("all")):
+    elif tops or group.has(HIGHEST) or (where and one and not group.has("all")):
         yield from ({**condition, **best} for condition in where or [{}])
     elif where and not group.has("all"):
         raise ReadingError(f"{group.text!r}: all of them, or one?")

@@ -37,7 +37,8 @@ _CLOCK = rf"({'|'.join(_HALVES)})?(十[一二]|{NUMBER})点"
 _BEST = {
     "earliest": ("min", "dep"), "latest": ("max", "arr"), "shortest": ("min", "minutes"), CHEAPEST: ("min", "price"),
 }  # fmt: skip
-_FIELDS = ("airline", "manufacturer", "train_type")
+_MODE_OF = {"airline": "flight", "manufacturer": "flight", "train_type": "train"}
+"""Fields that only one kind of trip has."""
 _BOTH: tuple[Way, ...] = ("out", "back")
 _AFTER = "|".join(rf"(?<=\b{vehicle} )" for vehicle in ("train", "trains", "flight", "flights", "plane", "fly"))
 
@@ -163,7 +164,7 @@ def _take(said: _Said, lexeme: Lexeme, clause: Clause, end: str) -> None:
         said.modes.append(value)
     elif kind == "seat_class":
         said.seats.append(value)
-    elif kind in _FIELDS:
+    elif kind in _MODE_OF:
         said.where.append([kind, "==", value])
     elif kind == "range":
         said.where += [[end, ">=", value[0]], [end, "<=", value[1]]]
@@ -175,12 +176,13 @@ def _take(said: _Said, lexeme: Lexeme, clause: Clause, end: str) -> None:
 
 def _arguments(said: _Said, language: Language) -> dict[str, Any]:
     """Of a wish, but for the way; empty where nothing is wished."""
-    modes, best, where = once(said.modes), once(said.best), once(said.where)
+    where, best = once(said.where), once(said.best)
+    modes = once([*said.modes, *(_MODE_OF[name] for name, *_ in where if name in _MODE_OF)])
     for seat in once(said.seats):
         names = _CABINS.get(seat[0], seat) if modes == ["flight"] else seat
         where.append(["seat_class", "==", pick(language, *names)])
     values: dict[str, list[Any]] = {"mode": modes, "order": best}
-    for name in (*_FIELDS, "seat_class"):
+    for name in (*_MODE_OF, "seat_class"):
         values[name] = [value for field, _, value in where if field == name]
     for name, listed in values.items():
         if len(listed) > 1:
