@@ -41,6 +41,8 @@ from programs.refiners import REFINERS
 
 PUBLISHED = "published"
 """The form of the benchmark's own kind of agent, which is no refiner."""
+GENERATED = 9
+"""Tasks that are generated, every third in Chinese."""
 AVERAGED = ("commonsense", "personalized", "composite")
 """Scores that the summary has the averages of, beside the rates."""
 _UNVERIFIED = "the published kind of agent verifies nothing"
@@ -171,9 +173,7 @@ def _directory(options: argparse.Namespace, scratch: Path) -> Path:
         return hub_directory(options.language)
     if options.data is not None:
         return Path(options.data)
-    if options.language != "en":
-        raise DataError("the generated city is in English; give --data for tasks in another language")
-    generate(scratch, seed=options.seed)
+    generate(scratch, seed=options.seed, tasks=GENERATED)
     return scratch
 
 

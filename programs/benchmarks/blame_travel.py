@@ -205,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = __doc__.split("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m programs.benchmarks.blame_travel", description=about)
     parser.add_argument("--data", type=Path, metavar="DIR", help="the published layout (default: generated)")
-    parser.add_argument("--language", choices=("en", "zh"), default="en", help="of the tasks in DIR")
+    parser.add_argument("--language", choices=("en", "zh"), default="en", help="of the tasks")
     parser.add_argument("--each", type=positive, default=4, help="mutants of each kind for each task")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=writable, metavar="PATH", help="write the figures and every miss here")
@@ -215,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             if options.data is None:
                 generate(scratch, seed=options.seed)
-            tasks = load_tasks(options.data or scratch, language=options.language if options.data else "en")
+            tasks = load_tasks(options.data or scratch, language=options.language)
             outcomes = list(measure(tasks, each=options.each, seed=options.seed))
     except DataError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)

@@ -64,17 +64,19 @@ def recorded_plans(file: Path) -> Iterator[Recorded]:
         )
 
 
-def trajectory(start: Mapping[str, Any], plan: Mapping[str, Any]) -> Trajectory:
+def trajectory(plan: Mapping[str, Any], known: Reference) -> Trajectory:
     """A plan that was written, as if a planner had proposed it.
 
     Args:
-        start: arguments of the first step.
+        known: how a capable model would begin. Steps are called as there, so that the simulator takes them for its own.
     """
+    written = {step["tool"]: step for step in known.steps}
+    start, proposed = written["start"], written["propose"]["id"]
     return Trajectory(
         steps=(
-            Step(id="start", tool="start", args=dict(start)),
-            Step(id="plan", tool="propose", args={"plan": dict(plan)}),
-            Step(id="submit", tool="submit", args={"plan": "$plan"}),
+            Step(id=start["id"], tool="start", args=start["args"]),
+            Step(id=proposed, tool="propose", args={"plan": dict(plan)}),
+            Step(id="submit", tool="submit", args={"plan": f"${proposed}"}),
         )
     )
 
@@ -101,8 +103,7 @@ def refine(directory: Path, runs: Sequence[Recorded], seed: int, console: Consol
         if run.task in known.unread:
             continue
         task = tasks[run.task]
-        given = trajectory(_start(known.references[run.task]), run.parsed.plan)
-        result = pivot(request=task.request, trajectory=given)
+        result = pivot(request=task.request, trajectory=trajectory(run.parsed.plan, known.references[run.task]))
         before = strict_score(run.parsed.plan, gold[run.task], task.database)
         after = strict_score(final_plan(result.execution), gold[run.task], task.database)
         rows.append(
@@ -120,12 +121,6 @@ def refine(directory: Path, runs: Sequence[Recorded], seed: int, console: Consol
             }
         )
     return rows
-
-
-def _start(known: Reference) -> Mapping[str, Any]:
-    """How a capable model would begin."""
-    args: Mapping[str, Any] = next(step["args"] for step in known.steps if step["tool"] == "start")
-    return args
 
 
 def _figures(score: StrictScore) -> dict[str, float]:
