@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pivot_dspy import Pivot
+from pivot_dspy import Pivot, ReAct
 from pivot_dspy.simulator import Reference, offline_lm
 from programs.deepplanning.travel.builder_form import TripBuilder
 from programs.deepplanning.travel.database import Language
@@ -74,6 +74,15 @@ def test_with_slips_what_was_wrong_is_rewritten_and_the_trip_is_right_in_the_end
                 tools = {step.id: step.tool for step in after.steps if step not in before.steps}
                 rewritten.update(tools.values())
     assert rewritten["day"] and rewritten["go"] + rewritten["stay"]
+
+
+def test_a_plain_loop_of_calls_copies_what_it_has_read() -> None:
+    for number in TASKS:
+        task, world = made(number)
+        react = ReAct(TripPlan, lambda world=world, task=task: TripBuilder(world, task.request),
+                      requirements=standing_rules())  # fmt: skip
+        react.set_lm(offline_lm([reference(task.request, world)], slip=0, cache=False))
+        assert score(number, react(request=task.request).plan).passed
 
 
 def test_steps_of_the_builder_are_bound_to_what_the_wishes_single_out() -> None:
