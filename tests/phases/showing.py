@@ -2,7 +2,7 @@
 
 import dspy
 
-from pivot_dspy import requirements as module
+from pivot_dspy import evaluation
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.settle import PlanningInput
@@ -32,7 +32,7 @@ SETTLED = Requirements(
 
 def shown(run, settled=SETTLED, inputs=INPUTS, catalogue=CATALOGUE):
     """What the phases are shown of a run."""
-    findings = module.evaluate(settled, run.execution, run.session)
+    findings = evaluation.evaluate(settled, run.execution, run.session)
     return RunView(inputs, catalogue, run.execution, run.session.environment, settled, findings)
 
 
