@@ -83,10 +83,11 @@ class OfflineEngine:
     - `slip`: PLAN writes each step of the reference, submit excepted, with one slip at this rate, of a kind drawn
       evenly from those that fit the step: another tool of the prompt's list; another value for a text or number (one
       from elsewhere in the reference, a misspelling, or a number near it); another field in a condition or sort key;
-      another earlier step in a binding; a made-up value in place of a binding; the step left out. Each requirement is
-      forgotten at `slip / 4`. Reflections in `lessons` ("- Trial 1:" and on) avert the slip of a step at the rate
-      `heed` if they name the step or a requirement that it serves and that was not met; what the reference's `revise`
-      concludes from them, each step by itself, is taken up at that rate too.
+      another earlier step in a binding; a made-up value in place of a binding; one of several lists or records in an
+      argument left out; the step left out. Each requirement is forgotten at `slip / 4`. Reflections in `lessons`
+      ("- Trial 1:" and on) avert the slip of a step at the rate `heed` if they name the step or a requirement that it
+      serves and that was not met; what the reference's `revise` concludes from them, each step by itself, is taken up
+      at that rate too.
     - `systematic`: the share of pairs of a tool with one of its literal arguments, or with a field that its bindings
       compare, at which every plan errs in the same way, whatever the task. A text in the prompt's `lessons` that names
       both the tool and the argument or field averts it, in the whole plan, at the rate `heed`: a lesson, a note on a

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pivot_dspy.simulator import offline_lm
+from pivot_dspy.simulator import Reference, offline_lm
 from pivot_dspy.simulator.slips import Dice, Surroundings, habit, situations, spoil
 from tests.simulator.asking import ADAPTERS, AUDIT, PLAN, SETTLE, TOOLS, changed, said, within
 from tests.simulator.rooms import REQUEST, REQUIREMENTS, STEPS, reference
@@ -94,6 +94,34 @@ def test_every_kind_of_slip_occurs() -> None:
         assert any(piece in text for text in texts), piece
     swapped = [spoil(STEPS[2], around, Dice(str(seed)), "x") for seed in range(100)]
     assert any(step and step["args"]["room_id"].startswith("min_by($a") for step in swapped)
+
+
+def test_slips_reach_into_nested_lists() -> None:
+    stops: list[list[Any]] = [["A1", "09:30", 2], ["R7", "12:00"], ["A4"]]
+    day = {"id": "d", "tool": "day", "args": {"day": 2, "stops": stops}}
+    other = {"id": "e", "tool": "day", "args": {"day": 3, "stops": [["R8", "18:00"], ["A5"]]}}
+    broken = [spoil(day, Surroundings([day, other], TOOLS), Dice(str(seed)), "x") for seed in range(400)]
+    written = [step["args"]["stops"] for step in broken if step and step["tool"] == "day"]
+    assert all(stops[:place] + stops[place + 1 :] in written for place in range(3))  # one of them forgotten
+    whole = [row for row in written if len(row) == 3]
+    assert ["A1", "09:30", 3] in [row[0] for row in whole] and ["R8", "12:00"] in [row[1] for row in whole]
+    assert day["args"]["stops"] == [["A1", "09:30", 2], ["R7", "12:00"], ["A4"]]
+    flat = {"id": "f", "tool": "filter", "args": {"sizes": ["S", "M"]}}  # a list of mere values keeps its length
+    slips = [spoil(flat, Surroundings([flat], TOOLS), Dice(str(seed)), "x") for seed in range(200)]
+    assert {len(step["args"]["sizes"]) for step in slips if step} == {2}
+
+
+def test_what_fits_a_requirement_is_within_reach_of_a_plan() -> None:
+    wished = {"id": "R1", "check": "cheapest", "args": {}}
+    bound: list[dict[str, Any]] = [
+        {"id": "l", "tool": "list_rooms", "args": {"day": "2026-03-12"}},
+        {"id": "a", "tool": "book_room", "args": {"room_id": "$R1[0].id", "day": "2026-03-12"}},
+        {"id": "submit", "tool": "submit", "args": {"room": "$a.room_id"}},
+    ]
+    known = Reference(match=REQUEST, requirements=[wished], steps=bound)
+    assert said(PLAN, offline_lm([known], slip=0, cache=False), REQUEST).steps == bound
+    unsaid = Reference(match=REQUEST, steps=bound)
+    assert said(PLAN, offline_lm([unsaid], slip=0, cache=False), REQUEST).steps == bound[:1]
 
 
 def test_habits_are_the_same_in_every_task_and_grow_with_their_share() -> None:

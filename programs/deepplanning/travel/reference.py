@@ -6,7 +6,8 @@ Made by rule for the offline model: from the request's words (`reading`), and fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 from pivot_dspy.simulator import Reference
 from programs.deepplanning.travel import rules
@@ -30,12 +31,24 @@ def reference(request: str, world: World, form: type[TravelEnvironment] = TripBu
         PlanningError: no plan was found for it.
     """
     reading = read(request, world)
-    sources = Sources(reading, plan(reading, world), world.atlas)
+    planned = plan(reading, world)
+    in_loop = _reference(request, Sources(reading, planned, world.atlas, bound=False), world, form)
+    known = _reference(request, Sources(reading, planned, world.atlas), world, form)
+    return known.model_copy(update={"told": partial(_of_the_prompt, in_loop)})
+
+
+def _of_the_prompt(in_loop: Reference, sections: Mapping[str, str], known: Reference) -> Reference:
+    """In the loop of `dspy.ReAct`, which has no requirements to bind, what was seen is copied."""
+    return in_loop if "trajectory" in sections else known
+
+
+def _reference(request: str, sources: Sources, world: World, form: type[TravelEnvironment]) -> Reference:
+    reading = sources.reading
     requirements = [dict(wish) for wish in reading.wishes]
     ends: list[Step] = [{"id": "submit", "tool": "submit", "args": {"plan": "$p"}}]
     if issubclass(form, TripBuilder):
         chosen, days = list(_chosen(sources)), list(_days(sources))
-        steps = [_start(sources), *chosen, *sources.reads, *days, {"id": "p", "tool": "itinerary", "args": {}}, *ends]
+        steps = [_start(sources), *sources.reads, *chosen, *days, {"id": "p", "tool": "itinerary", "args": {}}, *ends]
         return Reference(
             match=request,
             requirements=requirements,

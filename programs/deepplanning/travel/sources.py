@@ -21,12 +21,15 @@ _MORE = 10
 class Sources:
     """How each value of a plan is written: a literal, or bound to what fits a wish, or to a read.
 
+    Args:
+        bound: whether what fits a wish can be bound; a plain loop of calls reads it, and copies what it has seen.
+
     Attributes:
-        reads: the steps that read what is bound to them.
+        reads: the steps that read what no prompt shows before planning.
     """
 
-    def __init__(self, reading: Reading, planned: Planned, atlas: Atlas) -> None:
-        self.reading, self.planned, self.atlas = reading, planned, atlas
+    def __init__(self, reading: Reading, planned: Planned, atlas: Atlas, *, bound: bool = True) -> None:
+        self.reading, self.planned, self.atlas, self.bound = reading, planned, atlas, bound
         self.reads: list[Step] = []
         self._fitting = {wish["id"]: self._fits(wish) for wish in reading.wishes if wish["check"] != "budget"}
         self._read_before = {
@@ -54,7 +57,7 @@ class Sources:
     def trip(self, way: Way, field: str) -> Any:
         """A trip's value: bound where a wish singles it out, else as the list of trips has it."""
         trip: Mapping[str, Any] = self.planned.out if way == "out" else self.planned.back
-        for wish in self.reading.wishes:
+        for wish in self.reading.wishes if self.bound else ():
             args = wish["args"]
             if wish["check"] == "trip" and args["way"] in (way, "both") and "best" in args:
                 first = next(record for record in self._fitting[wish["id"]].records if record["way"] == way)
@@ -69,7 +72,10 @@ class Sources:
         bound = self._bound(hotel["id"], "hotel")
         if bound is not None:
             return f"${bound}.{field}"
-        return f"${self.read('hs', 'find_hotels', {})}[?id=='{hotel['id']}'] | [0].{field}"
+        wished = [wish["args"].get("where", ()) for wish in self.reading.wishes if wish["check"] == "hotel"]
+        filters = {name: value for where in wished for name, symbol, value in where if name in ("star", "brand")}
+        listed = self.read("hs", "find_hotels", filters)
+        return f"${listed}[?id=='{hotel['id']}'] | [0].{field}" if self.bound else hotel[field]
 
     def place(self, place: str, field: str) -> Any:
         """A stop's value: of a wished meal bound, of an attraction as listed, of another restaurant as it is read."""
@@ -79,15 +85,20 @@ class Sources:
             return f"${bound}.{field}"
         if place in self.atlas.attractions or (place in self._read_before and field != "name"):
             return record[field]
-        return f"${self._read(place)}[].restaurants[] | [?id=='{place}'] | [0].{field}"
+        listed = self._read(place)
+        if listed is None:  # what the request calls by its name needs no id
+            return record["name" if field == "id" else field]
+        return f"${listed}[].restaurants[] | [?id=='{place}'] | [0].{field}" if self.bound else record[field]
 
     def _bound(self, place: str, check: str) -> str | None:
         """What of a wish gives a place: the first that fits."""
+        if not self.bound:
+            return None
         firsts = ((key, self._fitting[key].records[:1]) for key in self.wishes(check))
         return next((f"{key}[0]" for key, records in firsts if records and records[0]["id"] == place), None)
 
-    def _read(self, restaurant: str) -> str:
-        """The id of a step that reads a restaurant."""
+    def _read(self, restaurant: str) -> str | None:
+        """The id of a step that reads a restaurant; None where none does, so that a wish must have named it."""
         if restaurant in self._read_before:
             return self.read("f", "find_restaurants", {})
         stops = [str(place) for stops in self.planned.days for place, *_ in stops]
@@ -97,7 +108,7 @@ class Sources:
                 if any(each["id"] == restaurant for each in self.atlas.restaurants_near(near, _MORE, sort)):
                     key = self.hotel("id") if near == self.planned.hotel["id"] else near
                     return self.read("f1", "find_restaurants", {"near": key, "limit": _MORE, "sort": sort})
-        raise ValueError(f"{restaurant} is near no place of the plan")
+        return None
 
     def read(self, key: str, tool: str, args: Step) -> str:
         """The id of the step that reads this: the key, with a higher number where that is taken."""
