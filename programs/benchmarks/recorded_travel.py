@@ -2,7 +2,9 @@
 
 `python -m programs.benchmarks.recorded_travel --data DIR [--runs FILE] [--limit N] [--seed N] [--json PATH]`. The plans
 are those of a real model, in the published text form; the model that repairs them is the offline one, a simulator. The
-first step of a trajectory, which says where, when and for how many, is read from the request, as no run states it.
+first step of a trajectory, which says where, when and for how many, is read from the request, as no run states it. The
+simulator goes by plans of its own, so that what is kept of a recorded plan is little: the figures tell that such a log
+can be taken up and what comes of it, not how a real model would mend it.
 """
 
 from __future__ import annotations
@@ -64,19 +66,16 @@ def recorded_plans(file: Path) -> Iterator[Recorded]:
         )
 
 
-def trajectory(plan: Mapping[str, Any], known: Reference) -> Trajectory:
-    """A plan that was written, as if a planner had proposed it.
+def trajectory(start: Mapping[str, Any], plan: Mapping[str, Any]) -> Trajectory:
+    """A plan that was written, as if a planner had proposed it and then stopped: it is not submitted, as in a log.
 
     Args:
-        known: how a capable model would begin. Steps are called as there, so that the simulator takes them for its own.
+        start: arguments of the first step.
     """
-    written = {step["tool"]: step for step in known.steps}
-    start, proposed = written["start"], written["propose"]["id"]
     return Trajectory(
         steps=(
-            Step(id=start["id"], tool="start", args=start["args"]),
-            Step(id=proposed, tool="propose", args={"plan": dict(plan)}),
-            Step(id="submit", tool="submit", args={"plan": f"${proposed}"}),
+            Step(id="start", tool="start", args=dict(start)),
+            Step(id="plan", tool="propose", args={"plan": dict(plan)}),
         )
     )
 
@@ -103,7 +102,8 @@ def refine(directory: Path, runs: Sequence[Recorded], seed: int, console: Consol
         if run.task in known.unread:
             continue
         task = tasks[run.task]
-        result = pivot(request=task.request, trajectory=trajectory(run.parsed.plan, known.references[run.task]))
+        given = trajectory(_start(known.references[run.task]), run.parsed.plan)
+        result = pivot(request=task.request, trajectory=given)
         before = strict_score(run.parsed.plan, gold[run.task], task.database)
         after = strict_score(final_plan(result.execution), gold[run.task], task.database)
         rows.append(
@@ -121,6 +121,12 @@ def refine(directory: Path, runs: Sequence[Recorded], seed: int, console: Consol
             }
         )
     return rows
+
+
+def _start(known: Reference) -> Mapping[str, Any]:
+    """How a capable model would begin."""
+    args: Mapping[str, Any] = next(step["args"] for step in known.steps if step["tool"] == "start")
+    return args
 
 
 def _figures(score: StrictScore) -> dict[str, float]:

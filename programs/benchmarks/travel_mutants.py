@@ -71,6 +71,10 @@ class Day:
         """A stop with another start and length."""
         return [self.written[position][0], start, hours]
 
+    def start(self, position: int) -> Any:
+        """When a stop begins at the earliest, as it is written."""
+        return next(iter(self.written[position][1:2]), None)
+
     def with_stop(self, position: int, *stops: list[Any]) -> Stops:
         """All stops, with these in the place of one."""
         changed = copy.deepcopy(self.written)
@@ -136,7 +140,7 @@ class Mutator:
         for other in self._days:
             for there in self._positions(other, meals=meals) if other.step != day.step else ():
                 for at in self._positions(day, meals=meals):
-                    stop = [other.places[there], *day.written[at][1:2]]
+                    stop = [other.places[there], day.start(at)]
                     words = f"{other.places[there]} again, for {day.places[at]}"
                     yield Change(day.with_stop(at, stop), words, lost=day.places[at], twin=other.step)
 
@@ -148,7 +152,7 @@ class Mutator:
                 if most is None or (not longer and least <= 0.5):
                     continue
                 hours = most + 1 if longer else least / 2
-            stop = day.stop(at, *day.written[at][1:2], hours=hours)
+            stop = day.stop(at, day.start(at), hours)
             yield Change(day.with_stop(at, stop), f"{place} for {hours:g} hours")
 
     def _closed(self, day: Day) -> Changed:

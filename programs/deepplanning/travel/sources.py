@@ -61,7 +61,7 @@ class Sources:
             args = wish["args"]
             if wish["check"] == "trip" and args["way"] in (way, "both") and "best" in args:
                 first = next(record for record in self._fitting[wish["id"]].records if record["way"] == way)
-                if first["number"] == trip["number"]:
+                if first["number"] == trip["number"] and first[field] == trip[field]:  # it may stop twice in a city
                     of_way = f"[?way=='{way}'] | [0]" if args["way"] == "both" else "[0]"
                     return f"${wish['id']}{of_way}.{field}"
         return trip[field]

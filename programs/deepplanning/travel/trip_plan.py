@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, Literal
 
 import dspy
+from typing_extensions import TypedDict
 
 from pivot_dspy import Execution
 from pivot_dspy.simulator import Reference
@@ -26,11 +27,18 @@ PLANNING_TOOLS = ("itinerary", "propose")
 """Tools whose result is a plan."""
 
 
+class Plan(TypedDict):
+    """What the evaluator reads; any other result of a tool is no plan."""
+
+    daily_plans: list[dict[str, Any]]
+    budget_summary: dict[str, Any]
+
+
 class TripPlan(dspy.Signature):  # type: ignore[misc]
     """Plan the trip as the request asks."""
 
     request: str = dspy.InputField()
-    plan: dict[str, Any] = dspy.OutputField(desc="bound to a step that returns it")
+    plan: Plan = dspy.OutputField(desc="bound to a step that returns it")
 
 
 class Agency:

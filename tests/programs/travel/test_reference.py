@@ -13,8 +13,9 @@ import pytest
 from pivot_dspy import Pivot, ReAct
 from pivot_dspy.simulator import Reference, offline_lm
 from programs.deepplanning.travel.builder_form import TripBuilder
-from programs.deepplanning.travel.database import Language
+from programs.deepplanning.travel.database import Language, RoadMatrix, TravelDatabase
 from programs.deepplanning.travel.environment import TravelEnvironment, World, standing_rules
+from programs.deepplanning.travel.generate.city import City
 from programs.deepplanning.travel.generate.tasks import MadeTask, make_task
 from programs.deepplanning.travel.json_form import WrittenPlan
 from programs.deepplanning.travel.loader import load_gold, load_tasks
@@ -24,7 +25,7 @@ from programs.deepplanning.travel.reference import reference
 from programs.deepplanning.travel.strict import StrictScore, strict_score
 from programs.deepplanning.travel.trip_plan import TripPlan
 from tests.programs.travel.cities import NO_DATA, TRAVEL
-from tests.programs.travel.made_worlds import OPENINGS, WORLDS
+from tests.programs.travel.made_worlds import BACK, DEPART, OPENINGS, WORLDS
 
 FORMS: dict[str, type[TravelEnvironment]] = {"builder": TripBuilder, "json": WrittenPlan}
 TASKS = range(6)
@@ -110,6 +111,20 @@ def test_a_written_plan_binds_names_and_roads_and_works_out_the_rest() -> None:
     assert roads and all(of(known)[road[1:]]["tool"] == "road" for road in roads)
     slots = {act["time_slot"] for day in days for act in day["activities"]}
     assert slots <= set(known.worked_out)
+
+
+def test_of_a_train_that_stops_twice_in_a_city_the_plan_has_the_stop_that_it_pays_for() -> None:
+    city = City(random.Random(3), "en", DEPART, BACK)
+    trains = city.tables["trains"]
+    last = max((row for row in trains if row["origin_city"] == "Eastholm"), key=lambda row: row["arr_datetime"][11:])
+    later = {"arr_station_name": "Brightwater East", "arr_datetime": f"{BACK} 23:45:00", "price": "900"}
+    tables = {**city.tables, "trains": [*trains, {**last, **later, "seat_status": "Sufficient", "route_index": "9"}]}
+    world = World(TravelDatabase.of("en", RoadMatrix(city.legs), **tables))
+    request = f"{OPENINGS['en']}The return train should be the latest one."
+    known = reference(request, world, WrittenPlan)
+    days = of(known)["p"]["args"]["plan"]["daily_plans"]
+    (trip,) = [act["details"] for act in days[-1]["activities"] if act["type"] == "travel_intercity_public"]
+    assert (trip["number"], trip["to"]) == ("$R1[0].number", last["arr_station_name"])
 
 
 def test_what_is_not_read_or_cannot_be_done_has_no_reference() -> None:

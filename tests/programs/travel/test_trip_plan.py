@@ -8,6 +8,9 @@ import dspy
 import pytest
 
 from pivot_dspy import Execution, Step, Trajectory
+from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.execution import execute
+from pivot_dspy.flow import run_sync
 from pivot_dspy.trajectory import Observation
 from programs.deepplanning.travel.builder_form import TripBuilder
 from programs.deepplanning.travel.json_form import WrittenPlan
@@ -34,6 +37,18 @@ def test_each_form_has_its_environment_over_the_same_tables() -> None:
 def test_a_request_that_no_task_makes_is_told() -> None:
     with pytest.raises(DataError, match="no task makes the request 'To Cton'"):
         Agency([TASK]).open(asked("To Cton"))
+
+
+def test_what_has_not_the_form_of_a_plan_is_not_submitted() -> None:
+    session = SessionFactory(Agency([TASK]).open, timeout=None).open(asked(TASK.request))
+    outputs = {name: field.annotation for name, field in TripPlan.output_fields.items()}
+    steps = [Step(id="r", tool="roads"), Step(id="submit", tool="submit", args={"plan": "$r"})]
+    try:
+        seen = run_sync(execute(Trajectory(steps=tuple(steps)), session, outputs=outputs)).execution
+    finally:
+        session.close()
+    assert seen.by_step["r"].ok and isinstance(seen.by_step["r"].value, dict)
+    assert not seen.by_step["submit"].ok and seen.outputs == {}
 
 
 def ran(*steps: tuple[str, Any], **outputs: Any) -> Execution:
