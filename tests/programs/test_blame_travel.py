@@ -72,7 +72,7 @@ def test_the_changed_day_is_named_and_mended_alone(tasks: list[TravelTask]) -> N
     assert len(outcomes) > 20
     row = figures(outcomes)["all"]
     assert row["detected"] == len(outcomes)
-    assert row["named"] == 1.0 and row["blame"] >= 0.7 and row["mended"] == 1.0 and row["kept"] >= 0.97
+    assert row["named"] >= 0.9 and row["blame"] >= 0.9 and row["mended"] == 1.0 and row["kept"] >= 0.97
     for kind in ("too long", "too short", "closed", "late start"):  # where no wish may be all that is unmet
         assert figures(outcomes)[kind]["day"] == 1.0
 
@@ -100,4 +100,4 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.skipif(not TRAVEL.is_dir(), reason=NO_DATA)
 def test_on_real_tasks() -> None:
     outcomes = [outcome for outcome in measure(load_tasks(TRAVEL)[:6], each=1) if outcome is not None]
-    assert figures(outcomes)["all"]["named"] >= 0.97
+    assert figures(outcomes)["all"]["named"] >= 0.95

@@ -165,4 +165,5 @@ def test_without_the_package_agentdojo_says_what_to_install(monkeypatch: pytest.
 def test_a_program_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(DataError, match="no program is called gaia; programs: shopping, bfcl, agentdojo, meeting_room"):
         load("gaia", None, None, offline=True)
-    assert list(benchmarks.PROGRAMS) == ["shopping", "bfcl", "agentdojo", "meeting_room"]
+    programs = ["shopping", "bfcl", "agentdojo", "meeting_room", "travel", "travel-json"]
+    assert list(benchmarks.PROGRAMS) == programs
