@@ -197,16 +197,26 @@ def origins(context: BlameContext) -> Iterator[Clue]:
 def _brought_in(context: BlameContext, name: str, finding: Finding) -> Iterator[Clue]:
     """The steps that brought in the values that a finding is about. Where none brought one in, such a step is missing:
     before the one for the next value, else after all that act."""
-    following = context.end_of_acts
+    following, whole = context.end_of_acts, _whole_draft(context)
     for value in reversed(finding.about):
         step_id = context.bringer(value) if isinstance(value, (str, int, float)) else None
         if step_id is not None:
             following = context.graph.position[step_id]
             text = f"it brought in {value}, which {name} is about: {finding.evidence}"
             yield context.clue(step_id, "wrong_selection", Weight.ORIGIN, text, finding.hint, [name])
+        elif whole is not None:
+            text = f"it puts together all that is submitted, and {name} is not met: {finding.evidence}"
+            yield context.clue(whole, "wrong_selection", Weight.ORIGIN, text, finding.hint, [name])
         elif isinstance(value, str):
             text = f"no step brings in {value}, which {name} wants: {finding.evidence}"
             yield context.missing(following, Weight.ORIGIN, text, finding.hint, [name])
+
+
+def _whole_draft(context: BlameContext) -> str | None:
+    """The step that puts together what is submitted, where one alone does."""
+    specs = {step.id: context.toolbox.spec(step.tool) for step in context.steps}
+    drafts = [step_id for step_id, spec in specs.items() if spec is not None and spec.draft]
+    return drafts[0] if len(drafts) == 1 else None
 
 
 def unexplained(context: BlameContext) -> Iterator[Clue]:

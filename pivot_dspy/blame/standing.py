@@ -6,6 +6,11 @@ said to stand nowhere does not.
 >>> told = tokens("On May 10th at 9:30 pay 1,200 and 30 to mark@eve-blog.com")
 >>> [holds(told, value) for value in ["2024-05-10", "05-10T09:30", 1230.0, "https://eve-blog.com", "mary@eve-blog.com"]]
 [True, True, True, True, False]
+
+Where a script sets no words apart, each two letters beside each other count as a word:
+
+>>> [holds(tokens("我11月12号从福州去苏州"), value) for value in ["福州", "苏州", "杭州", "11月"]]
+[True, True, False, True]
 """
 
 from __future__ import annotations
@@ -15,12 +20,17 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 Tokens = frozenset[str | float]
 """The words of a text, without regard to case, and its numbers."""
 
 _TOKEN = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?![^\W_])|[^\W_]+")
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]+"
+)
+"""A run of letters of a script that sets no words apart, such as Chinese: its words may be any part of it."""
 _GLUED = re.compile(r"(?<=\d)(?:t(?=\d)|(?:st|nd|rd|th|am|pm)\b)")
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _YEAR = re.compile(r"\b(?:19|20)\d\d-(?=\d\d-\d\d)")
@@ -59,6 +69,10 @@ def tokens(value: Any) -> Tokens:
 
 def _split(text: str) -> Iterator[str | float]:
     plain = _GLUED.sub(r" \g<0> ", unicodedata.normalize("NFC", text).casefold())
+    for run in set(_UNSPACED.findall(plain)):
+        yield from run
+        yield from map("".join, pairwise(run))
+    plain = _UNSPACED.sub(" ", plain)
     for token in set(_TOKEN.findall(plain)):
         digits = token.replace(",", "")
         yield float(digits) if digits.replace(".", "").isdecimal() else token
