@@ -197,26 +197,27 @@ def origins(context: BlameContext) -> Iterator[Clue]:
 def _brought_in(context: BlameContext, name: str, finding: Finding) -> Iterator[Clue]:
     """The steps that brought in the values that a finding is about. Where none brought one in, such a step is missing:
     before the one for the next value, else after all that act."""
-    following, whole = context.end_of_acts, _whole_draft(context)
+    following, drafts = context.end_of_acts, _drafts(context)
     for value in reversed(finding.about):
         step_id = context.bringer(value) if isinstance(value, (str, int, float)) else None
         if step_id is not None:
             following = context.graph.position[step_id]
             text = f"it brought in {value}, which {name} is about: {finding.evidence}"
+            if step_id in drafts:  # the report says what is wrong with what it put together
+                text = f"{name} is not met by what it puts together ({value})"
             yield context.clue(step_id, "wrong_selection", Weight.ORIGIN, text, finding.hint, [name])
-        elif whole is not None:
-            text = f"it puts together all that is submitted, and {name} is not met: {finding.evidence}"
-            yield context.clue(whole, "wrong_selection", Weight.ORIGIN, text, finding.hint, [name])
+        elif len(drafts) == 1:
+            text = f"{name} is not met by what it puts together"
+            yield context.clue(drafts[0], "wrong_selection", Weight.ORIGIN, text, finding.hint, [name])
         elif isinstance(value, str):
             text = f"no step brings in {value}, which {name} wants: {finding.evidence}"
             yield context.missing(following, Weight.ORIGIN, text, finding.hint, [name])
 
 
-def _whole_draft(context: BlameContext) -> str | None:
-    """The step that puts together what is submitted, where one alone does."""
+def _drafts(context: BlameContext) -> list[str]:
+    """The steps that put together what is submitted."""
     specs = {step.id: context.toolbox.spec(step.tool) for step in context.steps}
-    drafts = [step_id for step_id, spec in specs.items() if spec is not None and spec.draft]
-    return drafts[0] if len(drafts) == 1 else None
+    return [step_id for step_id, spec in specs.items() if spec is not None and spec.draft]
 
 
 def unexplained(context: BlameContext) -> Iterator[Clue]:

@@ -237,7 +237,7 @@ def check(
     Args:
         fits: the type of an element of `CheckResult.fits`, where the check returns all that meets what is asked for,
             best first. Steps can then be bound to a requirement by its id, as in `$R2[0].id`.
-        listed: False for a check that callers' requirements use, and that no planner is told of.
+        listed: False for a check that callers' requirements use, and that no planner is told of: the policy says it.
 
     >>> class Hotels(Environment):
     ...     rates = {"Palace": 90, "Inn": 40}

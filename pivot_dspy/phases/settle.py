@@ -46,9 +46,14 @@ class PlanningInput(NamedTuple):
             "policy": self.catalogue.policy,
             "lessons": self.lessons,
             "known": self.catalogue.known,
-            "user_requirements": "\n".join(item.to_prompt() for item in self.given),
+            "user_requirements": "\n".join(item.to_prompt() for item in self.given if self._is_told(item)),
             **self.inputs,
         }
+
+    def _is_told(self, item: Requirement) -> bool:
+        """Whether a planner is told of it: the policy says what a check demands that is not listed."""
+        spec = self.toolbox.checks.get(item.check or "")
+        return spec is None or spec.listed
 
     def compile(self, drafts: Any) -> tuple[Requirement, ...]:
         """The requirements that a model wrote, with names that none of the given ones has."""

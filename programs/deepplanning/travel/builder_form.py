@@ -11,7 +11,7 @@ from programs.deepplanning.travel.atlas import seats_for
 from programs.deepplanning.travel.environment import TravelEnvironment, World, day_name
 from programs.deepplanning.travel.frame import Frame, Way
 from programs.deepplanning.travel.itinerary import Itinerary
-from programs.deepplanning.travel.shown_records import Day
+from programs.deepplanning.travel.shown_records import Day, Plan
 
 
 class TripBuilder(TravelEnvironment):
@@ -88,7 +88,7 @@ class TripBuilder(TravelEnvironment):
         notes = [note.text for note in self.itinerary_.notes if note.day == day]
         return {"day": day_name(day), "line": self.itinerary_.render_day(day), "notes": notes}
 
-    @tool(effect="read")
+    @tool(effect="read", returns=Plan)
     def itinerary(self) -> dict[str, Any]:
         """The whole plan, to be submitted."""
         return self.plan()

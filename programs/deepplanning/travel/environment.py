@@ -158,7 +158,7 @@ class TravelEnvironment(Environment):
         self, way: Literal["out", "back", "both"], mode: Mode | None = None, where: list[Any] | None = None,
         best: list[str] | None = None,
     ) -> CheckResult:  # fmt: skip
-        """Trips with seats for all."""
+        """Trips with seats for all; both: first those out, then those back."""
         if self.frame is None:
             return CheckResult(False, "the trip is not started")
         fitting = wishes.trip(self.world.atlas, self.frame, way, mode, where or (), best)

@@ -7,6 +7,7 @@ from typing import Any
 from pivot_dspy import tool
 from programs.deepplanning.travel.atlas import Atlas
 from programs.deepplanning.travel.environment import TravelEnvironment, World
+from programs.deepplanning.travel.shown_records import Plan
 from programs.deepplanning.travel.truth.costs import true_sum
 
 PLAN_FORM = """\
@@ -35,7 +36,7 @@ class WrittenPlan(TravelEnvironment):
     def plan(self) -> dict[str, Any]:
         return self.written
 
-    @tool(effect="write", draft=True)
+    @tool(effect="write", draft=True, returns=Plan)
     def propose(self, plan: dict[str, Any]) -> dict[str, Any]:
         """Write the plan down; a later one replaces it.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from typing_extensions import NotRequired, TypedDict
 
 from programs.deepplanning.travel.frame import Way
@@ -46,3 +48,10 @@ class Day(TypedDict):
     day: str
     line: str
     notes: list[str]
+
+
+class Plan(TypedDict):
+    """What the evaluator reads; any other result of a tool is no plan."""
+
+    daily_plans: list[dict[str, Any]]
+    budget_summary: dict[str, Any]

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any, Literal
 
 import dspy
-from typing_extensions import TypedDict
 
 from pivot_dspy import Execution
 from pivot_dspy.simulator import Reference
@@ -16,6 +15,7 @@ from programs.deepplanning.travel.environment import TravelEnvironment, World
 from programs.deepplanning.travel.json_form import WrittenPlan
 from programs.deepplanning.travel.loader import TravelTask
 from programs.deepplanning.travel.reference import reference
+from programs.deepplanning.travel.shown_records import Plan
 from programs.options import DataError
 
 Form = Literal["builder", "json"]
@@ -25,13 +25,6 @@ FORMS: Mapping[Form, type[TravelEnvironment]] = {"builder": TripBuilder, "json":
 
 PLANNING_TOOLS = ("itinerary", "propose")
 """Tools whose result is a plan."""
-
-
-class Plan(TypedDict):
-    """What the evaluator reads; any other result of a tool is no plan."""
-
-    daily_plans: list[dict[str, Any]]
-    budget_summary: dict[str, Any]
 
 
 class TripPlan(dspy.Signature):  # type: ignore[misc]

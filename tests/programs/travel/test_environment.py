@@ -6,7 +6,6 @@ import time
 from datetime import date
 from typing import Any
 
-import dspy
 import pytest
 
 from pivot_dspy import Pivot, Trajectory
@@ -17,6 +16,7 @@ from programs.deepplanning.travel.environment import TravelEnvironment, World, s
 from programs.deepplanning.travel.json_form import WrittenPlan
 from programs.deepplanning.travel.request import Journey, read_journey
 from programs.deepplanning.travel.strict import strict_score
+from programs.deepplanning.travel.trip_plan import TripPlan
 from tests.programs.travel.made_trip import GOLD, atlas, database
 from tests.scripted import plan, scripted, step, submit
 
@@ -51,13 +51,6 @@ def steps(**days: list[list[Any]]) -> list[dict[str, Any]]:
         step("p", "itinerary"),
         submit(plan="$p"),
     ]
-
-
-class TripPlan(dspy.Signature):  # type: ignore[misc]
-    """Plan the trip that the request asks for."""
-
-    request: str = dspy.InputField()
-    plan: dict[str, Any] = dspy.OutputField(desc="bound to a step that returns it")
 
 
 WORLD = World(database())
@@ -141,6 +134,11 @@ def test_a_plan_that_is_written_out_is_held_to_the_same():
     result, engine = run(WrittenPlan, plan=plan(written, WISHES))
     assert result.verdict.status == "checked" and engine.count() == 1, result.verdict.reasons
     assert result.plan == built.plan
+
+    first, second, *others = built.plan["daily_plans"]
+    lacking = {**built.plan, "daily_plans": [first, {**second, "activities": second["activities"][:2]}, *others]}
+    result, _ = run(WrittenPlan, plan=plan([START, step("w", "propose", plan=lacking), submit(plan="$w")], WISHES))
+    assert next(event.gradient.step for event in result.history if event.kind == "gradient") == "w"
 
     wrong = {**built.plan, "budget_summary": {**built.plan["budget_summary"], "total_estimated_budget": 1}}
     result, _ = run(WrittenPlan, plan=plan([START, step("w", "propose", plan=wrong), submit(plan="$w")], WISHES))
