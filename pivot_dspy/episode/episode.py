@@ -14,20 +14,20 @@ from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import Gate, ModelFailed, PhaseCaller, call, sample_config
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import TaskContext
+from pivot_dspy.episode.decisions import accepts
 from pivot_dspy.episode.dialogue import Dialogue
 from pivot_dspy.episode.judging import Judge
 from pivot_dspy.episode.moves import Phases, move
 from pivot_dspy.episode.record import RunRecord
+from pivot_dspy.episode.repair_catalogue import repair_catalogue
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, error_text
 from pivot_dspy.execution import ExecutedRun
 from pivot_dspy.flow import Flow
-from pivot_dspy.gradient import NEW_TOOL, Gradient
+from pivot_dspy.gradient import Gradient
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.concretise import concretise
 from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, parent
 from pivot_dspy.plain_json import scalars
-from pivot_dspy.prompts import catalogue
-from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.requirements import Amendment
 from pivot_dspy.trajectory import Trajectory
 from pivot_dspy.verdict import Verdict
@@ -314,9 +314,10 @@ class Episode:
         execution = incumbent.inspection.execution
         conversation = self.dialogue.up_to(incumbent.trajectory)
         view = self.view(incumbent)
+        tools = repair_catalogue(self.context, incumbent.trajectory, gradient)
         written = yield from self.ask(
             "evolve", self.phases.evolve,
-            view=view._replace(catalogue=self._catalogue_for(incumbent, gradient)), gradient=gradient,
+            view=view._replace(catalogue=tools), gradient=gradient,
             conversation=conversation, looks=self.dialogue.looks(incumbent.trajectory),
             readings=self.dialogue.read_elsewhere(execution),
             tried="\n".join([*tried, *self.refusals]), cached_price=self.context.cached_price,
@@ -364,22 +365,6 @@ class Episode:
         self.emit(events.ComposeEvent(trajectory=composed))
         return composed
 
-    def _catalogue_for(self, incumbent: Candidate, gradient: Gradient) -> Catalogue:
-        """What a repair has to know of the tools: types of those that the plan and the blame name, where it is not a
-        tool that is wanting."""
-        context = self.context
-        if gradient.kind in NEW_TOOL or not gradient.questioned:
-            return context.catalogue
-        blame = gradient.to_text()
-        tool_of = {step.id: step.tool for step in incumbent.trajectory.steps}
-        dependencies = incumbent.trajectory.dependencies()
-        typed = {tool_of[step] for step in gradient.questioned}
-        typed.update(name for name in context.toolbox.tools if name in blame)
-        bound = {tool_of[source] for step in gradient.questioned for source in dependencies[step] if source in tool_of}
-        read = [name for name in context.toolbox.tools if name not in bound]
-        tools = catalogue.brief(context.toolbox, context.signature, read=read, typed=typed | bound)
-        return context.catalogue.model_copy(update={"tools_brief": tools})
-
     # ---------------------------------------------------------------------------------------------------- decisions
 
     def decide(
@@ -400,29 +385,13 @@ class Episode:
             extensions: whether one that goes on after all the incumbent's steps wins with an equal loss: seeing more is
                 progress even before it changes the loss.
         """
-        accepted = incumbent is None or self._accepts(incumbent, candidate, ties, extensions)
+        accepted = incumbent is None or accepts(
+            self.acceptance, incumbent, candidate, ties, extensions, self.record.warn
+        )
         emitted = events.AcceptEvent if accepted else events.RejectEvent
         self.emit(emitted(trajectory=candidate.trajectory, loss=candidate.loss))
         self.best = candidate if incumbent is None or accepted else incumbent
         return self.best
-
-    def _accepts(self, incumbent: Candidate, candidate: Candidate, ties: str, extensions: bool) -> bool:
-        if not candidate.loss.no_worse_than(incumbent.loss):
-            return False
-        if not candidate.loss.better_than(incumbent.loss):
-            if extensions and candidate.extends(incumbent):
-                return True
-            if ties == "first" and len(candidate.trajectory) == len(incumbent.trajectory):
-                return False
-        try:
-            answer: Any = self.acceptance.accepts(candidate, incumbent)
-        except Exception as error:  # the user's own; without its word nothing is replaced
-            self.record.warn(f"the acceptance failed: {error_text(error)}")
-            return False
-        if not isinstance(answer, bool):
-            name = type(self.acceptance).__name__
-            raise ConfigurationError(f"{name}.accepts returns a bool, not {answer!r:.80}; does it lack a `return`?")
-        return bool(answer)
 
     @move
     def verify(self, incumbent: Candidate) -> Flow[Verdict]:

@@ -14,7 +14,8 @@ import dspy
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.optimizer.targets import digest
 from pivot_dspy.plain_json import plain
-from pivot_dspy.refiners.base import CALL_OPTIONS, Refiner
+from pivot_dspy.refiners.arguments import CALL_OPTIONS
+from pivot_dspy.refiners.base import Refiner
 
 Auto = Literal["light", "medium", "heavy"]
 Metric = Callable[..., Any]

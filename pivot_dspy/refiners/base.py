@@ -11,9 +11,9 @@ import dspy
 from pivot_dspy.acceptance import Acceptance, validate_acceptance
 from pivot_dspy.budget import Budget
 from pivot_dspy.calibration.calibration import Calibration
-from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError, ensure_signature
+from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 from pivot_dspy.environment.factory import DEFAULT_TIMEOUT, EnvironmentLike, SessionFactory
-from pivot_dspy.environment.from_functions import Effects, from_functions
+from pivot_dspy.environment.from_functions import Effects
 from pivot_dspy.episode.asking import Gate, ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.commit import Committer
@@ -22,7 +22,7 @@ from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import Event, UnclearEvent
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.episode.result import RESERVED, Refined, features, make_refined
+from pivot_dspy.episode.result import Refined, features, make_refined
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, did_you_mean
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
@@ -34,13 +34,17 @@ from pivot_dspy.phases.plan import Plan
 from pivot_dspy.phases.settle import Audit, Settle
 from pivot_dspy.phases.verify import Verify
 from pivot_dspy.prompts.observations import ObservationBudget
+from pivot_dspy.refiners.arguments import (
+    environment_of,
+    list_requirements,
+    read_budget,
+    read_observation_budget,
+    usable_signature,
+)
 from pivot_dspy.refiners.state import Tuned, check_real, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.trajectory import Trajectory
 from pivot_dspy.verdict import Verdict
-
-CALL_OPTIONS = ("trajectory", "requirements", "commit", "budget")
-"""Keyword arguments of a call that are not inputs of the task."""
 
 Search = Flow[tuple[Candidate, Verdict]]
 """A search on its way to the best candidate that was accepted, and the verdict on it."""
@@ -140,15 +144,15 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         if unknown:
             raise ConfigurationError(_unknown_parameter(type(self), next(iter(unknown))))
         self.tuned = Tuned()
-        self.signature = _usable(signature)
-        self.session_factory = SessionFactory(_environment(environment, tools, effects), timeout=timeout)
-        self._required = _list_requirements(requirements)
+        self.signature = usable_signature(signature)
+        self.session_factory = SessionFactory(environment_of(environment, tools, effects), timeout=timeout)
+        self._required = list_requirements(requirements)
         if self.session_factory.toolbox is not None:
             normalize_requirements(self._required, self.session_factory.toolbox)
-        self._budget = _budget(budget) or Budget()
+        self._budget = read_budget(budget) or Budget()
         self._acceptance = validate_acceptance(acceptance)
         self._weights = weights or Weights()
-        self._observations = _observation_budget(observations)
+        self._observations = read_observation_budget(observations)
         check_real(0, 1, cached_price=cached_price)
         self._cached_price = cached_price
         self._on_event = on_event
@@ -221,8 +225,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
                 f"trajectory= takes a Trajectory, not {type(trajectory).__name__}; a chat log is read by "
                 "Trajectory.from_messages(log)"
             )
-        task_requirements = _list_requirements(requirements)
-        record = RunRecord(_budget(budget) or self._budget, self._on_event)
+        task_requirements = list_requirements(requirements)
+        record = RunRecord(read_budget(budget) or self._budget, self._on_event)
         context = TaskContext.open(
             self.session_factory,
             self.signature,
@@ -320,27 +324,6 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
 
 
-def _budget(budget: Any) -> Budget | None:
-    if budget is not None and not isinstance(budget, Budget):
-        raise ConfigurationError(f"budget= takes a Budget, such as Budget(lm_calls=20), not {type(budget).__name__}")
-    return budget
-
-
-def _observation_budget(budget: Any) -> ObservationBudget:
-    if budget is not None and not isinstance(budget, ObservationBudget):
-        raise ConfigurationError(
-            f"observations= takes an ObservationBudget, such as ObservationBudget(result=2000), not {budget!r:.80}"
-        )
-    return budget or ObservationBudget()
-
-
-def _list_requirements(requirements: Any) -> tuple[Any, ...]:
-    """`requirements` as a tuple. Raises ConfigurationError for a single one, whose parts would be taken for many."""
-    if isinstance(requirements, (str, Mapping, Requirement)):
-        raise ConfigurationError("requirements is a list: put the one requirement in brackets, requirements=[...]")
-    return tuple(requirements)
-
-
 def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: SessionFactory) -> Refined:
     context, record = episode.context, episode.record
     execution = best.inspection.execution
@@ -369,41 +352,3 @@ def _unknown_parameter(kind: type[Refiner], name: str) -> str:
     parameters = [*inspect.signature(kind).parameters]
     remedy = did_you_mean(name, parameters) or f"; it takes {', '.join(parameters)}"
     return f"{kind.__name__} has no parameter {name!r}{remedy}"
-
-
-def _usable(signature: str | type[dspy.Signature]) -> type[dspy.Signature]:
-    if not isinstance(signature, str) and not (isinstance(signature, type) and issubclass(signature, dspy.Signature)):
-        raise ConfigurationError(f"a signature is 'inputs -> outputs' or a dspy.Signature class, not {signature!r:.80}")
-    ready: type[dspy.Signature] = ensure_signature(signature)
-    if not ready.output_fields:
-        raise ConfigurationError("the signature has no output field; name what is submitted, as in 'task -> answer'")
-    for name in ready.output_fields.keys() & RESERVED:
-        raise ConfigurationError(f"the output field {name!r} is one that a refiner adds to its result; rename it")
-    for name in ready.input_fields.keys() & CALL_OPTIONS:
-        raise ConfigurationError(f"the input field {name!r} is an option of the call; rename the field")
-    return ready
-
-
-def _environment(
-    environment: EnvironmentLike | None, tools: Iterable[Callable[..., Any] | dspy.Tool] | None, effects: Effects
-) -> EnvironmentLike:
-    if isinstance(environment, (list, tuple)):
-        raise ConfigurationError("pass tools by name: tools=[...], with effects= to say which of them only read")
-    if (environment is None) == (tools is None):
-        raise ConfigurationError("pass either an environment or tools=[...]")
-    if environment is not None and effects is not None:
-        raise ConfigurationError("effects= goes with tools=; an environment says @tool(effect=...) itself")
-    if environment is not None:
-        return environment
-    if callable(tools):
-        raise ConfigurationError("tools is a list; write tools=[...]")
-    made = from_functions(tools or (), effects=effects)
-    if not any(spec.effect == "read" for spec in made.toolbox.tools.values()):
-        names = ", ".join(made.toolbox.tools)
-        raise ConfigurationError(
-            f"none of the tools ({names}) is declared to only read, so that none may run before commit; declare it: "
-            'effects="read" if all only read, or effects={"NAME": "read", ...}'
-            if names
-            else "tools is empty; pass at least one function or dspy.Tool"
-        )
-    return made
