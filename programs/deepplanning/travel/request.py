@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import date
 from typing import NamedTuple
 
@@ -26,7 +27,8 @@ class Journey(NamedTuple):
 
 def read_journey(request: str, atlas: Atlas) -> Journey | None:
     """The one journey between two cities of a request on days that it names; None where it names none or several."""
-    named = [name for name in atlas.cities if re.search(rf"(?<!\w){re.escape(name)}", request) or _in(name, request)]
+    request = _plain(request)
+    named = [name for name in atlas.cities if _names(request, _plain(name))]
     ways = [
         (there, back)
         for there in atlas.routes
@@ -41,8 +43,14 @@ def read_journey(request: str, atlas: Atlas) -> Journey | None:
     return Journey(origin, destination, depart, return_)
 
 
-def _in(name: str, request: str) -> bool:
-    return not name.isascii() and name in request
+def _plain(text: str) -> str:
+    """The text without accents, which a request and the tables set in different ways."""
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+
+
+def _names(request: str, city: str) -> bool:
+    """Whether a request has a city's name; as the beginning of a word where words are set apart."""
+    return city in request if not city.isascii() else re.search(rf"(?<!\w){re.escape(city)}", request) is not None
 
 
 def _names_day(request: str, day: str, *, whole: bool = False) -> bool:

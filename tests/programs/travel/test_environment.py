@@ -210,6 +210,7 @@ def test_wishes_before_the_start_are_not_met():
         "Aville - Bton, 2026-05-01 to 2026-05-04",
         "On 1 May 2026 from Aville to Bton, returning on the 4th.",
         "2026年5月1号从 Aville 去 Bton，4号回来",
+        "From Àville to Btön on May 1, 2026, back on May 4.",
     ],
 )
 def test_cities_and_dates_are_read_where_the_request_names_them(request_):
