@@ -11,7 +11,7 @@ from typing import Any
 from programs.deepplanning.hub import PINNED, REPOSITORY, fetched
 from programs.options import DataError
 
-ARCHIVES = tuple(f"shoppingplanning/database_zip/database_level{level}.tar.gz" for level in (1, 2, 3))
+ARCHIVES = tuple(f"database_level{level}.tar.gz" for level in (1, 2, 3))
 _LAYOUT = "database_level{1,2,3}/case_N/ with products.jsonl, user_info.json, cart.json and validation_cases.json"
 
 _USER: dict[str, type | tuple[type, ...]] = {
