@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from programs.deepplanning.hub import PINNED, REPOSITORY, fetched
 from programs.options import DataError
 
-REPOSITORY = "Qwen/DeepPlanning"
-PINNED = "213876cce679f993a476d01042e13d111c0e3648"  # as pinned by public users of the data set; pass another to move
-ARCHIVES = tuple(f"shoppingplanning/database_zip/database_level{level}.tar.gz" for level in (1, 2, 3))
+ARCHIVES = tuple(f"database_level{level}.tar.gz" for level in (1, 2, 3))
 _LAYOUT = "database_level{1,2,3}/case_N/ with products.jsonl, user_info.json, cart.json and validation_cases.json"
 
 _USER: dict[str, type | tuple[type, ...]] = {
@@ -104,38 +100,11 @@ def hub_directory(revision: str = PINNED, source: str = "hf://datasets/{reposito
 
     Args:
         revision: a commit or a tag of the data set; a commit is kept, and not asked for again.
-        source: where the archives lie; the library `datasets` fetches, keeps and unpacks them.
+        source: where the archives lie; the library `datasets` fetches and unpacks them.
 
     Raises DataError where they cannot be fetched or unpacked."""
-    from datasets import DownloadConfig, DownloadManager
-
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pivot_dspy" / "deepplanning"
-    target = cache / revision
-    settled = re.fullmatch("[0-9a-f]{40}", revision) is not None
-    if settled and target.is_dir():
-        return target
-    cache.mkdir(parents=True, exist_ok=True)
-    manager = DownloadManager(download_config=DownloadConfig(cache_dir=cache / "archives", max_retries=2))
     urls = [source.format(repository=REPOSITORY, revision=revision, name=name) for name in ARCHIVES]
-    try:
-        unpacked = [Path(folder) for folder in manager.download_and_extract(urls)]
-    except Exception as error:  # the network, the hub, the archive: each has errors of its own
-        raise DataError(
-            f"cannot fetch {REPOSITORY} at {revision!r} from the Hugging Face hub: check the network and the "
-            f"revision, or load from a folder that holds {_LAYOUT} ({type(error).__name__}: {error})"
-        ) from error
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        folder = Path(scratch) / "whole"
-        for part in unpacked:
-            shutil.copytree(part, folder, dirs_exist_ok=True)
-        if not settled:
-            shutil.rmtree(target, ignore_errors=True)
-        try:
-            folder.rename(target)  # in one move, so that no half-made folder is ever taken for a whole one
-        except OSError:
-            if not target.is_dir():  # another process may have been first
-                raise
-    return target
+    return fetched("shopping", revision, urls, _LAYOUT)
 
 
 def _load_case(level: int, number: int, folder: Path) -> Case:
