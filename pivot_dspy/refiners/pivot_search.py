@@ -201,7 +201,7 @@ class PivotSearch:
         if unchanged:
             self._note_unchanged(child, gradient)
             return
-        candidate = yield from self.episode.inspect(child, before)
+        candidate = yield from self.episode.inspect(child, _nearest(child, before, self.incumbent))
         if self._composable(candidate) and candidate.trajectory.submit is not None:
             candidate = yield from self._with_outputs(candidate)
         if self._verdicts_in_doubt(candidate) and not candidate.loss.better_than(self.incumbent.loss):
@@ -308,7 +308,7 @@ class PivotSearch:
         crossed = crossover(episode.parent(incumbent), episode.parent(fresh))
         if crossed.id in (incumbent.trajectory.id, fresh.trajectory.id):
             return best
-        base = max((incumbent, fresh), key=lambda parent: parent.trajectory.common_prefix(crossed))
+        base = _nearest(crossed, incumbent, fresh)
         episode.dialogue.share(crossed, base.trajectory)
         return episode.decide(best, (yield from episode.inspect(crossed, base)), extensions=True)
 
@@ -346,6 +346,11 @@ class PivotSearch:
         """Whether a judge found that something does not hold, and was not asked again."""
         denied = candidate.judgement is not None and bool(candidate.judgement.denied)
         return denied and candidate.trajectory.id not in self._judged_again
+
+
+def _nearest(child: Trajectory, *run: Candidate) -> Candidate:
+    """Of what was run, the candidate with which the child shares most steps: these are not run again."""
+    return max(run, key=lambda candidate: candidate.trajectory.common_prefix(child))
 
 
 def _departure(verdict: Verdict | None, incumbent: Candidate, refuted: RefutedSuspects) -> Gradient | None:
