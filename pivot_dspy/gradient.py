@@ -46,6 +46,8 @@ class Suspect(Frozen):
     """Whether the rule leaves no doubt about the place, so that no model needs to be asked for it."""
     requirements: tuple[str, ...] = ()
     """The violated requirements that this would explain."""
+    mended: Step | None = None
+    """The step as a rule would write it; None where no rule can tell."""
 
     @property
     def key(self) -> tuple[str | None, str]:
@@ -89,8 +91,8 @@ class Gradient(Frozen):
 
     @property
     def key(self) -> tuple[str | None, str]:
-        """What refuting it refutes: the key of the suspect that it was made from."""
-        return (self.step, self.kind)
+        """What refuting it refutes: the key of the suspect that it was made from, or what its patch does for it."""
+        return (self.step, self.kind if self.patch is None else f"{self.kind}, by rule")
 
     def to_text(self) -> str:
         """The gradient in a few lines, as a model or a person reads it."""

@@ -13,7 +13,7 @@ from pivot_dspy.blame.standing import Tokens, holds, tokens
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.requirements import Finding, Requirements
-from pivot_dspy.trajectory import Execution
+from pivot_dspy.trajectory import Execution, Step
 
 _BULK = 40
 """Scalars from which on arguments or results no longer say what a step brought in; more are not looked at."""
@@ -66,6 +66,8 @@ class Clue(NamedTuple):
     """What to do instead, where the rule can tell."""
     requirements: tuple[str, ...] = ()
     """Ids of the violated requirements that this would explain."""
+    mended: Step | None = None
+    """The step as the rule would write it; None where it cannot tell."""
 
 
 class BlameContext:
@@ -159,11 +161,12 @@ class BlameContext:
         return [(seen.step, _few(seen.args or {}), _few(seen.value)) for seen in observations]
 
     def clue(
-        self, step_id: str, kind: str, weight: int, text: str, correction: str = "", requirements: Sequence[str] = ()
-    ) -> Clue:
+        self, step_id: str, kind: str, weight: int, text: str, correction: str = "", requirements: Sequence[str] = (),
+        mended: Step | None = None,
+    ) -> Clue:  # fmt: skip
         """A clue against a step."""
         position = self.graph.position[step_id]
-        return Clue(position, step_id, kind, weight, text, correction, self._only_violated(requirements))
+        return Clue(position, step_id, kind, weight, text, correction, self._only_violated(requirements), mended)
 
     def missing(
         self, position: int, weight: int, text: str, correction: str = "", requirements: Sequence[str] = ()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pivot_dspy import bindings
+from pivot_dspy.blame import mends
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.predicates import Predicate, meets, value_at
 from pivot_dspy.gradient import MISREAD_REQUIREMENT
@@ -59,7 +60,15 @@ def _of_fault(context: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]
     elif fault.kind == "bad_arguments":
         yield from _ill_fitting_results(context, step, fault)
     correction = _CORRECTIONS.get(fault.kind, "").format(fault.expected) if fault.expected else ""
-    yield context.clue(step.id, fault.kind, weight, fault.message, correction)
+    yield context.clue(step.id, fault.kind, weight, fault.message, correction, mended=_mended(context, step, fault))
+
+
+def _mended(context: BlameContext, step: Step, fault: Fault) -> Step | None:
+    if fault.kind == "unknown_tool":
+        return mends.with_near_tool(step, context.toolbox)
+    if fault.kind == "bad_arguments":
+        return mends.with_fitting_call(step, context.toolbox, context.graph.observed[step.id].args)
+    return None
 
 
 def _is_bad_as_written(context: BlameContext, step: Step) -> bool:
@@ -152,10 +161,11 @@ def _wrong_field(context: BlameContext, source: str, field: str, readers: list[s
     if _all_starve(context, source, readers):
         yield context.clue(source, "wrong_tool", Weight.SHARED, f"{text}, which {', '.join(readers)} reads")
     result = context.graph.result(source)
-    fields = list(map(str, result))[:_SHOWN_FIELDS] if isinstance(result, Mapping) else []
-    correction = f"read one of {', '.join(fields)}" if fields else "read another step's result"
+    fields = list(map(str, result)) if isinstance(result, Mapping) else []
+    correction = f"read one of {', '.join(fields[:_SHOWN_FIELDS])}" if fields else "read another step's result"
     for reader in readers:
-        yield context.clue(reader, "unresolved_binding", Weight.FAILURE, text, correction)
+        mended = mends.with_field(context.graph.step(reader), source, field, fields)
+        yield context.clue(reader, "unresolved_binding", Weight.FAILURE, text, correction, mended=mended)
 
 
 def _all_starve(context: BlameContext, source: str, readers: list[str]) -> bool:

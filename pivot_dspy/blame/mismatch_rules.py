@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pivot_dspy.blame import mends
 from pivot_dspy.blame.assignment import RequiredPredicate, agrees, closest
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.predicates import Predicate, Relation, canonical, compare, overlap, same_field, show, words
@@ -82,7 +83,8 @@ def _contradiction(
     weight = Weight.CONTRADICTION if heavy else Weight.DEVIATION
     text = f"it selects by {predicate}, and {name} asks {meant}"
     kind = "wrong_value" if same_field(predicate, meant) else "wrong_field"
-    return context.clue(step.id, kind, weight, text, f"{_correction(predicate, meant)} ({name})", names)
+    mended = mends.with_predicate(step, predicate, meant, context.toolbox, context.graph.position) if heavy else None
+    return context.clue(step.id, kind, weight, text, f"{_correction(predicate, meant)} ({name})", names, mended)
 
 
 def _correction(predicate: Predicate, meant: Predicate) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from pivot_dspy import bindings
 from pivot_dspy.blame.context import BlameContext
 from pivot_dspy.blame.dependence import holds
-from pivot_dspy.gradient import PROPOSED, UNNEEDED, Gradient
+from pivot_dspy.gradient import PROPOSED, UNNEEDED, Gradient, Suspect
 from pivot_dspy.requirements import Finding
-from pivot_dspy.trajectory import Step
+from pivot_dspy.trajectory import Step, Trajectory
 
 
 def patches(context: BlameContext) -> Iterator[Gradient]:
@@ -96,6 +96,16 @@ def _unneeded(context: BlameContext) -> Iterator[Gradient]:
         questioned=tuple(drop),
         patch=tuple(step for step in context.steps[locus:] if step.id not in drop),
     )
+
+
+def mended_by_rule(gradient: Gradient, trajectory: Trajectory, suspects: Sequence[Suspect]) -> Gradient | None:
+    """The gradient of the first of `suspects` with those of them mended that a rule can write; None where it is not
+    one of these."""
+    mended = {suspect.step: suspect.mended for suspect in suspects if suspect.mended is not None}
+    if not suspects or suspects[0].step not in mended:
+        return None
+    patch = tuple(mended.get(step.id) or step for step in trajectory.steps[gradient.locus :])
+    return gradient.model_copy(update={"patch": patch})
 
 
 def first_patch(context: BlameContext, refuted: Sequence[tuple[str | None, str]] | frozenset[Any]) -> Gradient | None:

@@ -15,7 +15,7 @@ from pivot_dspy import bindings
 from pivot_dspy.blame import call_rules, fault_rules, mismatch_rules
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.dependence import slice_of
-from pivot_dspy.blame.patches import first_patch
+from pivot_dspy.blame.patches import first_patch, mended_by_rule
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.gradient import Gradient, Suspect
 from pivot_dspy.requirements import Finding, Requirements
@@ -90,7 +90,9 @@ def gradient(
         doubted.add(submit.id)
     doubted.update(seen.step for seen in execution.observations if seen.status in ("error", "blocked"))
     questioned = tuple(step_id for step_id in execution.trajectory.ids if step_id in doubted)
-    return Gradient.of(first, slice_, () if unexplained else questioned)
+    blamed = Gradient.of(first, slice_, () if unexplained else questioned)
+    mended = mended_by_rule(blamed, execution.trajectory, [first, *others])
+    return blamed if mended is None or mended.key in refuted else mended
 
 
 def _without_symptoms(
@@ -128,6 +130,7 @@ def _suspect(clues: Sequence[Clue]) -> Suspect:
         evidence=tuple(evidence)[:_EVIDENCE],
         certain=first.weight == Weight.CERTAIN or first.kind == "missing_submit",
         requirements=tuple(dict.fromkeys(name for clue in clues for name in clue.requirements)),
+        mended=first.mended,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pivot_dspy.crossover import crossover
 from pivot_dspy.episode import events
@@ -209,7 +209,8 @@ class PivotSearch:
             self._judged_again.add(child.id)
             candidate = yield from self.episode.judge_again(candidate)
         previous = self.incumbent
-        accepted = self.episode.decide(previous, candidate, extensions=True) is candidate
+        ties: Literal["first", "latest"] = "latest" if gradient.patch is None else "first"
+        accepted = self.episode.decide(previous, candidate, ties=ties, extensions=True) is candidate
         if accepted and (candidate.loss.better_than(previous.loss) or candidate.extends(previous)):
             self.looks_left -= candidate.stops_to_read
             self._replace_incumbent(candidate)
