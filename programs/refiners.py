@@ -21,7 +21,12 @@ from pivot_dspy import (
     SelfRefine,
     TreeSearch,
 )
-from programs.comparison.ablations import PivotWithoutEvolve, PivotWithoutInspect, PivotWithoutVerify
+from programs.comparison.ablations import (
+    PivotWithoutEvolve,
+    PivotWithoutInspect,
+    PivotWithoutPatches,
+    PivotWithoutVerify,
+)
 
 
 def confidence_gate(*args: Any, **options: Any) -> ConfidenceGate:
@@ -50,10 +55,11 @@ REFINERS: dict[str, Callable[..., Refiner | ConfidenceGate]] = {
     "tree-search-1": partial(TreeSearch, n_generate_sample=1),
     "pivot-plan": partial(Pivot, candidates=1),
     "pivot-inspect": PivotWithoutInspect,
+    "pivot-patches": PivotWithoutPatches,
     "pivot-evolve": PivotWithoutEvolve,
     "pivot-verify": PivotWithoutVerify,
 }
 """Each at its published settings; a number after the name is the setting that serves it better on tokens.
 `pivot-uncached` is Pivot where no provider serves the beginning of a prompt again, so that each stands alone. The last
-four are Pivot with the stage of that name replaced by its plain counterpart; `pivot-plan` is Pivot, which plans
-once."""
+five are Pivot with the stage of that name replaced by its plain counterpart, `pivot-patches` without repairs by rule;
+`pivot-plan` is Pivot, which plans once."""

@@ -46,6 +46,18 @@ class PivotWithoutInspect(Pivot):
     search_type = _BlamesTheWhole
 
 
+class _AsksTheModel(PivotSearch):
+    def blame(self) -> Flow[Gradient | None]:
+        gradient = yield from super().blame()
+        return gradient and gradient.model_copy(update={"patch": None})
+
+
+class PivotWithoutPatches(Pivot):
+    """No repair by rule: what a rule could write is asked of the model like all else."""
+
+    search_type = _AsksTheModel
+
+
 class _WritesTheWhole(PivotSearch):
     def write(self, gradient: Gradient) -> Flow[Trajectory]:
         prediction = yield from self.episode.ask(

@@ -5,10 +5,11 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy import Pivot, Trajectory
+from pivot_dspy import Trajectory
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
+from programs.comparison.ablations import PivotWithoutPatches
 from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
 
 REQUEST = "Buy the cheapest red thing of size L."
@@ -31,10 +32,12 @@ MENDED = rewrite([RIGHT[0], {"keep": ["b", "c", "submit"]}], "It looked for size
 def run(
     environment: Any = None, request: str = REQUEST, call: dict[str, Any] | None = None, pivot: Any = None, **scripts
 ):
-    """The result of one call, the engine, and the tool calls that were really made."""
+    """The result of one call, the engine, and the tool calls that were really made. The model makes all repairs."""
     calls = Calls()
     lm = scripted(**{"audit": {"changes": []}, **scripts})
-    made = Pivot("request -> answer", environment or (lambda: Store(calls)), timeout=None, **(pivot or {}))
+    made = PivotWithoutPatches(
+        "request -> answer", environment or (lambda: Store(calls)), timeout=None, **(pivot or {})
+    )
     with dspy.context(lm=lm):
         return made(request=request, **(call or {})), lm.engine, calls
 

@@ -24,6 +24,7 @@ from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.phases.base import STEP_BASICS
 from pivot_dspy.refiners.confidence_gate import STATED_FORM
+from programs.comparison.ablations import PivotWithoutPatches
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG, from_scratch
 from tests.refiners.test_all_refiners import OFTEN, REFINERS, attempt, gated, refiner, scripts
 from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
@@ -193,7 +194,7 @@ def test_votes_weigh_what_the_model_was_sure_of_if_asked_to():
 
 
 def test_only_the_gates_own_copy_asks_for_a_confidence():
-    pivot = Pivot("request -> answer", Store, timeout=None)
+    pivot = PivotWithoutPatches("request -> answer", Store, timeout=None)
     gate = ConfidenceGate(pivot, 0.5)
     asked = [name for name, one in gate.named_predictors() if STATED_FORM in one.signature.instructions]
     assert asked == ["refiner.plan.predict", "refiner.evolve.predict"]
