@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from pivot_dspy import bindings
@@ -11,6 +12,7 @@ from pivot_dspy.blame import mends
 from pivot_dspy.blame.context import BlameContext, Clue, Weight
 from pivot_dspy.blame.predicates import Predicate, meets, value_at
 from pivot_dspy.gradient import MISREAD_REQUIREMENT
+from pivot_dspy.plain_json import scalars
 from pivot_dspy.requirements import Finding
 from pivot_dspy.trajectory import SUBMIT, Fault, Step
 
@@ -66,9 +68,15 @@ def _of_fault(context: BlameContext, step: Step, fault: Fault) -> Iterator[Clue]
 def _mended(context: BlameContext, step: Step, fault: Fault) -> Step | None:
     if fault.kind == "unknown_tool":
         return mends.with_near_tool(step, context.toolbox)
-    if fault.kind == "bad_arguments":
+    if fault.kind == "bad_arguments" and not _made_up(context, step):
         return mends.with_fitting_call(step, context.toolbox, context.graph.observed[step.id].args)
     return None
+
+
+def _made_up(context: BlameContext, step: Step) -> bool:
+    """Whether an argument is a text that stands nowhere before the step: then a call that fits would not help."""
+    plain = [value for value in scalars(step.args) if isinstance(value, str) and "$" not in value]
+    return context.has_task and not all(context.is_known(value, context.graph.position[step.id]) for value in plain)
 
 
 def _is_bad_as_written(context: BlameContext, step: Step) -> bool:
@@ -148,12 +156,23 @@ def _turned_empty(context: BlameContext, step_id: str, source: str) -> Iterator[
         empty = (read[0] for read in _reads(context, source) if _state(context, read) == "empty")
         source = next(empty, source)
     if context.graph.step(source).tool in context.toolbox.lookups:
+        for unread in _without_result(context, source):
+            text = f"its result is empty, and {source}, which {step_id} needs, looks through what was read"
+            yield context.clue(unread, "narrow_result", Weight.SHARED, text, "select by less, or look elsewhere")
         text = f"nothing fits {source}, and {step_id} needs it"
         correction = f"read the request again, and put {source} right in `requirements`"
         yield context.clue(source, MISREAD_REQUIREMENT, Weight.SHARED, text, correction, [source])
         return
     text = f"its result is empty, and {step_id} needs it"
     yield context.clue(source, "narrow_result", Weight.SHARED, text, "select by less, or look elsewhere")
+
+
+def _without_result(context: BlameContext, source: str) -> Iterator[str]:
+    """The first read before a look-up that gave nothing, where one did: what it looks through may lack just that."""
+    earlier = context.graph.ids[: context.graph.position[source]]
+    results = {step_id: context.graph.result(step_id) for step_id in earlier if step_id not in context.graph.writes}
+    empty = (step_id for step_id, value in results.items() if not any(scalars(value)))
+    yield from islice(empty, 1)
 
 
 def _wrong_field(context: BlameContext, source: str, field: str, readers: list[str]) -> Iterator[Clue]:

@@ -30,7 +30,7 @@ def with_near_tool(step: Step, toolbox: Toolbox) -> Step | None:
 
 def with_fitting_call(step: Step, toolbox: Toolbox, resolved: Mapping[str, Any] | None = None) -> Step | None:
     """The step whose arguments its tool does not take: under near names that it has, and in a list where it takes one;
-    or, where no name is near, with the one tool of the same effect that takes exactly them.
+    or, where no name is near, with the one tool that takes exactly them and does no more than its own.
 
     Args:
         resolved: what its bindings gave.
@@ -46,7 +46,8 @@ def with_fitting_call(step: Step, toolbox: Toolbox, resolved: Mapping[str, Any] 
             for name, value in step.args.items()}  # fmt: skip
     if args != step.args and len(args) == len(step.args) and not spec.misnamed(args):
         return _calling(step.model_copy(update={"args": args}), spec)
-    others = [other for other in toolbox.tools.values() if other.effect == spec.effect and _takes(other, step.args)]
+    effects = ("read", spec.effect)
+    others = [other for other in toolbox.tools.values() if other.effect in effects and _takes(other, step.args)]
     return _calling(step, others[0]) if unknown and len(others) == 1 else None
 
 
