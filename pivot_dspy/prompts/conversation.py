@@ -71,11 +71,14 @@ class Conversation:
         return Conversation(looks=self.looks)
 
     def cost(self, signature: Any, inputs: Mapping[str, Any], cached_price: float) -> float:
-        """About what a prompt costs that goes on after it with these input fields, in uncached characters."""
+        """About what a prompt costs that goes on after it with these input fields, in uncached characters.
+
+        One that stands alone begins with form and instructions, as all of its kind do: these are cached too.
+        """
         sent = sum(len(str(message["content"])) for message in self.messages)
         new = sum(len(str(value)) for name, value in inputs.items() if not self.shows(name, value))
-        form = 0 if self.messages else FORM_LENGTH
-        return cached_price * sent + new + form + sum(map(len, self.untold(signature.instructions.split(PARAGRAPH))))
+        told = sum(map(len, self.untold(signature.instructions.split(PARAGRAPH))))
+        return new + (cached_price * sent + told if self.messages else cached_price * (FORM_LENGTH + told))
 
     def shows(self, name: str, value: Any) -> bool:
         """Whether it shows an input field, or a longer text of the same name, which says the same and more."""

@@ -60,6 +60,12 @@ GOES_ON = {
 SAID_ONCE = (REQUEST, Store.policy, "- add(product_id)", "Inside [? ] names are fields of the element")
 
 
+class Ruled(Store):
+    """A store with so much policy that it costs more to say it again than to go on after it."""
+
+    policy = "\n".join([Store.policy, *(f"Rule {number}: what is bought is never given back." for number in range(20))])
+
+
 class Run:
     """What one call of Pivot sent: the messages of each call of its model, and its result."""
 
@@ -73,7 +79,7 @@ class Run:
             settings |= {"lm": scripted(), "adapter": dspy.TwoStepAdapter(lm)}
         else:
             settings["adapter"] = ADAPTERS[adapter]() if isinstance(adapter, str) else adapter
-        pivot = Pivot("request -> answer", Store, timeout=None, patience=4, audit="never", cached_price=cached_price)
+        pivot = Pivot("request -> answer", Ruled, timeout=None, patience=4, audit="never", cached_price=cached_price)
         with dspy.context(**settings):
             asked = asyncio.run(pivot.acall(request=REQUEST)) if asynchronous else pivot(request=REQUEST)
             self.traced = len(dspy.settings.trace)
@@ -190,7 +196,7 @@ def test_what_was_wrong_is_told_in_brief() -> None:
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_instructions_that_an_optimizer_has_changed_stand_in_the_turn(adapter: str) -> None:
-    pivot = Pivot("request -> answer", Store, timeout=None, audit="never", cached_price=0.0)
+    pivot = Pivot("request -> answer", Ruled, timeout=None, audit="never", cached_price=0.0)
     original = pivot.evolve.predict.signature
     more = f"{original.instructions}\n\nMind the sizes."
     for instructions, first in ((more, original.instructions[:60]), ("Mind the sizes.", "Mind the sizes.")):
@@ -206,7 +212,7 @@ def test_instructions_that_an_optimizer_has_changed_stand_in_the_turn(adapter: s
 
 
 def test_examples_of_a_phase_stand_in_its_first_turn_alone() -> None:
-    pivot = Pivot("request -> answer", Store, timeout=None, audit="never", cached_price=0.0)
+    pivot = Pivot("request -> answer", Ruled, timeout=None, audit="never", cached_price=0.0)
     pivot.evolve.predict.demos = [dspy.Example(kept="looked up before", diagnosis="d", requirements=[], steps=[])]
     lm = scripted(plan=plan(RIGHT[:1], [LARGE, ONE]), evolve=[rewrite([RIGHT[1]]), rewrite(RIGHT[2:])])
     with dspy.context(lm=lm):
@@ -240,7 +246,7 @@ def test_a_program_goes_on_in_dspy_refine() -> None:
         plan=plan(RIGHT[:2], [LARGE, ONE]), feedback=advice,
         evolve=lambda prompt: rewrite(RIGHT[2:] if "hint_" in prompt.text else [submit(answer="p1")]),
     )  # fmt: skip
-    pivot = Pivot("request -> answer", Store, timeout=None, max_iters=1, restarts=0, audit="never")
+    pivot = Pivot("request -> answer", Ruled, timeout=None, max_iters=1, restarts=0, audit="never")
     refined = dspy.Refine(pivot, 2, lambda inputs, result: float(result.verified), 1.0)
     with dspy.context(lm=lm):
         assert refined(request=REQUEST).verified
@@ -294,7 +300,7 @@ def test_a_conversation_that_a_rewrite_began_shows_each_later_one_what_is_new() 
     )
     given = Trajectory.model_validate({"steps": [step("x", "fly")]})
     with dspy.context(lm=scripted(engine)):
-        Pivot("request -> answer", Store, cached_price=0.0)(request=REQUEST, trajectory=given)
+        Pivot("request -> answer", Ruled, cached_price=0.0)(request=REQUEST, trajectory=given)
     first, *later = [prompt for prompt in engine.prompts if prompt.phase == "evolve"]
     assert {"tools", "policy", "request"} <= first.sections.keys()
     assert later and all("kept" in prompt.sections for prompt in later)

@@ -101,7 +101,7 @@ def test_pivot_rewrites_from_there_and_what_it_lets_stand_is_run():
     assert prompt.section("kept").startswith("a find")
     assert "Blame: step b (low_confidence)" in prompt.section("blame")
     assert prompt.section("open_steps").splitlines()[:2] == [
-        "b details -> FAILED low_confidence",
+        '{"id": "b", "tool": "details", "args": {"ids": "$a.ids"}} -> FAILED low_confidence',
         "| not run: a confidence of 0.4, below 0.5; keep it if it is right after all",
     ]
     assert [event.message for event in result.history if event.kind == "gate"][1] == (
