@@ -170,13 +170,15 @@ def regression(sample: Sample) -> Fitted:
         raise ConfigurationError(
             "fitting a calibration needs scikit-learn: pip install 'pivot-dspy[calibration]'"
         ) from error
-    scaler = StandardScaler().fit(sample.features, sample_weight=sample.weights)
+    # From the first row on, what is the same in all rows is 0, whose weighted variance no rounding makes negative.
+    origin = sample.features[0]
+    scaler = StandardScaler().fit(sample.features - origin, sample_weight=sample.weights)
     model = LogisticRegression(max_iter=1000)
-    model.fit(scaler.transform(sample.features), sample.right, sample_weight=sample.weights)
+    model.fit(scaler.transform(sample.features - origin), sample.right, sample_weight=sample.weights)
     weights = model.coef_[0] / scaler.scale_
     return Fitted(
         method="logistic",
-        intercept=model.intercept_[0] - weights @ scaler.mean_,
+        intercept=model.intercept_[0] - weights @ (scaler.mean_ + origin),
         weights=dict(zip(sample.names, weights.tolist(), strict=True)),
         least=_least(sample),
     )

@@ -71,6 +71,18 @@ def test_a_threshold_of_nothing_is_none() -> None:
     assert threshold([], []) is None
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@given(st.floats(0.01, 1e6), st.integers(0, 99))
+def test_a_feature_that_never_changes_says_nothing(constant: float, seed: int) -> None:
+    """scikit-learn 1.9 takes the root of a variance that rounding has made negative, where rows have weights."""
+    rows, right = drawn(30, seed)
+    chance = random.Random(seed)
+    rows, weights = [{**row, "amended": constant} for row in rows], [chance.random() + 0.1 for _ in rows]
+    calibration = Calibration()
+    calibration.fit(rows, right, weights=weights)
+    assert abs(calibration.fitted.weights.get("amended", 0.0)) < 1e-9
+
+
 @pytest.mark.parametrize("count", [300, 1200])
 def test_it_predicts_what_scikit_learn_predicts(count: int) -> None:
     rows, right = drawn(count)
