@@ -63,25 +63,25 @@ class Shop:
         return type(self)(self.store, self.user, self._cart)
 
     def search_products(self, query: str, limit: int = 20) -> Found:
-        """BM25 word search over brand, color, size, season, demographic and name, best first; limit defaults to 20."""
+        """BM25 word search over brand, color, size, season, demographic and name, best first."""
         return {"product_ids": self.store.search(query)[:limit] if query else []}
 
     def filter_by_brand(self, brand_names: list[str], product_ids: list[str] | None = None) -> Filtered | Error:
-        """Products of any of the brands; from the whole store if product_ids is absent."""
+        """Products of any of the brands. Without product_ids, all filters and sorts take the whole store."""
         return self._filter_by_name("brand", brand_names, product_ids)
 
     def filter_by_color(self, colors: list[str], product_ids: list[str] | None = None) -> Filtered | Error:
-        """Products in any of the colors; from the whole store if product_ids is absent."""
+        """Products in any of the colors."""
         return self._filter_by_name("color", colors, product_ids)
 
     def filter_by_size(self, sizes: list[str], product_ids: list[str] | None = None) -> Filtered | Error:
-        """Products in any of the sizes ('M', '42'); from the whole store if product_ids is absent."""
+        """Products in any of the sizes ('M', '42')."""
         return self._filter_by_name("size", sizes, product_ids)
 
     def filter_by_applicable_coupons(
         self, coupon_names: list[str], product_ids: list[str] | None = None
     ) -> Filtered | Error:
-        """Products whose applicable_coupons hold all the names; from the whole store if product_ids is absent."""
+        """Products whose applicable_coupons hold all the names."""
         if not all(name in coupons.NAMES for name in coupon_names):
             return {"error": f"Invalid coupon names: {coupon_names}. Valid coupons are: {list(coupons.NAMES)}"}
         if not coupon_names:
@@ -94,7 +94,7 @@ class Shop:
     def filter_by_range(
         self, condition_key: RangeKey, operator: Operator, value: float, product_ids: list[str] | None = None
     ) -> Filtered | Error:
-        """Products whose number at condition_key compares so with value; whole store if product_ids is absent."""
+        """Products whose number at condition_key compares so with value."""
         if not all((condition_key, operator, value is not None)):
             return {"error": "Missing required parameters: condition_key, operator, or value."}
         if error := self._unknown(product_ids):
@@ -117,7 +117,7 @@ class Shop:
     def sort_products(
         self, sort_by: SortKey, order: Order = "desc", product_ids: list[str] | None = None
     ) -> Sorted | Error:
-        """Products sorted by a field; order defaults to desc; the whole store if product_ids is absent."""
+        """Products sorted by a field."""
         key, direction = sort_by.lower(), order.lower()
         if not key:
             return {"error": "Missing required parameter: sort_by."}
@@ -169,13 +169,13 @@ class Shop:
         }
 
     def get_user_info(self, user_id: str | None = None) -> User | Error:
-        """The record of the user, who is the current one if user_id is absent."""
+        """The record of the user."""
         if user_id and user_id not in {self.user.get("user_id")}:
             return cast(Error, {"error": f"User with user_id '{user_id}' not found", "user": None})
         return cast(User, copied(self.user))
 
     def add_product_to_cart(self, product_id: str, quantity: int = 1) -> Cart | Error:
-        """Puts a product in the cart, within its stock; quantity defaults to 1. Returns the cart."""
+        """Puts a product in the cart, within its stock. Returns the cart."""
         if error := _refused("product_id", product_id, quantity):
             return error
         number = int(quantity)
@@ -198,7 +198,7 @@ class Shop:
         return self._summed(self._plain_total())
 
     def delete_product_from_cart(self, product_id: str, quantity: int = 1) -> Cart | Error:
-        """Takes a product out of the cart, wholly if quantity (default 1) is what it has or more. Returns the cart."""
+        """Takes a product out of the cart, wholly if quantity is what it has or more. Returns the cart."""
         if error := _refused("product_id", product_id, quantity):
             return error
         number = int(quantity)
@@ -226,7 +226,7 @@ class Shop:
         return self._use({**used, coupon_name: used.get(coupon_name, 0) + number})
 
     def delete_coupon_from_cart(self, coupon_name: str, quantity: int = 1) -> Cart | Error:
-        """Stops using a coupon, or quantity of it (default 1). Returns the cart."""
+        """Stops using a coupon, or quantity of it. Returns the cart."""
         if error := _refused("coupon_name", coupon_name, quantity):
             return error
         if coupon_name not in coupons.NAMES:
