@@ -103,7 +103,7 @@ def test_tasks_by_count_and_by_id(tmp_path: Path, data: Path) -> None:
 
 def test_a_budget_ends_a_run_and_says_so(tmp_path: Path) -> None:
     options = ("--tasks", "L1-1", "--slip", "0.9")
-    spent = run(tmp_path, *options)["tasks"][0]["phases"]["plan"]
+    spent = run(tmp_path, *options, "--refiner", "plan-execute")["tasks"][0]["phases"]["plan"]  # one plan, and no more
     tokens = spent["prompt_tokens"] + spent["completion_tokens"]
     [task] = run(tmp_path, *options, "--budget-tokens", str(tokens))["tasks"]
     assert task["exhausted"] == f"tokens: {tokens} of {tokens}"
