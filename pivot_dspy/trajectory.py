@@ -23,6 +23,8 @@ from pivot_dspy.plain_json import JsonObject, Text, plain
 SUBMIT = "submit"
 """Name of the step that ends a trajectory; its arguments are the output fields of the signature."""
 
+_ABOUT = {"serves", "why", "confidence"}
+"""Fields of a step that change nothing of what it does."""
 _ID = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
@@ -53,6 +55,8 @@ class Step(Frozen):
     `{"item": element, "result": value}`."""
     expects: Text | None = None
     """A JMESPath condition on the step's own result that must give true."""
+    serves: tuple[Text, ...] = ()
+    """Ids of the requirements that the planner says it is for. Blame goes by it; it shows nothing to a judge."""
     why: Text | None = None
     """The planner's reason, for people."""
     problem: Text | None = None
@@ -83,12 +87,12 @@ class Step(Frozen):
         return tuple(text for text in bindings.strings([self.for_each, self.args]) if "$" in text)
 
     def content(self) -> dict[str, Any]:
-        """The part that decides what the step does: `why` and `confidence` are left out, and whatever is empty."""
-        return self.model_dump(exclude={"why", "confidence"}, exclude_defaults=True)
+        """The part that decides what the step does: what is said about it is left out, and whatever is empty."""
+        return self.model_dump(exclude=_ABOUT, exclude_defaults=True)
 
     def to_prompt(self) -> str:
         """The step as one line of compact JSON, as a model writes it."""
-        written = self.model_dump(exclude={"why", "confidence", "stopped"}, exclude_defaults=True)
+        written = self.model_dump(exclude={*_ABOUT, "stopped"}, exclude_defaults=True)
         return json.dumps(written, ensure_ascii=False)
 
 

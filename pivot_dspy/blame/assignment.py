@@ -124,7 +124,12 @@ class Assignment:
         return {name for step_id in step_ids for name in self._graph.chains[step_id]}
 
     def _assign(self, family: list[str]) -> None:
-        """The best pairs first, and of equal ones those whose places in their order are nearest."""
+        """What the plan says itself; then the best pairs first, and of equal ones those whose places in their order are
+        nearest."""
+        for step_id in self.deciding_steps:
+            said = [name for name in self._graph.step(step_id).serves if name in family and name not in self.step_for]
+            if said and step_id not in self.assigned:
+                self._pair(step_id, said[0])
         free = [name for name in self.deciding_steps if name not in self.assigned]
         pairs = [
             (-score, abs(position - rank), position, rank)
@@ -135,8 +140,11 @@ class Assignment:
         for *_, position, rank in sorted(pairs):
             step_id, name = free[position], family[rank]
             if step_id not in self.assigned and name not in self.step_for:
-                self.assigned[step_id] = name
-                self.step_for[name] = step_id
+                self._pair(step_id, name)
+
+    def _pair(self, step_id: str, name: str) -> None:
+        self.assigned[step_id] = name
+        self.step_for[name] = step_id
 
     def _scores(self, step_id: str, family: list[str]) -> list[float]:
         """How well a step serves each requirement of a family: by what it selects by, else by what it names."""

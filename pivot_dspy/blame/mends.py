@@ -78,7 +78,7 @@ def with_predicate(
 
 def _nearest(name: str, names: Collection[str]) -> str | None:
     """The one of `names` that is near to a wrong one; None where none is, or several are."""
-    close = difflib.get_close_matches(name, list(names), n=2, cutoff=0.75)
+    close = difflib.get_close_matches(name, list(names), n=2)
     return close[0] if len(close) == 1 else None
 
 
@@ -100,9 +100,10 @@ def _takes(spec: ToolSpec, args: Mapping[str, Any]) -> bool:
 
 
 def _fitting(value: Any, resolved: Any, spec: ToolSpec, name: str) -> Any:
-    """The argument in a list, where the tool takes one and it gives a text or a number."""
+    """The argument in a list, where the tool takes one and it gives a text or a number, as far as that is known."""
     takes_list = spec.parameters.get(name, {}).get("type") == "array"
-    return [value] if takes_list and isinstance(resolved, (str, int)) else value
+    unresolved = isinstance(resolved, str) and "$" in resolved
+    return [value] if takes_list and isinstance(resolved, (str, int)) and not unresolved else value
 
 
 def _with_argument(step: Step, name: str, wrong: Predicate, meant: Predicate) -> Step | None:

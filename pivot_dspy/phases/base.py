@@ -336,7 +336,10 @@ def _read(entry: Any, number: int, base: Mapping[str, Step]) -> Step:
         args = None
     if not isinstance(args, (Mapping, type(None))):
         return Step(id=name, tool=tool, problem=f"args is an object of named arguments, not {args!r:.200}")
-    fields = {key: entry[key] for key in ("for_each", "expects", "why") if isinstance(entry.get(key), str)}
+    fields: dict[str, Any] = {
+        key: entry[key] for key in ("for_each", "expects", "why") if isinstance(entry.get(key), str)
+    }
+    fields["serves"] = _names(entry.get("serves"))
     if isinstance(entry.get("confidence"), Confidence):  # put there by a gate; without one, nobody asked for it
         fields["confidence"] = entry["confidence"]
     for key in ("for_each", "expects"):
@@ -351,6 +354,12 @@ def _read(entry: Any, number: int, base: Mapping[str, Step]) -> Step:
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"]
         return Step(id=name, tool=tool, args=dict(args or {}), problem=reason)
+
+
+def _names(written: Any) -> tuple[str, ...]:
+    """One name, or a list of them, as a model writes it; what is none is left out."""
+    entries = written if isinstance(written, list) else [written]
+    return tuple(entry.lstrip("$") for entry in entries if isinstance(entry, str) and entry)
 
 
 def unused(name: str, used: Collection[str]) -> str:
