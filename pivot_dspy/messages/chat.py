@@ -1,0 +1,82 @@
+"""Chat messages of OpenAI's kind: `role` and `content`, calls in `tool_calls` or the older `function_call`.
+
+What many other libraries write, too: names and arguments may stand in `function` or in the call itself, arguments as
+JSON text or as an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pivot_dspy.messages import blocks
+from pivot_dspy.messages.events import (
+    Call,
+    Entry,
+    Event,
+    Format,
+    Record,
+    Result,
+    Speaker,
+    Words,
+    call_of,
+    mapping,
+    records,
+    text_of,
+    value_of,
+)
+
+ROLES: Mapping[str, Speaker] = {
+    "assistant": "assistant", "user": "user", "system": "system", "developer": "system",
+    "tool": "user", "function": "user",
+}  # fmt: skip
+_RESULTS = ("tool", "function")
+
+
+def claims(record: Record) -> bool:
+    if "parts" in record or "kind" in record:
+        return False
+    role = record.get("role")
+    return role in ROLES or (role is None and ("tool_calls" in record or "function_call" in record))
+
+
+def read(entries: Sequence[Entry]) -> Iterator[Event]:
+    for place, record in entries:
+        yield from _message(place, record)
+
+
+def _message(place: str, record: Record) -> Iterator[Event]:
+    role, content = record.get("role") or "assistant", record.get("content")
+    if role in _RESULTS:
+        failed = record.get("is_error") if isinstance(record.get("is_error"), bool) else None
+        yield Result(value_of(content), record.get("tool_call_id"), record.get("name"), failed)
+        return
+    agent = record.get("name") if role == "assistant" else None
+    thought = record.get("reasoning_content") or record.get("reasoning")
+    if isinstance(thought, str) and thought.strip():
+        yield Words("thought", thought.strip(), agent)
+    inside = list(blocks.read(content, place, ROLES[role], agent))
+    words = [event for event in inside if not isinstance(event, Call)]
+    yield from words
+    calls = list(calls_of(record, place, agent))
+    ids = {call.id for call in calls} - {None}
+    yield from calls
+    # What stands in the content as well is one call, and what stands there only (a server's tool) is another.
+    yield from (event for event in inside if isinstance(event, Call) and not (calls and event.id in ids))
+
+
+def calls_of(record: Record, place: str, agent: str | None = None) -> Iterator[Call]:
+    """The calls that stand beside the content of a message."""
+    logged = record.get("tool_calls") or record.get("function_call") or []
+    if not isinstance(logged, (list, tuple)):
+        logged = [logged]
+    for call in records(logged, place):
+        own = mapping(call.get("function")) or mapping(call.get("custom")) or call
+        arguments: Any = own.get("arguments", own.get("args", own.get("input")))
+        bare = "input" if "custom" in call else None
+        yield call_of(own.get("name"), arguments, place, call=call.get("id"), agent=agent, bare=bare)
+
+
+FORMAT = Format("openai", claims, read)
+
+__all__ = ["FORMAT", "ROLES", "calls_of", "text_of"]

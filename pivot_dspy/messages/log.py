@@ -1,0 +1,222 @@
+"""What a log holds once it is read: calls with their results, and the answer."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pivot_dspy.errors import TrajectoryError
+from pivot_dspy.messages.events import Call, Event, Result, Words
+
+_TRACEBACK = "Traceback (most recent call last)"
+_FAILURE = re.compile(rf"\s*(?:Error\b|Exception\b|{re.escape(_TRACEBACK)}|exitcode: [1-9])")
+"""How texts of tools begin that tell of a failure, where a format has no flag for it."""
+_NEAR = 0.8
+"""Likeness from which on two values are taken for two tries at the same."""
+
+
+@dataclass(frozen=True)
+class LoggedCall:
+    """One tool call of a log, with what came of it."""
+
+    tool: str
+    arguments: dict[str, Any]
+    id: str | None = None
+    """As the log names it."""
+    agent: str | None = None
+    problem: str | None = None
+    """Why the step cannot be run again: its arguments cannot be read, or are not those that ran."""
+    why: str | None = None
+    """The thought before the call, and what is known of how it came about."""
+    answered: bool = False
+    """Whether the log holds its result."""
+    failed: bool = False
+    """Whether the log says so, or its result reads like it."""
+    value: Any = None
+    """The result."""
+    mended: int | None = None
+    """Where among the calls the same was tried again and done; None where it was not."""
+
+    @property
+    def error(self) -> str:
+        """What is said of a call that failed."""
+        value = self.value.get("error", self.value) if isinstance(self.value, dict) else self.value
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        return text.strip().rpartition("\n")[2] if _TRACEBACK in text else text
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a log holds."""
+
+    calls: tuple[LoggedCall, ...]
+    """Every one, in order, those that failed included."""
+    answer: Any
+    """What was submitted, or the assistant's last words; None where it called something after them."""
+    task: str
+    """The first that a user says; empty where none does."""
+
+    @property
+    def final_text(self) -> str | None:
+        """The answer as a text."""
+        return None if self.answer is None else self.answer if isinstance(self.answer, str) else json.dumps(self.answer)
+
+
+def assemble(events: Iterable[Event], *, agent: str | None = None, edited: Collection[str] = ()) -> Log:
+    """Pair calls with results, and find the answer.
+
+    Args:
+        agent: whose calls and words are wanted; of all, where it is None.
+        edited: ids of calls that a person changed before they ran, where the log keeps only what the model asked for.
+
+    Raises:
+        TrajectoryError: a result without its call, calls of several agents where none is chosen, or an agent or id
+            that does not occur.
+    """
+    draft = _Draft()
+    for event in events:
+        draft.add(event)
+    agents = dict.fromkeys(call.agent for call in draft.calls)
+    if agent is None and len(agents) > 1:
+        named = ", ".join(f"{name or 'one without a name'} ({_share(draft.calls, name)})" for name in agents)
+        raise TrajectoryError(f"several agents call tools in this log: {named}; choose one with agent=")
+    if agent is not None and agent not in {*agents, *draft.speakers}:
+        raise TrajectoryError(f"nobody is called {agent!r}; there are {', '.join(filter(None, agents)) or 'no names'}")
+    unknown = set(edited) - {call.id for call in draft.calls}
+    if unknown:
+        raise TrajectoryError(f"no call has the id {', '.join(sorted(unknown))}, which edited= names")
+    chosen = [index for index, call in enumerate(draft.calls) if agent is None or call.agent == agent]
+    calls = [_logged(draft.calls[i], draft.results.get(i), draft.why.get(i), edited) for i in chosen]
+    return Log(_with_mended(calls), draft.answer(agent), draft.task)
+
+
+def _share(calls: Sequence[Call], agent: str | None) -> str:
+    count = sum(call.agent == agent for call in calls)
+    return f"{count} call{'' if count == 1 else 's'}"
+
+
+@dataclass
+class _Draft:
+    calls: list[Call] = field(default_factory=list)
+    results: dict[int, Result] = field(default_factory=dict)
+    why: dict[int, str] = field(default_factory=dict)
+    task: str = ""
+    speakers: set[str | None] = field(default_factory=set)
+    _answers: dict[str | None, Any] = field(default_factory=dict)
+    _words: str | None = None
+    _submitted: bool = False
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, Call):
+            if self._words is not None:
+                self.why[len(self.calls)] = self._words
+            self._words = None
+            self._submitted = False
+            self._answers.pop(event.agent, None)
+            self.calls.append(event)
+        elif isinstance(event, Result):
+            self._words = None
+            self.results[self._call_of(event)] = event
+        else:
+            self._say(event)
+
+    def _say(self, words: Words) -> None:
+        if words.speaker in ("user", "system"):
+            self._words = None
+            self.task = self.task or (words.value if words.speaker == "user" else "")
+            return
+        self.speakers.add(words.agent)
+        if words.speaker == "answer":
+            self._submitted = True
+        else:
+            self._words = words.value
+        if words.speaker == "answer" or (words.speaker == "assistant" and not self._submitted):
+            self._answers.pop(words.agent, None)
+            self._answers[words.agent] = words.value
+
+    def answer(self, agent: str | None) -> Any:
+        if agent is not None:
+            return self._answers.get(agent)
+        return next(reversed(self._answers.values()), None)
+
+    def _call_of(self, result: Result) -> int:
+        """Which call a result is of.
+
+        Raises:
+            TrajectoryError: none that the log holds.
+        """
+        waiting = [index for index in range(len(self.calls)) if index not in self.results]
+        if result.call is not None:
+            same = [index for index, call in enumerate(self.calls) if call.id == result.call]
+            unanswered = [index for index in same if index in waiting]
+            if same:  # ids may be used again; a second result of one call stands for the first
+                return unanswered[0] if unanswered else same[-1]
+            waiting = [index for index in waiting if self.calls[index].id is None]
+        named = [index for index in waiting if result.tool is None or self.calls[index].tool == result.tool]
+        if not named:
+            what = result.call or result.tool or "a tool"
+            raise TrajectoryError(
+                f"the log holds a result of {what!r}, and no call that it is of; give it from its beginning"
+            )
+        return named[0]
+
+
+def _logged(call: Call, result: Result | None, why: str | None, edited: Collection[str]) -> LoggedCall:
+    problem, notes = call.problem, [why or "", call.note]
+    if result is not None and result.instead is not None:
+        asked = f"{call.tool} {json.dumps(dict(call.arguments), ensure_ascii=False, default=str)}"
+        notes.append(f"(a person had this run in place of {asked})")
+        call, problem = replace(result.instead, id=call.id, agent=call.agent), result.instead.problem
+    if result is not None and not result.ran:
+        problem = f"a person refused this call, which never ran: {result.value}"
+    if call.id is not None and call.id in edited:
+        problem = "a person changed this call before it ran, and the log does not keep what ran"
+    return LoggedCall(
+        tool=call.tool,
+        arguments=dict(call.arguments),
+        id=call.id,
+        agent=call.agent,
+        problem=problem,
+        why=" ".join(filter(None, notes)) or None,
+        answered=result is not None,
+        failed=result is not None and (_reads_failed(result.value) if result.failed is None else result.failed),
+        value=None if result is None else result.value,
+    )
+
+
+def _reads_failed(value: Any) -> bool:
+    if isinstance(value, dict):
+        return bool(value.get("error")) or value.get("is_error") is True or value.get("isError") is True
+    return isinstance(value, str) and bool(_FAILURE.match(value))
+
+
+def _with_mended(calls: Sequence[LoggedCall]) -> tuple[LoggedCall, ...]:
+    """The calls; of each that failed, where it was put right, if it was."""
+    mended: list[LoggedCall] = []
+    for index, call in enumerate(calls):
+        later = (other for other in range(index + 1, len(calls)) if _puts_right(calls[other], call))
+        mended.append(replace(call, mended=next(later, None) if call.failed and call.answered else None))
+    return tuple(mended)
+
+
+def _puts_right(later: LoggedCall, call: LoggedCall) -> bool:
+    """Whether a later call did what a failed one was for: the same tool, with arguments that are the better part of
+    it, or that look like the same mistyped.
+    """
+    if later.tool != call.tool or later.failed or not later.answered or later.problem:
+        return False
+    if call.problem or not call.arguments:
+        return True
+    same = sum(name in later.arguments and later.arguments[name] == value for name, value in call.arguments.items())
+    if 2 * same >= len(call.arguments):
+        return True
+    return difflib.SequenceMatcher(None, _values(call), _values(later)).ratio() >= _NEAR
+
+
+def _values(call: LoggedCall) -> str:
+    """The values alone: the names are alike in all calls of one tool."""
+    return json.dumps(list(call.arguments.values()), ensure_ascii=False, default=str)

@@ -1,0 +1,84 @@
+"""Spans with OpenInference's attributes: `openinference.span.kind`, and messages flattened into dotted names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pivot_dspy.messages import chat
+from pivot_dspy.messages.events import Call, Entry, Event, Record, Result, call_of, value_of
+from pivot_dspy.messages.genai import NOT_KEPT, Span, decoded
+
+_KIND = "openinference.span.kind"
+_CALL = "tool_call."
+
+
+def claims(attributes: Record) -> bool:
+    return _KIND in attributes
+
+
+def span(place: str, attributes: Record, *, start: str, error: str | None) -> Span:
+    """One span of a model or of a tool; of neither, where it is another."""
+    kind = str(attributes[_KIND]).upper()
+    if kind == "TOOL":
+        return Span(place, start, is_call=True, answer=_executed(place, attributes, error))
+    if kind == "LLM":
+        history, answer = (
+            tuple(_messages(attributes, f"llm.{side}_messages.", place)) for side in ("input", "output")
+        )
+        return Span(place, start, is_chat=True, history=history, answer=answer)
+    return Span(place, start)
+
+
+def _executed(place: str, attributes: Record, error: str | None) -> tuple[Event, ...]:
+    name, call = attributes.get("tool.name"), attributes.get("tool_call.id", attributes.get("tool.id"))
+    given = decoded(attributes.get("input.value"))
+    if not isinstance(given, Mapping):  # older traces hold the arguments there; newer ones the tool's schema
+        given = decoded(attributes.get("tool.parameters")) if given is None else given
+    agent = attributes.get("agent.name")
+    made = call_of(name, given if isinstance(given, Mapping) else None, place, call=call, agent=agent)
+    if not isinstance(given, Mapping):
+        made = Call(made.tool, {}, made.id, NOT_KEPT, agent)
+    value = error if error is not None else value_of(attributes.get("output.value"))
+    return made, Result(value, made.id, made.tool, failed=error is not None)
+
+
+def _messages(attributes: Record, prefix: str, place: str) -> Iterator[Event]:
+    tree: dict[str, Any] = {}
+    for name, value in attributes.items():
+        if name.startswith(prefix):
+            _put(tree, name.removeprefix(prefix).split("."), value)
+    messages = [_message(message) for message in _in_order(tree)]
+    yield from chat.FORMAT.read([Entry(place, message) for message in messages if chat.claims(message)])
+
+
+def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for part in path[:-1]:
+        inner = tree.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return
+        tree = inner
+    tree[path[-1]] = value
+
+
+def _in_order(tree: Any) -> list[dict[str, Any]]:
+    items = tree if isinstance(tree, dict) else {}
+    return [items[key] for key in sorted((key for key in items if key.isdigit()), key=int)]
+
+
+def _message(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A flattened message in the form of OpenAI's chat."""
+    message = tree.get("message", {})
+    contents = [content.get("message_content", {}) for content in _in_order(message.get("contents"))]
+    calls = [call.get("tool_call", {}) for call in _in_order(message.get("tool_calls"))]
+    if message.get("function_call_name"):
+        arguments = message.get("function_call_arguments_json")
+        calls.append({"function": {"name": message["function_call_name"], "arguments": arguments}})
+    role = {"model": "assistant", "ai": "assistant", "human": "user"}.get(message.get("role"), message.get("role"))
+    return {
+        "role": role,
+        "content": message.get("content") or contents or None,
+        "tool_call_id": message.get("tool_call_id"),
+        "name": message.get("name") if role == "tool" else None,
+        "tool_calls": calls,
+    }

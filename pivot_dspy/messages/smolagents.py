@@ -1,0 +1,96 @@
+"""Steps of smolagents: the objects in `agent.memory.steps`, or what `agent.memory.get_full_steps()` writes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pivot_dspy.messages.chat import calls_of
+from pivot_dspy.messages.events import (
+    Call,
+    Entry,
+    Event,
+    Format,
+    Record,
+    Result,
+    Words,
+    call_of,
+    mapping,
+    records,
+    text_of,
+    value_of,
+)
+
+_ANSWER = "final_answer"
+_INTERPRETER = "python_interpreter"
+"""What a `CodeAgent` calls with its code, which may call tools inside: the code is one call."""
+
+
+def claims(record: Record) -> bool:
+    if "role" in record:
+        return False
+    return "step_number" in record or ("plan" in record and "timing" in record) or bool(record.keys() & _SILENT)
+
+
+_SILENT = frozenset({"task", "system_prompt"})
+
+
+def read(entries: Sequence[Entry]) -> Iterator[Event]:
+    for place, step in entries:
+        if "step_number" in step:
+            yield from _action(place, step)
+        elif "task" in step:
+            yield Words("user", str(step["task"]))
+        elif "system_prompt" in step:
+            yield Words("system", str(step["system_prompt"]))
+        elif step.get("plan"):
+            yield Words("thought", str(step["plan"]))
+
+
+def _action(place: str, step: Record) -> Iterator[Event]:
+    if thought := text_of(step.get("model_output")):
+        yield Words("thought", thought)
+    calls = [_call(call, place) for call in _own_calls(step)]
+    if not calls:
+        # Where one of its tools raises, a step forgets all its calls; the model's own message has them still.
+        calls = list(calls_of(mapping(step.get("model_output_message")) or {}, place))
+    if step.get("is_final_answer") and any(call.tool == _ANSWER for call in calls):
+        calls = [call for call in calls if call.tool != _ANSWER]
+    yield from calls
+    error = mapping(step.get("error")) or _as_record(step.get("error"))
+    if error:
+        # It tells of the first tool that failed, and is all that is kept of the others, too.
+        yield from (Result(error.get("message") or str(error), call.id, call.tool, failed=True) for call in calls)
+    elif len(calls) == 1:
+        yield Result(value_of(step.get("observations")), calls[0].id, calls[0].tool)
+    else:
+        yield from _shared(calls, str(step.get("observations") or ""))
+    if step.get("is_final_answer"):
+        yield Words("answer", step.get("action_output", step.get("observations")))
+
+
+def _own_calls(step: Record) -> list[Record]:
+    logged = step.get("tool_calls") or []
+    return records([call.dict() if hasattr(call, "dict") and not isinstance(call, dict) else call for call in logged],
+                   "tool_calls")  # fmt: skip
+
+
+def _call(call: Record, place: str) -> Call:
+    function = mapping(call.get("function")) or call
+    bare = "code" if function.get("name") == _INTERPRETER else None
+    return call_of(function.get("name"), function.get("arguments"), place, call=call.get("id"), bare=bare)
+
+
+def _shared(calls: Sequence[Call], observations: str) -> Iterator[Result]:
+    """The results of calls that ran at once: a line for each, in their order; where lines do not tell, all for each."""
+    lines = observations.split("\n")
+    each: Sequence[Any] = lines if len(lines) == len(calls) else [observations] * len(calls)
+    for call, value in zip(calls, each, strict=True):
+        yield Result(value_of(value), call.id, call.tool)
+
+
+def _as_record(error: Any) -> Record:
+    return {"message": str(error)} if isinstance(error, Exception) else {}
+
+
+FORMAT = Format("smolagents", claims, read)
