@@ -51,7 +51,7 @@ def _message(place: str, record: Record) -> Iterator[Event]:
         failed = record.get("is_error") if isinstance(record.get("is_error"), bool) else None
         yield Result(value_of(content), record.get("tool_call_id"), record.get("name"), failed)
         return
-    agent = record.get("name") if role == "assistant" else None
+    agent = record.get("name")
     thought = record.get("reasoning_content") or record.get("reasoning")
     if isinstance(thought, str) and thought.strip():
         yield Words("thought", thought.strip(), agent)

@@ -17,6 +17,7 @@ from pivot_dspy.messages.events import (
     pick,
     records,
     refuse_calls,
+    value_of,
 )
 
 _PARTS = frozenset({
@@ -69,7 +70,7 @@ def _result(response: Record) -> Result:
     failed = isinstance(value, dict) and value.get("error") is not None
     if isinstance(value, dict) and len(value) == 1:
         value = next(iter(value.values())) if {*value} <= {"output", "result", "error"} else value
-    return Result(value, response.get("id"), response.get("name"), failed)
+    return Result(value_of(value), response.get("id"), response.get("name"), failed)
 
 
 FORMAT = Format("gemini", claims, read)

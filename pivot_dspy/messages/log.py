@@ -59,6 +59,8 @@ class Log:
     """What was submitted, or the assistant's last words; None where it called something after them."""
     task: str
     """The first that a user says; empty where none does."""
+    told: str = ""
+    """All that users and instructions say, a line for each message."""
 
     @property
     def final_text(self) -> str | None:
@@ -84,14 +86,20 @@ def assemble(events: Iterable[Event], *, agent: str | None = None, edited: Colle
     if agent is None and len(agents) > 1:
         named = ", ".join(f"{name or 'one without a name'} ({_share(draft.calls, name)})" for name in agents)
         raise TrajectoryError(f"several agents call tools in this log: {named}; choose one with agent=")
+    if agent is None and not draft.calls and len(draft.speakers) > 1:
+        raise TrajectoryError(
+            f"several agents speak in this log, and none calls a tool: {', '.join(draft.speakers)}; choose one with "
+            "agent=, or format='turns', which reads what each says as a step"
+        )
     if agent is not None and agent not in {*agents, *draft.speakers}:
-        raise TrajectoryError(f"nobody is called {agent!r}; there are {', '.join(filter(None, agents)) or 'no names'}")
+        named = ", ".join(dict.fromkeys([*filter(None, agents), *draft.speakers]))
+        raise TrajectoryError(f"nobody is called {agent!r} in this log; there are {named or 'no names'}")
     unknown = set(edited) - {call.id for call in draft.calls}
     if unknown:
         raise TrajectoryError(f"no call has the id {', '.join(sorted(unknown))}, which edited= names")
     chosen = [index for index, call in enumerate(draft.calls) if agent is None or call.agent == agent]
     calls = [_logged(draft.calls[i], draft.results.get(i), draft.why.get(i), edited) for i in chosen]
-    return Log(_with_mended(calls), draft.answer(agent), draft.task)
+    return Log(_with_mended(calls), draft.answer(agent), draft.task, "\n".join(draft.told))
 
 
 def _share(calls: Sequence[Call], agent: str | None) -> str:
@@ -105,7 +113,8 @@ class _Draft:
     results: dict[int, Result] = field(default_factory=dict)
     why: dict[int, str] = field(default_factory=dict)
     task: str = ""
-    speakers: set[str | None] = field(default_factory=set)
+    told: list[str] = field(default_factory=list)
+    speakers: dict[str, None] = field(default_factory=dict)
     _answers: dict[str | None, Any] = field(default_factory=dict)
     _words: str | None = None
     _submitted: bool = False
@@ -125,11 +134,13 @@ class _Draft:
             self._say(event)
 
     def _say(self, words: Words) -> None:
+        if words.agent is not None:
+            self.speakers[words.agent] = None
         if words.speaker in ("user", "system"):
             self._words = None
+            self.told.append(words.value)
             self.task = self.task or (words.value if words.speaker == "user" else "")
             return
-        self.speakers.add(words.agent)
         if words.speaker == "answer":
             self._submitted = True
         else:
