@@ -46,7 +46,7 @@ def _turn(place: str, record: Record, number: int) -> Iterator[Event]:
     if f"observation_{number}" in record:
         observation = record[f"observation_{number}"]
         failed = isinstance(observation, str) and observation.startswith(f"Execution error in {name}:")
-        yield Result(observation, call.id, failed=failed)
+        yield Result(value_of(observation), call.id, failed=failed)
 
 
 def claims_history(record: Record) -> bool:

@@ -81,13 +81,10 @@ def test_a_log_that_is_cut_after_a_tool_has_no_answer(name: str) -> None:
     assert execution.missing_outputs == ("answer",) and not execution.outputs
 
 
-@pytest.mark.parametrize("name", [name for name in WRITERS if not name.startswith(("open", "otlp", "atif", "react"))])
+@pytest.mark.parametrize("name", ["anthropic", "gemini", "gemini_json", "langchain", "langchain_dumped", "pydantic_ai"])
 def test_a_log_without_its_beginning_is_refused(name: str) -> None:
     with pytest.raises(TrajectoryError, match="give it from its beginning"):
-        cut = WRITERS[name](RUN)[2:]
-        if name.startswith("smolagents"):
-            raise TrajectoryError("steps hold calls and results; give it from its beginning")
-        messages.read(cut)
+        messages.read(WRITERS[name](RUN)[2:])
 
 
 @pytest.mark.parametrize("name", WRITERS)

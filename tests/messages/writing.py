@@ -267,12 +267,16 @@ def otlp(run: Run) -> dict[str, Any]:
             "traceId": span["context"]["trace_id"],
             "spanId": span["context"]["span_id"],
             "startTimeUnixNano": str(number),
-            "status": {"code": 2 if span["status"]["status_code"] == "ERROR" else 0},
+            "status": {"code": 2, "message": span["status"].get("description")} if _failed(span) else {},
             "attributes": [{"key": key, "value": _otlp(value)} for key, value in span["attributes"].items()],
         }
         for number, span in enumerate(opentelemetry_json(run), start=9)
     ]
     return {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
+
+
+def _failed(span: Any) -> bool:
+    return bool(span["status"]["status_code"] == "ERROR")
 
 
 def _otlp(value: Any) -> dict[str, Any]:
@@ -292,7 +296,7 @@ def openinference(run: Run) -> list[Any]:
 
     def span(kind: str, **attributes: Any) -> None:
         with tracer.start_as_current_span(kind) as made:
-            made.set_attributes({**helpers.get_span_kind_attributes(kind), **attributes})
+            made.set_attributes({**helpers.get_span_kind_attributes(kind.lower()), **attributes})
 
     shown: list[dict[str, Any]] = [{"role": "user", "content": run.task}]
     for turn, calls in run.numbered():
