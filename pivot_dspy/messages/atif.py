@@ -38,15 +38,17 @@ def read(entries: Sequence[Entry]) -> Iterator[Event]:
         yield from _trajectory(place, trajectory)
 
 
-def _trajectory(place: str, trajectory: Record) -> Iterator[Event]:
+def _trajectory(place: str, trajectory: Record, above: str | None = None) -> Iterator[Event]:
     version = str(trajectory["schema_version"])
     if not _VERSION.fullmatch(version):
         raise TrajectoryError(f"{place} is of {version!r}; ATIF-v1.0 to ATIF-v1.8 can be read")
     agent = (mapping(trajectory.get("agent")) or {}).get("name")
+    if above is not None and agent in (above, None):  # a copy of the agent above, whose calls are not that one's
+        agent = f"{above}/{trajectory.get('trajectory_id') or trajectory.get('session_id') or place}"
     for number, step in enumerate(records(trajectory.get("steps"), place), start=1):
         yield from _step(f"step {number} of {place}", step, agent)
     for number, other in enumerate(records(trajectory.get("subagent_trajectories"), place), start=1):
-        yield from _trajectory(f"subagent {number} of {place}", {"schema_version": version, **other})
+        yield from _trajectory(f"subagent {number} of {place}", {"schema_version": version, **other}, agent or "agent")
     if trajectory.get("continued_trajectory_ref"):
         raise TrajectoryError(
             f"{place} goes on in {trajectory['continued_trajectory_ref']!r}; join the steps of both, and leave "

@@ -54,19 +54,19 @@ def _action(place: str, step: Record) -> Iterator[Event]:
     if not calls:
         # Where one of its tools raises, a step forgets all its calls; the model's own message has them still.
         calls = list(calls_of(mapping(step.get("model_output_message")) or {}, place))
-    if step.get("is_final_answer") and any(call.tool == _ANSWER for call in calls):
+    given = next((call.arguments.get("answer") for call in calls if call.tool == _ANSWER), None)
+    if step.get("is_final_answer"):
         calls = [call for call in calls if call.tool != _ANSWER]
     yield from calls
-    error = mapping(step.get("error")) or _as_record(step.get("error"))
-    if error:
-        # It tells of the first tool that failed, and is all that is kept of the others, too.
-        yield from (Result(error.get("message") or str(error), call.id, call.tool, failed=True) for call in calls)
+    if step.get("error") is not None:
+        yield from _failed(calls, step["error"])
     elif len(calls) == 1:
         yield Result(value_of(step.get("observations")), calls[0].id, calls[0].tool)
     else:
         yield from _shared(calls, str(step.get("observations") or ""))
     if step.get("is_final_answer"):
-        yield Words("answer", step.get("action_output", step.get("observations")))
+        output = step.get("action_output")
+        yield Words("answer", given if output is None else output)
 
 
 def _own_calls(step: Record) -> list[Record]:
@@ -89,8 +89,11 @@ def _shared(calls: Sequence[Call], observations: str) -> Iterator[Result]:
         yield Result(value_of(value), call.id, call.tool)
 
 
-def _as_record(error: Any) -> Record:
-    return {"message": str(error)} if isinstance(error, Exception) else {}
+def _failed(calls: Sequence[Call], error: Any) -> Iterator[Result]:
+    """The call that an error tells of, or all where it tells of none; of the others nothing is kept."""
+    message = str((mapping(error) or {}).get("message") or error)
+    meant = [call for call in calls if f"'{call.tool}' with arguments {dict(call.arguments)}" in message]
+    yield from (Result(message, call.id, call.tool, failed=True) for call in meant or calls)
 
 
 FORMAT = Format("smolagents", claims, read)
