@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from pivot_dspy.errors import TrajectoryError
+from pivot_dspy.errors import TrajectoryError, error_text
 from pivot_dspy.messages import (
     atif,
     blocks,
@@ -54,7 +54,12 @@ def read(log: Any, *, format: str = "auto", agent: str | None = None, edited: Co
     """
     if format not in ("auto", *FORMATS):
         raise TrajectoryError(f"no format is called {format!r}; formats: auto, {', '.join(FORMATS)}")
-    return assemble(_events(log, format), agent=agent, edited=edited)
+    try:
+        return assemble(_events(log, format), agent=agent, edited=edited)
+    except TrajectoryError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:  # logs may hold anything
+        raise TrajectoryError(f"the log is not well formed: {error_text(error)}") from error
 
 
 def _events(log: Any, format: str) -> Iterator[Event]:

@@ -6,6 +6,7 @@ Tools of a server (`server_tool_use`, `mcp_tool_use`) are calls like others; the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from pivot_dspy.messages.events import (
@@ -26,6 +27,7 @@ from pivot_dspy.messages.events import (
 
 _KNOWN = ("text", "thinking", "tool_use", "tool_result")
 _CALLS = ("tool_use", "tool_call")
+_THOUGHTS = ("thinking", "reasoning")
 
 
 def claims(record: Record) -> bool:
@@ -52,26 +54,36 @@ def read(content: Any, place: str, speaker: Speaker, agent: str | None = None) -
         if text := text_of(content):
             yield Words(speaker, text, agent)
         return
-    texts: list[Any] = []
-    later: list[Event] = []
-    for part in content:
-        block = mapping(part) or {}
-        kind = str(block.get("type") or "text")
-        if kind.endswith("tool_result") or kind.endswith("tool_call_result"):
-            yield _result(block)
-        elif kind.endswith(_CALLS):
-            arguments = pick(block, "input", "args", "arguments")
-            later.append(call_of(block.get("name"), arguments, place, call=block.get("id"), agent=agent))
-        elif kind in ("thinking", "reasoning"):
-            thought = pick(block, "thinking", "reasoning", "text")
-            if isinstance(thought, str) and thought.strip():
-                yield Words("thought", thought.strip(), agent)
+    waiting = False
+    for kind, group in groupby(content, key=_kind):
+        parts = list(group)
+        blocks = [mapping(part) or {} for part in parts]
+        if kind == "result":
+            waiting = False
+            yield from map(_result, blocks)
+        elif kind == "call":
+            waiting = True
+            for block in blocks:
+                given = pick(block, "input", "args", "arguments")
+                yield call_of(block.get("name"), given, place, call=block.get("id"), agent=agent)
+        elif kind == "thought":
+            thoughts = (pick(block, "thinking", "reasoning", "text") for block in blocks)
+            if text := text_of([{"text": thought} for thought in thoughts]):
+                yield Words("thought", text, agent)
         else:
-            refuse_calls(kind, place, _KNOWN)
-            texts.append(part)
-    if text := text_of(texts):
-        yield Words(speaker, text, agent)
-    yield from later
+            for block in blocks:
+                refuse_calls(str(block.get("type", "text")), place, _KNOWN)
+            if text := text_of(parts):
+                # What is said while a call waits for its result answers nothing.
+                yield Words("thought" if waiting else speaker, text, agent)
+
+
+def _kind(part: Any) -> str:
+    """What a block holds: a `result`, a `call`, a `thought` or `words`."""
+    kind = str((mapping(part) or {}).get("type") or "text")
+    if kind.endswith(("tool_result", "tool_call_result")):
+        return "result"
+    return "call" if kind.endswith(_CALLS) else "thought" if kind in _THOUGHTS else "words"
 
 
 def _result(block: Record) -> Result:

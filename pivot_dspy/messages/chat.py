@@ -6,7 +6,7 @@ JSON text or as an object.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pivot_dspy.messages import blocks
@@ -22,7 +22,6 @@ from pivot_dspy.messages.events import (
     call_of,
     mapping,
     records,
-    text_of,
     value_of,
 )
 
@@ -55,14 +54,14 @@ def _message(place: str, record: Record) -> Iterator[Event]:
     thought = record.get("reasoning_content") or record.get("reasoning")
     if isinstance(thought, str) and thought.strip():
         yield Words("thought", thought.strip(), agent)
-    inside = list(blocks.read(content, place, ROLES[role], agent))
-    words = [event for event in inside if not isinstance(event, Call)]
-    yield from words
-    calls = list(calls_of(record, place, agent))
-    ids = {call.id for call in calls} - {None}
+    yield from beside(list(calls_of(record, place, agent)), blocks.read(content, place, ROLES[role], agent))
+
+
+def beside(calls: Sequence[Call], content: Iterable[Event]) -> Iterator[Event]:
+    """What a content holds, then the calls beside it: what stands in both is one call."""
+    ids = {call.id for call in calls}
+    yield from (event for event in content if not (isinstance(event, Call) and event.id in ids))
     yield from calls
-    # What stands in the content as well is one call, and what stands there only (a server's tool) is another.
-    yield from (event for event in inside if isinstance(event, Call) and not (calls and event.id in ids))
 
 
 def calls_of(record: Record, place: str, agent: str | None = None) -> Iterator[Call]:
@@ -78,5 +77,3 @@ def calls_of(record: Record, place: str, agent: str | None = None) -> Iterator[C
 
 
 FORMAT = Format("openai", claims, read)
-
-__all__ = ["FORMAT", "ROLES", "calls_of", "text_of"]

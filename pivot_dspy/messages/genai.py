@@ -39,6 +39,7 @@ class Span:
     """Sorts by time."""
     is_chat: bool = False
     is_call: bool = False
+    failed: bool = False
     history: tuple[Event, ...] = ()
     """What the model was shown."""
     answer: tuple[Event, ...] = ()
@@ -55,7 +56,7 @@ def span(place: str, attributes: Record, *, start: str, error: str | None) -> Sp
     if operation in _CHATS or "gen_ai.output.messages" in attributes and operation != "invoke_agent":
         history = tuple(_messages(attributes.get("gen_ai.input.messages"), place, agent))
         answer = tuple(_messages(attributes.get("gen_ai.output.messages"), place, agent))
-        return Span(place, start, is_chat=True, history=history, answer=answer)
+        return Span(place, start, is_chat=True, failed=error is not None, history=history, answer=answer)
     return Span(place, start)
 
 

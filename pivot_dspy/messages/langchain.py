@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pivot_dspy.messages import blocks
-from pivot_dspy.messages.chat import ROLES, calls_of
+from pivot_dspy.messages.chat import ROLES, beside, calls_of
 from pivot_dspy.messages.events import (
     Call,
     Entry,
@@ -65,14 +65,8 @@ def _message(place: str, record: Record) -> Iterator[Event]:
         return
     speaker = ROLES.get(str(record.get("role")), "user") if kind == "chat" else _TYPES[kind]
     agent = record.get("name") if speaker == "assistant" else None
-    inside = list(blocks.read(content, place, speaker, agent))
-    yield from (event for event in inside if not isinstance(event, Call))
-    calls = [*_calls(record, place, agent)]
-    if not calls:
-        calls = [*calls_of(record.get("additional_kwargs") or {}, place, agent)]
-    ids = {call.id for call in calls}
-    yield from calls
-    yield from (event for event in inside if isinstance(event, Call) and event.id not in ids)
+    calls = [*_calls(record, place, agent)] or [*calls_of(record.get("additional_kwargs") or {}, place, agent)]
+    yield from beside(calls, blocks.read(content, place, speaker, agent))
 
 
 def _calls(record: Record, place: str, agent: str | None) -> Iterator[Call]:

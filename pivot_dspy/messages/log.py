@@ -15,8 +15,9 @@ from pivot_dspy.messages.events import Call, Event, Result, Words
 _TRACEBACK = "Traceback (most recent call last)"
 _FAILURE = re.compile(rf"\s*(?:Error\b|Exception\b|{re.escape(_TRACEBACK)}|exitcode: [1-9])")
 """How texts of tools begin that tell of a failure, where a format has no flag for it."""
-_NEAR = 0.8
+_NEAR = 0.7
 """Likeness from which on two values are taken for two tries at the same."""
+_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True)
@@ -215,19 +216,23 @@ def _with_mended(calls: Sequence[LoggedCall]) -> tuple[LoggedCall, ...]:
 
 
 def _puts_right(later: LoggedCall, call: LoggedCall) -> bool:
-    """Whether a later call did what a failed one was for: the same tool, with arguments that are the better part of
-    it, or that look like the same mistyped.
+    """Whether a later call did what a failed one was for: the same tool, with most of the arguments, or with all of
+    them as if mistyped before. What differs in its digits alone names two things.
     """
     if later.tool != call.tool or later.failed or not later.answered or later.problem:
         return False
     if call.problem or not call.arguments:
         return True
     same = sum(name in later.arguments and later.arguments[name] == value for name, value in call.arguments.items())
-    if 2 * same >= len(call.arguments):
+    if 2 * same > len(call.arguments):
         return True
-    return difflib.SequenceMatcher(None, _values(call), _values(later)).ratio() >= _NEAR
+    tried, done = _values(call), _values(later)
+    if tried != done and _DIGIT.sub("0", tried) == _DIGIT.sub("0", done):
+        return False
+    return difflib.SequenceMatcher(None, tried, done).ratio() >= _NEAR
 
 
 def _values(call: LoggedCall) -> str:
     """The values alone: the names are alike in all calls of one tool."""
-    return json.dumps(list(call.arguments.values()), ensure_ascii=False, default=str)
+    return " ".join(value if isinstance(value, str) else json.dumps(value, default=str)
+                    for value in call.arguments.values())  # fmt: skip

@@ -26,7 +26,7 @@ def span(place: str, attributes: Record, *, start: str, error: str | None) -> Sp
         history, answer = (
             tuple(_messages(attributes, f"llm.{side}_messages.", place)) for side in ("input", "output")
         )
-        return Span(place, start, is_chat=True, history=history, answer=answer)
+        return Span(place, start, is_chat=True, failed=error is not None, history=history, answer=answer)
     return Span(place, start)
 
 

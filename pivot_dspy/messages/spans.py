@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.messages import genai, openinference
-from pivot_dspy.messages.events import Call, Entry, Event, Format, Record, Result, Words, mapping
+from pivot_dspy.messages.events import Call, Entry, Event, Format, Record, Result, mapping
 from pivot_dspy.messages.genai import Span
 
 _NUMBERS = ("intValue", "doubleValue", "boolValue", "stringValue", "bytesValue")
@@ -76,62 +77,83 @@ def _otlp(value: Any) -> Any:
 
 
 def _merged(spans: Sequence[Span]) -> Iterator[Event]:
-    """The events of all spans, each call and each result once."""
-    made: Counter[str] = Counter()
-    answered: set[str] = set()
-    open_calls: list[Call] = []
-    complete = {_key(call) for span in spans if span.is_chat for call in _calls([*span.history, *span.answer])}
-    for span in spans:
+    """The events of all spans, each call and each result once.
+
+    Raises:
+        TrajectoryError: calls may be missing, since what a model answered was not captured.
+    """
+    trace = _Trace()
+    for number, span in enumerate(spans):
         if span.is_call:
-            call, result = span.answer
-            if not isinstance(call, Call) or not isinstance(result, Result):
-                raise TrajectoryError(f"{span.place} is of a tool, and holds no call")
-            asked = _asked(call, open_calls)
-            if asked is None and _key(call) not in made:
-                made[_key(call)] += 1
-                yield call
-            elif asked is not None:
-                open_calls.remove(asked)
-            answered.add(_key(asked or call))
-            if asked is not None and asked.id != call.id:
-                result = Result(result.value, asked.id, call.tool, result.failed)
-            yield result
+            yield from trace.executed(span)
             continue
-        if not span.history and not span.answer and not complete:
-            if not any(other.is_call for other in spans):
-                raise TrajectoryError(f"{span.place} keeps no messages; switch the capture of message content on")
-            continue
+        told_elsewhere = any(other.is_call or other.history for other in spans[number:])
+        if not (span.answer or span.failed or told_elsewhere):
+            raise TrajectoryError(
+                f"{span.place} is of a model, and keeps no messages; switch on that their content is captured"
+            )
+        yield from trace.shown(span.history)
+        yield from trace.answered(span.answer)
+
+
+class _Trace:
+    """What was read of a trace until now."""
+
+    def __init__(self) -> None:
+        self._made: Counter[str] = Counter()
+        self._waiting: list[Call] = []
+        """Calls without a result."""
+        self._done: set[str] = set()
+
+    def shown(self, events: Sequence[Event]) -> Iterator[Event]:
+        """What is new in what a model was shown."""
         seen: Counter[str] = Counter()
-        for event in span.history:
+        for event in events:
             if isinstance(event, Call):
                 seen[_key(event)] += 1
-                if seen[_key(event)] > made[_key(event)]:
-                    made[_key(event)] += 1
-                    open_calls.append(event)
-                    yield event
+                if seen[_key(event)] > self._made[_key(event)]:
+                    yield self._make(event)
             elif isinstance(event, Result):
-                name = event.call or ""
-                if name and f"#{name}" in answered:
-                    continue
-                waiting = next((call for call in open_calls if name and call.id == name), None)
-                if waiting is not None or (not name and open_calls):
-                    waiting = waiting or open_calls[0]
-                    open_calls.remove(waiting)
-                    answered.add(_key(waiting))
+                call = next((call for call in self._waiting if event.call in (call.id, None)), None)
+                if call is not None:
+                    self._finish(call)
                     yield event
-            elif event.speaker in ("user", "system") and not made:
+                elif event.call is not None and f"#{event.call}" not in self._done:
+                    yield event  # its call stands nowhere
+            elif event.speaker in ("user", "system") and not self._made:
                 yield event
-        for event in span.answer:
+
+    def answered(self, events: Sequence[Event]) -> Iterator[Event]:
+        """What a model answered; spans around a model's own may tell of the same calls once more."""
+        for event in events:
             if isinstance(event, Call):
-                if event.id is not None and made[_key(event)]:
-                    continue
-                made[_key(event)] += 1
-                open_calls.append(event)
-            yield event
+                if event.id is None or not self._made[_key(event)]:
+                    yield self._make(event)
+            else:
+                yield event
 
+    def executed(self, span: Span) -> Iterator[Event]:
+        """The result of a tool, and the call where no model was seen to ask for it."""
+        call, result = span.answer
+        if not isinstance(call, Call) or not isinstance(result, Result):
+            raise TrajectoryError(f"{span.place} is of a tool, and holds no call")
+        asked = next((other for other in self._waiting if _is_same(call, other)), None)
+        if asked is None:
+            if call.id is not None and self._made[_key(call)]:
+                return  # a span around the tool's own
+            asked = call
+            yield self._make(call)
+        self._finish(asked)
+        yield replace(result, call=asked.id)
 
-def _calls(events: Sequence[Event]) -> Iterator[Call]:
-    return (event for event in events if isinstance(event, Call))
+    def _make(self, call: Call) -> Call:
+        self._made[_key(call)] += 1
+        self._waiting.append(call)
+        return call
+
+    def _finish(self, call: Call) -> None:
+        self._waiting.remove(call)
+        self._done.add(_key(call))
 
 
 def _key(call: Call) -> str:
@@ -141,15 +163,13 @@ def _key(call: Call) -> str:
     return f"{call.tool} {json.dumps(call.arguments, sort_keys=True, default=str)}"
 
 
-def _asked(call: Call, waiting: Sequence[Call]) -> Call | None:
-    """Which call that a model asked for is the one that a tool's span made."""
-    same = [other for other in waiting if other.id is not None and other.id == call.id]
-    if not same and call.id is None:
-        same = [other for other in waiting if other.tool == call.tool and other.arguments == call.arguments]
-        same = same or [other for other in waiting if other.tool == call.tool and call.problem is not None]
-    return same[0] if same else None
+def _is_same(made: Call, asked: Call) -> bool:
+    """Whether the call of a tool's span is one that a model asked for: its arguments may have had defaults added."""
+    if made.id is not None and asked.id is not None:
+        return made.id == asked.id
+    if made.tool != asked.tool:
+        return False
+    return made.problem is not None or made.arguments.items() >= asked.arguments.items()
 
 
 FORMAT = Format("spans", claims, read)
-
-__all__ = ["FORMAT", "Words"]

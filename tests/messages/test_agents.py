@@ -15,8 +15,8 @@ from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.trajectory import Execution, Trajectory
 
 ATIF = Path(__file__).parent / "logs" / "atif.json"
-"""Written by the models of harbor 0.26.0 (`harbor.models.trajectories`, which wants Python 3.12): a `Trajectory` of five
-`Step`s with `ToolCall`s and `ObservationResult`s, by `to_json_dict()`."""
+"""Written by the models of harbor 0.26.0 (`harbor.models.trajectories`, which wants Python 3.12): a `Trajectory` of
+five `Step`s with `ToolCall`s and `ObservationResult`s, by `to_json_dict()`."""
 
 
 def search(query: str) -> list[str]:

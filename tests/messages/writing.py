@@ -136,7 +136,7 @@ def langchain(run: Run) -> list[Any]:
         made = [{"name": call.tool, "args": call.args, "id": name} for name, call in calls]
         log.append(types.AIMessage(content=turn.text, tool_calls=made))
         log += [
-            types.ToolMessage(call.result, tool_call_id=name, name=call.tool, status="error" if call.failed else "success")
+            types.ToolMessage(call.result, tool_call_id=name, status="error" if call.failed else "success")
             for name, call in calls
         ]
     return [*log, types.AIMessage(content=run.answer)]
@@ -241,12 +241,18 @@ def opentelemetry(run: Run) -> list[Any]:
 
 
 def _telemetry() -> tuple[Any, Any]:
-    trace, export = pytest.importorskip("opentelemetry.sdk.trace"), pytest.importorskip("opentelemetry.sdk.trace.export")
-    memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
     handlers = pytest.importorskip("opentelemetry.util.genai.handler")
-    exporter, provider = memory.InMemorySpanExporter(), trace.TracerProvider()
-    provider.add_span_processor(export.SimpleSpanProcessor(exporter))
+    provider, exporter = _exported()
     return handlers.TelemetryHandler(tracer_provider=provider), exporter
+
+
+def _exported() -> tuple[Any, Any]:
+    """A provider of tracers, and where their spans end up."""
+    trace, export = map(pytest.importorskip, ("opentelemetry.sdk.trace", "opentelemetry.sdk.trace.export"))
+    exporter = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter").InMemorySpanExporter()
+    provider = trace.TracerProvider()
+    provider.add_span_processor(export.SimpleSpanProcessor(exporter))
+    return provider, exporter
 
 
 def _infer(handler: Any, types: Any, shown: list[Any], parts: list[Any]) -> None:
@@ -288,10 +294,7 @@ def _otlp(value: Any) -> dict[str, Any]:
 def openinference(run: Run) -> list[Any]:
     """Spans with attributes as OpenInference's helpers write them; those of tools have no id."""
     helpers = pytest.importorskip("openinference.instrumentation")
-    trace, export = pytest.importorskip("opentelemetry.sdk.trace"), pytest.importorskip("opentelemetry.sdk.trace.export")
-    memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
-    exporter, provider = memory.InMemorySpanExporter(), trace.TracerProvider()
-    provider.add_span_processor(export.SimpleSpanProcessor(exporter))
+    provider, exporter = _exported()
     tracer = provider.get_tracer("test")
 
     def span(kind: str, **attributes: Any) -> None:
