@@ -86,7 +86,7 @@ def _entries(log: Any) -> Iterable[Any]:
     trajectory = getattr(log, "trajectory", None)
     if isinstance(trajectory, Mapping):  # a prediction of dspy.ReAct
         return [trajectory]
-    for name in () if isinstance(log, Mapping) else ("messages", "steps", "history"):
+    for name in () if isinstance(log, Mapping) else ("steps", "messages", "history"):
         held = getattr(log, name, None)
         if held is not None and not callable(held):
             return _entries(held)
@@ -105,9 +105,9 @@ def _of_document(record: Mapping[str, Any], log: Any) -> Iterable[Any]:
     whole = (atif.FORMAT, spans.FORMAT, react.FORMAT)
     if any(format.claims(record) for format in whole):
         return [record]
-    trajectory = record.get("trajectory")
-    if isinstance(trajectory, Mapping):
-        return _of_document(trajectory, log)
+    for name in ("trajectory", "history"):
+        if isinstance(record.get(name), Mapping):
+            return _of_document(record[name], log)
     held = next((record[name] for name in _LISTS if isinstance(record.get(name), (list, tuple))), None)
     if held is None:
         raise TrajectoryError(
@@ -118,15 +118,15 @@ def _of_document(record: Mapping[str, Any], log: Any) -> Iterable[Any]:
     return [*(before if isinstance(before, (list, tuple)) else ()), *held]
 
 
-def _format_of(entry: Entry, formats: Iterable[Format]) -> Format:
+def _format_of(entry: Entry, formats: Collection[Format]) -> Format:
     chosen = next((format for format in formats if format.claims(entry.record)), None)
     if chosen is not None:
         return chosen
     role = entry.record.get("role")
     told = f"has the role {role!r}" if role is not None else f"has the fields {', '.join(map(str, entry.record))[:200]}"
-    speech = "; to read what several agents say as steps, choose the format 'turns'" if role is not None else ""
     names = ", ".join(format.name for format in formats)
-    raise TrajectoryError(f"{entry.place} {told}, and is of no format that can be read ({names}){speech}")
+    remedy = "" if turns.FORMAT in formats else "; to read what several agents say as steps, choose the format 'turns'"
+    raise TrajectoryError(f"{entry.place} {told}, and is of no format that can be read ({names}){remedy}")
 
 
 def _outputs(log: Any) -> Any:

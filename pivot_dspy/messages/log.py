@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from bisect import bisect
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +19,8 @@ _FAILURE = re.compile(rf"\s*(?:Error\b|Exception\b|{re.escape(_TRACEBACK)}|exitc
 """How texts of tools begin that tell of a failure, where a format has no flag for it."""
 _NEAR = 0.7
 """Likeness from which on two values are taken for two tries at the same."""
+_TRIES = 8
+"""Later calls that are looked at."""
 _DIGIT = re.compile(r"\d")
 
 
@@ -116,6 +120,9 @@ class _Draft:
     task: str = ""
     told: list[str] = field(default_factory=list)
     speakers: dict[str, None] = field(default_factory=dict)
+    _open: dict[int, Call] = field(default_factory=dict)
+    """The calls without a result, by their place."""
+    _by_id: dict[str, list[int]] = field(default_factory=dict)
     _answers: dict[str | None, Any] = field(default_factory=dict)
     _words: str | None = None
     _submitted: bool = False
@@ -127,10 +134,15 @@ class _Draft:
             self._words = None
             self._submitted = False
             self._answers.pop(event.agent, None)
+            self._open[len(self.calls)] = event
+            if event.id is not None:
+                self._by_id.setdefault(event.id, []).append(len(self.calls))
             self.calls.append(event)
         elif isinstance(event, Result):
             self._words = None
-            self.results[self._call_of(event)] = event
+            index = self._call_of(event)
+            self._open.pop(index, None)
+            self.results[index] = event
         else:
             self._say(event)
 
@@ -161,20 +173,16 @@ class _Draft:
         Raises:
             TrajectoryError: none that the log holds.
         """
-        waiting = [index for index in range(len(self.calls)) if index not in self.results]
-        if result.call is not None:
-            same = [index for index, call in enumerate(self.calls) if call.id == result.call]
-            unanswered = [index for index in same if index in waiting]
-            if same:  # ids may be used again; a second result of one call stands for the first
-                return unanswered[0] if unanswered else same[-1]
-            waiting = [index for index in waiting if self.calls[index].id is None]
-        named = [index for index in waiting if result.tool is None or self.calls[index].tool == result.tool]
-        if not named:
-            what = result.call or result.tool or "a tool"
-            raise TrajectoryError(
-                f"the log holds a result of {what!r}, and no call that it is of; give it from its beginning"
-            )
-        return named[0]
+        same = self._by_id.get(result.call, ()) if result.call is not None else ()
+        if same:  # ids may be used again; a second result of one call stands for the first
+            return next((index for index in same if index in self._open), same[-1])
+        for index, call in self._open.items():
+            if (result.call is None or call.id is None) and result.tool in (call.tool, None):
+                return index
+        what = result.call or result.tool or "a tool"
+        raise TrajectoryError(
+            f"the log holds a result of {what!r}, and no call that it is of; give it from its beginning"
+        )
 
 
 def _logged(call: Call, result: Result | None, why: str | None, edited: Collection[str]) -> LoggedCall:
@@ -208,19 +216,26 @@ def _reads_failed(value: Any) -> bool:
 
 def _with_mended(calls: Sequence[LoggedCall]) -> tuple[LoggedCall, ...]:
     """The calls; of each that failed, where it was put right, if it was."""
-    mended: list[LoggedCall] = []
+    done: dict[str, list[int]] = defaultdict(list)
     for index, call in enumerate(calls):
-        later = (other for other in range(index + 1, len(calls)) if _puts_right(calls[other], call))
-        mended.append(replace(call, mended=next(later, None) if call.failed and call.answered else None))
-    return tuple(mended)
+        if call.answered and not call.failed and not call.problem:
+            done[call.tool].append(index)
+    return tuple(
+        replace(call, mended=_put_right(index, calls, done[call.tool])) if call.answered and call.failed else call
+        for index, call in enumerate(calls)
+    )
 
 
-def _puts_right(later: LoggedCall, call: LoggedCall) -> bool:
-    """Whether a later call did what a failed one was for: the same tool, with most of the arguments, or with all of
-    them as if mistyped before. What differs in its digits alone names two things.
+def _put_right(index: int, calls: Sequence[LoggedCall], done: Sequence[int]) -> int | None:
+    """Where a call that failed was put right, among the first later ones of its tool that did not fail."""
+    start = bisect(done, index)
+    return next((later for later in done[start : start + _TRIES] if _is_as_meant(calls[later], calls[index])), None)
+
+
+def _is_as_meant(later: LoggedCall, call: LoggedCall) -> bool:
+    """Whether a later call of the same tool is what a failed one was for: it has most of the arguments, or all of them
+    as if mistyped before. What differs in its digits alone names two things.
     """
-    if later.tool != call.tool or later.failed or not later.answered or later.problem:
-        return False
     if call.problem or not call.arguments:
         return True
     same = sum(name in later.arguments and later.arguments[name] == value for name, value in call.arguments.items())

@@ -45,11 +45,23 @@ def _executed(place: str, attributes: Record, error: str | None) -> tuple[Event,
 
 def _messages(attributes: Record, prefix: str, place: str) -> Iterator[Event]:
     tree: dict[str, Any] = {}
-    for name, value in attributes.items():
-        if name.startswith(prefix):
-            _put(tree, name.removeprefix(prefix).split("."), value)
+    for outer, held in attributes.items():
+        for name, value in _flat(outer, held):
+            if name.startswith(prefix):
+                _put(tree, name.removeprefix(prefix).split("."), value)
     messages = [_message(message) for message in _in_order(tree)]
     yield from chat.FORMAT.read([Entry(place, message) for message in messages if chat.claims(message)])
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """An attribute by its dotted names, where an export has put them together again."""
+    if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, item in value.items():
+        yield from _flat(f"{name}.{key}", item)
 
 
 def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:

@@ -27,6 +27,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Event]:
         else:
             yield Call(name, {}, id=str(number))
             yield Result(value_of(content), str(number))
+            yield Words("answer", content)  # unless somebody speaks after it
 
 
 FORMAT = Format("turns", claims, read)

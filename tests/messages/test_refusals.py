@@ -107,7 +107,7 @@ def test_what_several_agents_say_to_each_other_can_be_read_as_steps() -> None:
         with pytest.raises(TrajectoryError, match="turns"):
             messages.read(named)
         execution = Execution.from_messages(named, format="turns")
-        assert [step.tool for step in execution.trajectory.steps] == ["Planner (thought)", "Terminal"]
+        assert [step.tool for step in execution.trajectory.steps] == ["Planner (thought)", "Terminal", "submit"]
         assert [fault.step for fault in execution.discrepancies] == ["c2"]
     with pytest.raises(TrajectoryError, match="no format is called 'speech'; formats: auto, atif"):
         messages.read(log, format="speech")
@@ -184,6 +184,14 @@ def test_a_call_of_langchain_that_cannot_be_parsed_is_not_lost() -> None:
     wrong = {"name": "count", "args": "{", "id": "k", "error": None, "type": "invalid_tool_call"}
     [call] = messages.read([types.AIMessage(content="", invalid_tool_calls=[wrong])]).calls
     assert call.tool == "count" and "not valid JSON" in str(call.problem)
+
+
+def test_attributes_that_an_export_put_together_again_are_read() -> None:
+    function = {"tool_call.function.name": "count", "tool_call.function.arguments": '{"item": "flour"}'}
+    message = {"message.role": "assistant", "message.tool_calls": [{"tool_call.id": "k", **function}]}
+    attributes = {"openinference.span.kind": "LLM", "llm.output_messages": [message]}
+    [call] = messages.read([{"attributes": attributes, "context": {}}]).calls
+    assert (call.tool, call.arguments, call.id) == ("count", {"item": "flour"}, "k")
 
 
 def test_spans_that_tell_of_one_call_twice_and_of_tools_alone() -> None:
