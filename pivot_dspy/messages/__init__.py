@@ -23,7 +23,7 @@ from pivot_dspy.messages import (
     spans,
     turns,
 )
-from pivot_dspy.messages.events import Entry, Event, Format, Words, mapping
+from pivot_dspy.messages.events import Event, Format, PlacedRecord, WordsEvent, mapping
 from pivot_dspy.messages.log import Log, LoggedCall, assemble
 from pivot_dspy.messages.plan import LoggedStep, plan
 
@@ -69,14 +69,14 @@ def _events(log: Any, format: str) -> Iterator[Event]:
         yield from chosen.read(list(group))
     submitted = _outputs(log)
     if submitted is not None:
-        yield Words("answer", submitted)
+        yield WordsEvent("answer", submitted)
 
 
-def _entry(position: int, entry: Any) -> Entry:
+def _entry(position: int, entry: Any) -> PlacedRecord:
     record = mapping(entry)
     if record is None:
         raise TrajectoryError(f"message {position} is {type(entry).__name__}; expected a dict with 'role'")
-    return Entry(f"message {position}", record)
+    return PlacedRecord(f"message {position}", record)
 
 
 def _entries(log: Any) -> Iterable[Any]:
@@ -118,7 +118,7 @@ def _of_document(record: Mapping[str, Any], log: Any) -> Iterable[Any]:
     return [*(before if isinstance(before, (list, tuple)) else ()), *held]
 
 
-def _format_of(entry: Entry, formats: Collection[Format]) -> Format:
+def _format_of(entry: PlacedRecord, formats: Collection[Format]) -> Format:
     chosen = next((format for format in formats if format.claims(entry.record)), None)
     if chosen is not None:
         return chosen

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.messages.events import (
-    Entry,
     Event,
     Format,
+    PlacedRecord,
     Record,
-    Result,
+    ResultEvent,
     Speaker,
-    Words,
+    WordsEvent,
     call_of,
     mapping,
     records,
@@ -33,7 +33,7 @@ def claims(record: Record) -> bool:
     return str(record.get("schema_version", "")).upper().startswith("ATIF")
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Event]:
+def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     for place, trajectory in entries:
         yield from _trajectory(place, trajectory)
 
@@ -59,9 +59,9 @@ def _trajectory(place: str, trajectory: Record, above: str | None = None) -> Ite
 def _step(place: str, step: Record, agent: str | None) -> Iterator[Event]:
     thought = step.get("reasoning_content")
     if isinstance(thought, str) and thought.strip():
-        yield Words("thought", thought.strip(), agent)
+        yield WordsEvent("thought", thought.strip(), agent)
     if text := text_of(step.get("message")):
-        yield Words(_SPEAKERS.get(str(step.get("source")), "user"), text, agent)
+        yield WordsEvent(_SPEAKERS.get(str(step.get("source")), "user"), text, agent)
     calls = [
         call_of(call.get("function_name"), call.get("arguments"), place, call=call.get("tool_call_id"), agent=agent)
         for call in records(step.get("tool_calls"), place)
@@ -74,7 +74,7 @@ def _step(place: str, step: Record, agent: str | None) -> Iterator[Event]:
         if call is not None:  # else the environment spoke without being called
             failed = (mapping(result.get("extra")) or {}).get("is_error")
             value = value_of(result.get("content"))
-            yield Result(value, call, failed=failed if isinstance(failed, bool) else None)
+            yield ResultEvent(value, call, failed=failed if isinstance(failed, bool) else None)
 
 
 FORMAT = Format("atif", claims, read)

@@ -10,13 +10,13 @@ from itertools import groupby
 from typing import Any
 
 from pivot_dspy.messages.events import (
-    Entry,
     Event,
     Format,
+    PlacedRecord,
     Record,
-    Result,
+    ResultEvent,
     Speaker,
-    Words,
+    WordsEvent,
     call_of,
     mapping,
     pick,
@@ -38,7 +38,7 @@ def claims(record: Record) -> bool:
     )
 
 
-def read_messages(entries: Sequence[Entry]) -> Iterator[Event]:
+def read_messages(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     for place, record in entries:
         speaker: Speaker = "assistant" if record["role"] == "assistant" else "user"
         yield from read(record["content"], place, speaker, record.get("name"))
@@ -52,7 +52,7 @@ def read(content: Any, place: str, speaker: Speaker, agent: str | None = None) -
     """
     if not isinstance(content, (list, tuple)):
         if text := text_of(content):
-            yield Words(speaker, text, agent)
+            yield WordsEvent(speaker, text, agent)
         return
     waiting = False
     for kind, group in groupby(content, key=_kind):
@@ -69,13 +69,13 @@ def read(content: Any, place: str, speaker: Speaker, agent: str | None = None) -
         elif kind == "thought":
             thoughts = (pick(block, "thinking", "reasoning", "text") for block in blocks)
             if text := text_of([{"text": thought} for thought in thoughts]):
-                yield Words("thought", text, agent)
+                yield WordsEvent("thought", text, agent)
         else:
             for block in blocks:
                 refuse_calls(str(block.get("type", "text")), place, _KNOWN)
             if text := text_of(parts):
                 # What is said while a call waits for its result answers nothing.
-                yield Words("thought" if waiting else speaker, text, agent)
+                yield WordsEvent("thought" if waiting else speaker, text, agent)
 
 
 def _kind(part: Any) -> str:
@@ -86,13 +86,13 @@ def _kind(part: Any) -> str:
     return "call" if kind.endswith(_CALLS) else "thought" if kind in _THOUGHTS else "words"
 
 
-def _result(block: Record) -> Result:
+def _result(block: Record) -> ResultEvent:
     content = block.get("content")
     inner = mapping(content) or {}  # a server's tool tells its errors in a record
     failed = block.get("is_error") if isinstance(block.get("is_error"), bool) else None
     if str(inner.get("type", "")).endswith("_error") or inner.get("error_code"):
         failed = True
-    return Result(value_of(content), pick(block, "tool_use_id", "tool_call_id"), block.get("name"), failed)
+    return ResultEvent(value_of(content), pick(block, "tool_use_id", "tool_call_id"), block.get("name"), failed)
 
 
 FORMAT = Format("anthropic", claims, read_messages)

@@ -11,14 +11,14 @@ from typing import Any
 
 from pivot_dspy.messages import blocks
 from pivot_dspy.messages.events import (
-    Call,
-    Entry,
+    CallEvent,
     Event,
     Format,
+    PlacedRecord,
     Record,
-    Result,
+    ResultEvent,
     Speaker,
-    Words,
+    WordsEvent,
     call_of,
     mapping,
     records,
@@ -39,7 +39,7 @@ def claims(record: Record) -> bool:
     return role in ROLES or (role is None and ("tool_calls" in record or "function_call" in record))
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Event]:
+def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     for place, record in entries:
         yield from _message(place, record)
 
@@ -48,23 +48,23 @@ def _message(place: str, record: Record) -> Iterator[Event]:
     role, content = record.get("role") or "assistant", record.get("content")
     if role in _RESULTS:
         failed = record.get("is_error") if isinstance(record.get("is_error"), bool) else None
-        yield Result(value_of(content), record.get("tool_call_id"), record.get("name"), failed)
+        yield ResultEvent(value_of(content), record.get("tool_call_id"), record.get("name"), failed)
         return
     agent = record.get("name")
     thought = record.get("reasoning_content") or record.get("reasoning")
     if isinstance(thought, str) and thought.strip():
-        yield Words("thought", thought.strip(), agent)
+        yield WordsEvent("thought", thought.strip(), agent)
     yield from beside(list(calls_of(record, place, agent)), blocks.read(content, place, ROLES[role], agent))
 
 
-def beside(calls: Sequence[Call], content: Iterable[Event]) -> Iterator[Event]:
+def beside(calls: Sequence[CallEvent], content: Iterable[Event]) -> Iterator[Event]:
     """What a content holds, then the calls beside it: what stands in both is one call."""
     ids = {call.id for call in calls}
-    yield from (event for event in content if not (isinstance(event, Call) and event.id in ids))
+    yield from (event for event in content if not (isinstance(event, CallEvent) and event.id in ids))
     yield from calls
 
 
-def calls_of(record: Record, place: str, agent: str | None = None) -> Iterator[Call]:
+def calls_of(record: Record, place: str, agent: str | None = None) -> Iterator[CallEvent]:
     """The calls that stand beside the content of a message."""
     logged = record.get("tool_calls") or record.get("function_call") or []
     if not isinstance(logged, (list, tuple)):

@@ -20,7 +20,7 @@ _WRITTEN_OUT = frozenset({"text", "input_text", "output_text"})
 
 
 @dataclass(frozen=True)
-class Call:
+class CallEvent:
     """A tool call that a log holds."""
 
     tool: str
@@ -36,7 +36,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Result:
+class ResultEvent:
     """What a tool call gave."""
 
     value: Any
@@ -48,12 +48,12 @@ class Result:
     """Whether the call failed; None where the format does not tell."""
     ran: bool = True
     """Whether the tool ran; false where a person refused the call."""
-    instead: Call | None = None
+    instead: CallEvent | None = None
     """What ran in place of the call, where a person changed it and the log tells."""
 
 
 @dataclass(frozen=True)
-class Words:
+class WordsEvent:
     """What somebody said."""
 
     speaker: Speaker
@@ -62,10 +62,10 @@ class Words:
     agent: str | None = None
 
 
-Event = Call | Result | Words
+Event = CallEvent | ResultEvent | WordsEvent
 
 
-class Entry(NamedTuple):
+class PlacedRecord(NamedTuple):
     """A record with its place in the log."""
 
     place: str
@@ -79,7 +79,7 @@ class Format(NamedTuple):
     name: str
     claims: Callable[[Record], bool]
     """Whether an entry is of this form."""
-    read: Callable[[Sequence[Entry]], Iterator[Event]]
+    read: Callable[[Sequence[PlacedRecord]], Iterator[Event]]
     """The events of consecutive entries of this form."""
 
 
@@ -125,7 +125,7 @@ def pick(record: Record, *names: str) -> Any:
 
 def call_of(
     name: Any, arguments: Any, place: str, *, call: Any = None, agent: str | None = None, bare: str | None = None
-) -> Call:
+) -> CallEvent:
     """A call from what a log holds of it.
 
     Args:
@@ -138,7 +138,7 @@ def call_of(
     if not isinstance(name, str) or not name:
         raise TrajectoryError(f"a tool call of {place} has no 'name'")
     given, problem = _read_arguments(arguments, bare)
-    return Call(name, given, id=None if call is None else str(call), problem=problem, agent=agent)
+    return CallEvent(name, given, id=None if call is None else str(call), problem=problem, agent=agent)
 
 
 def _read_arguments(logged: Any, bare: str | None) -> tuple[Mapping[str, Any], str | None]:

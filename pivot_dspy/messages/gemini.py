@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pivot_dspy.messages.events import (
-    Entry,
     Event,
     Format,
+    PlacedRecord,
     Record,
-    Result,
+    ResultEvent,
     Speaker,
-    Words,
+    WordsEvent,
     call_of,
     mapping,
     pick,
@@ -35,7 +35,7 @@ def claims(record: Record) -> bool:
     return isinstance(parts, list) and not any("type" in (mapping(part) or {}) for part in parts)
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Event]:
+def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     for place, content in entries:
         speaker: Speaker = "assistant" if content.get("role") in ("model", None) else "user"
         for part in records(content.get("parts"), place):
@@ -48,7 +48,7 @@ def _part(part: Record, place: str, speaker: Speaker) -> Iterator[Event]:
             refuse_calls(name, place, _PARTS)
     text = part.get("text")
     if isinstance(text, str) and text.strip():
-        yield Words("thought" if part.get("thought") else speaker, text.strip())
+        yield WordsEvent("thought" if part.get("thought") else speaker, text.strip())
     call = mapping(pick(part, "function_call", "functionCall"))
     if call is not None:
         yield call_of(call.get("name"), call.get("args"), place, call=call.get("id"))
@@ -61,16 +61,16 @@ def _part(part: Record, place: str, speaker: Speaker) -> Iterator[Event]:
     ran = mapping(pick(part, "code_execution_result", "codeExecutionResult"))
     if ran is not None:
         failed = not str(ran.get("outcome") or "OUTCOME_OK").endswith("OUTCOME_OK")
-        yield Result(ran.get("output"), ran.get("id"), "code_execution", failed)
+        yield ResultEvent(ran.get("output"), ran.get("id"), "code_execution", failed)
 
 
-def _result(response: Record) -> Result:
+def _result(response: Record) -> ResultEvent:
     """By Gemini's convention the value stands under `output` or `result`, or an error under `error`; else it is all."""
     value = response.get("response")
     failed = isinstance(value, dict) and value.get("error") is not None
     if isinstance(value, dict) and len(value) == 1:
         value = next(iter(value.values())) if {*value} <= {"output", "result", "error"} else value
-    return Result(value_of(value), response.get("id"), response.get("name"), failed)
+    return ResultEvent(value_of(value), response.get("id"), response.get("name"), failed)
 
 
 FORMAT = Format("gemini", claims, read)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pivot_dspy.messages.events import (
-    Call,
+    CallEvent,
     Event,
     Record,
-    Result,
+    ResultEvent,
     Speaker,
-    Words,
+    WordsEvent,
     call_of,
     mapping,
     pick,
@@ -31,7 +31,7 @@ NOT_KEPT = "the trace does not keep its arguments"
 
 
 @dataclass(frozen=True)
-class Span:
+class TraceSpan:
     """What one span tells of a run."""
 
     place: str
@@ -46,27 +46,27 @@ class Span:
     """What the model answered; of a tool's span, the call and its result."""
 
 
-def span(place: str, attributes: Record, *, start: str, error: str | None) -> Span:
+def span(place: str, attributes: Record, *, start: str, error: str | None) -> TraceSpan:
     """One span of a model or of a tool; of neither, where it is another."""
     operation = attributes.get("gen_ai.operation.name")
     agent = attributes.get("gen_ai.agent.name")
     if operation == "execute_tool":
         answer = _executed(place, attributes, error, agent)
-        return Span(place, start, is_call=True, answer=answer)
+        return TraceSpan(place, start, is_call=True, answer=answer)
     if operation in _CHATS or "gen_ai.output.messages" in attributes and operation != "invoke_agent":
         history = tuple(_messages(attributes.get("gen_ai.input.messages"), place, agent))
         answer = tuple(_messages(attributes.get("gen_ai.output.messages"), place, agent))
-        return Span(place, start, is_chat=True, failed=error is not None, history=history, answer=answer)
-    return Span(place, start)
+        return TraceSpan(place, start, is_chat=True, failed=error is not None, history=history, answer=answer)
+    return TraceSpan(place, start)
 
 
 def _executed(place: str, attributes: Record, error: str | None, agent: str | None) -> tuple[Event, ...]:
     arguments, call = attributes.get("gen_ai.tool.call.arguments"), attributes.get("gen_ai.tool.call.id")
     made = call_of(attributes.get("gen_ai.tool.name"), decoded(arguments), place, call=call, agent=agent)
     if arguments is None:
-        made = Call(made.tool, {}, made.id, NOT_KEPT, agent)
+        made = CallEvent(made.tool, {}, made.id, NOT_KEPT, agent)
     value = error if error is not None else value_of(attributes.get("gen_ai.tool.call.result"))
-    return made, Result(value, made.id, made.tool, failed=error is not None)
+    return made, ResultEvent(value, made.id, made.tool, failed=error is not None)
 
 
 def decoded(value: Any) -> Any:
@@ -94,9 +94,9 @@ def _part(part: Record, place: str, speaker: Speaker, agent: str | None) -> Iter
         given = inner.get("arguments", {key: value for key, value in inner.items() if key != "type"})
         yield call_of(part.get("name"), given, place, call=part.get("id"), agent=agent)
     elif kind in ("tool_call_response", "server_tool_call_response"):
-        yield Result(value_of(pick(part, "response", "result", "server_tool_call_response")), part.get("id"))
+        yield ResultEvent(value_of(pick(part, "response", "result", "server_tool_call_response")), part.get("id"))
     elif kind in ("text", "reasoning"):
         if isinstance(content, str) and content.strip():
-            yield Words("thought" if kind == "reasoning" else speaker, content.strip(), agent)
+            yield WordsEvent("thought" if kind == "reasoning" else speaker, content.strip(), agent)
     else:
         refuse_calls(kind, place, ("tool_call", "tool_call_response", "text", "reasoning"))

@@ -14,12 +14,12 @@ from typing import Any
 from pivot_dspy.messages import blocks
 from pivot_dspy.messages.chat import ROLES, beside, calls_of
 from pivot_dspy.messages.events import (
-    Call,
-    Entry,
+    CallEvent,
     Event,
     Format,
+    PlacedRecord,
     Record,
-    Result,
+    ResultEvent,
     Speaker,
     call_of,
     mapping,
@@ -38,7 +38,7 @@ def claims(record: Record) -> bool:
     return _plain(record) is not None
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Event]:
+def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     for place, entry in entries:
         record = _plain(entry)
         if record is not None:
@@ -69,25 +69,25 @@ def _message(place: str, record: Record) -> Iterator[Event]:
     yield from beside(calls, blocks.read(content, place, speaker, agent))
 
 
-def _calls(record: Record, place: str, agent: str | None) -> Iterator[Call]:
+def _calls(record: Record, place: str, agent: str | None) -> Iterator[CallEvent]:
     for call in records(record.get("tool_calls"), place):
         yield call_of(call.get("name"), call.get("args"), place, call=call.get("id"), agent=agent)
     for call in records(record.get("invalid_tool_calls"), place):
         read_call = call_of(call.get("name") or "unknown", call.get("args"), place, call=call.get("id"), agent=agent)
         problem = read_call.problem or call.get("error") or "arguments cannot be read"
-        yield Call(read_call.tool, {}, read_call.id, str(problem), agent)
+        yield CallEvent(read_call.tool, {}, read_call.id, str(problem), agent)
 
 
-def _result(place: str, record: Record) -> Result:
+def _result(place: str, record: Record) -> ResultEvent:
     name, call = record.get("name"), record.get("tool_call_id")
     failed = {"error": True}.get(str(record.get("status")))  # a failure that a tool tells itself counts as success
     about = mapping(record.get("additional_kwargs")) or {}
     decision = (mapping(about.get("lc_data")) or {}).get("decision") if about.get("lc_source") == _DECISION else None
     value, instead = _edited(record["content"], place)
-    return Result(value_of(value), call, name, failed, ran=decision != "reject", instead=instead)
+    return ResultEvent(value_of(value), call, name, failed, ran=decision != "reject", instead=instead)
 
 
-def _edited(content: Any, place: str) -> tuple[Any, Call | None]:
+def _edited(content: Any, place: str) -> tuple[Any, CallEvent | None]:
     """The result, and the call that ran where a person changed it before."""
     first, rest = (content[0], content[1:]) if isinstance(content, list) and content else (content, None)
     text = (mapping(first) or {}).get("text") if rest is not None else first

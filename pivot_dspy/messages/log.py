@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pivot_dspy.errors import TrajectoryError
-from pivot_dspy.messages.events import Call, Event, Result, Words
+from pivot_dspy.messages.events import CallEvent, Event, ResultEvent, WordsEvent
 
 _TRACEBACK = "Traceback (most recent call last)"
 _FAILURE = re.compile(rf"\s*(?:Error\b|Exception\b|{re.escape(_TRACEBACK)}|exitcode: [1-9])")
@@ -88,7 +88,7 @@ def assemble(events: Iterable[Event], *, agent: str | None = None, edited: Colle
     for event in events:
         draft.add(event)
     agents = dict.fromkeys(call.agent for call in draft.calls)
-    if agent is None and len(agents) > 1:
+    if agent is None and len(agents.keys() - {None}) > 1:
         named = ", ".join(f"{name or 'one without a name'} ({_share(draft.calls, name)})" for name in agents)
         raise TrajectoryError(f"several agents call tools in this log: {named}; choose one with agent=")
     if agent is None and not draft.calls and len(draft.speakers) > 1:
@@ -107,38 +107,39 @@ def assemble(events: Iterable[Event], *, agent: str | None = None, edited: Colle
     return Log(_with_mended(calls), draft.answer(agent), draft.task, "\n".join(draft.told))
 
 
-def _share(calls: Sequence[Call], agent: str | None) -> str:
+def _share(calls: Sequence[CallEvent], agent: str | None) -> str:
     count = sum(call.agent == agent for call in calls)
     return f"{count} call{'' if count == 1 else 's'}"
 
 
 @dataclass
 class _Draft:
-    calls: list[Call] = field(default_factory=list)
-    results: dict[int, Result] = field(default_factory=dict)
+    calls: list[CallEvent] = field(default_factory=list)
+    results: dict[int, ResultEvent] = field(default_factory=dict)
     why: dict[int, str] = field(default_factory=dict)
     task: str = ""
     told: list[str] = field(default_factory=list)
     speakers: dict[str, None] = field(default_factory=dict)
-    _open: dict[int, Call] = field(default_factory=dict)
+    _open: dict[int, CallEvent] = field(default_factory=dict)
     """The calls without a result, by their place."""
     _by_id: dict[str, list[int]] = field(default_factory=dict)
     _answers: dict[str | None, Any] = field(default_factory=dict)
+    _answer: Any = None
     _words: str | None = None
     _submitted: bool = False
 
     def add(self, event: Event) -> None:
-        if isinstance(event, Call):
+        if isinstance(event, CallEvent):
             if self._words is not None:
                 self.why[len(self.calls)] = self._words
             self._words = None
             self._submitted = False
-            self._answers.pop(event.agent, None)
+            self._answer = self._answers[event.agent] = None
             self._open[len(self.calls)] = event
             if event.id is not None:
                 self._by_id.setdefault(event.id, []).append(len(self.calls))
             self.calls.append(event)
-        elif isinstance(event, Result):
+        elif isinstance(event, ResultEvent):
             self._words = None
             index = self._call_of(event)
             self._open.pop(index, None)
@@ -146,7 +147,7 @@ class _Draft:
         else:
             self._say(event)
 
-    def _say(self, words: Words) -> None:
+    def _say(self, words: WordsEvent) -> None:
         if words.agent is not None:
             self.speakers[words.agent] = None
         if words.speaker in ("user", "system"):
@@ -159,15 +160,13 @@ class _Draft:
         else:
             self._words = words.value
         if words.speaker == "answer" or (words.speaker == "assistant" and not self._submitted):
-            self._answers.pop(words.agent, None)
-            self._answers[words.agent] = words.value
+            self._answer = self._answers[words.agent] = words.value
 
     def answer(self, agent: str | None) -> Any:
-        if agent is not None:
-            return self._answers.get(agent)
-        return next(reversed(self._answers.values()), None)
+        """What an agent said last, or whoever did."""
+        return self._answer if agent is None else self._answers.get(agent)
 
-    def _call_of(self, result: Result) -> int:
+    def _call_of(self, result: ResultEvent) -> int:
         """Which call a result is of.
 
         Raises:
@@ -185,7 +184,7 @@ class _Draft:
         )
 
 
-def _logged(call: Call, result: Result | None, why: str | None, edited: Collection[str]) -> LoggedCall:
+def _logged(call: CallEvent, result: ResultEvent | None, why: str | None, edited: Collection[str]) -> LoggedCall:
     problem, notes = call.problem, [why or "", call.note]
     if result is not None and result.instead is not None:
         asked = f"{call.tool} {json.dumps(dict(call.arguments), ensure_ascii=False, default=str)}"

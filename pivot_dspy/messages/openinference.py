@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pivot_dspy.messages import chat
-from pivot_dspy.messages.events import Call, Entry, Event, Record, Result, call_of, value_of
-from pivot_dspy.messages.genai import NOT_KEPT, Span, decoded
+from pivot_dspy.messages.events import CallEvent, Event, PlacedRecord, Record, ResultEvent, call_of, value_of
+from pivot_dspy.messages.genai import NOT_KEPT, TraceSpan, decoded
 
 _KIND = "openinference.span.kind"
 _CALL = "tool_call."
@@ -17,17 +17,17 @@ def claims(attributes: Record) -> bool:
     return _KIND in attributes
 
 
-def span(place: str, attributes: Record, *, start: str, error: str | None) -> Span:
+def span(place: str, attributes: Record, *, start: str, error: str | None) -> TraceSpan:
     """One span of a model or of a tool; of neither, where it is another."""
     kind = str(attributes[_KIND]).upper()
     if kind == "TOOL":
-        return Span(place, start, is_call=True, answer=_executed(place, attributes, error))
+        return TraceSpan(place, start, is_call=True, answer=_executed(place, attributes, error))
     if kind == "LLM":
         history, answer = (
             tuple(_messages(attributes, f"llm.{side}_messages.", place)) for side in ("input", "output")
         )
-        return Span(place, start, is_chat=True, failed=error is not None, history=history, answer=answer)
-    return Span(place, start)
+        return TraceSpan(place, start, is_chat=True, failed=error is not None, history=history, answer=answer)
+    return TraceSpan(place, start)
 
 
 def _executed(place: str, attributes: Record, error: str | None) -> tuple[Event, ...]:
@@ -38,9 +38,9 @@ def _executed(place: str, attributes: Record, error: str | None) -> tuple[Event,
     agent = attributes.get("agent.name")
     made = call_of(name, given if isinstance(given, Mapping) else None, place, call=call, agent=agent)
     if not isinstance(given, Mapping):
-        made = Call(made.tool, {}, made.id, NOT_KEPT, agent)
+        made = CallEvent(made.tool, {}, made.id, NOT_KEPT, agent)
     value = error if error is not None else value_of(attributes.get("output.value"))
-    return made, Result(value, made.id, made.tool, failed=error is not None)
+    return made, ResultEvent(value, made.id, made.tool, failed=error is not None)
 
 
 def _messages(attributes: Record, prefix: str, place: str) -> Iterator[Event]:
@@ -50,7 +50,7 @@ def _messages(attributes: Record, prefix: str, place: str) -> Iterator[Event]:
             if name.startswith(prefix):
                 _put(tree, name.removeprefix(prefix).split("."), value)
     messages = [_message(message) for message in _in_order(tree)]
-    yield from chat.FORMAT.read([Entry(place, message) for message in messages if chat.claims(message)])
+    yield from chat.FORMAT.read([PlacedRecord(place, message) for message in messages if chat.claims(message)])
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pivot_dspy.messages.events import (
-    Entry,
     Event,
     Format,
+    PlacedRecord,
     Record,
-    Result,
-    Words,
+    ResultEvent,
+    WordsEvent,
     call_of,
     records,
     refuse_calls,
@@ -29,7 +29,7 @@ def claims(record: Record) -> bool:
     return record.get("kind") in ("request", "response") and isinstance(record.get("parts"), (list, tuple))
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Event]:
+def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     for place, message in entries:
         for part in records(message["parts"], place):
             yield from _part(str(part.get("part_kind")), part, place)
@@ -41,15 +41,15 @@ def _part(kind: str, part: Record, place: str) -> Iterator[Event]:
         yield call_of(name, part.get("args"), place, call=call)
     elif kind.endswith("tool-return"):
         outcome = part.get("outcome") or "success"
-        yield Result(value_of(content), call, name, outcome in _FAILED, ran=outcome != "denied")
+        yield ResultEvent(value_of(content), call, name, outcome in _FAILED, ran=outcome != "denied")
     elif kind == "retry-prompt":
         if name:  # else it is about the answer
-            yield Result(text_of(content) or str(content), call, name, failed=True)
+            yield ResultEvent(text_of(content) or str(content), call, name, failed=True)
     elif kind in ("text", "thinking"):
         if isinstance(content, str) and content.strip():
-            yield Words("assistant" if kind == "text" else "thought", content.strip())
+            yield WordsEvent("assistant" if kind == "text" else "thought", content.strip())
     elif kind in ("user-prompt", "system-prompt"):
-        yield Words("user" if kind == "user-prompt" else "system", text_of(content))
+        yield WordsEvent("user" if kind == "user-prompt" else "system", text_of(content))
     elif kind not in _SILENT:
         refuse_calls(kind, place, ("tool-call", "tool-return", "retry-prompt"))
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.messages.events import (
-    Entry,
     Event,
     Format,
+    PlacedRecord,
     Record,
-    Result,
-    Words,
+    ResultEvent,
+    WordsEvent,
     call_of,
     mapping,
     records,
@@ -28,7 +28,7 @@ def claims(record: Record) -> bool:
     return any(_KEY.fullmatch(key) for key in record if isinstance(key, str))
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Event]:
+def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     for place, record in entries:
         numbers = {int(key[2]) for name in record if (key := _KEY.fullmatch(name))}
         for number in sorted(numbers):
@@ -38,7 +38,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Event]:
 def _turn(place: str, record: Record, number: int) -> Iterator[Event]:
     thought, name = record.get(f"thought_{number}"), record.get(f"tool_name_{number}")
     if thought:
-        yield Words("thought", str(thought))
+        yield WordsEvent("thought", str(thought))
     if name == _FINISH:
         return
     call = call_of(name, record.get(f"tool_args_{number}"), place, call=str(number))
@@ -46,7 +46,7 @@ def _turn(place: str, record: Record, number: int) -> Iterator[Event]:
     if f"observation_{number}" in record:
         observation = record[f"observation_{number}"]
         failed = isinstance(observation, str) and observation.startswith(f"Execution error in {name}:")
-        yield Result(value_of(observation), call.id, failed=failed)
+        yield ResultEvent(value_of(observation), call.id, failed=failed)
 
 
 def claims_history(record: Record) -> bool:
@@ -54,12 +54,12 @@ def claims_history(record: Record) -> bool:
     return logged is not None and "tool_calls" in logged
 
 
-def read_history(entries: Sequence[Entry]) -> Iterator[Event]:
+def read_history(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     for place, record in entries:
         logged = mapping(record["tool_calls"]) or {}
         thought = record.get("next_thought") or record.get("reasoning_content")
         if thought:
-            yield Words("thought", str(thought))
+            yield WordsEvent("thought", str(thought))
         calls = [
             call_of(call.get("name"), call.get("args"), place, call=call.get("id") or f"{place}.{number}")
             for number, call in enumerate(records(logged["tool_calls"], place))
@@ -71,7 +71,7 @@ def read_history(entries: Sequence[Entry]) -> Iterator[Event]:
             raise TrajectoryError(f"{place} holds {len(answers)} results of {len(calls)} calls")
         for call, answer in zip(calls, answers, strict=False):
             told = answer if isinstance(answer, Mapping) else mapping(answer) or {"value": answer}
-            yield Result(value_of(told.get("value")), call.id, failed=bool(told.get("is_error")))
+            yield ResultEvent(value_of(told.get("value")), call.id, failed=bool(told.get("is_error")))
 
 
 FORMAT = Format("dspy.ReAct", claims, read)

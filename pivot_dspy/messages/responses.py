@@ -8,13 +8,13 @@ from typing import Any
 from pivot_dspy.messages import blocks
 from pivot_dspy.messages.chat import ROLES
 from pivot_dspy.messages.events import (
-    Call,
-    Entry,
+    CallEvent,
     Event,
     Format,
+    PlacedRecord,
     Record,
-    Result,
-    Words,
+    ResultEvent,
+    WordsEvent,
     call_of,
     pick,
     refuse_calls,
@@ -36,17 +36,17 @@ def claims(record: Record) -> bool:
     )  # fmt: skip
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Event]:
+def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     for place, item in entries:
         kind = str(item["type"])
         if kind == "message":
             yield from blocks.read(item.get("content"), place, ROLES[item["role"]])
         elif kind == "reasoning":
             if text := text_of([{"text": part} for part in _texts(item)]):
-                yield Words("thought", text)
+                yield WordsEvent("thought", text)
         elif kind.endswith("_call_output"):
             failed = True if item.get("status") == "failed" else None
-            yield Result(value_of(item.get("output")), pick(item, "call_id", "id"), item.get("name"), failed)
+            yield ResultEvent(value_of(item.get("output")), pick(item, "call_id", "id"), item.get("name"), failed)
         elif kind.endswith("_call"):
             yield from _call(kind, place, item)
         elif kind not in _SILENT:
@@ -58,7 +58,7 @@ def _texts(item: Record) -> list[str]:
     return [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
 
 
-def _call(kind: str, place: str, item: Record) -> Iterator[Call | Result]:
+def _call(kind: str, place: str, item: Record) -> Iterator[CallEvent | ResultEvent]:
     """The call, and the result where the item holds it, as those of built-in tools do."""
     given: Any = pick(item, "arguments", "input")
     if given is None:
@@ -70,7 +70,7 @@ def _call(kind: str, place: str, item: Record) -> Iterator[Call | Result]:
     output = pick(item, "error", "output", "results", "outputs")
     if output is not None or (kind not in ("function_call", "custom_tool_call") and item.get("status") == "failed"):
         failed = item.get("error") is not None or item.get("status") == "failed"
-        yield Result(value_of(output), call.id, failed=failed or None)
+        yield ResultEvent(value_of(output), call.id, failed=failed or None)
 
 
 FORMAT = Format("openai-responses", claims, read)

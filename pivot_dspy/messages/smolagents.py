@@ -7,13 +7,13 @@ from typing import Any
 
 from pivot_dspy.messages.chat import calls_of
 from pivot_dspy.messages.events import (
-    Call,
-    Entry,
+    CallEvent,
     Event,
     Format,
+    PlacedRecord,
     Record,
-    Result,
-    Words,
+    ResultEvent,
+    WordsEvent,
     call_of,
     mapping,
     records,
@@ -35,21 +35,21 @@ def claims(record: Record) -> bool:
 _SILENT = frozenset({"task", "system_prompt"})
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Event]:
+def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     for place, step in entries:
         if "step_number" in step:
             yield from _action(place, step)
         elif "task" in step:
-            yield Words("user", str(step["task"]))
+            yield WordsEvent("user", str(step["task"]))
         elif "system_prompt" in step:
-            yield Words("system", str(step["system_prompt"]))
+            yield WordsEvent("system", str(step["system_prompt"]))
         elif step.get("plan"):
-            yield Words("thought", str(step["plan"]))
+            yield WordsEvent("thought", str(step["plan"]))
 
 
 def _action(place: str, step: Record) -> Iterator[Event]:
     if thought := text_of(step.get("model_output")):
-        yield Words("thought", thought)
+        yield WordsEvent("thought", thought)
     calls = [_call(call, place) for call in _own_calls(step)]
     if not calls:
         # Where one of its tools raises, a step forgets all its calls; the model's own message has them still.
@@ -61,12 +61,12 @@ def _action(place: str, step: Record) -> Iterator[Event]:
     if step.get("error") is not None:
         yield from _failed(calls, step["error"])
     elif len(calls) == 1:
-        yield Result(value_of(step.get("observations")), calls[0].id, calls[0].tool)
+        yield ResultEvent(value_of(step.get("observations")), calls[0].id, calls[0].tool)
     else:
         yield from _shared(calls, str(step.get("observations") or ""))
     if step.get("is_final_answer"):
         output = step.get("action_output")
-        yield Words("answer", given if output is None else output)
+        yield WordsEvent("answer", given if output is None else output)
 
 
 def _own_calls(step: Record) -> list[Record]:
@@ -75,25 +75,25 @@ def _own_calls(step: Record) -> list[Record]:
                    "tool_calls")  # fmt: skip
 
 
-def _call(call: Record, place: str) -> Call:
+def _call(call: Record, place: str) -> CallEvent:
     function = mapping(call.get("function")) or call
     bare = "code" if function.get("name") == _INTERPRETER else None
     return call_of(function.get("name"), function.get("arguments"), place, call=call.get("id"), bare=bare)
 
 
-def _shared(calls: Sequence[Call], observations: str) -> Iterator[Result]:
+def _shared(calls: Sequence[CallEvent], observations: str) -> Iterator[ResultEvent]:
     """The results of calls that ran at once: a line for each, in their order; where lines do not tell, all for each."""
     lines = observations.split("\n")
     each: Sequence[Any] = lines if len(lines) == len(calls) else [observations] * len(calls)
     for call, value in zip(calls, each, strict=True):
-        yield Result(value_of(value), call.id, call.tool)
+        yield ResultEvent(value_of(value), call.id, call.tool)
 
 
-def _failed(calls: Sequence[Call], error: Any) -> Iterator[Result]:
+def _failed(calls: Sequence[CallEvent], error: Any) -> Iterator[ResultEvent]:
     """The call that an error tells of, or all where it tells of none; of the others nothing is kept."""
     message = str((mapping(error) or {}).get("message") or error)
     meant = [call for call in calls if f"'{call.tool}' with arguments {dict(call.arguments)}" in message]
-    yield from (Result(message, call.id, call.tool, failed=True) for call in meant or calls)
+    yield from (ResultEvent(message, call.id, call.tool, failed=True) for call in meant or calls)
 
 
 FORMAT = Format("smolagents", claims, read)

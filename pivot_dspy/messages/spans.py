@@ -15,8 +15,8 @@ from typing import Any
 
 from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.messages import genai, openinference
-from pivot_dspy.messages.events import Call, Entry, Event, Format, Record, Result, mapping
-from pivot_dspy.messages.genai import Span
+from pivot_dspy.messages.events import CallEvent, Event, Format, PlacedRecord, Record, ResultEvent, mapping
+from pivot_dspy.messages.genai import TraceSpan
 
 _NUMBERS = ("intValue", "doubleValue", "boolValue", "stringValue", "bytesValue")
 
@@ -27,7 +27,7 @@ def claims(record: Record) -> bool:
     return "attributes" in record and bool(record.keys() & {"context", "spanId", "span_id", "traceId", "trace_id"})
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Event]:
+def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     spans = sorted(
         (span for place, record in entries for span in _spans(place, record)), key=lambda span: span.start
     )
@@ -39,7 +39,7 @@ def read(entries: Sequence[Entry]) -> Iterator[Event]:
     yield from _merged(known)
 
 
-def _spans(place: str, record: Record) -> Iterator[Span]:
+def _spans(place: str, record: Record) -> Iterator[TraceSpan]:
     batches = record.get("resourceSpans", record.get("resource_spans"))
     if batches is None:
         yield _span(place, record)
@@ -50,7 +50,7 @@ def _spans(place: str, record: Record) -> Iterator[Span]:
                 yield _span(f"span {number} of {place}", span)
 
 
-def _span(place: str, record: Record) -> Span:
+def _span(place: str, record: Record) -> TraceSpan:
     attributes = record["attributes"]
     if isinstance(attributes, (list, tuple)):  # OTLP
         attributes = {str(entry["key"]): _otlp(entry.get("value")) for entry in attributes}
@@ -76,7 +76,7 @@ def _otlp(value: Any) -> Any:
     return None if kind is None else value[kind]
 
 
-def _merged(spans: Sequence[Span]) -> Iterator[Event]:
+def _merged(spans: Sequence[TraceSpan]) -> Iterator[Event]:
     """The events of all spans, each call and each result once.
 
     Raises:
@@ -101,7 +101,7 @@ class _Trace:
 
     def __init__(self) -> None:
         self._made: Counter[str] = Counter()
-        self._waiting: list[Call] = []
+        self._waiting: list[CallEvent] = []
         """Calls without a result."""
         self._done: set[str] = set()
 
@@ -109,11 +109,11 @@ class _Trace:
         """What is new in what a model was shown."""
         seen: Counter[str] = Counter()
         for event in events:
-            if isinstance(event, Call):
+            if isinstance(event, CallEvent):
                 seen[_key(event)] += 1
                 if seen[_key(event)] > self._made[_key(event)]:
                     yield self._make(event)
-            elif isinstance(event, Result):
+            elif isinstance(event, ResultEvent):
                 call = next((call for call in self._waiting if event.call in (call.id, None)), None)
                 if call is not None:
                     self._finish(call)
@@ -126,16 +126,16 @@ class _Trace:
     def answered(self, events: Sequence[Event]) -> Iterator[Event]:
         """What a model answered; spans around a model's own may tell of the same calls once more."""
         for event in events:
-            if isinstance(event, Call):
+            if isinstance(event, CallEvent):
                 if event.id is None or not self._made[_key(event)]:
                     yield self._make(event)
             else:
                 yield event
 
-    def executed(self, span: Span) -> Iterator[Event]:
+    def executed(self, span: TraceSpan) -> Iterator[Event]:
         """The result of a tool, and the call where no model was seen to ask for it."""
         call, result = span.answer
-        if not isinstance(call, Call) or not isinstance(result, Result):
+        if not isinstance(call, CallEvent) or not isinstance(result, ResultEvent):
             raise TrajectoryError(f"{span.place} is of a tool, and holds no call")
         asked = next((other for other in self._waiting if _is_same(call, other)), None)
         if asked is None:
@@ -146,24 +146,24 @@ class _Trace:
         self._finish(asked)
         yield replace(result, call=asked.id)
 
-    def _make(self, call: Call) -> Call:
+    def _make(self, call: CallEvent) -> CallEvent:
         self._made[_key(call)] += 1
         self._waiting.append(call)
         return call
 
-    def _finish(self, call: Call) -> None:
+    def _finish(self, call: CallEvent) -> None:
         self._waiting.remove(call)
         self._done.add(_key(call))
 
 
-def _key(call: Call) -> str:
+def _key(call: CallEvent) -> str:
     """What tells one call from another: the id, else what is called with what."""
     if call.id is not None:
         return f"#{call.id}"
     return f"{call.tool} {json.dumps(call.arguments, sort_keys=True, default=str)}"
 
 
-def _is_same(made: Call, asked: Call) -> bool:
+def _is_same(made: CallEvent, asked: CallEvent) -> bool:
     """Whether the call of a tool's span is one that a model asked for: its arguments may have had defaults added."""
     if made.id is not None and asked.id is not None:
         return made.id == asked.id

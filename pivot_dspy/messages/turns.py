@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pivot_dspy.messages.events import Call, Entry, Event, Format, Record, Result, Words, pick, text_of, value_of
+from pivot_dspy.messages.events import (
+    CallEvent,
+    Event,
+    Format,
+    PlacedRecord,
+    Record,
+    ResultEvent,
+    WordsEvent,
+    pick,
+    text_of,
+    value_of,
+)
 
 _PEOPLE = frozenset({"human", "user", "system"})
 
@@ -19,15 +30,15 @@ def speaker(record: Record) -> str:
     return str(pick(record, "name", "source", "role") or "")
 
 
-def read(entries: Sequence[Entry]) -> Iterator[Event]:
+def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
     for number, (_, record) in enumerate(entries):
         name, content = speaker(record), record["content"]
         if name.casefold() in _PEOPLE:
-            yield Words("user", text_of(content))
+            yield WordsEvent("user", text_of(content))
         else:
-            yield Call(name, {}, id=str(number))
-            yield Result(value_of(content), str(number))
-            yield Words("answer", content)  # unless somebody speaks after it
+            yield CallEvent(name, {}, id=str(number))
+            yield ResultEvent(value_of(content), str(number))
+            yield WordsEvent("answer", content)  # unless somebody speaks after it
 
 
 FORMAT = Format("turns", claims, read)
