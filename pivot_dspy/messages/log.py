@@ -21,6 +21,10 @@ _NEAR = 0.7
 """Likeness from which on two values are taken for two tries at the same."""
 _TRIES = 8
 """Later calls that are looked at."""
+_OF_FORM = re.compile(
+    r"\b(?:invalid|not valid|must|expected|missing|required|format|schema|validation|unexpected)\b", re.IGNORECASE
+)
+"""How errors speak of the form of what was given, after which an agent writes the same in another form."""
 _DIGIT = re.compile(r"\d")
 
 
@@ -233,7 +237,7 @@ def _put_right(index: int, calls: Sequence[LoggedCall], done: Sequence[int]) -> 
 
 def _is_as_meant(later: LoggedCall, call: LoggedCall) -> bool:
     """Whether a later call of the same tool is what a failed one was for: it has most of the arguments, or all of them
-    as if mistyped before. What differs in its digits alone names two things.
+    as if mistyped before, or the error was about their form. What differs in its digits alone names two things.
     """
     if call.problem or not call.arguments:
         return True
@@ -243,6 +247,8 @@ def _is_as_meant(later: LoggedCall, call: LoggedCall) -> bool:
     tried, done = _values(call), _values(later)
     if tried != done and _DIGIT.sub("0", tried) == _DIGIT.sub("0", done):
         return False
+    if _OF_FORM.search(call.error):
+        return True
     return difflib.SequenceMatcher(None, tried, done).ratio() >= _NEAR
 
 

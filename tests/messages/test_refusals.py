@@ -146,6 +146,13 @@ def test_a_call_that_was_put_right_is_left_out(tried: dict[str, Any], then: dict
     assert len(Execution.from_messages(refused).discrepancies) == 2
 
 
+def test_a_call_whose_form_was_wrong_was_put_right_by_the_next_of_its_tool() -> None:
+    again = [chat(call="b", day="2026-11-30"), result("free", "b"), said("Free.")]
+    for error, steps in (("Error: day must be an ISO date", ["c2"]), ("Error: closed", ["c1", "c2"])):
+        log = [chat(call="a", day="Monday"), result(error, "a"), *again]
+        assert [step.id for step in Trajectory.from_messages(log).steps] == steps
+
+
 def test_the_answer_may_be_chosen() -> None:
     log = [chat(), result("3"), said("Three."), {"role": "user", "content": "thanks!"}, said("You are welcome.")]
     assert Execution.from_messages(log).outputs == {"answer": "You are welcome."}
