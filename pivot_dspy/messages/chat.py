@@ -21,7 +21,9 @@ from pivot_dspy.messages.events import (
     WordsEvent,
     call_of,
     mapping,
+    pick,
     records,
+    refuse_calls,
     value_of,
 )
 
@@ -30,6 +32,8 @@ ROLES: Mapping[str, Speaker] = {
     "tool": "user", "function": "user",
 }  # fmt: skip
 _RESULTS = ("tool", "function")
+_FIELDS = frozenset({"tool_calls", "function_call", "tools", "functions", "content", "role"})
+"""Fields that are read, or hold no call; of others, none that is named like a list of calls is passed over."""
 
 
 def claims(record: Record) -> bool:
@@ -46,9 +50,12 @@ def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
 
 def _message(place: str, record: Record) -> Iterator[Event]:
     role, content = record.get("role") or "assistant", record.get("content")
+    for name in record.keys() - _FIELDS:
+        if record[name] and not isinstance(record[name], (str, int, float)):
+            refuse_calls(name, place, _FIELDS)
     if role in _RESULTS:
         failed = record.get("is_error") if isinstance(record.get("is_error"), bool) else None
-        yield ResultEvent(value_of(content), record.get("tool_call_id"), record.get("name"), failed)
+        yield ResultEvent(value_of(content), record.get("tool_call_id"), pick(record, "name", "tool_name"), failed)
         return
     agent = record.get("name")
     thought = record.get("reasoning_content") or record.get("reasoning")

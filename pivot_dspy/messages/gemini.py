@@ -24,7 +24,7 @@ _PARTS = frozenset({
     "text", "thought", "function_call", "functionCall", "function_response", "functionResponse", "executable_code",
     "executableCode", "code_execution_result", "codeExecutionResult", "inline_data", "inlineData", "file_data",
     "fileData", "video_metadata", "videoMetadata", "thought_signature", "thoughtSignature", "media_resolution",
-    "mediaResolution", "part_metadata", "partMetadata",
+    "mediaResolution", "part_metadata", "partMetadata", "tool_call", "toolCall", "tool_response", "toolResponse",
 })  # fmt: skip
 
 
@@ -52,16 +52,27 @@ def _part(part: Record, place: str, speaker: Speaker) -> Iterator[Event]:
     call = mapping(pick(part, "function_call", "functionCall"))
     if call is not None:
         yield call_of(call.get("name"), call.get("args"), place, call=call.get("id"))
+    served = mapping(pick(part, "tool_call", "toolCall"))  # of a tool on Gemini's side
+    if served is not None:
+        yield call_of(_type_of(served), served.get("args"), place, call=served.get("id"))
     code = mapping(pick(part, "executable_code", "executableCode"))
     if code is not None:
         yield call_of("code_execution", {"code": code.get("code")}, place, call=code.get("id"))
     response = mapping(pick(part, "function_response", "functionResponse"))
     if response is not None:
         yield _result(response)
+    answered = mapping(pick(part, "tool_response", "toolResponse"))
+    if answered is not None:
+        yield ResultEvent(value_of(answered.get("response")), answered.get("id"), _type_of(answered))
     ran = mapping(pick(part, "code_execution_result", "codeExecutionResult"))
     if ran is not None:
         failed = not str(ran.get("outcome") or "OUTCOME_OK").endswith("OUTCOME_OK")
         yield ResultEvent(ran.get("output"), ran.get("id"), "code_execution", failed)
+
+
+def _type_of(served: Record) -> str:
+    kind = pick(served, "tool_type", "toolType")
+    return str(getattr(kind, "value", kind) or "tool").lower()
 
 
 def _result(response: Record) -> ResultEvent:

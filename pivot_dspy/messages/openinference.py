@@ -10,7 +10,6 @@ from pivot_dspy.messages.events import CallEvent, Event, PlacedRecord, Record, R
 from pivot_dspy.messages.genai import NOT_KEPT, TraceSpan, decoded
 
 _KIND = "openinference.span.kind"
-_CALL = "tool_call."
 
 
 def claims(attributes: Record) -> bool:
@@ -32,13 +31,11 @@ def span(place: str, attributes: Record, *, start: str, error: str | None) -> Tr
 
 def _executed(place: str, attributes: Record, error: str | None) -> tuple[Event, ...]:
     name, call = attributes.get("tool.name"), attributes.get("tool_call.id", attributes.get("tool.id"))
-    given = decoded(attributes.get("input.value"))
-    if not isinstance(given, Mapping):  # older traces hold the arguments there; newer ones the tool's schema
-        given = decoded(attributes.get("tool.parameters")) if given is None else given
-    agent = attributes.get("agent.name")
+    given, agent = decoded(attributes.get("input.value")), attributes.get("agent.name")
     made = call_of(name, given if isinstance(given, Mapping) else None, place, call=call, agent=agent)
     if not isinstance(given, Mapping):
-        made = CallEvent(made.tool, {}, made.id, NOT_KEPT, agent)
+        told = "" if given is None else f" as an object: {given!r:.200}"
+        made = CallEvent(made.tool, {}, made.id, f"{NOT_KEPT}{told}", agent)
     value = error if error is not None else value_of(attributes.get("output.value"))
     return made, ResultEvent(value, made.id, made.tool, failed=error is not None)
 
@@ -49,8 +46,7 @@ def _messages(attributes: Record, prefix: str, place: str) -> Iterator[Event]:
         for name, value in _flat(outer, held):
             if name.startswith(prefix):
                 _put(tree, name.removeprefix(prefix).split("."), value)
-    messages = [_message(message) for message in _in_order(tree)]
-    yield from chat.FORMAT.read([PlacedRecord(place, message) for message in messages if chat.claims(message)])
+    yield from chat.read([PlacedRecord(place, _message(message)) for message in _in_order(tree)])
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -86,7 +82,9 @@ def _message(tree: Mapping[str, Any]) -> dict[str, Any]:
     if message.get("function_call_name"):
         arguments = message.get("function_call_arguments_json")
         calls.append({"function": {"name": message["function_call_name"], "arguments": arguments}})
-    role = {"model": "assistant", "ai": "assistant", "human": "user"}.get(message.get("role"), message.get("role"))
+    role = message.get("role")
+    if role not in chat.ROLES:  # only an assistant calls something
+        role = "assistant" if calls or role in ("model", "ai", "agent", None) else "user"
     return {
         "role": role,
         "content": message.get("content") or contents or None,

@@ -21,18 +21,15 @@ from pivot_dspy.messages.events import (
     value_of,
 )
 
+_TASK = frozenset({"task", "task_images"})
 _ANSWER = "final_answer"
 _INTERPRETER = "python_interpreter"
 """What a `CodeAgent` calls with its code, which may call tools inside: the code is one call."""
 
 
 def claims(record: Record) -> bool:
-    if "role" in record:
-        return False
-    return "step_number" in record or ("plan" in record and "timing" in record) or bool(record.keys() & _SILENT)
-
-
-_SILENT = frozenset({"task", "system_prompt"})
+    acts = "step_number" in record and "tool_calls" in record
+    return acts or {"plan", "timing"} <= record.keys() or record.keys() <= _TASK or record.keys() == {"system_prompt"}
 
 
 def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:

@@ -69,6 +69,8 @@ def test_a_broken_log_is_read_or_refused(name: str, data: Any, other: Any) -> No
         ([{"type": "function_call_progress", "call_id": "1"}], "is of no format"),
         ([{"kind": "response", "parts": [{"part_kind": "tool-call-delta"}]}], "holds a 'tool-call-delta'"),
         ([{"kind": "request", "parts": 7}], "is of no format"),
+        ([{"role": "assistant", "content": "", "toolCalls": [{"name": "a"}]}], "holds a 'toolCalls'"),
+        ([{"task": "Count.", "trace": [{"tool": "a"}]}], "is of no format"),
         ([result("3", "gone")], "a result of 'gone', and no call"),
         ([{"event": "start"}], "message 0 has the fields event, and is of no format"),
         ([{"role": "Orchestrator (thought)", "content": "x"}], "choose the format 'turns'"),
@@ -166,12 +168,32 @@ def test_built_in_tools_of_responses_are_calls() -> None:
         {"type": "mcp_call", "id": "m", "name": "roll", "arguments": '{"n": 1}', "output": None, "error": "no dice"},
         {"type": "custom_tool_call", "call_id": "c", "name": "patch", "input": "*** Begin"},
         {"type": "custom_tool_call_output", "call_id": "c", "output": "done"},
+        {"type": "local_shell_call", "id": "x", "call_id": "y", "action": {"command": ["ls"]}, "status": "completed"},
+        {"type": "local_shell_call_output", "id": "z", "output": "a.txt"},
     ]
     calls = messages.read(log).calls
+    assert all(call.answered for call in calls) and calls[-1].value == "a.txt"
     assert [(call.tool, call.arguments, call.failed) for call in calls] == [
         ("web_search", {"action": {"type": "search", "query": "flour"}}, False), ("roll", {"n": 1}, True),
-        ("patch", {"input": "*** Begin"}, False),
+        ("patch", {"input": "*** Begin"}, False), ("local_shell", {"action": {"command": ["ls"]}}, False),
     ]  # fmt: skip
+
+
+def test_tools_on_the_side_of_gemini_are_calls() -> None:
+    types = pytest.importorskip("google.genai.types")
+    parts = [
+        types.Part(tool_call=types.ToolCall(id="t", tool_type="GOOGLE_SEARCH_WEB", args={"queries": ["flour"]})),
+        types.Part(tool_response=types.ToolResponse(id="t", tool_type="GOOGLE_SEARCH_WEB", response={"found": 1})),
+        types.Part(executable_code=types.ExecutableCode(code="print(3)", language="PYTHON")),
+        types.Part(code_execution_result=types.CodeExecutionResult(outcome="OUTCOME_FAILED", output="no")),
+        types.Part(text="Three."),
+    ]
+    log = messages.read([types.ModelContent(parts=parts)])
+    assert [(call.tool, call.arguments, call.value, call.failed) for call in log.calls] == [
+        ("google_search_web", {"queries": ["flour"]}, {"found": 1}, False),
+        ("code_execution", {"code": "print(3)"}, "no", True),
+    ]
+    assert log.answer == "Three."
 
 
 def test_server_tools_and_calls_in_the_content_are_calls_once() -> None:
