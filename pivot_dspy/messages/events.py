@@ -31,8 +31,6 @@ class CallEvent:
     """Why the arguments cannot be read, if they cannot; they are empty then."""
     agent: str | None = None
     """Who made it, where the log names agents."""
-    note: str = ""
-    """What is to be said of it beside the agent's thought."""
 
 
 @dataclass(frozen=True)

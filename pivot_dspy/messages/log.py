@@ -189,7 +189,7 @@ class _Draft:
 
 
 def _logged(call: CallEvent, result: ResultEvent | None, why: str | None, edited: Collection[str]) -> LoggedCall:
-    problem, notes = call.problem, [why or "", call.note]
+    problem, notes = call.problem, [why or ""]
     if result is not None and result.instead is not None:
         asked = f"{call.tool} {json.dumps(dict(call.arguments), ensure_ascii=False, default=str)}"
         notes.append(f"(a person had this run in place of {asked})")

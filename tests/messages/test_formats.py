@@ -14,7 +14,7 @@ from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.trajectory import Execution, Trajectory
 from tests.messages.writing import WRITERS, Made, Run, Turn
 
-WITHOUT_ANSWER = {"react_trajectory"}
+WITHOUT_ANSWER = {"react_trajectory", "react_history"}
 """Formats whose answer stands beside the log."""
 WITHOUT_FLAG = {"openai_chat", "openai_responses", "atif", "react_trajectory", "openinference", "smolagents"}
 """Formats that do not tell of a call that it failed."""

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import dspy
 import pytest
 
 
@@ -216,6 +217,21 @@ def react_trajectory(run: Run) -> dict[str, Any]:
     return log | {f"thought_{end}": "t", f"tool_name_{end}": "finish", f"tool_args_{end}": {}}
 
 
+def react_history(run: Run) -> Any:
+    """As `dspy.ReActV2` keeps it."""
+    turns = []
+    for turn, calls in run.numbered():
+        results = [
+            {"call_id": name, "name": call.tool, "value": call.result, "is_error": call.failed} for name, call in calls
+        ]
+        made = [{"name": call.tool, "args": call.args} for call in turn.calls]
+        turns.append({
+            "next_thought": turn.text,
+            "tool_calls": {"tool_calls": made, "tool_call_results": {"tool_call_results": results}},
+        })  # fmt: skip
+    return dspy.History(messages=turns)
+
+
 def opentelemetry(run: Run) -> list[Any]:
     """Spans by OpenTelemetry's own helper: of the model with all that it was shown, and of each tool."""
     types = pytest.importorskip("opentelemetry.util.genai.types")
@@ -320,7 +336,7 @@ WRITERS: dict[str, Callable[[Run], Any]] = {
     writer.__name__: writer
     for writer in (
         openai_chat, openai_responses, anthropic, gemini, gemini_json, langchain, langchain_dicts, langchain_dumped,
-        pydantic_ai, pydantic_ai_json, smolagents, smolagents_dicts, atif, react_trajectory, opentelemetry,
-        opentelemetry_json, otlp, openinference,
+        pydantic_ai, pydantic_ai_json, smolagents, smolagents_dicts, atif, react_trajectory, react_history,
+        opentelemetry, opentelemetry_json, otlp, openinference,
     )
 }  # fmt: skip
