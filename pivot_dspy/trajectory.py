@@ -349,9 +349,10 @@ class Execution(Frozen):
     ) -> Execution:  # fmt: skip
         """What an agent did as its log records it, for blame and requirements in words, where nothing can be run.
 
-        The arguments and errors are those of `Trajectory.from_messages`, which reads the same steps. A call that the
-        log holds no result of is an error, as is one that a person refused; a result counts as failed where the format
-        says so, else where it begins with `Error` or has a field `error`.
+        The arguments and errors are those of `Trajectory.from_messages`, which reads the same steps; but a run without
+        last words counts as unfinished here, whatever these are called. A call that the log holds no result of is an
+        error, as is one that a person refused; a result counts as failed where the format says so, else where it begins
+        with `Error` or has a field `error`. See `pivot_dspy.recorded` for blame of it.
 
         >>> log = [{"role": "user", "content": "How much is 1 + 1?"},
         ...        {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "add", "arguments": "{}"}}]},

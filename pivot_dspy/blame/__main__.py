@@ -13,6 +13,7 @@ from typing import Any
 import dspy
 
 from pivot_dspy import messages
+from pivot_dspy.dspy_internals import AdapterParseError, LMError
 from pivot_dspy.errors import PivotError, TrajectoryError
 from pivot_dspy.gradient import Suspect
 from pivot_dspy.recorded import suspects
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             log, output=options.output, format=options.format, agent=options.agent, edited=options.edited
         )
         ranked = _ranked(execution, messages.read(log, format=options.format, agent=options.agent), options)
-    except (PivotError, OSError) as error:
+    except (PivotError, OSError, LMError, AdapterParseError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 2
     shown = ranked[: options.top]

@@ -1,14 +1,14 @@
 """Traces: spans with OpenTelemetry's GenAI attributes or with OpenInference's, as exported by OTLP or by the SDK.
 
 A call may stand in a trace several times: in the answer of the model that asked for it, in the history that later
-models are shown, and as the span of the tool. It is one call, told by its id; without ids, what a model answers is
-new, and a history adds only what nothing before it holds.
+models are shown, and as the span of the tool. It is one call, told by its id and what it calls; what a model answers is
+new, but for spans around its own, and a history adds only what nothing before it holds.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -103,7 +103,8 @@ class _Trace:
         self._made: Counter[str] = Counter()
         self._waiting: list[CallEvent] = []
         """Calls without a result."""
-        self._done: set[str] = set()
+        self._done: dict[str | None, list[CallEvent]] = defaultdict(list)
+        """Calls with a result, by their ids."""
 
     def shown(self, events: Sequence[Event]) -> Iterator[Event]:
         """What is new in what a model was shown."""
@@ -118,7 +119,7 @@ class _Trace:
                 if call is not None:
                     self._finish(call)
                     yield event
-                elif event.call is not None and f"#{event.call}" not in self._done:
+                elif event.call is not None and event.call not in self._done:
                     yield event  # its call stands nowhere
             elif event.speaker in ("user", "system") and not self._made:
                 yield event
@@ -127,7 +128,8 @@ class _Trace:
         """What a model answered; spans around a model's own may tell of the same calls once more."""
         for event in events:
             if isinstance(event, CallEvent):
-                if event.id is None or not self._made[_key(event)]:
+                # Once it has its result, the same id is another call: some models number the calls of each turn.
+                if event.id is None or all(_key(event) != _key(call) for call in self._waiting):
                     yield self._make(event)
             else:
                 yield event
@@ -139,7 +141,7 @@ class _Trace:
             raise TrajectoryError(f"{span.place} is of a tool, and holds no call")
         asked = next((other for other in self._waiting if _is_same(call, other)), None)
         if asked is None:
-            if call.id is not None and self._made[_key(call)]:
+            if call.id is not None and self._is_done(call):
                 return  # a span around the tool's own
             asked = call
             yield self._make(call)
@@ -153,14 +155,15 @@ class _Trace:
 
     def _finish(self, call: CallEvent) -> None:
         self._waiting.remove(call)
-        self._done.add(_key(call))
+        self._done[call.id].append(call)
+
+    def _is_done(self, call: CallEvent) -> bool:
+        return any(call.problem is not None or _key(call) == _key(other) for other in self._done.get(call.id, ()))
 
 
 def _key(call: CallEvent) -> str:
-    """What tells one call from another: the id, else what is called with what."""
-    if call.id is not None:
-        return f"#{call.id}"
-    return f"{call.tool} {json.dumps(call.arguments, sort_keys=True, default=str)}"
+    """What tells one call from another: the id, and what is called with what."""
+    return f"{call.id} {call.tool} {json.dumps(call.arguments, sort_keys=True, default=str)}"
 
 
 def _is_same(made: CallEvent, asked: CallEvent) -> bool:

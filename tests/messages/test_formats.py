@@ -57,7 +57,7 @@ CALLS = st.builds(
     result=TEXTS.map(lambda text: f"r{text}"),
 )
 TURNS = st.builds(Turn, st.just("I look."), st.lists(CALLS, min_size=1, max_size=3).map(tuple))
-RUNS = st.builds(Run, st.just("Do it."), st.lists(TURNS, max_size=4).map(tuple), st.just("Done."))
+RUNS = st.builds(Run, st.just("Do it."), st.lists(TURNS, max_size=4).map(tuple), st.just("Done."), st.booleans())
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))

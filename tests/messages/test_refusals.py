@@ -238,5 +238,11 @@ def test_spans_that_tell_of_one_call_twice_and_of_tools_alone() -> None:
     assert [(call.tool, call.arguments, call.value) for call in messages.read(log).calls] == [
         ("count", {"item": "flour"}, "3")
     ]
+    others = [part | {"id": "k", "arguments": {"item": item}} for item in ("flour", "eggs")]  # numbered anew each turn
+    for number, other in enumerate(others):
+        answered = json.dumps([{"role": "assistant", "parts": [other]}])
+        log.append(span(3 + 2 * number, operation__name="chat", output__messages=answered))
+        log.append(span(4 + 2 * number, **tool, tool__call__arguments=json.dumps(other["arguments"])))
+    assert [call.arguments["item"] for call in messages.read(log).calls] == ["flour", "flour", "eggs"]
     [bare] = messages.read([span(1, **tool)]).calls
     assert bare.problem == "the trace does not keep its arguments" and bare.tool == "count"

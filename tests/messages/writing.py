@@ -35,6 +35,8 @@ class Run(NamedTuple):
     task: str
     turns: tuple[Turn, ...]
     answer: str
+    restarts: bool = False
+    """Whether ids are the same in each turn, as those of some models are."""
 
     @property
     def calls(self) -> list[Made]:
@@ -45,7 +47,7 @@ class Run(NamedTuple):
         count = 0
         for turn in self.turns:
             yield turn, [(f"k{count + index}", call) for index, call in enumerate(turn.calls)]
-            count += len(turn.calls)
+            count += 0 if self.restarts else len(turn.calls)
 
 
 def openai_chat(run: Run) -> list[Any]:
