@@ -70,7 +70,7 @@ def suspects(
     toolbox = toolbox_of(execution, reads)
     asked = normalize_requirements(requirements, toolbox)
     told = tuple(Requirement(id=f"W{number}", text=text, origin="person") for number, text in enumerate(wrong, start=1))
-    findings = [Finding(requirement=item.id, status="violated", evidence=item.text) for item in told]
+    findings = [Finding(requirement=item.id, status="violated", evidence=item.text.rstrip(" .")) for item in told]
     findings += judge(execution, asked, task=task) if asked else []
     return ranking.rank(execution, Requirements(items=(*told, *asked)), findings, toolbox, task=task, known=known)
 

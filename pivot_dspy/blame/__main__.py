@@ -108,14 +108,15 @@ def _text(execution: Execution, shown: Sequence[Suspect], total: int) -> str:
     if not total:
         lines.append("Nothing failed, and there is an answer. Say what is wrong with it: --wrong TEXT")
     for rank, suspect in enumerate(shown, start=1):
-        where = _call(steps[suspect.step]) if suspect.step in steps else "at the end"
-        lines.append(f"{rank}. {where}")
+        where = _call(steps[suspect.step]) if suspect.step in steps else "the end"
+        missing = suspect.kind == "missing_step"
+        lines.append(f"{rank}. {'before ' if missing else ''}{where}")
         lines.append(f"   {suspect.kind}: {_line(suspect.diagnosis)}")
         if suspect.correction:
             lines.append(f"   change: {_line(suspect.correction)}")
         lines += [f"   evidence: {_line(text)}" for text in suspect.evidence]
         seen = execution.by_step.get(suspect.step or "")
-        if seen is not None and seen.ok:
+        if seen is not None and seen.ok and not missing:
             lines.append(f"   gave: {_line(json.dumps(seen.value, ensure_ascii=False))}")
     return "\n".join(lines)
 

@@ -21,6 +21,8 @@ def test_the_command_prints_suspects(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main([str(path), "--wrong", "The order is for 2 kg", "--json"]) == 0
     read = json.loads(capsys.readouterr().out)
     assert read["steps"] == 4 and {"position", "step", "kind", "diagnosis", "call"} <= read["suspects"][0].keys()
+    assert main([str(path), "--wrong", "Bob was not told.", "--top", "9"]) == 0
+    assert "before submit" in capsys.readouterr().out
     assert main([str(path)]) == 0
     assert "Say what is wrong with it: --wrong TEXT" in capsys.readouterr().out
 
