@@ -18,7 +18,7 @@ from typing_extensions import Self
 from pivot_dspy import bindings, messages
 from pivot_dspy.confidence import Confidence
 from pivot_dspy.errors import TrajectoryError
-from pivot_dspy.plain_json import JsonObject, Text, plain
+from pivot_dspy.plain_json import JsonObject, Text
 
 SUBMIT = "submit"
 """Name of the step that ends a trajectory; its arguments are the output fields of the signature."""
@@ -211,17 +211,31 @@ class Trajectory(Frozen):
             raise TrajectoryError(f"not the JSON of a trajectory: {error}") from error
 
     @classmethod
-    def from_messages(cls, log: Any, *, output: str | None = None) -> Trajectory:
-        """The trajectory that an agent ran, read from its chat log, to be refined.
+    def from_messages(
+        cls, log: Any, *, output: str | Mapping[str, Any] | None = None, format: str = "auto",
+        agent: str | None = None, edited: Collection[str] = (),
+    ) -> Trajectory:  # fmt: skip
+        """The trajectory that an agent ran, read from its log, to be refined.
+
+        A call that failed is left out where a later one of the same tool did what it was for; the later step's `why`
+        says so. `Execution.from_messages` reads what the calls gave as well.
 
         Args:
-            log: OpenAI-style messages (`assistant` messages with `tool_calls`), or the `dspy.History` of a
-                `dspy.ReActV2` run. Arguments are taken literally: no binding is read into them.
-            output: name of the output field that the last plain assistant message answers; it becomes the `submit`
-                step. Without it, only a logged call of `submit` does.
+            log: messages of OpenAI (chat and Responses), Anthropic, Gemini, LangChain or Pydantic AI, the `trajectory`
+                of `dspy.ReAct`, the `dspy.History` of a `dspy.ReActV2` run, steps of smolagents, an ATIF document, or
+                spans of OpenTelemetry or OpenInference; as dictionaries or as objects. Arguments are taken literally:
+                no binding is read into them.
+            output: name of the output field that the last words answer, or the fields with what they were; this
+                becomes the `submit` step. Without it, only a logged call of `submit` does.
+            format: the name of a format; by default it is told from each entry. `turns` reads what several agents say
+                to each other as steps.
+            agent: whose calls are wanted, where several agents call tools.
+            edited: ids of calls that a person changed before they ran, where the log keeps only what the model asked
+                for. Such a step has a `problem`, and does not run as it stands.
 
         Raises:
-            TrajectoryError: an entry is not a message, or a call comes after one of `submit` that did not fail.
+            TrajectoryError: an entry is of no format that can be read, a result stands without its call, several
+                agents call tools and none is chosen, or a call comes after one of `submit` that did not fail.
 
         >>> call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
         >>> t = Trajectory.from_messages([{"role": "assistant", "tool_calls": [call]},
@@ -230,24 +244,12 @@ class Trajectory(Frozen):
         >>> [(step.tool, step.args) for step in t.steps]
         [('add', {'a': 1}), ('submit', {'answer': 'It is 2.'})]
         """
-        logged = messages.read(log)
-        steps: list[Step] = []
-        submitted = False
-        for number, call in enumerate(logged.calls, start=1):
-            submits = call.tool == SUBMIT
-            if submits and call.failed:
-                continue  # the agent was told what was wrong with it, and submitted again
-            if submitted:
-                raise TrajectoryError(f"call {number} of the log comes after submit; cut the log at its first submit")
-            try:
-                args = plain(bindings.literal(call.arguments))
-            except ValueError as error:
-                raise TrajectoryError(f"the arguments of call {number} have no JSON form: {error}") from error
-            step_id = SUBMIT if submits else f"c{number}"
-            steps.append(Step(id=step_id, tool=call.tool, args=args, why=call.why, problem=call.problem))
-            submitted = submits
-        if output and logged.final_text and not submitted:
-            steps.append(Step(id=SUBMIT, tool=SUBMIT, args={output: bindings.escape(logged.final_text)}))
+        logged = messages.plan(messages.read(log, format=format, agent=agent, edited=edited), output, SUBMIT)
+        return cls._of_log(logged)
+
+    @classmethod
+    def _of_log(cls, logged: Sequence[messages.LoggedStep]) -> Trajectory:
+        steps = (Step(id=one.id, tool=one.tool, args=one.args, why=one.why, problem=one.problem) for one in logged)
         return cls(steps=tuple(steps), operator="messages")
 
 
@@ -320,8 +322,8 @@ class Execution(Frozen):
 
     trajectory: Trajectory
     observations: tuple[Observation, ...] = ()
-    tier: Literal["fork", "replay", "live"] = "fork"
-    """How the environment was kept safe."""
+    tier: Literal["fork", "replay", "live", "recorded"] = "fork"
+    """How the environment was kept safe; `recorded` where this was read from a log, and none was there."""
     outputs: dict[str, Any] = Field(default_factory=dict)
     """The resolved arguments of `submit`, empty where it did not run."""
     missing_outputs: tuple[str, ...] = ()
@@ -343,3 +345,41 @@ class Execution(Frozen):
     def tool_calls(self) -> int:
         """Calls that were really made in this execution; reused ones are not counted."""
         return sum(o.calls for o in self.observations if not o.reused)
+
+    @classmethod
+    def from_messages(
+        cls, log: Any, *, output: str | Mapping[str, Any] = "answer", format: str = "auto", agent: str | None = None,
+        edited: Collection[str] = (),
+    ) -> Execution:  # fmt: skip
+        """What an agent did as its log records it, for blame and requirements in words, where nothing can be run.
+
+        The arguments and errors are those of `Trajectory.from_messages`, which reads the same steps; but a run without
+        last words counts as unfinished here, whatever these are called. A call that the log holds no result of is an
+        error, as is one that a person refused; a result counts as failed where the format says so, else where it begins
+        with `Error` or has a field `error`. See `pivot_dspy.recorded` for blame of it.
+
+        >>> log = [{"role": "user", "content": "How much is 1 + 1?"},
+        ...        {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "add", "arguments": "{}"}}]},
+        ...        {"role": "tool", "tool_call_id": "1", "content": "Error: a is missing"}]
+        >>> recorded = Execution.from_messages(log)
+        >>> [(seen.step, seen.fault.message) for seen in recorded.observations], recorded.missing_outputs
+        ([('c1', 'Error: a is missing')], ('answer',))
+        """
+        logged = messages.plan(messages.read(log, format=format, agent=agent, edited=edited), output, SUBMIT)
+        observations = tuple(
+            Observation(
+                step=one.id, status=one.status, value=one.value, args=one.given, calls=int(one.tool != SUBMIT),
+                fault=None if one.fault is None else Fault(kind="tool_error", message=one.fault),
+            )
+            for one in logged
+        )  # fmt: skip
+        outputs: dict[str, Any] = next((one.value for one in logged if one.tool == SUBMIT), {})
+        faults = [(seen.step, seen.fault) for seen in observations if seen.fault is not None]
+        return cls(
+            trajectory=Trajectory._of_log(logged),
+            observations=observations,
+            tier="recorded",
+            outputs=outputs,
+            missing_outputs=tuple({output} if isinstance(output, str) else output) if not outputs else (),
+            discrepancies=tuple(Discrepancy(step=step, **fault.model_dump()) for step, fault in faults),
+        )

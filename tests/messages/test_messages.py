@@ -138,10 +138,10 @@ def test_arguments_that_cannot_be_read_make_a_step_that_says_so(arguments: str) 
     ("log", "message"),
     [
         ("text", "takes a list of chat messages .* not str"),
-        ({"role": "user"}, "not dict"),
+        ({"role": "user"}, "this dict is not a log"),
         (None, "not NoneType"),
         ([1], "message 0 is int"),
-        ([{"role": "assistant", "tool_calls": [7]}], "a tool call of message 0 is int"),
+        ([{"role": "assistant", "tool_calls": [7]}], "a tool call or part of message 0 is int"),
         ([{"role": "assistant", "tool_calls": [{"function": {}}]}], "has no 'name'"),
         ([called("submit", {}), called("a", {})], "call 2 of the log comes after submit"),
         ([{"tool_calls": [{"name": "a", "args": {"x": object()}}]}], "call 1 have no JSON form"),
@@ -152,7 +152,7 @@ def test_what_is_no_log_is_refused_with_its_place(log: Any, message: str) -> Non
         Trajectory.from_messages(log)
 
 
-def test_a_result_that_is_no_record_did_not_fail():
+def test_a_result_that_is_no_record_did_not_fail() -> None:
     logged = {"tool_calls": [{"name": "f", "args": {}}], "tool_call_results": {"tool_call_results": ["x"]}}
     [call] = messages.read([{"role": "assistant", "tool_calls": logged}]).calls
     assert call.tool == "f" and not call.failed
