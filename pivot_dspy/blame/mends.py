@@ -118,7 +118,8 @@ def _with_argument(step: Step, name: str, wrong: Predicate, meant: Predicate) ->
 def _field(wrong: Predicate, meant: Predicate) -> str:
     """The field that a requirement means, where a step looks for it: `item.color` for `color`."""
     around = max(0, len(wrong.path) - len(meant.path))
-    return wrong.field if same_field(wrong, meant) else ".".join([*wrong.path[:around], *meant.path])
+    path = wrong.path if same_field(wrong, meant) else (*wrong.path[:around], *meant.path)
+    return ".".join(part if part.isidentifier() else json.dumps(part) for part in path)
 
 
 def _condition(field: str, meant: Predicate) -> str | None:
@@ -132,7 +133,8 @@ def _condition(field: str, meant: Predicate) -> str | None:
 
 def _pattern(wrong: Predicate) -> str:
     """A pattern for a comparison as JMESPath writes it."""
-    field, value = re.escape(wrong.field), re.escape(str(wrong.written))
+    field = r"\.".join(f'"?{re.escape(part)}"?' for part in wrong.path)
+    value = re.escape(str(wrong.written))
     literal = rf"(?:'{value}'|`\"?{value}\"?`)"
     if wrong.op == "contains":
         return rf"contains\(\s*{field}\s*,\s*{literal}\s*\)"

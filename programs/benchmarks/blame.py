@@ -10,6 +10,7 @@ counts where it is detected, that is where its loss is above 0. What counts as f
   dropped submit: it says that the submit is missing.
 - in the slice: exact, or the changed step is one that the first suspect's step depends on. For a dropped step: exact,
   or a step is said to be missing for the requirement that the dropped one served, at another place.
+- by rule: what rules write by themselves, kept where it makes things better, brings the loss back to 0.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ class Outcome:
     first: Suspect | None
     violated: tuple[str, ...]
     milliseconds: float
+    mended: bool
+    """Whether repairs by rule alone meet all requirements again."""
 
 
 class Replay:
@@ -196,7 +199,31 @@ def _outcome(replay: Replay, subject: Subject, mutant: Mutant, session: Session)
     if not exact and not near and first is not None and first.step is not None and mutant.kind != "dropped step":
         near = mutant.step in ranking.slice_of(run.execution, [first.step], session.toolbox)
     violated = tuple(finding.requirement for finding in findings if finding.status == "violated")
-    return Outcome(subject.case.id, mutant, exact, exact or near, first, violated, milliseconds)
+    mended = _mended(replay, subject, run, findings, total, session)
+    return Outcome(subject.case.id, mutant, exact, exact or near, first, violated, milliseconds, mended)
+
+
+def _mended(
+    replay: Replay, subject: Subject, run: ExecutedRun, findings: Sequence[Finding], total: float, session: Session
+) -> bool:
+    """Whether what rules write by themselves, where it makes things better, brings the loss to 0."""
+    refuted: set[tuple[str | None, str]] = set()
+    for _ in range(ROUNDS):
+        gradient = ranking.gradient(
+            run.execution, subject.requirements, findings, session.toolbox, task=subject.case.query,
+            known=subject.known, refuted=refuted,
+        )  # fmt: skip
+        if gradient is None or gradient.patch is None:
+            return False
+        child = run.execution.trajectory.replace_from(gradient.locus, gradient.patch, operator="patch")
+        after, next_findings, rest = replay.run(child, subject.requirements, session)
+        if rest <= loss.EPSILON:
+            return True
+        if rest < total:
+            run, findings, total = after, next_findings, rest
+        else:
+            refuted.add(gradient.key)
+    return False
 
 
 def is_exact(mutant: Mutant, first: Suspect) -> bool:
@@ -225,6 +252,7 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
             "detected": len(chosen),
             "exact": sum(outcome.exact for outcome in chosen) / count,
             "in slice": sum(outcome.in_slice for outcome in chosen) / count,
+            "mended": sum(outcome.mended for outcome in chosen) / count,
             "median ms": sorted(outcome.milliseconds for outcome in chosen)[len(chosen) // 2] if chosen else 0.0,
         }
     return rows
@@ -250,11 +278,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
     rows = figures(outcomes)
-    table = Table("kind", "detected", "exact", "exact or in slice", "median ms")
+    table = Table("kind", "detected", "exact", "or in slice", "by rule", "ms")
     for kind, row in rows.items():
-        table.add_row(
-            kind, f"{row['detected']:.0f}", f"{row['exact']:.1%}", f"{row['in slice']:.1%}", f"{row['median ms']:.2f}"
-        )
+        shares = (f"{row[share]:.1%}" for share in ("exact", "in slice", "mended"))
+        table.add_row(kind, f"{row['detected']:.0f}", *shares, f"{row['median ms']:.2f}")
     console.print(table)
     if unread:
         console.print(remark(unread), soft_wrap=True)
