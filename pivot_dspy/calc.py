@@ -15,8 +15,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pivot_dspy.expressions import LITERAL
 from pivot_dspy.python_syntax import parse_expression
+from pivot_dspy.readings import LITERAL
+from pivot_dspy.written_numbers import written_number
 
 Number = int | float
 
@@ -28,12 +29,6 @@ LARGEST = 10**30
 MOST_DIGITS = 15
 """Places to which `round` rounds."""
 
-# Numbers as people write them, where they can mean one thing only: "1,234" may be 1234 or 1.234, "007" an identifier.
-_WRITTEN = re.compile(
-    r"(?P<sign>[+-]?)[$€£¥]?\s?(?P<digits>(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+(?=\.)|[1-9]\d{0,2}(?:,\d{3}){2,})(?:\.\d+)?)"
-    r"\s?[$€£¥]?",
-    re.ASCII,
-)
 _PLAIN = rf"""(?:{LITERAL}|[^{{}}'"`])"""
 _LEXEME = re.compile(
     rf"\{{(?P<braced>(?:{_PLAIN}|\{{{_PLAIN}*\}})*)\}}"
@@ -154,12 +149,11 @@ def number(value: Any) -> Number | tuple[Number, ...]:
 
 def _single(value: Any) -> Number:
     if isinstance(value, str):
-        written = _WRITTEN.fullmatch(value.strip()) if len(value) < 100 else None
+        written = written_number(value)
         if written is None:
             commas = "; replace(x, ',', '') takes commas out" if re.search(r"\d,\d", value[:100]) else ""
             raise ValueError(f"gives the text {value!r:.80}, which is not clearly a number{commas}")
-        digits = written["sign"] + written["digits"].replace(",", "")
-        value = float(digits) if "." in digits else int(digits)
+        value = written
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"gives {value!r:.80}, which is no number")
     if not abs(value) < LARGEST:  # nor is NaN
