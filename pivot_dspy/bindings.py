@@ -32,6 +32,8 @@ CALC = "calc"
 
 _BARE_NAME = re.compile(r"(?<![\w.$])\w+(?=\s*[.,\[\](){}<>])")
 _AS_TEXT = f"plain text is written {quote('...')}"
+_QUOTES = re.compile(r"\w'[\s,]*\w|'[^']*\Z")
+_COMPUTES = re.compile(r"\[\?|[=!<>]=|\w\(")
 _LONGEST_MESSAGE = 300
 _AROUND = 20
 """Characters of a text that are shown on either side of a binding in it."""
@@ -109,6 +111,8 @@ def evaluate(text: str, results: Any) -> Any:
 
 def _remedy(text: str, error: Exception) -> str:
     """What to write in place of `text`, in brackets."""
+    if isinstance(error, ParseError) and _QUOTES.search(text) and _COMPUTES.search(text):
+        return r" (an apostrophe in '' is written \', which is \\' in JSON, where a ) ] , or sign follows it)"
     if isinstance(error, ParseError) and references(text):
         if calc.read(text).tree is not None:
             return f' (arithmetic is written {{"{CALC}": "{text:.80}"}})'

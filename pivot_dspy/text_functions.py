@@ -6,13 +6,11 @@ Each takes a text or a list of texts; `find_all` and `split` give one flat list 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import regex
 from jmespath.functions import Functions, signature
-
-from pivot_dspy.written_numbers import to_number_of, written_number
 
 LONGEST_READ = 100_000
 """Characters that a function reads, and that `replace` may give, in all."""
@@ -54,71 +52,6 @@ class TextFunctions(Functions):
             raise ValueError(f"replace: it would give more than {LONGEST_READ:,} characters")
         replaced = [text.replace(old, new) for text in read]
         return replaced if isinstance(texts, list) else replaced[0]
-
-    @signature({"types": ["array"]}, {"types": ["expref"]})
-    def _func_min_by(self, array: Any, expref: Any) -> Any:
-        _refuse_text_order("min_by", array, min, expref)
-        return super()._func_min_by(array, expref)
-
-    @signature({"types": ["array"]}, {"types": ["expref"]})
-    def _func_max_by(self, array: Any, expref: Any) -> Any:
-        _refuse_text_order("max_by", array, max, expref)
-        return super()._func_max_by(array, expref)
-
-    @signature({"types": ["array"]}, {"types": ["expref"]})
-    def _func_sort_by(self, array: Any, expref: Any) -> Any:
-        _refuse_text_order("sort_by", array, sorted, expref)
-        return super()._func_sort_by(array, expref)
-
-    @signature({"types": ["array-number", "array-string"]})
-    def _func_min(self, array: Any) -> Any:
-        _refuse_text_order("min", array, min)
-        return super()._func_min(array)
-
-    @signature({"types": ["array-number", "array-string"]})
-    def _func_max(self, array: Any) -> Any:
-        _refuse_text_order("max", array, max)
-        return super()._func_max(array)
-
-    @signature({"types": ["array-string", "array-number"]})
-    def _func_sort(self, array: Any) -> Any:
-        _refuse_text_order("sort", array, sorted)
-        return super()._func_sort(array)
-
-
-def text_order_error(what: str, path: str, sample: str) -> ValueError:
-    """The error of an order that takes the numbers at `path` for text."""
-    remedy = to_number_of(path, sample)
-    return ValueError(f"text over {path} ({sample!r:.80}): {what} would put '100' before '99'; use {remedy}")
-
-
-def field_path(node: Mapping[str, Any]) -> str:
-    """The field that a parsed expression reads, as it is written; `x` where it is anything else."""
-    if node["type"] == "field":
-        return str(node["value"])
-    if node["type"] == "subexpression":
-        return ".".join(map(field_path, node["children"]))
-    return "@" if node["type"] == "current" else "x"
-
-
-def _refuse_text_order(name: str, array: list[Any], order: Callable[..., Any], expref: Any = None) -> None:
-    """Raise a ValueError where what is ordered is numbers as text, and the numbers would come in another order."""
-
-    def key(item: Any) -> Any:
-        return item if expref is None else expref.visit(expref.expression, item)
-
-    sample = key(array[0]) if array else None
-    if not isinstance(sample, str) or written_number(sample) is None:  # most lists: their keys are not read twice
-        return
-    keys = [key(item) for item in array]
-    numbers = [written_number(text) if isinstance(text, str) else None for text in keys]
-    places = range(len(keys))
-    if None in numbers or order(places, key=keys.__getitem__) == order(places, key=numbers.__getitem__):
-        return
-    if expref is None:
-        remedy = f"{name}(map(&{to_number_of('@', sample)}, list))"
-        raise ValueError(f"text over numbers ({sample!r:.80}): {name} would put '100' before '99'; use {remedy}")
-    raise text_order_error(name, field_path(expref.expression), sample)
 
 
 def _matches(compiled: Any, texts: list[str]) -> Iterator[Any]:
