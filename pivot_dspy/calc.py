@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pivot_dspy.python_syntax import parse_expression
-from pivot_dspy.readings import LITERAL
+from pivot_dspy.readings import LITERAL, with_apostrophes
 from pivot_dspy.written_numbers import written_number
 
 Number = int | float
@@ -85,7 +85,7 @@ def read(text: str) -> Formula:
     operands: list[Operand] = []
     problems: list[str] = []
     source: list[str] = []
-    for match in _LEXEME.finditer(text):
+    for match in _LEXEME.finditer(_mended(text)):
         kind = str(match.lastgroup)
         lexeme = match[kind]
         if kind in _OPERAND_KINDS:
@@ -102,6 +102,12 @@ def read(text: str) -> Formula:
     except (SyntaxError, RecursionError, MemoryError):  # the last two: nested too deep
         return Formula(tuple(operands), None, _NO_FORMULA)
     return Formula(tuple(operands), tree)
+
+
+def _mended(text: str) -> str:
+    """A formula in which braces that an apostrophe keeps open are closed where they were meant to be."""
+    opened = "'" in text and any(match["other"] == "{" for match in _LEXEME.finditer(text))
+    return with_apostrophes(text) if opened else text
 
 
 def _is_refused(kind: str, lexeme: str) -> bool:
@@ -123,7 +129,7 @@ def replace_bindings(text: str, change: Callable[[str], Any]) -> str:
         changed = str(change(match[match.lastgroup]))
         return f"{{{changed}}}" if match.lastgroup == "braced" else changed
 
-    return _LEXEME.sub(replaced, text[:LONGEST_FORMULA]) + text[LONGEST_FORMULA:]
+    return _LEXEME.sub(replaced, _mended(text[:LONGEST_FORMULA])) + text[LONGEST_FORMULA:]
 
 
 def annotate(text: str, notes: Iterable[str]) -> str:
@@ -133,7 +139,7 @@ def annotate(text: str, notes: Iterable[str]) -> str:
     '10.0 (asked) - {min($a[].x)} (read) / 2 (own)'
     """
     left = iter(notes)
-    return _LEXEME.sub(lambda it: f"{it[0]} ({next(left)})" if it.lastgroup in _OPERAND_KINDS else it[0], text)
+    return _LEXEME.sub(lambda it: f"{it[0]} ({next(left)})" if it.lastgroup in _OPERAND_KINDS else it[0], _mended(text))
 
 
 def number(value: Any) -> Number | tuple[Number, ...]:
