@@ -58,7 +58,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, TOKEN.findall(text))))
 
 
-class _Reading(NamedTuple):
+class _ValidExpression(NamedTuple):
     """An expression that is valid."""
 
     written: str
@@ -78,23 +78,23 @@ def _tree(text: str) -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=4096)
-def _read(text: str) -> _Reading:
+def _read(text: str) -> _ValidExpression:
     """The expression `text`, as it is or else as it was meant. Raises one of `FAILURES` where it is not valid."""
     try:
-        return _Reading(text, _compile(text), double_quoted(text))
+        return _ValidExpression(text, _compile(text), double_quoted(text))
     except FAILURES:
         if len(text) <= LONGEST and (meant := _meant(text)) is not None:
             return meant
         raise
 
 
-def _meant(text: str) -> _Reading | None:
+def _meant(text: str) -> _ValidExpression | None:
     with contextlib.suppress(*FAILURES):
         for reading in readings(text, _tree):
             with contextlib.suppress(*FAILURES):
                 parsed = _compile(reading)
                 if parsed.parsed["type"] != "literal":  # all of it in quotes: that is text, and a `$` in it a slip
-                    return _Reading(reading, parsed, double_quoted(reading))
+                    return _ValidExpression(reading, parsed, double_quoted(reading))
     return None
 
 

@@ -21,7 +21,7 @@ _DOLLAR_CALL = re.compile(rf"({LITERAL})|(?<!\$)\$({CALL})")
 _NAME = re.compile(rf"{LITERAL}|\$\w+|(?<![\w.$])(?P<name>[A-Za-z_]\w*)(?!\w|\s*\()")
 _ENDS = r"(?=\s*(?:[)\],}|<>]|&&|[=!]=|\Z))"
 """What follows the end of a text; an apostrophe before anything else belongs to the text."""
-_APOSTROPHE = re.compile(rf"(\\.)|'(?!{_ENDS[3:-1]})", re.DOTALL)
+_APOSTROPHE = re.compile(r"(\\.)|'", re.DOTALL)
 _TEXTS = re.compile(
     rf"'(?P<inner>(?:\\.|[^'\\]|'(?!{_ENDS[3:-1]}))*)'{_ENDS}"
     r"""|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`"""

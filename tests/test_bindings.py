@@ -121,6 +121,7 @@ SHOP = {"p": GOODS[:2], "q": GOODS, "u": {"x": GOODS}}
         ("$p[?name=='Men's Shirt' && brand=='Levi's'].id | [0]", 1),
         ("$p[?brand=='O'Neill' || contains(name, 'Men's')].id", [1, 2]),
         ("$q[?name=='Dogs' bowl'] | [0].id", 3),
+        ("join('', ['Boot 'Beige'', $p[1].name])", "Boot 'Beige'Cap"),
         ("join(' ', ['the Dogs' bowl of', $p[0].brand])", "the Dogs' bowl of Levi's"),
         ("$p[?brand==`\"Levi's\"`].id", [1]),
         ('$p[?brand=="Levi\'s"].id', [1]),
