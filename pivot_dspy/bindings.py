@@ -21,9 +21,10 @@ from jmespath.exceptions import JMESPathTypeError, ParseError, UnknownFunctionEr
 from pivot_dspy import calc
 from pivot_dspy.calc import CalcPart
 from pivot_dspy.errors import PivotError
-from pivot_dspy.expressions import FAILURES, FUNCTIONS, TOKEN, is_quoted, is_valid, quote, search
+from pivot_dspy.expressions import FAILURES, TOKEN, is_quoted, is_valid, quote, search, written
 from pivot_dspy.expressions import references as references  # a question about bindings, whoever asks
-from pivot_dspy.near_misses import PROSE, near_miss, paths, possible, without_dollars
+from pivot_dspy.near_misses import PROSE, near_miss, paths, possible
+from pivot_dspy.readings import FUNCTIONS, without_dollars
 
 ITEM = "item"
 CALC = "calc"
@@ -31,6 +32,8 @@ CALC = "calc"
 
 _BARE_NAME = re.compile(r"(?<![\w.$])\w+(?=\s*[.,\[\](){}<>])")
 _AS_TEXT = f"plain text is written {quote('...')}"
+_QUOTES = re.compile(r"\w'[\s,]*\w|'[^']*\Z")
+_COMPUTES = re.compile(r"\[\?|[=!<>]=|\w\(")
 _LONGEST_MESSAGE = 300
 _AROUND = 20
 """Characters of a text that are shown on either side of a binding in it."""
@@ -80,7 +83,7 @@ def is_binding(text: str, step_ids: Collection[str]) -> bool:
     named = [name for name in names if name in step_ids]
     words = [name for name in names if not name.isdigit()]  # $5 is a price, unless all is an expression
     if not named:
-        return bool(words) and is_valid(without_dollars(text))
+        return bool(words) and is_valid(text)
     if is_valid(text) or any(name in step_ids for name in paths(text)):
         return True
     in_prose = len(text) > PROSE and calc.read(text).tree is None
@@ -108,6 +111,8 @@ def evaluate(text: str, results: Any) -> Any:
 
 def _remedy(text: str, error: Exception) -> str:
     """What to write in place of `text`, in brackets."""
+    if isinstance(error, ParseError) and _QUOTES.search(text) and _COMPUTES.search(text):
+        return r" (an apostrophe in '' is written \', which is \\' in JSON, where a ) ] , or sign follows it)"
     if isinstance(error, ParseError) and references(text):
         if calc.read(text).tree is not None:
             return f' (arithmetic is written {{"{CALC}": "{text:.80}"}})'
@@ -128,7 +133,11 @@ def holds(text: str, value: Any, results: Mapping[str, Any]) -> bool:
     Raises:
         BindingError: it cannot be evaluated.
     """
-    return bool(evaluate(text, results if references(text) else value))
+    names = references(text)
+    bare = without_dollars(text)
+    if bare != text and not any(name in results for name in names):  # `$length(ids)` of the value itself
+        return bool(evaluate(bare, value))
+    return bool(evaluate(text, results if names else value))
 
 
 def resolve(value: Any, results: Mapping[str, Any], step_ids: Collection[str], *, allow_empty: bool = True) -> Any:
@@ -237,6 +246,7 @@ def rename(text: str, names: Mapping[str, str]) -> str:
     """
     if is_quoted(text):
         return text
+    text = written(text)
     if near_miss(text, names) is not None:  # it must not turn to plain text where its steps get other names
         text = _BARE_NAME.sub(lambda m: names.get(m[0], m[0]), text)
     return TOKEN.sub(lambda m: f"${names[m[1]]}" if m[1] in names else m[0], text)

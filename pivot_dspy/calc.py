@@ -15,8 +15,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pivot_dspy.expressions import LITERAL
 from pivot_dspy.python_syntax import parse_expression
+from pivot_dspy.readings import LITERAL, with_apostrophes
+from pivot_dspy.written_numbers import written_number
 
 Number = int | float
 
@@ -28,12 +29,6 @@ LARGEST = 10**30
 MOST_DIGITS = 15
 """Places to which `round` rounds."""
 
-# Numbers as people write them, where they can mean one thing only: "1,234" may be 1234 or 1.234, "007" an identifier.
-_WRITTEN = re.compile(
-    r"(?P<sign>[+-]?)[$€£¥]?\s?(?P<digits>(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+(?=\.)|[1-9]\d{0,2}(?:,\d{3}){2,})(?:\.\d+)?)"
-    r"\s?[$€£¥]?",
-    re.ASCII,
-)
 _PLAIN = rf"""(?:{LITERAL}|[^{{}}'"`])"""
 _LEXEME = re.compile(
     rf"\{{(?P<braced>(?:{_PLAIN}|\{{{_PLAIN}*\}})*)\}}"
@@ -90,7 +85,7 @@ def read(text: str) -> Formula:
     operands: list[Operand] = []
     problems: list[str] = []
     source: list[str] = []
-    for match in _LEXEME.finditer(text):
+    for match in _LEXEME.finditer(_mended(text)):
         kind = str(match.lastgroup)
         lexeme = match[kind]
         if kind in _OPERAND_KINDS:
@@ -107,6 +102,12 @@ def read(text: str) -> Formula:
     except (SyntaxError, RecursionError, MemoryError):  # the last two: nested too deep
         return Formula(tuple(operands), None, _NO_FORMULA)
     return Formula(tuple(operands), tree)
+
+
+def _mended(text: str) -> str:
+    """A formula in which braces that an apostrophe keeps open are closed where they were meant to be."""
+    opened = "'" in text and any(match["other"] == "{" for match in _LEXEME.finditer(text))
+    return with_apostrophes(text) if opened else text
 
 
 def _is_refused(kind: str, lexeme: str) -> bool:
@@ -128,7 +129,7 @@ def replace_bindings(text: str, change: Callable[[str], Any]) -> str:
         changed = str(change(match[match.lastgroup]))
         return f"{{{changed}}}" if match.lastgroup == "braced" else changed
 
-    return _LEXEME.sub(replaced, text[:LONGEST_FORMULA]) + text[LONGEST_FORMULA:]
+    return _LEXEME.sub(replaced, _mended(text[:LONGEST_FORMULA])) + text[LONGEST_FORMULA:]
 
 
 def annotate(text: str, notes: Iterable[str]) -> str:
@@ -138,7 +139,7 @@ def annotate(text: str, notes: Iterable[str]) -> str:
     '10.0 (asked) - {min($a[].x)} (read) / 2 (own)'
     """
     left = iter(notes)
-    return _LEXEME.sub(lambda it: f"{it[0]} ({next(left)})" if it.lastgroup in _OPERAND_KINDS else it[0], text)
+    return _LEXEME.sub(lambda it: f"{it[0]} ({next(left)})" if it.lastgroup in _OPERAND_KINDS else it[0], _mended(text))
 
 
 def number(value: Any) -> Number | tuple[Number, ...]:
@@ -154,12 +155,11 @@ def number(value: Any) -> Number | tuple[Number, ...]:
 
 def _single(value: Any) -> Number:
     if isinstance(value, str):
-        written = _WRITTEN.fullmatch(value.strip()) if len(value) < 100 else None
+        written = written_number(value)
         if written is None:
             commas = "; replace(x, ',', '') takes commas out" if re.search(r"\d,\d", value[:100]) else ""
             raise ValueError(f"gives the text {value!r:.80}, which is not clearly a number{commas}")
-        digits = written["sign"] + written["digits"].replace(",", "")
-        value = float(digits) if "." in digits else int(digits)
+        value = written
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"gives {value!r:.80}, which is no number")
     if not abs(value) < LARGEST:  # nor is NaN

@@ -6,6 +6,7 @@ for `pivot_dspy.bindings` to say.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -14,8 +15,9 @@ from typing import Any, NamedTuple
 import jmespath
 from jmespath.parser import ParsedResult
 
+from pivot_dspy.interpreter import Interpreter
 from pivot_dspy.plain_json import scalars
-from pivot_dspy.text_functions import TextFunctions
+from pivot_dspy.readings import CALL, LITERAL, double_quoted, readings, without_dollars
 
 LONGEST = 5000
 """Characters; a longer string is text, and no expression is looked for in it."""
@@ -23,17 +25,12 @@ LONGEST = 5000
 # Beside its own errors (ValueErrors), jmespath lets through what the text provokes in Python: a slice with step zero,
 # brackets nested too deep.
 FAILURES = (ValueError, TypeError, RecursionError, ArithmeticError, LookupError)
-# Strings, quoted identifiers and literals of JMESPath are skipped: a dollar inside them is text.
-LITERAL = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`"""
-FUNCTIONS = tuple(sorted(TextFunctions.FUNCTION_TABLE))
-CALL = rf"(?:{'|'.join(FUNCTIONS)})\("
 TOKEN = re.compile(rf"{LITERAL}|\$\$|\$(?!{CALL})(\w+)")
 """Its group is the name of a step."""
 _FIRST_ALONE = frozenset({"contains", "ends_with", "find_all", "max_by", "min_by", "sort_by", "split", "starts_with"})
 """Functions that give nothing of what stands in their arguments after the first."""
 _CUTTING = frozenset({"find_all", "replace", "reverse", "split"})
 """Functions that make another text of one."""
-_OPTIONS = jmespath.Options(custom_functions=TextFunctions())
 
 
 def quote(text: str) -> str:
@@ -54,13 +51,71 @@ def references(text: str) -> tuple[str, ...]:
     """
     if len(text) > LONGEST or is_quoted(text):
         return ()
+    return _names(written(text)) if "$" in text else ()
+
+
+def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, TOKEN.findall(text))))
 
 
+class _ValidExpression(NamedTuple):
+    """An expression that is valid."""
+
+    written: str
+    """As it should have been written."""
+    parsed: ParsedResult
+    quoted: frozenset[str]
+    """Its names in double quotes."""
+
+
+def _compile(text: str) -> ParsedResult:
+    return jmespath.compile(TOKEN.sub(lambda m: f'"{m[1]}"' if m[1] else ("$" if m[0] == "$$" else m[0]), text))
+
+
+def _tree(text: str) -> Mapping[str, Any]:
+    tree: Mapping[str, Any] = _compile(text).parsed
+    return tree
+
+
 @lru_cache(maxsize=4096)
+def _read(text: str) -> _ValidExpression:
+    """The expression `text`, as it is or else as it was meant. Raises one of `FAILURES` where it is not valid."""
+    try:
+        return _ValidExpression(text, _compile(text), double_quoted(text))
+    except FAILURES:
+        if len(text) <= LONGEST and (meant := _meant(text)) is not None:
+            return meant
+        raise
+
+
+def _meant(text: str) -> _ValidExpression | None:
+    with contextlib.suppress(*FAILURES):
+        for reading in readings(text, _tree):
+            with contextlib.suppress(*FAILURES):
+                parsed = _compile(reading)
+                if parsed.parsed["type"] != "literal":  # all of it in quotes: that is text, and a `$` in it a slip
+                    return _ValidExpression(reading, parsed, double_quoted(reading))
+    return None
+
+
+@lru_cache(maxsize=4096)
+def written(text: str) -> str:
+    r"""`text` as it should have been written: slips that can be read in one way only are put right.
+
+    >>> print(written("$a[?name=='Men's Shirt']"), written("$max_by(a.rooms, &price)"))
+    $a[?name=='Men\'s Shirt'] max_by($a.rooms, &price)
+    """
+    if "'" not in text and without_dollars(text) == text:
+        return text
+    try:
+        return _read(text).written
+    except FAILURES:
+        return text
+
+
 def parse(text: str) -> ParsedResult:
     """The expression `text`, parsed. Raises one of `FAILURES` where it is not valid."""
-    return jmespath.compile(TOKEN.sub(lambda m: f'"{m[1]}"' if m[1] else ("$" if m[0] == "$$" else m[0]), text))
+    return _read(text).parsed
 
 
 @lru_cache(maxsize=4096)
@@ -75,7 +130,8 @@ def is_valid(text: str) -> bool:
 
 def search(text: str, data: Any) -> Any:
     """Value of the expression `text` over `data`. Raises one of `FAILURES`."""
-    return parse(text).search(data, _OPTIONS)
+    reading = _read(text)
+    return Interpreter(reading.quoted).visit(reading.parsed.parsed, data)
 
 
 class Content(NamedTuple):

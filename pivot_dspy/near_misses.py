@@ -7,11 +7,12 @@ stands in long prose is text, too, but for `$a.` and `$a[`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pivot_dspy.expressions import CALL, LITERAL, LONGEST, is_valid, parse, references
+from pivot_dspy.expressions import LONGEST, is_valid, parse, references
+from pivot_dspy.readings import CALL, roots
 
 PROSE = 200
 """Characters around what looks like a binding from which on it is part of a text, unless it can be nothing else."""
@@ -19,15 +20,11 @@ PROSE = 200
 _LOOKS_LIKE_ONE = re.compile(r"[$<(]|\{\w*[{\[]")
 _PATH = re.compile(r"(?<!\$)(?:\$\$)*\$(\w+)(?:\[|\.[A-Za-z_*\"\[{])")
 _CALL = re.compile(rf"\s*{CALL}")
-_DOLLAR_CALL = re.compile(rf"({LITERAL})|\$({CALL})")
 _TEMPLATE = re.compile(
     r"(?<!\$)(?:\$\$)*\$\{([^{}$]{1,200})\}"  # ${a.b}
     r"|\{\{([^{}$]{1,200})\}\}"  # {{a.b}}
     r"|[<{](\w{1,64}\[[^<>{}$\s]{0,200})[>}]"  # <a[0].b>, {a[0].b}
     r"|\A\s*<(\w{1,64}\.[^<>$\s]{1,200})>\s*\Z"  # <a.b> alone: within a text it may be an address
-)
-_SCOPES = frozenset(
-    {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "pipe"}
 )
 
 
@@ -42,8 +39,8 @@ class NearMiss(NamedTuple):
 def near_miss(text: str, step_ids: Collection[str]) -> NearMiss | None:
     """The first near miss in `text` of a binding to one of the steps.
 
-    >>> near_miss("$join(', ', $a[].body)", {"a"}).remedy
-    "functions go without $: join(', ', $a[].body)"
+    >>> near_miss("join(', ', a[].body)", {"a"}).remedy
+    'functions go without $, and the result of step a is written $a'
     """
     return next((miss for miss in possible(text) if miss.step in step_ids), None)
 
@@ -66,31 +63,12 @@ def paths(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_PATH.findall(text))) if "$" in text else ()
 
 
-def without_dollars(text: str) -> str:
-    """`text` with no `$` before the functions that it calls."""
-    return _DOLLAR_CALL.sub(lambda match: match[1] or match[2], text)
-
-
 def _calls(text: str) -> Iterator[NearMiss]:
-    """`join(', ', a[].body)`, `$join(', ', $a[].body)`: texts that are a call of a known function, and nothing else."""
-    bare = without_dollars(text)
-    named = references(bare)
-    if (bare == text and (named or not _CALL.match(text))) or not is_valid(bare):
+    """`join(', ', a[].body)`: a text that is a call of a known function, and nothing else, over what is no binding."""
+    if not _CALL.match(text) or references(text) or not is_valid(text):
         return
-    yield from (NearMiss(name, f"functions go without $: {bare}") for name in named)
-    for name in _roots(parse(bare).parsed):
-        if name not in named:
-            yield NearMiss(name, f"functions go without $, and the result of step {name} is written ${name}")
-
-
-def _roots(node: Mapping[str, Any]) -> Iterator[str]:
-    """Names in a parsed expression that are looked up among the steps, and not in an element of something."""
-    kind, children = node["type"], node["children"]
-    if kind == "field":
-        yield str(node["value"])
-    elif kind != "expref":
-        for child in children[:1] if kind in _SCOPES else children:
-            yield from _roots(child)
+    for name in roots(parse(text).parsed):
+        yield NearMiss(name, f"functions go without $, and the result of step {name} is written ${name}")
 
 
 def _templates(text: str) -> Iterator[NearMiss]:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import contextlib
 
+import jmespath
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
+from pivot_dspy.expressions import FAILURES, TOKEN
+from pivot_dspy.text_functions import TextFunctions
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -101,3 +104,118 @@ def test_references_leave_out_literals_and_dependencies_leave_out_the_item() -> 
 def test_a_long_text_full_of_dollars_and_quotes_is_itself(length: int) -> None:
     text = "$a" + '\\"' * length  # whatever takes the square of its length would not end
     assert bindings.resolve(bindings.escape(text), RESULTS, KNOWN) == text
+
+
+GOODS = [
+    {"id": 1, "name": "Men's Shirt", "brand": "Levi's", "price": "100", "size": 8},
+    {"id": 2, "name": "Cap", "brand": "O'Neill", "price": "99", "size": 9},
+    {"id": 3, "name": "Dogs' bowl", "brand": "Plain", "price": "1.5", "size": 10, "Cap": "Cap"},
+]
+SHOP = {"p": GOODS[:2], "q": GOODS, "u": {"x": GOODS}}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("$p[?name=='Men's Shirt'].id", [1]),
+        ("$p[?name=='Men's Shirt' && brand=='Levi's'].id | [0]", 1),
+        ("$p[?brand=='O'Neill' || contains(name, 'Men's')].id", [1, 2]),
+        ("$q[?name=='Dogs' bowl'] | [0].id", 3),
+        ("join('', ['Boot 'Beige'', $p[1].name])", "Boot 'Beige'Cap"),
+        ("join(' ', ['the Dogs' bowl of', $p[0].brand])", "the Dogs' bowl of Levi's"),
+        ("$p[?brand==`\"Levi's\"`].id", [1]),
+        ('$p[?brand=="Levi\'s"].id', [1]),
+        ('$p[?name=="Cap"].id', [2]),
+        ('$p["Cap"==name].id', None),
+        ('$p[?contains(name, "Shirt")].id', [1]),
+        ('$p[?name!="Cap"].id', [1]),
+        ('join(", ", $p[].name)', "Men's Shirt, Cap"),
+        ('join("", ["Dear ", $p[1].brand])', "Dear O'Neill"),
+        ('$q[?name=="Cap"].id', []),  # one of them has a field of that name
+        ("$max_by(u.x, &size).id", 3),
+        ("$max_by($u.x[?brand=='Levi's'], &size).id", 1),
+        ("$length(u.x)", 3),
+        ("$sum($u.x[].size)", 27),
+        ("$join(', ', u.x[?name==brand || brand=='Plain'].name)", "Dogs' bowl"),
+        ({"calc": "{$max_by(u.x, &size).size} - 1"}, 9),
+        ({"calc": "{$p[?brand=='Levi's'].size | [0]} / 2"}, 4),
+    ],
+)
+def test_a_slip_that_can_be_read_in_one_way_only_is_read_so(text: object, value: object) -> None:
+    if value is None:
+        with pytest.raises(BindingError):
+            bindings.resolve(text, SHOP, {*SHOP})
+        return
+    assert bindings.resolve(text, SHOP, {*SHOP}) == value
+    assert set(bindings.dependencies(text, {*SHOP})) <= {*SHOP}
+    assert bindings.dependencies(text, {*SHOP})
+    assert bindings.malformed(text, {*SHOP}) is None
+
+
+def test_whoever_asks_sees_through_a_slip() -> None:
+    assert bindings.references("$p[?name=='Men's $1 Shirt' && id==$q[0].id]") == ("p", "q")
+    assert bindings.references("$max_by(u.x[?y==z], &y)") == ("u",)
+    assert bindings.rename("$max_by(u.x, &u)", {"u": "v"}) == "max_by($v.x, &u)"
+    assert bindings.rename("$p[?name=='$p's']", {"p": "v"}) == r"$v[?name=='$p\'s']"
+    assert bindings.holds("name=='Men's Shirt'", GOODS[0], {})
+    assert bindings.holds("$length(name) > `3`", GOODS[0], {})
+    assert bindings.holds('brand=="Levi\'s"', GOODS[0], {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("$p[?price < `100`]", r"text over price ('100'): '<' compares numbers; use to_number(price)"),
+        ("$p[?price < '99']", "text over price ('100'): '<' compares numbers; use to_number(price)"),
+        ("$p[?price == `100`]", "use to_number(price)"),
+        ("$p[?size > '8.5']", "a number is written `8.5`"),
+        ("$p[?brand > `8`]", "brand holds text (\"Levi's\")"),
+        ("min_by($p, &price).id", "text over price ('100'): min_by orders '100' before '99'; use &to_number(price)"),
+        ("sort_by($p, &price)[0].id", "use &to_number(price)"),
+        ("max($p[].price)", "use max(map(&to_number(@), list))"),
+        ("$p[?name=='Dogs', cats']", "\\'"),
+    ],
+)
+def test_numbers_as_text_and_what_can_be_read_in_two_ways_name_the_remedy(text: str, message: str) -> None:
+    with pytest.raises(BindingError) as caught:
+        bindings.resolve(text, SHOP, {*SHOP})
+    assert message in str(caught.value)
+
+
+def test_what_reads_text_as_numbers_follows_the_remedy_that_an_error_names() -> None:
+    money = {"m": [{"price": "$1,100.50"}, {"price": "$99.00"}]}
+    with pytest.raises(BindingError) as caught:
+        bindings.resolve("min_by($m, &price).price", money, {"m"})
+    key = str(caught.value).rpartition("use ")[2]
+    assert bindings.resolve(f"min_by($m, {key}).price", money, {"m"}) == "$99.00"
+
+
+_ATOMS = st.sampled_from(["$p", "$q", "name", "size", "id", "'Cap'", "`9`", "[0]", '"brand"', "@", "$u.x", "'it\\'s'"])
+_EXPRESSIONS = st.recursive(
+    _ATOMS,
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map("{0[0]}[?{0[1]}]".format),
+        st.tuples(inner, st.sampled_from(["==", "!=", "<", ">=", "&&", "||", " | "]), inner).map("".join),
+        st.tuples(inner, inner).map("{0[0]}[].{0[1]}".format),
+        st.tuples(st.sampled_from(["length", "sort", "keys", "to_string", "max", "not_null"]), inner).map(
+            "{0[0]}({0[1]})".format
+        ),
+        st.tuples(st.sampled_from(["min_by", "sort_by"]), inner, inner).map("{0[0]}({0[1]}, &{0[2]})".format),
+        st.tuples(inner, inner).map("contains({0[0]}, {0[1]})".format),
+    ),
+    max_leaves=6,
+)
+
+
+@UNHURRIED
+@given(_EXPRESSIONS)
+def test_what_jmespath_reads_keeps_its_value(text: str) -> None:
+    plain = jmespath.Options(custom_functions=TextFunctions())
+    try:
+        value = jmespath.search(TOKEN.sub(lambda m: f'"{m[1]}"' if m[1] else m[0], text), SHOP, plain)
+    except FAILURES:
+        return
+    try:
+        assert bindings.evaluate(text, SHOP) == value
+    except BindingError as error:
+        assert "text" in str(error)  # numbers as text: the one thing that is refused

@@ -279,7 +279,9 @@ def test_a_binding_is_bound_with_its_path():
     assert {path: origin.value for path, origin in everybody.items()} == {"to[0]": "jo@x.org", "to[1]": "sara@x.org"}
 
 
-@pytest.mark.parametrize("written", ["($a[0].title=='Lunch' && $a[0].id_) || $a[1].id_", "max_by($a, &id_).id_"])
+@pytest.mark.parametrize(
+    "written", ["($a[0].title=='Lunch' && $a[0].id_) || $a[1].id_", "max_by($a, &to_number(id_)).id_"]
+)
 def test_what_is_only_compared_is_no_part_of_what_a_binding_gives(written):
     assert label(EVENTS_READ, move(written))[1]
 
