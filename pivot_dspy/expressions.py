@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jmespath
 from jmespath.parser import ParsedResult
 
-from pivot_dspy.interpreter import Interpreter
+from pivot_dspy.interpreter import ESCAPED_STEP, Interpreter
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.readings import CALL, LITERAL, double_quoted, readings, without_dollars
 
@@ -66,10 +66,18 @@ class _ValidExpression(NamedTuple):
     parsed: ParsedResult
     quoted: frozenset[str]
     """Its names in double quotes."""
+    computed: ParsedResult
+    """What is computed: where it may name a step inside a filter, with the names of steps told from those of fields."""
 
 
-def _compile(text: str) -> ParsedResult:
-    return jmespath.compile(TOKEN.sub(lambda m: f'"{m[1]}"' if m[1] else ("$" if m[0] == "$$" else m[0]), text))
+def _compile(text: str, mark: str = "") -> ParsedResult:
+    return jmespath.compile(TOKEN.sub(lambda m: f'"{mark}{m[1]}"' if m[1] else ("$" if m[0] == "$$" else m[0]), text))
+
+
+def _valid(text: str, parsed: ParsedResult) -> _ValidExpression:
+    # What stands inside a filter has a list before it, which a step gives as well.
+    inner = len(list(filter(None, TOKEN.findall(text)))) > 1 and ("[?" in text or "&" in text)
+    return _ValidExpression(text, parsed, double_quoted(text), _compile(text, ESCAPED_STEP) if inner else parsed)
 
 
 def _tree(text: str) -> Mapping[str, Any]:
@@ -81,7 +89,7 @@ def _tree(text: str) -> Mapping[str, Any]:
 def _read(text: str) -> _ValidExpression:
     """The expression `text`, as it is or else as it was meant. Raises one of `FAILURES` where it is not valid."""
     try:
-        return _ValidExpression(text, _compile(text), double_quoted(text))
+        return _valid(text, _compile(text))
     except FAILURES:
         if len(text) <= LONGEST and (meant := _meant(text)) is not None:
             return meant
@@ -94,7 +102,7 @@ def _meant(text: str) -> _ValidExpression | None:
             with contextlib.suppress(*FAILURES):
                 parsed = _compile(reading)
                 if parsed.parsed["type"] != "literal":  # all of it in quotes: that is text, and a `$` in it a slip
-                    return _ValidExpression(reading, parsed, double_quoted(reading))
+                    return _valid(reading, parsed)
     return None
 
 
@@ -129,9 +137,13 @@ def is_valid(text: str) -> bool:
 
 
 def search(text: str, data: Any) -> Any:
-    """Value of the expression `text` over `data`. Raises one of `FAILURES`."""
+    """Value of the expression `text` over `data`. Raises one of `FAILURES`.
+
+    >>> search("$b[?id != $a.id].id", {"a": {"id": 1}, "b": [{"id": 1}, {"id": 2}]})
+    [2]
+    """
     reading = _read(text)
-    return Interpreter(reading.quoted).visit(reading.parsed.parsed, data)
+    return Interpreter(reading.quoted, data).visit(reading.computed.parsed, data)
 
 
 class Content(NamedTuple):

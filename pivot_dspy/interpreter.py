@@ -20,6 +20,10 @@ _TEXT_ARGUMENTS: Mapping[str, tuple[int, ...]] = {
 }  # fmt: skip
 """Which arguments of a function are text."""
 _FUNCTIONS = TextFunctions()
+STEP = "\x00"
+"""Before the name of a step, which is looked up among the results wherever it stands."""
+ESCAPED_STEP = r"\u0000"
+"""The same inside the double quotes of an expression."""
 
 
 class Interpreter(TreeInterpreter):
@@ -27,13 +31,21 @@ class Interpreter(TreeInterpreter):
 
     Args:
         quoted: names that stand in double quotes in the expression.
+        results: by the name of the step.
     """
 
-    def __init__(self, quoted: frozenset[str]) -> None:
+    def __init__(self, quoted: frozenset[str], results: Any = None) -> None:
         super().__init__()
         self._quoted = quoted
+        self._results = results
         self._filtered: list[list[Any]] = []
         """The lists whose filters are being computed, innermost last."""
+
+    def visit_field(self, node: Any, value: Any) -> Any:
+        if node["value"].startswith(STEP):
+            field: Any = {**node, "value": node["value"].removeprefix(STEP)}
+            return super().visit_field(field, self._results)
+        return super().visit_field(node, value)
 
     def visit_filter_projection(self, node: Any, value: Any) -> Any:
         if not self._quoted:

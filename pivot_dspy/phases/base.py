@@ -85,11 +85,11 @@ STEP_BASICS = """\
 A step is {"id": "a", "tool": NAME, "args": {...}}, with a short id of its own. A string with $ID in args is JMESPath \
 over results of earlier steps: "$b.products[?size=='L' && price < `500`].id", "min_by($b.products[?contains(name, \
 'Cap')], &price).id", "join('', ['Dear ', $a[0].name])"; also find_all(text, regex), split(text, by), replace(text, \
-old, new). Inside [? ] names are fields of the element; text in '' compares exactly, numbers stand in ``, a field that \
-begins with a digit in "": stars."5_star". $$ is a dollar. "for_each": "$b.ids" beside args runs the step for each \
-element, $item, and gives [{"item": element, "result": what the call returned}, ...]. A figure to be worked out is \
-{"calc": "10.0 - $a[0].amount / 2"}, a filter in it in braces. A binding that gives nothing, or an empty list, fails \
-its step and those that depend on it."""
+old, new). Inside [? ] names are fields of the element, $ID is a step: "$b[?id != $a.id]"; text in '' compares \
+exactly, numbers stand in ``, a field that begins with a digit in "": stars."5_star". $$ is a dollar. "for_each": \
+"$b.ids" beside args runs the step for each element, $item, and gives [{"item": element, "result": what the call \
+returned}, ...]. A figure to be worked out is {"calc": "10.0 - $a[0].amount / 2"}, a filter in it in braces. A binding \
+that gives nothing, or an empty list, fails its step and those that depend on it."""
 """What has to be known to write a step."""
 
 STEP_FORM = f"""\
