@@ -86,7 +86,12 @@ def _submit_alone(call: ToolCall) -> Future[CallResult]:
 
 
 async def _gathered(awaited: Sequence[tuple[ToolCall, Future[CallResult]]]) -> None:
-    await asyncio.gather(*(_settled(call, future) for call, future in awaited))
+    tasks = []
+    for call, future in awaited:
+        tasks.append(asyncio.ensure_future(_settled(call, future)))
+        for _ in range(2):  # its task, and the one that makes the call: it has begun before the next is taken up
+            await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
 
 
 async def _settled(call: ToolCall, future: Future[CallResult]) -> None:
