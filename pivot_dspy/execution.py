@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
 
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
@@ -19,37 +16,9 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
 from pivot_dspy.errors import did_you_mean, error_text
 from pivot_dspy.flow import Flow
-from pivot_dspy.step_calls import StepCalls, StepFailed, bind, fault_of, resolve_each
+from pivot_dspy.step_calls import StepCalls, StepFailed, bind, fault_of, resolve_each, submitted
+from pivot_dspy.supervision import Permit, Supervisor, allow
 from pivot_dspy.trajectory import SUBMIT, Discrepancy, Execution, Fault, Observation, Step, Trajectory
-
-Permit = Callable[[bool], float | None]
-"""Called with False before each tool call, when it may raise `BudgetExhausted`, and with True for each reused one.
-Gives the seconds that the call may take, None for no limit beside its own."""
-
-
-def allow(reused: bool) -> None:
-    """The permit that never refuses."""
-
-
-class Supervisor:
-    """Looks on while a trajectory runs, and ends the run by what it raises. This one lets everything pass."""
-
-    withheld: Collection[str] = ()
-    """Ids of steps that are not to run."""
-    taken: Mapping[str, Observation] = MappingProxyType({})
-    """What is known of steps, by id, which are then not run."""
-    calls: Mapping[str, Sequence[CallResult]] = MappingProxyType({})
-    """What is known of the first calls of a repeated step, by its id, which are then not made."""
-
-    def approve(self, step: str, number: int, args: Mapping[str, Any]) -> None:
-        """Told of each call before it is made: its step, its number in this from 0, its arguments."""
-
-    def called(self, step: str, number: int, args: Mapping[str, Any], result: CallResult) -> bool:
-        """Told of each call that was made, or taken over; whether it is to be the last of a repeated step."""
-        return False
-
-    def observed(self, observation: Observation) -> None:
-        """Told of each observation, once it is on record."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +180,7 @@ class StepRunner:
                 return Observation(step=step.id, status=standing)
             if spec is None or step.is_submit:
                 args = resolve_each(step.args, self.results, self.observed, allow_empty=True)
-                self._submit(args)
+                self.submitted = submitted(args, self.outputs)
                 return Observation(step=step.id, value=args, args=args)
             bound = bind(step, self.results, self.observed)
             args = bound.args
@@ -249,23 +218,6 @@ class StepRunner:
                 raise BindingError(f"${name}: no earlier step is called {name!r}", name)
         if spec is not None:
             spec.refuse_names(step.args)
-
-    def _submit(self, args: dict[str, Any]) -> None:
-        problems = [f"{name}: not an output field" for name in args if name not in self.outputs]
-        values: dict[str, Any] = {}
-        for name in [name for name in self.outputs if name in args]:
-            annotation, value = self.outputs[name], args[name]
-            if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-                value = str(value)  # a binding to a number answers a question for text
-            try:
-                values[name] = TypeAdapter(annotation).validate_python(value)
-            except ValidationError as error:
-                problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r:.80}")
-            except Exception as error:  # a validator of the user's
-                problems.append(f"{name}: cannot be validated: {error_text(error)}")
-        if problems:
-            raise StepFailed("bad_arguments", f"submit: {'; '.join(problems)}", f"submit({', '.join(self.outputs)})")
-        self.submitted = values
 
     def _call(self, position: int, calls: StepCalls) -> Flow[Observation]:
         step, spec = calls.step, calls.spec

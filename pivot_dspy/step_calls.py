@@ -1,4 +1,4 @@
-"""What a step calls: the arguments that its bindings give, as its tool takes them, and what is observed of its calls."""
+"""What a step calls or submits: the arguments that its bindings give, in the types that these are taken in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
+from pivot_dspy.errors import error_text
 from pivot_dspy.trajectory import Fault, FaultKind, Observation, Step
 
 
@@ -97,6 +100,29 @@ def bind(step: Step, results: Mapping[str, Any], known: Collection[str]) -> Boun
         given = resolve_each(step.args, {**results, **repeated}, {*known, *repeated}, allow_empty=False)
         written.append(given)
     return BoundStep(step, items, written)
+
+
+def submitted(args: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `submit` as the output fields that they are, each in its type.
+
+    Raises:
+        StepFailed: one is no output field, or does not fit its type.
+    """
+    problems = [f"{name}: not an output field" for name in args if name not in outputs]
+    values: dict[str, Any] = {}
+    for name in [name for name in outputs if name in args]:
+        annotation, value = outputs[name], args[name]
+        if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = str(value)  # a binding to a number answers a question for text
+        try:
+            values[name] = TypeAdapter(annotation).validate_python(value)
+        except ValidationError as error:
+            problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r:.80}")
+        except Exception as error:  # a validator of the user's
+            problems.append(f"{name}: cannot be validated: {error_text(error)}")
+    if problems:
+        raise StepFailed("bad_arguments", f"submit: {'; '.join(problems)}", f"submit({', '.join(outputs)})")
+    return values
 
 
 def _items(step: Step, results: Mapping[str, Any], known: Collection[str]) -> list[Any]:

@@ -19,8 +19,9 @@ from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.concurrent_calls import AT_ONCE
 from pivot_dspy.environment.factory import SessionFactory
-from pivot_dspy.execution import Supervisor, execute
+from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_async, run_sync
+from pivot_dspy.supervision import Supervisor
 from pivot_dspy.trajectory import Execution, Observation, Step, Trajectory
 
 PAUSE = 0.2
@@ -29,9 +30,7 @@ LIMIT = 2.5 * PAUSE
 
 
 class Slow(Environment):
-    """Tools that wait, and note where they run."""
-
-    shared = ("threads",)
+    """Tools that wait, and tell where they run."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
