@@ -14,7 +14,7 @@ from dspy.utils.callback import BaseCallback
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pivot_dspy import ConfigurationError, Environment, from_functions, tool
+from pivot_dspy import CheckResult, ConfigurationError, Environment, check, from_functions, tool
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.concurrent_calls import AT_ONCE
@@ -104,17 +104,12 @@ def test_independent_reads_take_as_long_as_one(name: str, awaited: bool, timeout
 
 @pytest.mark.parametrize("awaited", [False, True])
 def test_the_calls_of_a_repeated_step_and_the_step_after_it_run_at_once(awaited: bool) -> None:
-    repeated = Step(id="r", tool="wait", args={"name": "$item"}, for_each='["a", "b"]')
-    names = Step(id="n", tool="note", args={"name": "a"})
-    plan = Trajectory(
-        steps=(
-            names,
-            repeated.model_copy(update={"for_each": "$n"}),
-            *reads("wait_async", "x", "y").steps,
-        )
-    )
+    names = [Step(id=f"n{name}", tool="note", args={"name": name}) for name in "ab"]
+    repeated = Step(id="r", tool="wait", args={"name": "$item"}, for_each="$nb")
+    plan = Trajectory(steps=(*names, repeated, *reads("wait_async", "x", "y").steps))
     began = time.perf_counter()
-    assert values(run(plan, awaited=awaited)) == [["a"], [{"item": "a", "result": "a"}], "x", "y"]
+    pairs = [{"item": name, "result": name} for name in "ab"]
+    assert values(run(plan, awaited=awaited))[2:] == [pairs, "x", "y"]
     assert time.perf_counter() - began < LIMIT
 
 
@@ -147,6 +142,17 @@ def test_a_call_that_hangs_leaves_the_results_of_the_others(awaited: bool) -> No
 
 def test_a_coroutine_that_never_awaits_takes_nothing_from_the_others() -> None:
     assert values(run(reads("block", "a", "b", "c"))) == ["timeout", "b", "c"]
+
+
+def test_a_batch_that_is_cancelled_is_left_behind() -> None:
+    async def cancelled() -> float:
+        body = execute(reads("hang", "b", "b", "b"), SessionFactory(Slow).open(None))
+        began = time.perf_counter()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(run_async(body), 0.05)
+        return time.perf_counter() - began
+
+    assert asyncio.run(cancelled()) < 0.25
 
 
 def test_what_is_not_declared_stays_in_the_thread_of_its_environment() -> None:
@@ -237,6 +243,10 @@ def shelf(parallel: bool, pure: bool) -> type[Environment]:
         def count(self, name: str = "") -> int:
             return len(self.things)
 
+        @check(fits=str)
+        def starting(self, name: str) -> CheckResult:
+            return CheckResult(True, fits=[thing for thing in self.things if thing[:1] == name[:1]])
+
         @tool(effect="write")
         def put(self, name: str) -> list[str]:
             self.things.append(name)
@@ -271,8 +281,12 @@ class Watcher(Supervisor):
         self.told.append(observation.model_dump(exclude={"seconds"}))
 
 
-def account(kind: type[Environment], plan: Trajectory, budget: int, refused: int, awaited: bool) -> Any:
-    """All that can be told of a run, but how long it took."""
+def account(
+    kind: type[Environment], plan: Trajectory, budget: int, refused: int, awaited: bool, replayed: int | None = None
+) -> Any:
+    """All that can be told of a run, but how long it took; with `replayed`, of one in the replay tier that goes on from
+    a run of so many steps.
+    """
     permits: list[bool] = []
     watcher = Watcher(refused)
 
@@ -281,7 +295,12 @@ def account(kind: type[Environment], plan: Trajectory, budget: int, refused: int
             raise BudgetExhausted("tool_calls", "spent")
         permits.append(reused)
 
-    body = execute(plan, SessionFactory(kind).open(None), permit=permit, supervisor=watcher)
+    source, base = SessionFactory(kind), None
+    if replayed is not None:
+        kind.forkable = False
+        base = run_sync(execute(Trajectory(steps=plan.steps[:replayed]), source.open(None)))
+    session = source.open(None) if base is None else source.reopen(base.session, None)
+    body = execute(plan, session, permit=permit, supervisor=watcher, base=base)
     try:
         done = asyncio.run(run_async(body)) if awaited else run_sync(body)
     except RuntimeError as error:
@@ -295,7 +314,7 @@ def account(kind: type[Environment], plan: Trajectory, budget: int, refused: int
 ARGUMENTS = st.sampled_from(["ball", "cup", "hat", "$s0", "$s0[0]", "$s1[0]", "$s2[-1]", "$s9"])
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["look", "spell", "find", "spell", "find", "count", "put", "burn", "lok"]),
+        st.sampled_from(["look", "spell", "find", "spell", "find", "count", "put", "burn", "lok", "starting"]),
         ARGUMENTS,
         st.sampled_from([None, None, "$s0", "$s1"]),
         st.sampled_from(["", "", "length(@) > `2`"]),
@@ -306,8 +325,13 @@ STEPS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(drawn=STEPS, budget=st.integers(0, 12), refused=st.integers(0, 20), pure=st.booleans(), awaited=st.booleans())
-def test_a_run_at_once_is_a_run_one_by_one(drawn: Any, budget: int, refused: int, pure: bool, awaited: bool) -> None:
+@given(
+    drawn=STEPS, budget=st.integers(0, 12), refused=st.integers(0, 20), pure=st.booleans(), awaited=st.booleans(),
+    replayed=st.none() | st.integers(0, 7),
+)  # fmt: skip
+def test_a_run_at_once_is_a_run_one_by_one(
+    drawn: Any, budget: int, refused: int, pure: bool, awaited: bool, replayed: int | None
+) -> None:
     plan = Trajectory(
         steps=tuple(
             Step(
@@ -317,7 +341,9 @@ def test_a_run_at_once_is_a_run_one_by_one(drawn: Any, budget: int, refused: int
             for n, (name, given, each, expects, stopped) in enumerate(drawn)
         )
     )  # fmt: skip
-    serial, parallel = (account(shelf(at_once, pure), plan, budget, refused, awaited) for at_once in (False, True))
+    serial, parallel = (
+        account(shelf(at_once, pure), plan, budget, refused, awaited, replayed) for at_once in (False, True)
+    )
     assert parallel == serial
 
 
