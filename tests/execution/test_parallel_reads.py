@@ -11,7 +11,7 @@ from typing import Any
 import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import CheckResult, ConfigurationError, Environment, check, from_functions, tool
@@ -324,7 +324,12 @@ STEPS = st.lists(
 )
 
 
+# What is taken over in the replay tier is not read ahead of its turn.
+TAKEN_OVER = [("spell", "cup", None, "", ""), ("spell", "ball", None, "", "")]
+
+
 @settings(max_examples=60, deadline=None)
+@example(drawn=TAKEN_OVER, budget=9, refused=9, pure=False, awaited=False, replayed=2)
 @given(
     drawn=STEPS, budget=st.integers(0, 12), refused=st.integers(0, 20), pure=st.booleans(), awaited=st.booleans(),
     replayed=st.none() | st.integers(0, 7),
