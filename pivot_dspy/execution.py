@@ -144,7 +144,8 @@ class StepRunner:
         return None if spec is None else spec.effect
 
     def _record(self, step: Step, observation: Observation) -> None:
-        if self.waits and observation.ok and self._effect(step) == "read":
+        spec = self.session.toolbox.spec(step.tool)
+        if self.waits and observation.ok and spec is not None and spec.effect == "read" and not spec.pure:
             observation = observation.model_copy(update={"stale": True})
         self.observed[step.id] = observation
         self.waits |= observation.status == "withheld" and self._effect(step) not in ("read", None)

@@ -140,6 +140,23 @@ def test_nobody_can_alter_what_is_kept() -> None:
     assert len(CALLS) == 1
 
 
+def test_what_waits_for_commit_makes_no_pure_read_stale() -> None:
+    effects = {"height_of": "read", "places": "read"}
+    environment = from_functions([height_of, places, put], effects=effects, pure=["height_of"])
+    done, _ = run(
+        calls(("put", {}), ("height_of", {"place": 1}), ("places", {})), SessionFactory(environment).open(None)
+    )
+    assert [(o.status, o.stale) for o in done.execution.observations] == [
+        ("withheld", False),
+        ("ok", False),
+        ("ok", True),
+    ]
+
+
+def put() -> None:
+    "Write."
+
+
 def test_a_commit_makes_its_own_calls() -> None:
     source = SessionFactory(Atlas)
     real = source.open_real(None)
