@@ -15,10 +15,11 @@ from pivot_dspy import evaluation
 from pivot_dspy.environment.session import Session
 from pivot_dspy.errors import PivotError, error_text
 from pivot_dspy.evaluation import leaves_of
-from pivot_dspy.execution import ExecutedRun, Permit, Supervisor, execute
+from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.required_calls import MadeCall, assign
 from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements
+from pivot_dspy.supervision import Permit, Supervisor
 from pivot_dspy.trajectory import Discrepancy, Execution, Trajectory
 
 logger = logging.getLogger(__name__)

@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
 
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Effect
 from pivot_dspy.environment.calls import CallResult
+from pivot_dspy.environment.concurrent_calls import AT_ONCE
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
 from pivot_dspy.errors import did_you_mean, error_text
 from pivot_dspy.flow import Flow
-from pivot_dspy.trajectory import SUBMIT, Discrepancy, Execution, Fault, FaultKind, Observation, Step, Trajectory
-
-Permit = Callable[[bool], float | None]
-"""Called with False before each tool call, when it may raise `BudgetExhausted`, and with True for each reused one.
-Gives the seconds that the call may take, None for no limit beside its own."""
-
-
-def allow(reused: bool) -> None:
-    """The permit that never refuses."""
-
-
-class Supervisor:
-    """Looks on while a trajectory runs, and ends the run by what it raises. This one lets everything pass."""
-
-    withheld: Collection[str] = ()
-    """Ids of steps that are not to run."""
-    taken: Mapping[str, Observation] = MappingProxyType({})
-    """What is known of steps, by id, which are then not run."""
-    calls: Mapping[str, Sequence[CallResult]] = MappingProxyType({})
-    """What is known of the first calls of a repeated step, by its id, which are then not made."""
-
-    def approve(self, step: str, number: int, args: Mapping[str, Any]) -> None:
-        """Told of each call before it is made: its step, its number in this from 0, its arguments."""
-
-    def called(self, step: str, number: int, args: Mapping[str, Any], result: CallResult) -> bool:
-        """Told of each call that was made, or taken over; whether it is to be the last of a repeated step."""
-        return False
-
-    def observed(self, observation: Observation) -> None:
-        """Told of each observation, once it is on record."""
+from pivot_dspy.step_calls import StepCalls, StepFailed, bind, fault_of, resolve_each, submitted
+from pivot_dspy.supervision import Permit, Supervisor, allow
+from pivot_dspy.trajectory import SUBMIT, Discrepancy, Execution, Fault, Observation, Step, Trajectory
 
 
 @dataclass(frozen=True)
@@ -80,7 +51,9 @@ def execute(
 ) -> Flow[ExecutedRun]:
     """Run `trajectory` in `session`.
 
-    A step that fails stops only the steps that depend on it. Nothing that a tool does escapes as an exception.
+    A step that fails stops only the steps that depend on it. Nothing that a tool does escapes as an exception. Calls of
+    tools declared `parallel` that follow each other, and of which none needs what another gives, are made at once; all
+    else is as if they were made one by one.
 
     Args:
         outputs: the output fields that `submit` takes, with their types.
@@ -92,16 +65,6 @@ def execute(
             base for another, and what comes after a call that hangs is blocked.
     """
     return StepRunner(trajectory, session, outputs or {}, permit, supervisor or Supervisor(), copies).run(base)
-
-
-class _StepFailed(Exception):
-    """A step that gives a fault instead of a value."""
-
-    def __init__(
-        self, kind: FaultKind, message: str, expected: str | None = None, reference: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.fault = Fault(kind=kind, message=message, expected=expected, reference=reference)
 
 
 @dataclass
@@ -119,6 +82,10 @@ class StepRunner:
     discrepancies: list[Discrepancy] = field(default_factory=list)
     before: dict[int, Session] = field(default_factory=dict)
     submitted: dict[str, Any] = field(default_factory=dict)
+    ahead: dict[tuple[str, int], tuple[CallResult, bool] | Exception] = field(default_factory=dict)
+    """What became of calls that were made at once with one before them, by step and number, until their turn comes."""
+    kept: frozenset[str] = frozenset()
+    """Steps that may be taken over, or are not to be run."""
     reach: int | None = None
     stopped: bool = False
     waits: bool = False
@@ -148,6 +115,8 @@ class StepRunner:
             shared = shared if base.reach is None else min(shared, base.reach)
             if self.forks:
                 self.before = {position: session for position, session in base.before.items() if position < shared}
+        shares = (step.id for step in self.trajectory.steps[:shared])
+        self.kept = frozenset((*shares, *self.supervisor.taken, *self.supervisor.calls, *self.supervisor.withheld))
         for position, step in enumerate(self.trajectory.steps):
             if base is not None and position < shared and self._takes_over(base, position):
                 continue
@@ -175,7 +144,8 @@ class StepRunner:
         return None if spec is None else spec.effect
 
     def _record(self, step: Step, observation: Observation) -> None:
-        if self.waits and observation.ok and self._effect(step) == "read":
+        spec = self.session.toolbox.spec(step.tool)
+        if self.waits and observation.ok and spec is not None and spec.effect == "read" and not spec.pure:
             observation = observation.model_copy(update={"stale": True})
         self.observed[step.id] = observation
         self.waits |= observation.status == "withheld" and self._effect(step) not in ("read", None)
@@ -210,18 +180,17 @@ class StepRunner:
             if standing is not None:
                 return Observation(step=step.id, status=standing)
             if spec is None or step.is_submit:
-                args = _resolve_each(step.args, self.results, self.observed, allow_empty=True)
-                self._submit(args)
+                args = resolve_each(step.args, self.results, self.observed, allow_empty=True)
+                self.submitted = submitted(args, self.outputs)
                 return Observation(step=step.id, value=args, args=args)
-            items = self._items(step)
-            resolved = [self._resolve(step, item) for item in items]
-            args = None if step.for_each else resolved[0]
-            batch = [spec.validate(arguments) for arguments in resolved]
-        except (BindingError, ArgumentError, _StepFailed) as error:
-            return Observation(step=step.id, status="error", fault=_fault_of(error, step), args=args)
+            bound = bind(step, self.results, self.observed)
+            args = bound.args
+            calls = bound.validated(spec)
+        except (BindingError, ArgumentError, StepFailed) as error:
+            return Observation(step=step.id, status="error", fault=fault_of(error, step), args=args)
         if self.session.runner(spec) is None or step.id in self.supervisor.withheld:
             return Observation(step=step.id, status="withheld", args=args)
-        return (yield from self._call(position, step, spec, items, resolved, batch, args))
+        return (yield from self._call(position, calls))
 
     def _standing(self, needs: Collection[str]) -> Literal["blocked", "withheld"] | None:
         """Why a step that reads the results of `needs` cannot run; None if it can."""
@@ -233,60 +202,26 @@ class StepRunner:
     def _refuse_malformed(self, step: Step, spec: ToolSpec | None, needs: tuple[str, ...]) -> None:
         """What can be said against a step without running anything before it."""
         if step.stopped:
-            raise _StepFailed("low_confidence", step.stopped)
+            raise StepFailed("low_confidence", step.stopped)
         if step.problem:
-            raise _StepFailed("malformed_step", step.problem)
+            raise StepFailed("malformed_step", step.problem)
         submit = self.trajectory.submit
         if step.is_submit and (step.for_each or submit is not step):
-            raise _StepFailed("malformed_step", "a trajectory submits once, at its end, and without for_each")
+            raise StepFailed("malformed_step", "a trajectory submits once, at its end, and without for_each")
         if submit is not None and submit.id in self.observed:
-            raise _StepFailed("malformed_step", "it stands after submit, which ends the trajectory; put it before")
+            raise StepFailed("malformed_step", "it stands after submit, which ends the trajectory; put it before")
         if spec is None and not step.is_submit:
             names = [*self.session.toolbox.tools, SUBMIT]
             meant = f"no tool is called {step.tool!r}{did_you_mean(step.tool, names)}"
-            raise _StepFailed("unknown_tool", meant, expected=", ".join(names))
+            raise StepFailed("unknown_tool", meant, expected=", ".join(names))
         for name in needs:
             if name not in self.observed:
                 raise BindingError(f"${name}: no earlier step is called {name!r}", name)
         if spec is not None:
             spec.refuse_names(step.args)
 
-    def _items(self, step: Step) -> list[Any]:
-        if step.for_each is None:
-            return [None]
-        items = bindings.resolve(step.for_each, self.results, self.observed, allow_empty=False)
-        if not isinstance(items, list):
-            hint = "" if bindings.references(step.for_each) else "; the result of a step is written $ID"
-            raise BindingError(f"for_each needs a list; {step.for_each} gives {type(items).__name__}{hint}")
-        return items
-
-    def _resolve(self, step: Step, item: Any) -> dict[str, Any]:
-        repeated = {} if step.for_each is None else {bindings.ITEM: item}
-        results, known = {**self.results, **repeated}, {*self.observed, *repeated}
-        # A tool may read an empty list as "no restriction" and silently widen its scope.
-        return _resolve_each(step.args, results, known, allow_empty=False)
-
-    def _submit(self, args: dict[str, Any]) -> None:
-        problems = [f"{name}: not an output field" for name in args if name not in self.outputs]
-        values: dict[str, Any] = {}
-        for name in [name for name in self.outputs if name in args]:
-            annotation, value = self.outputs[name], args[name]
-            if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-                value = str(value)  # a binding to a number answers a question for text
-            try:
-                values[name] = TypeAdapter(annotation).validate_python(value)
-            except ValidationError as error:
-                problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r:.80}")
-            except Exception as error:  # a validator of the user's
-                problems.append(f"{name}: cannot be validated: {error_text(error)}")
-        if problems:
-            raise _StepFailed("bad_arguments", f"submit: {'; '.join(problems)}", f"submit({', '.join(self.outputs)})")
-        self.submitted = values
-
-    def _call(
-        self, position: int, step: Step, spec: ToolSpec, items: list[Any], resolved: list[dict[str, Any]],
-        batch: list[dict[str, Any]], args: dict[str, Any] | None,
-    ) -> Flow[Observation]:  # fmt: skip
+    def _call(self, position: int, calls: StepCalls) -> Flow[Observation]:
+        step, spec = calls.step, calls.spec
         changes = self.forks and spec.effect != "read"
         if changes and self.copies:
             try:
@@ -294,34 +229,106 @@ class StepRunner:
             except Exception as error:  # without a copy, what it does could not be dropped
                 message = f"not run, since the environment cannot be copied before it: {error_text(error)}"
                 fault = Fault(kind="tool_error", message=message)
-                return Observation(step=step.id, status="error", fault=fault, args=args)
+                return Observation(step=step.id, status="error", fault=fault, args=calls.args)
         results: list[CallResult] = []
         known = self.supervisor.calls.get(step.id, ())
+        reused, ends = 0, False
         try:
-            for number, (written, arguments) in enumerate(zip(resolved, batch, strict=True)):
+            for number, written in enumerate(calls.written):
+                if ends and (step.id, number) not in self.ahead:
+                    break
                 if number < len(known):
                     result = known[number]
                 else:
-                    seconds = self.permit(False)
-                    self.supervisor.approve(step.id, number, written)
-                    keyed = self._with_key(step, number, spec, arguments)
-                    result = yield from self.session.call(self._within(seconds, spec), keyed)
+                    result, recalled = yield from self._made(position, calls, number)
+                    reused += recalled
                 results.append(result)
-                if self.supervisor.called(step.id, number, written, result) or self._is_last(result):
-                    break
+                ends |= self.supervisor.called(step.id, number, written, result) or self._is_last(result)
         except BudgetExhausted:
             self.reach = position
             if changes and self.copies:  # what part of the batch did must not stay, for the step counts as not run
                 self.session = self.before[position]
-            return Observation(step=step.id, status="blocked", args=args, calls=len(results))
+            return Observation(step=step.id, status="blocked", args=calls.args, calls=len(results) - reused)
         except BaseException:  # what was seen until then is not lost
             if results:
-                self._record(step, _observation(step, items, results, args))
+                self._record(step, calls.observation(results, reused))
             raise
-        observation = _observation(step, items, results, args)
+        observation = calls.observation(results, reused)
         if changes and observation.fault is not None and observation.fault.kind == "timeout":
             return self._left_behind(position, observation, observation.fault)
         return observation
+
+    def _made(self, position: int, calls: StepCalls, number: int) -> Flow[tuple[CallResult, bool]]:
+        """The result of a call, and whether it is that of an equal one before; made with all that may be made at once.
+
+        Raises what ends the run there.
+        """
+        turn = (calls.step.id, number)
+        if turn not in self.ahead:
+            yield from self._go_ahead(position, calls, number)
+        outcome = self.ahead.pop(turn)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def _go_ahead(self, position: int, first: StepCalls, number: int) -> Flow[None]:
+        """Make a call, and those after it that may be made at once with it; note what becomes of each."""
+        turns: list[tuple[str, int]] = []
+        made: list[tuple[ToolSpec, dict[str, Any]]] = []
+        for calls, count in self._at_once(position, first, number):
+            turn, spec, arguments = (calls.step.id, count), calls.spec, calls.arguments[count]
+            if spec.pure and any(spec.name == other.name and arguments == same for other, same in made):
+                break  # its result will be known by then
+            try:
+                result = self.session.recall(spec, arguments)
+                seconds = self.permit(result is not None)
+                if result is not None:
+                    self.ahead[turn] = (result, True)
+                    continue
+                self.supervisor.approve(*turn, calls.written[count])
+            except Exception as error:  # it is raised in its turn, after what comes before
+                self.ahead[turn] = error
+                break
+            turns.append(turn)
+            made.append((self._within(seconds, spec), self._with_key(calls.step, count, spec, arguments)))
+            if len(made) == AT_ONCE:
+                break
+        if len(made) == 1:
+            self.ahead[turns[0]] = ((yield from self.session.call(*made[0])), False)
+        elif made:
+            results = yield from self.session.call_at_once(made)
+            self.ahead.update(zip(turns, ((result, False) for result in results), strict=True))
+
+    def _at_once(self, position: int, first: StepCalls, number: int) -> Iterator[tuple[StepCalls, int]]:
+        """A call, and those after it that may be made at once with it, in their order."""
+        yield first, number
+        if not self.session.overlaps(first.spec):
+            return
+        yield from ((first, later) for later in range(number + 1, len(first.written)))
+        ahead = {first.step.id}
+        for step in self.trajectory.steps[position + 1 :]:
+            calls = self._foreseen(step, ahead)
+            if calls is None:
+                return
+            ahead.add(step.id)
+            yield from ((calls, count) for count in range(len(calls.written)))
+
+    def _foreseen(self, step: Step, ahead: Collection[str]) -> StepCalls | None:
+        """The calls of a step before the results of those `ahead` are known; None where it has to wait for its turn,
+        whatever that then brings.
+        """
+        spec = self.session.toolbox.spec(step.tool)
+        if spec is None or not self.session.overlaps(spec) or step.id in self.kept:
+            return None
+        known = {*self.observed, *ahead}
+        needs = step.depends_on(known)
+        try:
+            self._refuse_malformed(step, spec, needs)
+            if not set(needs).isdisjoint(ahead) or self._standing(needs) is not None:
+                return None
+            return bind(step, self.results, known).validated(spec)
+        except (BindingError, ArgumentError, StepFailed):
+            return None
 
     def _with_key(self, step: Step, number: int, spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments with the idempotency key of the call, where the tool takes one."""
@@ -354,47 +361,3 @@ class StepRunner:
             why = f"the steps after it cannot run, since the environment cannot be copied any more: {error_text(error)}"
             fault = fault.model_copy(update={"message": f"{fault.message}; {why}"})
         return observation.model_copy(update={"fault": fault})
-
-
-def _resolve_each(
-    args: Mapping[str, Any], results: Mapping[str, Any], known: Collection[str], allow_empty: bool
-) -> dict[str, Any]:
-    # One by one: a tool's only argument may be called calc.
-    return {name: bindings.resolve(value, results, known, allow_empty=allow_empty) for name, value in args.items()}
-
-
-def _fault_of(error: BindingError | ArgumentError | _StepFailed, step: Step) -> Fault:
-    if isinstance(error, _StepFailed):
-        return error.fault
-    if isinstance(error, ArgumentError):
-        return Fault(kind="bad_arguments", message=str(error), expected=error.expected)
-    sources = [name for name in bindings.references(step.for_each or "") if name != bindings.ITEM]
-    reference = error.reference or next(iter(sources), None)
-    return Fault(kind="unresolved_binding", message=str(error), reference=reference)
-
-
-def _observation(step: Step, items: list[Any], results: list[CallResult], args: dict[str, Any] | None) -> Observation:
-    if step.for_each is None:
-        value, fault = results[0].value, results[0].fault
-        failed = fault is not None
-    else:
-        made = list(zip(items, results, strict=False))
-        value = [{"item": item, "result": result.value} for item, result in made if result.fault is None]
-        fault = _joint_fault(results, len(items) - len(results))
-        failed = not value or len(results) < len(items) or (fault is not None and fault.kind == "timeout")
-    status: Literal["error", "ok"] = "error" if failed else "ok"
-    seconds = sum(result.seconds for result in results)
-    return Observation(
-        step=step.id, status=status, value=value, args=args, fault=fault, calls=len(results), seconds=seconds
-    )
-
-
-def _joint_fault(results: list[CallResult], left: int) -> Fault | None:
-    """What is said of the calls of a repeated step that failed, `left` of which were not made at all."""
-    faults = [result.fault for result in results if result.fault is not None]
-    if not faults:
-        return None
-    worst = next((fault for fault in faults if fault.kind == "timeout"), faults[0])
-    ended = f", and {left} were not made" if left else ""
-    message = f"{len(faults)} of {len(results)} calls failed{ended}: {worst.message}"
-    return worst.model_copy(update={"message": message})

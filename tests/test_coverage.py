@@ -15,10 +15,10 @@ from pivot_dspy.coverage import (
 )
 from pivot_dspy.environment.base import tool
 from pivot_dspy.evaluation import evaluate
-from pivot_dspy.execution import allow
 from pivot_dspy.flow import run_sync
 from pivot_dspy.required_calls import MadeCall, RequiredCall, made_calls
 from pivot_dspy.requirements import Finding, Requirement, Requirements
+from pivot_dspy.supervision import allow
 from tests.scripted import Calendar, Calls, Store, executed, step, submit
 
 FIND = step("a", "find", color="red", size="L")

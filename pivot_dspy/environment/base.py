@@ -38,6 +38,8 @@ class ToolMark(NamedTuple):
     idempotency_key: str | None = None
     volatile: tuple[str, ...] = ()
     draft: bool = False
+    parallel: bool = False
+    pure: bool = False
 
 
 class CheckMark(NamedTuple):
@@ -172,6 +174,8 @@ def tool(
     idempotency_key: str | None = None,
     volatile: Iterable[str] = (),
     draft: bool = False,
+    parallel: bool = False,
+    pure: bool = False,
 ) -> Callable[[Function], Function]:
     """Mark a method of an `Environment` as a tool.
 
@@ -189,6 +193,11 @@ def tool(
             `items[*].took_ms` (see `pivot_dspy.leaf_paths`).
         draft: whether a `write` only puts together what is submitted, such as the stops of a day: what is asked of that
             says what is wanted, and nobody has to have asked for the call.
+        parallel: whether calls of a `read` may be made at once, a plain method's in threads, with those of other such
+            tools and its own: it, and `error_of`, must bear that. Then steps that do not wait for each other's results,
+            and the calls of a repeated step, take as long as the slowest.
+        pure: whether the result of a `read` hangs on its arguments alone, and never on the environment's state: an
+            equal call is then not made again in the same task, in whatever copy, its verification included.
 
     Raises:
         ConfigurationError: one of these is of the wrong form; whether names fit the class is seen where it is used.
@@ -200,23 +209,42 @@ def tool(
     ...     @tool(effect="irreversible")
     ...     def cancel(self, result: dict[str, int]) -> None:
     ...         "Take back what `book` gave."
+    >>> class Weather(Environment):
+    ...     @tool(effect="read", parallel=True, pure=True)
+    ...     def forecast(self, city: str) -> str:
+    ...         return f"rain in {city}"
+    >>> Weather().forecast("Bern")
+    'rain in Bern'
     """
     if effect not in EFFECTS:
         raise ConfigurationError(f"effect must be one of {', '.join(EFFECTS)}; got {effect!r}")
     if draft and effect != "write":
         raise ConfigurationError(f"a draft is a tool that writes, and can be undone; this one is {effect}")
+    for option, declared in (("parallel", parallel), ("pure", pure)):
+        if declared:
+            require_read(option, effect)
     if timeout is not None and not timeout > 0:
         raise ConfigurationError(f"timeout is in seconds and above 0; got {timeout!r}")
     paths = checked(volatile)
 
-    def mark(function: Function) -> Function:
+    def marking(function: Function) -> Function:
         changes = effect != "read" and inspect.isfunction(function)
         marked = cast(Function, _enforce(function, effect)) if changes else function
-        declared = ToolMark(effect, preview, timeout, returns, undo, idempotency_key, paths, draft)
-        setattr(marked, TOOL_MARK, declared)
+        mark = ToolMark(effect, preview, timeout, returns, undo, idempotency_key, paths, draft, parallel, pure)
+        setattr(marked, TOOL_MARK, mark)
         return marked
 
-    return mark
+    return marking
+
+
+def require_read(option: str, effect: str, name: str = "") -> None:
+    """Raises ConfigurationError where what only a read can be is declared of a tool of another effect."""
+    if effect != "read":
+        which = f"the tool {name!r}" if name else "this one"
+        raise ConfigurationError(
+            f'{option} is for tools that only read, and {which} is {effect}; declare effect="read" if it changes '
+            f"nothing, or leave {option} out"
+        )
 
 
 @overload

@@ -144,23 +144,25 @@ class ToolCall:
     allowed: frozenset[str] | None
     """Effects of the tools that may run inside the call, itself included; None for all."""
     worker: Worker
+    apart: bool = False
+    """Whether it is made in the worker even where nobody watches the time, so that others can be made meanwhile."""
     started: float | None = None
     """When it began; None also once it has ended."""
 
     def result(self) -> CallResult:
         """Make the call from sync code."""
         if self.spec.is_async:
-            self._refuse_own_loop()
+            self.refuse_own_loop()
             # In the worker's own event loop, never in one that waits for us.
-            future, grace = self.worker.submit(lambda: self.worker.finish(self._await_here())), GRACE
+            future, grace = self.worker.submit(lambda: self.worker.finish(self.await_here())), GRACE
         elif self.timeout is None:
             return self.run_here()
         else:
             future, grace = self.worker.submit(self.run_here), 0.0
         try:
-            while not futures.wait((future,), self._remaining(grace)).done:
+            while not futures.wait((future,), self.remaining(grace)).done:
                 if self.is_overdue(grace):
-                    return self._given_up()
+                    return self.give_up()
         except KeyboardInterrupt:
             self.worker.abandon(future)
             raise
@@ -169,15 +171,15 @@ class ToolCall:
     async def aresult(self) -> CallResult:
         """Make the call from async code."""
         if self.spec.is_async:
-            return await self._await_here()
-        if self.timeout is None:
+            return await self.await_here()
+        if self.timeout is None and not self.apart:
             return self.run_here()
         future = self.worker.submit(self.run_here)
         waiting = asyncio.wrap_future(future)
         try:
-            while not (await asyncio.wait((waiting,), timeout=self._remaining()))[0]:
+            while not (await asyncio.wait((waiting,), timeout=self.remaining()))[0]:
                 if self.is_overdue():
-                    return self._given_up()
+                    return self.give_up()
             return waiting.result()
         except asyncio.CancelledError:
             self.worker.abandon(future)
@@ -203,9 +205,9 @@ class ToolCall:
             self.started = None
 
     def is_overdue(self, grace: float = 0.0) -> bool:
-        return self.started is not None and self._remaining(grace) == 0.0
+        return self.started is not None and self.remaining(grace) == 0.0
 
-    def _remaining(self, grace: float = 0.0) -> float | None:
+    def remaining(self, grace: float = 0.0) -> float | None:
         """Seconds until the call is overdue, which it cannot be before it has begun."""
         if self.timeout is None:
             return None
@@ -215,7 +217,7 @@ class ToolCall:
         started = self.started
         return 0.0 if started is None else time.perf_counter() - started
 
-    async def _await_here(self) -> CallResult:
+    async def await_here(self) -> CallResult:
         """Make the call in this event loop, in a task that is cancelled when it is overdue, and left if it goes on."""
         self.started = time.perf_counter()
         task = asyncio.ensure_future(self._awaited())
@@ -260,7 +262,8 @@ class ToolCall:
             raised = RuntimeError(message)
         return CallResult(None, Fault(kind="tool_error", message=message), self._elapsed(), raised)
 
-    def _given_up(self) -> CallResult:
+    def give_up(self) -> CallResult:
+        """Leave the call, which hangs, to its thread."""
         self.worker.replace()
         return self._timed_out()
 
@@ -269,7 +272,8 @@ class ToolCall:
         message = f"{self.spec.name} took longer than {seconds:g} s"
         return CallResult(None, Fault(kind="timeout", message=message), seconds, TimeoutError(message))
 
-    def _refuse_own_loop(self) -> None:
+    def refuse_own_loop(self) -> None:
+        """Raises ConfigurationError where a call from sync code would wait for itself."""
         with contextlib.suppress(RuntimeError):  # none runs
             if asyncio.get_running_loop() is self.spec.home:
                 raise ConfigurationError(

@@ -1,4 +1,5 @@
-"""What may be declared of a tool beside its effect: how it is undone, its idempotency key, what differs in its results.
+"""What may be declared of a tool beside its effect: how it is undone, its idempotency key, what differs in its results,
+and which reads may be made at once or need not be made twice.
 
 >>> def book(room: str, request_id: str) -> dict[str, str]:
 ...     return {"id": request_id, "room": room}
@@ -19,12 +20,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pivot_dspy.environment.base import require_read
 from pivot_dspy.environment.toolbox import ToolSpec, Undo, arguments_adapter
 from pivot_dspy.errors import ConfigurationError, did_you_mean
 from pivot_dspy.leaf_paths import checked
 
 RESULT = "result"
 """The parameter of an undo that takes what the call gave which it undoes."""
+
+Reads = bool | Iterable[str]
+"""For which tools something is declared that only reads can be: by name, or True for all that only read."""
 
 
 def declare(
@@ -33,12 +38,15 @@ def declare(
     undo: Mapping[str, str] | None = None,
     idempotency_key: Mapping[str, str] | None = None,
     volatile: Mapping[str, Iterable[str]] | None = None,
+    parallel: Reads = False,
+    pure: Reads = False,
 ) -> list[ToolSpec]:
     """The tools with what is declared of them, each by name; `undo` names other tools.
 
     Raises:
         ConfigurationError: what is declared names no tool, or does not fit it.
     """
+    at_once, pure_reads = _reads("parallel", parallel, specs), _reads("pure", pure, specs)
     undo, idempotency_key, volatile = undo or {}, idempotency_key or {}, volatile or {}
     names = [spec.name for spec in specs]
     for option, declared in (("undo", undo), ("idempotency_key", idempotency_key), ("volatile", volatile)):
@@ -55,8 +63,27 @@ def declare(
                 )
             takes = by_name[name]
             undone_by = undo_of(spec, name, {key: key in takes.required for key in takes.parameters}, takes.open_ended)
-        made.append(replace(spec, undo=undone_by, volatile=checked(volatile.get(spec.name, ()))))
+        paths = checked(volatile.get(spec.name, ()))
+        made.append(
+            replace(
+                spec, undo=undone_by, volatile=paths, parallel=spec.name in at_once, pure=spec.name in pure_reads
+            )
+        )  # fmt: skip
     return made
+
+
+def _reads(option: str, declared: Reads, specs: Sequence[ToolSpec]) -> set[str]:
+    """The names of the tools of which something is declared that only reads can be."""
+    effects = {spec.name: spec.effect for spec in specs}
+    if isinstance(declared, bool):
+        return {name for name, effect in effects.items() if declared and effect == "read"}
+    if isinstance(declared, str):
+        raise ConfigurationError(f"{option} takes names of tools, or True for all that read; write [{declared!r}]")
+    names = set(declared)
+    refuse_unknown(option, sorted(names), list(effects))
+    for name in sorted(names):
+        require_read(option, effects[name], name)
+    return names
 
 
 def refuse_unknown(option: str, declared: Iterable[str], names: Sequence[str]) -> None:

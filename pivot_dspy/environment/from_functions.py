@@ -11,7 +11,7 @@ import dspy
 from pydantic.errors import PydanticUserError
 
 from pivot_dspy.environment.base import CHECK_MARK, Effect, Environment
-from pivot_dspy.environment.declarations import declare, refuse_unknown
+from pivot_dspy.environment.declarations import Reads, declare, refuse_unknown
 from pivot_dspy.environment.lookups import lookup
 from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, annotated, arguments_adapter, describe, first_line
 from pivot_dspy.errors import ConfigurationError
@@ -70,6 +70,8 @@ def from_functions(
     undo: Mapping[str, str] | None = None,
     idempotency_key: Mapping[str, str] | None = None,
     volatile: Mapping[str, Iterable[str]] | None = None,
+    parallel: Reads = False,
+    pure: Reads = False,
 ) -> FunctionEnvironment:
     """An environment from what `dspy.ReAct(signature, tools)` takes: functions, callables or `dspy.Tool`s.
 
@@ -83,6 +85,9 @@ def from_functions(
         undo: for tools, by name, the tool that undoes a call; see `pivot_dspy.tool`, also for the next two.
         idempotency_key: for tools, by name, the parameter that takes an idempotency key.
         volatile: for tools, by name, paths of what may differ between two results.
+        parallel: names of read tools of which calls may be made at once, plain functions in threads; True for all that
+            read. See `pivot_dspy.tool`, also for the next.
+        pure: names of read tools whose results hang on their arguments alone; True for all that read.
 
     Raises:
         ConfigurationError: two tools of one name, a tool called `submit`, an unknown effect, a tool that cannot be
@@ -93,6 +98,9 @@ def from_functions(
     ...     return a + b
     >>> print(from_functions([add], effects="read").toolbox.render_tools())
     - add(a: int, b: int) -> int  # Sum of two numbers.
+    >>> reads = from_functions([add], effects="read", parallel=["add"], pure=True).toolbox
+    >>> reads.tools["add"].parallel, reads.tools["add"].pure
+    (True, True)
     """
     tools = list(tools)
     names = [_name(item) for item in tools]
@@ -102,7 +110,9 @@ def from_functions(
         for item, name in zip(tools, names, strict=True)
     ]
     return FunctionEnvironment(
-        declare(specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile),
+        declare(
+            specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile, parallel=parallel, pure=pure
+        ),  # fmt: skip
         checks,
         policy=policy,
         vocabulary=vocabulary,

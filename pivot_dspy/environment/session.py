@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Literal, TypeVar
 from uuid import UUID, uuid4, uuid5
@@ -23,9 +24,11 @@ from pivot_dspy.environment.base import (
     allowing,
 )
 from pivot_dspy.environment.calls import CallResult, ToolCall, Worker
+from pivot_dspy.environment.concurrent_calls import ConcurrentCalls
 from pivot_dspy.environment.from_class import own_shared_state, toolbox_of
 from pivot_dspy.environment.isolation import Isolation
 from pivot_dspy.environment.ownership import InstanceLock, committing, own
+from pivot_dspy.environment.pure_results import PureCall, PureResults
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.errors import ConfigurationError, error_text
 from pivot_dspy.flow import Await, Flow
@@ -40,7 +43,8 @@ Result = TypeVar("Result")
 
 
 class SessionGroup:
-    """The sessions of one run of a refiner: they share a worker thread and are closed together.
+    """The sessions of one run of a refiner: they share a worker thread, and what is known of pure reads, and are
+    closed together.
 
     Args:
         timeout: seconds that one call may take, None for no limit.
@@ -54,6 +58,9 @@ class SessionGroup:
         self.timeout = min((limit for limit in (timeout, seconds) if limit is not None), default=None)
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self.worker = Worker()
+        self._helpers: list[Worker] = []
+        """For calls of plain functions that are made at once."""
+        self.pure_results = PureResults()
         self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self.isolation: Isolation | None = None
         """What the run must leave as it is, where that is watched."""
@@ -72,11 +79,20 @@ class SessionGroup:
         """The same text for the same call of a step, however often it is made in this run."""
         return str(uuid5(self.run_id, f"{step}:{number}"))
 
+    def helper(self, number: int) -> Worker:
+        """The worker for the call of this number among those that are made at once."""
+        while len(self._helpers) <= number:
+            worker = Worker()
+            weakref.finalize(self, worker.stop)
+            self._helpers.append(worker)
+        return self._helpers[number]
+
     def close(self) -> None:
         """Close every session that is still open, and let the next commit begin."""
         for session in list(self.sessions):
             session.close()
-        self.worker.stop()
+        for worker in (self.worker, *self._helpers):
+            worker.stop()
         if self.lock is not None:
             self.lock.release()
 
@@ -233,11 +249,55 @@ class Session:
             ConfigurationError: the tool may not run here, or not from this thread.
             IsolationError: its preview has changed the real thing, in the `live` tier.
         """
+        call, pure = self._tool_call(spec, arguments), PureCall.of(spec, arguments)
+        made = Await(call.result, call.aresult)
+        if is_listened_to(spec.tool):
+            made = with_tool_callbacks(spec.as_tool, arguments, made)
+        isolation = self.family.isolation if call.function is not spec.invoke and self.family.tier == "live" else None
+        with nullcontext() if isolation is None else isolation.unchanged_by(f"the preview of {spec.name}"):
+            result: CallResult = yield made
+        self._keep(pure, result)
+        return result
+
+    def call_at_once(self, calls: Sequence[tuple[ToolSpec, dict[str, Any]]]) -> Flow[list[CallResult]]:
+        """Make calls of tools of which each `overlaps`, at most `AT_ONCE`; the results are in the order of the calls.
+
+        Raises:
+            ConfigurationError: one needs the event loop that waits for it.
+        """
+        pure = [PureCall.of(spec, arguments) for spec, arguments in calls]
+        made = []
+        for number, (spec, arguments) in enumerate(calls):
+            call = self._tool_call(spec, arguments)
+            made.append(call if spec.is_async else replace(call, worker=self.family.helper(number), apart=True))
+        at_once = ConcurrentCalls(made)
+        results: list[CallResult] = yield Await(at_once.results, at_once.aresults)
+        for call_made, result in zip(pure, results, strict=True):
+            self._keep(call_made, result)
+        return results
+
+    def overlaps(self, spec: ToolSpec) -> bool:
+        """Whether calls of the tool may be made at once with others: they are declared to bear it, nothing is being
+        made real, and no callback wants to hear, in this thread, of each call as it begins and ends.
+        """
+        return spec.parallel and not self.committed and not is_listened_to(spec.tool)
+
+    def recall(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> CallResult | None:
+        """What an equal call of a pure tool gave in this task; None where it has to be made, as always in a commit."""
+        pure = None if self.committed else PureCall.of(spec, arguments)
+        kept = None if pure is None else self.family.pure_results.get(pure)
+        return None if kept is None else CallResult(kept[0], None, 0.0)
+
+    def _keep(self, call: PureCall | None, result: CallResult) -> None:
+        if call is not None and result.fault is None:
+            self.family.pure_results.keep(call, result.value)
+
+    def _tool_call(self, spec: ToolSpec, arguments: dict[str, Any]) -> ToolCall:
         function = self.runner(spec)
         if function is None:
             raise ConfigurationError(f"{spec.name} may not run before commit")
         effect = spec.effect if function is spec.invoke else "read"  # a preview only reads
-        call = ToolCall(
+        return ToolCall(
             self.environment,
             spec,
             function,
@@ -246,13 +306,6 @@ class Session:
             allowed=None if self.committed else frozenset(EFFECTS[: EFFECTS.index(effect) + 1]),
             worker=self.family.worker,
         )
-        made = Await(call.result, call.aresult)
-        if is_listened_to(spec.tool):
-            made = with_tool_callbacks(spec.as_tool, arguments, made)
-        isolation = self.family.isolation if function is not spec.invoke and self.family.tier == "live" else None
-        with nullcontext() if isolation is None else isolation.unchanged_by(f"the preview of {spec.name}"):
-            result: CallResult = yield made
-        return result
 
 
 def _close(environment: Environment, committed: bool) -> None:

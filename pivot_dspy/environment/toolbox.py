@@ -100,6 +100,10 @@ class ToolSpec:
     """Whether planners are told of it."""
     volatile: tuple[str, ...] = ()
     """Paths of what may differ between the results of two calls that are the same."""
+    parallel: bool = False
+    """Whether calls, which only read, may be made at once with others."""
+    pure: bool = False
+    """Whether the result, of a read, hangs on the arguments alone."""
     tool: dspy.Tool | None = None
     """What this was made from."""
 

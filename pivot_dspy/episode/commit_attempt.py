@@ -11,9 +11,10 @@ from pivot_dspy.departures import Difference, Foreseen
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.session import Session
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.execution import StepRunner, Supervisor
+from pivot_dspy.execution import StepRunner
 from pivot_dspy.flow import Flow
 from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.supervision import Supervisor
 from pivot_dspy.trajectory import Execution, Observation
 from pivot_dspy.verdict import Verdict
 

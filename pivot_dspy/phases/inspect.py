@@ -16,13 +16,14 @@ from pivot_dspy.claims import Claims
 from pivot_dspy.crossover import Grade, Parent
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
-from pivot_dspy.execution import ExecutedRun, Permit, allow, execute
+from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss, Weights
 from pivot_dspy.phases.base import Phase, RunView, ask
 from pivot_dspy.prompts.steps import render_steps
 from pivot_dspy.requirements import Finding, Requirements
+from pivot_dspy.supervision import Permit, allow
 from pivot_dspy.trajectory import Discrepancy, Execution, Frozen, Observation, Step, Trajectory
 
 NAME_CALL_FORM = """\

@@ -11,7 +11,7 @@ from pivot_dspy import claims, evaluation
 from pivot_dspy.departures import Foreseen
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
-from pivot_dspy.execution import ExecutedRun, Permit, allow, execute
+from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.base import Phase, RunView, ask, read_looks
 from pivot_dspy.phases.inspect import Inspection
@@ -21,6 +21,7 @@ from pivot_dspy.prompts.report import render_questions
 from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.required_calls import made_calls
 from pivot_dspy.requirements import Requirements
+from pivot_dspy.supervision import Permit, allow
 from pivot_dspy.trajectory import Execution
 from pivot_dspy.verdict import Established, PendingCall, Status, Verdict
 

@@ -14,9 +14,10 @@ from referencing.exceptions import Unresolvable
 from pivot_dspy import bindings
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import ToolSpec
-from pivot_dspy.execution import Permit, allow, execute
+from pivot_dspy.execution import execute
 from pivot_dspy.flow import Flow
 from pivot_dspy.prompts.truncation import compact_json, fair_cap, truncate
+from pivot_dspy.supervision import Permit, allow
 from pivot_dspy.trajectory import Frozen, Step, Trajectory
 
 CALLS = 40

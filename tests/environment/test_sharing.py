@@ -20,8 +20,9 @@ from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.environment.session import Session
-from pivot_dspy.execution import Supervisor, execute
+from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_async, run_sync
+from pivot_dspy.supervision import Supervisor
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 

@@ -10,8 +10,9 @@ from pydantic import BeforeValidator
 
 from pivot_dspy import from_functions
 from pivot_dspy.environment.factory import SessionFactory
-from pivot_dspy.execution import StepRunner, Supervisor, execute
+from pivot_dspy.execution import StepRunner, execute
 from pivot_dspy.flow import run_sync
+from pivot_dspy.supervision import Supervisor
 from pivot_dspy.trajectory import Observation, Step, Trajectory
 from tests.execution.shelf import Shelf, kinds, run, steps
 

@@ -6,11 +6,11 @@ import pytest
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import UNCHECKABLE, tool
 from pivot_dspy.environment.factory import SessionFactory
-from pivot_dspy.execution import allow
 from pivot_dspy.phases.inspect import inspect
 from pivot_dspy.phases.judge import Answer, Judgement, Question
 from pivot_dspy.phases.verify import Verify, shortcomings
 from pivot_dspy.requirements import Finding, Requirement, Requirements
+from pivot_dspy.supervision import allow
 from pivot_dspy.verdict import Established, PendingCall, Verdict
 from tests.phases.showing import TOOLBOX
 from tests.scripted import Store, executed, step, submit
