@@ -16,10 +16,10 @@ from pivot_dspy.journal import Journal
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.optimizer import settings
 from pivot_dspy.optimizer.compilation import Compilation, match_refiners
-from pivot_dspy.optimizer.parallel import check_executor
 from pivot_dspy.optimizer.scheduler import RunScheduler, check_settings
 from pivot_dspy.optimizer.settings import Auto, Metric
 from pivot_dspy.optimizer.targets import ROOT, fingerprint, refiners_of
+from pivot_dspy.parallel.executors import check_executor
 
 
 class PivotOptimizer(Teleprompter):  # type: ignore[misc]

@@ -18,7 +18,7 @@ from pivot_dspy.episode.asking import sample_config
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import run_sync
-from pivot_dspy.optimizer.parallel import Ran, run_all
+from pivot_dspy.parallel.running import Ran, run_all
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.refiners.base import Refiner

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 from pivot_dspy import Environment, Ledger, Pivot, from_functions
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.optimizer.parallel import Ran, run_all
-from pivot_dspy.optimizer.serialization import TaskSerializer, run_remote
+from pivot_dspy.parallel.running import Ran, run_all
+from pivot_dspy.parallel.serialization import TaskSerializer, run_batch
 from tests.caching import own_cache
 from tests.habits.tasks import DAYS, VARIED, examples, pivot, request, simulated
 from tests.optimizer.compiling import TRAIN, VAL, compiled, told
@@ -175,6 +175,7 @@ def fails_pickily(number: int) -> int:
 
 def dies(number: int) -> int:
     if number == 2:
+        time.sleep(0.3)  # the others of its batch are done by then
         os._exit(1)
     return number
 
@@ -290,9 +291,9 @@ def test_what_cannot_travel_is_refused_with_the_remedy(make: Any) -> None:
         run_all(executor, examples(), work, on_done=keep)
     # the class is sent, and opens its lock there
     fine = TaskSerializer(partial(refine, Pivot("request -> answer", Held)))
-    assert pickle.loads(run_remote(*fine.arguments(0, dspy.Example())))
+    assert pickle.loads(run_batch(fine.batch({0: dspy.Example()}))[0])
     with pytest.raises(ConfigurationError, match="task 3 cannot be sent"):
-        fine.arguments(3, threading.Lock())
+        fine.batch({3: threading.Lock()})
     with pytest.raises(ConfigurationError, match=r"client.get_executor\(\)"):
         run_all(SimpleNamespace(submit=None), [1], refine, on_done=keep)  # type: ignore[arg-type]
 
@@ -335,11 +336,11 @@ def test_nothing_but_what_on_done_returns_is_kept() -> None:
 def test_histories_stay_behind() -> None:
     lm = simulated(**VARIED)
     with dspy.context(lm=lm):
-        before = len(TaskSerializer(partial(refine, pivot(lm))).arguments(0, 1)[0])
+        before = len(TaskSerializer(partial(refine, pivot(lm))).batch({0: 1}).shared)
         for day in DAYS:
             pivot()(request=request(day))
         assert len(lm.history) > len(DAYS)
-        assert len(TaskSerializer(partial(refine, pivot(lm))).arguments(0, 1)[0]) < before + 200
+        assert len(TaskSerializer(partial(refine, pivot(lm))).batch({0: 1}).shared) < before + 200
     assert len(lm.history) > len(DAYS)
 
 
