@@ -83,20 +83,26 @@ def measure(tasks: int, threads: int, kind: Kind, workers: int) -> list[Timed]:
         optimizer = PivotOptimizer(num_threads=at_once, executor=executor, display_progress=False)
         optimizer.compile(program, trainset=trainset)
 
-    def compiled() -> None:
+    def compiled() -> float:
+        begun = time.perf_counter()
         with _executor(kind, workers, share) as executor:
             compile_with(Recorded(engine, LATENCY, counted.answers), share, executor)
+            return time.perf_counter() - begun
+
+    def predicted() -> float:
+        begun = time.perf_counter()
+        run_all(None, calls, partial(predict, predictors), num_threads=threads, on_done=_drop)
+        return time.perf_counter() - begun
 
     counted = Counted(engine)
     compile_with(counted, 1)
     predictors, calls = bare(recorded(program, request)[1] for request in requests)
     for predictor in predictors:
         predictor.lm = dspy.LM("recorded", engine=Recorded(engine, LATENCY, counted.answers), cache=False)
-    alone = partial(run_all, None, calls, partial(predict, predictors), num_threads=threads, on_done=_drop)
     label = kind if kind == "threads" else f"{kind}, {workers} with {share} threads each"
     return [
         _timed(f"compile, {label}", counted.calls, threads, compiled),
-        _timed("bare dspy.Predict, threads", sum(map(len, calls)), threads, alone),
+        _timed("bare dspy.Predict, threads", sum(map(len, calls)), threads, predicted),
     ]
 
 
@@ -122,10 +128,11 @@ def _drop(position: int, outcome: object) -> None:
     """Keeps nothing."""
 
 
-def _timed(name: str, calls: int, threads: int, work: Callable[[], object]) -> Timed:
-    begun, spent = time.perf_counter(), _processor()
-    work()
-    return Timed(name, calls, time.perf_counter() - begun, _processor() - spent, threads)
+def _timed(name: str, calls: int, threads: int, work: Callable[[], float]) -> Timed:
+    """What `work` took, in seconds by its own account: that workers end is no part of it, and is waited for here."""
+    spent = _processor()
+    seconds = work()
+    return Timed(name, calls, seconds, _processor() - spent, threads)
 
 
 def _processor() -> float:

@@ -29,7 +29,7 @@ from pivot_dspy.parallel.serialization import TaskSerializer, run_batch
 from tests.caching import own_cache
 from tests.habits.tasks import DAYS, VARIED, examples, pivot, request, simulated
 from tests.optimizer.compiling import TRAIN, VAL, compiled, told
-from tests.optimizer.processes import CONTEXT, METHOD
+from tests.optimizer.processes import CONTEXT
 
 
 def keep(position: int, result: Any) -> Any:
@@ -45,31 +45,6 @@ def refine(program: Pivot, example: dspy.Example) -> dict[str, Any]:
         "events": [event.kind for event in result.history],
         "usage": result.ledger.usage.model_dump(),
     }
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Executor]:
-    with ProcessPoolExecutor(2, mp_context=CONTEXT) as executor:
-        yield executor
-
-
-@pytest.fixture(scope="module")
-def dask() -> Iterator[Executor]:
-    distributed = pytest.importorskip("distributed", reason="the dask extra is not installed")
-    config = pytest.importorskip("dask.config")
-    with (
-        config.set({"distributed.worker.multiprocessing-method": METHOD}),
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs="ERROR"
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client.get_executor()
-
-
-@pytest.fixture(params=["processes", "dask"])
-def elsewhere(request: pytest.FixtureRequest) -> Executor:
-    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
