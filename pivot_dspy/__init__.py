@@ -40,6 +40,7 @@ from pivot_dspy.verdict import Established, PendingCall, Verdict
 
 if TYPE_CHECKING:
     from pivot_dspy.optimizer.optimizer import PivotOptimizer
+    from pivot_dspy.parallel.refine_many import FailedTask, RefinedMany, refine_many
     from pivot_dspy.refiners.best_of_n import BestOfN
     from pivot_dspy.refiners.confidence_gate import ConfidenceGate
     from pivot_dspy.refiners.dspy_refine import DspyRefine
@@ -77,6 +78,7 @@ __all__ = [
     "Established",
     "Event",
     "Execution",
+    "FailedTask",
     "Finding",
     "Fix",
     "Gradient",
@@ -97,6 +99,7 @@ __all__ = [
     "PlanningFailed",
     "ReAct",
     "Refined",
+    "RefinedMany",
     "Refiner",
     "Reflexion",
     "Requirement",
@@ -122,6 +125,7 @@ __all__ = [
     "from_functions",
     "from_mcp",
     "real_instance_lock",
+    "refine_many",
     "synthesize",
     "tool",
     "trajectory_metric",
@@ -132,14 +136,17 @@ _LATER = {
     "BestOfN": "refiners.best_of_n",
     "ConfidenceGate": "refiners.confidence_gate",
     "DspyRefine": "refiners.dspy_refine",
+    "FailedTask": "parallel.refine_many",
     "MajorityOfN": "refiners.majority_of_n",
     "PivotOptimizer": "optimizer.optimizer",
     "PlanExecute": "refiners.plan_execute",
     "ReAct": "refiners.react",
+    "RefinedMany": "parallel.refine_many",
     "Reflexion": "refiners.reflexion",
     "RewardRising": "refiners.reward_rising",
     "SelfEvolution": "refiners.self_evolution",
     "SelfRefine": "refiners.self_refine",
+    "refine_many": "parallel.refine_many",
     "synthesize": "synthesis.synthesize",
     "TreeSearch": "refiners.tree_search",
 }

@@ -25,8 +25,9 @@ from programs.comparison import report
 from programs.comparison.benchmarks import PROGRAMS, Benchmark, Task, load
 from programs.comparison.page import page
 from programs.comparison.results import Results, beside, code
-from programs.comparison.runs import Hopeless, Model, Runner, Unit
+from programs.comparison.runs import Hopeless, Model, Record, Runner, Unit
 from programs.comparison.statistics import figures, finished_pairs
+from programs.comparison.workers import workers
 from programs.deepplanning.readable import warn
 from programs.options import DataError, positive, writable
 from programs.refiners import REFINERS
@@ -91,11 +92,19 @@ def _run(
     budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
     runner = Runner(REFINERS, benchmark.signature, model, budget, benchmark.requirements)
     try:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        with (
+            Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+            workers(options.processes, options.dask) as executor,
+        ):
             bar = progress.add_task("comparing", total=len(units), completed=len(units) - len(ahead))
-            with closing(runner.all(ahead, options.threads, results.add)) as records:
+
+            def keep(unit: Unit, record: Record) -> None:
+                results.add(unit, record)
+                progress.advance(bar)
+
+            with closing(runner.all(ahead, options.threads, keep, executor)) as records:
                 for _ in records:
-                    progress.advance(bar)
+                    pass
     except Hopeless as error:
         _tell(error)
         return 2
@@ -179,7 +188,10 @@ def _parser() -> argparse.ArgumentParser:
         "offline model, a simulator)")  # fmt: skip
     add("--data", metavar="DIR", help="of shopping and travel: the published layout, or 'hub' to download it (default: "
         "generated)")  # fmt: skip
-    add("--threads", type=positive, default=2, metavar="N", help="runs at a time (default: 2)")
+    add("--threads", type=positive, default=2, metavar="N", help="runs at a time, in each process (default: 2)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--processes", type=positive, metavar="P", help="run in so many processes of this machine")
+    where.add_argument("--dask", metavar="ADDRESS", help="run on the workers of a Dask scheduler: tcp://host:8786")
     add("--slip", type=float, default=0.2, help="offline model: slips per planned step (default: 0.2)")
     add("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named (default: 0.85)")
     add("--relapse", type=float, default=0.05, help="offline model: how often a rewrite breaks a step (default: 0.05)")

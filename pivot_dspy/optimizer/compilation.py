@@ -20,7 +20,7 @@ from pivot_dspy.memory.records import Lesson
 from pivot_dspy.optimizer.candidates import LearnedMaterial, ProgramCandidate, additions, changes
 from pivot_dspy.optimizer.metering import metered
 from pivot_dspy.optimizer.report import DetailedResults, fit_calibrations, measure
-from pivot_dspy.optimizer.rollout import Job, RolloutResult, task_of_call
+from pivot_dspy.optimizer.rollout import Job, RolloutResult, TrainingSignal, task_of_call
 from pivot_dspy.optimizer.scheduler import RunScheduler
 from pivot_dspy.optimizer.selection import ScoredCandidate, Selection
 from pivot_dspy.optimizer.targets import digest, gates_of, refiners_of
@@ -193,44 +193,52 @@ class Compilation:
     def _require(self, generation: int) -> None:
         """Has a model find requirements that verified, yet wrong, results lack; at least two have to."""
         for path, refiner in refiners_of(self.student).items():
-            outcomes = self._training_outcomes(path, refiner)
-            good = self.work.threshold
-            if sum(outcome.result.verified and outcome.score < good for outcome in outcomes) < 2:
+            outcomes, good = self._signals(path), self.work.threshold
+            if sum(outcome.verified and outcome.score < good for _, outcome, _ in outcomes) < 2:
                 continue
-            seen = [(outcome.result.trajectory.id, outcome.score) for outcome in outcomes]
+            seen = [(signal.trajectory.id, outcome.score) for _, outcome, signal in outcomes]
             key = digest([generation, path, seen])
             mined = self.work.once("missing", key, partial(self._mine, refiner, outcomes))
             self.work.tokens += mined["tokens"]
             self.materials[path].require([Lesson.model_validate(lesson) for lesson in mined["lessons"]])
 
-    def _mine(self, refiner: Refiner, outcomes: list[TrainingOutcome]) -> tuple[dict[str, Any], bool]:
+    def _mine(
+        self, refiner: Refiner, outcomes: Sequence[tuple[int, RolloutResult, TrainingSignal]]
+    ) -> tuple[dict[str, Any], bool]:
         """Lessons and tokens, and whether the model answered: if not, whoever resumes asks it again."""
         find, answered = Find(), True
         find.set_lm(refiner.plan.predict.lm)
+        replayed = [self._replayed(refiner, *outcome) for outcome in outcomes]
         with metered({}) as meter:
             try:
-                mined = missing_requirements(outcomes, refiner, find, good=self.work.threshold)
+                mined = missing_requirements(replayed, refiner, find, good=self.work.threshold)
             except (LMError, AdapterParseError) as error:
                 logger.warning("nothing was learned of missing requirements: %s: %s", type(error).__name__, error)
                 mined, answered = (), False
         return {"lessons": [lesson.model_dump(mode="json") for lesson in mined], "tokens": meter.tokens}, answered
 
-    def _training_outcomes(self, path: str, refiner: Refiner) -> list[TrainingOutcome]:
-        """How the best run of each task went for the refiner at `path`, in its last call."""
-        outcomes = []
+    def _signals(self, path: str) -> list[tuple[int, RolloutResult, TrainingSignal]]:
+        """What the best run of each task taught the refiner at `path`, by its last call."""
+        signals = []
         for position, outcome in sorted(self.best.items()):
-            signals = [call.taught for call in outcome.calls if call.refiner == path and call.taught is not None]
-            if signals:
-                taught, task = signals[-1], self.work.tasks[position]
-                task = task_of_call(taught.inputs, task) if taught.inputs else task
-                with replay(refiner, task) as context:
-                    execution = rerun(context, taught.trajectory).execution
-                result: Any = SimpleNamespace(
-                    verified=outcome.verified, trajectory=taught.trajectory, requirements=taught.requirements,
-                    execution=execution,
-                )  # fmt: skip
-                outcomes.append(TrainingOutcome(task, result, outcome.score, outcome.feedback))
-        return outcomes
+            taught = [call.taught for call in outcome.calls if call.refiner == path and call.taught is not None]
+            if taught:
+                signals.append((position, outcome, taught[-1]))
+        return signals
+
+    def _replayed(
+        self, refiner: Refiner, position: int, outcome: RolloutResult, signal: TrainingSignal
+    ) -> TrainingOutcome:
+        """A training run with its execution, which did not travel with it."""
+        task = self.work.tasks[position]
+        task = task_of_call(signal.inputs, task) if signal.inputs else task
+        with replay(refiner, task) as context:
+            execution = rerun(context, signal.trajectory).execution
+        result: Any = SimpleNamespace(
+            verified=outcome.verified, trajectory=signal.trajectory, requirements=signal.requirements,
+            execution=execution,
+        )  # fmt: skip
+        return TrainingOutcome(task, result, outcome.score, outcome.feedback)
 
     # -- proposals
 

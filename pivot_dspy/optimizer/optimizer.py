@@ -16,10 +16,10 @@ from pivot_dspy.journal import Journal
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.optimizer import settings
 from pivot_dspy.optimizer.compilation import Compilation, match_refiners
-from pivot_dspy.optimizer.parallel import check_executor
 from pivot_dspy.optimizer.scheduler import RunScheduler, check_settings
 from pivot_dspy.optimizer.settings import Auto, Metric
 from pivot_dspy.optimizer.targets import ROOT, fingerprint, refiners_of
+from pivot_dspy.parallel.executors import check_executor
 
 
 class PivotOptimizer(Teleprompter):  # type: ignore[misc]
@@ -46,8 +46,9 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
         max_tasks: instead, how many runs of the program on a task may be made in all.
         metric_threshold: the score from which on a result counts as right, for demonstrations and calibration.
         seed: of all choices.
-        num_threads: runs at a time; DSPy's setting, if None.
-        executor: any `concurrent.futures.Executor`, such as Dask's `client.get_executor()`, in the place of threads.
+        num_threads: runs at a time, in each process of the executor; DSPy's setting, if None.
+        executor: any `concurrent.futures.Executor`, such as Dask's `client.get_executor()`, or a Ray
+            `ray.util.multiprocessing.Pool`, in the place of threads.
         log_dir: a folder in which every finished run is kept, so that a compilation that was killed goes on where it
             was, with the same result.
         track_stats: whether the compiled program has `detailed_results`.

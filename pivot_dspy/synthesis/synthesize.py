@@ -18,7 +18,7 @@ from pivot_dspy.episode.asking import sample_config
 from pivot_dspy.episode.result import Refined
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import run_sync
-from pivot_dspy.optimizer.parallel import Ran, run_all
+from pivot_dspy.parallel.running import Ran, run_all
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts import catalogue
 from pivot_dspy.refiners.base import Refiner
@@ -139,8 +139,8 @@ def synthesize(
         number: of goals that one LM call proposes.
         patience: proposals in a row without a task to keep before giving up.
         max_errors: goals that could not be run before giving up; DSPy's setting, if None.
-        num_threads: goals solved at a time; DSPy's setting, if None. `executor` may be any
-            `concurrent.futures.Executor` instead.
+        num_threads: goals solved at a time, in each process of the executor; DSPy's setting, if None.
+        executor: any `concurrent.futures.Executor`, or a Ray pool, in the place of threads.
         progress: whether to show a bar.
         propose: the phase that asks the model, if it was tuned; one with the refiner's model, if None.
 

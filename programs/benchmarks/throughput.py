@@ -24,7 +24,7 @@ import dspy
 from dspy.lm15 import Request, Response
 
 from pivot_dspy import Pivot
-from pivot_dspy.optimizer.parallel import run_all
+from pivot_dspy.parallel.running import run_all
 from pivot_dspy.simulator import OfflineEngine, offline_lm
 from programs.benchmarks.figures import show
 from programs.benchmarks.overhead import WANTED, ModelCall, NoOp, recorded, reference

@@ -6,10 +6,11 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import dspy
@@ -36,6 +37,7 @@ from pivot_dspy import (
     Requirement,
     Usage,
 )
+from pivot_dspy.parallel.running import run_all
 from pivot_dspy.trajectory import Frozen
 from programs.comparison.benchmarks import Task
 
@@ -198,14 +200,26 @@ class Runner:
         )
 
     def all(
-        self, units: Sequence[Unit], threads: int, done: Callable[[Unit, Record], None]
+        self,
+        units: Sequence[Unit],
+        threads: int,
+        done: Callable[[Unit, Record], None],
+        executor: Executor | None = None,
     ) -> Generator[Record, None, None]:
-        """The records of all runs as they are finished; `done` is told of each, in the thread of the run, even where
-        nobody takes the record any more. Left early, it stops those in flight at their next step.
+        """The records of all runs as they are finished; `done` is told of each, even where nobody takes the record any
+        more. Left early, it stops those in flight at their next step.
+
+        Args:
+            threads: runs at a time, in each process of the executor.
+            executor: in the place of threads of this process; the records then come when all are finished. A run that
+                was lost with its process counts as a transient error.
 
         Raises:
             Hopeless: as `run` does; what was finished before has been told.
         """
+        if executor is not None:
+            yield from self._all_elsewhere(units, threads, done, executor)
+            return
         stop = threading.Event()
 
         def one(unit: Unit) -> Record | None:
@@ -223,6 +237,32 @@ class Runner:
             finally:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    def _all_elsewhere(
+        self, units: Sequence[Unit], threads: int, done: Callable[[Unit, Record], None], executor: Executor
+    ) -> Iterator[Record]:
+        def tell(position: int, record: Record) -> Record:
+            done(units[position], record)
+            return record
+
+        # What the units share, a store say, travels once: the tasks of the executor are their numbers.
+        ran = run_all(
+            executor, range(len(units)), partial(_run_numbered, self, tuple(units)), on_done=tell, fatal=Hopeless,
+            max_errors=len(units) + 1, num_threads=threads,
+        )  # fmt: skip
+        for position, unit in enumerate(units):
+            record = ran.results[position]
+            if record is None:
+                error = _said(ran.errors[position])
+                record = tell(position, Record(
+                    refiner=unit.refiner, task=unit.task.id, seed=unit.seed, error=error, transient=True,
+                    trace=((0, False, False),),
+                ))  # fmt: skip
+            yield record
+
+
+def _run_numbered(runner: Runner, units: Sequence[Unit], number: int) -> Record | None:
+    return runner.run(units[number], threading.Event())
 
 
 def anytime(

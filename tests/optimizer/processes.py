@@ -11,7 +11,7 @@ from typing import Any
 METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
 CONTEXT = get_context(METHOD)
 if METHOD == "forkserver":
-    CONTEXT.set_forkserver_preload(["pivot_dspy.optimizer.parallel", "tests.habits.tasks"])
+    CONTEXT.set_forkserver_preload(["pivot_dspy.parallel.running", "tests.habits.tasks"])
 
 
 def start(target: Callable[[Path, Any], None], folder: Path) -> tuple[BaseProcess, Any]:

@@ -14,7 +14,7 @@ from dspy.utils.callback import BaseCallback
 
 from pivot_dspy import Pivot
 from pivot_dspy.journal import Journal
-from pivot_dspy.optimizer.parallel import run_all
+from pivot_dspy.parallel.running import run_all
 from tests.habits.tasks import VARIED, examples, pivot, simulated
 from tests.optimizer.processes import start
 

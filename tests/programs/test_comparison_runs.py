@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +19,7 @@ from pivot_dspy.simulator import offline_lm
 from programs.comparison.benchmarks import Benchmark, Task, load
 from programs.comparison.runs import Hopeless, Record, Runner, Unit, anytime
 from programs.refiners import REFINERS
+from tests.optimizer.processes import CONTEXT
 from tests.programs.comparing import BreaksDown
 
 SLIPS = {"slip": 0.3, "heed": 0.7, "relapse": 0.1}
@@ -34,6 +37,18 @@ def offline(task: Task, seed: int) -> dspy.LM:
 
 def runner(benchmark: Benchmark, refiners: dict[str, Callable[..., Refiner]], **changes: Any) -> Runner:
     return replace(Runner(refiners, benchmark.signature, offline, Budget()), **changes)
+
+
+def test_processes_give_the_same_and_a_lost_one_is_an_error_of_its_runs(shopping: Benchmark) -> None:
+    units = [Unit(name, task, 0) for task in shopping.tasks[:2] for name in ("pivot", "best-of-n")]
+    expected = timeless(list(runner(shopping, REFINERS).all(units, 2, lambda unit, record: None)))
+    kept: list[Record] = []
+    with ProcessPoolExecutor(1, mp_context=CONTEXT) as executor:
+        records = list(runner(shopping, REFINERS).all(units, 2, lambda unit, record: kept.append(record), executor))
+        assert timeless(records) == timeless(kept) == expected
+        dying = runner(shopping, {"it": lambda *args, **options: os._exit(1)})
+        (lost,) = dying.all([Unit("it", shopping.tasks[0], 0)], 1, lambda unit, record: None, executor)
+    assert lost.transient and not lost.strict and "BrokenProcessPool" in str(lost.error)
 
 
 def one(benchmark: Benchmark, refiner: Callable[..., Refiner], place: int = 0, **changes: Any) -> Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import dspy
@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 
 from pivot_dspy import Budget, ConfigurationError, Pivot, ReAct, synthesize, trajectory_metric
 from pivot_dspy.simulator import Reference, offline_lm
+from pivot_dspy.synthesis.propose import Propose
 from pivot_dspy.synthesis.synthesize import Coverage, Synthesis
+from tests.habits.tasks import DAYS, pivot, request, simulated
+from tests.optimizer.processes import CONTEXT
 from tests.scripted import GARBAGE, Calls, Prompt, Scripted, Store, plan, scripted, step, submit
 from tests.simulator.rooms import DAY, REQUEST, REQUIREMENTS, STEPS, Book, Rooms, reference
 
@@ -158,6 +161,20 @@ def test_any_executor_and_any_refiner() -> None:
     with dspy.context(lm=lm):
         synthesis = synthesize(ReAct("request -> answer", Store), 1, patience=1)
     assert synthesis.examples == [] and synthesis.report.unverified + synthesis.report.failed == 1
+
+
+def test_goals_are_solved_in_other_processes_too() -> None:
+    def rooms(executor: ProcessPoolExecutor | None) -> Synthesis:
+        refiner = pivot()
+        propose = Propose(refiner.signature)
+        propose.set_lm(scripted(propose=[{"goals": [request(day) for day in DAYS[:3]]}]))
+        with dspy.context(lm=simulated()):
+            return synthesize(refiner, 2, propose=propose, patience=1, executor=executor, num_threads=2)
+
+    with ProcessPoolExecutor(1, mp_context=CONTEXT) as processes:
+        elsewhere, here = rooms(processes), rooms(None)
+    assert here.examples and [dict(one) for one in elsewhere.examples] == [dict(one) for one in here.examples]
+    assert elsewhere.report == here.report and here.report.usage.lm_calls > 3
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
-"""A function with all that it needs, sent to another process and its results sent back."""
+"""A function with all that it needs, sent to other processes, and its results sent back."""
 
 from __future__ import annotations
 
 import io
+import logging
 import pickle
 import threading
 import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cloudpickle
@@ -16,6 +20,8 @@ import dspy
 
 from pivot_dspy.dspy_internals import DEFAULT_CONFIG, settings
 from pivot_dspy.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
 
 _OF_THIS_PROCESS = frozenset(
     ("callbacks", "caller_modules", "caller_predict", "send_stream", "stream_listeners", "trace", "usage_tracker")
@@ -29,25 +35,40 @@ class RemoteFailure(NamedTuple):
     error: Exception
 
 
+class Batch(NamedTuple):
+    """Tasks that travel together, ready to be sent, and what runs them."""
+
+    shared: bytes
+    """What all batches of a run have in common."""
+    positions: tuple[int, ...]
+    tasks: tuple[bytes, ...]
+
+
 class TaskSerializer:
-    """`function`, ready to be sent to another process with one task after another.
+    """`function`, ready to be sent to other processes with one batch of tasks after another.
 
     With it go the DSPy settings that have a meaning elsewhere and how DSPy's cache is configured; histories of language
     models, callbacks and usage trackers stay behind.
+
+    Args:
+        threads: tasks of this function at a time in each process.
+        kept: a folder for what is finished; a process that does not see it does without.
 
     Raises:
         ConfigurationError: something of it cannot be pickled; the message names the remedy.
     """
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Any], Any], threads: int = 1, kept: str = "") -> None:
         names = settings.config.keys() & DEFAULT_CONFIG.keys() - _OF_THIS_PROCESS
         values = {name: settings.config[name] for name in names}
         # Each run is told from any other, or Dask would take a second run of the same for the first.
-        self._shared = _serialize("the program", (uuid.uuid4().hex, function, values, _cache_configuration()))
+        content = uuid.uuid4().hex, function, values, _cache_configuration(), threads, kept
+        self._shared = _serialize("the program", content)
 
-    def arguments(self, position: int, task: Any) -> tuple[bytes, int, bytes]:
-        """What `run_remote` takes, for one task. Raises ConfigurationError where the task cannot be pickled."""
-        return self._shared, position, _serialize(f"task {position}", task)
+    def batch(self, tasks: Mapping[int, Any]) -> Batch:
+        """Tasks by position, as `run_batch` takes them. Raises ConfigurationError where one cannot be pickled."""
+        contents = (_serialize(f"task {position}", task) for position, task in tasks.items())
+        return Batch(self._shared, tuple(tasks), tuple(contents))
 
 
 def run_local(function: Callable[[Any], Any], task: Any) -> Any:
@@ -60,35 +81,81 @@ def run_local(function: Callable[[Any], Any], task: Any) -> Any:
             return RemoteFailure(error)
 
 
-def run_remote(shared: bytes, position: int, task: bytes) -> bytes:
-    """What `run_local` gives, in another process, pickled: bytes every executor can carry.
+def run_batch(batch: Batch) -> list[bytes]:
+    """What `run_local` gives for each task, in another process, several at once: bytes that every executor can carry.
 
-    Args:
-        position: tells two equal tasks apart, which Dask would otherwise run only once.
+    The program is loaded once in a process, and its threads are shared by all batches there. Where an earlier attempt
+    at the batch was lost with its process, what that one had finished is not run again.
     """
     try:
         with _loading:  # or two threads of one worker would each load a program of their own
-            function, values = _load(shared)
-        arguments = pickle.loads(zlib.decompress(task))
+            worker = _load(batch.shared)
     except Exception as error:
-        problem = ConfigurationError(
-            f"a process of the executor cannot load the program ({type(error).__name__}: {error}); the same packages "
-            "and modules must be importable there; pass executor=None for threads"
-        )
-        return bytes(cloudpickle.dumps(RemoteFailure(problem)))
-    with dspy.context(**values):
-        return _pickled(run_local(function, arguments))
+        return [_pickled(RemoteFailure(_unloadable("the program", error)))] * len(batch.tasks)
+    return [*worker.pool.map(worker.run, batch.positions, batch.tasks)]
+
+
+def finished(kept: str, position: int) -> bytes | None:
+    """What `run_batch` left of a task in the folder for what is finished; None if it did not finish."""
+    try:
+        return (Path(kept) / str(position)).read_bytes()
+    except OSError:
+        return None
 
 
 _loading = threading.Lock()
 
 
+@dataclass(frozen=True)
+class _LoadedProgram:
+    """What a process needs for all tasks of a run."""
+
+    function: Callable[[Any], Any]
+    values: dict[str, Any]
+    kept: str
+    pool: ThreadPoolExecutor
+
+    def run(self, position: int, content: bytes) -> bytes:
+        outcome = finished(self.kept, position) if self.kept else None
+        if outcome is None:
+            outcome = self._outcome(content)
+            if self.kept:
+                _keep(Path(self.kept), position, outcome)
+        return outcome
+
+    def _outcome(self, content: bytes) -> bytes:
+        try:
+            task = pickle.loads(zlib.decompress(content))
+        except Exception as error:
+            return _pickled(RemoteFailure(_unloadable("a task", error)))
+        with dspy.context(**self.values):
+            return _pickled(run_local(self.function, task))
+
+
 @lru_cache(maxsize=2)
-def _load(shared: bytes) -> tuple[Callable[[Any], Any], dict[str, Any]]:
-    _, function, values, cache = pickle.loads(zlib.decompress(shared))
+def _load(shared: bytes) -> _LoadedProgram:
+    _, function, values, cache, threads, kept = pickle.loads(zlib.decompress(shared))
     if cache is not None and cache != _cache_configuration():
         dspy.configure_cache(**cache)
-    return function, values
+    kept = kept if kept and Path(kept).is_dir() else ""
+    return _LoadedProgram(function, values, kept, ThreadPoolExecutor(threads, thread_name_prefix="pivot"))
+
+
+def _keep(folder: Path, position: int, outcome: bytes) -> None:
+    """Puts an outcome on the disk as a whole or not at all."""
+    unfinished = folder / f"{position}-{uuid.uuid4().hex}"
+    try:
+        unfinished.write_bytes(outcome)
+        unfinished.replace(folder / str(position))
+    except OSError as error:  # it is a second copy, of use only if this process dies before it has sent the first
+        logger.debug("the outcome of task %d was not kept: %s", position, error)
+
+
+def _unloadable(what: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"a process of the executor cannot load {what} ({type(error).__name__}: {error}); the same packages "
+        "and modules must be importable there; pass executor=None for threads"
+    )
 
 
 def _drop_tracebacks(error: BaseException | None) -> None:

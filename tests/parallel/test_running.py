@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 
 from pivot_dspy import Environment, Ledger, Pivot, from_functions
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.optimizer.parallel import Ran, run_all
-from pivot_dspy.optimizer.serialization import TaskSerializer, run_remote
+from pivot_dspy.parallel.running import Ran, run_all
+from pivot_dspy.parallel.serialization import TaskSerializer, run_batch
 from tests.caching import own_cache
 from tests.habits.tasks import DAYS, VARIED, examples, pivot, request, simulated
 from tests.optimizer.compiling import TRAIN, VAL, compiled, told
-from tests.optimizer.processes import CONTEXT, METHOD
+from tests.optimizer.processes import CONTEXT
 
 
 def keep(position: int, result: Any) -> Any:
@@ -45,31 +45,6 @@ def refine(program: Pivot, example: dspy.Example) -> dict[str, Any]:
         "events": [event.kind for event in result.history],
         "usage": result.ledger.usage.model_dump(),
     }
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Executor]:
-    with ProcessPoolExecutor(2, mp_context=CONTEXT) as executor:
-        yield executor
-
-
-@pytest.fixture(scope="module")
-def dask() -> Iterator[Executor]:
-    distributed = pytest.importorskip("distributed", reason="the dask extra is not installed")
-    config = pytest.importorskip("dask.config")
-    with (
-        config.set({"distributed.worker.multiprocessing-method": METHOD}),
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs="ERROR"
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client.get_executor()
-
-
-@pytest.fixture(params=["processes", "dask"])
-def elsewhere(request: pytest.FixtureRequest) -> Executor:
-    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -175,6 +150,7 @@ def fails_pickily(number: int) -> int:
 
 def dies(number: int) -> int:
     if number == 2:
+        time.sleep(0.3)  # the others of its batch are done by then
         os._exit(1)
     return number
 
@@ -290,9 +266,9 @@ def test_what_cannot_travel_is_refused_with_the_remedy(make: Any) -> None:
         run_all(executor, examples(), work, on_done=keep)
     # the class is sent, and opens its lock there
     fine = TaskSerializer(partial(refine, Pivot("request -> answer", Held)))
-    assert pickle.loads(run_remote(*fine.arguments(0, dspy.Example())))
+    assert pickle.loads(run_batch(fine.batch({0: dspy.Example()}))[0])
     with pytest.raises(ConfigurationError, match="task 3 cannot be sent"):
-        fine.arguments(3, threading.Lock())
+        fine.batch({3: threading.Lock()})
     with pytest.raises(ConfigurationError, match=r"client.get_executor\(\)"):
         run_all(SimpleNamespace(submit=None), [1], refine, on_done=keep)  # type: ignore[arg-type]
 
@@ -335,11 +311,11 @@ def test_nothing_but_what_on_done_returns_is_kept() -> None:
 def test_histories_stay_behind() -> None:
     lm = simulated(**VARIED)
     with dspy.context(lm=lm):
-        before = len(TaskSerializer(partial(refine, pivot(lm))).arguments(0, 1)[0])
+        before = len(TaskSerializer(partial(refine, pivot(lm))).batch({0: 1}).shared)
         for day in DAYS:
             pivot()(request=request(day))
         assert len(lm.history) > len(DAYS)
-        assert len(TaskSerializer(partial(refine, pivot(lm))).arguments(0, 1)[0]) < before + 200
+        assert len(TaskSerializer(partial(refine, pivot(lm))).batch({0: 1}).shared) < before + 200
     assert len(lm.history) > len(DAYS)
 
 
