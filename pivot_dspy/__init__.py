@@ -41,6 +41,7 @@ from pivot_dspy.verdict import Established, PendingCall, Verdict
 if TYPE_CHECKING:
     from pivot_dspy.optimizer.optimizer import PivotOptimizer
     from pivot_dspy.refiners.best_of_n import BestOfN
+    from pivot_dspy.refiners.code_acting import CodeActing
     from pivot_dspy.refiners.confidence_gate import ConfidenceGate
     from pivot_dspy.refiners.dspy_refine import DspyRefine
     from pivot_dspy.refiners.majority_of_n import MajorityOfN
@@ -64,6 +65,7 @@ __all__ = [
     "Calibration",
     "Candidate",
     "CheckResult",
+    "CodeActing",
     "CommitError",
     "ConfidenceGate",
     "ConfigurationError",
@@ -135,6 +137,7 @@ _LATER = {
     "MajorityOfN": "refiners.majority_of_n",
     "PivotOptimizer": "optimizer.optimizer",
     "PlanExecute": "refiners.plan_execute",
+    "CodeActing": "refiners.code_acting",
     "ReAct": "refiners.react",
     "Reflexion": "refiners.reflexion",
     "RewardRising": "refiners.reward_rising",

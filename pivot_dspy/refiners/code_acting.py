@@ -12,8 +12,8 @@ from typing_extensions import Unpack
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.context import TaskContext
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
+from pivot_dspy.phases.base import with_task, without
 from pivot_dspy.prompts.stubs import STUBS_ARE, render_stubs
 from pivot_dspy.prompts.truncation import FENCE, truncate
 from pivot_dspy.refiners.acting import (
@@ -33,7 +33,6 @@ CHARACTERS_A_TOKEN = 4
 _KEYS_OF_A_TURN = 3
 """In the loop's history: thought, program and output."""
 _CODE_FENCE = re.compile(r"\A\s*```(?:python|py)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
-_TAKEN = {"tools", *CONTEXT_FIELDS, "trajectory", "thought", "program"}
 
 
 class NextProgram(dspy.Signature):  # type: ignore[misc]
@@ -54,6 +53,10 @@ The last call is submit, which ends the task.
 First say in `thought`, in one sentence, what comes next; then write `program`: Python alone."""
 
     tools: str = dspy.InputField(desc=STUBS_ARE)
+    policy: str = dspy.InputField(desc=CONTEXT_FIELDS["policy"])
+    lessons: str = dspy.InputField(desc=CONTEXT_FIELDS["lessons"])
+    known: str = dspy.InputField(desc=CONTEXT_FIELDS["known"])
+    user_requirements: str = dspy.InputField(desc=CONTEXT_FIELDS["user_requirements"])
     trajectory: str = dspy.InputField(desc="empty before the first program")
     thought: str = dspy.OutputField()
     program: str = dspy.OutputField()
@@ -99,16 +102,14 @@ class CodeActing(Acting):
     ) -> None:
         check_range(1, max_iters=max_iters)
         super().__init__(signature, environment, **options)
-        for name in self.signature.fields.keys() & _TAKEN:
-            raise ConfigurationError(f"the signature's field {name!r} has a name that CodeActing uses; rename it")
         self.max_iters = max_iters
-        self.write = dspy.Predict(self._asks(CONTEXT_FIELDS))
+        self.write = dspy.Predict(with_task(NextProgram, self.signature, after="user_requirements"))
 
     def loop(self, episode: Episode, agent_run: RecordedAgent) -> Flow[Step | None]:
         context = episode.context
         texts = context_texts(context)
         inputs = {"tools": render_stubs(context.toolbox, context.outputs), **texts, **context.inputs}
-        signature = self._asks(texts).with_instructions(self.write.signature.instructions)
+        signature = without(self.write.signature, frozenset(CONTEXT_FIELDS.keys() - texts.keys()))
         history: dict[str, Any] = {}
         with Sandbox() as sandbox:
             for number in range(self.max_iters):
@@ -126,19 +127,6 @@ class CodeActing(Acting):
                 history[f"program_{number}"] = program
                 history[f"output_{number}"] = _shown(output, context.budget.turn * CHARACTERS_A_TOKEN)
         return None
-
-    def _asks(self, context_fields: Mapping[str, str]) -> type[dspy.Signature]:
-        """What asks for a program, with what stays the same for a task first."""
-        signature: Any = NextProgram
-        fields = {name: dspy.InputField(desc=CONTEXT_FIELDS[name]) for name in CONTEXT_FIELDS if name in context_fields}
-        for position, (name, field) in enumerate([*fields.items(), *self.signature.input_fields.items()], start=1):
-            signature = signature.insert(position, name, field, field.annotation or str)
-        return signature.with_instructions(self._objective)  # type: ignore[no-any-return]
-
-    @property
-    def _objective(self) -> str:
-        """The instructions of the loop, then those of the task's own signature."""
-        return f"{NextProgram.instructions}\n\nThe task: {self.signature.instructions}"
 
 
 class ProgramCalls:
