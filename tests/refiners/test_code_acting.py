@@ -220,8 +220,9 @@ async def test_async_tools_run_in_the_loop_of_the_caller_which_a_program_does_no
 
 def test_instructions_and_demonstrations_are_saved_and_used(tmp_path):
     module, lm = made(BOUGHT)
-    module.write.signature = module.write.signature.with_instructions("Buy with care.")
-    module.write.demos = [dspy.Example(request="Buy a hat.", trajectory="", thought="A hat.", program="submit('p7')")]
+    predict = module.program.predict
+    predict.signature = predict.signature.with_instructions("Buy with care.")
+    predict.demos = [dspy.Example(request="Buy a hat.", trajectory="", thought="A hat.", program="submit('p7')")]
     module.save(tmp_path / "module.json")
     loaded, _ = made(BOUGHT)
     loaded.load(tmp_path / "module.json")
