@@ -185,15 +185,14 @@ class Acting(Attempts):
 
 
 def context_texts(context: TaskContext) -> dict[str, str]:
-    """What there is to say in the `CONTEXT_FIELDS`; the empty ones are left out."""
+    """What there is to say in the `CONTEXT_FIELDS`; empty where there is nothing."""
     required = [item.to_prompt() for item in context.requirements.items if item.origin in BINDING_ORIGINS]
-    texts = {
+    return {
         "policy": context.catalogue.policy,
         "lessons": context.tell(context.recalled.advice, context.recalled.in_words),
         "known": context.catalogue.known,
         "user_requirements": "\n".join(required),
     }
-    return {name: text for name, text in texts.items() if text}
 
 
 def ask_with_history(

@@ -114,7 +114,7 @@ class ReAct(Acting):
     def _prediction(self, episode: Episode, agent_run: RecordedAgent) -> Flow[dspy.Prediction | None]:
         """The calls of the loop, then the outputs; None where it may ask no more before it has them."""
         context = episode.context
-        context_fields = context_texts(context)
+        context_fields = {name: text for name, text in context_texts(context).items() if text}
         agent = self._agent(context.toolbox, context_fields)
         inputs = {**context_fields, **context.inputs}
         history: dict[str, Any] = {}
