@@ -24,6 +24,9 @@ PRINTED = 1_000_000
 CALLS = 10_000
 """Calls, and look-ups of names, that the programs of one sandbox may make."""
 
+_FRAMES = 5
+"""Lines that are told of what a program raised; a recursion has no end of them."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -43,7 +46,8 @@ class Output:
 
     printed: str
     error: str = ""
-    """The traceback of what it raised, or why it was stopped; empty where it ran to its end."""
+    """What it raised, or why it was stopped, after the lines where it stood, the outermost first: `line 3: KeyError:
+    'id'`. Empty where it ran to its end."""
     ended: bool = False
     """Whether a call ended it."""
 
@@ -129,7 +133,9 @@ class Sandbox:
 
     def _failure(self, error: Any) -> str:
         """What is told of an error; what broke the session, so that the next program gets a new one, too."""
-        text = str(error.display() if hasattr(error, "display") else error)
+        text = str(error.display("type-msg") if hasattr(error, "traceback") else error)
+        if frames := error.traceback() if hasattr(error, "traceback") else ():
+            text = f"{', '.join(f'line {frame.line}' for frame in frames[:_FRAMES])}: {text}"
         over_limits = isinstance(error.exception(), (TimeoutError, MemoryError))
         if not over_limits and isinstance(error, (self._monty.MontyRuntimeError, self._monty.MontySyntaxError)):
             return text

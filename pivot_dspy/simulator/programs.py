@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from pivot_dspy import bindings
@@ -10,14 +11,14 @@ from pivot_dspy.simulator.plan import within_reach, written
 from pivot_dspy.simulator.prompt import sections_in
 from pivot_dspy.simulator.python_code import NoPythonFor, line_of
 from pivot_dspy.simulator.reference import Turn
-from pivot_dspy.simulator.slips import WrittenStep
+from pivot_dspy.simulator.slips import Surroundings, WrittenStep, spoil
 from pivot_dspy.trajectory import SUBMIT
 
 _PARTS = ("thought", "program", "output")
 _NUMBER = re.compile(r"^\W*(?:thought|output)_(\d+)\b", re.MULTILINE)
 _STUB = re.compile(r"^def (\w+\(.*?)(?:  # (\[\w+\])?.*)?$", re.MULTILINE)
 _LINE = re.compile(rf"^(?:(\w+) = |{SUBMIT}\()")
-_FAILED_AT = re.compile(r"^\| .*\bline (\d+), in <module>", re.MULTILINE)
+_FAILED_AT = re.compile(r"^It failed:\n\| line (\d+)", re.MULTILINE)
 _FAILED = re.compile(r"^It failed:$", re.MULTILINE)
 _LEFT_OUT = re.compile(r"\bWithout step (\w+)\. ")
 
@@ -71,26 +72,40 @@ class _Programming:
         ahead = [step for step in self.steps if step["id"] not in self.done | self.left_out | right]
         reached = within_reach(ahead, self.turn, have=self.done | right)
         ahead = reached or [self.turn.guessed(step) for step in ahead]
-        drafts = {str(draft["id"]): draft for draft in written(ahead, self.turn)}
+        drafts = {str(draft["id"]): draft for draft in written(ahead, self.turn) if draft["id"] not in self.lines}
+        drafts |= self._broken(ahead)
         lines, skipped = [], []
+        copied = again.union(str(step["id"]) for step in ahead if step["id"] in self.lines) - drafts.keys()
         for step in self.steps:
             step_id = str(step["id"])
             draft = step if step_id in right else drafts.get(step_id)
             try:
-                if step_id in again:
+                if step_id in copied:
                     lines.append(self.lines[step_id])
                 elif draft is not None:
                     lines.append(line_of(draft, self.ids))
             except NoPythonFor:
                 skipped.append(step_id)
-        skipped += [str(step["id"]) for step in ahead if str(step["id"]) not in drafts]
+        skipped += [str(step["id"]) for step in ahead if str(step["id"]) not in {*drafts, *copied}]
         if not reached or any(step["id"] == SUBMIT for step in ahead) or not lines:
             lines += [] if any(line.startswith(f"{SUBMIT}(") for line in lines) else [f"{SUBMIT}()"]
         else:
-            lines += [f"print({step['id']})" for step in ahead if step["id"] in drafts]
-        given_up = sorted({*skipped, *self.left_out} - {SUBMIT})
+            lines += [f"print({step['id']})" for step in ahead if step["id"] in {*drafts, *copied}]
+        given_up = sorted({*skipped, *self.left_out} - {SUBMIT, *self.done})
         thought = "".join(f"Without step {name}. " for name in given_up) + "I go on with the task."
         return {"thought": thought, "program": "\n".join(lines)}
+
+    def _broken(self, ahead: Sequence[WrittenStep]) -> dict[str, WrittenStep]:
+        """Those of the steps that were written before and not run, and that break as they are written again."""
+        around = Surroundings(self.steps, self.turn.section("tools"), self.turn.shown.tells)
+        broken = {}
+        for step in ahead:
+            step_id = str(step["id"])
+            if step_id == SUBMIT or step_id not in self.lines or self._is_wrong(step_id):
+                continue
+            if self.turn.dice.falls(self.turn.rates.relapse, "relapse", step_id):
+                broken[step_id] = spoil(step, around, self.turn.dice, "relapse", step_id) or step
+        return broken
 
     def _mended(self) -> tuple[set[str], set[str]]:
         """The step that is now written as it should be, and those that are made again because they read its result.

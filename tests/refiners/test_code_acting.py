@@ -77,7 +77,7 @@ def test_a_prompt_begins_with_the_one_before_it():
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        ("add(product_id='p9')", "RuntimeError: add: LookupError: no product is called 'p9'"),
+        ("add(product_id='p9')", "| line 1: RuntimeError: add: LookupError: no product is called 'p9'"),
         ("find(hue=1)", "RuntimeError: find: hue: not a parameter; expected find("),
         ("find('red', color='red')", "RuntimeError: find: give the arguments by name, each once"),
         ("fly()", "RuntimeError: fly: "),
