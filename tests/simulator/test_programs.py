@@ -31,7 +31,10 @@ def model(**options: Any) -> dspy.LM:
     return offline_lm([reference(task) for task in TASKS], cache=False, **rates)
 
 
-def turn(lm: dspy.LM, task: str, *past: tuple[str, str]) -> list[str]:
+SEEN = 'list_floors() -> [{"id": "r3", "projector": "yes"}]'
+
+
+def turn(lm: dspy.LM, task: str, *past: tuple[str, str], known: str = SEEN) -> list[str]:
     """The lines of the next program after `past`: programs and what came of each."""
     history: dict[str, Any] = {}
     for number, (program, output) in enumerate(past):
@@ -39,7 +42,7 @@ def turn(lm: dspy.LM, task: str, *past: tuple[str, str]) -> list[str]:
     form = dspy.Signature(f"{', '.join(history)} -> x") if history else None
     adapter = dspy.settings.adapter or dspy.ChatAdapter()
     shown = adapter.format_user_message_content(form, history) if form else ""
-    rest = dict.fromkeys(("policy", "lessons", "known", "user_requirements"), "")
+    rest = {**dict.fromkeys(("policy", "lessons", "user_requirements"), ""), "known": known}
     with dspy.context(lm=lm):
         return WriteProgram(Book)(tools=TOOLS, **rest, request=task, trajectory=shown).program.splitlines()
 
@@ -57,6 +60,14 @@ def test_the_reference_is_written_as_one_program_and_mended_where_it_failed(adap
         assert again == program  # what it reads is looked for where the line itself is right
         right = ("\n".join(program), "Nothing was printed.\nIt failed:\n| line 3: RuntimeError: it is taken")
         assert turn(lm, TASKS[0], right) == program[3:]  # nothing to see: it is left out
+
+
+def test_it_prints_what_it_read_where_a_literal_is_not_known_and_goes_on_from_there() -> None:
+    lm = model()
+    look = turn(lm, TASKS[0], known="")
+    assert look[0].startswith("a = list_rooms(") and look[1:] == ["print(a)"]
+    shown = "| [{'id': 'r3', 'seats': 10, 'projector': 'yes', 'floor': 2}]"
+    assert turn(lm, TASKS[0], ("\n".join(look), shown), known="") == turn(lm, TASKS[0])[1:]
 
 
 def test_what_failed_is_mended_at_the_rate_of_heed() -> None:
