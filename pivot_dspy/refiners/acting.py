@@ -134,7 +134,7 @@ def _failure(observation: Observation) -> str:
     return f"{observation.fault.message}{expected}"
 
 
-class Acting(Attempts):
+class ActingLoop(Attempts):
     """A refiner whose model acts in a session, turn by turn. Subclasses implement `loop`."""
 
     operator: str

@@ -17,7 +17,7 @@ from pivot_dspy.phases.program import WriteProgram
 from pivot_dspy.prompts.stubs import render_stubs
 from pivot_dspy.prompts.truncation import FENCE, truncate
 from pivot_dspy.refiners.acting import (
-    Acting,
+    ActingLoop,
     CallFailed,
     RecordedAgent,
     ask_with_history,
@@ -34,7 +34,7 @@ _KEYS_OF_A_TURN = 3
 _CODE_FENCE = re.compile(r"\A\s*```(?:python|py)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
-class CodeActing(Acting):
+class CodeActing(ActingLoop):
     """Write a program over the tools, read what it printed, until one submits: programmatic tool calling.
 
     Source: CodeAct (arXiv 2402.01030), and `dspy.CodeAct` after it. Ours departs from it in what it shares with the

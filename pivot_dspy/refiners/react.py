@@ -20,7 +20,7 @@ from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.refiners.acting import (
     CONTEXT_FIELDS,
-    Acting,
+    ActingLoop,
     CallFailed,
     RecordedAgent,
     ask_with_history,
@@ -59,7 +59,7 @@ _KEYS_OF_A_CALL = 4
 _TAKEN = {"max_iters", "next_thought", "next_tool_name", "next_tool_args", "signature", "reasoning"}
 
 
-class ReAct(Acting):
+class ReAct(ActingLoop):
     """Interleave thoughts, tool calls and observations; then extract the outputs. The floor: nothing is refined.
 
     Source: ReAct (arXiv 2210.03629) as `dspy.ReAct` of DSPy 3.4, with its prompts; `dspy.ReActV2` needs native tool
