@@ -9,6 +9,7 @@ from typing import Any
 import dspy
 from typing_extensions import Unpack
 
+from pivot_dspy.dspy_internals import CHARACTERS_A_TOKEN
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.context import TaskContext
 from pivot_dspy.episode.episode import Episode
@@ -28,7 +29,6 @@ from pivot_dspy.refiners.state import check_range
 from pivot_dspy.sandbox import Output, Reply, Sandbox
 from pivot_dspy.trajectory import SUBMIT, Step
 
-CHARACTERS_A_TOKEN = 4
 _KEYS_OF_A_TURN = 3
 """In the loop's history: thought, program and output."""
 _CODE_FENCE = re.compile(r"\A\s*```(?:python|py)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
