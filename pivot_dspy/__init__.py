@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pivot_dspy.optimizer.optimizer import PivotOptimizer
     from pivot_dspy.parallel.refine_many import FailedTask, RefinedMany, refine_many
     from pivot_dspy.refiners.best_of_n import BestOfN
+    from pivot_dspy.refiners.code_acting import CodeActing
     from pivot_dspy.refiners.confidence_gate import ConfidenceGate
     from pivot_dspy.refiners.dspy_refine import DspyRefine
     from pivot_dspy.refiners.majority_of_n import MajorityOfN
@@ -65,6 +66,7 @@ __all__ = [
     "Calibration",
     "Candidate",
     "CheckResult",
+    "CodeActing",
     "CommitError",
     "ConfidenceGate",
     "ConfigurationError",
@@ -140,6 +142,7 @@ _LATER = {
     "MajorityOfN": "refiners.majority_of_n",
     "PivotOptimizer": "optimizer.optimizer",
     "PlanExecute": "refiners.plan_execute",
+    "CodeActing": "refiners.code_acting",
     "ReAct": "refiners.react",
     "RefinedMany": "parallel.refine_many",
     "Reflexion": "refiners.reflexion",

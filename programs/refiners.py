@@ -8,6 +8,7 @@ from typing import Any
 
 from pivot_dspy import (
     BestOfN,
+    CodeActing,
     ConfidenceGate,
     DspyRefine,
     MajorityOfN,
@@ -48,6 +49,7 @@ REFINERS: dict[str, Callable[..., Refiner | ConfidenceGate]] = {
     "reflexion-3": partial(Reflexion, max_trials=3),
     "dspy-refine": DspyRefine,
     "react": ReAct,
+    "code-acting": CodeActing,
     "self-evolution": partial(SelfEvolution, pool_size=10),
     "self-evolution-3": SelfEvolution,
     "reward-rising": RewardRising,

@@ -50,6 +50,28 @@ def acted(scripts: Mapping[str, Script]) -> dict[str, Script]:
     return {"settle": settle, "react": react, "extract": extract, **scripts}
 
 
+def coded(scripts: Mapping[str, Script]) -> dict[str, Script]:
+    """As `acted`, each step of the first plan by a program that prints its result."""
+    calls = acted(scripts)
+
+    def code(prompt: Prompt) -> Answer:
+        plan = _first(scripts.get("plan", GARBAGE), prompt)
+        if not isinstance(plan, Mapping):
+            return plan
+        steps, results = _so_far(plan, prompt)
+        number = sum(1 for name in prompt.sections if name.startswith("program_"))
+        step = steps[number] if number < len(steps) else None
+        try:
+            args = bindings.resolve(step.args, results, frozenset(results)) if step else {}
+        except bindings.BindingError:
+            step, args = None, {}
+        call = f"{step.tool if step else 'submit'}({', '.join(f'{name}={value!r}' for name, value in args.items())})"
+        text = "submit()" if step is None else f"import json\nprint(json.dumps({call}))"
+        return {"thought": "I go on.", "program": text}
+
+    return {**calls, "code": code}
+
+
 def _first(script: Script, prompt: Prompt) -> Answer:
     if isinstance(script, Sequence) and not isinstance(script, str):
         script = script[0] if script else GARBAGE
@@ -60,8 +82,8 @@ def _so_far(plan: Mapping[str, Any], prompt: Prompt) -> tuple[list[Any], dict[st
     steps = read_steps(plan["steps"])
     results = {}
     for number, step in enumerate(steps):
-        text = prompt.section(f"observation_{number}")
-        if text and not text.startswith("Execution error"):
+        text = prompt.section(f"observation_{number}") or prompt.section(f"output_{number}").removeprefix("| ")
+        if text and not text.startswith(("Execution error", "Nothing was printed.")):
             try:
                 results[step.id] = json.loads(text)
             except ValueError:

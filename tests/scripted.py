@@ -33,6 +33,7 @@ PHASES = {
     "reflect": {"reflection"},
     "act": {"thought", "step"},
     "feedback": {"discussion", "advice"},
+    "code": {"thought", "program"},
     "react": {"next_thought", "next_tool_name", "next_tool_args"},
     "extract": {"reasoning", "answer"},
     "recombine": {"summary", "steps"},

@@ -10,91 +10,25 @@ from pydantic_core import to_jsonable_python
 from typing_extensions import Unpack
 
 from pivot_dspy.bindings import literal
-from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError, TextReAct, current_adapter
+from pivot_dspy.dspy_internals import TextReAct
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
-from pivot_dspy.episode.asking import ModelFailed, sample_config
-from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.errors import ConfigurationError, PlanningFailed, error_text
-from pivot_dspy.execution import ExecutedRun, execute
+from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
-from pivot_dspy.loss import Loss
-from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.truncation import compact_json
-from pivot_dspy.refiners.attempts import Attempts
-from pivot_dspy.refiners.base import RefinerOptions, Search
+from pivot_dspy.refiners.acting import (
+    CONTEXT_FIELDS,
+    ActingLoop,
+    CallFailed,
+    RecordedAgent,
+    ask_with_history,
+    context_texts,
+)
+from pivot_dspy.refiners.base import RefinerOptions
 from pivot_dspy.refiners.state import check_range
-from pivot_dspy.requirements import BINDING_ORIGINS
-from pivot_dspy.trajectory import SUBMIT, Execution, Observation, Step, Trajectory
-
-WITHHELD = "This waits for commit: it is on record, was not run yet, and has no result to go by."
-
-UNREADABLE_RETRY = 1000
-"""The rollout id of a prompt whose first answer could not be read."""
-
-
-class RecordedAgent:
-    """The calls that one agent's loop makes, as steps with literal arguments, each made once, in one session."""
-
-    def __init__(self, episode: Episode) -> None:
-        self.episode = episode
-        self.steps: list[Step] = []
-        """The calls that gave a result or wait for commit. What a failed one did is dropped where the environment
-        forks, so that the steps alone lead to where the session stands."""
-        self.over = False
-        """Whether the environment cannot go on, or the budget pays for no call."""
-        self._observations: list[Observation] = []
-        self._before: dict[int, Session] = {}
-        self._session, _ = episode.session_for(Trajectory(), None)
-
-    def candidate(self) -> Candidate | None:
-        """The calls as a run that one with more steps can start from; None where there are none."""
-        if not self.steps:
-            return None
-        execution = Execution(
-            trajectory=Trajectory(steps=tuple(self.steps), operator="react"),
-            observations=tuple(self._observations),
-            tier=self._session.family.tier,
-            missing_outputs=tuple(self.episode.context.outputs),
-        )
-        run = ExecutedRun(execution, self._session, self._before)
-        return Candidate(run, Inspection(execution=execution, loss=Loss(total=1.0)))  # it is never compared
-
-    def call(self, tool: str, args: Mapping[str, Any], why: str | None) -> Flow[Any]:
-        """One call of a tool; gives what the model is told of it."""
-        try:
-            arguments = literal(plain(dict(args)))
-        except ValueError as error:
-            return f"Execution error in {tool}: the arguments have no JSON form: {error}"
-        step = Step(id=f"c{len(self.steps) + 1}", tool=tool, args=arguments, why=why)
-        with self.episode.record.ledger.phase("act"):
-            run = yield from execute(Trajectory(steps=(step,)), self._session, permit=self.episode.record.permit)
-        observation = run.execution.observations[0]
-        self._session, self.over = run.session, run.reach is not None
-        if observation.status in ("ok", "withheld"):
-            if run.before:
-                self._before[len(self.steps)] = run.before[0]
-            self.steps.append(step)
-            self._observations.append(observation)
-            value = observation.value if observation.ok else WITHHELD
-            return value if isinstance(value, str) else compact_json(value)
-        if run.before and not self.over:
-            self._go_back(run.before[0])
-        if observation.fault is None:
-            return f"{tool} was not run: the budget is spent."
-        expected = f"; expected {observation.fault.expected}" if observation.fault.expected else ""
-        return f"Execution error in {tool}: {observation.fault.message}{expected}"
-
-    def _go_back(self, before: Session) -> None:
-        """Go on from where the environment stood before a call that failed."""
-        try:
-            self._session = before.fork()
-        except Exception as error:
-            self.episode.record.warn(f"the loop ends, since the environment cannot be copied: {error_text(error)}")
-            self._session, self.over = before, True
+from pivot_dspy.trajectory import SUBMIT, Step
 
 
 def describe_tools(toolbox: Toolbox) -> list[dspy.Tool]:
@@ -123,15 +57,9 @@ _FINISH = "finish"
 _KEYS_OF_A_CALL = 4
 """In the loop's history: thought, name, arguments and observation."""
 _TAKEN = {"max_iters", "next_thought", "next_tool_name", "next_tool_args", "signature", "reasoning"}
-_CONTEXT_FIELDS = {
-    "policy": "what always holds here",
-    "lessons": "from earlier tasks",
-    "known": "already read; no need to call it again",
-    "user_requirements": "what has to hold in the end",
-}
 
 
-class ReAct(Attempts):
+class ReAct(ActingLoop):
     """Interleave thoughts, tool calls and observations; then extract the outputs. The floor: nothing is refined.
 
     Source: ReAct (arXiv 2210.03629) as `dspy.ReAct` of DSPy 3.4, with its prompts; `dspy.ReActV2` needs native tool
@@ -154,6 +82,8 @@ class ReAct(Attempts):
         PlanningFailed: no requirements, or neither a call nor an answer came from the model.
     """
 
+    operator = "react"
+
     def __init__(
         self,
         signature: str | type[dspy.Signature],
@@ -173,61 +103,27 @@ class ReAct(Attempts):
         self.extract = agent.extract
         self._written = self.react.signature.instructions, self.extract.predict.signature.instructions
 
-    def search(self, episode: Episode, start: Trajectory | None) -> Search:
-        best: Candidate | None = None
-        if start is not None:
-            first = yield from self.opening(episode, start)
-            best = episode.decide(None, (yield from self.run(episode, first)))
-        elif not episode.context.has_task_requirements:
-            yield from episode.settle()
-        if best is None or not self.is_over(episode, best):
-            try:
-                candidate = yield from self._act(episode)
-            except ModelFailed as failure:
-                if best is None:
-                    raise PlanningFailed(f"no call: {failure}", episode.record.ledger.snapshot()) from failure.__cause__
-            else:
-                best = episode.decide(best, candidate)
-        return best, (yield from episode.verify(best))
+    def loop(self, episode: Episode, agent_run: RecordedAgent) -> Flow[Step | None]:
+        prediction = yield from self._prediction(episode, agent_run)
+        if prediction is None:
+            return None
+        written = {name: prediction.get(name) for name in episode.context.outputs}
+        outputs = {name: literal(plain(value)) for name, value in written.items() if value is not None}
+        return Step(id=SUBMIT, tool=SUBMIT, args=outputs)
 
-    def _act(self, episode: Episode) -> Flow[Candidate]:
-        """What the loop came to, run and measured.
-
-        Raises:
-            ModelFailed: the model gave nothing usable before anything was done.
-        """
-        agent_run = RecordedAgent(episode)
-        submits: tuple[Step, ...] = ()
-        try:
-            prediction = yield from self._loop(episode, agent_run)
-            if prediction is not None:
-                written = {name: prediction.get(name) for name in episode.context.outputs}
-                outputs = {name: literal(plain(value)) for name, value in written.items() if value is not None}
-                submits = (Step(id=SUBMIT, tool=SUBMIT, args=outputs),)
-        except ModelFailed:
-            if not agent_run.steps:
-                raise
-        trajectory = Trajectory(steps=(*agent_run.steps, *submits), operator="react")
-        return (yield from self.run(episode, trajectory, agent_run.candidate()))
-
-    def _loop(self, episode: Episode, agent_run: RecordedAgent) -> Flow[dspy.Prediction | None]:
+    def _prediction(self, episode: Episode, agent_run: RecordedAgent) -> Flow[dspy.Prediction | None]:
         """The calls of the loop, then the outputs; None where it may ask no more before it has them."""
         context = episode.context
-        required = [item.to_prompt() for item in context.requirements.items if item.origin in BINDING_ORIGINS]
-        texts = {
-            "policy": context.catalogue.policy,
-            "lessons": context.tell(context.recalled.advice, context.recalled.in_words),
-            "known": context.catalogue.known,
-            "user_requirements": "\n".join(required),
-        }
-        context_fields = {name: text for name, text in texts.items() if text}
+        context_fields = {name: text for name, text in context_texts(context).items() if text}
         agent = self._agent(context.toolbox, context_fields)
         inputs = {**context_fields, **context.inputs}
         history: dict[str, Any] = {}
         acting = self._with_learned(agent.react.signature, 0)
         extracting = self._with_learned(agent.extract.predict.signature, 1)
         for number in range(self.max_iters):
-            prediction = yield from _ask(episode, "act", self.react, history, signature=acting, **inputs)
+            prediction = yield from ask_with_history(
+                episode, "act", self.react, history, _KEYS_OF_A_CALL, signature=acting, **inputs
+            )
             if prediction is None:
                 return None
             tool = prediction.next_tool_name
@@ -238,10 +134,14 @@ class ReAct(Attempts):
                 history[f"observation_{number}"] = "Completed."
                 break
             thought = str(prediction.next_thought or "") or None
-            history[f"observation_{number}"] = yield from agent_run.call(tool, prediction.next_tool_args, thought)
+            history[f"observation_{number}"] = yield from _observed(agent_run, tool, prediction.next_tool_args, thought)
             if agent_run.over:
                 return None
-        return (yield from _ask(episode, "extract", self.extract, history, signature=extracting, **inputs))
+        return (
+            yield from ask_with_history(
+                episode, "extract", self.extract, history, _KEYS_OF_A_CALL, signature=extracting, **inputs
+            )
+        )
 
     def _agent(self, toolbox: Toolbox, context_fields: dict[str, str]) -> TextReAct:
         """What asks over `toolbox`, with prompts that begin with the inputs in `context_fields`."""
@@ -249,7 +149,7 @@ class ReAct(Attempts):
             raise ConfigurationError(f"a tool is called {_FINISH!r}, which ends dspy.ReAct's loop; rename the tool")
         signature = self.signature
         for position, name in enumerate(context_fields):
-            signature = signature.insert(position, name, dspy.InputField(desc=_CONTEXT_FIELDS[name]), str)
+            signature = signature.insert(position, name, dspy.InputField(desc=CONTEXT_FIELDS[name]), str)
         return TextReAct(signature, describe_tools(toolbox), max_iters=self.max_iters)
 
     def _with_learned(self, signature: Any, index: int) -> Any:
@@ -265,24 +165,10 @@ class ReAct(Attempts):
         return signature.with_instructions(mine)
 
 
-def _ask(
-    episode: Episode, phase: str, predict: dspy.Module, history: dict[str, Any], /, **inputs: Any
-) -> Flow[dspy.Prediction | None]:
-    """One call of the model, made again where its answer cannot be read, or without the oldest calls where the prompt
-    is too long; None where the budget is spent. Raises ModelFailed where it gave nothing usable."""
-    rollout = 0
-    while not episode.spent():
-        form = dspy.Signature(f"{', '.join(history)} -> x")
-        inputs |= {"trajectory": current_adapter().format_user_message_content(form, history)}
-        try:
-            return (yield from episode.ask(phase, predict, **inputs, config=sample_config(rollout) or {}))
-        except ModelFailed as failure:
-            if isinstance(failure.__cause__, ContextWindowExceededError) and len(history) > _KEYS_OF_A_CALL:
-                for key in [*history][:_KEYS_OF_A_CALL]:
-                    del history[key]
-                episode.record.failures_in_a_row = 0  # what is asked next is another, shorter question
-            elif isinstance(failure.__cause__, AdapterParseError) and not rollout:
-                rollout = UNREADABLE_RETRY
-            else:
-                raise
-    return None
+def _observed(agent_run: RecordedAgent, tool: str, args: Mapping[str, Any], why: str | None) -> Flow[str]:
+    """One call of a tool; gives what the model is told of it."""
+    try:
+        value = yield from agent_run.call(tool, args, why)
+    except CallFailed as failure:
+        return f"Execution error in {tool}: {failure}"
+    return value if isinstance(value, str) else compact_json(value)

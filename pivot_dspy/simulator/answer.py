@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from pivot_dspy.simulator import act, evolve, feedback, learn, plan, react
+from pivot_dspy.simulator import act, evolve, feedback, learn, plan, programs, react
 from pivot_dspy.simulator.prompt import OF_THE_REFINER, Field, Prompt, normal_form, same
 from pivot_dspy.simulator.reference import UNKNOWN_TASK, Reference, Turn, find
 from pivot_dspy.simulator.slips import Dice, Rates, WrittenStep
@@ -27,6 +27,7 @@ _PHASES: Sequence[tuple[frozenset[str], Callable[[Turn], dict[str, Any]]]] = [
         ("reflection", feedback.reflect),
         ("discussion advice", feedback.advise),
         ("next_thought next_tool_name", react.act),
+        ("thought program", programs.program),
         ("verdicts", feedback.judge),
         ("lessons", learn.lessons),
         ("proposals", learn.proposals),

@@ -131,6 +131,15 @@ class OfflineEngine:
     resolved is made up. A call that has just failed, and one that a later step misses the result of, are made again as
     they should be at the rate `heed`. It never looks at the whole again: `revise` is not asked.
 
+    Programs over the tools (`CodeActing`): one is written as far as PLAN would write a plan, a line for each step, with
+    its bindings as Python expressions; so it does not look at a result before it filters it, which favours this rival.
+    Where a literal is not known it prints what it read, and goes on from there. Each line slips as a step of a plan
+    does. When a program fails, its lines that did not run are written again as they were, a right one broken at the
+    rate `relapse`; the failed step, or the nearest that it reads which is not as it should be, is written right at the
+    rate `heed`, and what only reads and depends on it is run again; else the failed step is left out. A wrong line that
+    runs is not noticed, and `revise` is not asked. A step whose binding this has no Python for is left out: calc, and
+    functions beyond the usual ones of JMESPath.
+
     Randomness: the same call gives the same answer in every process, in any order, after a restart, and with or
     without DSPy's cache. At temperature 0 or None that is the same prompt; above 0 the call's `rollout_id` counts as
     well, so that candidates differ. (DSPy does not tell an engine the id; the callback of `offline_lm` does. An LM that

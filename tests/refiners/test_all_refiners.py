@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pivot_dspy import (
     BestOfN,
     Budget,
+    CodeActing,
     ConfidenceGate,
     DspyRefine,
     Event,
@@ -35,7 +36,7 @@ from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.loss import EPSILON
 from pivot_dspy.simulator import offline_lm
-from tests.acting import acted
+from tests.acting import acted, coded
 from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG, from_scratch
 from tests.refiners.stepping import stepwise
 from tests.refiners.test_base import answers, state_of
@@ -63,6 +64,7 @@ REFINERS = {
     "reflexion": Reflexion,
     "dspy-refine": DspyRefine,
     "react": ReAct,
+    "code-acting": CodeActing,
     "self-evolution": SelfEvolution,
     "confidence-gate": gated,
     "reward-rising": RewardRising,
@@ -125,7 +127,8 @@ def attempt(kind, said):
 def speaking(kind, **said):
     if kind in (RewardRising, small_tree):
         return scripted(**stepwise(said))
-    return scripted(**(acted(said) if kind is ReAct else said))
+    spoken = {ReAct: acted, CodeActing: coded}.get(kind, dict)
+    return scripted(**spoken(said))
 
 
 @every
@@ -229,7 +232,8 @@ def test_one_plan_is_enough_where_it_is_right_and_a_budget_below_it_is_refused(k
     with dspy.context(lm=lm):
         result = made(request=REQUEST)
         assert result.verified and result.answer == "p2" and seen == list(result.history)
-        assert lm.engine.count() == {MajorityOfN: 3, ReAct: 7, RewardRising: 5, small_tree: 8}.get(kind, 1)
+        calls = {MajorityOfN: 3, ReAct: 7, CodeActing: 6, RewardRising: 5, small_tree: 8}.get(kind, 1)
+        assert lm.engine.count() == calls
         with pytest.raises(ConfigurationError, match=r"does not pay for one plan.*raise Budget\(tokens"):
             made(request=REQUEST, budget=Budget(tokens=50))
 
@@ -262,6 +266,7 @@ def test_every_phase_is_a_predictor_that_optimizers_see(kind):
         SelfRefine: ["critique.predict", "rewrite.predict"],
         Reflexion: ["reflect.predict"],
         ReAct: ["react", "extract.predict"],
+        CodeActing: ["program.predict"],
         RewardRising: ["act.predict"],
         small_tree: ["act.predict", "reflect.predict"],
         SelfEvolution: ["critique.predict", "rewrite.predict", "transfer.predict", "restructure.predict"],
