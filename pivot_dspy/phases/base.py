@@ -101,8 +101,9 @@ where a requirement delegates to it."""
 """How results are to be read, wherever they are shown."""
 
 LOOK_FORM = """\
-Go on to the end wherever an expression can choose from results. Where they have to be read first, since none can, \
-stop there, without submit: you will see them, short ones whole, and go on. Of a long one, or one that was cut or \
+Write all steps up to submit: expressions choose from results before you see them, and what falls short comes back \
+to be mended. Only where you have to read a result first, since no expression can choose from it, stop there, without \
+submit: you will see it, whole if it is short, and go on. Of a long one, or one that was cut or \
 summarised, {"look": "$a[?price < `100`].name"} among the steps shows what you need; it runs nothing."""
 """How a plan goes on from what it reads."""
 
