@@ -60,7 +60,7 @@ def require_valid(schema: Any) -> None:
     if not isinstance(schema, Mapping):
         raise SchemaError(f"it is {type(schema).__name__}, and no object")
     try:
-        validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(schema)
+        validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(dict(schema))
         for reference in references(schema):
             _follow(reference, schema)
     except jsonschema.SchemaError as error:

@@ -14,7 +14,7 @@ import pytest
 from pivot_dspy.departures import Foreseen
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import FunctionEnvironment
-from pivot_dspy.environment.mcp import from_mcp
+from pivot_dspy.environment.mcp.build import from_mcp
 from pivot_dspy.environment.toolbox import HELD
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
@@ -229,5 +229,5 @@ async def test_what_a_server_lists_wrongly_is_named(tools: list[Any], message: s
 
 
 def test_mcp_is_imported_only_when_it_is_used() -> None:
-    code = "import sys, pivot_dspy.environment.mcp; sys.exit('mcp' in sys.modules)"
+    code = "import sys, pivot_dspy.environment.mcp.build; sys.exit('mcp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0

@@ -1,0 +1,260 @@
+"""Connections to MCP servers, each in the event loop that it has to be used in, and a thread that keeps such a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
+
+from pivot_dspy.errors import ConfigurationError, ToolError, error_text
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+FAREWELL = 3.0
+"""Seconds that servers get to end when their connections are closed at last."""
+
+PULSE = 2.0
+"""Seconds within which a server that is alive lists its tools."""
+
+MODERN = "2026"
+"""How the versions of the protocol begin that know neither sessions nor questions from the server."""
+
+PAGES = 1000
+"""Pages of tools that a server may list."""
+
+
+class LoopThread:
+    """A daemon thread with an event loop, in which connections live whoever uses them; it starts when first needed."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = threading.Lock()
+        self._kept: set[asyncio.Task[None]] = set()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="pivot-mcp", daemon=True).start()
+            return self._loop
+
+    def is_home_of(self, connection: Connection) -> bool:
+        """Whether a connection lives here."""
+        return connection.loop is self._loop
+
+    async def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Await a coroutine there, from any event loop; cancelled here, it is cancelled there."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.loop))
+
+    async def open(self, manager: AbstractAsyncContextManager[Any]) -> Connection:
+        """Enter what connects to a server, in this thread and in a task of its own that leaves it, too.
+
+        Raises:
+            Exception: whatever it raises when it is entered.
+        """
+        return await self.run(self._open(manager))
+
+    async def _open(self, manager: AbstractAsyncContextManager[Any]) -> Connection:
+        stop, opened = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+        async def keep() -> None:
+            try:
+                async with manager as session:
+                    if not opened.done():
+                        opened.set_result(session)
+                        await stop.wait()
+            except (Exception, asyncio.CancelledError) as error:
+                if opened.done():
+                    logger.debug("an MCP connection ended: %s", error_text(error))
+                else:
+                    opened.set_exception(RuntimeError("it was cancelled") if not str(error) else error)
+
+        task = asyncio.get_running_loop().create_task(keep())
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+        try:
+            return Connection(await opened, asyncio.get_running_loop(), stop)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
+    def stop(self) -> None:
+        """Close all connections and end the thread; what does not end in time ends with the process."""
+        with self._starting:
+            loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        ended: Future[None] = asyncio.run_coroutine_threadsafe(self._end(), loop)
+        ended.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
+        with contextlib.suppress(Exception):  # where this runs in that thread itself, nothing can be waited for
+            ended.result(FAREWELL + 1 if threading.current_thread().name != "pivot-mcp" else 0)
+
+    async def _end(self) -> None:
+        for task in (kept := list(self._kept)):
+            task.cancel()
+        if kept:
+            await asyncio.wait(kept, timeout=FAREWELL)
+
+
+class Connection:
+    """A session with a server, which may be used from any event loop.
+
+    Args:
+        session: `ClientSession` of MCP 1 or 2, or `Client` of MCP 2 or fastmcp, connected.
+        loop: the event loop that it lives in.
+        stop: what ends it, if that is ours to do.
+    """
+
+    def __init__(self, session: Any, loop: asyncio.AbstractEventLoop, stop: asyncio.Event | None = None) -> None:
+        self.session, self.loop, self._stop = session, loop, stop
+
+    @property
+    def speaks_modern(self) -> bool:
+        """Whether the protocol is one without sessions and without questions from the server."""
+        inner = getattr(self.session, "session", None)
+        version = getattr(self.session, "protocol_version", None) or getattr(inner, "protocol_version", None)
+        return str(version or "") >= MODERN
+
+    async def call(self, tool: str, arguments: dict[str, Any]) -> Any:
+        """The server's `CallToolResult`, also where it says that the call failed."""
+        call = getattr(self.session, "call_tool_mcp", None) or self.session.call_tool  # fastmcp's other one raises
+        return await self._inside(lambda: call(tool, arguments))
+
+    async def tools(self) -> list[Any]:
+        """What the server lists, all pages of it.
+
+        Raises:
+            ConfigurationError: it lists pages without end.
+        """
+        return await self._inside(lambda: _list_tools(self.session))
+
+    async def is_alive(self) -> bool:
+        """Whether the server still answers in this session."""
+        try:
+            await asyncio.wait_for(self._inside(self.session.list_tools), PULSE)
+        except Exception:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Leave the server, without waiting for that; what was not opened here is closed by who opened it."""
+        if self._stop is not None and self.loop.is_running():
+            self.loop.call_soon_threadsafe(self._stop.set)
+
+    async def _inside(self, make: Callable[[], Awaitable[Result]]) -> Result:
+        if asyncio.get_running_loop() is self.loop:
+            return await make()
+        if not self.loop.is_running():
+            raise ToolError("the event loop of the MCP session has ended; keep the session open while it is used")
+
+        async def inside() -> Result:
+            return await make()
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(inside(), self.loop))
+
+
+def is_open(source: Any) -> bool:
+    """Whether this is a session, or a client that is connected, which lives in an event loop already."""
+    if not hasattr(source, "call_tool"):
+        return False
+    if callable(connected := getattr(source, "is_connected", None)):  # fastmcp
+        return bool(connected())
+    if not hasattr(type(source), "session"):  # a session rather than a client
+        return True
+    try:
+        return source.session is not None
+    except RuntimeError:  # of a client that is not entered
+        return False
+
+
+def manager_of(source: Any) -> AbstractAsyncContextManager[Any]:
+    """What connects to a server when it is entered, and gives the session.
+
+    Sessions are kept: a client that may choose the protocol is told to speak one that has them.
+
+    Args:
+        source: such a manager, a `Client` of MCP 2 or fastmcp that is not connected yet, parameters of a server over
+            stdio, or the address of one over HTTP.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+    if hasattr(source, "__aenter__"):
+        if getattr(source, "mode", None) == "auto":
+            source.mode = "legacy"
+            logger.warning(
+                "an MCP client is used with mode='legacy', for the protocol of 2026 has no sessions and no questions "
+                "from the server; a client made with mode='legacy', or with a version as its mode, is used as it is"
+            )
+        return source  # type: ignore[no-any-return]
+    return _connected(source)
+
+
+@asynccontextmanager
+async def _connected(target: Any) -> AsyncIterator[Any]:
+    """A session with a server by its parameters or address."""
+    mcp = imported()
+    client = getattr(mcp, "Client", None)
+    if client is not None:  # MCP 2
+        try:
+            made = client(target, mode="legacy")
+        except (TypeError, AttributeError, ValueError) as error:
+            raise ConfigurationError(f"no MCP server can be reached by {target!r:.80}: {error}") from error
+        async with made as session:
+            yield session
+        return
+    async with contextlib.AsyncExitStack() as stack:
+        if isinstance(target, mcp.StdioServerParameters):
+            from mcp.client.stdio import stdio_client
+
+            streams: Any = await stack.enter_async_context(stdio_client(target))
+        elif isinstance(target, str):
+            from mcp.client import streamable_http
+
+            streams = await stack.enter_async_context(streamable_http.streamablehttp_client(target))  # type: ignore
+        else:
+            raise ConfigurationError(
+                f"no MCP server can be reached by {target!r:.80}; give StdioServerParameters, an address, a client, or "
+                "an async context manager that gives a session"
+            )
+        session = await stack.enter_async_context(mcp.ClientSession(*streams[:2]))
+        await session.initialize()
+        yield session
+
+
+def imported() -> Any:
+    """The `mcp` package.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    try:
+        import mcp
+    except ImportError as error:
+        raise ConfigurationError("from_mcp needs the MCP client; pip install 'pivot-dspy[mcp]'") from error
+    return mcp
+
+
+async def _list_tools(session: Any) -> list[Any]:
+    """All pages of the server's tools. MCP 2's session takes the cursor in `params`, others by itself."""
+    page = await session.list_tools()
+    if isinstance(page, list):  # fastmcp, which has turned the pages
+        return page
+    in_params = "params" in inspect.signature(session.list_tools).parameters
+    tools, cursors = list(page.tools), set()
+    while (cursor := getattr(page, "next_cursor", getattr(page, "nextCursor", None))) and cursor not in cursors:
+        cursors.add(cursor)
+        if len(cursors) > PAGES:
+            raise ConfigurationError(f"the server lists its tools on more than {PAGES} pages")
+        params = {"params": imported().types.PaginatedRequestParams(cursor=cursor)} if in_params else {"cursor": cursor}
+        page = await session.list_tools(**params)
+        tools += page.tools
+    return tools
