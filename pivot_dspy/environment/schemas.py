@@ -14,9 +14,6 @@ SHARED = ("$defs", "definitions")
 ROOT = "__root__"
 """The definition that stands for the whole schema, where a part of it refers to that or to another parameter."""
 
-LONGEST_CHAIN = 100
-"""References that may follow one another before they count as a circle."""
-
 
 class SchemaError(ValueError):
     """A schema that says nothing which could be checked; the message says why."""
@@ -61,8 +58,12 @@ def require_valid(schema: Any) -> None:
         raise SchemaError(f"it is {type(schema).__name__}, and no object")
     try:
         validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(dict(schema))
+        done: set[int] = set()
         for reference in references(schema):
-            _follow(reference, schema)
+            place = target(reference, schema)
+            if not isinstance(place, (Mapping, bool)):
+                raise SchemaError(f"it refers to {reference!r}, which is no schema")
+            _refuse_circle(place, schema, (), done)
     except jsonschema.SchemaError as error:
         raise SchemaError(f"it is no valid JSON schema: {error.message:.200}") from error
     except RecursionError as error:
@@ -107,16 +108,24 @@ def target(reference: str, whole: Any) -> Any:
     return place
 
 
-def _follow(reference: str, whole: Any) -> None:
-    """Raises SchemaError where nothing but references follow on one, without an end."""
-    for _ in range(LONGEST_CHAIN):
-        place = target(reference, whole)
-        if not isinstance(place, (Mapping, bool)):
-            raise SchemaError(f"it refers to {reference!r}, which is no schema")
-        if not isinstance(place, Mapping) or not isinstance(place.get("$ref"), str):
-            return
-        reference = place["$ref"]
-    raise SchemaError(f"it refers to {reference!r} in a circle")
+def _refuse_circle(place: Any, whole: Any, inside: tuple[int, ...], done: set[int]) -> None:
+    """Raises SchemaError where a schema judges a value by itself: validation would never end.
+
+    Args:
+        inside: the schemas that this one judges the value for.
+        done: those that lead into no circle.
+    """
+    if id(place) in inside:
+        raise SchemaError("it refers to itself in a circle")
+    if not isinstance(place, Mapping) or id(place) in done:
+        return
+    same = [inner for key in ("allOf", "anyOf", "oneOf") for inner in place.get(key) or ()]
+    same += [place[key] for key in ("not", "if", "then", "else") if key in place]
+    if isinstance(place.get("$ref"), str):
+        same.append(target(place["$ref"], whole))
+    for inner in same:
+        _refuse_circle(inner, whole, (*inside, id(place)), done)
+    done.add(id(place))
 
 
 def _rooted(schema: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from pivot_dspy.environment.declarations import declare
 from pivot_dspy.environment.from_functions import Effects, effect_of
 from pivot_dspy.environment.mcp.connection import Connection, LoopThread, imported, is_open, manager_of
-from pivot_dspy.environment.mcp.listing import Listing, called_by, spec_of
+from pivot_dspy.environment.mcp.listing import EXCLUDED, Listing, called_by, spec_of
 from pivot_dspy.environment.mcp.probe import ProbeCall, shows_through
 from pivot_dspy.environment.mcp.sandbox import ConnectedServer, Made, McpEnvironment, Sandboxes
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
@@ -87,7 +87,8 @@ async def from_mcp(
     try:
         listing = Listing.of(await connection.tools(), exclude)
         for name, why in listing.left_out.items():
-            logger.warning("the MCP tool %r is left out: %s", name, why)
+            if why is not EXCLUDED:
+                logger.warning("the MCP tool %r is left out: %s", name, why)
         specs = _specs(listing, hidden, effects)
         names = [spec.name for spec in specs]
         by_name = volatile if isinstance(volatile, Mapping) else dict.fromkeys(names, tuple(volatile or ()))
@@ -120,8 +121,8 @@ def _specs(listing: Listing, hidden: Mapping[str, Any], effects: Effects) -> lis
         if name not in taken:
             parameters = sorted({parameter for spec in specs for parameter in spec.parameters})
             raise ConfigurationError(f"no tool takes {name!r}, which hidden names{did_you_mean(name, parameters)}")
-    told = effects or {}
-    if not isinstance(told, str) and (untold := [name for name in chosen if name not in hinted and name not in told]):
+    untold = [name for name in chosen if name not in hinted]
+    if untold and not effects:
         logger.warning(
             "nobody tells what %s of the MCP server do, so they count as writes; name those that only read: "
             "effects={%r: 'read', ...}",

@@ -15,6 +15,9 @@ from pivot_dspy.errors import ConfigurationError, did_you_mean
 from pivot_dspy.trajectory import SUBMIT
 
 
+EXCLUDED = "exclude names it"
+
+
 @dataclass(frozen=True)
 class ServerTool:
     """What is needed to call a tool and to read what it gives."""
@@ -59,7 +62,7 @@ class Listing:
         for name in exclude:
             if name not in tools:
                 raise ConfigurationError(f"exclude names {name!r}, which is no tool{did_you_mean(name, tools)}")
-            left_out[name] = "exclude names it"
+            left_out[name] = EXCLUDED
         return cls({name: tool for name, tool in tools.items() if name not in left_out}, left_out)
 
     def refuse(self, option: str, names: Iterable[str]) -> None:

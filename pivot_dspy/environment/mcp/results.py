@@ -9,11 +9,11 @@ from typing import Any
 
 from pivot_dspy.errors import OutcomeUnknown, ToolError
 
-UNANSWERED = re.compile(r"(elicit|sampling|roots).*(unavailable|not supported)", re.IGNORECASE | re.DOTALL)
-"""How a tool's error reads that has asked its client something and got no answer: it may have acted before."""
+UNANSWERED = re.compile(r"(elicit|sampling|roots).*(unavailable|not supported|back-channel)", re.I | re.S)
+"""How the error of a tool reads that has asked its client something and got no answer: it may have acted before."""
 
 UNKNOWN = "it is unknown whether the call did what it does"
-LEGACY = "a server that asks needs a client made with mode='legacy' and an elicitation_callback"
+LEGACY = "; a server that asks needs a client made with mode='legacy' and an elicitation_callback"
 
 
 def value_of(result: Any, returns: Mapping[str, Any] | None, *, writes: bool) -> Any:
@@ -34,8 +34,8 @@ def value_of(result: Any, returns: Mapping[str, Any] | None, *, writes: bool) ->
     blocks = [_block(block) for block in result.content]
     if field(result, "is_error", "isError"):
         message = "\n".join(block if isinstance(block, str) else json.dumps(block) for block in blocks)
-        if UNANSWERED.search(message):
-            raise OutcomeUnknown(f"{message}; {UNKNOWN}; {LEGACY}") if writes else ToolError(f"{message}; {LEGACY}")
+        if writes and UNANSWERED.search(message):
+            raise OutcomeUnknown(unknown(message))
         raise ToolError(message or "the server says that it failed, and not why")
     structured = field(result, "structured_content", "structuredContent")
     if structured is not None:
@@ -46,6 +46,11 @@ def value_of(result: Any, returns: Mapping[str, Any] | None, *, writes: bool) ->
     if len(values) != 1:
         return values
     return values if _is_list(returns) and not isinstance(values[0], list) else values[0]
+
+
+def unknown(message: str) -> str:
+    """What is said of a call that writes and ended by this error."""
+    return f"{message}; {UNKNOWN}{LEGACY if UNANSWERED.search(message) else ''}"
 
 
 def field(record: Any, name: str, wire_name: str) -> Any:

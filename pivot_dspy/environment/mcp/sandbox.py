@@ -15,7 +15,7 @@ from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.environment.mcp.connection import Connection, LoopThread, is_open, manager_of
 from pivot_dspy.environment.mcp.listing import ServerTool
-from pivot_dspy.environment.mcp.results import UNKNOWN, value_of
+from pivot_dspy.environment.mcp.results import unknown, value_of
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, OutcomeUnknown, ToolError, error_text
 
 Made = Any
@@ -59,7 +59,7 @@ class ConnectedServer:
             raise
         except Exception as error:
             if tool.writes:
-                raise OutcomeUnknown(f"{error_text(error)}; {UNKNOWN}") from error
+                raise OutcomeUnknown(unknown(error_text(error))) from error
             raise
         return value_of(result, tool.returns, writes=tool.writes)
 

@@ -22,7 +22,7 @@ from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 mcp = pytest.importorskip("mcp")
-SERVER = Path(__file__).with_name("mcp_server.py")
+SERVER = Path(__file__).with_name("rooms_server.py")
 
 
 @asynccontextmanager
