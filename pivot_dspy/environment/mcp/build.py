@@ -105,6 +105,12 @@ async def from_mcp(
     except BaseException:
         thread.stop()
         raise
+    if connection.speaks_modern and not environment.forkable:
+        logger.warning(
+            "the MCP session speaks a protocol without sessions and without questions from the server: what a server "
+            "keeps of its client is gone at the next call, a restart goes unnoticed, and a tool that asks fails after "
+            "it has acted; make the client with mode='legacy'"
+        )
     weakref.finalize(environment, thread.stop)
     return environment.connect(ConnectedServer(connection, hidden, sandboxes), live_because)
 

@@ -12,7 +12,8 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
-from pivot_dspy.errors import ConfigurationError, ToolError, error_text
+from pivot_dspy.environment.mcp.results import field
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, ToolError, error_text
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -36,11 +37,19 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
+        self._stopped = False
         self._kept: set[asyncio.Task[None]] = set()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
+        """Its event loop.
+
+        Raises:
+            EnvironmentFailed: it has been stopped.
+        """
         with self._starting:
+            if self._stopped:
+                raise EnvironmentFailed("the environment of the MCP server is closed; make it again with from_mcp")
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, name="pivot-mcp", daemon=True).start()
@@ -49,6 +58,11 @@ class LoopThread:
     def is_home_of(self, connection: Connection) -> bool:
         """Whether a connection lives here."""
         return connection.loop is self._loop
+
+    def later(self, function: Callable[[], object]) -> None:
+        """Call a function there, unless all is closed already."""
+        with contextlib.suppress(EnvironmentFailed):
+            self.loop.call_soon_threadsafe(function)
 
     async def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Await a coroutine there, from any event loop; cancelled here, it is cancelled there."""
@@ -89,7 +103,7 @@ class LoopThread:
     def stop(self) -> None:
         """Close all connections and end the thread; what does not end in time ends with the process."""
         with self._starting:
-            loop, self._loop = self._loop, None
+            loop, self._loop, self._stopped = self._loop, None, True
         if loop is None:
             return
         ended: Future[None] = asyncio.run_coroutine_threadsafe(self._end(), loop)
@@ -250,7 +264,7 @@ async def _list_tools(session: Any) -> list[Any]:
         return page
     in_params = "params" in inspect.signature(session.list_tools).parameters
     tools, cursors = list(page.tools), set()
-    while (cursor := getattr(page, "next_cursor", getattr(page, "nextCursor", None))) and cursor not in cursors:
+    while (cursor := field(page, "next_cursor", "nextCursor")) and cursor not in cursors:
         cursors.add(cursor)
         if len(cursors) > PAGES:
             raise ConfigurationError(f"the server lists its tools on more than {PAGES} pages")

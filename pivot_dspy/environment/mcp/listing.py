@@ -14,7 +14,6 @@ from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.errors import ConfigurationError, did_you_mean
 from pivot_dspy.trajectory import SUBMIT
 
-
 EXCLUDED = "exclude names it"
 
 
@@ -113,9 +112,9 @@ def _why_not(tool: Any) -> str:
     if tool.name == SUBMIT:
         return "it is called like what ends a trajectory; rename it in the server"
     try:
-        spec = spec_of(tool, "write")
-        if (returns := spec.returns_schema) is not None:
+        if (returns := field(tool, "output_schema", "outputSchema")) is not None:
             require_valid(returns)
+        spec = spec_of(tool, "write")
         _ = spec.signature, spec.details
     except SchemaError as error:
         return f"its schema cannot be used: {error}"

@@ -55,7 +55,7 @@ def unknown(message: str) -> str:
 
 def field(record: Any, name: str, wire_name: str) -> Any:
     """A field that MCP 2 calls `name` and MCP 1 by its name on the wire."""
-    return getattr(record, name, getattr(record, wire_name, None))
+    return getattr(record, name if hasattr(record, name) else wire_name, None)
 
 
 def _block(block: Any) -> Any:

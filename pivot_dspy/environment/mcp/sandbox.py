@@ -131,8 +131,7 @@ class Trial:
         self._sandboxes, self._calls, self._void = sandboxes, calls, void
         self._unknown = bool(void)
         """Whether it was lost in a call that writes."""
-        self._server: ConnectedServer | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[ConnectedServer] | None = None
 
     async def call(self, tool: ServerTool, arguments: dict[str, Any]) -> Any:
         """As of `ConnectedServer`.
@@ -143,20 +142,21 @@ class Trial:
         return await self._sandboxes.thread.run(self._call(tool, arguments))
 
     async def _call(self, tool: ServerTool, arguments: dict[str, Any]) -> Any:
-        async with self._opening:
-            if self._server is None and not self._void:
-                self._server = await self._opened()
-        if self._server is None or self._void:
+        if self._void:
             raise ToolError(f"not called, for this trial is void: {self._void}")
+        if self._opening is None:
+            self._opening = asyncio.get_running_loop().create_task(self._opened())
+        # Where the first call is cancelled, the next one has the sandbox that was being opened for it.
+        server = await asyncio.shield(self._opening)
         try:
-            value = await self._server.call(tool, arguments)
+            value = await server.call(tool, arguments)
         except asyncio.CancelledError:
             if tool.writes:
                 self._lose(tool, "it was cancelled")
             raise
         except Exception as error:
             answered = isinstance(error, ToolError) and not isinstance(error, OutcomeUnknown)
-            if answered or await self._server.connection.is_alive():
+            if answered or await server.connection.is_alive():
                 self._calls = (*self._calls, MadeCall(tool, arguments, True))
             else:
                 self._lose(tool, error_text(error))
@@ -171,15 +171,18 @@ class Trial:
     async def _opened(self) -> ConnectedServer:
         """A fresh sandbox in which what was done here is done again."""
         server = await self._sandboxes.open()
-        for call in self._calls:
-            failure = await _failure(server.call(call.tool, call.arguments))
-            if bool(failure) != call.failed:
-                server.close()
-                now = f"fails ({failure})" if failure else "succeeds"
-                raise EnvironmentFailed(
-                    f"a sandbox cannot be brought to where a trial stood: {call.tool.name} {now} when it is called "
-                    "there again"
-                )
+        try:
+            for call in self._calls:
+                failure = await _failure(server.call(call.tool, call.arguments))
+                if bool(failure) != call.failed:
+                    now = f"fails ({failure})" if failure else "succeeds"
+                    raise EnvironmentFailed(
+                        f"a sandbox cannot be brought to where a trial stood: {call.tool.name} {now} when it is called "
+                        "there again"
+                    )
+        except BaseException:
+            server.close()
+            raise
         return server
 
     def fork(self) -> Server:
@@ -187,8 +190,13 @@ class Trial:
         return Trial(self._sandboxes, self._calls, self._void if self._unknown else "")
 
     def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        if self._opening is not None:
+            self._sandboxes.thread.later(self._leave)
+
+    def _leave(self) -> None:
+        opening = self._opening
+        if opening is not None and not opening.cancel() and not opening.cancelled() and opening.exception() is None:
+            opening.result().close()
 
 
 async def _failure(call: Awaitable[Any]) -> str:
@@ -207,6 +215,8 @@ class McpEnvironment(FunctionEnvironment):
     """
 
     server: Server
+    _origin: McpEnvironment | None = None
+    """What a fork was made of, and whose end closes all connections."""
     live_because: str = ""
     """Why writes wait for commit, where they do."""
 
@@ -221,7 +231,7 @@ class McpEnvironment(FunctionEnvironment):
         if self._only_reads:
             return self
         forked = copy.copy(self)
-        forked.server = self.server.fork()
+        forked.server, forked._origin = self.server.fork(), self._origin or self
         return forked
 
     def close(self) -> None:

@@ -12,23 +12,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import fastmcp
 import mcp
 
 from pivot_dspy import from_mcp
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.mcp.sandbox import McpEnvironment
 from pivot_dspy.environment.session import Session
+from tests.environment.mcp import desk_server
 from tests.environment.running import run, values
 
-SERVER = Path(__file__).with_name("desk_server.py")
+SERVER = desk_server.__file__
 LIBRARIES = ("mcp", "fastmcp")
 PROBE = (("add", {"text": "probe"}), ("notes", {}))
 
 
 def desk(library: str = "mcp", folder: Path | None = None) -> Any:
     """A server over stdio, whose notes are its own unless they are kept in a folder."""
-    env = {} if folder is None else {"DESK_FOLDER": str(folder)}
-    return mcp.StdioServerParameters(command=sys.executable, args=[str(SERVER), library], env=env)
+    return mcp.StdioServerParameters(command=sys.executable, args=[SERVER], env=_settings(library, folder))
+
+
+def inside(library: str = "mcp", **options: Any) -> Any:
+    """A client, not connected yet, of a server in this process that is its own."""
+    server = desk_server.made(library)
+    return (fastmcp.Client if library == "fastmcp" else mcp.Client)(server, **options)
 
 
 @contextmanager
@@ -38,10 +45,9 @@ def desk_over_http(library: str, port: int | None = None, folder: Path | None = 
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-    env = {} if folder is None else {"DESK_FOLDER": str(folder)}
-    server = subprocess.Popen(
-        [sys.executable, str(SERVER), library, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env
-    )
+    env = {**_settings(library, folder), "DESK_PORT": str(port)}
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen([sys.executable, SERVER], stdout=quiet, stderr=quiet, env=env)
     try:
         for _ in range(600):
             with socket.socket() as client:
@@ -52,6 +58,10 @@ def desk_over_http(library: str, port: int | None = None, folder: Path | None = 
     finally:
         server.kill()
         server.wait()
+
+
+def _settings(library: str, folder: Path | None) -> dict[str, str]:
+    return {"DESK_LIBRARY": library, **({} if folder is None else {"DESK_FOLDER": str(folder)})}
 
 
 def made(real: Any, **options: Any) -> McpEnvironment:

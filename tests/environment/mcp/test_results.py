@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pivot_dspy.environment.mcp.results import value_of
 from pivot_dspy.errors import OutcomeUnknown, ToolError
 from pivot_dspy.trajectory import Fault
-from tests.environment.mcp.desks import LIBRARIES, answer, committed, desk, made
+from tests.environment.mcp.desks import LIBRARIES, answer, committed, inside, made
 
 TEXTS: dict[str, Any] = {
     **{text: text for text in ("12345", "1.10", "1e5", "12e4567", "NaN", "null", "true", '"quoted"', "{not JSON}")},
@@ -23,7 +24,7 @@ TEXTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_what_a_real_server_answers_arrives_as_it_is(library: str) -> None:
-    with committed(made(desk(library))) as session:
+    with committed(made(inside(library))) as session:
         assert {text: answer(session, "texts", which=text) for text in TEXTS} == TEXTS
         assert [answer(session, "hits", count=count) for count in (0, 1, 2)] == [[], {"n": 0}, [{"n": 0}, {"n": 1}]]
         title, image = answer(session, "picture")
@@ -52,8 +53,6 @@ def test_text_that_holds_no_object_and_no_array_stays_text(said: str) -> None:
 
 @given(st.lists(st.dictionaries(st.text(), st.integers())))
 def test_a_list_that_the_schema_promises_is_a_list_however_many_it_holds(records: list[Any]) -> None:
-    import json
-
     blocks = [text(json.dumps(record)) for record in records]
     assert value_of(result(*blocks), {"type": "array"}, writes=False) == records
 

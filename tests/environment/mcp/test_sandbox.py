@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import dspy
+import fastmcp
+import mcp
+import pytest
+
+from pivot_dspy import Budget, Pivot, from_mcp
+from pivot_dspy.environment.factory import SessionFactory
+from pivot_dspy.environment.mcp.sandbox import McpEnvironment
+from pivot_dspy.environment.session import Session
+from pivot_dspy.errors import CommitError, ConfigurationError, EnvironmentFailed
+from pivot_dspy.trajectory import Fault
+from tests.environment.mcp.desks import LIBRARIES, PROBE, answer, committed, desk, desk_over_http, inside, made
+from tests.environment.running import run, values
+from tests.scripted import plan, rewrite, scripted, step, submit
+
+UNKNOWN = "unknown whether the call did what it does"
+
+
+def notes(session: Session) -> list[str]:
+    result: list[str] = answer(session, "notes")["result"]
+    return result
+
+
+def trial(environment: McpEnvironment, timeout: float = 20) -> Session:
+    opened = SessionFactory(environment, timeout=timeout).open(None)
+    assert opened.family.tier == "fork"
+    return opened
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_plan_is_tried_and_mended_in_sandboxes_and_committed_to_the_real_server(library: str, tmp_path: Path) -> None:
+    first = [step("a", "add", text="one"), step("b", "add", text=""), submit(answer="$b.number")]
+    mended = [{"keep": ["a"]}, step("b", "add", text="two"), step("c", "notes"), submit(answer="$c.result[1]")]
+    environment = made(desk(library, tmp_path), sandbox=lambda: desk(library), probe=PROBE)
+    assert environment.live_because == ""
+    with dspy.context(lm=scripted(plan=plan(first), evolve=rewrite(mended))):
+        result = Pivot("question -> answer", environment)(question="Add one and two.", budget=Budget(lm_calls=6))
+    assert (result.verified, result.answer, result.execution.tier) == (True, "two", "fork")
+    assert not (tmp_path / "notes.json").exists()
+    result.commit()
+    assert json.loads((tmp_path / "notes.json").read_text()) == ["one", "two"]
+
+
+def test_a_copy_of_a_trial_stands_where_the_trial_stood_and_goes_its_own_way() -> None:
+    environment = made(inside(), sandbox=inside, probe=PROBE)
+    opened = trial(environment)
+    run(opened, ("add", {"text": "a"}), ("add", {"text": ""}), ("add", {"text": "b"}))
+    copied = opened.fork()
+    answer(opened, "add", text="c")
+    answer(copied, "add", text="d")
+    assert (notes(opened), notes(copied), notes(trial(environment))) == (["a", "b", "c"], ["a", "b", "d"], [])
+    opened.family.close()
+
+
+def test_an_open_session_is_real_and_what_is_tried_beside_it_is_not() -> None:
+    async def main() -> None:
+        async with inside(mode="legacy") as client:
+            environment = await from_mcp(client, sandbox=inside, probe=PROBE)
+            steps = [step("a", "add", text="x"), submit(answer="$a.number")]
+            with dspy.context(lm=scripted(plan=plan(steps))):
+                result = await Pivot("question -> answer", environment).acall(question="Add x.")
+            assert result.verified
+            before = await client.call_tool("notes", {})
+            await result.acommit()
+            after = await client.call_tool("notes", {})
+            assert (before.structured_content, after.structured_content) == ({"result": []}, {"result": ["x"]})
+
+    asyncio.run(main())
+
+
+@asynccontextmanager
+async def by_hand() -> AsyncIterator[Any]:
+    from mcp.client.stdio import stdio_client
+
+    async with stdio_client(desk()) as streams, mcp.ClientSession(*streams) as session:
+        await session.initialize()
+        yield session
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: mcp.Client(desk()),
+        lambda: mcp.Client(desk(), mode="2026-07-28"),
+        lambda: fastmcp.Client(fastmcp.client.StdioTransport(desk().command, desk().args, keep_alive=False)),
+        by_hand,
+        inside,
+    ],
+)
+def test_a_sandbox_is_a_client_or_whatever_gives_a_session(make: Callable[[], Any]) -> None:
+    opened = trial(made(inside(), sandbox=make, probe=PROBE))
+    assert answer(opened, "add", text="x") == {"number": 1} and notes(opened) == ["x"]
+    opened.family.close()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_server_over_http_is_real_as_well(library: str, tmp_path: Path) -> None:
+    with desk_over_http(library, folder=tmp_path) as address:
+        environment = made(address, sandbox=lambda: desk(library), probe=PROBE)
+        assert answer(trial(environment), "add", text="tried") == {"number": 1}
+        with committed(environment) as session:
+            assert answer(session, "add", text="done") == {"number": 1}
+            assert answer(session, "slow", seconds=0.1) == {"result": "late"}
+    assert json.loads((tmp_path / "notes.json").read_text()) == ["done"]
+
+
+# ------------------------------------------------------------------------------------------------------ the probe
+
+
+def test_sandboxes_that_share_their_state_are_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    environment = made(inside(), sandbox=lambda: desk(folder=tmp_path), probe=PROBE)
+    why = r"what add changes in one sandbox shows in another \(result\[0\] of notes\), so they share their state"
+    assert "the tier is live" in caplog.text
+    assert re.match(why, environment.live_because)
+    opened = SessionFactory(environment).open(None)
+    assert opened.family.tier == "live"
+    assert run(opened, ("add", {"text": "x"})).observations[0].status == "withheld"
+
+
+def test_a_sandbox_that_is_not_probed_is_not_believed(caplog: pytest.LogCaptureFixture) -> None:
+    environment = made(inside(), sandbox=inside)
+    assert SessionFactory(environment).open(None).family.tier == "live"
+    assert "give from_mcp a probe" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        ((("add", {"text": ""}), ("notes", {})), "the probe failed in a sandbox: add"),
+        ((("add", {"text": "x"}), ("texts", {"which": "x"})), "the probe shows nothing: texts gives the same"),
+        ((("ad", {"text": "x"}), ("notes", {})), "probe names 'ad', which is no tool; did you mean 'add'"),
+        ((("add", {}), ("notes", {})), r"probe: add: text: missing; it takes add\(text"),
+        ((("die", {}), ("notes", {})), "probe names the tool 'die', which is left out: exclude names it"),
+    ],
+)
+def test_a_probe_that_shows_nothing_is_refused(probe: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        made(inside(), sandbox=inside, probe=probe, exclude=["die"])
+
+
+def test_a_sandbox_that_is_open_already_or_cannot_be_opened_is_refused() -> None:
+    async def main() -> None:
+        async with mcp.Client(desk(), mode="legacy") as client:
+            with pytest.raises(ConfigurationError, match="open already, which all trials would share"):
+                await from_mcp(client, sandbox=lambda: client, probe=PROBE)
+        gone = mcp.StdioServerParameters(command="/nowhere/server", args=[])
+        with pytest.raises(ConfigurationError, match="no MCP server can be reached by"):
+            await from_mcp(gone)
+        with pytest.raises(EnvironmentFailed, match="a sandbox of the MCP server cannot be opened"):
+            await from_mcp(desk(), sandbox=lambda: gone, probe=PROBE)
+        with pytest.raises(ConfigurationError, match="no MCP server can be reached by 7"):
+            await from_mcp(7)
+
+    asyncio.run(main())
+
+
+def test_a_run_whose_sandboxes_cannot_be_opened_any_more_says_so() -> None:
+    made_of = iter([inside, inside])
+
+    def sandbox() -> Any:
+        return next(made_of)()
+
+    environment = made(inside(), sandbox=sandbox, probe=PROBE)
+    lm = scripted(plan=plan([step("a", "add", text="x"), submit(answer="$a.number")]))
+    failing = pytest.raises(EnvironmentFailed, match="a sandbox of the MCP server cannot be opened")
+    with dspy.context(lm=lm), failing:
+        Pivot("question -> answer", environment)(question="Add x.")
+
+
+# ------------------------------------------------------------------------------------------------ hidden arguments
+
+
+def test_hidden_arguments_are_given_to_each_call_and_shown_to_no_model() -> None:
+    numbers = itertools.count()
+    environment = made(
+        inside(), sandbox=lambda: (inside(), {"desk": f"try{next(numbers)}"}), probe=PROBE, hidden={"desk": "real"}
+    )
+    shown = environment.toolbox.render_tools()
+    assert "- add(text) -> object  [write]  # Add a note." in shown and "desk" not in shown
+    assert run(trial(environment), ("add", {"text": "x", "desk": "mine"})).observations[0].status == "error"
+    opened = trial(environment)
+    answer(opened, "add", text="x")
+    with committed(environment) as session:
+        answer(session, "add", text="x")
+        assert notes(session) == ["real: x"] and notes(opened)[0].startswith("try")
+
+
+def test_what_hidden_and_exclude_name_must_be_there() -> None:
+    with pytest.raises(ConfigurationError, match="no tool takes 'dsk', which hidden names; did you mean 'desk'"):
+        made(inside(), hidden={"dsk": "x"})
+    with pytest.raises(ConfigurationError, match="exclude names 'note', which is no tool; did you mean 'notes'"):
+        made(inside(), exclude=["note"])
+    with pytest.raises(ConfigurationError, match="effects names the tool 'die', which is left out"):
+        made(inside(), exclude=["die"], effects={"die": "read"})
+
+
+# -------------------------------------------------------------------------------------------- what ends in the midst
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_tool_that_acts_and_then_asks_leaves_open_what_it_did(library: str) -> None:
+    environment = made(inside(library), sandbox=lambda: inside(library), probe=PROBE)
+    opened = trial(environment)
+    fault = answer(opened, "add_if_sure", text="x")
+    assert UNKNOWN in fault.message and "mode='legacy' and an elicitation_callback" in fault.message
+    assert notes(opened) == ["x"]  # it did
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_question_is_answered_by_the_clients_callback(library: str) -> None:
+    async def agree(context: Any, params: Any) -> Any:
+        key = next(iter(params.requested_schema["properties"]))
+        return mcp.types.ElicitResult(action="accept", content={key: True})
+
+    real = mcp.Client(desk(library), elicitation_callback=agree)  # in legacy mode, or it could not be asked
+    with committed(made(real)) as session:
+        assert answer(session, "add_if_sure", text="x") == {"result": "accept"}
+
+
+def test_a_trial_whose_server_dies_is_void_from_there_on() -> None:
+    environment = made(desk(), sandbox=desk, probe=PROBE)
+    opened = trial(environment)
+    first = values(run(opened, ("add", {"text": "a"}), ("die", {}), ("notes", {}), ("add", {"text": "b"})))
+    assert first[0] == {"number": 1} and "Connection closed" in first[1].message
+    assert all("this trial is void: its server was lost in the call of die" in fault.message for fault in first[2:])
+    assert notes(opened.fork()) == ["a"]  # what a call that only reads has done is nothing
+    written = trial(environment)
+    died = values(run(written, ("add_and_die", {"text": "x"}), ("notes", {})))
+    assert UNKNOWN in died[0].message and "void" in died[1].message
+    assert "void" in answer(written.fork(), "notes").message  # nobody knows how a copy of it would stand
+
+
+def test_a_commit_does_not_repeat_what_may_have_happened(tmp_path: Path) -> None:
+    environment = made(desk(folder=tmp_path), sandbox=lambda: desk("fastmcp"), probe=PROBE)
+    steps = [step("a", "add", text="x"), submit(answer="$a.number")]
+    with dspy.context(lm=scripted(plan=plan(steps))):
+        result = Pivot("question -> answer", environment)(question="Add x.")
+    assert result.verified
+
+    async def dies(tool: Any, arguments: dict[str, Any]) -> Any:
+        """The real server ends in the midst of the call."""
+        real, environment.server = environment.server, connected
+        dying = type(tool)("add_and_die", writes=True)
+        return await real.call(dying, arguments)
+
+    connected = environment.server
+    environment.server = type("Dying", (), {"call": staticmethod(dies)})()
+    with pytest.raises(CommitError, match=UNKNOWN):
+        result.commit()
+    with pytest.raises(CommitError, match=r"nobody knows whether the last call of step a did what it does"):
+        result.resume_commit()
+    assert json.loads((tmp_path / "notes.json").read_text()) == ["x"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_restart_of_an_http_server_does_not_go_unnoticed(library: str) -> None:
+    with desk_over_http(library) as address:
+        environment = made(desk(library), sandbox=lambda: address)  # which is not probed, and shared
+        environment.connect(environment.server, "")
+        port = int(address.rsplit(":", 1)[1].split("/")[0])
+        opened = trial(environment)
+        assert answer(opened, "add", text="x") == {"number": 1}
+    with desk_over_http(library, port):
+        seen = values(run(opened, ("notes", {}), ("notes", {})))
+        assert isinstance(seen[0], Fault) and "void" in seen[1].message
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_call_that_takes_too_long_is_cancelled_in_the_server_too(library: str) -> None:
+    environment = made(inside(library), sandbox=lambda: inside(library), probe=PROBE)
+    with committed(environment, timeout=0.5) as session:
+        assert answer(session, "slow_add", text="x", seconds=1).kind == "timeout"
+        assert [answer(session, "slow", seconds=0.3) for _ in range(3)] == [{"result": "late"}] * 3
+        assert notes(session) == []
+    opened = trial(environment, timeout=2)  # in which its sandbox is opened as well
+    late = values(run(opened, ("slow_add", {"text": "x", "seconds": 4}), ("notes", {}), ("add", {"text": "y"})))
+    assert late[0].kind == "timeout" and late[1:] == [{"result": []}, {"number": 1}]  # on, from a copy
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_tool_that_the_server_takes_away_is_a_fault(library: str) -> None:
+    with committed(made(inside(library))) as session:
+        assert answer(session, "rebuild") == {"result": "rebuilt"}
+        gone = answer(session, "notes")
+        assert gone.kind == "tool_error" and "Unknown tool" in gone.message
+
+
+def test_a_protocol_without_sessions_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    made(inside(mode="2026-07-28"))
+    assert "without sessions and without questions" in caplog.text
+    caplog.clear()
+    caplog.set_level(logging.WARNING)
+    made(inside())
+    assert "used with mode='legacy'" in caplog.text and "without questions from the server: what" not in caplog.text
