@@ -66,7 +66,7 @@ async def from_mcp(
         probe: a write and a read that shows what it did, each as `(name, arguments)`, tried in two sandboxes when the
             environment is made.
         hidden: values of arguments that no model sees or gives, such as `{"state_key": "desk-7"}`, for all tools that
-            take them.
+            take them; fields of results that repeat them by name do not show them.
         exclude: names of tools that are left out.
         effects: one effect for all tools, or a mapping from tool name to effect. For a tool that is not named, the
             server's annotations count, which are hints that an untrusted server may get wrong: `readOnlyHint` means

@@ -12,6 +12,7 @@ from pivot_dspy.errors import OutcomeUnknown, ToolError
 UNANSWERED = re.compile(r"(elicit|sampling|roots).*(unavailable|not supported|back-channel)", re.I | re.S)
 """How the error of a tool reads that has asked its client something and got no answer: it may have acted before."""
 
+HIDDEN = "(hidden)"
 UNKNOWN = "it is unknown whether the call did what it does"
 LEGACY = "; a server that asks needs a client made with mode='legacy' and an elicitation_callback"
 
@@ -46,6 +47,22 @@ def value_of(result: Any, returns: Mapping[str, Any] | None, *, writes: bool) ->
     if len(values) != 1:
         return values
     return values if _is_list(returns) and not isinstance(values[0], list) else values[0]
+
+
+def without_echo(value: Any, hidden: Mapping[str, Any]) -> Any:
+    """A value in which a field that repeats a hidden argument by its name says that it is hidden, and not what it is.
+
+    >>> without_echo({"state_key": "try/1", "about": [{"key": "try/1"}]}, {"state_key": "try/1"})
+    {'state_key': '(hidden)', 'about': [{'key': 'try/1'}]}
+    """
+    if isinstance(value, list):
+        return [without_echo(item, hidden) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: HIDDEN if name in hidden and inner == hidden[name] else without_echo(inner, hidden)
+        for name, inner in value.items()
+    }
 
 
 def unknown(message: str) -> str:

@@ -15,7 +15,7 @@ from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.environment.mcp.connection import Connection, LoopThread, is_open, manager_of
 from pivot_dspy.environment.mcp.listing import ServerTool
-from pivot_dspy.environment.mcp.results import unknown, value_of
+from pivot_dspy.environment.mcp.results import unknown, value_of, without_echo
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, OutcomeUnknown, ToolError, error_text
 
 Made = Any
@@ -61,7 +61,8 @@ class ConnectedServer:
             if tool.writes:
                 raise OutcomeUnknown(unknown(error_text(error))) from error
             raise
-        return value_of(result, tool.returns, writes=tool.writes)
+        value = value_of(result, tool.returns, writes=tool.writes)
+        return without_echo(value, given) if given else value
 
     def fork(self) -> Server:
         if self.sandboxes is None:
