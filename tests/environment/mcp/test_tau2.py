@@ -49,7 +49,7 @@ def desk(real: Any, sandbox: Callable[[], Any]) -> McpEnvironment:
         real,
         sandbox=sandbox,
         probe=(("send_certificate", {"user_id": USER, "amount": 5}), ("get_user_details", {"user_id": USER})),
-        hidden={"state_key": "tau2/airline/desk"},
+        hidden={"state_key": "desk"},
         exclude=["reset_state", "get_call_log"],
         effects=dict.fromkeys(READS, "read"),
         volatile=["tau2_tool_call.id", "tau2_tool_message.id"],
