@@ -11,7 +11,7 @@ from typing import Any
 
 from pivot_dspy.environment.declarations import declare
 from pivot_dspy.environment.from_functions import Effects, effect_of
-from pivot_dspy.environment.mcp.connection import Connection, LoopThread, imported, is_open, manager_of
+from pivot_dspy.environment.mcp.connection import Connection, LoopThread, imported, is_open
 from pivot_dspy.environment.mcp.listing import EXCLUDED, Listing, called_by, spec_of
 from pivot_dspy.environment.mcp.probe import ProbeCall, shows_through
 from pivot_dspy.environment.mcp.sandbox import ConnectedServer, Made, McpEnvironment, Sandboxes
@@ -57,6 +57,18 @@ async def from_mcp(
     are several or none: a server that declares no output schema may answer `[]`, one record, or a list of records for
     no hit, one and two. Of text only JSON objects and arrays are decoded. Images, audio, resources and links to them
     are objects as on the wire.
+
+    >>> from mcp import Client
+    >>> from mcp.server.mcpserver import MCPServer
+    >>> def desk() -> Client:
+    ...     server, notes = MCPServer("desk"), list[str]()
+    ...     server.add_tool(lambda text: notes.append(text), name="add")
+    ...     server.add_tool(lambda: notes, name="all")
+    ...     return Client(server, mode="legacy")
+    >>> probe = (("add", {"text": "a note"}), ("all", {}))
+    >>> environment = asyncio.run(from_mcp(desk(), sandbox=desk, probe=probe, effects={"all": "read"}))
+    >>> environment.forkable
+    True
 
     Args:
         real: what commits act on: a session or client that is open, a `Client` of MCP 2 or fastmcp that is not yet, an
@@ -175,7 +187,7 @@ async def _connected(source: Any, thread: LoopThread) -> Connection:
     if is_open(source) or hasattr(source, "list_tools") and not hasattr(source, "__aenter__"):
         return Connection(source, asyncio.get_running_loop())
     try:
-        return await thread.open(manager_of(source))
+        return await thread.open(source)
     except ConfigurationError:
         raise
     except Exception as error:

@@ -37,7 +37,7 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
-        self._stopped = False
+        self._stopped = self._chose = False
         self._kept: set[asyncio.Task[None]] = set()
 
     @property
@@ -66,15 +66,35 @@ class LoopThread:
 
     async def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Await a coroutine there, from any event loop; cancelled here, it is cancelled there."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.loop))
+        try:
+            loop = self.loop
+        except EnvironmentFailed:
+            coroutine.close()
+            raise
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
 
-    async def open(self, manager: AbstractAsyncContextManager[Any]) -> Connection:
-        """Enter what connects to a server, in this thread and in a task of its own that leaves it, too.
+    async def open(self, source: Any) -> Connection:
+        """Connect to a server, in this thread and in a task of its own that leaves it, too.
+
+        Sessions are kept: a client that may choose the protocol is told to speak one that has them.
+
+        Args:
+            source: an async context manager that gives a session, a `Client` of MCP 2 or fastmcp that is not connected
+                yet, parameters of a server over stdio, or the address of one over HTTP.
 
         Raises:
+            ConfigurationError: it is none of these.
             Exception: whatever it raises when it is entered.
         """
-        return await self.run(self._open(manager))
+        if getattr(source, "mode", None) == "auto":
+            source.mode = "legacy"
+            if not self._chose:
+                logger.warning(
+                    "an MCP client is used with mode='legacy', for the protocol of 2026 has no sessions and no "
+                    "questions from the server; one made with mode='legacy', or with a version, is used as it is"
+                )
+            self._chose = True
+        return await self.run(self._open(source if hasattr(source, "__aenter__") else _connected(source)))
 
     async def _open(self, manager: AbstractAsyncContextManager[Any]) -> Connection:
         stop, opened = asyncio.Event(), asyncio.get_running_loop().create_future()
@@ -187,29 +207,6 @@ def is_open(source: Any) -> bool:
         return source.session is not None
     except RuntimeError:  # of a client that is not entered
         return False
-
-
-def manager_of(source: Any) -> AbstractAsyncContextManager[Any]:
-    """What connects to a server when it is entered, and gives the session.
-
-    Sessions are kept: a client that may choose the protocol is told to speak one that has them.
-
-    Args:
-        source: such a manager, a `Client` of MCP 2 or fastmcp that is not connected yet, parameters of a server over
-            stdio, or the address of one over HTTP.
-
-    Raises:
-        ConfigurationError: it is none of these.
-    """
-    if hasattr(source, "__aenter__"):
-        if getattr(source, "mode", None) == "auto":
-            source.mode = "legacy"
-            logger.warning(
-                "an MCP client is used with mode='legacy', for the protocol of 2026 has no sessions and no questions "
-                "from the server; a client made with mode='legacy', or with a version as its mode, is used as it is"
-            )
-        return source  # type: ignore[no-any-return]
-    return _connected(source)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.from_functions import FunctionEnvironment
-from pivot_dspy.environment.mcp.connection import Connection, LoopThread, is_open, manager_of
+from pivot_dspy.environment.mcp.connection import Connection, LoopThread, is_open
 from pivot_dspy.environment.mcp.listing import ServerTool
 from pivot_dspy.environment.mcp.results import unknown, value_of, without_echo
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, OutcomeUnknown, ToolError, error_text
@@ -101,7 +101,7 @@ class Sandboxes:
                     "sandbox gives a session that is open already, which all trials would share; give a function that "
                     "makes a server's parameters, a client that is not connected, or an async context manager"
                 )
-            connection = await self.thread.open(manager_of(source))
+            connection = await self.thread.open(source)
         except ConfigurationError:
             raise
         except Exception as error:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ import dspy
 import fastmcp
 import mcp
 import pytest
+from dspy.utils.callback import BaseCallback
 
 from pivot_dspy import Budget, Pivot, from_mcp
 from pivot_dspy.environment.factory import SessionFactory
@@ -114,6 +117,60 @@ def test_a_server_over_http_is_real_as_well(library: str, tmp_path: Path) -> Non
             assert answer(session, "add", text="done") == {"number": 1}
             assert answer(session, "slow", seconds=0.1) == {"result": "late"}
     assert json.loads((tmp_path / "notes.json").read_text()) == ["done"]
+
+
+def test_all_sandboxes_are_left_and_the_real_server_with_the_environment() -> None:
+    open_now: set[str] = set()
+    numbers = itertools.count()
+
+    @asynccontextmanager
+    async def counted(name: str = "") -> AsyncIterator[Any]:
+        name = name or f"sandbox {next(numbers)}"
+        async with inside(mode="legacy") as client:
+            open_now.add(name)
+            try:
+                yield client
+            finally:
+                open_now.remove(name)
+
+    def remain(left: set[str]) -> bool:
+        for _ in range(200):
+            if open_now == left:
+                return True
+            time.sleep(0.02)
+        return False
+
+    environment = made(counted("real"), sandbox=counted, probe=PROBE)
+    with dspy.context(lm=scripted(plan=plan([step("a", "add", text="x"), submit(answer="$a.number")]))):
+        result = Pivot("question -> answer", environment)(question="Add x.")
+    assert result.verified and next(numbers) == 4  # two to probe, one to try it and one to verify
+    assert remain({"real"})
+    del environment, result
+    gc.collect()
+    assert remain(set())
+
+
+def test_a_closed_environment_says_so() -> None:
+    environment = made(inside(), sandbox=inside, probe=PROBE)
+    opened = trial(environment)
+    environment.server.sandboxes.thread.stop()
+    with pytest.raises(EnvironmentFailed, match="the environment of the MCP server is closed"):
+        run(opened, ("notes", {}))
+    with committed(environment) as session:
+        assert "the event loop of the MCP session has ended" in answer(session, "notes").message
+
+
+def test_callbacks_are_told_of_calls(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    class Listening(BaseCallback):
+        def on_tool_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+            told.append(f"{instance.name} {inputs}")
+
+    environment = made(inside(), sandbox=inside, probe=PROBE)
+    with dspy.context(callbacks=[Listening()]):
+        answer(trial(environment), "add", text="x")
+    assert len(told) == 1 and told[0].startswith("add {") and "'text': 'x'" in told[0]
 
 
 # ------------------------------------------------------------------------------------------------------ the probe
