@@ -2,7 +2,7 @@
 
     PivotError
     ├── ToolError                        what a user's tool raises to tell the model something
-    │   └── OutcomeUnknown               what it raises where nobody knows whether it did what it does
+    ├── OutcomeUnknown, a RuntimeError   what it raises where nobody knows whether it did what it does
     ├── ConfigurationError, a ValueError
     ├── TrajectoryError, a ValueError
     ├── BindingError, a ValueError       pivot_dspy.bindings
@@ -55,7 +55,7 @@ class ToolError(PivotError):
     """
 
 
-class OutcomeUnknown(ToolError):
+class OutcomeUnknown(PivotError, RuntimeError):
     """Raise it in a tool that writes where nobody knows whether it did what it does: a connection that broke, say.
 
     A commit stops there, and does not make the call again unless it is told so (`resume_commit(repeat=...)`), or the

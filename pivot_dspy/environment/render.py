@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel
 from typing_extensions import NotRequired, Required, is_typeddict
 
-from pivot_dspy.environment.schemas import ROOT, SHARED, SchemaError, target
+from pivot_dspy.environment.schemas import ROOT, SHARED, target
+from pivot_dspy.errors import ConfigurationError
 
 Named = dict[str, str]
 """Named record types met while rendering: name to its one-line definition."""
@@ -82,7 +83,7 @@ def schema_text(schema: Any, definitions: Mapping[str, Any] | None = None, *, in
             return "object" if name == ROOT else name
         try:
             referred = target(reference, dict.fromkeys(SHARED, shared))
-        except SchemaError:
+        except ConfigurationError:
             return "any"
         return schema_text(referred, shared, inside=(*inside, reference))
     if "const" in schema:

@@ -10,13 +10,11 @@ import jsonschema
 from jsonschema.validators import validator_for
 from referencing import Registry
 
+from pivot_dspy.errors import ConfigurationError
+
 SHARED = ("$defs", "definitions")
 ROOT = "__root__"
 """The definition that stands for the whole schema, where a part of it refers to that or to another parameter."""
-
-
-class SchemaError(ValueError):
-    """A schema that says nothing which could be checked; the message says why."""
 
 
 def parameters_of(schema: Any) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
@@ -26,7 +24,7 @@ def parameters_of(schema: Any) -> tuple[dict[str, dict[str, Any]], tuple[str, ..
     (`#`, `#/properties/a`) are written as references to one of these.
 
     Raises:
-        SchemaError: it is no JSON schema, is none of an object, or refers to nothing or in a circle.
+        ConfigurationError: it is no JSON schema, is none of an object, or refers to nothing or in a circle.
 
     >>> parameters, required = parameters_of({"properties": {"a": {"type": "string"}, "b": {"$ref": "#/properties/a"}}})
     >>> parameters["b"]["$ref"]
@@ -53,21 +51,21 @@ def self_contained(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_valid(schema: Any) -> None:
-    """Raises SchemaError where a schema is none, or one of its references leads nowhere or in a circle."""
+    """Raises ConfigurationError where a schema is none, or one of its references leads nowhere or in a circle."""
     if not isinstance(schema, Mapping):
-        raise SchemaError(f"it is {type(schema).__name__}, and no object")
+        raise ConfigurationError(f"it is {type(schema).__name__}, and no object")
     try:
         validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(dict(schema))
         done: set[int] = set()
         for reference in references(schema):
             place = target(reference, schema)
             if not isinstance(place, (Mapping, bool)):
-                raise SchemaError(f"it refers to {reference!r}, which is no schema")
+                raise ConfigurationError(f"it refers to {reference!r}, which is no schema")
             _refuse_circle(place, schema, (), done)
     except jsonschema.SchemaError as error:
-        raise SchemaError(f"it is no valid JSON schema: {error.message:.200}") from error
+        raise ConfigurationError(f"it is no valid JSON schema: {error.message:.200}") from error
     except RecursionError as error:
-        raise SchemaError("it is nested too deeply") from error
+        raise ConfigurationError("it is nested too deeply") from error
 
 
 def validator(schema: Mapping[str, Any]) -> Any:
@@ -91,32 +89,32 @@ def target(reference: str, whole: Any) -> Any:
     """What a reference into the same document (`#/...`, a JSON pointer) stands for.
 
     Raises:
-        SchemaError: nothing stands there.
+        ConfigurationError: nothing stands there.
 
     >>> target("#/$defs/a~1b", {"$defs": {"a/b": {"type": "string"}}})
     {'type': 'string'}
     """
     if reference != "#" and not reference.startswith("#/"):
-        raise SchemaError(f"it refers to {reference!r}, which is not part of it")
+        raise ConfigurationError(f"it refers to {reference!r}, which is not part of it")
     place = whole
     for part in unquote(reference[2:]).split("/") if reference != "#" else ():
         key = part.replace("~1", "/").replace("~0", "~")
         try:
             place = place[int(key)] if isinstance(place, list) else place[key]
         except (KeyError, IndexError, TypeError, ValueError):
-            raise SchemaError(f"it refers to {reference!r}, and nothing stands there") from None
+            raise ConfigurationError(f"it refers to {reference!r}, and nothing stands there") from None
     return place
 
 
 def _refuse_circle(place: Any, whole: Any, inside: tuple[int, ...], done: set[int]) -> None:
-    """Raises SchemaError where a schema judges a value by itself: validation would never end.
+    """Raises ConfigurationError where a schema judges a value by itself: validation would never end.
 
     Args:
         inside: the schemas that this one judges the value for.
         done: those that lead into no circle.
     """
     if id(place) in inside:
-        raise SchemaError("it refers to itself in a circle")
+        raise ConfigurationError("it refers to itself in a circle")
     if not isinstance(place, Mapping) or id(place) in done:
         return
     same = [inner for key in ("allOf", "anyOf", "oneOf") for inner in place.get(key) or ()]

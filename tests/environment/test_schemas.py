@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy.environment.render import schema_text
-from pivot_dspy.environment.schemas import SchemaError, parameters_of, validator
+from pivot_dspy.environment.schemas import parameters_of, validator
+from pivot_dspy.errors import ConfigurationError
 
 TREE = {"type": "object", "properties": {"v": {"type": "string"}, "kids": {"items": {"$ref": "#/$defs/Tree"}}}}
 TEXT = {"type": "string"}
@@ -64,7 +65,7 @@ def test_legal_schemas_are_read(schema: dict[str, Any], fits: dict[str, Any], mi
     ],
 )
 def test_what_cannot_be_used_says_why(schema: Any, why: str) -> None:
-    with pytest.raises(SchemaError, match=why):
+    with pytest.raises(ConfigurationError, match=why):
         parameters_of(schema)
 
 
@@ -72,7 +73,7 @@ def test_a_schema_that_is_nested_too_deeply_is_refused() -> None:
     nested: dict[str, Any] = {}
     for _ in range(5000):
         nested = {"items": nested}
-    with pytest.raises(SchemaError, match="nested too deeply"):
+    with pytest.raises(ConfigurationError, match="nested too deeply"):
         parameters_of({"properties": {"x": nested}})
 
 
@@ -106,7 +107,7 @@ def test_each_parameter_judges_like_the_whole_schema(schema: dict[str, Any], arg
     """Or the schema is refused: nothing else is raised, and every parameter can be rendered."""
     try:
         parameters, required = parameters_of(schema)
-    except SchemaError:
+    except ConfigurationError:
         return
     assert all(schema_text(parameter) for parameter in parameters.values())
     by_part = set(required) <= set(arguments) and all(

@@ -9,7 +9,7 @@ from typing import Any, cast
 from pivot_dspy.environment.base import Effect
 from pivot_dspy.environment.declarations import with_key
 from pivot_dspy.environment.mcp.results import field
-from pivot_dspy.environment.schemas import SchemaError, parameters_of, require_valid, self_contained
+from pivot_dspy.environment.schemas import parameters_of, require_valid, self_contained
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.errors import ConfigurationError, did_you_mean
 from pivot_dspy.trajectory import SUBMIT
@@ -116,7 +116,7 @@ def _why_not(tool: Any) -> str:
             require_valid(returns)
         spec = spec_of(tool, "write")
         _ = spec.signature, spec.details
-    except SchemaError as error:
+    except ConfigurationError as error:
         return f"its schema cannot be used: {error}"
     except (RecursionError, TypeError, ValueError, AttributeError, LookupError) as error:
         return f"it cannot be described: {type(error).__name__}: {error}"

@@ -109,7 +109,7 @@ class Sandboxes:
         return ConnectedServer(connection, {**self._hidden, **hidden})
 
 
-class MadeCall(NamedTuple):
+class TrialCall(NamedTuple):
     """A call of a trial that has ended."""
 
     tool: ServerTool
@@ -128,7 +128,7 @@ class Trial:
         void: why nothing can be called any more.
     """
 
-    def __init__(self, sandboxes: Sandboxes, calls: tuple[MadeCall, ...] = (), void: str = "") -> None:
+    def __init__(self, sandboxes: Sandboxes, calls: tuple[TrialCall, ...] = (), void: str = "") -> None:
         self._sandboxes, self._calls, self._void = sandboxes, calls, void
         self._unknown = bool(void)
         """Whether it was lost in a call that writes."""
@@ -156,13 +156,12 @@ class Trial:
                 self._lose(tool, "it was cancelled")
             raise
         except Exception as error:
-            answered = isinstance(error, ToolError) and not isinstance(error, OutcomeUnknown)
-            if answered or await server.connection.is_alive():
-                self._calls = (*self._calls, MadeCall(tool, arguments, True))
+            if isinstance(error, ToolError) or await server.connection.is_alive():
+                self._calls = (*self._calls, TrialCall(tool, arguments, True))
             else:
                 self._lose(tool, error_text(error))
             raise
-        self._calls = (*self._calls, MadeCall(tool, arguments, False))
+        self._calls = (*self._calls, TrialCall(tool, arguments, False))
         return value
 
     def _lose(self, tool: ServerTool, why: str) -> None:

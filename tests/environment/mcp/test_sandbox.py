@@ -46,7 +46,7 @@ def trial(environment: McpEnvironment, timeout: float = 20) -> Session:
 def test_a_plan_is_tried_and_mended_in_sandboxes_and_committed_to_the_real_server(library: str, tmp_path: Path) -> None:
     first = [step("a", "add", text="one"), step("b", "add", text=""), submit(answer="$b.number")]
     mended = [{"keep": ["a"]}, step("b", "add", text="two"), step("c", "notes"), submit(answer="$c.result[1]")]
-    environment = made(desk(library, tmp_path), sandbox=lambda: desk(library), probe=PROBE)
+    environment = made(desk(library, tmp_path), sandbox=lambda: inside(library), probe=PROBE)
     assert environment.live_because == ""
     with dspy.context(lm=scripted(plan=plan(first), evolve=rewrite(mended))):
         result = Pivot("question -> answer", environment)(question="Add one and two.", budget=Budget(lm_calls=6))
@@ -111,7 +111,7 @@ def test_a_sandbox_is_a_client_or_whatever_gives_a_session(make: Callable[[], An
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_server_over_http_is_real_as_well(library: str, tmp_path: Path) -> None:
     with desk_over_http(library, folder=tmp_path) as address:
-        environment = made(address, sandbox=lambda: desk(library), probe=PROBE)
+        environment = made(address, sandbox=lambda: inside(library), probe=PROBE)
         assert answer(trial(environment), "add", text="tried") == {"number": 1}
         with committed(environment) as session:
             assert answer(session, "add", text="done") == {"number": 1}
@@ -300,7 +300,7 @@ def test_a_trial_whose_server_dies_is_void_from_there_on() -> None:
 
 
 def test_a_commit_does_not_repeat_what_may_have_happened(tmp_path: Path) -> None:
-    environment = made(desk(folder=tmp_path), sandbox=lambda: desk("fastmcp"), probe=PROBE)
+    environment = made(desk(folder=tmp_path), sandbox=inside, probe=PROBE)
     steps = [step("a", "add", text="x"), submit(answer="$a.number")]
     with dspy.context(lm=scripted(plan=plan(steps))):
         result = Pivot("question -> answer", environment)(question="Add x.")
