@@ -8,7 +8,6 @@ import inspect
 import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -36,6 +35,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._stopped = self._chose = False
         self._kept: set[asyncio.Task[None]] = set()
@@ -52,7 +52,8 @@ class LoopThread:
                 raise EnvironmentFailed("the environment of the MCP server is closed; make it again with from_mcp")
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="pivot-mcp", daemon=True).start()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="pivot-mcp", daemon=True)
+                self._thread.start()
             return self._loop
 
     def is_home_of(self, connection: Connection) -> bool:
@@ -124,18 +125,18 @@ class LoopThread:
         """Close all connections and end the thread; what does not end in time ends with the process."""
         with self._starting:
             loop, self._loop, self._stopped = self._loop, None, True
-        if loop is None:
+        if loop is None or self._thread is None:
             return
-        ended: Future[None] = asyncio.run_coroutine_threadsafe(self._end(), loop)
-        ended.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
-        with contextlib.suppress(Exception):  # where this runs in that thread itself, nothing can be waited for
-            ended.result(FAREWELL + 1 if threading.current_thread().name != "pivot-mcp" else 0)
+        asyncio.run_coroutine_threadsafe(self._end(loop), loop)
+        if threading.current_thread() is not self._thread:  # where it is garbage that ends it, it may be
+            self._thread.join(FAREWELL + 1)
 
-    async def _end(self) -> None:
+    async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
         for task in (kept := list(self._kept)):
             task.cancel()
         if kept:
             await asyncio.wait(kept, timeout=FAREWELL)
+        loop.stop()
 
 
 class Connection:

@@ -153,20 +153,19 @@ class Trial:
             value = await server.call(tool, arguments)
         except asyncio.CancelledError:
             if tool.writes:
-                self._lose(tool, "it was cancelled")
+                self._lose(tool, f"nobody knows what the call of {tool.name} did before it was cancelled")
             raise
         except Exception as error:
             if isinstance(error, ToolError) or await server.connection.is_alive():
                 self._calls = (*self._calls, TrialCall(tool, arguments, True))
             else:
-                self._lose(tool, error_text(error))
+                self._lose(tool, f"its server was lost in the call of {tool.name} ({error_text(error)})")
             raise
         self._calls = (*self._calls, TrialCall(tool, arguments, False))
         return value
 
     def _lose(self, tool: ServerTool, why: str) -> None:
-        self._void = f"its server was lost in the call of {tool.name} ({why})"
-        self._unknown = tool.writes
+        self._void, self._unknown = why, tool.writes
 
     async def _opened(self) -> ConnectedServer:
         """A fresh sandbox in which what was done here is done again."""
