@@ -36,9 +36,12 @@ def parameters_of(schema: Any) -> tuple[dict[str, dict[str, Any]], tuple[str, ..
     shared = {key: whole[key] for key in (*SHARED, "$schema") if key in whole}
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for part in _parts(whole):
-        properties |= part.get("properties") or {}
-        required += part.get("required") or ()
+    for part, is_sure in _parts(whole):
+        for name, inner in (part.get("properties") or {}).items():
+            before = properties.get(name, inner)
+            # What branches say otherwise of one parameter may each be so.
+            properties[name] = inner if is_sure or before == inner else {"anyOf": [before, inner]}
+        required += part.get("required") or () if is_sure else ()
     # A name that is only required may have any value.
     named = {**properties, **{name: True for name in required if name not in properties}}
     return {name: {**_as_object(inner), **shared} for name, inner in named.items()}, tuple(dict.fromkeys(required))
@@ -137,19 +140,23 @@ def _rooted(schema: Any) -> Any:
     return [_rooted(inner) for inner in schema] if isinstance(schema, list) else schema
 
 
-def _parts(whole: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The schemas that together say what the object's properties are: itself, what it refers to, its `allOf`."""
-    left: list[Any] = [whole]
-    known: list[Any] = []
+def _parts(whole: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], bool]]:
+    """The schemas that together say what the object's properties are, and whether each is so in any case.
+
+    These are itself, what it refers to and its `allOf`; in one of several cases also its `anyOf` and `oneOf`.
+    """
+    left: list[tuple[Any, bool]] = [(whole, True)]
+    met: list[Any] = []
     while left:
-        part = left.pop(0)
-        if not isinstance(part, Mapping) or any(part is seen for seen in known):
+        part, is_sure = left.pop(0)
+        if not isinstance(part, Mapping) or any(part is seen for seen in met):
             continue
-        known.append(part)
-        yield part
+        met.append(part)
+        yield part, is_sure
         if isinstance(part.get("$ref"), str):
-            left.append(target(part["$ref"], whole))
-        left += part.get("allOf") or ()
+            left.append((target(part["$ref"], whole), is_sure))
+        left += [(inner, is_sure) for inner in part.get("allOf") or ()]
+        left += [(inner, False) for key in ("anyOf", "oneOf") for inner in part.get(key) or ()]
 
 
 def _as_object(schema: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -13,10 +13,12 @@ from typing_extensions import Self
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.from_functions import FunctionEnvironment
+from pivot_dspy.environment.mcp.aliases import Aliases
 from pivot_dspy.environment.mcp.connection import Connection, LoopThread, is_open
 from pivot_dspy.environment.mcp.listing import ServerTool
 from pivot_dspy.environment.mcp.results import unknown, value_of, without_echo
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, OutcomeUnknown, ToolError, error_text
+from pivot_dspy.plain_json import plain
 
 Made = Any
 """What a factory of sandboxes gives: what connects to a server, or a pair of that and values of hidden arguments."""
@@ -114,14 +116,16 @@ class TrialCall(NamedTuple):
 
     tool: ServerTool
     arguments: dict[str, Any]
-    failed: bool
+    value: Any = None
+    failed: bool = False
 
 
 class Trial:
     """A sandbox of one trial, opened at its first call.
 
-    A fork is another sandbox in which the same calls are made again, once it is needed. A trial whose server is lost
-    is void: no call is made in another server that knows nothing of what was done before.
+    A fork is another sandbox in which the same calls are made again, once it is needed; ids that come out otherwise
+    there are translated. A trial whose server is lost is void: no call is made in another server that knows nothing of
+    what was done before.
 
     Args:
         calls: what is to be done in it before its first call.
@@ -133,6 +137,8 @@ class Trial:
         self._unknown = bool(void)
         """Whether it was lost in a call that writes."""
         self._opening: asyncio.Task[ConnectedServer] | None = None
+        self._aliases = Aliases()
+        """Between what was seen of this trial and what its present sandbox says."""
 
     async def call(self, tool: ServerTool, arguments: dict[str, Any]) -> Any:
         """As of `ConnectedServer`.
@@ -150,18 +156,18 @@ class Trial:
         # Where the first call is cancelled, the next one has the sandbox that was being opened for it.
         server = await asyncio.shield(self._opening)
         try:
-            value = await server.call(tool, arguments)
+            value = self._aliases.here(await server.call(tool, self._aliases.there(arguments)))
         except asyncio.CancelledError:
             if tool.writes:
                 self._lose(tool, f"nobody knows what the call of {tool.name} did before it was cancelled")
             raise
         except Exception as error:
             if isinstance(error, ToolError) or await server.connection.is_alive():
-                self._calls = (*self._calls, TrialCall(tool, arguments, True))
+                self._calls = (*self._calls, TrialCall(tool, arguments, failed=True))
             else:
                 self._lose(tool, f"its server was lost in the call of {tool.name} ({error_text(error)})")
             raise
-        self._calls = (*self._calls, TrialCall(tool, arguments, False))
+        self._calls = (*self._calls, TrialCall(tool, arguments, plain(value)))
         return value
 
     def _lose(self, tool: ServerTool, why: str) -> None:
@@ -172,7 +178,12 @@ class Trial:
         server = await self._sandboxes.open()
         try:
             for call in self._calls:
-                failure = await _failure(server.call(call.tool, call.arguments))
+                failure = ""
+                try:
+                    value = plain(await server.call(call.tool, self._aliases.there(call.arguments)))
+                    self._aliases.learn(call.value, value)
+                except Exception as error:
+                    failure = error_text(error)
                 if bool(failure) != call.failed:
                     now = f"fails ({failure})" if failure else "succeeds"
                     raise EnvironmentFailed(
@@ -196,15 +207,6 @@ class Trial:
         opening = self._opening
         if opening is not None and not opening.cancel() and not opening.cancelled() and opening.exception() is None:
             opening.result().close()
-
-
-async def _failure(call: Awaitable[Any]) -> str:
-    """What a call raises, in words; empty where it succeeds."""
-    try:
-        await call
-    except Exception as error:
-        return error_text(error)
-    return ""
 
 
 class McpEnvironment(FunctionEnvironment):

@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from mcp.types import EmbeddedResource, ImageContent, ResourceLink, TextContent, TextResourceContents, ToolAnnotations
 from pydantic import BaseModel
@@ -33,6 +34,7 @@ def made(library: str, folder: str | None = None) -> Any:
         server = MCPServer("desk")
     file = Path(folder) / "notes.json" if folder else None
     kept: list[str] = []
+    tickets: list[str] = []
 
     def stored() -> list[str]:
         return json.loads(file.read_text()) if file and file.exists() else list(kept)
@@ -59,6 +61,18 @@ def made(library: str, folder: str | None = None) -> Any:
             raise ValueError("a note says something")
         store([*stored(), text if desk is None else f"{desk}: {text}"])
         return {"number": len(stored())}
+
+    @server.tool(annotations=WRITES)
+    def ticket() -> dict[str, str]:
+        """A ticket, whose id is drawn by lot."""
+        tickets.append(uuid4().hex)
+        return {"id": tickets[-1], "said": f"ticket {tickets[-1]} of desk"}
+
+    @server.tool(annotations=WRITES)
+    def redeem(id: str) -> dict[str, Any]:
+        """Use a ticket."""
+        tickets.remove(id)
+        return {"used": id, "left": list(tickets)}
 
     @server.tool(annotations=READS)
     def texts(which: str):

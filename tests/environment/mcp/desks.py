@@ -81,3 +81,14 @@ def committed(environment: McpEnvironment, timeout: float = 20) -> Iterator[Sess
 def answer(session: Session, tool: str, **args: Any) -> Any:
     """The value that one call gives, or its fault."""
     return values(run(session, (tool, args)))[0]
+
+
+def notes(session: Session) -> list[str]:
+    result: list[str] = answer(session, "notes")["result"]
+    return result
+
+
+def trial(environment: McpEnvironment, timeout: float = 20) -> Session:
+    opened = SessionFactory(environment, timeout=timeout).open(None)
+    assert opened.family.tier == "fork"
+    return opened
