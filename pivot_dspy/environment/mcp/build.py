@@ -11,7 +11,7 @@ from typing import Any
 
 from pivot_dspy.environment.declarations import declare
 from pivot_dspy.environment.from_functions import Effects, effect_of
-from pivot_dspy.environment.mcp.connection import Connection, LoopThread, imported, is_open
+from pivot_dspy.environment.mcp.connection import Connection, LoopThread, imported, is_open, named
 from pivot_dspy.environment.mcp.listing import EXCLUDED, Listing, called_by, spec_of
 from pivot_dspy.environment.mcp.probe import ProbeCall, shows_through
 from pivot_dspy.environment.mcp.sandbox import ConnectedServer, Made, McpEnvironment, Sandboxes
@@ -95,23 +95,25 @@ async def from_mcp(
     """
     imported()
     hidden, thread = hidden or {}, LoopThread()
+    reads = orientation if isinstance(orientation, str) else tuple(orientation)
     connection = await _connected(real, thread)
     try:
         listing = Listing.of(await connection.tools(), exclude)
         for name, why in listing.left_out.items():
-            if why is not EXCLUDED:
+            if why != EXCLUDED:
                 logger.warning("the MCP tool %r is left out: %s", name, why)
         specs = _specs(listing, hidden, effects)
         names = [spec.name for spec in specs]
-        by_name = volatile if isinstance(volatile, Mapping) else dict.fromkeys(names, tuple(volatile or ()))
-        for option, told in (("undo", undo), ("idempotency_key", idempotency_key), ("volatile", by_name)):
+        if not isinstance(volatile, Mapping):
+            volatile = dict.fromkeys(names, (volatile,) if isinstance(volatile, str) else tuple(volatile or ()))
+        for option, told in (("undo", undo), ("idempotency_key", idempotency_key), ("volatile", volatile)):
             listing.refuse(option, told or ())
         listing.refuse("undo", (undo or {}).values())
-        listing.refuse("orientation", [read if isinstance(read, str) else read[0] for read in orientation])
+        listing.refuse("orientation", [read if isinstance(read, str) else read[0] for read in reads])
         home = None if thread.is_home_of(connection) else connection.loop
         specs = [replace(spec, home=home) for spec in specs]
-        specs = declare(specs, undo=undo, idempotency_key=idempotency_key, volatile=by_name)
-        environment = McpEnvironment(specs, checks, policy=policy, vocabulary=vocabulary, orientation=orientation)
+        specs = declare(specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile)
+        environment = McpEnvironment(specs, checks, policy=policy, vocabulary=vocabulary, orientation=reads)
         sandboxes = None if sandbox is None else Sandboxes(sandbox, hidden, thread)
         live_because = "" if environment.forkable else await _live_because(sandboxes, probe, environment, listing)
     except BaseException:
@@ -191,4 +193,4 @@ async def _connected(source: Any, thread: LoopThread) -> Connection:
     except ConfigurationError:
         raise
     except Exception as error:
-        raise ConfigurationError(f"no MCP server can be reached by {source!r:.80}: {error_text(error)}") from error
+        raise ConfigurationError(f"no MCP server can be reached by {named(source)}: {error_text(error)}") from error

@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from pivot_dspy.environment.mcp.results import field
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, ToolError, error_text
@@ -219,7 +220,7 @@ async def _connected(target: Any) -> AsyncIterator[Any]:
         try:
             made = client(target, mode="legacy")
         except (TypeError, AttributeError, ValueError) as error:
-            raise ConfigurationError(f"no MCP server can be reached by {target!r:.80}: {error}") from error
+            raise ConfigurationError(f"no MCP server can be reached by {named(target)}: {error}") from error
         async with made as session:
             yield session
         return
@@ -234,12 +235,24 @@ async def _connected(target: Any) -> AsyncIterator[Any]:
             streams = await stack.enter_async_context(streamable_http.streamablehttp_client(target))  # type: ignore
         else:
             raise ConfigurationError(
-                f"no MCP server can be reached by {target!r:.80}; give StdioServerParameters, an address, a client, or "
-                "an async context manager that gives a session"
+                f"no MCP server can be reached by {named(target)}; give StdioServerParameters, an address, a client, "
+                "or an async context manager that gives a session"
             )
         session = await stack.enter_async_context(mcp.ClientSession(*streams[:2]))
         await session.initialize()
         yield session
+
+
+def named(source: Any) -> str:
+    """What a server is reached by, without what may be secret: parameters have keys in them, and addresses, too.
+
+    >>> named("https://me:key@example.org/mcp?token=1"), named(7)
+    ('https://example.org/mcp', 'int')
+    """
+    if not isinstance(source, str):
+        return type(source).__name__
+    parts = urlsplit(source)
+    return f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.hostname else "a text that is no address"
 
 
 def imported() -> Any:

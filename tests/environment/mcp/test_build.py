@@ -253,6 +253,12 @@ async def test_where_nobody_tells_effects_all_tools_write_and_that_is_said(caplo
     assert "count as writes" not in caplog.text
 
 
+async def test_volatile_may_be_said_of_all_tools_or_of_one() -> None:
+    for volatile, told in ((["at"], [("at",)] * 2), ("at", [("at",)] * 2), ({"b": ["at"]}, [(), ("at",)])):
+        environment = await from_mcp(Paged(listed("a", "b"), by_params=True), volatile=volatile)
+        assert [spec.volatile for spec in environment.toolbox.tools.values()] == told
+
+
 async def test_pages_without_end_are_refused() -> None:
     class Endless(Paged):
         def _page(self, cursor: str | None) -> Any:

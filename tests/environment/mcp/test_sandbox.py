@@ -247,7 +247,7 @@ def test_a_sandbox_that_is_open_already_or_cannot_be_opened_is_refused() -> None
             await from_mcp(gone)
         with pytest.raises(EnvironmentFailed, match="a sandbox of the MCP server cannot be opened"):
             await from_mcp(desk(), sandbox=lambda: gone, probe=PROBE)
-        with pytest.raises(ConfigurationError, match="no MCP server can be reached by 7"):
+        with pytest.raises(ConfigurationError, match="no MCP server can be reached by int"):
             await from_mcp(7)
 
     asyncio.run(main())
