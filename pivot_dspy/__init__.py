@@ -8,7 +8,7 @@ from pivot_dspy.budget import Budget, BudgetExhausted, Ledger, LedgerReport, Usa
 from pivot_dspy.calibration.calibration import Calibration
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
 from pivot_dspy.environment.from_functions import from_functions
-from pivot_dspy.environment.mcp import from_mcp
+from pivot_dspy.environment.mcp.build import from_mcp
 from pivot_dspy.environment.ownership import real_instance_lock
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
@@ -19,6 +19,7 @@ from pivot_dspy.errors import (
     ConfigurationError,
     EnvironmentFailed,
     IsolationError,
+    OutcomeUnknown,
     PivotError,
     PlanningFailed,
     ToolError,
@@ -93,6 +94,7 @@ __all__ = [
     "NonDecreasing",
     "Observation",
     "ObservationBudget",
+    "OutcomeUnknown",
     "PendingCall",
     "Pivot",
     "PivotError",

@@ -2,6 +2,7 @@
 
     PivotError
     ├── ToolError                        what a user's tool raises to tell the model something
+    ├── OutcomeUnknown, a RuntimeError   what it raises where nobody knows whether it did what it does
     ├── ConfigurationError, a ValueError
     ├── TrajectoryError, a ValueError
     ├── BindingError, a ValueError       pivot_dspy.bindings
@@ -13,8 +14,8 @@
     ├── CommitError, a RuntimeError
     └── TooManyErrors, a RuntimeError
 
-What a tool, a check or a hook of an environment raises never escapes: it becomes a fault, a finding or a warning in the
-log. What DSPy raises for its language models passes as it is.
+What a tool, a check or a hook of an environment raises never escapes, but for EnvironmentFailed: it becomes a fault, a
+finding or a warning in the log. What DSPy raises for its language models passes as it is.
 """
 
 from __future__ import annotations
@@ -54,6 +55,14 @@ class ToolError(PivotError):
     """
 
 
+class OutcomeUnknown(PivotError, RuntimeError):
+    """Raise it in a tool that writes where nobody knows whether it did what it does: a connection that broke, say.
+
+    A commit stops there, and does not make the call again unless it is told so (`resume_commit(repeat=...)`), or the
+    tool declares an `idempotency_key`.
+    """
+
+
 class ConfigurationError(PivotError, ValueError):
     """What was passed at construction cannot work; the message names the remedy."""
 
@@ -74,7 +83,10 @@ class PlanningFailed(PivotError, RuntimeError):
 
 
 class EnvironmentFailed(PivotError, RuntimeError):
-    """The environment cannot be opened again in mid-run; a refiner then gives back the best so far."""
+    """The environment cannot be opened again in mid-run; a refiner then gives back the best so far.
+
+    The one error that passes through where a tool raises it.
+    """
 
 
 class IsolationError(PivotError, RuntimeError):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
 from pivot_dspy.environment.toolbox import ToolSpec
-from pivot_dspy.errors import ConfigurationError, PivotError, cap_text, error_text
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PivotError, cap_text, error_text
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import Fault
 
@@ -199,6 +199,8 @@ class ToolCall:
                         raise TypeError(f"{self.spec.name} returned a coroutine; declare it with `async def`")
                     value = self.worker.finish(value)
                 return self._to_result(value)
+        except EnvironmentFailed:
+            raise
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             return self._to_failure(error)
         finally:
@@ -237,6 +239,8 @@ class ToolCall:
             with allowing(self.allowed, inside=self.environment):
                 value = self.function(self.environment, **self.arguments)
                 return self._to_result(await value if inspect.isawaitable(value) else value)
+        except EnvironmentFailed:
+            raise
         except SystemExit as error:  # it would end the event loop
             return self._to_failure(RuntimeError(f"SystemExit: {error}"))
         except Exception as error:

@@ -13,6 +13,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel
 from typing_extensions import NotRequired, Required, is_typeddict
 
+from pivot_dspy.environment.schemas import ROOT, SHARED, target
+from pivot_dspy.errors import ConfigurationError
+
 Named = dict[str, str]
 """Named record types met while rendering: name to its one-line definition."""
 
@@ -66,14 +69,23 @@ def schema_text(schema: Any, definitions: Mapping[str, Any] | None = None, *, in
     """A valid JSON schema in the same short form. A definition that refers to itself is named at its second mention."""
     if not isinstance(schema, Mapping):
         return "any"
-    definitions = schema.get("$defs") or schema.get("definitions") or definitions or {}
+    if definitions is None or any(key in schema for key in SHARED):
+        definitions = {**(definitions or {}), **schema.get("definitions", {}), **schema.get("$defs", {})}
+    shared = definitions
 
     def text(inner: Any) -> str:
-        return schema_text(inner, definitions, inside=inside)
+        return schema_text(inner, shared, inside=inside)
 
     if "$ref" in schema:
-        name = str(schema["$ref"]).rsplit("/", 1)[-1]
-        return name if name in inside else schema_text(definitions.get(name), definitions, inside=(*inside, name))
+        reference = str(schema["$ref"])
+        if reference in inside:
+            name = reference.rsplit("/", 1)[-1]
+            return "object" if name == ROOT else name
+        try:
+            referred = target(reference, dict.fromkeys(SHARED, shared))
+        except ConfigurationError:
+            return "any"
+        return schema_text(referred, shared, inside=(*inside, reference))
     if "const" in schema:
         return json.dumps(schema["const"], ensure_ascii=False)
     if "enum" in schema:

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any, NamedTuple, get_type_hints
 
 import dspy
-import jsonschema
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from typing_extensions import NotRequired, Required, TypedDict
@@ -20,6 +19,7 @@ from typing_extensions import NotRequired, Required, TypedDict
 from pivot_dspy.environment.base import EFFECTS, Effect
 from pivot_dspy.environment.brevity import describe_briefly
 from pivot_dspy.environment.render import Named, schema_text, type_text
+from pivot_dspy.environment.schemas import validator
 from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import SUBMIT
@@ -186,14 +186,14 @@ class ToolSpec:
 
     def _misfits(self, arguments: Mapping[str, Any]) -> list[str]:
         problems = self.misnamed(arguments)
-        for name, validator in self._validators.items():
+        for name, check in self._validators.items():
             if name in arguments:
-                problems += [f"{name}: {error.message:.200}" for error in validator.iter_errors(arguments[name])]
+                problems += [f"{name}: {error.message:.200}" for error in check.iter_errors(arguments[name])]
         return problems
 
     @cached_property
     def _validators(self) -> dict[str, Any]:
-        return {name: jsonschema.Draft202012Validator(schema) for name, schema in self.parameters.items()}
+        return {name: validator(schema) for name, schema in self.parameters.items()}
 
 
 class Toolbox:

@@ -10,7 +10,7 @@ from pivot_dspy import evaluation
 from pivot_dspy.departures import Difference, Foreseen
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.session import Session
-from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.errors import ConfigurationError, OutcomeUnknown
 from pivot_dspy.execution import StepRunner
 from pivot_dspy.flow import Flow
 from pivot_dspy.requirements import Finding, Requirements
@@ -204,7 +204,7 @@ class CommitAttempt(Supervisor):
             self.progress.calls.append(RealCall(step, number, tool, args, result))
             if self.progress.unknown == (step, number):
                 self.progress.unknown = None
-        elif result.fault.kind in ("timeout", "unserialisable"):
+        elif result.fault.kind in ("timeout", "unserialisable") or isinstance(result.error, OutcomeUnknown):
             self.progress.unknown = (step, number)
 
     def observed(self, observation: Observation) -> None:

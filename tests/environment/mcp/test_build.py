@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +15,7 @@ import pytest
 from pivot_dspy.departures import Foreseen
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import FunctionEnvironment
-from pivot_dspy.environment.mcp import from_mcp
+from pivot_dspy.environment.mcp.build import from_mcp
 from pivot_dspy.environment.toolbox import HELD
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
@@ -22,7 +23,7 @@ from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Execution, Step, Trajectory
 
 mcp = pytest.importorskip("mcp")
-SERVER = Path(__file__).with_name("mcp_server.py")
+SERVER = Path(__file__).with_name("rooms_server.py")
 
 
 @asynccontextmanager
@@ -212,22 +213,61 @@ def listed(*names: str, **more: Any) -> list[Any]:
 @pytest.mark.parametrize("by_params", [False, True])
 async def test_all_pages_are_followed(by_params: bool) -> None:
     session = Paged(listed("a", "b", "c", "d", "e"), by_params=by_params)
-    environment = await from_mcp(session)  # type: ignore[arg-type]
+    environment = await from_mcp(session)
     assert list(environment.toolbox.tools) == ["a", "b", "c", "d", "e"]
 
 
-@pytest.mark.parametrize(
-    ("tools", "message"),
-    [
-        (listed("submit", "a"), "ends a trajectory; rename the tool"),
-        (listed("a", "b", properties={"x": {"type": "strin"}}), "schema of 'a' is no valid JSON schema: 'strin'"),
-    ],
-)
-async def test_what_a_server_lists_wrongly_is_named(tools: list[Any], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        await from_mcp(Paged(tools, by_params=True))  # type: ignore[arg-type]
+NODE = {"type": "object", "properties": {"kids": {"type": "array", "items": {"$ref": "#/$defs/Node"}}}}
+
+
+async def test_a_tool_that_cannot_be_offered_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    fine = listed("fine", properties={"root": {"$ref": "#/$defs/Node"}}, **{"$defs": {"Node": NODE}})
+    twins = [*listed("twin"), *listed("twin", properties={"x": {}}), *listed("same"), *listed("same")]
+    mcp_2 = hasattr(mcp, "Client")
+    promised = {"output_schema" if mcp_2 else "outputSchema": {"$ref": "#/gone"}}
+    gives_what = [listed("gives")[0].model_copy(update=promised)]
+    lost = listed("lost", properties={"x": {"$ref": "#/$defs/gone"}})
+    wrong = listed("wrong", properties={"x": {"type": "strin"}})
+    tools = [*listed("submit"), *wrong, *lost, *twins, *gives_what, *fine]
+    environment = await from_mcp(Paged(tools, by_params=True))
+    assert list(environment.toolbox.tools) == ["same", "fine"]
+    for name, why in {
+        "submit": "it is called like what ends a trajectory",
+        "wrong": "it is no valid JSON schema: 'strin'",
+        "lost": "it refers to '#/$defs/gone', and nothing stands there",
+        "twin": "the server lists two tools of this name",
+        "gives": "it refers to '#/gone'",
+    }.items():
+        assert re.search(f"the MCP tool '{name}' is left out: .*{re.escape(why)}", caplog.text)
+    for option in ({"effects": {"lost": "read"}}, {"orientation": ["lost"]}, {"undo": {"fine": "lost"}}):
+        with pytest.raises(ConfigurationError, match="names the tool 'lost', which is left out: its schema cannot be"):
+            await from_mcp(Paged(tools, by_params=True), **option)
+
+
+async def test_where_nobody_tells_effects_all_tools_write_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    environment = await from_mcp(Paged(listed("a", "b"), by_params=True))
+    assert {spec.effect for spec in environment.toolbox.tools.values()} == {"write"}
+    assert "nobody tells what a, b of the MCP server do, so they count as writes" in caplog.text
+    caplog.clear()
+    await from_mcp(Paged(listed("a", "b"), by_params=True), effects={"a": "read"})
+    assert "count as writes" not in caplog.text
+
+
+async def test_volatile_may_be_said_of_all_tools_or_of_one() -> None:
+    for volatile, told in ((["at"], [("at",)] * 2), ("at", [("at",)] * 2), ({"b": ["at"]}, [(), ("at",)])):
+        environment = await from_mcp(Paged(listed("a", "b"), by_params=True), volatile=volatile)
+        assert [spec.volatile for spec in environment.toolbox.tools.values()] == told
+
+
+async def test_pages_without_end_are_refused() -> None:
+    class Endless(Paged):
+        def _page(self, cursor: str | None) -> Any:
+            return mcp.types.ListToolsResult(tools=[], nextCursor=str(int(cursor or 0) + 1))
+
+    with pytest.raises(ConfigurationError, match="lists its tools on more than 1000 pages"):
+        await from_mcp(Endless([], by_params=False))
 
 
 def test_mcp_is_imported_only_when_it_is_used() -> None:
-    code = "import sys, pivot_dspy.environment.mcp; sys.exit('mcp' in sys.modules)"
+    code = "import sys, pivot_dspy.environment.mcp.build; sys.exit('mcp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0

@@ -1,0 +1,1 @@
+"""Environments of the tools that servers of the Model Context Protocol offer (https://modelcontextprotocol.io)."""
