@@ -54,8 +54,45 @@ class ResultText(NamedTuple):
 
     step: str
     text: str
-    told: Told
     stale: bool
+
+
+class _Leaf(NamedTuple):
+    """Where a value stands in a result, whichever step gave it."""
+
+    path: str
+    key: str
+    records: tuple[Record, ...]
+
+
+class _TextLeaf(NamedTuple):
+    """A text in a result."""
+
+    value: str
+    same: str
+    told: Told
+
+
+class _Index(NamedTuple):
+    """What a result holds, worked out once, for many calls look into it and each for a few values only."""
+
+    places: Mapping[str, Sequence[_Leaf]]
+    """By what is equal for equal values."""
+    texts: Sequence[_TextLeaf]
+
+
+class _Taken(NamedTuple):
+    """The result of a step."""
+
+    step: str
+    stale: bool
+    index: _Index
+    given: Sequence[str]
+    """The texts that a step which changes something was given: a text of its result that repeats one tells nothing."""
+
+    def places(self, same: str) -> Iterator[Occurrence]:
+        for leaf in self.index.places.get(same, ()):
+            yield Occurrence(leaf.path.replace(_ROOT, self.step, 1), leaf.key, leaf.records, self.stale)
 
 
 @dataclass
@@ -68,9 +105,8 @@ class Grounds:
     steps: tuple[str, ...]
     """Ids of the steps before the call."""
     results: dict[str, Any] = field(default_factory=dict)
-    known: dict[str, list[Occurrence]] = field(default_factory=dict)
-    """Where each value of the results stands."""
-    texts: list[ResultText] = field(default_factory=list)
+    taken: list[_Taken] = field(default_factory=list)
+    """What the results hold, in the order of their steps."""
     own: set[str] = field(default_factory=set)
     """What was given to a step before it stood in any result: that it does afterwards tells nothing."""
     years: set[int] = field(default_factory=set)
@@ -102,7 +138,7 @@ class Grounds:
     def whole(self, name: str, value: Any) -> Occurrence | None:
         """Where a value stands whole: the latest place, fresh and in a record that is named, if it can be. A number is
         an id in both places or in neither."""
-        places = self.known.get(_same(value), [])
+        places = self._places(_same(value))
         if figure_of(value) is not None:
             places = [place for place in places if is_id(place.key) == is_id(name)]
         fresh = [place for place in reversed(places) if not place.stale]
@@ -110,9 +146,19 @@ class Grounds:
 
     def within(self, value: Any) -> ResultText | None:
         """The latest text in which a value stands among others, a fresh one before a stale one."""
-        texts = (it for it in reversed(self.texts) if len(it.text) >= len(str(value).strip()))
-        holding = (it for it in texts if tells(it.told, value, years=self.years))
+        least = len(str(value).strip())
+        holding = (
+            ResultText(result.step, leaf.value, result.stale)
+            for result in reversed(self.taken)
+            for leaf in reversed(result.index.texts)
+            if len(leaf.value) >= least and tells(leaf.told, value, years=self.years)
+            if leaf.same not in self.own and not any(tells(leaf.told, text) for text in result.given)
+        )
         return max(holding, key=lambda it: not it.stale, default=None)
+
+    def _places(self, same: str) -> list[Occurrence]:
+        """Where a value stands in the results, in the order of these."""
+        return [] if same in self.own else [place for result in self.taken for place in result.places(same)]
 
     def names(self, place: Occurrence, value: Any) -> bool:
         """Whether what was told names the record in which a value stands: by another text in it, which stands in no
@@ -130,6 +176,16 @@ class Grounds:
 
     def is_own(self, value: Any) -> bool:
         return _same(value) in self.own
+
+    def take_in(self, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
+        """Take in what a step gave; of one that changes something, no text that only repeats what was `given`."""
+        self.results[step] = value
+        if stale:
+            self.stale.add(step)
+        if moment_of(value) is not None:
+            self.years |= read(str(value)).years
+        index = _kept_index(value) if isinstance(value, (dict, list)) else _index_of(value)
+        self.taken.append(_Taken(step, stale, index, given))
 
 
 class RunGrounds:
@@ -166,10 +222,11 @@ class RunGrounds:
         if seen is None or spec is None:
             return
         given = [leaf for leaf in _given(step, seen) if not is_empty(leaf)]
-        grounds.own |= {_same(leaf) for leaf in given} - grounds.known.keys()
+        fresh = {_same(leaf) for leaf in given} - grounds.own
+        grounds.own.update(same for same in fresh if not any(same in result.index.places for result in grounds.taken))
         if seen.ok:
             changes = spec.effect != "read"
-            _add_result(grounds, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], seen.stale)
+            grounds.take_in(step.id, seen.value, [str(leaf) for leaf in given] if changes else [], seen.stale)
 
 
 def _given(step: Step, seen: Observation) -> Iterator[Any]:
@@ -184,41 +241,18 @@ def _given(step: Step, seen: Observation) -> Iterator[Any]:
         yield from scalars([pair["item"] for pair in seen.value])
 
 
-def _add_result(grounds: Grounds, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
-    """Take in what a step gave; of one that changes something, no text that only repeats what was `given`."""
-    grounds.results[step] = value
-    if stale:
-        grounds.stale.add(step)
-    if moment_of(value) is not None:
-        grounds.years |= read(str(value)).years
-    for place in _kept_leaves(value) if isinstance(value, (dict, list)) else _leaves_in(value):
-        if place.same in grounds.own:
-            continue
-        occurrence = Occurrence(place.path.replace(_ROOT, step, 1), place.key, place.records, stale)
-        grounds.known.setdefault(place.same, []).append(occurrence)
-        if place.fact is not None and not any(tells(place.fact, one) for one in given):
-            grounds.texts.append(ResultText(step, place.leaf, place.fact, stale))
+def _index_of(value: Any) -> _Index:
+    places: dict[str, list[_Leaf]] = {}
+    texts: list[_TextLeaf] = []
+    for path, key, records, leaf in leaves(value, _ROOT):
+        same = _same(leaf)
+        places.setdefault(same, []).append(_Leaf(path, key, records))
+        if isinstance(leaf, str):
+            texts.append(_TextLeaf(leaf, same, Told(leaf)))
+    return _Index(places, texts)
 
 
-class _KeptLeaf(NamedTuple):
-    """Where a value stands in a result, whichever step gave it."""
-
-    path: str
-    key: str
-    records: tuple[Record, ...]
-    leaf: Any
-    same: str
-    fact: Told | None
-
-
-def _leaves_in(value: Any) -> tuple[_KeptLeaf, ...]:
-    return tuple(
-        _KeptLeaf(path, key, records, leaf, _same(leaf), Told(leaf) if isinstance(leaf, str) else None)
-        for path, key, records, leaf in leaves(value, _ROOT)
-    )
-
-
-_kept_leaves = by_identity(RESULTS_KEPT)(_leaves_in)
+_kept_index = by_identity(RESULTS_KEPT)(_index_of)
 
 
 def leaves(
