@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings, calc, expressions
@@ -254,7 +255,10 @@ def _known(values: Sequence[Any]) -> set[str]:
     """The figures of some data, those of its times in the other forms that these are told in."""
     known: set[str] = set()
     for value in values:
-        known |= _kept_figures(value) if isinstance(value, (dict, list)) else _figures_in(value)
+        if isinstance(value, str):
+            known |= _figures_of_text(value)
+        else:
+            known |= _kept_figures(value) if isinstance(value, (dict, list)) else _figures_in(value)
     return known
 
 
@@ -265,3 +269,4 @@ def _figures_in(value: Any) -> set[str]:
 
 
 _kept_figures = by_identity(RESULTS_KEPT)(_figures_in)
+_figures_of_text = lru_cache(maxsize=RESULTS_KEPT)(_figures_in)

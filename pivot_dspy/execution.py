@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -274,7 +275,7 @@ class StepRunner:
             if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
                 value = str(value)  # a binding to a number answers a question for text
             try:
-                values[name] = TypeAdapter(annotation).validate_python(value)
+                values[name] = _validator(annotation).validate_python(value)
             except ValidationError as error:
                 problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r:.80}")
             except Exception as error:  # a validator of the user's
@@ -354,6 +355,17 @@ class StepRunner:
             why = f"the steps after it cannot run, since the environment cannot be copied any more: {error_text(error)}"
             fault = fault.model_copy(update={"message": f"{fault.message}; {why}"})
         return observation.model_copy(update={"fault": fault})
+
+
+def _validator(annotation: Any) -> TypeAdapter[Any]:
+    """What validates an output field; made once for each type, for it takes longer to make than to use."""
+    try:
+        return _kept_validator(annotation)
+    except TypeError:  # an annotation with metadata that has no hash
+        return TypeAdapter(annotation)
+
+
+_kept_validator = lru_cache(maxsize=128)(TypeAdapter)
 
 
 def _resolve_each(

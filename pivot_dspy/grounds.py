@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
@@ -57,28 +58,33 @@ class ResultText(NamedTuple):
     stale: bool
 
 
-class _Leaf(NamedTuple):
-    """Where a value stands in a result, whichever step gave it."""
+class _Index:
+    """Where the values of a result stand, worked out once: many calls look into it, each for a few values only."""
 
-    path: str
-    key: str
-    records: tuple[Record, ...]
+    def __init__(self, value: Any) -> None:
+        self.leaves = [*leaves(value, _ROOT)]
+        self._first: dict[str, int] = {}
+        # A list for each value would be far more objects, all of which the garbage collector visits again and again.
+        self._next: list[int | None] = [None] * len(self.leaves)
+        for position in reversed(range(len(self.leaves))):
+            same = _same(self.leaves[position][-1])
+            self._next[position] = self._first.get(same)
+            self._first[same] = position
 
+    def __contains__(self, same: str) -> bool:
+        return same in self._first
 
-class _TextLeaf(NamedTuple):
-    """A text in a result."""
+    def places(self, same: str) -> Iterator[tuple[str, str, tuple[Record, ...], Any]]:
+        """Those of its leaves that mean the same, in their order."""
+        position = self._first.get(same)
+        while position is not None:
+            yield self.leaves[position]
+            position = self._next[position]
 
-    value: str
-    same: str
-    told: Told
-
-
-class _Index(NamedTuple):
-    """What a result holds, worked out once, for many calls look into it and each for a few values only."""
-
-    places: Mapping[str, Sequence[_Leaf]]
-    """By what is equal for equal values."""
-    texts: Sequence[_TextLeaf]
+    @cached_property
+    def texts(self) -> Sequence[tuple[str, Told]]:
+        """Those of its leaves that are texts, and what they tell."""
+        return [(leaf, Told(leaf)) for *_, leaf in self.leaves if isinstance(leaf, str)]
 
 
 class _Taken(NamedTuple):
@@ -86,13 +92,13 @@ class _Taken(NamedTuple):
 
     step: str
     stale: bool
-    index: _Index
+    held: _Index
     given: Sequence[str]
     """The texts that a step which changes something was given: a text of its result that repeats one tells nothing."""
 
     def places(self, same: str) -> Iterator[Occurrence]:
-        for leaf in self.index.places.get(same, ()):
-            yield Occurrence(leaf.path.replace(_ROOT, self.step, 1), leaf.key, leaf.records, self.stale)
+        for path, key, records, _ in self.held.places(same):
+            yield Occurrence(path.replace(_ROOT, self.step, 1), key, records, self.stale)
 
 
 @dataclass
@@ -148,11 +154,11 @@ class Grounds:
         """The latest text in which a value stands among others, a fresh one before a stale one."""
         least = len(str(value).strip())
         holding = (
-            ResultText(result.step, leaf.value, result.stale)
+            ResultText(result.step, text, result.stale)
             for result in reversed(self.taken)
-            for leaf in reversed(result.index.texts)
-            if len(leaf.value) >= least and tells(leaf.told, value, years=self.years)
-            if leaf.same not in self.own and not any(tells(leaf.told, text) for text in result.given)
+            for text, told in reversed(result.held.texts)
+            if len(text) >= least and tells(told, value, years=self.years)
+            if not self.is_own(text) and not any(tells(told, given) for given in result.given)
         )
         return max(holding, key=lambda it: not it.stale, default=None)
 
@@ -184,8 +190,8 @@ class Grounds:
             self.stale.add(step)
         if moment_of(value) is not None:
             self.years |= read(str(value)).years
-        index = _kept_index(value) if isinstance(value, (dict, list)) else _index_of(value)
-        self.taken.append(_Taken(step, stale, index, given))
+        held = _kept_index(value) if isinstance(value, (dict, list)) else _Index(value)
+        self.taken.append(_Taken(step, stale, held, given))
 
 
 class RunGrounds:
@@ -223,7 +229,7 @@ class RunGrounds:
             return
         given = [leaf for leaf in _given(step, seen) if not is_empty(leaf)]
         fresh = {_same(leaf) for leaf in given} - grounds.own
-        grounds.own.update(same for same in fresh if not any(same in result.index.places for result in grounds.taken))
+        grounds.own.update(same for same in fresh if not any(same in result.held for result in grounds.taken))
         if seen.ok:
             changes = spec.effect != "read"
             grounds.take_in(step.id, seen.value, [str(leaf) for leaf in given] if changes else [], seen.stale)
@@ -241,18 +247,7 @@ def _given(step: Step, seen: Observation) -> Iterator[Any]:
         yield from scalars([pair["item"] for pair in seen.value])
 
 
-def _index_of(value: Any) -> _Index:
-    places: dict[str, list[_Leaf]] = {}
-    texts: list[_TextLeaf] = []
-    for path, key, records, leaf in leaves(value, _ROOT):
-        same = _same(leaf)
-        places.setdefault(same, []).append(_Leaf(path, key, records))
-        if isinstance(leaf, str):
-            texts.append(_TextLeaf(leaf, same, Told(leaf)))
-    return _Index(places, texts)
-
-
-_kept_index = by_identity(RESULTS_KEPT)(_index_of)
+_kept_index = by_identity(RESULTS_KEPT)(_Index)
 
 
 def leaves(

@@ -56,4 +56,5 @@ def _serve(answers: Sequence[str], ready: Connection) -> None:
 def _completion(text: str) -> dict[str, Any]:
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-    return {"id": "0", "object": "chat.completion", "created": 0, "model": "loopback", "choices": [choice], "usage": usage}
+    head = {"id": "0", "object": "chat.completion", "created": 0, "model": "loopback"}
+    return {**head, "choices": [choice], "usage": usage}

@@ -247,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.task:
         with dspy.context(disable_history=True):
-            print(noop_task(options.task))
+            sys.stdout.write(f"{noop_task(options.task)}\n")
         return 0
     figures = measure(
         options.repeats, options.rounds, data=options.data, tasks=options.tasks, checkout=options.against
