@@ -360,12 +360,15 @@ class StepRunner:
 def _validator(annotation: Any) -> TypeAdapter[Any]:
     """What validates an output field; made once for each type, for it takes longer to make than to use."""
     try:
-        return _kept_validator(annotation)
+        return _kept_validator(annotation, str(annotation))
     except TypeError:  # an annotation with metadata that has no hash
         return TypeAdapter(annotation)
 
 
-_kept_validator = lru_cache(maxsize=128)(TypeAdapter)
+@lru_cache(maxsize=128)
+def _kept_validator(annotation: Any, written: str) -> TypeAdapter[Any]:
+    """As `written` tells: `int | str` and `str | int` are equal, and read what fits both in their own order."""
+    return TypeAdapter(annotation)
 
 
 def _resolve_each(
