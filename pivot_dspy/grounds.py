@@ -58,7 +58,7 @@ class ResultText(NamedTuple):
     stale: bool
 
 
-class _Index:
+class _LeafIndex:
     """Where the values of a result stand, worked out once: many calls look into it, each for a few values only."""
 
     def __init__(self, value: Any) -> None:
@@ -92,7 +92,7 @@ class _Taken(NamedTuple):
 
     step: str
     stale: bool
-    held: _Index
+    held: _LeafIndex
     given: Sequence[str]
     """The texts that a step which changes something was given: a text of its result that repeats one tells nothing."""
 
@@ -190,7 +190,7 @@ class Grounds:
             self.stale.add(step)
         if moment_of(value) is not None:
             self.years |= read(str(value)).years
-        held = _kept_index(value) if isinstance(value, (dict, list)) else _Index(value)
+        held = _kept_index(value) if isinstance(value, (dict, list)) else _LeafIndex(value)
         self.taken.append(_Taken(step, stale, held, given))
 
 
@@ -247,7 +247,7 @@ def _given(step: Step, seen: Observation) -> Iterator[Any]:
         yield from scalars([pair["item"] for pair in seen.value])
 
 
-_kept_index = by_identity(RESULTS_KEPT)(_Index)
+_kept_index = by_identity(RESULTS_KEPT)(_LeafIndex)
 
 
 def leaves(
