@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings, calc, expressions
@@ -87,14 +88,16 @@ def check(execution: Execution, inputs: Mapping[str, Any], known: Iterable[Any] 
     written = tuple(name for name, value in outputs if _is_written(submit.args[name], value, step_ids))
     seen = [each for each in execution.observations if each.ok and not each.stale and each.step != submit.id]
     shown = [*inputs.values(), *known, *(data for each in seen for data in (each.value, each.args))]
-    known = _known(shown)
     figures = {
         _normal(figure): (figure, name)
         for name in written
         for value in scalars(execution.outputs[name])
         for figure in _FIGURE.findall(_text(value))
     }
-    texts = [leaf for leaf in scalars(shown) if isinstance(leaf, str)]
+    # Results are long, and an answer that is bound to them says nothing of its own.
+    known = _known(shown) if figures else frozenset[str]()
+    addresses = any("://" in figure for figure, _ in figures.values())
+    texts = [leaf for leaf in scalars(shown) if isinstance(leaf, str)] if addresses else []
     nowhere = [pair for normal, pair in figures.items() if normal not in known and not _is_told(pair[0], known, texts)]
     unsupported = tuple(
         Discrepancy(
@@ -252,14 +255,18 @@ def _known(values: Sequence[Any]) -> set[str]:
     """The figures of some data, those of its times in the other forms that these are told in."""
     known: set[str] = set()
     for value in values:
-        known |= _kept_figures(value) if isinstance(value, (dict, list)) else _figures_in(value)
+        if isinstance(value, str):
+            known |= _figures_of_text(value)
+        else:
+            known |= _kept_figures(value) if isinstance(value, (dict, list)) else _figures_in(value)
     return known
 
 
 def _figures_in(value: Any) -> set[str]:
-    texts = [it for it in scalars(value) if isinstance(it, str)]
-    hours = {str(int(hour) - 12) for text in texts for hour in _AFTER_NOON.findall(text)}
-    return _evidence([value, *(_CLOCK.sub(" ", text) for text in texts)]) | hours
+    timed = [it for it in scalars(value) if isinstance(it, str) and ":" in it]
+    hours = {str(int(hour) - 12) for text in timed for hour in _AFTER_NOON.findall(text)}
+    return _evidence([value, *(_CLOCK.sub(" ", text) for text in timed)]) | hours
 
 
 _kept_figures = by_identity(RESULTS_KEPT)(_figures_in)
+_figures_of_text = lru_cache(maxsize=RESULTS_KEPT)(_figures_in)

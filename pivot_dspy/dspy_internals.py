@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import dspy
+from dspy.adapters.utils import format_field_value
 from dspy.dsp.utils.settings import DEFAULT_CONFIG, settings
 from dspy.predict.parameter import Parameter
 from dspy.predict.react import ReAct as TextReAct
@@ -50,6 +51,7 @@ __all__ = [
     "count_tokens",
     "current_adapter",
     "ensure_signature",
+    "format_field_value",
     "inspect_modules",
     "is_compiled",
     "is_listened_to",

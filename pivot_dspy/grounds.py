@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
@@ -54,8 +55,50 @@ class ResultText(NamedTuple):
 
     step: str
     text: str
-    told: Told
     stale: bool
+
+
+class _LeafIndex:
+    """Where the values of a result stand, worked out once: many calls look into it, each for a few values only."""
+
+    def __init__(self, value: Any) -> None:
+        self.leaves = [*leaves(value, _ROOT)]
+        self._first: dict[str, int] = {}
+        # A list for each value would be far more objects, all of which the garbage collector visits again and again.
+        self._next: list[int | None] = [None] * len(self.leaves)
+        for position in reversed(range(len(self.leaves))):
+            same = _same(self.leaves[position][-1])
+            self._next[position] = self._first.get(same)
+            self._first[same] = position
+
+    def __contains__(self, same: str) -> bool:
+        return same in self._first
+
+    def places(self, same: str) -> Iterator[tuple[str, str, tuple[Record, ...], Any]]:
+        """Those of its leaves that mean the same, in their order."""
+        position = self._first.get(same)
+        while position is not None:
+            yield self.leaves[position]
+            position = self._next[position]
+
+    @cached_property
+    def texts(self) -> Sequence[tuple[str, Told]]:
+        """Those of its leaves that are texts, and what they tell."""
+        return [(leaf, Told(leaf)) for *_, leaf in self.leaves if isinstance(leaf, str)]
+
+
+class _Taken(NamedTuple):
+    """The result of a step."""
+
+    step: str
+    stale: bool
+    held: _LeafIndex
+    given: Sequence[str]
+    """The texts that a step which changes something was given: a text of its result that repeats one tells nothing."""
+
+    def places(self, same: str) -> Iterator[Occurrence]:
+        for path, key, records, _ in self.held.places(same):
+            yield Occurrence(path.replace(_ROOT, self.step, 1), key, records, self.stale)
 
 
 @dataclass
@@ -68,9 +111,8 @@ class Grounds:
     steps: tuple[str, ...]
     """Ids of the steps before the call."""
     results: dict[str, Any] = field(default_factory=dict)
-    known: dict[str, list[Occurrence]] = field(default_factory=dict)
-    """Where each value of the results stands."""
-    texts: list[ResultText] = field(default_factory=list)
+    taken: list[_Taken] = field(default_factory=list)
+    """What the results hold, in the order of their steps."""
     own: set[str] = field(default_factory=set)
     """What was given to a step before it stood in any result: that it does afterwards tells nothing."""
     years: set[int] = field(default_factory=set)
@@ -102,7 +144,7 @@ class Grounds:
     def whole(self, name: str, value: Any) -> Occurrence | None:
         """Where a value stands whole: the latest place, fresh and in a record that is named, if it can be. A number is
         an id in both places or in neither."""
-        places = self.known.get(_same(value), [])
+        places = self._places(_same(value))
         if figure_of(value) is not None:
             places = [place for place in places if is_id(place.key) == is_id(name)]
         fresh = [place for place in reversed(places) if not place.stale]
@@ -110,9 +152,19 @@ class Grounds:
 
     def within(self, value: Any) -> ResultText | None:
         """The latest text in which a value stands among others, a fresh one before a stale one."""
-        texts = (it for it in reversed(self.texts) if len(it.text) >= len(str(value).strip()))
-        holding = (it for it in texts if tells(it.told, value, years=self.years))
+        least = len(str(value).strip())
+        holding = (
+            ResultText(result.step, text, result.stale)
+            for result in reversed(self.taken)
+            for text, told in reversed(result.held.texts)
+            if len(text) >= least and tells(told, value, years=self.years)
+            if not self.is_own(text) and not any(tells(told, given) for given in result.given)
+        )
         return max(holding, key=lambda it: not it.stale, default=None)
+
+    def _places(self, same: str) -> list[Occurrence]:
+        """Where a value stands in the results, in the order of these."""
+        return [] if same in self.own else [place for result in self.taken for place in result.places(same)]
 
     def names(self, place: Occurrence, value: Any) -> bool:
         """Whether what was told names the record in which a value stands: by another text in it, which stands in no
@@ -130,6 +182,16 @@ class Grounds:
 
     def is_own(self, value: Any) -> bool:
         return _same(value) in self.own
+
+    def take_in(self, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
+        """Take in what a step gave; of one that changes something, no text that only repeats what was `given`."""
+        self.results[step] = value
+        if stale:
+            self.stale.add(step)
+        if moment_of(value) is not None:
+            self.years |= read(str(value)).years
+        held = _kept_index(value) if isinstance(value, (dict, list)) else _LeafIndex(value)
+        self.taken.append(_Taken(step, stale, held, given))
 
 
 class RunGrounds:
@@ -166,10 +228,11 @@ class RunGrounds:
         if seen is None or spec is None:
             return
         given = [leaf for leaf in _given(step, seen) if not is_empty(leaf)]
-        grounds.own |= {_same(leaf) for leaf in given} - grounds.known.keys()
+        fresh = {_same(leaf) for leaf in given} - grounds.own
+        grounds.own.update(same for same in fresh if not any(same in result.held for result in grounds.taken))
         if seen.ok:
             changes = spec.effect != "read"
-            _add_result(grounds, step.id, seen.value, [str(leaf) for leaf in given] if changes else [], seen.stale)
+            grounds.take_in(step.id, seen.value, [str(leaf) for leaf in given] if changes else [], seen.stale)
 
 
 def _given(step: Step, seen: Observation) -> Iterator[Any]:
@@ -184,41 +247,7 @@ def _given(step: Step, seen: Observation) -> Iterator[Any]:
         yield from scalars([pair["item"] for pair in seen.value])
 
 
-def _add_result(grounds: Grounds, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
-    """Take in what a step gave; of one that changes something, no text that only repeats what was `given`."""
-    grounds.results[step] = value
-    if stale:
-        grounds.stale.add(step)
-    if moment_of(value) is not None:
-        grounds.years |= read(str(value)).years
-    for place in _kept_leaves(value) if isinstance(value, (dict, list)) else _leaves_in(value):
-        if place.same in grounds.own:
-            continue
-        occurrence = Occurrence(place.path.replace(_ROOT, step, 1), place.key, place.records, stale)
-        grounds.known.setdefault(place.same, []).append(occurrence)
-        if place.fact is not None and not any(tells(place.fact, one) for one in given):
-            grounds.texts.append(ResultText(step, place.leaf, place.fact, stale))
-
-
-class _KeptLeaf(NamedTuple):
-    """Where a value stands in a result, whichever step gave it."""
-
-    path: str
-    key: str
-    records: tuple[Record, ...]
-    leaf: Any
-    same: str
-    fact: Told | None
-
-
-def _leaves_in(value: Any) -> tuple[_KeptLeaf, ...]:
-    return tuple(
-        _KeptLeaf(path, key, records, leaf, _same(leaf), Told(leaf) if isinstance(leaf, str) else None)
-        for path, key, records, leaf in leaves(value, _ROOT)
-    )
-
-
-_kept_leaves = by_identity(RESULTS_KEPT)(_leaves_in)
+_kept_index = by_identity(RESULTS_KEPT)(_LeafIndex)
 
 
 def leaves(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -115,7 +116,7 @@ def submitted(args: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, 
         if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
             value = str(value)  # a binding to a number answers a question for text
         try:
-            values[name] = TypeAdapter(annotation).validate_python(value)
+            values[name] = _validator(annotation).validate_python(value)
         except ValidationError as error:
             problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r:.80}")
         except Exception as error:  # a validator of the user's
@@ -163,3 +164,17 @@ def _joint_fault(results: list[CallResult], left: int) -> Fault | None:
     ended = f", and {left} were not made" if left else ""
     message = f"{len(faults)} of {len(results)} calls failed{ended}: {worst.message}"
     return worst.model_copy(update={"message": message})
+
+
+def _validator(annotation: Any) -> TypeAdapter[Any]:
+    """What validates an output field; made once for each type, for it takes longer to make than to use."""
+    try:
+        return _kept_validator(annotation, str(annotation))
+    except TypeError:  # an annotation with metadata that has no hash
+        return TypeAdapter(annotation)
+
+
+@lru_cache(maxsize=128)
+def _kept_validator(annotation: Any, written: str) -> TypeAdapter[Any]:
+    """As `written` tells: `int | str` and `str | int` are equal, and read what fits both in their own order."""
+    return TypeAdapter(annotation)

@@ -20,6 +20,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -62,6 +63,11 @@ def tokens(value: Any) -> Tokens:
     """The words and numbers of a text, or of all keys and values of JSON data: numbers also in their groups of digits,
     and those that words stand for."""
     text = value if isinstance(value, str) else _ESCAPE.sub(" ", json.dumps(value, ensure_ascii=False, default=str))
+    return _tokens(text)
+
+
+@lru_cache(maxsize=64)  # a request and the tools are looked at once for each requirement
+def _tokens(text: str) -> Tokens:
     found = set(_split(text))
     groups = map(float, set(re.findall(r"\d+", text)))
     return frozenset([*found, *groups, *(number for word, number in _NAMED.items() if word in found)])

@@ -6,7 +6,6 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache, partial
@@ -144,13 +143,9 @@ class SessionGroup:
         """
         if self.timeout is None or self.worker.is_current:
             return function()
-        future = self.worker.submit(function)
         if timeout is not None and self._deadline is not None:
             timeout = min(timeout, max(LAST_CALL, self._deadline + self.timeout - time.monotonic()))
-        if not wait((future,), timeout).done:
-            self.worker.replace()
-            raise TimeoutError(f"took longer than {timeout:g} s")
-        return future.result()
+        return self.worker.run(function, timeout)
 
 
 class Session:

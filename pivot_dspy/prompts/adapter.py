@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import dspy
 
-from pivot_dspy.dspy_internals import AdapterParseError, LMError, with_fallback
+from pivot_dspy.dspy_internals import AdapterParseError, LMError, format_field_value, with_fallback
 from pivot_dspy.errors import error_text
 from pivot_dspy.python_syntax import read_literal
 
@@ -41,6 +41,24 @@ class BriefChatAdapter(dspy.ChatAdapter):  # type: ignore[misc]
             for name, field in signature.output_fields.items()
         )
         return f"Respond with the corresponding output fields: {fields}, `[[ ## completed ## ]]`."
+
+    def format_user_message_content(
+        self, signature: Any, inputs: dict[str, Any], prefix: str = "", suffix: str = "", main_request: bool = False
+    ) -> str:
+        fields = signature.input_fields.items()
+        sections = [_section(name, field, inputs[name]) for name, field in fields if name in inputs]
+        wanted = [self.user_message_output_requirements(signature)] if main_request else []
+        return "\n\n".join([prefix, *sections, *wanted, suffix]).strip()
+
+    def format_field_with_value(self, fields_with_values: dict[Any, Any]) -> str:
+        sections = (_section(field.name, field.info, value) for field, value in fields_with_values.items())
+        return "\n\n".join(sections).strip()
+
+
+def _section(name: str, field: Any, value: Any) -> str:
+    """A field of a message as `dspy.ChatAdapter` writes it, which makes a validator for every text."""
+    text = value if type(value) is str else format_field_value(field, value)
+    return f"[[ ## {name} ## ]]\n{text}"
 
 
 class Heard:

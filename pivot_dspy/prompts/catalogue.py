@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dspy
 
 from pivot_dspy.environment.render import Named, type_text
-from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.trajectory import SUBMIT, Frozen
 
 TOOLS_ARE = "parameters (? optional; str unless told) -> result  [effect]"
 """How the tools are described, in every prompt that shows them."""
+
+RENDERED_KEPT = 16
+"""Catalogues of one toolbox that are kept; a refiner has one, or two where orientation fails."""
 
 
 class Catalogue(Frozen):
@@ -29,6 +33,12 @@ class Catalogue(Frozen):
     """The environment's standing instructions."""
     known: str = ""
     """Results of the orientation reads."""
+
+
+_Key = tuple[type[dspy.Signature], str, frozenset[str]]
+_rendered: WeakKeyDictionary[Toolbox, dict[_Key, tuple[list[ToolSpec], Catalogue]]] = WeakKeyDictionary()
+"""Written once for each toolbox, signature and what orientation shows, as long as the toolbox holds the same: with 200
+tools it takes milliseconds."""
 
 
 def submit_line(outputs: Mapping[str, Any], named: Named) -> str:
@@ -52,15 +62,23 @@ def render(
     Args:
         known: shows the results of the tools in `read`, whose types then need not be told.
     """
+    kept, key = _rendered.setdefault(toolbox, {}), (signature, vocabulary, frozenset(read))
+    specs = [*toolbox.tools.values(), *toolbox.checks.values(), *toolbox.lookups.values()]
+    told_of, texts = kept.get(key, ([], None))
+    if texts is None or told_of != specs:
+        texts = _render(toolbox, signature, vocabulary, read)
+        if len(kept) >= RENDERED_KEPT:
+            kept.clear()
+        kept[key] = specs, texts
+    return texts.model_copy(update={"policy": policy.strip(), "known": known.strip()})
+
+
+def _render(toolbox: Toolbox, signature: type[dspy.Signature], vocabulary: str, read: Collection[str]) -> Catalogue:
+    """What hangs on the toolbox and the signature alone."""
     named: Named = {}
     tools = toolbox.render_tools(known=read, last=partial(submit_line, signature.output_fields), named=named)
-    return Catalogue(
-        tools=tools,
-        tools_brief=brief(toolbox, signature, read=read),
-        checks=toolbox.render_checks(vocabulary, named) if toolbox.checks else "",
-        policy=policy.strip(),
-        known=known.strip(),
-    )
+    checks = toolbox.render_checks(vocabulary, named) if toolbox.checks else ""
+    return Catalogue(tools=tools, tools_brief=brief(toolbox, signature, read=read), checks=checks)
 
 
 def brief(

@@ -6,13 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.calls import ToolCall
+from pivot_dspy.environment.calls import ToolCall, Worker, ended
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
 from pivot_dspy.execution import execute
@@ -125,3 +126,26 @@ def test_a_call_is_not_overdue_before_it_has_begun() -> None:
     result = hurried.result()
     assert busy.done() and result.fault is None and result.value == "pivot-environment"
     session.family.close()
+
+
+def test_waiting_ends_with_the_call_or_the_time() -> None:
+    worker = Worker()
+    assert worker.run(lambda: 3, 5.0) == 3
+    with pytest.raises(TimeoutError, match="of its own"):  # which is no sign that it hangs
+        worker.run(lambda: _raise(TimeoutError("of its own")), 5.0)
+    first = worker.run(threading.get_ident)
+    with pytest.raises(TimeoutError, match="took longer than 0.01 s"):
+        worker.run(lambda: time.sleep(0.2), 0.01)
+    assert worker.run(threading.get_ident) != first
+    worker.stop()
+
+
+def test_a_call_that_was_cancelled_has_ended() -> None:
+    future: Future[None] = Future()
+    assert not ended(future, 0.0)
+    future.cancel()
+    assert ended(future, 0.0)
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -172,3 +172,15 @@ def test_no_cut_of_a_plan_verifies_with_fewer_requirements(adapter):
             except PlanningFailed:
                 continue
         assert len(result.requirements.items) == 3
+
+
+@given(st.dictionaries(st.sampled_from(["text", "rows", "number"]), st.text() | st.lists(st.text()) | st.integers()))
+def test_brief_messages_hold_their_fields_as_the_chat_adapter_writes_them(values: dict[str, object]) -> None:
+    signature = dspy.Signature("text, rows: list[str], number: int -> answer, steps: list[str]")
+    brief, plain = BriefChatAdapter(), dspy.ChatAdapter()
+    for prefix, suffix in (("", ""), ("before", "after")):
+        texts = {"signature": signature, "inputs": values, "prefix": prefix, "suffix": suffix}
+        assert brief.format_user_message_content(**texts) == plain.format_user_message_content(**texts)
+    outputs = {"answer": values.get("text"), "steps": values.get("rows")}
+    written = brief.format_assistant_message_content(signature, outputs)
+    assert written == plain.format_assistant_message_content(signature, outputs)

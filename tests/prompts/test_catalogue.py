@@ -1,10 +1,12 @@
-from typing import Literal
+from typing import Any, Literal
 
 import dspy
+import pytest
 from pydantic import BaseModel
 
 from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.environment.from_functions import from_functions
+from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.prompts.catalogue import Catalogue, render, submit_line
 from tests.scripted import Store
 
@@ -68,3 +70,27 @@ def test_a_type_that_tools_and_submit_share_stands_once():
 
     made = render(from_functions([look], effects="read").toolbox, Book, policy="", vocabulary="", known="")
     assert made.tools.count("Room = {") == 1
+
+
+def test_it_is_written_anew_only_where_something_of_it_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[object] = []
+    rendering = Toolbox.render_tools
+
+    def counted(self: Toolbox, **given: Any) -> str:
+        written.append(given)
+        return rendering(self, **given)
+
+    monkeypatch.setattr(Toolbox, "render_tools", counted)
+    toolbox = Toolbox(toolbox_of(Store).tools.values(), toolbox_of(Store).checks.values())
+
+    def catalogue(read: tuple[str, ...] = (), policy: str = "", outputs: type[dspy.Signature] = Book) -> Catalogue:
+        return render(toolbox, outputs, policy=policy, vocabulary="", known="", read=read)
+
+    first = catalogue(policy="one")
+    count = len(written)
+    assert catalogue(policy="other") == first.model_copy(update={"policy": "other"})
+    assert len(written) == count
+    assert catalogue(read=("find",)).tools != first.tools
+    assert catalogue(outputs=dspy.Signature("question -> answer")).tools != first.tools
+    del toolbox.tools["colors"]
+    assert "colors" not in catalogue().tools
