@@ -14,7 +14,7 @@ from pivot_dspy.bindings import BindingError
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Effect
 from pivot_dspy.environment.calls import CallResult
-from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.session import Forkable, Session
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
 from pivot_dspy.errors import did_you_mean, error_text
 from pivot_dspy.flow import Flow
@@ -57,13 +57,13 @@ class ExecutedRun:
     execution: Execution
     session: Session
     """Where the environment stands after the last step."""
-    before: Mapping[int, Session] = field(default_factory=dict)
-    """Copies of the environment as it stood before each step that may have changed it, by position."""
+    before: Mapping[int, Forkable] = field(default_factory=dict)
+    """How the environment stood before each step that may have changed it, by position."""
     reach: int | None = None
     """Number of leading steps that were settled before the budget ended; None where it did not end."""
 
-    def after(self, count: int) -> Session:
-        """A session that stands as the environment did after the first `count` steps; fork it before use."""
+    def after(self, count: int) -> Forkable:
+        """How the environment stood after the first `count` steps; fork it for use."""
         later = [position for position in self.before if position >= count]
         return self.before[min(later)] if later else self.session
 
@@ -117,7 +117,7 @@ class StepRunner:
     results: dict[str, Any] = field(default_factory=dict)
     observed: dict[str, Observation] = field(default_factory=dict)
     discrepancies: list[Discrepancy] = field(default_factory=list)
-    before: dict[int, Session] = field(default_factory=dict)
+    before: dict[int, Forkable] = field(default_factory=dict)
     submitted: dict[str, Any] = field(default_factory=dict)
     reach: int | None = None
     stopped: bool = False
@@ -290,7 +290,7 @@ class StepRunner:
         changes = self.forks and spec.effect != "read"
         if changes and self.copies:
             try:
-                self.before[position] = self.session.fork()
+                self.before[position] = self.session.keep()
             except Exception as error:  # without a copy, what it does could not be dropped
                 message = f"not run, since the environment cannot be copied before it: {error_text(error)}"
                 fault = Fault(kind="tool_error", message=message)
@@ -312,7 +312,7 @@ class StepRunner:
         except BudgetExhausted:
             self.reach = position
             if changes and self.copies:  # what part of the batch did must not stay, for the step counts as not run
-                self.session = self.before[position]
+                self.session = self.before[position].fork()
             return Observation(step=step.id, status="blocked", args=args, calls=len(results))
         except BaseException:  # what was seen until then is not lost
             if results:

@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 from pivot_dspy.bindings import literal
 from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError, TextReAct, current_adapter
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.session import Forkable, Session
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.episode.asking import ModelFailed, sample_config
 from pivot_dspy.episode.candidate import Candidate
@@ -47,7 +47,7 @@ class RecordedAgent:
         self.over = False
         """Whether the environment cannot go on, or the budget pays for no call."""
         self._observations: list[Observation] = []
-        self._before: dict[int, Session] = {}
+        self._before: dict[int, Forkable] = {}
         self._session, _ = episode.session_for(Trajectory(), None)
 
     def candidate(self) -> Candidate | None:
@@ -88,13 +88,13 @@ class RecordedAgent:
         expected = f"; expected {observation.fault.expected}" if observation.fault.expected else ""
         return f"Execution error in {tool}: {observation.fault.message}{expected}"
 
-    def _go_back(self, before: Session) -> None:
+    def _go_back(self, before: Forkable) -> None:
         """Go on from where the environment stood before a call that failed."""
         try:
             self._session = before.fork()
         except Exception as error:
             self.episode.record.warn(f"the loop ends, since the environment cannot be copied: {error_text(error)}")
-            self._session, self.over = before, True
+            self._session, self.over = before if isinstance(before, Session) else self._session, True
 
 
 def describe_tools(toolbox: Toolbox) -> list[dspy.Tool]:

@@ -132,7 +132,7 @@ def coupons(scale: float = 1.0) -> float:
     dice = random.Random(7)
     shelves = [
         [
-            {"product_id": f"{item}-{number}", "price": dice.randrange(20_000, 150_000) / 100, "brand": f"b{number % 4}"}
+            {"product_id": f"{item}-{number}", "price": dice.randrange(20_000, 150_000) / 100, "brand": number % 4}
             for number in range(max(1, round(30 * scale)))
         ]
         for item in range(6)
