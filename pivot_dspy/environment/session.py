@@ -26,7 +26,7 @@ from pivot_dspy.environment.calls import CallResult, ToolCall, Worker
 from pivot_dspy.environment.from_class import own_shared_state, toolbox_of
 from pivot_dspy.environment.isolation import Isolation
 from pivot_dspy.environment.ownership import InstanceLock, committing, own
-from pivot_dspy.environment.snapshot import Snapshot
+from pivot_dspy.environment.snapshot import KeptState
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.errors import ConfigurationError, error_text
 from pivot_dspy.flow import Await, Flow
@@ -115,12 +115,12 @@ class SessionGroup:
         snapshot = self.snapshot_of(environment)
         return self.copied(environment.fork if snapshot is None else snapshot.load, environment)
 
-    def snapshot_of(self, environment: Environment) -> Snapshot | None:
+    def snapshot_of(self, environment: Environment) -> KeptState | None:
         """How `environment` stands, where that can be written; one that cannot is not tried again in this run."""
         if not self._takes_snapshots:
             return None
         try:
-            return self.inside(lambda: Snapshot(environment))
+            return self.inside(lambda: KeptState(environment))
         except ValueError as error:
             logger.debug("copied at once before each change: %s", error)
             self._takes_snapshots = False
@@ -166,7 +166,7 @@ class Forkable(Protocol):
 class KeptSession:
     """How a session stood, as bytes: an environment is only made of them where one is needed."""
 
-    def __init__(self, snapshot: Snapshot, family: SessionGroup) -> None:
+    def __init__(self, snapshot: KeptState, family: SessionGroup) -> None:
         self._snapshot, self._family = snapshot, family
 
     def fork(self) -> Session:

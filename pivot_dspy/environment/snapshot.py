@@ -48,17 +48,16 @@ FILLERS = ("__setitem__", "append", "extend")
 TRUSTED: frozenset[type] = frozenset({
     object, Environment, BaseModel, dict, list, set, frozenset, tuple, str, int, float, bytes, bytearray, complex,
     collections.deque, collections.OrderedDict, collections.defaultdict, collections.Counter, datetime.date,
-    datetime.datetime, datetime.time, datetime.timedelta, datetime.tzinfo,
-    datetime.timezone, decimal.Decimal, fractions.Fraction,
-    *random.Random.__mro__, uuid.UUID, *pathlib.PurePath.__subclasses__(), pathlib.Path,
-    pathlib.PurePath, *pathlib.Path.__subclasses__(),
+    datetime.datetime, datetime.time, datetime.timedelta, datetime.tzinfo, datetime.timezone,
+    decimal.Decimal, fractions.Fraction, uuid.UUID, *random.Random.__mro__, *pathlib.PosixPath.__mro__,
+    *pathlib.WindowsPath.__mro__,
 })  # fmt: skip
 """Classes whose own such methods give the same in both."""
 NAN = (b"G\x7f\xf8", b"G\xff\xf8")
 """How a NaN begins as it is written."""
 
 
-class Snapshot:
+class KeptState:
     """How an environment stood when this was made.
 
     Raises:
@@ -68,7 +67,7 @@ class Snapshot:
     ...     def __init__(self) -> None:
     ...         self.lines = ["a"]
     >>> notes = Notes()
-    >>> before = Snapshot(notes)
+    >>> before = KeptState(notes)
     >>> notes.lines.append("b")
     >>> before.load().lines
     ['a']
@@ -78,7 +77,7 @@ class Snapshot:
         if not _is_copied_by_default(environment):
             raise ValueError(f"{type(environment).__name__} has a fork of its own")
         sink = io.BytesIO()
-        pickler = _Pickler(sink)
+        pickler = _CopyPickler(sink)
         try:
             pickler.dump(environment)
         except Exception as error:
@@ -89,7 +88,7 @@ class Snapshot:
 
     def load(self) -> Environment:
         """A copy, another one each time."""
-        unpickler = _Unpickler(io.BytesIO(self._data))
+        unpickler = _CopyUnpickler(io.BytesIO(self._data))
         unpickler.kept = self._kept
         copied: Environment = unpickler.load()
         return copied
@@ -104,7 +103,7 @@ def _kept_at(number: int) -> Any:
     raise NotImplementedError("it is only read by the unpickler of this module")
 
 
-class _Pickler(pickle.Pickler):
+class _CopyPickler(pickle.Pickler):
     def __init__(self, sink: io.BytesIO) -> None:
         super().__init__(sink, protocol=5)
         self.kept: list[Any] = []
@@ -121,7 +120,7 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
-class _Unpickler(pickle.Unpickler):
+class _CopyUnpickler(pickle.Unpickler):
     kept: tuple[Any, ...] = ()
 
     def find_class(self, module: str, name: str) -> Callable[[int], Any]:

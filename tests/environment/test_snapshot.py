@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from pivot_dspy import Environment, Step, Trajectory, tool
 from pivot_dspy.environment.factory import SessionFactory
-from pivot_dspy.environment.snapshot import Snapshot
+from pivot_dspy.environment.snapshot import KeptState
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 
@@ -104,7 +104,7 @@ def shape(value: Any, met: dict[int, int]) -> Any:
 @given(values)
 def test_what_is_loaded_is_what_would_have_been_copied(value: Any) -> None:
     environment = Held(value)
-    loaded = Snapshot(environment).load()
+    loaded = KeptState(environment).load()
     assert type(loaded) is Held and loaded is not environment
     assert shape(vars(loaded), {}) == shape(vars(copy.deepcopy(environment)), {})
 
@@ -113,14 +113,14 @@ def test_cycles_and_what_is_not_copied() -> None:
     node = Node("a", [])
     as_they_are = [lambda: 1, test_cycles_and_what_is_not_copied, Color.RED, weakref.ref(threading.main_thread())]
     node.others += [node, *as_they_are]
-    loaded: Any = Snapshot(Held(node)).load()
+    loaded: Any = KeptState(Held(node)).load()
     assert isinstance(loaded, Held) and loaded.value.others[0] is loaded.value is not node
     assert all(mine is theirs for mine, theirs in zip(loaded.value.others[1:], node.others[1:], strict=True))
 
 
 def test_each_load_is_another_copy_of_how_it_stood() -> None:
     environment = Held([1])
-    snapshot = Snapshot(environment)
+    snapshot = KeptState(environment)
     environment.value.append(2)
     first, second = snapshot.load(), snapshot.load()
     assert isinstance(first, Held) and isinstance(second, Held)
@@ -167,12 +167,12 @@ class Filling(list[Any]):
 )  # fmt: skip
 def test_in_doubt_there_is_no_snapshot(value: Any) -> None:
     with pytest.raises(ValueError, match="Held"):
-        Snapshot(Held([value]))
+        KeptState(Held([value]))
 
 
 def test_an_open_file_is_refused(tmp_path: Any) -> None:
     with (tmp_path / "a").open("w") as file, pytest.raises(ValueError, match="Held"):
-        Snapshot(Held(file))
+        KeptState(Held(file))
 
 
 class Forking(Held):
@@ -186,7 +186,7 @@ class Forking(Held):
 
 def test_a_fork_of_its_own_is_used() -> None:
     with pytest.raises(ValueError, match="fork of its own"):
-        Snapshot(Forking([]))
+        KeptState(Forking([]))
     session = SessionFactory(lambda: Forking([])).open(None)
     forked = session.keep().fork()
     assert isinstance(forked.environment, Forking) and forked.environment.forks > 0
