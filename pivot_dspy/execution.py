@@ -18,6 +18,7 @@ from pivot_dspy.environment.session import Forkable, Session
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
 from pivot_dspy.errors import did_you_mean, error_text
 from pivot_dspy.flow import Flow
+from pivot_dspy.sharing import sharing
 from pivot_dspy.trajectory import SUBMIT, Discrepancy, Execution, Fault, FaultKind, Observation, Step, Trajectory
 
 Permit = Callable[[bool], float | None]
@@ -152,7 +153,7 @@ class StepRunner:
             if base is not None and position < shared and self._takes_over(base, position):
                 continue
             observation = self.supervisor.taken.get(step.id) or (yield from self._observe(position, step))
-            self._record(step, observation)
+            self._record(step, observation if base is None else sharing(observation, base.execution))
             self.supervisor.observed(self.observed[step.id])
         return ExecutedRun(self.execution, self.session, self.before, self.reach)
 

@@ -64,7 +64,7 @@ class Library(Environment):
     @tool(effect="read")
     def read(self, page: int, attempt: int = 0) -> list[str]:
         """A page."""
-        return [f"line {number} of page {page} ".ljust(100, ".") for number in range(self.characters // 100)]
+        return [f"line {number} of page {page} ".ljust(1000, ".") for number in range(self.characters // 1000)]
 
 
 class Shelf(Environment):
