@@ -78,8 +78,10 @@ values = st.recursive(
     leaves,
     lambda inner: st.one_of(
         st.lists(inner, max_size=3), st.dictionaries(keys(), inner, max_size=3), st.sets(keys(), max_size=3),
-        st.tuples(inner, inner), st.builds(Pair, inner, inner), st.builds(Node, st.text(max_size=2), st.lists(inner, max_size=2)),
-        st.builds(lambda items: Model(items=items), st.lists(inner, max_size=2)), st.builds(Box, st.lists(inner, max_size=2)),
+        st.tuples(inner, inner), st.builds(Pair, inner, inner),
+        st.builds(Node, st.text(max_size=2), st.lists(inner, max_size=2)),
+        st.builds(lambda items: Model(items=items), st.lists(inner, max_size=2)),
+        st.builds(Box, st.lists(inner, max_size=2)),
         st.builds(collections.deque, st.lists(inner, max_size=2)),
         st.builds(lambda item: [item, item], inner),  # shared
     ),
