@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy import bindings
-from pivot_dspy.prompts.observations import CHARACTERS, ObservationBudget, render_look
+from pivot_dspy.prompts.observations import ObservationBudget, render_look
 from pivot_dspy.prompts.shown import REPEATED, ShownResults
 from pivot_dspy.prompts.truncation import compact_json
+from pivot_dspy.prompts.written import CHARACTERS
 from pivot_dspy.trajectory import Fault
 from tests.prompts.observed import (
     BUDGET,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.prompts.observations import CHARACTERS, ObservationBudget
+from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import FENCE, STATE_CAP
 from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.steps import (
@@ -18,6 +18,7 @@ from pivot_dspy.prompts.steps import (
     values_of,
 )
 from pivot_dspy.prompts.truncation import MIN_SHARE
+from pivot_dspy.prompts.written import CHARACTERS
 from pivot_dspy.trajectory import Execution, Observation, Step, Trajectory
 
 PLACE = Environment()
