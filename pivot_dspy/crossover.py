@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -230,6 +231,34 @@ class _Crossing:
 def _align(first: Sequence[_Part], second: Sequence[_Part]) -> list[tuple[_Part, ...]]:
     """The steps of both in one order, those that are versions of one step side by side; `submit` comes last."""
     rows, columns = ([part for part in parts if not part.step.is_submit] for parts in (first, second))
+    start, end = _alike_around(rows, columns)
+    slots: list[tuple[_Part, ...]] = [*zip(rows[:start], columns[:start], strict=True)]
+    slots += _align_differing(rows[start : len(rows) - end], columns[start : len(columns) - end])
+    slots += zip(rows[len(rows) - end :], columns[len(columns) - end :], strict=True)
+    ends = [next((part for part in parts if part.step.is_submit), None) for parts in (first, second)]
+    last = tuple(part for part in ends if part is not None)
+    return [*slots, last] if last else slots
+
+
+def _alike_around(rows: Sequence[_Part], columns: Sequence[_Part]) -> tuple[int, int]:
+    """How many steps at the beginning, and at the end, are the same in both: nothing weighs more than to pair these.
+
+    At the end only those count that are like no other step, which might be paired as well.
+    """
+    pairs = list(zip(rows, columns, strict=False))
+    start = next((place for place, (mine, theirs) in enumerate(pairs) if mine.content != theirs.content), len(pairs))
+    counts = [Counter(part.content for part in parts[start:]) for parts in (rows, columns)]
+    rest = zip(reversed(rows[start:]), reversed(columns[start:]), strict=False)
+    end = 0
+    for mine, theirs in rest:
+        if mine.content != theirs.content or any(count[mine.content] > 1 for count in counts):
+            break
+        end += 1
+    return start, end
+
+
+def _align_differing(rows: Sequence[_Part], columns: Sequence[_Part]) -> list[tuple[_Part, ...]]:
+    """The steps of both in one order, so that versions of one step side by side weigh most."""
     weights = [[_likeness(row, column) for column in columns] for row in rows]
     totals = _alignment(weights)
     slots: list[tuple[_Part, ...]] = []
@@ -244,10 +273,7 @@ def _align(first: Sequence[_Part], second: Sequence[_Part]) -> list[tuple[_Part,
         else:
             slots.append((columns[j],))
             j += 1
-    slots += [(part,) for part in (*rows[i:], *columns[j:])]
-    ends = [next((part for part in parts if part.step.is_submit), None) for parts in (first, second)]
-    last = tuple(part for part in ends if part is not None)
-    return [*slots, last] if last else slots
+    return [*slots, *((part,) for part in (*rows[i:], *columns[j:]))]
 
 
 def _alignment(weights: Sequence[Sequence[float]]) -> list[list[float]]:

@@ -12,10 +12,11 @@ from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Effect
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.concurrent_calls import AT_ONCE
-from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.session import Forkable, Session
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
 from pivot_dspy.errors import did_you_mean, error_text
 from pivot_dspy.flow import Flow
+from pivot_dspy.sharing import sharing
 from pivot_dspy.step_calls import StepCalls, StepFailed, bind, fault_of, resolve_each, submitted
 from pivot_dspy.supervision import Permit, Supervisor, allow
 from pivot_dspy.trajectory import SUBMIT, Discrepancy, Execution, Fault, Observation, Step, Trajectory
@@ -28,13 +29,13 @@ class ExecutedRun:
     execution: Execution
     session: Session
     """Where the environment stands after the last step."""
-    before: Mapping[int, Session] = field(default_factory=dict)
-    """Copies of the environment as it stood before each step that may have changed it, by position."""
+    before: Mapping[int, Forkable] = field(default_factory=dict)
+    """How the environment stood before each step that may have changed it, by position."""
     reach: int | None = None
     """Number of leading steps that were settled before the budget ended; None where it did not end."""
 
-    def after(self, count: int) -> Session:
-        """A session that stands as the environment did after the first `count` steps; fork it before use."""
+    def after(self, count: int) -> Forkable:
+        """How the environment stood after the first `count` steps; fork it for use."""
         later = [position for position in self.before if position >= count]
         return self.before[min(later)] if later else self.session
 
@@ -80,7 +81,7 @@ class StepRunner:
     results: dict[str, Any] = field(default_factory=dict)
     observed: dict[str, Observation] = field(default_factory=dict)
     discrepancies: list[Discrepancy] = field(default_factory=list)
-    before: dict[int, Session] = field(default_factory=dict)
+    before: dict[int, Forkable] = field(default_factory=dict)
     submitted: dict[str, Any] = field(default_factory=dict)
     ahead: dict[tuple[str, int], tuple[CallResult, bool] | Exception] = field(default_factory=dict)
     """What became of calls that were made at once with one before them, by step and number, until their turn comes."""
@@ -121,7 +122,7 @@ class StepRunner:
             if base is not None and position < shared and self._takes_over(base, position):
                 continue
             observation = self.supervisor.taken.get(step.id) or (yield from self._observe(position, step))
-            self._record(step, observation)
+            self._record(step, observation if base is None else sharing(observation, base.execution))
             self.supervisor.observed(self.observed[step.id])
         return ExecutedRun(self.execution, self.session, self.before, self.reach)
 
@@ -225,7 +226,7 @@ class StepRunner:
         changes = self.forks and spec.effect != "read"
         if changes and self.copies:
             try:
-                self.before[position] = self.session.fork()
+                self.before[position] = self.session.keep()
             except Exception as error:  # without a copy, what it does could not be dropped
                 message = f"not run, since the environment cannot be copied before it: {error_text(error)}"
                 fault = Fault(kind="tool_error", message=message)
@@ -247,7 +248,7 @@ class StepRunner:
         except BudgetExhausted:
             self.reach = position
             if changes and self.copies:  # what part of the batch did must not stay, for the step counts as not run
-                self.session = self.before[position]
+                self.session = self.before[position].fork()
             return Observation(step=step.id, status="blocked", args=calls.args, calls=len(results) - reused)
         except BaseException:  # what was seen until then is not lost
             if results:

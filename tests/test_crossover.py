@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import Requirements, Step, Trajectory, bindings
-from pivot_dspy.crossover import Grade, Parent, contents, crossover, distance
+from pivot_dspy.crossover import Grade, Parent, _align, _align_differing, _parts, contents, crossover, distance
 from pivot_dspy.phases.inspect import inspect, parent
 from pivot_dspy.requirements import Requirement
 from tests.refiners.loops import LARGE, RIGHT, WRONG
@@ -258,3 +258,17 @@ def test_where_both_parents_run_their_child_runs(first, second):
     for one, other in (pair, pair[::-1]):
         execution, _ = holding(crossover(one, other))
         assert all(seen.ok for seen in execution.observations), execution.discrepancies
+
+
+@BIG
+@given(parents(), parents(), st.integers(0, 6), st.integers(0, 6))
+def test_what_both_begin_and_end_with_is_paired_as_if_all_were_compared(first, second, head, tail):
+    steps = [one for one in first.trajectory.steps if not one.is_submit]
+    mine = [Step(id=f"h{place}", tool="same", args={"x": place % 4}) for place in range(head)]
+    theirs = [Step(id=f"t{place}", tool="same", args={"x": place % 5}) for place in range(tail)]
+    others = [one for one in second.trajectory.steps if not one.is_submit]
+    both = [
+        [*_parts(Parent(trajectory=Trajectory(steps=(*mine, *middle, *theirs))), side).values()]
+        for side, middle in enumerate((steps, others))
+    ]
+    assert _align(*both) == _align_differing(*both)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from operator import itemgetter
@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 from pivot_dspy.blame.dependence import DependenceGraph, record_with
 from pivot_dspy.blame.extraction import predicates_of
-from pivot_dspy.blame.predicates import Predicate, Relation, compare, meets, of_requirement, same_field
+from pivot_dspy.blame.predicates import ANYHOW, Predicate, Relation, compare, meets, of_requirement, overlap, words
 from pivot_dspy.requirements import Requirement, Requirements
 
 _CREDIT: dict[Relation | None, float] = {
     Relation.SAME: 1.0, Relation.TIGHTER: 0.8, Relation.LOOSER: 0.5, Relation.DIFFERS: 0.1,
 }
 _ENOUGH = 0.2
+_NAMING = frozenset({"==", "in", ANYHOW})
+"""Operators that admit, or ask for, nothing but the values that they name."""
 _FITS = 0.7
 """For a thing that is named outright and meets what is asked, as far as earlier results tell."""
 
@@ -131,10 +133,11 @@ class Assignment:
             if said and step_id not in self.assigned:
                 self._pair(step_id, said[0])
         free = [name for name in self.deciding_steps if name not in self.assigned]
+        wanted = _Wanted([self.required[name] for name in family])
         pairs = [
             (-score, abs(position - rank), position, rank)
             for position, step_id in enumerate(free)
-            for rank, score in enumerate(self._scores(step_id, family))
+            for rank, score in self._scores(step_id, family, wanted)
             if score > _ENOUGH
         ]
         for *_, position, rank in sorted(pairs):
@@ -146,20 +149,53 @@ class Assignment:
         self.assigned[step_id] = name
         self.step_for[name] = step_id
 
-    def _scores(self, step_id: str, family: list[str]) -> list[float]:
-        """How well a step serves each requirement of a family: by what it selects by, else by what it names."""
+    def _scores(self, step_id: str, family: list[str], wanted: _Wanted) -> Iterator[tuple[int, float]]:
+        """How well a step serves each requirement of a family that it may serve: by what it selects by, else by what it
+        names."""
         predicates = [predicate for _, predicate in self.chain_predicates[step_id]]
-        required = [wanted for name in family for wanted in self.required[name]]
         record = self.record(step_id)
-        if record is None or any(same_field(mine, wanted) for mine in predicates for wanted in required):
-            return [_share(predicates, self.required[name]) for name in family]
-        return [_FITS if self.fits(record, name) else 0.0 for name in family]
+        if record is None or any(map(wanted.has_field, predicates)):
+            yield from ((rank, _share(predicates, wanted.required[rank])) for rank in wanted.ranks(predicates))
+        else:
+            yield from ((rank, _FITS) for rank, name in enumerate(family) if self.fits(record, name))
 
     def _find_record(self, step_id: str) -> Mapping[str, Any] | None:
-        earlier = self._graph.ids[: self._graph.position[step_id]]
+        graph, position = self._graph, self._graph.position[step_id]
         texts = [p.written for p in self.step_predicates[step_id].arguments if isinstance(p.written, str)]
-        records = (record_with(self._graph.result(name), text) for text in texts for name in earlier)
+        records = (record_with(graph.result(name), text) for text in texts for name in graph.holders(text, position))
         return next((record for record in records if record is not None), None)
+
+
+class _Wanted:
+    """What the requirements of a family ask, by the values that they name: with many of them a step that selects by a
+    value is compared with few."""
+
+    def __init__(self, required: Sequence[tuple[Predicate, ...]]) -> None:
+        self.required = required
+        self._fields = {words(predicate.path) for predicates in required for predicate in predicates}
+        self._by_value: dict[Any, list[int]] = defaultdict(list)
+        self._others: list[int] = []
+        for rank, predicates in enumerate(required):
+            for predicate in predicates:
+                if predicate.deferred or predicate.op not in _NAMING:
+                    self._others.append(rank)
+                else:
+                    for value in predicate.values:
+                        self._by_value[value].append(rank)
+
+    def has_field(self, mine: Predicate) -> bool:
+        """Whether one of them asks something of the field of a predicate."""
+        return any(overlap(words(mine.path), field) for field in self._fields)
+
+    def ranks(self, predicates: Iterable[Predicate]) -> Iterable[int]:
+        """The places in the family of those that the predicates may serve by more than `_ENOUGH`: the rest names none
+        of their values, and is contradicted or differs throughout."""
+        ranks = set(self._others)
+        for mine in predicates:
+            if mine.deferred or mine.op not in _NAMING:
+                return range(len(self.required))
+            ranks.update(rank for value in mine.values for rank in self._by_value.get(value, ()))
+        return sorted(ranks)
 
 
 def _share(predicates: list[Predicate], required: Sequence[Predicate]) -> float:

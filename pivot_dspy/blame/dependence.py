@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import cache
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
 from typing import Any
 
 from pivot_dspy import bindings
 from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.identity_cache import RESULTS_KEPT, by_identity
 from pivot_dspy.trajectory import Execution, Observation, Step
 
 _IDENTIFIER = re.compile(r"(?=\S*\d)\S{2,}")
@@ -88,16 +91,38 @@ class DependenceGraph:
             parents += [name for name in self.writes if self.position[name] < position]
         return tuple(dict.fromkeys(parents))
 
+    def holders(self, wanted: Any, before: int) -> Sequence[str]:
+        """The steps before a position whose results hold a scalar, earliest first."""
+        places = self._places.get(wanted, ())
+        return [self.ids[place] for place in places[: bisect_left(places, before)]]
+
+    @cached_property
+    def _places(self) -> Mapping[Any, Sequence[int]]:
+        """The positions of the steps whose results hold each scalar."""
+        places: dict[Any, list[int]] = defaultdict(list)
+        for place, name in enumerate(self.ids):
+            for scalar in _scalars_in(self.result(name)):
+                places[scalar].append(place)
+        return places
+
     def _find_source(self, wanted: str, before: int) -> str | None:
-        return next((name for name in reversed(self.ids[:before]) if holds(self.result(name), wanted)), None)
+        return next(reversed(self.holders(wanted, before)), None)
 
     def _in_order(self, step_ids: Collection[str]) -> tuple[str, ...]:
         return tuple(sorted(step_ids, key=self.position.__getitem__))
 
 
 def holds(value: Any, wanted: Any) -> bool:
-    """Whether `wanted` is one of the scalars inside `value`."""
-    return value == wanted or any(wanted in items for items, _ in _containers(value))
+    """Whether `wanted` stands in `value`."""
+    return bool(value == wanted) or any(wanted in items for items, _ in _containers(value))
+
+
+@by_identity(RESULTS_KEPT)
+def _scalars_in(value: Any) -> frozenset[Any]:
+    """The scalars inside plain JSON data."""
+    if type(value) not in _NESTED:
+        return frozenset([value])
+    return frozenset(item for items, _ in _containers(value) for item in items if type(item) not in _NESTED)
 
 
 def record_with(value: Any, wanted: Any) -> Mapping[str, Any] | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID, uuid4, uuid5
 
 from pivot_dspy.dspy_internals import is_listened_to, with_tool_callbacks
@@ -28,6 +28,7 @@ from pivot_dspy.environment.from_class import own_shared_state, toolbox_of
 from pivot_dspy.environment.isolation import Isolation
 from pivot_dspy.environment.ownership import InstanceLock, committing, own
 from pivot_dspy.environment.pure_results import PureCall, PureResults
+from pivot_dspy.environment.snapshot import KeptState
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.errors import ConfigurationError, error_text
 from pivot_dspy.flow import Await, Flow
@@ -67,6 +68,7 @@ class SessionGroup:
         """Opens one more instance like those of the run, where a factory makes them."""
         self.lock: InstanceLock | None = None
         """Of the real instance, where these sessions commit."""
+        self._takes_snapshots = True
         weakref.finalize(self, self.worker.stop)
 
     @property
@@ -125,15 +127,31 @@ class SessionGroup:
 
     def fork_of(self, environment: Environment) -> Environment:
         """A copy of `environment`, made where it lives; nothing that cannot be undone runs in its `fork`."""
+        snapshot = self.snapshot_of(environment)
+        return self.copied(environment.fork if snapshot is None else snapshot.load, environment)
 
-        def fork() -> Environment:
+    def snapshot_of(self, environment: Environment) -> KeptState | None:
+        """How `environment` stands, where that can be written; one that cannot is not tried again in this run."""
+        if not self._takes_snapshots:
+            return None
+        try:
+            return self.inside(lambda: KeptState(environment))
+        except ValueError as error:
+            logger.debug("copied at once before each change: %s", error)
+            self._takes_snapshots = False
+            return None
+
+    def copied(self, copy: Callable[[], Environment], original: Environment | None = None) -> Environment:
+        """What `copy` makes where environments live, as this run's own; nothing that cannot be undone runs in it."""
+
+        def make() -> Environment:
             with allowing(UNDOABLE):
-                copied = environment.fork()
-            if copied is not environment:
-                own(copied)
-            return copied
+                made = copy()
+            if made is not original:
+                own(made)
+            return made
 
-        return self.inside(fork)
+        return self.inside(make)
 
     def inside(self, function: Callable[[], Result], timeout: float | None = None) -> Result:
         """Run `function` in the thread where this family's environments live.
@@ -146,6 +164,25 @@ class SessionGroup:
         if timeout is not None and self._deadline is not None:
             timeout = min(timeout, max(LAST_CALL, self._deadline + self.timeout - time.monotonic()))
         return self.worker.run(function, timeout)
+
+
+class Forkable(Protocol):
+    """What a session can be made from, again and again."""
+
+    def fork(self) -> Session:
+        """An independent session that stands as this did."""
+        ...
+
+
+class KeptSession:
+    """How a session stood, as bytes: an environment is only made of them where one is needed."""
+
+    def __init__(self, snapshot: KeptState, family: SessionGroup) -> None:
+        self._snapshot, self._family = snapshot, family
+
+    def fork(self) -> Session:
+        """A session that stands as that one did."""
+        return Session(self._family.copied(self._snapshot.load), self._family)
 
 
 class Session:
@@ -174,6 +211,11 @@ class Session:
     def fork(self) -> Session:
         """An independent copy of this session."""
         return Session(self.family.fork_of(self.environment), self.family)
+
+    def keep(self) -> Forkable:
+        """How this session stands now, to fork from later; what it does from here on does not change that."""
+        snapshot = self.family.snapshot_of(self.environment)
+        return self.fork() if snapshot is None else KeptSession(snapshot, self.family)
 
     def hold(self) -> Flow[None]:
         """Wait until no other commit holds the same instance; `release`, or `family.close`, lets the next one begin."""

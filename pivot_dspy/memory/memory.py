@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Annotated, Any, TypeVar
+from itertools import chain
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -22,7 +22,6 @@ FORMAT = 3
 SETTINGS = ("demonstrations", "lessons", "notes", "max_tokens")
 
 Count = Annotated[int, Field(strict=True, ge=0)]
-Kind = TypeVar("Kind", bound=Entry)
 
 
 class TrajectoryMemory(Parameter):  # type: ignore[misc]
@@ -101,46 +100,42 @@ class TrajectoryMemory(Parameter):  # type: ignore[misc]
         entries = self.entries
         if not len(entries):
             return Retrieved()
-        near = self._indexed(entries).similarities(task)
+        ranking, at_hand = self._indexed(entries).ranking(task), frozenset(tools)
 
-        def fits(entry: Entry) -> bool:
-            if tools and not entry.named_tools <= frozenset(tools):
-                return False
-            required = isinstance(entry, Lesson) and entry.requirement is not None
-            return entry.environment == environment or (near[entry.id] > 0 and not required)
-
-        def rank(entry: Entry) -> tuple[Any, ...]:
-            partial = isinstance(entry, Demonstration) and entry.partial
-            return (entry.environment != environment, -near[entry.id], partial, entry.id)
-
-        def ranked(entries: Iterable[Kind]) -> list[Kind]:
-            return sorted(filter(fits, entries), key=rank)
+        def usable(entry: Entry) -> bool:
+            return not at_hand or entry.named_tools <= at_hand
 
         def mends(lesson: Lesson) -> bool:
-            return lesson.fix is not None and lesson.environment == environment and applies(lesson.fix)
+            return lesson.fix is not None and applies(lesson.fix)
 
-        lessons = ranked(entries.lessons)
-        required = [lesson for lesson in lessons if lesson.requirement is not None]
-        others = [lesson for lesson in lessons if lesson.requirement is None and not mends(lesson)]
-        retrieved = self._select([*required, *others, *ranked(entries.notes), *ranked(entries.demonstrations)])
-        return retrieved._replace(fixes=tuple(filter(mends, lessons)))
+        own = [lesson for lesson in ranking.of_environment(Lesson, environment) if usable(lesson)]
+        required = [lesson for lesson in own if lesson.requirement is not None]
+        told = [lesson for lesson in own if lesson.requirement is None and not mends(lesson)]
+        others = (lesson for lesson in ranking.of_others(Lesson, environment) if lesson.requirement is None)
+        lessons = chain(required, told, filter(usable, others))
+        notes, examples = (
+            filter(usable, chain(ranking.of_environment(kind, environment), ranking.of_others(kind, environment)))
+            for kind in (ToolNote, Demonstration)
+        )
+        limited = ((lessons, self.lessons), (notes, self.notes), (examples, self.demonstrations))
+        return self._select(limited)._replace(fixes=tuple(filter(mends, own)))
 
-    def _select(self, entries: Iterable[Entry]) -> Retrieved:
-        """As many of each kind, in order, as the settings allow."""
-        limits = {Lesson: self.lessons, ToolNote: self.notes, Demonstration: self.demonstrations}
-        counts: Counter[type[Entry]] = Counter()
+    def _select(self, limited: Iterable[tuple[Iterable[Entry], int]]) -> Retrieved:
+        """As many of each kind, in order, as its limit allows."""
         selected: list[tuple[Entry, str]] = []
         retrieved = Retrieved()
-        for entry in entries:
-            kind = type(entry)
-            if counts[kind] >= limits[kind] or any(entry.near(other) for other, _ in selected):
-                continue
-            for wording in wordings(entry):
-                wider = render_entries([*selected, (entry, wording)])
-                if tokens(wider.text) <= self.max_tokens:
-                    retrieved = wider
-                    selected.append((entry, wording))
-                    counts[kind] += 1
+        for entries, limit in limited:
+            end = len(selected) + limit
+            for entry in entries if limit else ():
+                if any(entry.near(other) for other, _ in selected):
+                    continue
+                for wording in wordings(entry):
+                    wider = render_entries([*selected, (entry, wording)])
+                    if tokens(wider.text) <= self.max_tokens:
+                        retrieved = wider
+                        selected.append((entry, wording))
+                        break
+                if len(selected) == end:
                     break
         return retrieved
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, TypeVar, cast
 
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.memory.records import Entries, words
+from pivot_dspy.memory.records import Demonstration, Entries, Entry, words
 
 Embedder = Callable[[list[str]], Any]
 """What `dspy.Embedder` is: from texts to one vector for each."""
+Kind = TypeVar("Kind", bound=Entry)
 
 
 class Index:
@@ -19,13 +22,54 @@ class Index:
     def __init__(self, entries: Entries, embedder: Embedder | None) -> None:
         self.entries = entries
         self.embedder = embedder
-        self._ids = [entry.id for entry in entries]
-        topics = [entry.topic for entry in entries]
+        self._every = list(entries)
+        self._places: dict[type[Entry], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        """Where the entries of a kind stand, by environment."""
+        for place, entry in enumerate(self._every):
+            self._places[type(entry)][entry.environment].append(place)
+        topics = [entry.topic for entry in self._every]
         self._score = _bm25(topics) if embedder is None else _cosine(embedder, topics)
 
-    def similarities(self, text: str) -> dict[str, float]:
-        """How near each entry is to `text`, by id: 0 where BM25 finds no common word, from -1 to 1 by vectors."""
-        return {name: round(float(score), 9) for name, score in zip(self._ids, self._score(text), strict=True)}
+    def ranking(self, text: str) -> Ranking:
+        """The entries by how near they are to `text`."""
+        return Ranking(self._every, self._places, self._score(text).round(9))
+
+
+class Ranking:
+    """Entries by how near they are to a task: 0 where BM25 finds no common word, from -1 to 1 by vectors."""
+
+    def __init__(
+        self, entries: Sequence[Entry], places: Mapping[type[Entry], Mapping[str, Sequence[int]]], scores: Any
+    ) -> None:
+        self._entries, self._places = entries, places
+        self.scores = scores
+        """One for each entry."""
+
+    def of_environment(self, kind: type[Kind], environment: str) -> Iterator[Kind]:
+        """Those of a kind that were learned in an environment, the nearest first."""
+        return self._in_order(kind, self._places.get(kind, {}).get(environment, ()))
+
+    def of_others(self, kind: type[Kind], environment: str) -> Iterator[Kind]:
+        """Those of a kind from elsewhere that have something in common with the task, the nearest first.
+
+        They are put into order only as far as they are asked for, since a memory may hold very many.
+        """
+        near = (self.scores > 0).nonzero()[0].tolist()
+        places = (
+            place
+            for place in near
+            if type(self._entries[place]) is kind and self._entries[place].environment != environment
+        )
+        return self._in_order(kind, list(places))
+
+    def _in_order(self, kind: type[Kind], places: Sequence[int]) -> Iterator[Kind]:
+        ordered = sorted(places, key=self.scores.__getitem__, reverse=True)
+        for _, tied in groupby(ordered, key=self.scores.__getitem__):
+            yield from sorted((cast(Kind, self._entries[place]) for place in tied), key=_among_equals)
+
+
+def _among_equals(entry: Entry) -> tuple[bool, str]:
+    return isinstance(entry, Demonstration) and entry.partial, entry.id
 
 
 def _bm25(topics: list[str]) -> Callable[[str], Any]:

@@ -7,7 +7,6 @@ what a result says can neither begin a line of the prompt's own form nor another
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -22,35 +21,21 @@ from pivot_dspy.prompts.report import (
     WAITS_FOR_COMMIT,
     environment_summary,
 )
-from pivot_dspy.prompts.shown import COMPARED, ShownResults, joined
+from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.truncation import (
     FENCE,
-    compact_json,
     escape_controls,
     fair_cap,
-    fit,
-    json_length,
-    json_line,
-    json_within,
-    longest_start,
     truncate,
 )
+from pivot_dspy.prompts.written import CHARACTERS, ValueWriter, WrittenValue, counted, one_line
 from pivot_dspy.trajectory import Fault, Frozen, Observation, Step
 
-CHARACTERS = 4
-"""In a token, about."""
-SUMMARY_CAP = 200 * CHARACTERS
-ITEM_CAP = 80
-"""Characters of the element, or the result, of one call whose like the environment tells in its own words."""
-ONE_LINE = 120
-"""Characters up to which a list of plain values stands in one line."""
 ASKED_CAP = 400
 """Characters of what a model asked to see, and of why it cannot."""
 
 PICKED_SHARE = 8
 """By how much less is shown of a result that does not fit, where the model has asked for parts of it beside."""
-
-_NOTICE_ROOM = 80
 
 
 class ObservationBudget(Frozen):
@@ -65,185 +50,6 @@ class ObservationBudget(Frozen):
         """What is left of a turn in which `text` is shown; a tenth at least."""
         left = max(self.turn // 10, self.turn - len(text) // CHARACTERS, 1)
         return ObservationBudget(result=self.result, turn=left)
-
-
-@dataclass(frozen=True)
-class _Written:
-    """Lines of a prompt, without line ends."""
-
-    lines: Sequence[str] = ()
-    whole: Sequence[tuple[str, Any]] = ()
-    """What of the value they show in full, each with its path: the value itself, or some of its parts."""
-
-    def __len__(self) -> int:
-        """Characters, with line ends."""
-        return sum(map(len, self.lines)) + len(self.lines)
-
-    @property
-    def is_whole(self) -> bool:
-        return any(path == "" for path, _ in self.whole)
-
-
-@dataclass(frozen=True)
-class _Writer:
-    """How one value is written: behind which fence, how it is called, and what was shown before."""
-
-    fence: str
-    name: str
-    """A JMESPath expression for the value, such as `$a`, to which `[60:]` can be added."""
-    shown: ShownResults
-
-    def write(self, value: Any, cap: int) -> _Written:
-        """`value` in about `cap` characters at most, with what is left out."""
-        if isinstance(value, str):
-            return self.text(value, cap)
-        if isinstance(value, list) and value:
-            if all(isinstance(item, dict) for item in value):
-                return self._records(value, cap)
-            if json_length(value, ONE_LINE) > ONE_LINE:
-                return self._rows(value, lambda position, room: self._line(value[position], room), "elements", cap)
-        return self._line(value, cap)
-
-    def text(self, value: str, cap: int) -> _Written:
-        """`value` as its lines."""
-        told = self.shown.without(value)
-        if not told:
-            return self._line(told, cap)
-        lines, count = self._start(told, cap)
-        if count == len(told):
-            return _Written(lines, [("", value)])
-        lines, count = self._start(told, cap - _NOTICE_ROOM)
-        return _Written([*lines, self._notice(len(told) - count, len(value), "characters")])
-
-    def _start(self, text: str, room: int) -> tuple[list[str], int]:
-        """The first lines of `text`, the last one cut, and how many of its characters they hold."""
-        lines, count = [], 0
-        for line in text[: max(0, room)].splitlines(keepends=True):
-            room -= len(self.fence) + 1
-            content = line.splitlines()[0]
-            written = escape_controls(content)
-            if len(written) > room:
-                kept = longest_start(content, room, escape_controls)
-                lines += [f"{self.fence}{escape_controls(content[:kept])}"] if kept else []
-                return lines, count + kept
-            lines.append(f"{self.fence}{written}")
-            room -= len(written)
-            count += len(line)
-        return lines, count
-
-    def _line(self, value: Any, cap: int, before: str = "", after: str = "") -> _Written:
-        """`value` as JSON in one line, its long leaves cut."""
-        told, room = self.shown.without(value), cap - len(self.fence) - len(before) - len(after) - 1
-        is_whole = json_length(told, room) <= room
-        written = json_line(told) if is_whole else json_within(told, room)
-        return _Written([f"{self.fence}{before}{written}{after}"], [("", value)] if is_whole else [])
-
-    def _records(self, values: list[dict[str, Any]], cap: int) -> _Written:
-        """How many there are and what is the same in all of them, then a row for each with the rest."""
-        count = _counted(len(values), "record")
-        same = _shared(values, cap)
-
-        def head(room: int) -> _Written:
-            return self._line(same, room, f"{count}; in all ") if same else _Written([self.fence + count], [("", {})])
-
-        def row(position: int, room: int) -> _Written:
-            value = values[position]
-            written = self._line({key: item for key, item in value.items() if key not in same}, room)
-            return _Written(written.lines, [("", value)] if written.is_whole else [])
-
-        return self._rows(values, row, "records", cap, head)
-
-    def calls(self, values: list[dict[str, Any]], summary: Callable[[int], str | None], cap: int) -> _Written:
-        """The results of a repeated step, each behind a fence of its own below the element that it is of."""
-
-        def brief(position: int, room: int) -> _Written:
-            item = json_within(self.shown.without(values[position]["item"]), ITEM_CAP)
-            account = summary(position) or json_within(values[position]["result"], ITEM_CAP)
-            return _Written([f"{self.fence}item {item} -> {truncate(_one_line(account), RESULT_CAP)}"])
-
-        def call(position: int, room: int) -> _Written:
-            value = values[position]
-            inner = _Writer(self.fence + FENCE, f"{self.name}[{position}].result", self.shown)
-            body = inner.write(value["result"], room)
-            head = self._line(value["item"], max(room // 2, room - len(body)), "item ", " ->")
-            if len(head) + len(body) > room:
-                body = inner.write(value["result"], room - len(head))
-            whole = [("", value)] if head.is_whole and body.is_whole else _within(".result", body.whole)
-            return _Written([*head.lines, *body.lines], whole)
-
-        if summary(0):
-            return self._rows(values, brief, "calls", min(cap, SUMMARY_CAP))
-        return self._rows(values, call, "calls", cap)
-
-    def summary(self, account: str, cap: int) -> _Written:
-        """What the environment says of the value, instead of it."""
-        return _Written(self.text(account, min(cap, SUMMARY_CAP)).lines)
-
-    def _rows(
-        self, values: list[Any], write: Callable[[int, int], _Written], noun: str, cap: int,
-        *heads: Callable[[int], _Written],
-    ) -> _Written:  # fmt: skip
-        """As many of `values` as there is room for below the `heads`, each as `write` writes the one at a position."""
-        count = len(heads) + len(values)
-
-        def part(position: int, room: int) -> _Written:
-            return heads[position](room) if position < len(heads) else write(position - len(heads), room)
-
-        lengths = (len(part(position, cap)) for position in range(count))
-        parts = fit(count, lengths, part, cap, 2 * _NOTICE_ROOM)
-        lines = [line for written in parts for line in written.lines]
-        shown = parts[len(heads) :]
-        headed = all(written.is_whole for written in parts[: len(heads)])
-        if len(parts) < count:
-            rest = json_line({"look": f"{self.name}[{len(shown)}:]"})
-            lines.append(self._notice(len(values) - len(shown), len(values), noun, f": {rest}"))
-        elif all(written.is_whole for written in parts):
-            return _Written(lines, [("", values)])
-        whole = [item for index, row in enumerate(shown) for item in _within(f"[{index}]", row.whole)]
-        return _Written(lines, whole if headed else [])
-
-    def _notice(self, missing: int, total: int, noun: str, where: str = "") -> str:
-        return f"{self.fence}… {missing:,} of {total:,} {noun} are not shown{where}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _within(path: str, whole: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    return [(joined(path, inner), value) for inner, value in whole]
-
-
-def _shared(records: list[dict[str, Any]], cap: int) -> dict[str, Any]:
-    """The fields that are the same in all `records`, if there are several; none that is longer than `cap`.
-
-    Where there are many records, long lists and records in them are not compared: it would take too long.
-    """
-    if len(records) < 2:
-        return {}
-    limit = min(cap, COMPARED // len(records))
-    same = {
-        key: value
-        for key, value in records[0].items()
-        if json_length(value, most := limit if isinstance(value, (dict, list)) else cap) <= most
-    }
-    texts = {key: compact_json(value) for key, value in same.items()}
-    for record in records[1:]:
-        same = {
-            key: value
-            for key, value in same.items()
-            if key in record and _is_same(value, record[key], texts[key])
-        }
-        if not same:
-            break
-    return same
-
-
-def _is_same(value: Any, other: Any, text: str) -> bool:
-    """Whether `other` is the same JSON as `value`, whose JSON is `text`: 1 is neither true nor 1.0."""
-    if type(value) is not type(other) or value != other:
-        return False
-    return not isinstance(value, (dict, list)) or text == compact_json(other)
 
 
 class _Result(NamedTuple):
@@ -263,38 +69,40 @@ class _Result(NamedTuple):
         brief = f"{self.step.id} {truncate(self.step.tool, RESULT_CAP)}"
         return f"{escape_controls(written or brief)} ->"
 
-    def write(self, shown: ShownResults, cap: int) -> tuple[str, _Written]:
+    def write(self, shown: ShownResults, cap: int) -> tuple[str, WrittenValue]:
         """What stands behind the arrow, and the lines below it."""
         step, observation = self.step, self.observation
-        writer = _Writer(FENCE, f"${step.id}", shown)
+        writer = ValueWriter(FENCE, f"${step.id}", shown)
         if observation.status == "blocked":
-            return f" {NOT_RUN}: it needs a step that failed", _Written()
+            return f" {NOT_RUN}: it needs a step that failed", WrittenValue()
         if observation.status == "withheld":
-            calls = f", {_counted(observation.calls, 'call')}" if step.for_each and observation.calls else ""
-            return f" {WAITS_FOR_COMMIT}{calls}", _Written()
+            calls = f", {counted(observation.calls, 'call')}" if step.for_each and observation.calls else ""
+            return f" {WAITS_FOR_COMMIT}{calls}", WrittenValue()
         if step.is_submit and observation.ok:
-            return f" {SUBMITTED}", _Written()
+            return f" {SUBMITTED}", WrittenValue()
         fault = observation.fault
         if observation.status == "error":
-            return (f" {FAILED} {fault.kind}", writer.text(_said(fault), cap)) if fault else (f" {FAILED}", _Written())
+            if fault is None:
+                return f" {FAILED}", WrittenValue()
+            return f" {FAILED} {fault.kind}", writer.text(_said(fault), cap)
         failed: list[str] = []
         if fault:  # of some calls of a repeated step
-            inner = _Writer(FENCE + FENCE, writer.name, shown)
+            inner = ValueWriter(FENCE + FENCE, writer.name, shown)
             failed = [f"{FENCE}{FAILED} {fault.kind}", *inner.text(_said(fault), cap // 4).lines]
-        status, written = self._value(writer, cap - len(_Written(failed)))
-        return status, _Written([*written.lines, *failed], written.whole)
+        status, written = self._value(writer, cap - len(WrittenValue(failed)))
+        return status, WrittenValue([*written.lines, *failed], written.whole)
 
-    def _value(self, writer: _Writer, cap: int) -> tuple[str, _Written]:
+    def _value(self, writer: ValueWriter, cap: int) -> tuple[str, WrittenValue]:
         value = self.observation.value
         if (place := writer.shown.place_of(value)) is not None:
-            return " as shown before" if place == (self.step.id, "") else f" as shown of {place}", _Written()
+            return " as shown before" if place == (self.step.id, "") else f" as shown of {place}", WrittenValue()
         if writer.shown.is_in_part(self.step.id, value):
-            return " as shown before, in part", _Written()
+            return " as shown before, in part", WrittenValue()
         if _is_repeated(self.step, value):
             return "", writer.calls(value, self.summary, cap)
         if account := self.summary(None):
             if "\n" not in account.strip() and len(account) <= RESULT_CAP:
-                return f" {_one_line(account)}", _Written()
+                return f" {one_line(account)}", WrittenValue()
             return "", writer.summary(account, cap)
         return "", writer.write(value, cap)
 
@@ -390,15 +198,11 @@ def render_look(
     look $a[?stars > `9`].name -> FAILED: selects nothing
     """
     problem = problem or ("selects nothing" if value in (None, [], {}) else "")
-    header = f"look {truncate(_one_line(expression), ASKED_CAP)} ->"
+    header = f"look {truncate(one_line(expression), ASKED_CAP)} ->"
     if problem:
-        return f"{header} {FAILED}: {truncate(_one_line(problem), ASKED_CAP)}"
+        return f"{header} {FAILED}: {truncate(one_line(problem), ASKED_CAP)}"
     known = ShownResults() if shown is None else shown
     if (place := known.place_of(value)) is not None:
         return f"{header} as shown of {place}"
-    writer = _Writer(FENCE, f"{expression} | ", known)
+    writer = ValueWriter(FENCE, f"{expression} | ", known)
     return "\n".join([header, *writer.write(value, CHARACTERS * min(budget.result, budget.turn)).lines])
-
-
-def _one_line(text: str) -> str:
-    return escape_controls(" ".join(text.split()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from pivot_dspy import bindings, expressions
@@ -17,6 +18,9 @@ from pivot_dspy.trajectory import Execution, Observation, Step
 
 WRITTEN_CAP = 12_000
 """Characters of all the steps that a prompt shows as they were written."""
+
+_NOTICE_ROOM = 200
+"""Characters for naming the steps that are not shown: as many as two ids may take, and some words."""
 
 _COMPUTES = re.compile(r"[?(&]")
 """Stands in an expression that does more than pick parts: a condition or a function."""
@@ -45,9 +49,34 @@ def render_steps(
     pairs = [(step, observation) for step, observation in every if step.id in ids]
     whole = [in_full is None or step.id in in_full for step, _ in pairs]
     texts = [_text(step, full) for (step, _), full in zip(pairs, whole, strict=True)]
-    level = fair_cap([*map(len, texts)], WRITTEN_CAP)
-    written = {step.id: _shorten(step, text, level) for (step, _), text in zip(pairs, texts, strict=True)}
-    return render_results(pairs, environment, budget, shown=shown, headers=written, picked=_picked(looks))
+    written = _within_cap([step for step, _ in pairs], texts, WRITTEN_CAP)
+    if (excess := sum(map(len, written)) - WRITTEN_CAP) > 0:  # each is only cut to about its share
+        written = _within_cap([step for step, _ in pairs], texts, WRITTEN_CAP - excess)
+    count = _as_many(written, WRITTEN_CAP)
+    headers = {step.id: text for (step, _), text in zip(pairs[:count], written, strict=False)}
+    results = render_results(pairs[:count], environment, budget, shown=shown, headers=headers, picked=_picked(looks))
+    return "\n".join(filter(None, [results, _left_out([step for step, _ in pairs[count:]])]))
+
+
+def _within_cap(steps: Sequence[Step], texts: Sequence[str], cap: int) -> list[str]:
+    """The texts of steps, the longest cut so that all together take about so many characters."""
+    level = fair_cap([*map(len, texts)], cap)
+    return [_shorten(step, text, level) for step, text in zip(steps, texts, strict=True)]
+
+
+def _as_many(texts: Sequence[str], cap: int) -> int:
+    """How many of the first texts there is room for, with a line for the rest."""
+    if sum(map(len, texts)) <= cap:
+        return len(texts)
+    lengths = accumulate(map(len, texts), initial=_NOTICE_ROOM)
+    return sum(1 for length in lengths if length <= cap) - 1
+
+
+def _left_out(steps: Sequence[Step]) -> str:
+    """Names steps that are not shown."""
+    if len(steps) < 2:
+        return f"… step {steps[0].id} is not shown" if steps else ""
+    return f"… {len(steps):,} steps are not shown, {steps[0].id} to {steps[-1].id}"
 
 
 def render_readings(

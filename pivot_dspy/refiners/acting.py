@@ -9,7 +9,7 @@ import dspy
 
 from pivot_dspy.bindings import literal
 from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError, current_adapter
-from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.session import Forkable, Session
 from pivot_dspy.episode.asking import ModelFailed, sample_config
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.context import TaskContext
@@ -60,7 +60,7 @@ class RecordedAgent:
         self.over = False
         """Whether the environment cannot go on, or the budget pays for no call."""
         self._observations: list[Observation] = []
-        self._before: dict[int, Session] = {}
+        self._before: dict[int, Forkable] = {}
         self._session, _ = episode.session_for(Trajectory(), None)
 
     def candidate(self) -> Candidate | None:
@@ -117,13 +117,13 @@ class RecordedAgent:
             raise CallFailed(_failure(observation))
         return step
 
-    def _go_back(self, before: Session) -> None:
+    def _go_back(self, before: Forkable) -> None:
         """Go on from where the environment stood before a call that failed."""
         try:
             self._session = before.fork()
         except Exception as error:
             self.episode.record.warn(f"the loop ends, since the environment cannot be copied: {error_text(error)}")
-            self._session, self.over = before, True
+            self._session, self.over = before if isinstance(before, Session) else self._session, True
 
 
 def _failure(observation: Observation) -> str:

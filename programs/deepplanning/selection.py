@@ -88,10 +88,13 @@ def cheapest_with_coupons(
         return None
     best = _purchase(start, owned, is_vip)
     for used in sorted(_combinations(owned, is_vip, search.most), key=_rank, reverse=True):
-        saved = discount(used.items())
+        saved, required = discount(used.items()), required_total(used.items())
+        # What this combination could still improve on: a total below the best price so far plus its discount.
+        dearest = round(best.price + saved - 0.01, 2)
+        if max(required, search.least) > dearest + 0.001:  # beyond what sums of floats are off by
+            continue
         for floors in _floors(_brand_thresholds(used), search.brand_most):
-            # What this combination could still improve on: a total below the best price so far plus its discount.
-            found = search.run(required_total(used.items()), round(best.price + saved - 0.01, 2), floors)
+            found = search.run(required, dearest, floors)
             if found is not None:
                 best = min(best, _purchase(found, owned, is_vip), key=lambda purchase: purchase.price)
     return best
@@ -171,7 +174,7 @@ class _Search:
         self._cap = -1
         self._reach: list[int] = []
         self._brand_sums: dict[str, list[Any]] = {}
-        self.most = self._most * self._unit / 100
+        self.least, self.most = (units * self._unit / 100 for units in (self._least[0], self._most))
         self.brand_most: dict[str, float] = {}
         for item in candidates:
             dearest: dict[str, float] = {}

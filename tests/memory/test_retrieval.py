@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pivot_dspy import Demonstration, Entries, Lesson, TrajectoryMemory
+from pivot_dspy import Demonstration, Entries, Lesson, ToolNote, TrajectoryMemory
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.memory.memory import tokens
 from pivot_dspy.memory.records import words
@@ -70,10 +70,10 @@ def test_the_most_similar_example_comes_first():
 @OFTEN
 @given(entries=collections.filter(len), task=texts)
 def test_entries_are_near_where_a_word_is_common_and_nowhere_else(entries, task):
-    near = Index(entries, None).similarities(task)
-    asked = set(words(task))
-    assert all((near[entry.id] > 0) == bool(asked & set(words(entry.topic))) for entry in entries)
-    assert min(near.values()) >= 0
+    ranking, asked = Index(entries, None).ranking(task), set(words(task))
+    near = [entry.id for kind in (Lesson, ToolNote, Demonstration) for entry in ranking.of_others(kind, "")]
+    assert sorted(near) == sorted(entry.id for entry in entries if asked & set(words(entry.topic)))
+    assert min(ranking.scores) >= 0
 
 
 def test_what_names_a_tool_that_is_not_there_is_left_out():

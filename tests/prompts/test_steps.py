@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy.environment.base import Environment
-from pivot_dspy.prompts.observations import CHARACTERS, ObservationBudget
+from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import FENCE, STATE_CAP
 from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.steps import (
@@ -18,6 +18,7 @@ from pivot_dspy.prompts.steps import (
     values_of,
 )
 from pivot_dspy.prompts.truncation import MIN_SHARE
+from pivot_dspy.prompts.written import CHARACTERS
 from pivot_dspy.trajectory import Execution, Observation, Step, Trajectory
 
 PLACE = Environment()
@@ -186,3 +187,17 @@ def test_observations_are_capped(count, size, state):
 def test_a_long_result_takes_the_room_that_short_ones_leave():
     execution = execution_of(*(ran(f"s{n}", n) for n in range(30)), ran("big", "x" * 20_000))
     assert len(render_observations(execution, BUDGET)) > 0.9 * CHARACTERS * BUDGET.result
+
+
+@given(st.integers(0, 400), st.integers(0, 300))
+def test_steps_stay_within_their_cap_and_those_left_out_are_named(count, size):
+    steps = [Step(id=f"s{n}", tool="look", args={"text": "x" * size}) for n in range(count)]
+    pairs = [(step, Observation(step=step.id)) for step in steps]
+    execution = execution_of(*pairs)
+    lines = render_steps(execution, execution.trajectory.ids, Environment(), ObservationBudget()).splitlines()
+    written = [line.removesuffix(" ->") for line in lines if line.startswith("{")]
+    assert sum(map(len, written)) + sum(len(line) for line in lines if line.startswith("…")) <= WRITTEN_CAP
+    assert [json.loads(line)["id"] for line in written] == [f"s{n}" for n in range(len(written))]
+    left = count - len(written)
+    named = f"… {left:,} steps are not shown, s{len(written)} to s{count - 1}"
+    assert (lines[-1:] == [named]) if left > 1 else left == 0
