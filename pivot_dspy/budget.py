@@ -24,9 +24,10 @@ import re
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import dspy
@@ -38,6 +39,8 @@ from pivot_dspy.dspy_internals import CHARACTERS_A_TOKEN, BaseCallback, UsageTra
 from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.prompts.truncation import FENCE
 
+BLOCK = 128 * CHARACTERS_A_TOKEN
+"""Characters by which prefix caches keep prompts, about."""
 _FENCED = re.compile(rf"^{re.escape(FENCE)}.*", re.MULTILINE)
 OUTSIDE = "other"
 """The phase to which a tool call outside of any phase is booked."""
@@ -102,8 +105,8 @@ class Usage(BaseModel):
     cached_prompt_tokens: int = Field(default=0, ge=0)
     """Share of the prompt tokens that the provider read from its prefix cache, as far as it reports it."""
     repeated_prompt_tokens: int = Field(default=0, ge=0)
-    """Share of the prompt in messages with which an earlier prompt of the run begins too, so that a prefix cache could
-    serve them; characters / 4."""
+    """Share of the prompt in blocks of 128 with which an earlier prompt of the run begins too, so that a prefix cache
+    could serve them; characters / 4."""
     observation_tokens: int = Field(default=0, ge=0)
     """Share of the new messages that shows what steps gave; characters / 4."""
     reasoning_tokens: int = Field(default=0, ge=0)
@@ -117,6 +120,12 @@ class Usage(BaseModel):
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def unserved_prompt_tokens(self) -> int:
+        """Prompt tokens that no prefix cache serves: by the provider's own count, or else by how the prompts of the run
+        begin; with several runs of one environment, a cache serves more."""
+        return max(0, self.prompt_tokens - max(self.cached_prompt_tokens, self.repeated_prompt_tokens))
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: amount + getattr(other, name) for name, amount in self})
@@ -151,7 +160,7 @@ class Ledger:
         self._phases: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._total: Counter[str] = Counter()
         self._begun: set[int] = set()
-        """Hashes of the messages with which prompts began."""
+        """Hashes of the messages, and of the blocks, with which prompts began."""
         for name, usage in start.phases.items():
             self._book(name, usage)
         self._began = time.monotonic() - start.seconds
@@ -226,17 +235,21 @@ class Ledger:
 
     def _compare(self, messages: Sequence[tuple[str, str]]) -> Usage:
         """How much of a prompt was sent before, and how much of the rest shows what steps gave."""
-        repeated, observed, chain = 0, 0, 0
-        for role, text in messages:
-            chain = hash((chain, role, text))
-            with self._lock:
-                if chain in self._begun:
-                    repeated += len(text)
-                    continue
-                self._begun.add(chain)
-            observed += sum(map(len, _FENCED.findall(text)))
+        new = messages[self._repeated(messages) :]
+        observed = sum(len(fenced) for _, text in new for fenced in _FENCED.findall(text))
+        whole = "".join(f"{role}\n{text}\n" for role, text in messages)
+        ends = range(BLOCK, len(whole) + 1, BLOCK)
+        repeated = BLOCK * self._repeated([whole[end - BLOCK : end] for end in ends])
         tokens = {"repeated_prompt_tokens": repeated, "observation_tokens": observed}
         return Usage(**{name: count // CHARACTERS_A_TOKEN for name, count in tokens.items()})
+
+    def _repeated(self, parts: Sequence[Hashable]) -> int:
+        """With how many of these parts an earlier prompt began; they are taken note of."""
+        chains = [*accumulate((hash(part) for part in parts), lambda chain, part: hash((chain, part)))]
+        with self._lock:
+            new = next((count for count, chain in enumerate(chains) if chain not in self._begun), len(chains))
+            self._begun.update(chains[new:])
+        return new
 
     def _book(self, phase: str, usage: Usage | Mapping[str, Any]) -> None:
         with self._lock:
