@@ -1,4 +1,4 @@
-"""Repairs that need no model: what a check proposes in data, and reads that failed and that nothing needs.
+"""Repairs that need no model: what a check proposes in data, and steps that failed and that nothing needs.
 
 A patch is a child like any other: it is run, measured, and kept only if it is better. What is not sure is no patch.
 """
@@ -75,13 +75,15 @@ def _with(step: Step, args: Mapping[str, Any], instead: Mapping[str, Any]) -> St
 
 
 def _unneeded(context: BlameContext) -> Iterator[Gradient]:
-    """The trajectory without the reads that failed, where all that is asked for holds without them, as checks tell."""
+    """The trajectory without the steps that failed and that nothing reads, where all that is asked for holds as it is,
+    as checks tell. What cannot be undone is left to the model."""
     graph, submit = context.graph, context.execution.trajectory.submit
     decided = context.requirements.items and all(item.executable for item in context.requirements.items)
     if not decided or context.violated or submit is None or not graph.observed[submit.id].ok:
         return
     failed = [name for name in context.failed if not graph.readers[name] and not graph.step(name).is_submit]
-    drop = [name for name in failed if (spec := context.toolbox.spec(graph.step(name).tool)) and spec.effect == "read"]
+    specs = {name: context.toolbox.spec(graph.step(name).tool) for name in failed}
+    drop = [name for name, spec in specs.items() if spec is not None and spec.effect != "irreversible"]
     if not drop:
         return
     drop = sorted(drop, key=graph.position.__getitem__)
@@ -90,7 +92,7 @@ def _unneeded(context: BlameContext) -> Iterator[Gradient]:
         locus=locus,
         step=drop[0],
         kind=UNNEEDED,
-        diagnosis=f"{', '.join(drop)} failed, and nothing needs what it reads.",
+        diagnosis=f"{', '.join(drop)} failed, and nothing needs what it would have done.",
         correction="Drop it.",
         slice=graph.slice(drop),
         questioned=tuple(drop),

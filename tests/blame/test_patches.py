@@ -34,6 +34,11 @@ class Desk(Environment):
         self.booked[guest] = room
         return room
 
+    @tool(effect="write")
+    def cancel(self, guest: str) -> str:
+        """Cancel the room of a guest."""
+        return self.booked.pop(guest)
+
     @check
     def cheapest(self, guest: str) -> CheckResult:
         """The guest has the cheapest room."""
@@ -103,9 +108,13 @@ def test_what_cannot_be_undone_is_never_patched():
     assert all(event.gradient.patch is None for event in result.history if event.kind == "gradient")
 
 
+FAILING = [step("x", "rate", room="pink"), step("x", "cancel", guest="Bob")]
+
+
 @pytest.mark.parametrize("decided", [True, False])
-def test_a_failed_read_is_dropped_only_where_checks_tell_that_all_holds(decided):
-    failed = [BOOKED[0], step("x", "rate", room="pink"), *BOOKED[1:]]
+@pytest.mark.parametrize("needless", FAILING, ids=["read", "write"])
+def test_a_failed_step_is_dropped_only_where_checks_tell_that_all_holds(decided, needless):
+    failed = [BOOKED[0], needless, *BOOKED[1:]]
     words = [] if decided else [{"id": "R2", "text": "The rate of the pink room is told."}]
     refiner = Pivot("request -> answer", Desk, restarts=0, max_iters=1)
     answers = {"evolve": rewrite(BOOKED), "audit": {"changes": []}}
