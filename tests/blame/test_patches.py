@@ -35,9 +35,9 @@ class Desk(Environment):
         return room
 
     @tool(effect="write")
-    def cancel(self, guest: str) -> str:
-        """Cancel the room of a guest."""
-        return self.booked.pop(guest)
+    def cancel(self, booking: str) -> str:
+        """Cancel a booking."""
+        return self.booked.pop(booking)
 
     @check
     def cheapest(self, guest: str) -> CheckResult:
@@ -108,7 +108,7 @@ def test_what_cannot_be_undone_is_never_patched():
     assert all(event.gradient.patch is None for event in result.history if event.kind == "gradient")
 
 
-FAILING = [step("x", "rate", room="pink"), step("x", "cancel", guest="Bob")]
+FAILING = [step("x", "rate", room="pink"), step("x", "cancel", booking="b7")]
 
 
 @pytest.mark.parametrize("decided", [True, False])
