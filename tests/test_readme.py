@@ -19,6 +19,7 @@ import pytest
 import pivot_dspy
 from pivot_dspy.episode.result import RESERVED, Refined
 from pivot_dspy.simulator import OfflineEngine, Rates, Reference
+from tests.environment.mcp import desk_server
 from tests.openai_server import OpenAIServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,9 +74,20 @@ print(json.dumps({
     "logged": [step.tool for step in logged.steps],
     "refined": [refined.verified, [step.tool for step in refined.trajectory.steps]],
     "careful": [careful(request="Order eggs.").verified, evaluate(careful).score],
+    "tier": mcp_desk.live_because,
     "desk": [desk(request="Order eggs.").orders, [finding.status for finding in desk(request="Order eggs.").findings]],
 }))
 """
+
+
+def _with_desk_server(folder: Path) -> Path:
+    """A folder with the MCP server that a snippet starts by its name."""
+    folder.mkdir()
+    server = folder / "desk-mcp"
+    run = f"import runpy; runpy.run_path({desk_server.__file__!r}, run_name='__main__')"
+    server.write_text(f"#!{sys.executable}\n{run}\n")
+    server.chmod(0o755)
+    return folder
 
 
 def test_the_snippets_run_one_after_the_other(tmp_path: Path) -> None:
@@ -85,6 +97,7 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path) -> None:
     with OpenAIServer(OfflineEngine(REFERENCES, Rates(slip=0.0, heed=1.0, relapse=0.0))) as server:
         environment = {
             **os.environ,
+            "PATH": f"{_with_desk_server(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "OPENAI_API_KEY": "x",
             "OPENAI_API_BASE": server.url,
@@ -107,6 +120,7 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path) -> None:
     assert found["logged"][0] == "count" and "order" not in found["logged"]
     assert found["refined"] == [True, ["count", "order", "submit"]]
     assert found["careful"] == [True, 100.0]
+    assert not found["tier"]  # trials act on sandboxes
     assert found["desk"] == [["eggs"], ["holds"]]
     assert asked == {"gpt-4.1-mini"}
 
