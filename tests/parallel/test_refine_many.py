@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,11 @@ def deadly(folder: Path, deaths: int = 1) -> Pivot:
     """A refiner whose environment takes its process down when it is opened for the third day, so often."""
     for death in range(deaths):
         (folder / f"death-{death}").touch()
+    markers = str(folder / "death-*")  # no path, whose files would be watched as what a run must leave as it is
 
     def opened(task: Any) -> Rooms:
         if task.request == request(DAYS[2]):
-            for marker in folder.glob("death-*"):
+            for marker in map(Path, glob(markers)):
                 marker.unlink()
                 os._exit(1)
         return Rooms()
