@@ -12,8 +12,9 @@ import pytest
 from dspy.lm15 import RateLimitError
 from dspy.utils.callback import BaseCallback
 
-from pivot_dspy import Budget, Pivot, PlanningFailed, ReAct, Requirement
+from pivot_dspy import Budget, PlanningFailed, ReAct, Requirement
 from pivot_dspy.environment.base import Environment, check, tool
+from programs.comparison.ablations import PivotWithoutPatches
 from tests.acting import call
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, REQUEST, RIGHT, UNCHANGED, WRONG
 from tests.scripted import AsyncScripted, Scripted, Store, plan, scripted, step, submit
@@ -27,7 +28,7 @@ MARGIN = 2.0
 def _imported():
     """What DSPy loads at the first call is no part of any deadline."""
     with dspy.context(lm=scripted(plan=plan(RIGHT, [LARGE]))):
-        Pivot("request -> answer", Store)(request=REQUEST)
+        PivotWithoutPatches("request -> answer", Store)(request=REQUEST)
     turns = [call("find", color="red", size="L"), call("finish")]
     with dspy.context(lm=scripted(settle={"requirements": []}, react=turns, extract={"answer": "p1"})):
         ReAct("request -> answer", Store)(request=REQUEST)
@@ -91,7 +92,7 @@ CASES = [
 )
 def test_a_model_that_hangs_is_given_up_with_the_best_so_far(phase, scripts, required, awaited):
     engine = Hanging(phase, **{"audit": {"changes": []}, **scripts})
-    pivot = Pivot("request -> answer", Store, requirements=required, budget=Budget(seconds=SECONDS))
+    pivot = PivotWithoutPatches("request -> answer", Store, requirements=required, budget=Budget(seconds=SECONDS))
     threads = threading.active_count()
     result = timed(pivot, model(engine), awaited, request=REQUEST)
     assert engine.hung.is_set() and not result.verified and result.exhausted.startswith("seconds: 1")
@@ -108,7 +109,7 @@ def test_a_model_that_hangs_is_given_up_with_the_best_so_far(phase, scripts, req
 
 @pytest.mark.parametrize("awaited", [False, True])
 def test_before_there_is_a_plan_it_is_a_planning_failure(awaited):
-    pivot = Pivot("request -> answer", Store, budget=Budget(seconds=SECONDS))
+    pivot = PivotWithoutPatches("request -> answer", Store, budget=Budget(seconds=SECONDS))
     with pytest.raises(PlanningFailed, match="no plan: plan: LMTimeoutError: given up") as raised:
         timed(pivot, model(Hanging("plan", plan=plan(RIGHT))), awaited, request=REQUEST)
     assert raised.value.ledger.usage.lm_calls == 1
@@ -118,7 +119,8 @@ def test_before_there_is_a_plan_it_is_a_planning_failure(awaited):
 def test_the_wait_that_a_provider_asks_for_is_not_waited_out(awaited):
     lm = scripted(plan=plan(WRONG, [LARGE, ONE]), evolve=RateLimitError("slow down", retry_after=60), audit={})
     lm.num_retries = 3
-    result = timed(Pivot("request -> answer", Store, budget=Budget(seconds=SECONDS)), lm, awaited, request=REQUEST)
+    pivot = PivotWithoutPatches("request -> answer", Store, budget=Budget(seconds=SECONDS))
+    result = timed(pivot, lm, awaited, request=REQUEST)
     assert result.answer == "p1" and result.exhausted and result.ledger.usage.lm_calls == 2
 
 
@@ -158,7 +160,7 @@ class Slow(Environment):
 @pytest.mark.parametrize(("name", "timeout"), [("wait", 30), ("wait", None), ("rest", 30)])
 def test_a_tool_call_gets_what_is_left_of_the_seconds(name, timeout, awaited):
     steps = [step("a", name), submit(answer="done")]
-    pivot = Pivot("request -> answer", Slow, timeout=timeout, budget=Budget(seconds=SECONDS))
+    pivot = PivotWithoutPatches("request -> answer", Slow, timeout=timeout, budget=Budget(seconds=SECONDS))
     began = time.monotonic()
     with dspy.context(lm=scripted(plan=plan(steps))):
         result = asyncio.run(pivot.acall(request="x")) if awaited else pivot(request="x")
@@ -181,7 +183,7 @@ def test_checks_that_hang_do_so_for_one_timeout_in_all():
     """Ten of them, each with a timeout of half of the seconds."""
     wanted = [{"id": f"R{n}", "check": "only", "args": {"count": n}} for n in range(10)]
     timeout = SECONDS / 3
-    pivot = Pivot("request -> answer", HangingChecks, timeout=timeout, budget=Budget(seconds=SECONDS))
+    pivot = PivotWithoutPatches("request -> answer", HangingChecks, timeout=timeout, budget=Budget(seconds=SECONDS))
     began = time.monotonic()
     with dspy.context(lm=scripted(plan=plan(RIGHT, wanted), evolve=UNCHANGED, audit={"changes": []})):
         result = pivot(request=REQUEST)
@@ -204,7 +206,7 @@ def test_what_is_asked_in_time_sees_the_context_and_is_booked_as_ever():
         seen, trace = Seen(), []
         lm = scripted(plan=plan(WRONG, [LARGE, ONE]), evolve=MENDED)
         with dspy.context(lm=lm, callbacks=[seen], trace=trace), dspy.track_usage() as usage:
-            result = Pivot("request -> answer", Store, budget=budget)(request=REQUEST)
+            result = PivotWithoutPatches("request -> answer", Store, budget=budget)(request=REQUEST)
         phases = {name: used.model_dump() for name, used in result.ledger.phases.items()}
         runs.append((seen.kinds, [inputs for _, inputs, _ in trace], usage.get_total_tokens(), phases, len(lm.history)))
     assert runs[0] == runs[1] and runs[0][0].count("lm") == 2 and len(runs[0][1]) >= 2
@@ -214,7 +216,7 @@ def test_no_thread_is_paid_for_without_seconds(monkeypatch):
     began = []
     monkeypatch.setattr(threading.Thread, "start", lambda self: began.append(self.name))
     with dspy.context(lm=scripted(plan=plan(RIGHT, [LARGE]))):
-        assert Pivot("request -> answer", Store, timeout=None)(request=REQUEST).verified
+        assert PivotWithoutPatches("request -> answer", Store, timeout=None)(request=REQUEST).verified
     assert not began
 
 
@@ -223,9 +225,8 @@ def test_who_is_given_up_asks_no_more_and_leaves_no_trace():
     engine = Hanging("evolve", plan=plan(WRONG, [LARGE, ONE]), evolve="I would rather talk.", audit={"changes": []})
     trace: list[Any] = []
     with dspy.context(trace=trace):
-        result = timed(
-            Pivot("request -> answer", Store, budget=Budget(seconds=SECONDS)), model(engine), request=REQUEST
-        )
+        pivot = PivotWithoutPatches("request -> answer", Store, budget=Budget(seconds=SECONDS))
+        result = timed(pivot, model(engine), request=REQUEST)
     known, calls = len(trace), engine.count()
     engine.let_go.set()
     engine.done.wait(5)

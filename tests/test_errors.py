@@ -54,7 +54,7 @@ def test_no_exception_outside_of_the_tree_is_documented_as_raised() -> None:
             for raised in re.findall(r"^ +(\w+(?:Error|Failed|Exhausted)): ", value.__doc__ or "", re.MULTILINE):
                 if raised not in own and not hasattr(builtins, raised) and raised not in vars(dspy):
                     strangers.add(raised)
-    assert strangers <= {"ModelFailed"}, strangers
+    assert strangers <= {"ModelFailed", "StepFailed"}, strangers  # inside the package alone
 
 
 def refusing(room: str) -> int:

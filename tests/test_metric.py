@@ -4,8 +4,9 @@ import dspy
 import pytest
 from dspy.teleprompt.bootstrap_trace import FailedPrediction
 
-from pivot_dspy import Pivot, trajectory_metric
+from pivot_dspy import trajectory_metric
 from pivot_dspy.errors import ConfigurationError
+from programs.comparison.ablations import PivotWithoutPatches
 from tests.scripted import Store, plan, rewrite, scripted, step, submit
 
 LARGE = {"id": "R1", "check": "item", "args": {"size": "L"}}
@@ -15,7 +16,7 @@ WRONG = [step("a", "find", size="M"), *STEPS[1:]]
 
 def refined(question="Buy something large", **scripts):
     with dspy.context(lm=scripted(**scripts)):
-        return Pivot("question -> answer", Store, audit="never")(question=question)
+        return PivotWithoutPatches("question -> answer", Store, audit="never")(question=question)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_in_evaluate_scores_add_up_and_a_failing_run_counts_as_nothing():
         ) else "no plan"  # fmt: skip
 
     lm = scripted(plan=plans, evolve=rewrite([{"keep": ["a", "b", "submit"]}]))
-    refiner = Pivot("question -> answer", Store, audit="never")
+    refiner = PivotWithoutPatches("question -> answer", Store, audit="never")
     examples = [dspy.Example(question=q).with_inputs("question") for q in ("right", "wrong", "fail", "right")]
     evaluate = dspy.Evaluate(
         devset=examples, metric=trajectory_metric, num_threads=4, display_progress=False, max_errors=10
@@ -91,7 +92,7 @@ def test_bootstrapping_takes_what_was_verified_only():
         plan=lambda prompt: plan(STEPS if "right" in prompt.section("question") else WRONG, [LARGE]),
         evolve=rewrite([{"keep": ["a", "b", "submit"]}]),
     )
-    refiner = Pivot("question -> answer", Store, audit="never")
+    refiner = PivotWithoutPatches("question -> answer", Store, audit="never")
     train = [dspy.Example(question=q).with_inputs("question") for q in ("right one", "wrong one")]
     with dspy.context(lm=lm):
         compiled = dspy.BootstrapFewShot(metric=trajectory_metric, max_labeled_demos=0).compile(refiner, trainset=train)
@@ -105,11 +106,11 @@ def test_gepa_reads_the_feedback(bad):
         evolve=rewrite([{"keep": ["a", "b", "submit"]}]),
         compose="```\nPlan well.\n```",
     )
-    refiner = Pivot("question -> answer", Store, audit="never", max_iters=1)
+    refiner = PivotWithoutPatches("question -> answer", Store, audit="never", max_iters=1)
     data = [dspy.Example(question=q).with_inputs("question") for q in ("one", "two")]
     gepa = dspy.GEPA(metric=trajectory_metric, max_metric_calls=8, reflection_lm=lm, num_threads=2)
     with dspy.context(lm=lm):
         compiled = gepa.compile(refiner, trainset=data, valset=data)
-    assert isinstance(compiled, Pivot)
+    assert isinstance(compiled, PivotWithoutPatches)
     reflected = [prompt.text for prompt in lm.engine.prompts if prompt.phase == "compose"]
     assert any("Not verified: requirement R1" in text for text in reflected)

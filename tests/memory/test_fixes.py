@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pivot_dspy import Entries, Lesson, Pivot, ReAct, Step, Trajectory, TrajectoryMemory
+from pivot_dspy import CodeActing, Entries, Lesson, Pivot, ReAct, Step, Trajectory, TrajectoryMemory
 from pivot_dspy.learning.edits import edits
 from pivot_dspy.memory.fixes import Fix, apply_fixes
 from pivot_dspy.simulator import Rates
 from pivot_dspy.simulator.slips import Surroundings, habit, situations
+from programs.comparison.ablations import PivotWithoutPatches
 from tests.memory.entries import SIZES, fixes
 from tests.memory.test_refiners import every, made, run
 from tests.refiners.loops import LARGE, REQUEST, RIGHT, WRONG
@@ -159,8 +160,8 @@ def test_a_field_that_some_result_has_is_not_renamed():
 def test_what_a_model_always_gets_wrong_is_mended_without_another_call(kind):
     bare, _ = run(kind, Entries(), steps=RIGHT)
     result, engine = run(kind, MEMORY, steps=SMALL)
-    if kind is ReAct:  # it calls tools as it goes, and writes no steps: it is told
-        told = next(prompt for prompt in engine.prompts if prompt.phase == "react").section("lessons")
+    if kind in (ReAct, CodeActing):  # they call tools as they go, and write no steps: they are told
+        told = next(prompt for prompt in engine.prompts if prompt.phase in ("react", "code")).section("lessons")
         assert told.startswith("Often done wrong:\n- ") and "price, not cost" in told
         return
     assert result.verified and result.loss.total == bare.loss.total == 0
@@ -175,9 +176,9 @@ def test_what_a_model_always_gets_wrong_is_mended_without_another_call(kind):
 def test_a_rewrite_is_mended_from_the_blamed_step_on_and_a_given_trajectory_stays():
     settled = {"requirements": [LARGE]}
     evolved = rewrite([SMALL[0], {"keep": ["b", "c", "submit"]}])
-    lm = speaking(Pivot, plan=plan(WRONG, [LARGE]), settle=settled, evolve=evolved)
+    lm = speaking(PivotWithoutPatches, plan=plan(WRONG, [LARGE]), settle=settled, evolve=evolved)
     with dspy.context(lm=lm):
-        result = made(Pivot, MEMORY)(request=REQUEST)
+        result = made(PivotWithoutPatches, MEMORY)(request=REQUEST)
         given = made(Pivot, MEMORY)(request=REQUEST, trajectory=Trajectory.model_validate({"steps": RIGHT}))
     assert result.verified and result.trajectory.steps[0].args["size"] == "L" and lm.engine.count("evolve") == 1
     assert not any(event.kind == "fix" for event in given.history)

@@ -51,7 +51,7 @@ def test_the_prompts_tell_what_earlier_tasks_have_taught(kind):
     assert set(result.retrieved) == {entry.id for entry in ENTRIES} and result.verified
     first = engine.prompts[0]
     assert LEARNED["check"] in first.section("lessons") and '"id": "L1"' in first.section("lessons")
-    told = next(prompt for prompt in engine.prompts if prompt.phase in ("plan", "act", "react"))
+    told = next(prompt for prompt in engine.prompts if prompt.phase in ("plan", "act", "react", "code"))
     assert "- When find takes a size" in told.section("lessons") and EXAMPLE.task[:-1] in told.section("lessons")
     assert len(engine.prompts) == len(before.prompts)
     added = result.ledger.usage.prompt_tokens - bare.ledger.usage.prompt_tokens

@@ -35,7 +35,8 @@ def test_every_recorded_run_executes_to_its_own_cart() -> None:
     count = 0
     for _, run in read_runs(SHOPPING / RUNS):
         trajectory = Trajectory.from_messages(messages(run))
-        assert len(trajectory) == len(run["calls"])
+        left_out = len(run["calls"]) - len(trajectory)  # calls that failed and were put right
+        assert 0 <= left_out <= sum("error" in str(call["observation"])[:200].lower() for call in run["calls"])
         session = source.open(task(cases[run["level"], run["case"]]))
         assert final_cart(run_sync(execute(trajectory, session)).execution) == run["final_cart"]
         count += 1

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
 
-from pivot_dspy import CheckResult, Environment, Requirement, check, tool
+from pivot_dspy import CheckResult, Environment, Requirement, ToolError, check, tool
 from programs.deepplanning.travel import prompt_tables, rules, shown_records, wishes
 from programs.deepplanning.travel.atlas import Atlas, Attraction, Hotel, Mode, Restaurant, Sort, Trip
 from programs.deepplanning.travel.database import TravelDatabase
 from programs.deepplanning.travel.frame import Frame
 from programs.deepplanning.travel.prompt_tables import number
-from programs.deepplanning.travel.request import Journey, read_journey
+from programs.deepplanning.travel.request import Journey, read_journey, read_people
 from programs.deepplanning.travel.rules import About, Held
 from programs.deepplanning.travel.scoring.tables import Tables
 from programs.deepplanning.travel.wishes import Fitting
@@ -78,6 +78,7 @@ class TravelEnvironment(Environment):
     def __init__(self, world: World, request: str = "") -> None:
         self.world = world
         self.journey = read_journey(request, world.atlas)
+        self.people = read_people(request)
         self.frame: Frame | None = None
         self._held: Held | None = None
         self.orientation = _orientation(self.journey)
@@ -143,6 +144,8 @@ class TravelEnvironment(Environment):
     @tool(effect="write")
     def start(self, origin: str, destination: str, depart: date, back: date, people: int = 1, rooms: int = 1) -> str:
         """First step of all."""
+        if self.people not in (None, people):
+            raise ToolError(f"the request speaks of {self.people} people, not of {people}")
         self.frame = Frame(origin, destination, depart, back, people, rooms)
         self._changed()
         nights = self.frame.nights

@@ -1,4 +1,4 @@
-"""What a request says of the trip's ends in words that a rule can read: two cities and two dates of the tables."""
+"""What a request says in words that a rule can read: two cities and two dates of the tables, and how many travel."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
+
+_NUMBERS = {word: number for number, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
+_NUMBERS |= {sign: number for number, sign in enumerate("一二三四五六七八九十", 1)} | {"两": 2}
+_PEOPLE = (
+    rf"\b(\d+|{'|'.join(word for word in _NUMBERS if word.isascii())})[- ](?:people|persons?|travell?ers?|adults?|of us)\b",
+    rf"(\d+|[{''.join(word for word in _NUMBERS if not word.isascii())}])\s*个?[人位]",
+)
 
 
 class Journey(NamedTuple):
@@ -41,6 +48,17 @@ def read_journey(request: str, atlas: Atlas) -> Journey | None:
         return None
     (origin, destination, depart), (_, _, return_) = exact[0]
     return Journey(origin, destination, depart, return_)
+
+
+def read_people(request: str) -> int | None:
+    """How many travel; None where a request names no number of people, or several.
+
+    >>> read_people("There are three of us."), read_people("我们4个人一起去"), read_people("My wife and I.")
+    (3, 4, None)
+    """
+    named = {found.lower() for form in _PEOPLE for found in re.findall(form, request, re.IGNORECASE)}
+    numbers = {int(word) if word.isdigit() else _NUMBERS[word] for word in named}
+    return numbers.pop() if len(numbers) == 1 else None
 
 
 def _plain(text: str) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from datetime import date
 from typing import Any
 
 import pytest
 
-from pivot_dspy import Pivot, Trajectory
+from pivot_dspy import Pivot, ToolError, Trajectory
 from pivot_dspy.environment.factory import SessionFactory
 from programs.deepplanning.travel import rules
 from programs.deepplanning.travel.builder_form import TripBuilder
 from programs.deepplanning.travel.environment import TravelEnvironment, World, standing_rules
 from programs.deepplanning.travel.json_form import WrittenPlan
-from programs.deepplanning.travel.request import Journey, read_journey
+from programs.deepplanning.travel.request import Journey, read_journey, read_people
 from programs.deepplanning.travel.strict import strict_score
 from programs.deepplanning.travel.trip_plan import TripPlan
 from tests.programs.travel.made_trip import GOLD, atlas, database
@@ -215,6 +216,27 @@ def test_wishes_before_the_start_are_not_met():
 )
 def test_cities_and_dates_are_read_where_the_request_names_them(request_):
     assert read_journey(request_, atlas()) == Journey("Aville", "Bton", "2026-05-01", "2026-05-04")
+
+
+@pytest.mark.parametrize(
+    ("request_", "people"),
+    [
+        ("We are 4 people.", 4),
+        ("the three of us", 3),
+        ("我们两个人去，订一间房", 2),
+        ("共5位", 5),
+        ("My wife and I", None),
+        ("3 people, of whom one person cannot walk", None),
+        ("", None),
+    ],
+)
+def test_a_number_of_people_is_read_where_the_request_names_one(request_, people):
+    assert read_people(request_) == people
+    environment = TripBuilder(WORLD, request_)
+    for number in (1, 2, 3, 4, 5):
+        wrong = people not in (None, number)
+        with pytest.raises(ToolError, match="people") if wrong else nullcontext():
+            environment.start("Aville", "Bton", date(2026, 5, 1), date(2026, 5, 4), people=number)
 
 
 @pytest.mark.parametrize("request_", ["A trip to Bton on May 1, 2026.", "From Aville to Bton in June.", ""])
