@@ -7,9 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
-from pivot_dspy import bindings
+from pivot_dspy import bindings, submission
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Effect
@@ -210,8 +208,8 @@ class StepRunner:
             if standing is not None:
                 return Observation(step=step.id, status=standing)
             if spec is None or step.is_submit:
-                args = _resolve_each(step.args, self.results, self.observed, allow_empty=True)
-                self._submit(args)
+                args = submission.resolve(step.args, self.outputs, self.results, self.observed)
+                self.submitted = submission.validate(args, self.outputs)
                 return Observation(step=step.id, value=args, args=args)
             items = self._items(step)
             resolved = [self._resolve(step, item) for item in items]
@@ -264,24 +262,10 @@ class StepRunner:
         repeated = {} if step.for_each is None else {bindings.ITEM: item}
         results, known = {**self.results, **repeated}, {*self.observed, *repeated}
         # A tool may read an empty list as "no restriction" and silently widen its scope.
-        return _resolve_each(step.args, results, known, allow_empty=False)
-
-    def _submit(self, args: dict[str, Any]) -> None:
-        problems = [f"{name}: not an output field" for name in args if name not in self.outputs]
-        values: dict[str, Any] = {}
-        for name in [name for name in self.outputs if name in args]:
-            annotation, value = self.outputs[name], args[name]
-            if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-                value = str(value)  # a binding to a number answers a question for text
-            try:
-                values[name] = TypeAdapter(annotation).validate_python(value)
-            except ValidationError as error:
-                problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r:.80}")
-            except Exception as error:  # a validator of the user's
-                problems.append(f"{name}: cannot be validated: {error_text(error)}")
-        if problems:
-            raise _StepFailed("bad_arguments", f"submit: {'; '.join(problems)}", f"submit({', '.join(self.outputs)})")
-        self.submitted = values
+        # One by one: a tool's only argument may be called calc.
+        return {
+            name: bindings.resolve(value, results, known, allow_empty=False) for name, value in step.args.items()
+        }
 
     def _call(
         self, position: int, step: Step, spec: ToolSpec, items: list[Any], resolved: list[dict[str, Any]],
@@ -354,13 +338,6 @@ class StepRunner:
             why = f"the steps after it cannot run, since the environment cannot be copied any more: {error_text(error)}"
             fault = fault.model_copy(update={"message": f"{fault.message}; {why}"})
         return observation.model_copy(update={"fault": fault})
-
-
-def _resolve_each(
-    args: Mapping[str, Any], results: Mapping[str, Any], known: Collection[str], allow_empty: bool
-) -> dict[str, Any]:
-    # One by one: a tool's only argument may be called calc.
-    return {name: bindings.resolve(value, results, known, allow_empty=allow_empty) for name, value in args.items()}
 
 
 def _fault_of(error: BindingError | ArgumentError | _StepFailed, step: Step) -> Fault:
