@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import dspy
 import pytest
@@ -14,19 +14,19 @@ from tests.scripted import plan, scripted, step, submit
 RESULTS = {"a": None, "b": {"nick": None, "at": {"home": None}}, "c": [{"id": 1, "nick": None}]}
 
 
-@pytest.mark.parametrize("kind", [Optional[str], Literal["yes", "no", None], str | None, type(None)])
+@pytest.mark.parametrize("kind", [str | None, Literal["yes", "no", None], type(None)])
 @pytest.mark.parametrize(
     "written", ["$a", "$b.nick", "$b.at.home", "$b.at.home.street", "$c[?id==`1`] | [0].nick", "$c[?id==`9`] | [0]"]
 )
 def test_a_null_that_stands_in_a_result_answers_a_field_that_allows_none(kind: Any, written: str) -> None:
     if written.endswith("street"):  # home is null, and so has none
-        kind = Optional[str]
+        kind = str | None
     resolved = submission.resolve({"answer": written}, {"answer": kind}, RESULTS, RESULTS)
     assert submission.validate(resolved, {"answer": kind}) == {"answer": None}
 
 
 @pytest.mark.parametrize(
-    ("written", "kind"), [("$b.nickname", Optional[str]), ("$b.att.home", Optional[str]), ("$a", str), ("$a", Any)]
+    ("written", "kind"), [("$b.nickname", str | None), ("$b.att.home", str | None), ("$a", str), ("$a", Any)]
 )
 def test_a_misspelt_field_and_a_null_where_none_is_allowed_are_no_answer(written: str, kind: Any) -> None:
     with pytest.raises(BindingError, match="gives nothing"):
@@ -39,7 +39,7 @@ def nickname(who: str) -> str | None:
 
 
 def test_a_refiner_answers_none_without_a_rewrite() -> None:
-    signature = dspy.Signature({"q": (str, dspy.InputField()), "answer": (Optional[str], dspy.OutputField())})
+    signature = dspy.Signature({"q": (str, dspy.InputField()), "answer": (str | None, dspy.OutputField())})
     lm = scripted(plan=plan([step("a", "nickname", who="x"), submit(answer="$a")]))
     with dspy.context(lm=lm):
         result = Pivot(signature, tools=[nickname], effects="read")(q="x")

@@ -71,6 +71,13 @@ class SessionFactory:
         self.toolbox: Toolbox | None = None if known is None else toolbox_of(known)
         """The tools and checks, where they are known before a session is opened."""
 
+    @property
+    def code(self) -> tuple[Any, ...]:
+        """What the user wrote of it, to tell it from another: its name, the class or function, the tools' functions."""
+        source = type(self._instance) if self._factory is None else self._factory
+        tools = self.toolbox.tools.values() if self.toolbox is not None else ()
+        return (self.name, source, *(spec.invoke for spec in tools))
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}  # a weak reference cannot be pickled
 

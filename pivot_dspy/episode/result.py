@@ -12,6 +12,7 @@ from pivot_dspy.confidence import lowest
 from pivot_dspy.episode.commit import Committer
 from pivot_dspy.errors import CommitError
 from pivot_dspy.flow import Flow, run_async, run_sync
+from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import Execution, Trajectory
 from pivot_dspy.verdict import Verdict
 
@@ -44,6 +45,13 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         return f"Refined({outputs}; {self.verdict.status}, loss {self.loss.total:.3f}, {len(self.trajectory)} steps)"
 
     __str__ = __repr__
+
+    def toDict(self) -> dict[str, Any]:  # DSPy's name for it
+        """All of it as plain JSON data, as `dspy.Evaluate(save_as_json=)` writes it.
+
+        What has no JSON form, such as a requirement's own Python function, stands as its text.
+        """
+        return {name: plain(value, fallback=_text) for name, value in self.items()}
 
     def commit(self, allow: str | Iterable[str] | None = None) -> Execution:
         """Run the trajectory once in the real environment, irreversible steps included.
@@ -101,6 +109,11 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         finally:
             if committer.execution is not None:
                 self["committed"] = committer.execution
+
+
+def _text(value: Any) -> Any:
+    """What stands for a value without a JSON form."""
+    return value.toDict() if isinstance(value, dspy.Example) else str(value)
 
 
 def features(result: Refined) -> dict[str, float]:

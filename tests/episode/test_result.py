@@ -1,4 +1,5 @@
 import itertools
+import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -6,7 +7,7 @@ from typing import Any
 import dspy
 import pytest
 
-from pivot_dspy import CommitError, Environment, Pivot, check, tool
+from pivot_dspy import CommitError, Environment, Pivot, Requirement, check, tool, trajectory_metric
 from tests.scripted import Calls, Store, plan, scripted, step, submit
 
 ONE = {"id": "R1", "check": "only", "args": {"count": 1}}
@@ -264,3 +265,30 @@ def test_what_the_judge_quoted_is_relied_on():
     with pytest.raises(CommitError, match="step a gave amount = 100 and now 101; steps run for real: a; nothing after"):
         result.commit()
     assert real.paid == []
+
+
+def test_all_of_it_is_json_for_evaluate_and_for_json_dumps(tmp_path):
+    devset = [dspy.Example(question="Buy p2", answer="p2").with_inputs("question")]
+    asked = [{"check": "only", "args": {"count": 1}}, Requirement(id="mine", test=lambda execution: True)]
+    file = tmp_path / "saved.json"
+    with dspy.context(lm=scripted(plan=plan(BUY[:2] + BUY[3:], []))):
+        program = Pivot("question -> answer", Store, requirements=asked)
+        dspy.Evaluate(
+            devset=devset, metric=trajectory_metric, num_threads=1, display_progress=False, save_as_json=str(file)
+        )(program, metric=lambda gold, pred: trajectory_metric(gold, pred).score)
+    saved = json.loads(file.read_text())[0]
+    assert saved["pred_answer"] == "p2" and saved["verified"] and saved["trajectory"]["steps"][0]["tool"] == "find"
+    assert saved["history"][0]["kind"] == "plan" and saved["requirements"]["items"][1]["id"] == "mine"
+
+
+class Held:
+    def __str__(self):
+        return "held"
+
+
+def test_outputs_of_any_kind_and_figures_that_json_has_not_are_written():
+    result = bought(Store(Calls()))
+    result["answer"] = {"shirt": Held(), "price": float("nan"), "sizes": {1}, "made": dspy.Prediction(a=1)}
+    assert json.loads(json.dumps(result.toDict()))["answer"] == {
+        "shirt": "held", "price": None, "sizes": [1], "made": {"a": 1}
+    }  # fmt: skip
