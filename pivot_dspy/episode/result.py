@@ -22,10 +22,15 @@ RESERVED = (
     "aresume_commit",
 )  # fmt: skip
 """Fields and methods that a refiner adds to the signature's outputs."""
+OWN = "pivot_"
+"""What the name of such a field begins with where an output of the signature has it."""
 
 
 class Refined(dspy.Prediction):  # type: ignore[misc]
     """The signature's outputs with what is known of how they were reached; an output that was not reached is None.
+
+    Where an output has the name of one of the attributes below, it keeps it, and the attribute is `pivot_NAME`; one
+    that is called `commit` is `result["commit"]`, beside the method.
 
     Attributes:
         trajectory: the best `Trajectory`, and `execution` its `Execution` in the safe copy.
@@ -41,8 +46,9 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
     """
 
     def __repr__(self) -> str:
-        outputs = ", ".join(f"{name}={value!r}" for name, value in self.items() if name not in RESERVED)
-        return f"Refined({outputs}; {self.verdict.status}, loss {self.loss.total:.3f}, {len(self.trajectory)} steps)"
+        own, facts = by_own_names(self), {_key(name, self) for name in RESERVED if name not in dir(Refined)}
+        outputs = ", ".join(f"{name}={value!r}" for name, value in self.items() if name not in facts)
+        return f"Refined({outputs}; {own.verdict.status}, loss {own.loss.total:.3f}, {len(own.trajectory)} steps)"
 
     __str__ = __repr__
 
@@ -108,7 +114,18 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
             raise
         finally:
             if committer.execution is not None:
-                self["committed"] = committer.execution
+                self[_key("committed", self)] = committer.execution
+
+
+def by_own_names(result: Any) -> Any:
+    """A result with all that a refiner adds under its usual name; the same one where no output has such a name."""
+    moved = {name: result[f"{OWN}{name}"] for name in RESERVED if f"{OWN}{name}" in result}
+    return Refined(**{**dict(result.items()), **moved}) if moved else result
+
+
+def _key(name: str, outputs: Any) -> str:
+    """What a field is called that a refiner adds to these outputs, or to a result that has them."""
+    return f"{OWN}{name}" if f"{OWN}{name}" in outputs else name
 
 
 def _text(value: Any) -> Any:
@@ -124,6 +141,7 @@ def features(result: Refined) -> dict[str, float]:
     same result would count as another. `judged`: share of requirements that no check decides, 1 without any.
     `confidence`: of the least certain step, 0 where none was `stated`.
     """
+    result = by_own_names(result)
     usage = result.ledger.usage
     items = result.requirements.items
     written = sum(1 for event in result.history if event.kind in ("plan", "evolve", "rewrite"))
@@ -147,12 +165,17 @@ def make_refined(
     trajectory: Trajectory,
     verdict: Verdict,
     committer: Committer,
+    probability: Callable[[Mapping[str, float]], float | None],
     **known: Any,
 ) -> Refined:
-    """A `Refined` with every reserved field set."""
-    result = Refined(
-        **outputs, trajectory=trajectory, verdict=verdict, verified=verdict.verified, probability=None, committed=None,
-        **known,
-    )  # fmt: skip
+    """A `Refined` with every reserved field set; `known` has those that are not arguments of their own.
+
+    Args:
+        probability: gives that by the `features`.
+    """
+    known |= {"trajectory": trajectory, "verdict": verdict, "verified": verdict.verified, "committed": None}
+    added = {f"{OWN}{name}" if name in outputs else name: value for name, value in known.items()}
+    result = Refined(**outputs, **added)
+    result[f"{OWN}probability" if "probability" in outputs else "probability"] = probability(features(result))
     result._committer = committer
     return result

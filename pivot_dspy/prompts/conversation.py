@@ -21,6 +21,8 @@ Message = Mapping[str, Any]
 
 SHARED_FIELDS = ("tools", "checks", "policy", "lessons", "known", "user_requirements")
 """Input fields of the phases that stay the same for a task, beside its own."""
+PREFIXES = ("pivot_", "task_")
+"""What the name of a field begins with that would be that of another one."""
 PARAGRAPH = "\n\n"
 FORM_LENGTH = 700
 """Characters that an adapter adds to a first message, about."""
@@ -112,7 +114,8 @@ class Conversation:
         """
         if not asked.answered:
             return self
-        stable = [*SHARED_FIELDS, *task]
+        names = [*SHARED_FIELDS, *task]
+        stable = [*names, *(f"{prefix}{name}" for prefix in PREFIXES for name in names)]
         return replace(
             self,
             messages=asked.answered,

@@ -22,7 +22,7 @@ from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import Event, UnclearEvent
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.episode.result import Refined, features, make_refined
+from pivot_dspy.episode.result import Refined, make_refined
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, did_you_mean
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
@@ -39,6 +39,7 @@ from pivot_dspy.refiners.arguments import (
     list_requirements,
     read_budget,
     read_observation_budget,
+    split_call,
     usable_signature,
 )
 from pivot_dspy.refiners.state import Tuned, check_real, check_state
@@ -194,6 +195,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
     def forward(self, **inputs: Any) -> Refined:
         """Refines one task: the signature's inputs, and by keyword `trajectory`, `requirements`, `commit`, `budget`.
 
+        Where an input field has the name of one of these, the option is called `pivot_NAME`.
+
         With `commit=True` a verified result is committed; a `provisional` one is not, for it needs `allow`.
 
         Raises:
@@ -204,21 +207,25 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             IsolationError: the run has changed what is real before anything was committed.
             CommitError: `commit=True`, and what was verified could not be made real.
         """
-        return run_sync(self._refine(**inputs))
+        return run_sync(self._refine(inputs))
 
     async def aforward(self, **inputs: Any) -> Refined:
         """As `forward`, awaited."""
-        return await run_async(self._refine(**inputs))
+        return await run_async(self._refine(inputs))
 
-    def _refine(
+    def _refine(self, given: Mapping[str, Any]) -> Flow[Refined]:
+        options, inputs = split_call(self.signature, given)
+        return self._refine_task(inputs, **options)
+
+    def _refine_task(
         self,
+        inputs: dict[str, Any],
         *,
         trajectory: Trajectory | None = None,
         requirements: Iterable[Requirement | str | Mapping[str, Any]] = (),
         commit: bool = False,
         budget: Budget | None = None,
         _gate: Gate | None = None,
-        **inputs: Any,
     ) -> Flow[Refined]:
         if trajectory is not None and not isinstance(trajectory, Trajectory):
             raise ConfigurationError(
@@ -247,9 +254,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             best, verdict = yield from self._run_search(episode, trajectory)
         for message in context.root.family.unclear:
             episode.emit(UnclearEvent(message=message))
-        result = _result(episode, best, verdict, self.session_factory)
-        result["probability"] = self.calibration.probability(features(result))
-        if commit and result.verified:
+        result = _result(episode, best, verdict, self.session_factory, self.calibration)
+        if commit and verdict.verified:
             yield from result._commit()
         return result
 
@@ -324,7 +330,9 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
 
 
-def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: SessionFactory) -> Refined:
+def _result(
+    episode: Episode, best: Candidate, verdict: Verdict, factory: SessionFactory, calibration: Calibration
+) -> Refined:
     context, record = episode.context, episode.record
     execution = best.inspection.execution
     if not verdict.verified:
@@ -345,6 +353,7 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
         ledger=record.ledger.snapshot(),
         exhausted=record.exhausted,
         retrieved=context.used_entries,
+        probability=calibration.probability,
     )
 
 
