@@ -165,7 +165,7 @@ def make_refined(
     trajectory: Trajectory,
     verdict: Verdict,
     committer: Committer,
-    probability: Callable[[Mapping[str, float]], float | None],
+    probability: Callable[[Mapping[str, float]], float | None] | None = None,
     **known: Any,
 ) -> Refined:
     """A `Refined` with every reserved field set; `known` has those that are not arguments of their own.
@@ -176,6 +176,7 @@ def make_refined(
     known |= {"trajectory": trajectory, "verdict": verdict, "verified": verdict.verified, "committed": None}
     added = {f"{OWN}{name}" if name in outputs else name: value for name, value in known.items()}
     result = Refined(**outputs, **added)
-    result[f"{OWN}probability" if "probability" in outputs else "probability"] = probability(features(result))
+    chance = probability(features(result)) if probability is not None else None
+    result[f"{OWN}probability" if "probability" in outputs else "probability"] = chance
     result._committer = committer
     return result

@@ -21,6 +21,7 @@ from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.prompts.adapter import BriefChatAdapter, Heard
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.conversation import EMPTY, PREFIXES, Asked, Conversation, correction_of
+from pivot_dspy.prompts.history import EarlierTurns
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import render_report, render_requirements
 from pivot_dspy.prompts.steps import render_observations, render_steps
@@ -131,7 +132,7 @@ class Phase(dspy.Module):  # type: ignore[misc]
 
     def __init__(self, signature: type[dspy.Signature] | None = None) -> None:
         super().__init__()
-        asked, self.names = self.asks, FieldNames()
+        asked, self.names, self._task = self.asks, FieldNames(), signature
         if signature is not None:
             self.names = field_names(asked, signature, outputs=self.task_outputs)
             asked = with_task(asked, signature, after=self.task_after, outputs=self.task_outputs)
@@ -139,8 +140,12 @@ class Phase(dspy.Module):  # type: ignore[misc]
 
     def prompt(self, task: Mapping[str, Any], /, **own: Any) -> dict[str, Any]:
         """The input fields of a prompt, the task's and the phase's own, by the names that they have in it."""
-        named = {self.names.own.get(name, name): value for name, value in own.items()}
-        return named | {self.names.task.get(name, name): value for name, value in task.items()}
+        prompt = {self.names.own.get(name, name): value for name, value in own.items()}
+        for name, value in task.items():
+            if isinstance(value, dspy.History) and self._task is not None:
+                value = EarlierTurns.of(value, self._task)
+            prompt[self.names.task.get(name, name)] = value
+        return prompt
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         return run_sync(self.run(**inputs))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from pivot_dspy.dspy_internals import with_callbacks
 from pivot_dspy.prompts.adapter import Heard, read_whole
+from pivot_dspy.prompts.history import telling_turns
 from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.trajectory import Observation, Step
@@ -159,7 +160,8 @@ class Asked:
 
         def write(signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[Message]:
             self.signature, self.inputs = signature, inputs
-            turn = _turn(adapter, self.conversation) if self.conversation.messages else adapter.format
+            writer = telling_turns(adapter)
+            turn = _turn(writer, self.conversation) if self.conversation.messages else writer.format
             self.messages = (*self.conversation.messages, *turn(signature, demos, inputs), *correction)
             return [*self.messages]
 
