@@ -42,7 +42,8 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         ledger: the `LedgerReport` of what was spent; `exhausted` names the budget's limit that ended the run.
         retrieved: ids of the memory's entries that the prompts told of, and of those whose fixes were applied.
         probability: that it is right, by the refiner's `calibration`; None where nothing was fitted.
-        committed: the `Execution` in the real environment, once committed, or as far as a commit that failed got.
+        committed: the `Execution` in the real environment, once committed, or as far as a commit that failed got. After
+            a commit the outputs are those of this one.
     """
 
     def __repr__(self) -> str:
@@ -108,7 +109,10 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         if committer is None:
             raise CommitError("a copy of a result cannot be committed; commit what the refiner returned", self)
         try:
-            return (yield from begin(committer))
+            execution = yield from begin(committer)
+            for name in execution.outputs.keys() & dict(self.items()).keys():
+                self[name] = execution.outputs[name]  # an id of what was made is another one in the real world
+            return execution
         except CommitError as error:
             error.result = self
             raise

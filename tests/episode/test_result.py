@@ -1,6 +1,7 @@
 import itertools
 import json
 import pickle
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -292,3 +293,33 @@ def test_outputs_of_any_kind_and_figures_that_json_has_not_are_written():
     assert json.loads(json.dumps(result.toDict()))["answer"] == {
         "shirt": "held", "price": None, "sizes": [1], "made": {"a": 1}
     }  # fmt: skip
+
+
+class Numbered(Environment):
+    """Each booking has an id that none had before."""
+
+    def __init__(self):
+        self.booked = {}
+
+    @tool(effect="write")
+    def book(self, room: str) -> dict[str, str]:
+        """Book a room; returns the booking."""
+        key = uuid.uuid4().hex[:8]
+        self.booked[key] = room
+        return {"room": room, "booking_id": key}
+
+    @check
+    def has(self, room: str) -> bool:
+        """The room is booked."""
+        return room in self.booked.values()
+
+
+def test_a_fresh_id_that_is_submitted_verifies_and_is_the_real_one_after_commit():
+    real = Numbered()
+    lm = scripted(plan=plan([step("b", "book", room="Blue"), submit(answer="$b.booking_id")]))
+    with dspy.context(lm=lm):
+        asked = [{"check": "has", "args": {"room": "Blue"}}]
+        result = Pivot("request -> answer", real, requirements=asked)(request="Book the blue room.")
+    assert result.verified and lm.engine.count() == 1 and real.booked == {}
+    result.commit()
+    assert real.booked == {result.answer: "Blue"}
