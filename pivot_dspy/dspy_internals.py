@@ -4,7 +4,8 @@ DSPy moves such names between releases; what has to follow then is this module a
 the documented ways to write an engine and an optimizer, are imported where they are used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import dspy
@@ -13,6 +14,7 @@ from dspy.predict.parameter import Parameter
 from dspy.predict.react import ReAct as TextReAct
 from dspy.predict.refine import OfferFeedback, inspect_modules
 from dspy.signatures.signature import ensure_signature
+from dspy.streaming.messages import StatusMessageProvider, StatusStreamingCallback
 from dspy.utils.callback import BaseCallback, with_callbacks
 from dspy.utils.exceptions import (
     AdapterParseError,
@@ -105,11 +107,39 @@ def is_listened_to(tool: dspy.Tool | None) -> bool:
     )
 
 
-def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await) -> Await:
+class TryingStatus(StatusMessageProvider):  # type: ignore[misc]
+    """What `dspy.streamify` says of a call that changes nothing real."""
+
+    def tool_start_status_message(self, instance: Any, inputs: dict[str, Any]) -> str:
+        return f"Trying tool {instance.name} on a copy..."
+
+    def tool_end_status_message(self, outputs: Any) -> str:
+        return "Tried; nothing is real before commit."
+
+
+def _saying_trying(callbacks: Sequence[Any]) -> list[Any]:
+    """Callbacks of which those that stream DSPy's own status messages say that a call is a trial."""
+    own = StatusMessageProvider
+    return [
+        type(callback)(TryingStatus())
+        if isinstance(callback, StatusStreamingCallback) and type(callback.status_message_provider) is own
+        else callback
+        for callback in callbacks
+    ]
+
+
+def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await, *, trial: bool = False) -> Await:
     """`made`, one call of `tool`, with `on_tool_start` before it and `on_tool_end` after it in the caller's thread.
 
     What it gives has a `value`, or the `error` that callbacks are told of.
+
+    Args:
+        trial: whether nothing real is changed, which the status messages of `dspy.streamify` then say.
     """
+
+    def told() -> Any:
+        callbacks = settings.callbacks or ()
+        return settings.context(callbacks=_saying_trying(callbacks)) if trial and callbacks else nullcontext()
 
     def call() -> Any:
         results: list[Any] = []
@@ -119,7 +149,8 @@ def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await)
             return _unwrap(results[0])
 
         try:
-            with_callbacks(announced)(tool, arguments)
+            with told():
+                with_callbacks(announced)(tool, arguments)
         except Exception:
             if not results:
                 raise
@@ -133,7 +164,8 @@ def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await)
             return _unwrap(results[0])
 
         try:
-            await with_callbacks(announced)(tool, arguments)
+            with told():
+                await with_callbacks(announced)(tool, arguments)
         except Exception:
             if not results:
                 raise

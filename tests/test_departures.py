@@ -130,7 +130,7 @@ def test_a_fresh_id_may_stand_in_the_answer_that_binds_it(key: str, values: list
 
 @pytest.mark.parametrize(
     ("key", "was", "now"),
-    [("price", 10, 12), ("total", "12 EUR", "13 EUR"), ("seat", "12A", "12B"), ("id", "3.50", "4.50"), ("at", "9", "10")],
+    [("price", 10, 12), ("total", "12 EUR", "13 EUR"), ("seat", "12A", "12B"), ("id", "3.50", "4.50")],
 )
 def test_what_may_be_an_amount_or_a_seat_may_not_differ_in_the_answer(key: str, was: Any, now: Any) -> None:
     assert departure(answered(key, was), answered(key, now)) is not None

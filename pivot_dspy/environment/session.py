@@ -248,7 +248,8 @@ class Session:
         )
         made = Await(call.result, call.aresult)
         if is_listened_to(spec.tool):
-            made = with_tool_callbacks(spec.as_tool, arguments, made)
+            trial = not self.committed and spec.effect != "read"
+            made = with_tool_callbacks(spec.as_tool, arguments, made, trial=trial)
         isolation = self.family.isolation if function is not spec.invoke and self.family.tier == "live" else None
         with nullcontext() if isolation is None else isolation.unchanged_by(f"the preview of {spec.name}"):
             result: CallResult = yield made

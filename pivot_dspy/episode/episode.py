@@ -405,6 +405,8 @@ class Episode:
         except EnvironmentFailed as error:
             self.record.end(str(error), error)
             session, permit = context.root, _refuse
+        if isinstance(self.record.cause, KeyboardInterrupt):  # whoever pressed the keys does not want to wait
+            permit = _refuse
         with self.record.ledger.phase("verify"):
             verified = yield from call(
                 self.phases.verify,

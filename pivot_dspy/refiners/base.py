@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypedDict, get_args
 
@@ -206,6 +207,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             LMAuthError, LMConfigurationError: neither did it, since it cannot be asked as it is set up.
             IsolationError: the run has changed what is real before anything was committed.
             CommitError: `commit=True`, and what was verified could not be made real.
+            KeyboardInterrupt: before anything was run; later, Ctrl-C gives the best so far, unverified, and a second
+                one comes through.
         """
         return run_sync(self._refine(inputs))
 
@@ -278,6 +281,13 @@ class Refiner(dspy.Module):  # type: ignore[misc]
                 if isinstance(error, ModelFailed):
                     raise PlanningFailed(str(error), record.ledger.snapshot()) from error.__cause__
                 raise
+            best = episode.best
+            verdict = yield from episode.verify(best)
+        except KeyboardInterrupt as error:
+            # In a thread of its own it is no one's Ctrl-C, but ends the program that the thread works for.
+            if episode.best is None or threading.current_thread() is not threading.main_thread():
+                raise
+            record.end("interrupted", error)
             best = episode.best
             verdict = yield from episode.verify(best)
         if record.ended is not None and not verdict.verified:
