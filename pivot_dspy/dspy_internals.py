@@ -4,9 +4,10 @@ DSPy moves such names between releases; what has to follow then is this module a
 the documented ways to write an engine and an optimizer, are imported where they are used.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 from dspy.dsp.utils.settings import DEFAULT_CONFIG, settings
@@ -28,6 +29,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedFeatureError,
     LMUnsupportedModelError,
 )
+from dspy.utils.parallelizer import ParallelExecutor
 from dspy.utils.usage_tracker import UsageTracker
 
 from pivot_dspy.flow import Await
@@ -61,6 +63,27 @@ __all__ = [
     "with_fallback",
     "with_tool_callbacks",
 ]
+
+class WorkerTask(NamedTuple):
+    """What a thread of `dspy.Evaluate` or `dspy.Parallel` is at work on."""
+
+    executor: ParallelExecutor
+    attempt: int
+    """Alike for no two attempts, also at the same task."""
+    position: int
+    """Of the task."""
+
+
+def worker_task() -> WorkerTask | None:
+    """The task of DSPy's own executor that this code is run for; None where it is run by something else."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "worker" and frame.f_globals.get("__name__") == ParallelExecutor.__module__:
+            held = frame.f_locals
+            return WorkerTask(held["self"], held["submission_id"], held["index"])
+        frame = frame.f_back
+    return None
+
 
 CHARACTERS_A_TOKEN = 4
 """What a token of English text comes to, where no tokenizer is at hand."""

@@ -43,6 +43,7 @@ from pivot_dspy.refiners.arguments import (
     split_call,
     usable_signature,
 )
+from pivot_dspy.refiners.restarts import run_once
 from pivot_dspy.refiners.state import Tuned, check_real, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.trajectory import Trajectory
@@ -196,7 +197,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
     def forward(self, **inputs: Any) -> Refined:
         """Refines one task: the signature's inputs, and by keyword `trajectory`, `requirements`, `commit`, `budget`.
 
-        Where an input field has the name of one of these, the option is called `pivot_NAME`.
+        Where DSPy begins a slow task again beside the first attempt, as `dspy.Evaluate` does after two minutes, it gets
+        the first one's result. Where an input field has the name of one of these, the option is called `pivot_NAME`.
 
         With `commit=True` a verified result is committed; a `provisional` one is not, for it needs `allow`.
 
@@ -210,7 +212,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             KeyboardInterrupt: before anything was run; later, Ctrl-C gives the best so far, unverified, and a second
                 one comes through.
         """
-        return run_sync(self._refine(inputs))
+        return run_once(self, inputs, lambda: run_sync(self._refine(inputs)))  # type: ignore[no-any-return]
 
     async def aforward(self, **inputs: Any) -> Refined:
         """As `forward`, awaited."""

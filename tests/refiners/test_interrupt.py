@@ -37,7 +37,7 @@ def test_ctrl_c_gives_the_best_so_far_with_its_ledger_and_history() -> None:
     seen: list[str] = []
     result = refined(interrupt, on_event=lambda event: seen.append(event.kind))
     assert not result.verified and "interrupted" in result.verdict.reasons
-    assert result.trajectory.steps[0].args == {"number": 3} and result.ledger.usage.lm_calls == 1
+    assert result.trajectory.steps[0].args == {"number": 3} and result.ledger.usage.lm_calls == 2
     assert [event.kind for event in result.history] == seen and "accept" in seen and "stop" in seen
 
 
