@@ -182,6 +182,12 @@ class Session:
             except TimeoutError as error:
                 logger.warning("close of %s %s", type(self.environment).__name__, error)
 
+    def keep_open(self) -> Callable[[], None] | None:
+        """Let the environment outlive the family; what closes it, None where that is not ours to do."""
+        if self._release is None or not self._release.detach():
+            return None
+        return partial(_close, self.environment, self.committed)
+
     def describe(self) -> str:
         """The environment's own account of where it stands; empty, and a warning in the log, if it raises."""
         if type(self.environment).describe is Environment.describe:

@@ -10,6 +10,7 @@ import dspy
 
 from pivot_dspy.confidence import lowest
 from pivot_dspy.episode.commit import Committer
+from pivot_dspy.episode.final_state import EnvironmentView
 from pivot_dspy.errors import CommitError
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.plain_json import plain
@@ -52,6 +53,12 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         return f"Refined({outputs}; {own.verdict.status}, loss {own.loss.total:.3f}, {len(own.trajectory)} steps)"
 
     __str__ = __repr__
+
+    @property
+    def environment(self) -> EnvironmentView | None:
+        """The environment as the trial of the trajectory left it, to be read; None in what was pickled."""
+        view: EnvironmentView | None = self.__dict__.get("_final_state")
+        return view
 
     def toDict(self) -> dict[str, Any]:  # DSPy's name for it
         """All of it as plain JSON data, as `dspy.Evaluate(save_as_json=)` writes it.
@@ -169,6 +176,7 @@ def make_refined(
     trajectory: Trajectory,
     verdict: Verdict,
     committer: Committer,
+    final_state: EnvironmentView | None = None,
     probability: Callable[[Mapping[str, float]], float | None] | None = None,
     **known: Any,
 ) -> Refined:
@@ -183,4 +191,5 @@ def make_refined(
     chance = probability(features(result)) if probability is not None else None
     result[f"{OWN}probability" if "probability" in outputs else "probability"] = chance
     result._committer = committer
+    result._final_state = final_state
     return result

@@ -22,6 +22,7 @@ from pivot_dspy.episode.commit_attempt import Verified
 from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import Event, UnclearEvent
+from pivot_dspy.episode.final_state import EnvironmentView
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import Refined, make_refined
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, did_you_mean
@@ -257,9 +258,10 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             if trajectory is None:
                 episode.require_room_for_a_plan()
             best, verdict = yield from self._run_search(episode, trajectory)
+            final_state = EnvironmentView(best.run.session)
         for message in context.root.family.unclear:
             episode.emit(UnclearEvent(message=message))
-        result = _result(episode, best, verdict, self.session_factory, self.calibration)
+        result = _result(episode, best, verdict, self.session_factory, self.calibration, final_state)
         if commit and verdict.verified:
             yield from result._commit()
         return result
@@ -343,8 +345,9 @@ class Refiner(dspy.Module):  # type: ignore[misc]
 
 
 def _result(
-    episode: Episode, best: Candidate, verdict: Verdict, factory: SessionFactory, calibration: Calibration
-) -> Refined:
+    episode: Episode, best: Candidate, verdict: Verdict, factory: SessionFactory, calibration: Calibration,
+    final_state: EnvironmentView,
+) -> Refined:  # fmt: skip
     context, record = episode.context, episode.record
     execution = best.inspection.execution
     if not verdict.verified:
@@ -355,6 +358,7 @@ def _result(
         trajectory=best.trajectory,
         verdict=verdict,
         committer=Committer(factory, context.task, context.outputs, context.root.family.run_id, verified),
+        final_state=final_state,
         execution=execution,
         loss=best.loss,
         tier=execution.tier,

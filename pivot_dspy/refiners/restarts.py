@@ -17,8 +17,7 @@ from pivot_dspy.dspy_internals import WorkerTask, worker_task
 _Calls = dict[tuple[Any, ...], list["Future[Any]"]]
 _lock = threading.Lock()
 _executors: WeakKeyDictionary[Any, _Calls] = WeakKeyDictionary()
-"""The calls of each executor of DSPy's by task, refiner and inputs, as long as it lives: all, and by attempt those that it
-asked for."""
+"""By executor of DSPy, as long as it lives: the calls of each task, refiner and inputs, and what each attempt asked."""
 
 
 def run_once(caller: Any, inputs: Mapping[str, Any], run: Callable[[], Any]) -> Any:

@@ -1,3 +1,5 @@
+import copy
+import gc
 import itertools
 import json
 import pickle
@@ -323,3 +325,55 @@ def test_a_fresh_id_that_is_submitted_verifies_and_is_the_real_one_after_commit(
     assert result.verified and lm.engine.count() == 1 and real.booked == {}
     result.commit()
     assert real.booked == {result.answer: "Blue"}
+
+
+class Kept(Store):
+    shared = ("closed", "calls")
+    closed: list[int] = []
+
+    def close(self):
+        Kept.closed.append(id(self))
+
+    def size(self):
+        return len(self.cart)
+
+    def take(self):
+        return self.order()
+
+
+@pytest.mark.parametrize("environment", [Store, lambda: Kept(), Kept(Calls())])
+def test_the_final_state_is_there_to_be_read(environment):
+    Kept.closed.clear()
+    result = bought(environment, BUY[:2] + BUY[3:])
+    view = result.environment
+    assert view.cart == ["p2"] and copy.deepcopy(result).environment is view
+    view.cart.append("p3")
+    assert view.cart == ["p2"] and id(vars(view)["_environment"]) not in Kept.closed
+    with pytest.raises(AttributeError, match="to be read"):
+        view.cart = []
+    with pytest.raises(PermissionError):
+        view.add(product_id="p1")
+    if not isinstance(environment, type):
+        assert view.size() == 1
+        with pytest.raises(PermissionError):
+            view.take()
+    assert "environment" not in result.toDict() and pickle.loads(pickle.dumps(view)) is None
+
+
+def test_it_is_closed_with_the_result():
+    Kept.closed.clear()
+    result = bought(Kept, BUY[:2] + BUY[3:])
+    assert result.environment.size() == 1
+    kept = id(vars(result.environment)["_environment"])
+    assert kept not in Kept.closed
+    del result
+    gc.collect()
+    assert kept in Kept.closed
+
+
+def test_evaluate_gives_it_to_a_metric():
+    devset = [dspy.Example(question="Buy p2").with_inputs("question")]
+    with dspy.context(lm=scripted(plan=plan(BUY[:2] + BUY[3:], [ONE]))):
+        program = Pivot("question -> answer", Store, audit="never")
+        evaluate = dspy.Evaluate(devset=devset, metric=lambda gold, pred: float(pred.environment.cart == ["p2"]))
+        assert evaluate(program).score == 100.0
