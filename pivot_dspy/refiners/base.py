@@ -21,7 +21,7 @@ from pivot_dspy.episode.commit import Committer
 from pivot_dspy.episode.commit_attempt import Verified
 from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.episode.events import Event, UnclearEvent
+from pivot_dspy.episode.events import Event, NoteEvent, UnclearEvent
 from pivot_dspy.episode.final_state import EnvironmentView
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import Refined, make_refined
@@ -150,6 +150,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self.tuned = Tuned()
         self.signature = usable_signature(signature)
         self.session_factory = SessionFactory(environment_of(environment, tools, effects), timeout=timeout)
+        self.session_factory.announce()
         self._required = list_requirements(requirements)
         if self.session_factory.toolbox is not None:
             normalize_requirements(self._required, self.session_factory.toolbox)
@@ -255,6 +256,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             yield from orient(context, record)
             yield from recall(context, self.memory)
             episode = Episode(context, record, self, self._acceptance, _gate)
+            if context.root.family.tier != "fork" and self.session_factory.unsafe:
+                episode.emit(NoteEvent(message=self.session_factory.unsafe))
             if trajectory is None:
                 episode.require_room_for_a_plan()
             best, verdict = yield from self._run_search(episode, trajectory)
