@@ -260,20 +260,14 @@ class SessionFactory:
 def _why_live(environment: Environment) -> str:
     """Why no change to an environment that cannot be copied is tried before commit, and what to do about it."""
     name, functions = type(environment).__name__, isinstance(environment, FunctionEnvironment)
-    if environment.reopenable:
-        what = "from_functions(..., isolated=True)" if functions else f"{name}(...)"
-        return (
-            f"the tier is live, so that what changes something waits for commit: this instance of {name} is the real "
-            f"thing, and only new ones are worlds of their own; pass a function that makes one, lambda: {what}"
-        )
-    remedy = (
-        "write an Environment class whose state can be copied, or pass a function that makes the tools anew, lambda: "
-        "from_functions(..., isolated=True), if each time they act on a world of their own"
-        if functions
-        else "override fork and leave forkable as it is, or pass the class with reopenable = True, if every instance that "
-        "is made is a world of its own"
+    anew = "pass a function that makes a new one, lambda: "
+    anew += "from_functions(..., isolated=True)" if functions else f"{name}(...)"
+    copied = "write an Environment class whose state can be copied" if functions else "override fork"
+    remedy = f"{anew}, or {copied}" if environment.reopenable else f"{copied}, or, if each is a world of its own, {anew}"
+    return (
+        f"the tier is live, so that what changes something waits for commit: this {name} is the real thing, and cannot "
+        f"be copied; {remedy}"
     )
-    return f"the tier is live, so that what changes something waits for commit: {name} cannot be copied; {remedy}"
 
 
 def _declared_class(source: Any) -> type[Environment] | None:

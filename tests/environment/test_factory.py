@@ -230,7 +230,7 @@ def functions(**options: Any) -> Environment:
 @pytest.mark.parametrize(
     ("make", "remedy"),
     [
-        (lambda: functions(isolated=True), r"a function that makes one, lambda: from_functions\(..., isolated=True\)"),
+        (lambda: functions(isolated=True), r"a new one, lambda: from_functions\(..., isolated=True\)"),
         (functions, "write an Environment class whose state can be copied"),
         (Unforkable, "override fork"),
         (Holding, "cannot be forked .TypeError: cannot pickle"),
