@@ -263,7 +263,8 @@ def _why_live(environment: Environment) -> str:
     anew = "pass a function that makes a new one, lambda: "
     anew += "from_functions(..., isolated=True)" if functions else f"{name}(...)"
     copied = "write an Environment class whose state can be copied" if functions else "override fork"
-    remedy = f"{anew}, or {copied}" if environment.reopenable else f"{copied}, or, if each is a world of its own, {anew}"
+    alone = "if each is a world of its own"
+    remedy = f"{anew}, or {copied}" if environment.reopenable else f"{copied}, or, {alone}, {anew}"
     return (
         f"the tier is live, so that what changes something waits for commit: this {name} is the real thing, and cannot "
         f"be copied; {remedy}"
