@@ -7,9 +7,8 @@ import uuid
 from typing import Any
 
 import dspy
-import pytest
 
-from pivot_dspy import CommitError, Environment, Pivot, check, tool
+from pivot_dspy import Environment, Pivot, check, tool
 from tests.scripted import plan, scripted, step, submit
 
 
