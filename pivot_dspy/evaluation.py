@@ -42,13 +42,11 @@ def evaluate(
 
 def _as_it_stands(requirement: Requirement, finding: Finding, waiting: Sequence[frozenset[str]]) -> Finding:
     """`finding`; that a call which was made is all that is asked for where that is so, and that a check may yet hold
-    where all that it asks about stands in a call that waits for commit, and a test where any call does.
+    where all that it asks about stands in a call that waits for commit.
     """
     if finding.status == "unjudged" and requirement.says_only_its_call:
         return finding.model_copy(update={"status": "holds", "evidence": "the call was made"})
-    waits = any(leaves_of(requirement.args) <= given for given in waiting)
-    if requirement.check is None:  # what code of the user's looks at is not known
-        waits = bool(waiting)
+    waits = requirement.check is not None and any(leaves_of(requirement.args) <= given for given in waiting)
     if finding.status == "violated" and waits and not finding.uncheckable:
         return finding.model_copy(update={"status": "pending"})
     return finding
