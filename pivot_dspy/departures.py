@@ -6,6 +6,11 @@ passed it on to what changes something. What a call that changes something gave 
 handle of what it made, unless it may be an amount; so may what a read gave to another read: what came of it is
 compared. What a tool declares `volatile` may be anything. What changes the shape of a result, a word that is no figure,
 day or month, or the outcome of a step always matters.
+
+The id of what a changing call made may stand in the answer too, and in evidence, where the plan binds it and nobody
+wrote it out: it is right in each run, and after commit the answer has that of the real one. An id is what is called so
+(`id`, `booking_id`, `ref`, `token`, ...), or is a UUID or hexadecimal. One that is called otherwise, as a confirmation
+code may be, cannot be told from a seat or a price: let the answer have the id, or a literal.
 """
 
 from __future__ import annotations
@@ -40,6 +45,12 @@ _OF_A_HANDLE = re.compile(
     r"|(?:(?:^|[\W_])(?i:id|no|nr|num|number|ref|reference|code|key|token|handle|u?uid|guid)|[a-z]I[dD])s?_?\W*(?:\[[*\d]+\])*$"
 )
 """Where a number is a name and not an amount."""
+_OF_AN_ID = re.compile(
+    r"(?:(?:^|[\W_])(?i:id|ref|reference|token|handle|u?uid|guid)|[a-z]I[dD])s?_?\W*(?:\[[*\d]+\])*$"
+)
+"""Where a value names what was made, and says nothing else of it."""
+_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}|(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{8,64}")
+"""What can be nothing but an id: a UUID, or hexadecimal digits with a letter and a figure among them."""
 DIFFERENCE_CAP = 200
 """Characters of each of two values that differ."""
 _BEFORE = DIFFERENCE_CAP // 4
@@ -113,8 +124,11 @@ class Foreseen:
         self.tolerated: list[Difference] = []
         """The differences so far that do not matter."""
         steps = execution.trajectory.steps
-        written = (compact_json(step.args) for step in steps)
-        self._relied_on = "\n".join([*relied_on, *written, compact_json(execution.outputs)])
+        submit, ids = execution.trajectory.submit, {step.id for step in steps}
+        bound = {name for name, value in (submit.args if submit else {}).items() if bindings.dependencies(value, ids)}
+        said = {name: value for name, value in execution.outputs.items() if name not in bound}
+        self._written = "\n".join([*(compact_json(step.args) for step in steps), compact_json(said)])
+        self._relied_on = "\n".join([*relied_on, self._written, compact_json(execution.outputs)])
         self._handles: dict[str, Any] = {}
         """What stands for what a changing call gave in the run before, by its JSON."""
         self._passed: dict[str, Any] = {}
@@ -189,7 +203,10 @@ class Foreseen:
         """Whether nothing depends on a difference between two results of a step."""
         if self._follows(step, difference):
             return True
-        if not difference.is_of_figures or _holds(self._relied_on, difference.was):
+        if self._is_fresh_id(step, difference):
+            if _holds(self._written, difference.was):
+                return False
+        elif not difference.is_of_figures or _holds(self._relied_on, difference.was):
             return False
         if step in self._reads:
             self._passed[compact_json(difference.was)] = difference.now
@@ -197,6 +214,15 @@ class Foreseen:
             self._take_handle(difference)
         self.tolerated.append(difference)
         return True
+
+    def _is_fresh_id(self, step: str, difference: Difference) -> bool:
+        """Whether two results of a changing call name what it made otherwise."""
+        values = difference.was, difference.now
+        if step not in self._specs or step in self._reads or not all(isinstance(value, (str, int)) for value in values):
+            return False
+        if _OF_AN_ID.search(difference.path):
+            return all(" " not in str(value) and not _DECIMAL.search(str(value)) for value in values)
+        return all(_ID.fullmatch(str(value)) for value in values)
 
     def _take_handle(self, difference: Difference) -> None:
         """Take what a changing call gave as the handle of what it made, unless it may be an amount."""

@@ -4,8 +4,10 @@ DSPy moves such names between releases; what has to follow then is this module a
 the documented ways to write an engine and an optimizer, are imported where they are used.
 """
 
-from collections.abc import Callable
-from typing import Any
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import dspy
 from dspy.adapters.utils import format_field_value
@@ -14,6 +16,7 @@ from dspy.predict.parameter import Parameter
 from dspy.predict.react import ReAct as TextReAct
 from dspy.predict.refine import OfferFeedback, inspect_modules
 from dspy.signatures.signature import ensure_signature
+from dspy.streaming.messages import StatusMessageProvider, StatusStreamingCallback
 from dspy.utils.callback import BaseCallback, with_callbacks
 from dspy.utils.exceptions import (
     AdapterParseError,
@@ -27,6 +30,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedFeatureError,
     LMUnsupportedModelError,
 )
+from dspy.utils.parallelizer import ParallelExecutor
 from dspy.utils.usage_tracker import UsageTracker
 
 from pivot_dspy.flow import Await
@@ -61,6 +65,27 @@ __all__ = [
     "with_fallback",
     "with_tool_callbacks",
 ]
+
+class WorkerTask(NamedTuple):
+    """What a thread of `dspy.Evaluate` or `dspy.Parallel` is at work on."""
+
+    executor: ParallelExecutor
+    attempt: int
+    """Alike for no two attempts, also at the same task."""
+    position: int
+    """Of the task."""
+
+
+def worker_task() -> WorkerTask | None:
+    """The task of DSPy's own executor that this code is run for; None where it is run by something else."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "worker" and frame.f_globals.get("__name__") == ParallelExecutor.__module__:
+            held = frame.f_locals
+            return WorkerTask(held["self"], held["submission_id"], held["index"])
+        frame = frame.f_back
+    return None
+
 
 CHARACTERS_A_TOKEN = 4
 """What a token of English text comes to, where no tokenizer is at hand."""
@@ -107,11 +132,39 @@ def is_listened_to(tool: dspy.Tool | None) -> bool:
     )
 
 
-def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await) -> Await:
+class TryingStatus(StatusMessageProvider):  # type: ignore[misc]
+    """What `dspy.streamify` says of a call that changes nothing real."""
+
+    def tool_start_status_message(self, instance: Any, inputs: dict[str, Any]) -> str:
+        return f"Trying tool {instance.name} on a copy..."
+
+    def tool_end_status_message(self, outputs: Any) -> str:
+        return "Tried; nothing is real before commit."
+
+
+def _saying_trying(callbacks: Sequence[Any]) -> list[Any]:
+    """Callbacks of which those that stream DSPy's own status messages say that a call is a trial."""
+    own = StatusMessageProvider
+    return [
+        type(callback)(TryingStatus())
+        if isinstance(callback, StatusStreamingCallback) and type(callback.status_message_provider) is own
+        else callback
+        for callback in callbacks
+    ]
+
+
+def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await, *, trial: bool = False) -> Await:
     """`made`, one call of `tool`, with `on_tool_start` before it and `on_tool_end` after it in the caller's thread.
 
     What it gives has a `value`, or the `error` that callbacks are told of.
+
+    Args:
+        trial: whether nothing real is changed, which the status messages of `dspy.streamify` then say.
     """
+
+    def told() -> Any:
+        callbacks = settings.callbacks or ()
+        return settings.context(callbacks=_saying_trying(callbacks)) if trial and callbacks else nullcontext()
 
     def call() -> Any:
         results: list[Any] = []
@@ -121,7 +174,8 @@ def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await)
             return _unwrap(results[0])
 
         try:
-            with_callbacks(announced)(tool, arguments)
+            with told():
+                with_callbacks(announced)(tool, arguments)
         except Exception:
             if not results:
                 raise
@@ -135,7 +189,8 @@ def with_tool_callbacks(tool: dspy.Tool, arguments: dict[str, Any], made: Await)
             return _unwrap(results[0])
 
         try:
-            await with_callbacks(announced)(tool, arguments)
+            with told():
+                await with_callbacks(announced)(tool, arguments)
         except Exception:
             if not results:
                 raise

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from pivot_dspy import bindings
+from pivot_dspy import bindings, submission
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Effect
@@ -17,7 +17,7 @@ from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
 from pivot_dspy.errors import did_you_mean, error_text
 from pivot_dspy.flow import Flow
 from pivot_dspy.sharing import sharing
-from pivot_dspy.step_calls import StepCalls, StepFailed, bind, fault_of, resolve_each, submitted
+from pivot_dspy.step_calls import StepCalls, StepFailed, bind, fault_of
 from pivot_dspy.supervision import Permit, Supervisor, allow
 from pivot_dspy.trajectory import SUBMIT, Discrepancy, Execution, Fault, Observation, Step, Trajectory
 
@@ -181,8 +181,8 @@ class StepRunner:
             if standing is not None:
                 return Observation(step=step.id, status=standing)
             if spec is None or step.is_submit:
-                args = resolve_each(step.args, self.results, self.observed, allow_empty=True)
-                self.submitted = submitted(args, self.outputs)
+                args = submission.resolve(step.args, self.outputs, self.results, self.observed)
+                self.submitted = submission.validate(args, self.outputs)
                 return Observation(step=step.id, value=args, args=args)
             bound = bind(step, self.results, self.observed)
             args = bound.args

@@ -29,7 +29,7 @@ def run_sync(steps: Flow[Result]) -> Result:
         while True:
             try:
                 value = waiting.call()
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 waiting = steps.throw(error)
             else:
                 waiting = steps.send(value)

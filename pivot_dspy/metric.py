@@ -6,6 +6,7 @@ from typing import Any
 
 import dspy
 
+from pivot_dspy.episode.result import Refined, by_own_names
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.loss import Loss
 
@@ -33,6 +34,8 @@ def trajectory_metric(
     Raises:
         ConfigurationError: `pred` is the prediction of a program that is no refiner.
     """
+    if isinstance(pred, Refined):
+        pred = by_own_names(pred)
     if isinstance(getattr(pred, "loss", None), Loss):
         return _score(pred)
     if isinstance(pred, dspy.Example) and len(pred):

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 from pydantic_core import from_json, to_json
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, fallback: Callable[[Any], Any] | None = None) -> Any:
     """A copy of `value` as plain JSON data, in which NaN and infinities are null and unpaired surrogates `?`.
 
+    Args:
+        fallback: gives what stands for something that has no JSON form.
+
     Raises:
-        ValueError: something in it has no JSON form.
+        ValueError: something in it has no JSON form, and there is no fallback.
     """
     try:
-        return from_json(to_json(value, inf_nan_mode="null"))
+        return from_json(to_json(value, inf_nan_mode="null", fallback=fallback))
     except ValueError as error:
         if "surrogates not allowed" not in str(error):
             raise
-        return from_json(to_json(_encodable(value), inf_nan_mode="null"))
+        return from_json(to_json(_encodable(value), inf_nan_mode="null", fallback=fallback))
 
 
 def scalars(data: Any) -> Iterator[Any]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
 
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
-from pivot_dspy.errors import error_text
 from pivot_dspy.trajectory import Fault, FaultKind, Observation, Step
 
 
@@ -98,32 +94,10 @@ def bind(step: Step, results: Mapping[str, Any], known: Collection[str]) -> Boun
     for item in items:
         repeated = {} if step.for_each is None else {bindings.ITEM: item}
         # A tool may read an empty list as "no restriction" and silently widen its scope.
-        given = resolve_each(step.args, {**results, **repeated}, {*known, *repeated}, allow_empty=False)
-        written.append(given)
+        # One by one: a tool's only argument may be called calc.
+        where, names = {**results, **repeated}, {*known, *repeated}
+        written.append({key: bindings.resolve(arg, where, names, allow_empty=False) for key, arg in step.args.items()})
     return BoundStep(step, items, written)
-
-
-def submitted(args: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `submit` as the output fields that they are, each in its type.
-
-    Raises:
-        StepFailed: one is no output field, or does not fit its type.
-    """
-    problems = [f"{name}: not an output field" for name in args if name not in outputs]
-    values: dict[str, Any] = {}
-    for name in [name for name in outputs if name in args]:
-        annotation, value = outputs[name], args[name]
-        if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-            value = str(value)  # a binding to a number answers a question for text
-        try:
-            values[name] = _validator(annotation).validate_python(value)
-        except ValidationError as error:
-            problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r:.80}")
-        except Exception as error:  # a validator of the user's
-            problems.append(f"{name}: cannot be validated: {error_text(error)}")
-    if problems:
-        raise StepFailed("bad_arguments", f"submit: {'; '.join(problems)}", f"submit({', '.join(outputs)})")
-    return values
 
 
 def _items(step: Step, results: Mapping[str, Any], known: Collection[str]) -> list[Any]:
@@ -134,14 +108,6 @@ def _items(step: Step, results: Mapping[str, Any], known: Collection[str]) -> li
         hint = "" if bindings.references(step.for_each) else "; the result of a step is written $ID"
         raise BindingError(f"for_each needs a list; {step.for_each} gives {type(items).__name__}{hint}")
     return items
-
-
-def resolve_each(
-    args: Mapping[str, Any], results: Mapping[str, Any], known: Collection[str], allow_empty: bool
-) -> dict[str, Any]:
-    """Arguments with their bindings resolved; raises BindingError."""
-    # One by one: a tool's only argument may be called calc.
-    return {name: bindings.resolve(value, results, known, allow_empty=allow_empty) for name, value in args.items()}
 
 
 def fault_of(error: BindingError | ArgumentError | StepFailed, step: Step) -> Fault:
@@ -164,17 +130,3 @@ def _joint_fault(results: list[CallResult], left: int) -> Fault | None:
     ended = f", and {left} were not made" if left else ""
     message = f"{len(faults)} of {len(results)} calls failed{ended}: {worst.message}"
     return worst.model_copy(update={"message": message})
-
-
-def _validator(annotation: Any) -> TypeAdapter[Any]:
-    """What validates an output field; made once for each type, for it takes longer to make than to use."""
-    try:
-        return _kept_validator(annotation, str(annotation))
-    except TypeError:  # an annotation with metadata that has no hash
-        return TypeAdapter(annotation)
-
-
-@lru_cache(maxsize=128)
-def _kept_validator(annotation: Any, written: str) -> TypeAdapter[Any]:
-    """As `written` tells: `int | str` and `str | int` are equal, and read what fits both in their own order."""
-    return TypeAdapter(annotation)

@@ -70,6 +70,43 @@ class SessionFactory:
             known = None  # its tools are those of an instance
         self.toolbox: Toolbox | None = None if known is None else toolbox_of(known)
         """The tools and checks, where they are known before a session is opened."""
+        self.unsafe = ""
+        """Why changes are not tried before commit, or only in a fresh instance, with the remedy; empty where copies
+        are made or nothing is known against it."""
+
+    def announce(self) -> None:
+        """Say in the log, once, that changes to an instance cannot be tried before commit, where that is so."""
+        environment = self._instance
+        if environment is None or all(spec.effect == "read" for spec in toolbox_of(environment).tools.values()):
+            return
+        if not environment.forkable:
+            self._say(_why_live(environment))
+        elif type(environment).fork is Environment.fork:
+            family = SessionGroup(self._timeout)
+            try:
+                Session(family.fork_of(environment), family)
+            except Exception as error:
+                self._say(self._uncopied(environment, error, "live"))
+            finally:
+                family.close()
+
+    def _say(self, reason: str) -> None:
+        if reason != self.unsafe:
+            self.unsafe = reason
+            logger.warning("%s", reason)
+
+    def _uncopied(self, environment: Environment, error: Exception, tier: Tier) -> str:
+        return (
+            f"{self.name} cannot be forked ({type(error).__name__}: {error}), so the tier is {tier}; override fork, or "
+            "set reopenable = True if every instance that is made is a world of its own"
+        )
+
+    @property
+    def code(self) -> tuple[Any, ...]:
+        """What the user wrote of it, to tell it from another: its name, the class or function, the tools' functions."""
+        source = type(self._instance) if self._factory is None else self._factory
+        tools = self.toolbox.tools.values() if self.toolbox is not None else ()
+        return (self.name, source, *(spec.invoke for spec in tools))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}  # a weak reference cannot be pickled
@@ -185,6 +222,8 @@ class SessionFactory:
             return "fork", None
         without: Tier = "replay" if self._instance is None and environment.reopenable else "live"
         if not environment.forkable:
+            if without == "live":
+                self._say(_why_live(environment))
             return without, None
         try:
             copied = self._fork(environment, family)
@@ -195,11 +234,7 @@ class SessionFactory:
             bases = [base for base in type(environment).__mro__ if base not in (Environment, object)]
             if not any("reopenable" in vars(place) for place in (environment, *bases)):
                 without = "live"
-            logger.warning(
-                "%s cannot be forked (%s: %s), so the tier is %s; override fork, or set reopenable = True if every "
-                "instance that is made is a world of its own",
-                self.name, type(error).__name__, error, without,
-            )  # fmt: skip
+            self._say(self._uncopied(environment, error, without))
             return without, None
         if copied is environment and any(spec.effect != "read" for spec in toolbox_of(environment).tools.values()):
             raise ConfigurationError(
@@ -220,6 +255,20 @@ class SessionFactory:
                     raise
                 time.sleep(PAUSE)
         return family.fork_of(environment)
+
+
+def _why_live(environment: Environment) -> str:
+    """Why no change to an environment that cannot be copied is tried before commit, and what to do about it."""
+    name, functions = type(environment).__name__, isinstance(environment, FunctionEnvironment)
+    anew = "pass a function that makes a new one, lambda: "
+    anew += "from_functions(..., isolated=True)" if functions else f"{name}(...)"
+    copied = "write an Environment class whose state can be copied" if functions else "override fork"
+    alone = "if each is a world of its own"
+    remedy = f"{anew}, or {copied}" if environment.reopenable else f"{copied}, or, {alone}, {anew}"
+    return (
+        f"the tier is live, so that what changes something waits for commit: this {name} is the real thing, and cannot "
+        f"be copied; {remedy}"
+    )
 
 
 def _declared_class(source: Any) -> type[Environment] | None:

@@ -235,6 +235,12 @@ class Session:
             except TimeoutError as error:
                 logger.warning("close of %s %s", type(self.environment).__name__, error)
 
+    def keep_open(self) -> Callable[[], None] | None:
+        """Let the environment outlive the family; what closes it, None where that is not ours to do."""
+        if self._release is None or not self._release.detach():
+            return None
+        return partial(_close, self.environment, self.committed)
+
     def describe(self) -> str:
         """The environment's own account of where it stands; empty, and a warning in the log, if it raises."""
         if type(self.environment).describe is Environment.describe:
@@ -289,7 +295,8 @@ class Session:
         call, pure = self._tool_call(spec, arguments), PureCall.of(spec, arguments)
         made = Await(call.result, call.aresult)
         if is_listened_to(spec.tool):
-            made = with_tool_callbacks(spec.as_tool, arguments, made)
+            trial = not self.committed and spec.effect != "read"
+            made = with_tool_callbacks(spec.as_tool, arguments, made, trial=trial)
         isolation = self.family.isolation if call.function is not spec.invoke and self.family.tier == "live" else None
         with nullcontext() if isolation is None else isolation.unchanged_by(f"the preview of {spec.name}"):
             result: CallResult = yield made

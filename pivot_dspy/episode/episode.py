@@ -29,6 +29,7 @@ from pivot_dspy.phases.concretise import concretise
 from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, parent
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.requirements import Amendment
+from pivot_dspy.submission import left_out
 from pivot_dspy.trajectory import Trajectory
 from pivot_dspy.verdict import Verdict
 
@@ -222,6 +223,8 @@ class Episode:
             raise ConfigurationError("repeats must be at least 1")
         execution, loss = worst.inspection.execution, worst.loss
         self.emit(events.InspectEvent(trajectory=trajectory, execution=execution, loss=loss))
+        for name in left_out(execution):
+            self.emit(events.NoteEvent(message=f"submit: {name} is no output field, and was left out"))
         return worst
 
     def session_for(self, trajectory: Trajectory, base: Candidate | None) -> tuple[Session, ExecutedRun | None]:
@@ -402,6 +405,8 @@ class Episode:
         except EnvironmentFailed as error:
             self.record.end(str(error), error)
             session, permit = context.root, _refuse
+        if isinstance(self.record.cause, KeyboardInterrupt):  # whoever pressed the keys does not want to wait
+            permit = _refuse
         with self.record.ledger.phase("verify"):
             verified = yield from call(
                 self.phases.verify,

@@ -190,6 +190,13 @@ class FailureEvent(_Event):
     message: str
 
 
+class NoteEvent(_Event):
+    """Something was put right by itself, or is to be known of the run; `message` says what."""
+
+    kind: Literal["note"] = "note"
+    message: str
+
+
 class UnclearEvent(_Event):
     """Something real, which `message` names, was changed by the run or by a commit at work meanwhile."""
 
@@ -207,7 +214,7 @@ class StopEvent(_Event):
 Event = (
     PlanEvent | SettleEvent | AmendEvent | InspectEvent | JudgeEvent | GradientEvent | EvolveEvent | CritiqueEvent
     | RewriteEvent | ReflectEvent | ComposeEvent | FixEvent | GateEvent | ElectEvent | AcceptEvent | RejectEvent
-    | LookEvent | VerifyEvent | FailureEvent | UnclearEvent | StopEvent
+    | LookEvent | VerifyEvent | FailureEvent | NoteEvent | UnclearEvent | StopEvent
 )  # fmt: skip
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])

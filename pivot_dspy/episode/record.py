@@ -34,7 +34,7 @@ class RunRecord:
         self.exhausted: str | None = None
         self.ended: str | None = None
         """Why the search may not go on, where it is not for the budget: the model fails, or the environment does."""
-        self.cause: Exception | None = None
+        self.cause: BaseException | None = None
         """The error that ended it."""
         self.failures_in_a_row = 0
         self.moves: list[str] = []
@@ -81,7 +81,7 @@ class RunRecord:
             times = "" if lasting else f" ({self.failures_in_a_row} failures in a row)"
             self.end(f"the model failed at {message}{times}", error)
 
-    def end(self, reason: str, cause: Exception) -> None:
+    def end(self, reason: str, cause: BaseException) -> None:
         """The search may not go on, for a reason that is not the budget's."""
         self.ended, self.cause = reason, cause
         self.emit(StopEvent(message=reason))

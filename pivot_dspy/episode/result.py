@@ -10,8 +10,10 @@ import dspy
 
 from pivot_dspy.confidence import lowest
 from pivot_dspy.episode.commit import Committer
+from pivot_dspy.episode.final_state import EnvironmentView
 from pivot_dspy.errors import CommitError
 from pivot_dspy.flow import Flow, run_async, run_sync
+from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import Execution, Trajectory
 from pivot_dspy.verdict import Verdict
 
@@ -21,10 +23,15 @@ RESERVED = (
     "aresume_commit",
 )  # fmt: skip
 """Fields and methods that a refiner adds to the signature's outputs."""
+OWN = "pivot_"
+"""What the name of such a field begins with where an output of the signature has it."""
 
 
 class Refined(dspy.Prediction):  # type: ignore[misc]
     """The signature's outputs with what is known of how they were reached; an output that was not reached is None.
+
+    Where an output has the name of one of the attributes below, it keeps it, and the attribute is `pivot_NAME`; one
+    that is called `commit` is `result["commit"]`, beside the method.
 
     Attributes:
         trajectory: the best `Trajectory`, and `execution` its `Execution` in the safe copy.
@@ -36,14 +43,29 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         ledger: the `LedgerReport` of what was spent; `exhausted` names the budget's limit that ended the run.
         retrieved: ids of the memory's entries that the prompts told of, and of those whose fixes were applied.
         probability: that it is right, by the refiner's `calibration`; None where nothing was fitted.
-        committed: the `Execution` in the real environment, once committed, or as far as a commit that failed got.
+        committed: the `Execution` in the real environment, once committed, or as far as a commit that failed got. After
+            a commit the outputs are those of this one.
     """
 
     def __repr__(self) -> str:
-        outputs = ", ".join(f"{name}={value!r}" for name, value in self.items() if name not in RESERVED)
-        return f"Refined({outputs}; {self.verdict.status}, loss {self.loss.total:.3f}, {len(self.trajectory)} steps)"
+        own, facts = by_own_names(self), {_key(name, self) for name in RESERVED if name not in dir(Refined)}
+        outputs = ", ".join(f"{name}={value!r}" for name, value in self.items() if name not in facts)
+        return f"Refined({outputs}; {own.verdict.status}, loss {own.loss.total:.3f}, {len(own.trajectory)} steps)"
 
     __str__ = __repr__
+
+    @property
+    def environment(self) -> EnvironmentView | None:
+        """The environment as the trial of the trajectory left it, to be read; None in what was pickled."""
+        view: EnvironmentView | None = self.__dict__.get("_final_state")
+        return view
+
+    def toDict(self) -> dict[str, Any]:  # DSPy's name for it
+        """All of it as plain JSON data, as `dspy.Evaluate(save_as_json=)` writes it.
+
+        What has no JSON form, such as a requirement's own Python function, stands as its text.
+        """
+        return {name: plain(value, fallback=_text) for name, value in self.items()}
 
     def commit(self, allow: str | Iterable[str] | None = None) -> Execution:
         """Run the trajectory once in the real environment, irreversible steps included.
@@ -94,13 +116,32 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         if committer is None:
             raise CommitError("a copy of a result cannot be committed; commit what the refiner returned", self)
         try:
-            return (yield from begin(committer))
+            execution = yield from begin(committer)
+            for name in execution.outputs.keys() & dict(self.items()).keys():
+                self[name] = execution.outputs[name]  # an id of what was made is another one in the real world
+            return execution
         except CommitError as error:
             error.result = self
             raise
         finally:
             if committer.execution is not None:
-                self["committed"] = committer.execution
+                self[_key("committed", self)] = committer.execution
+
+
+def by_own_names(result: Any) -> Any:
+    """A result with all that a refiner adds under its usual name; the same one where no output has such a name."""
+    moved = {name: result[f"{OWN}{name}"] for name in RESERVED if f"{OWN}{name}" in result}
+    return Refined(**{**dict(result.items()), **moved}) if moved else result
+
+
+def _key(name: str, outputs: Any) -> str:
+    """What a field is called that a refiner adds to these outputs, or to a result that has them."""
+    return f"{OWN}{name}" if f"{OWN}{name}" in outputs else name
+
+
+def _text(value: Any) -> Any:
+    """What stands for a value without a JSON form."""
+    return value.toDict() if isinstance(value, dspy.Example) else str(value)
 
 
 def features(result: Refined) -> dict[str, float]:
@@ -111,6 +152,7 @@ def features(result: Refined) -> dict[str, float]:
     same result would count as another. `judged`: share of requirements that no check decides, 1 without any.
     `confidence`: of the least certain step, 0 where none was `stated`.
     """
+    result = by_own_names(result)
     usage = result.ledger.usage
     items = result.requirements.items
     written = sum(1 for event in result.history if event.kind in ("plan", "evolve", "rewrite"))
@@ -134,12 +176,20 @@ def make_refined(
     trajectory: Trajectory,
     verdict: Verdict,
     committer: Committer,
+    final_state: EnvironmentView | None = None,
+    probability: Callable[[Mapping[str, float]], float | None] | None = None,
     **known: Any,
 ) -> Refined:
-    """A `Refined` with every reserved field set."""
-    result = Refined(
-        **outputs, trajectory=trajectory, verdict=verdict, verified=verdict.verified, probability=None, committed=None,
-        **known,
-    )  # fmt: skip
+    """A `Refined` with every reserved field set; `known` has those that are not arguments of their own.
+
+    Args:
+        probability: gives that by the `features`.
+    """
+    known |= {"trajectory": trajectory, "verdict": verdict, "verified": verdict.verified, "committed": None}
+    added = {f"{OWN}{name}" if name in outputs else name: value for name, value in known.items()}
+    result = Refined(**outputs, **added)
+    chance = probability(features(result)) if probability is not None else None
+    result[f"{OWN}probability" if "probability" in outputs else "probability"] = chance
     result._committer = committer
+    result._final_state = final_state
     return result

@@ -7,7 +7,7 @@ from typing import Any
 import dspy
 
 from pivot_dspy import bindings
-from pivot_dspy.episode.result import Refined
+from pivot_dspy.episode.result import Refined, by_own_names
 from pivot_dspy.learning.delexicalize import Delexicalizer
 from pivot_dspy.memory.records import Demonstration, task_text
 from pivot_dspy.requirements import Requirement
@@ -26,6 +26,7 @@ def demonstrate(result: Refined, task: dspy.Example, environment: str) -> Demons
     Raises:
         ValueError: the task does not say which of its fields are inputs (`with_inputs`).
     """
+    result = by_own_names(result)
     if not result.verified:
         return None
     slots = Delexicalizer(task, result.execution)

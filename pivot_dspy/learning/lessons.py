@@ -13,7 +13,7 @@ import dspy
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.episode.events import AcceptEvent, Event
-from pivot_dspy.episode.result import Refined
+from pivot_dspy.episode.result import Refined, by_own_names
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.learning.delexicalize import Delexicalizer
 from pivot_dspy.learning.edits import StepEdit, edits
@@ -99,6 +99,7 @@ def lessons_of(
     Raises:
         LMError, AdapterParseError: the model gave nothing usable.
     """
+    result = by_own_names(result)
     slots = Delexicalizer(task, result.execution)
     every = list(repairs(result.history))
     lessons = [

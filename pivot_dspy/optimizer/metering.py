@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import dspy
 
 from pivot_dspy.dspy_internals import BaseCallback, count_tokens, settings
-from pivot_dspy.episode.result import Refined
+from pivot_dspy.episode.result import Refined, by_own_names
 from pivot_dspy.optimizer.targets import digest
 from pivot_dspy.refiners.base import Refiner
 
@@ -53,7 +53,7 @@ class Meter(BaseCallback):  # type: ignore[misc]
     def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         opened = self._open.pop(call_id, None)
         if opened is not None and isinstance(outputs, Refined):
-            self.returned.append(RefinerCall(*opened, outputs))
+            self.returned.append(RefinerCall(*opened, by_own_names(outputs)))
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         if self._without_history:  # DSPy makes no entries: ours has what there is to count

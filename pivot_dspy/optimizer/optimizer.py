@@ -18,8 +18,12 @@ from pivot_dspy.optimizer import settings
 from pivot_dspy.optimizer.compilation import Compilation, match_refiners
 from pivot_dspy.optimizer.scheduler import RunScheduler, check_settings
 from pivot_dspy.optimizer.settings import Auto, Metric
-from pivot_dspy.optimizer.targets import ROOT, fingerprint, refiners_of
+from pivot_dspy.optimizer.source_digest import program_fingerprint, source_digest
+from pivot_dspy.optimizer.targets import ROOT, refiners_of
 from pivot_dspy.parallel.executors import check_executor
+
+_ACCESS = {"api_key", "api_base", "base_url", "headers", "extra_headers", "timeout"}
+"""How a language model is reached, which decides nothing about its answers."""
 
 
 class PivotOptimizer(Teleprompter):  # type: ignore[misc]
@@ -160,12 +164,12 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
         journal = Journal(self.log_dir)
         lm: Any = dspy.settings.lm
         options = {
-            "student": fingerprint(student),
-            "teacher": teacher and fingerprint(teacher),
-            "lm": lm and lm.model,
+            "student": program_fingerprint(student),
+            "teacher": teacher and program_fingerprint(teacher),
+            "lm": lm and {"model": lm.model, **{name: lm.kwargs[name] for name in lm.kwargs.keys() - _ACCESS}},
             "trainset": [settings.task_key(task) for task in training],
             "valset": [settings.task_key(task) for task in validation],
-            "metric": getattr(self.metric, "__qualname__", type(self.metric).__qualname__),
+            "metric": source_digest(self.metric),
             "metric_threshold": self.metric_threshold,
             "limits": list(self.limits),
             "seed": self.seed,

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import dspy
 
+from pivot_dspy.episode.result import OWN
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.optimizer.targets import digest
 from pivot_dspy.plain_json import plain
@@ -162,13 +163,13 @@ def _problem(task: Any, refiner: Refiner | None) -> str:
         inputs = set(task.inputs().keys())
     except ValueError:
         return "does not say which of its fields are inputs; call .with_inputs(...) on it"
-    if "commit" in inputs:
+    fields = refiner.signature.input_fields if refiner is not None else {}
+    if "pivot_commit" in inputs or ("commit" in inputs and "commit" not in fields):
         return "asks for commit: compiling makes nothing real; leave it out"
     if refiner is None:
         return ""
-    fields = refiner.signature.input_fields
     missing = [name for name, field in fields.items() if name not in inputs and field.is_required()]
-    unknown = sorted(inputs - fields.keys() - set(CALL_OPTIONS))
+    unknown = sorted(inputs - fields.keys() - {*CALL_OPTIONS, *(f"{OWN}{name}" for name in CALL_OPTIONS)})
     if missing:
         return (
             f"lacks the input {', '.join(missing)} of the student's signature, and has "

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import dspy
-from pydantic import BaseModel
 
 from pivot_dspy.dspy_internals import is_compiled
 from pivot_dspy.errors import ConfigurationError
@@ -23,7 +22,6 @@ MEMORY = "memory."
 """What the names of a memory's settings begin with."""
 MEMORY_CHOICES: Mapping[str, tuple[int, ...]] = {"demonstrations": (0, 1, 2, 3), "max_tokens": (300, 600, 1200)}
 """Settings of a memory that are tuned, how much a task is shown, and what they may be."""
-_PLAIN = (int, float, str, BaseModel)
 THRESHOLD = "threshold"
 """The setting of a `ConfidenceGate`: below which confidence a step is not run."""
 
@@ -103,19 +101,3 @@ def lm_with_seed(lm: Any, seed: int) -> Any:
 def digest(value: Any) -> str:
     """Twelve hexadecimal digits that change with any part of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-def fingerprint(program: dspy.Module) -> dict[str, Any]:
-    """What decides how a program behaves, as far as it can be told: kinds, signatures, prompts, models and settings."""
-    refiners = refiners_of(program)
-    return {
-        "kinds": [type(part).__name__ for part in (program, *refiners.values())],
-        "signatures": [refiner.signature.__name__ for refiner in refiners.values()],
-        "environments": [refiner.session_factory.name for refiner in refiners.values()],
-        "arguments": [
-            {name: repr(value) for name, value in vars(refiner).items() if isinstance(value, _PLAIN)}
-            for refiner in refiners.values()
-        ],
-        "settings": settings_of(program),
-        "state": program.dump_state(),
-    }

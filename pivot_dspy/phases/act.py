@@ -61,15 +61,17 @@ class Act(Phase):
         written = yield from ask(
             self.predict,
             config,
-            tools=view.catalogue.tools_brief,
-            policy=view.catalogue.policy,
-            known=view.catalogue.known,
-            lessons=lessons,
-            steps_so_far=view.steps() or "none yet",
-            holding="\n".join(item.to_prompt() for item in view.requirements.items if item.id in met),
-            report=view.report(),
-            siblings="\n".join(tried.steps(len(prefix)) for tried in siblings),
-            **view.inputs,
+            **self.prompt(
+                view.inputs,
+                tools=view.catalogue.tools_brief,
+                policy=view.catalogue.policy,
+                known=view.catalogue.known,
+                lessons=lessons,
+                steps_so_far=view.steps() or "none yet",
+                holding="\n".join(item.to_prompt() for item in view.requirements.items if item.id in met),
+                report=view.report(),
+                siblings="\n".join(tried.steps(len(prefix)) for tried in siblings),
+            ),
         )
         step = _one(written.step, prefix.ids, str(written.thought or "").strip())
         return dspy.Prediction(trajectory=prefix.replace_from(len(prefix), [step], operator="extend"))

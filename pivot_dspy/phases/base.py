@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,7 +20,8 @@ from pivot_dspy.errors import ConfigurationError, PivotError, error_text
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
 from pivot_dspy.prompts.adapter import BriefChatAdapter, Heard
 from pivot_dspy.prompts.catalogue import Catalogue
-from pivot_dspy.prompts.conversation import EMPTY, Asked, Conversation, correction_of
+from pivot_dspy.prompts.conversation import EMPTY, PREFIXES, Asked, Conversation, correction_of
+from pivot_dspy.prompts.history import EarlierTurns
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.prompts.report import render_report, render_requirements
 from pivot_dspy.prompts.steps import render_observations, render_steps
@@ -110,6 +112,8 @@ summarised, {"look": "$a[?price < `100`].name"} among the steps shows what you n
 
 _PREDICT_OPTIONS = ("config", "demos", "lm")
 """Keyword arguments that are not passed on to the prompt."""
+OWN, TASK = PREFIXES
+"""What the names of a phase's own input fields, and of the task's, begin with where both have the same."""
 
 
 class Phase(dspy.Module):  # type: ignore[misc]
@@ -129,10 +133,20 @@ class Phase(dspy.Module):  # type: ignore[misc]
 
     def __init__(self, signature: type[dspy.Signature] | None = None) -> None:
         super().__init__()
-        asked = self.asks
+        asked, self.names, self._task = self.asks, FieldNames(), signature
         if signature is not None:
+            self.names = field_names(asked, signature, outputs=self.task_outputs)
             asked = with_task(asked, signature, after=self.task_after, outputs=self.task_outputs)
         self.predict = dspy.Predict(asked)
+
+    def prompt(self, task: Mapping[str, Any], /, **own: Any) -> dict[str, Any]:
+        """The input fields of a prompt, the task's and the phase's own, by the names that they have in it."""
+        prompt = {self.names.own.get(name, name): value for name, value in own.items()}
+        for name, value in task.items():
+            if isinstance(value, dspy.History) and self._task is not None:
+                value = EarlierTurns.of(value, self._task)
+            prompt[self.names.task.get(name, name)] = value
+        return prompt
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         return run_sync(self.run(**inputs))
@@ -239,6 +253,54 @@ def without(signature: Any, names: frozenset[str]) -> Any:
     return signature if len(kept) == len(signature.fields) else dspy.Signature(kept, signature.instructions)
 
 
+class FieldNames(NamedTuple):
+    """What fields are called in a prompt, where that is not what they are called elsewhere."""
+
+    own: Mapping[str, str] = {}
+    """Of the phase."""
+    task: Mapping[str, str] = {}
+    """Inputs of the task."""
+
+
+def field_names(phase: type[dspy.Signature], task: type[dspy.Signature], *, outputs: bool = False) -> FieldNames:
+    """The names that keep the fields of a phase and those of a task apart.
+
+    What the phase says itself goes out of the way. An input of the task does where its name is that of what the phase
+    asks for, by which the instructions call it, or of what `dspy.Predict` takes.
+
+    Raises:
+        ConfigurationError: a name that is needed for this is the task's too.
+
+    >>> field_names(dspy.Signature("tools, report -> steps"), dspy.Signature("report, steps -> answer"))
+    FieldNames(own={'report': 'pivot_report'}, task={'steps': 'task_steps'})
+    """
+    answered = task.output_fields if outputs else {}
+    taken = {**task.input_fields, **answered}
+    asked = [name for name in phase.output_fields if name not in answered]
+    own = {name: f"{OWN}{name}" for name in phase.fields if name in taken and name not in asked}
+    renamed = {name: f"{TASK}{name}" for name in task.input_fields if name in (*asked, *_PREDICT_OPTIONS)}
+    if doubled := [name for name in (*own.values(), *renamed.values()) if name in taken or name in phase.fields]:
+        raise ConfigurationError(f"the signature's field {doubled[0]!r} has a name that Pivot's prompts use; rename it")
+    if wrong := [name for name in answered if name in _PREDICT_OPTIONS]:
+        raise ConfigurationError(f"the output field {wrong[0]!r} has the name of an option of dspy.Predict; rename it")
+    return FieldNames(own, renamed)
+
+
+def _with_names(phase: type[dspy.Signature], names: Mapping[str, str]) -> type[dspy.Signature]:
+    """The phase's signature with other names for some of its fields, in its instructions too."""
+    if not names:
+        return phase
+    fields: dict[str, Any] = {}
+    for name, field in phase.fields.items():
+        kind = dspy.InputField if name in phase.input_fields else dspy.OutputField
+        about = _desc(field)
+        new = kind() if about == f"${{{name}}}" else kind(desc=about)
+        fields[names.get(name, name)] = (field.annotation, new if name in names else field)
+    instructions = re.sub(r"`(\w+)`", lambda named: f"`{names.get(named[1], named[1])}`", phase.instructions)
+    made: type[dspy.Signature] = dspy.Signature(fields, instructions)
+    return made
+
+
 def with_task(
     phase: type[dspy.Signature], task: type[dspy.Signature], after: str | None = None, *, outputs: bool = False
 ) -> type[dspy.Signature]:
@@ -249,15 +311,14 @@ def with_task(
         outputs: whether the task's output fields come last.
 
     Raises:
-        ConfigurationError: the task has a field of a name that the phase or `dspy.Predict` uses.
+        ConfigurationError: as `field_names`, by which fields are called.
     """
-    names = [*task.input_fields, *(task.output_fields if outputs else ())]
-    clashes = [name for name in names if name in phase.fields or name in _PREDICT_OPTIONS]
-    if clashes:
-        raise ConfigurationError(f"the signature's field {clashes[0]!r} has a name that Pivot's prompts use; rename it")
+    names = field_names(phase, task, outputs=outputs)
     position = 0 if after is None else list(phase.input_fields).index(after) + 1
+    phase = _with_names(phase, names.own)
     for offset, (name, field) in enumerate(task.input_fields.items()):
-        phase = phase.insert(position + offset, name, dspy.InputField(desc=_desc(field)), field.annotation)
+        shown = names.task.get(name, name)
+        phase = phase.insert(position + offset, shown, dspy.InputField(desc=_desc(field)), field.annotation)
     if outputs:
         for name, field in task.output_fields.items():
             phase = phase.append(name, dspy.OutputField(desc=_desc(field)), field.annotation)

@@ -40,10 +40,12 @@ class Compose(Phase):
             self.predict,
             None,
             planned,
-            policy=view.catalogue.policy,
-            requirements=view.required(),
-            observations=view.observations(),
-            **view.inputs,
+            **self.prompt(
+                view.inputs,
+                policy=view.catalogue.policy,
+                requirements=view.required(),
+                observations=view.observations(),
+            ),
         )
         parent = execution.trajectory
         old = parent.submit or Step(id=unused(SUBMIT, parent.ids), tool=SUBMIT)

@@ -40,12 +40,14 @@ class Critique(Phase):
         prediction = yield from ask(
             self.predict,
             config,
-            tools=view.catalogue.tools_brief,
-            policy=view.catalogue.policy,
-            known=view.catalogue.known,
-            open_steps=view.steps() or "none",
-            report=view.report(),
-            **view.inputs,
+            **self.prompt(
+                view.inputs,
+                tools=view.catalogue.tools_brief,
+                policy=view.catalogue.policy,
+                known=view.catalogue.known,
+                open_steps=view.steps() or "none",
+                report=view.report(),
+            ),
         )
         faults = prediction.faults if isinstance(prediction.faults, list) else [prediction.faults]
         return dspy.Prediction(faults=tuple(text for fault in faults if (text := str(fault or "").strip())))

@@ -88,10 +88,10 @@ class Evolve(Phase):
     ) -> Flow[dspy.Prediction]:
         parent, locus = view.execution.trajectory, gradient.locus
         signature = self.predict.signature
-        prompts = [
-            (before, *_fields(view, gradient, before, looks, readings, tried))
-            for before in ([conversation, conversation.begun_anew()] if conversation.messages else [conversation])
-        ]
+        prompts = []
+        for before in [conversation, conversation.begun_anew()] if conversation.messages else [conversation]:
+            own, shown = _fields(view, gradient, before, looks, readings, tried)
+            prompts.append((before, self.prompt(view.inputs, **own), shown))
         before, inputs, shown = min(prompts, key=lambda prompt: prompt[0].cost(signature, prompt[1], cached_price))
         written, asked = yield from converse(self.predict, before, config, **inputs)
         prefix, base = parent.steps[:locus], {step.id: step for step in parent.steps[locus:]}
@@ -114,7 +114,7 @@ def _fields(
     readings: Sequence[Reading],
     tried: str,
 ) -> tuple[dict[str, Any], ShownResults]:
-    """The input fields of a prompt that goes on after `conversation`, and the results that it then shows."""
+    """The own input fields of a prompt that goes on after `conversation`, and the results that it then shows."""
     parent, locus = view.execution.trajectory, gradient.locus
     goes_on = gradient.kind == "missing_submit" and view.only_stops
     report = render_open_requirements(view.requirements) if goes_on and not view.fails_checks else view.report()
@@ -142,6 +142,5 @@ def _fields(
         "report": report,
         "blame": "" if goes_on else render_gradient(gradient, told=report),
         "tried": tried,
-        **view.inputs,
     }
     return fields, shown

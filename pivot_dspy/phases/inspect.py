@@ -114,10 +114,12 @@ class Inspect(Phase):
         suspects = {name for name in gradient.slice or trajectory.ids if (name, gradient.kind) not in refuted}
         prediction = yield from ask(
             self.predict,
-            policy=view.catalogue.policy,
-            suspects=render_steps(view.execution, suspects, view.environment, view.budget),
-            report=view.report(),
-            **view.inputs,
+            **self.prompt(
+                view.inputs,
+                policy=view.catalogue.policy,
+                suspects=render_steps(view.execution, suspects, view.environment, view.budget),
+                report=view.report(),
+            ),
         )
         named = str(prediction.step).strip().strip("$`'\"")
         end = trajectory.submit.id if trajectory.submit is not None else None

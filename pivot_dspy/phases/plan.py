@@ -68,10 +68,13 @@ class Plan(Phase):
             self.predict,
             conversation,
             config,
-            tools=planning.catalogue.tools,
-            also_read=render_readings(unread, after.environment, after.budget, shown) if after is not None else "",
-            tried=tried,
-            **planning.fields(),
+            **self.prompt(
+                planning.inputs,
+                tools=planning.catalogue.tools,
+                also_read=render_readings(unread, after.environment, after.budget, shown) if after is not None else "",
+                tried=tried,
+                **planning.fields(),
+            ),
         )
         steps = tuple(read_steps(written.steps))
         return dspy.Prediction(

@@ -62,12 +62,14 @@ class Recombine(Phase):
         prediction = yield from ask(
             self.predict,
             config,
-            tools=first.catalogue.tools_brief,
-            policy=first.catalogue.policy,
-            known=first.catalogue.known,
-            trajectories=_number([view.steps() or "none" for view in runs]),
-            reports=_number([view.report() for view in runs]),
-            **first.inputs,
+            **self.prompt(
+                first.inputs,
+                tools=first.catalogue.tools_brief,
+                policy=first.catalogue.policy,
+                known=first.catalogue.known,
+                trajectories=_number([view.steps() or "none" for view in runs]),
+                reports=_number([view.report() for view in runs]),
+            ),
         )
         parent = last.execution.trajectory.id
         child = Trajectory(steps=tuple(read_steps(prediction.steps)), parent=parent, operator=self.operator)

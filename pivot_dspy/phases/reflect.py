@@ -30,5 +30,5 @@ class Reflect(Phase):
 
     def run(self, *, view: RunView) -> Flow[dspy.Prediction]:
         steps = view.steps() or "none"
-        prediction = yield from ask(self.predict, open_steps=steps, report=view.report(), **view.inputs)
+        prediction = yield from ask(self.predict, **self.prompt(view.inputs, open_steps=steps, report=view.report()))
         return dspy.Prediction(reflection=str(prediction.reflection or "").strip())

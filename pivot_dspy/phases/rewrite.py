@@ -53,14 +53,16 @@ class Rewrite(Phase):
         written = yield from ask(
             self.predict,
             config,
-            tools=view.catalogue.tools_brief,
-            policy=view.catalogue.policy,
-            known=view.catalogue.known,
-            earlier_versions="\n\n".join(earlier_versions),
-            open_steps=view.steps() or "none",
-            report=view.report(),
-            critique=_bullets(faults),
-            **view.inputs,
+            **self.prompt(
+                view.inputs,
+                tools=view.catalogue.tools_brief,
+                policy=view.catalogue.policy,
+                known=view.catalogue.known,
+                earlier_versions="\n\n".join(earlier_versions),
+                open_steps=view.steps() or "none",
+                report=view.report(),
+                critique=_bullets(faults),
+            ),
         )
         steps = tuple(read_steps(written.steps))
         parent = view.execution.trajectory.id

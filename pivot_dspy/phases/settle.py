@@ -40,14 +40,13 @@ class PlanningInput(NamedTuple):
     lessons: str = ""
 
     def fields(self) -> dict[str, Any]:
-        """The input fields that the prompts of PLAN and SETTLE share."""
+        """The input fields that the prompts of PLAN and SETTLE share, beside the task's."""
         return {
             "checks": self.catalogue.checks,
             "policy": self.catalogue.policy,
             "lessons": self.lessons,
             "known": self.catalogue.known,
             "user_requirements": "\n".join(item.to_prompt() for item in self.given if self._is_told(item)),
-            **self.inputs,
         }
 
     def _is_told(self, item: Requirement) -> bool:
@@ -105,7 +104,8 @@ class Settle(Phase):
     task_after = "user_requirements"
 
     def run(self, *, planning: PlanningInput) -> Flow[dspy.Prediction]:
-        prediction = yield from ask(self.predict, tools=planning.catalogue.tools_brief, **planning.fields())
+        told = self.prompt(planning.inputs, tools=planning.catalogue.tools_brief, **planning.fields())
+        prediction = yield from ask(self.predict, **told)
         return dspy.Prediction(requirements=planning.compile(prediction.requirements))
 
 
@@ -137,12 +137,14 @@ class Audit(Phase):
         prediction = yield from ask(
             self.predict,
             config,
-            checks=catalogue.checks,
-            policy=catalogue.policy,
-            known=catalogue.known,
-            observations=view.observations() if view is not None and requirements.textual else "",
-            requirements="\n".join(lines) or "none",
-            **inputs,
+            **self.prompt(
+                inputs,
+                checks=catalogue.checks,
+                policy=catalogue.policy,
+                known=catalogue.known,
+                observations=view.observations() if view is not None and requirements.textual else "",
+                requirements="\n".join(lines) or "none",
+            ),
         )
         changes = prediction.changes if isinstance(prediction.changes, list) else []
         told = [*map(str, inputs.values()), catalogue.policy]

@@ -88,12 +88,13 @@ class Verify(Phase):
             "calls": calls,
             "submitted": _numbered(view),
             "questions": render_questions((question.id, question.note) for question in questions),
-            **view.inputs,
         }
-        prediction = yield from ask(self.predict, config, observations=view.observations(), **told)
+        prompt = self.prompt(view.inputs, observations=view.observations(), **told)
+        prediction = yield from ask(self.predict, config, **prompt)
         if looks := read_looks(prediction.verdicts):
             view = view._replace(looks=(*view.looks, *looks))
-            prediction = yield from ask(self.predict, config, observations=view.observations(), **told)
+            prompt = self.prompt(view.inputs, observations=view.observations(), **told)
+            prediction = yield from ask(self.predict, config, **prompt)
         return read_answers(prediction.verdicts, questions, sources)
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from pivot_dspy.dspy_internals import with_callbacks
 from pivot_dspy.prompts.adapter import Heard, read_whole
+from pivot_dspy.prompts.history import telling_turns
 from pivot_dspy.prompts.shown import ShownResults
 from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.trajectory import Observation, Step
@@ -21,6 +22,8 @@ Message = Mapping[str, Any]
 
 SHARED_FIELDS = ("tools", "checks", "policy", "lessons", "known", "user_requirements")
 """Input fields of the phases that stay the same for a task, beside its own."""
+PREFIXES = ("pivot_", "task_")
+"""What the name of a field begins with that would be that of another one."""
 PARAGRAPH = "\n\n"
 FORM_LENGTH = 700
 """Characters that an adapter adds to a first message, about."""
@@ -112,7 +115,8 @@ class Conversation:
         """
         if not asked.answered:
             return self
-        stable = [*SHARED_FIELDS, *task]
+        names = [*SHARED_FIELDS, *task]
+        stable = [*names, *(f"{prefix}{name}" for prefix in PREFIXES for name in names)]
         return replace(
             self,
             messages=asked.answered,
@@ -156,7 +160,8 @@ class Asked:
 
         def write(signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[Message]:
             self.signature, self.inputs = signature, inputs
-            turn = _turn(adapter, self.conversation) if self.conversation.messages else adapter.format
+            writer = telling_turns(adapter)
+            turn = _turn(writer, self.conversation) if self.conversation.messages else writer.format
             self.messages = (*self.conversation.messages, *turn(signature, demos, inputs), *correction)
             return [*self.messages]
 

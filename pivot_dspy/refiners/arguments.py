@@ -11,13 +11,15 @@ from pivot_dspy.budget import Budget
 from pivot_dspy.dspy_internals import ensure_signature
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.environment.from_functions import Effects, from_functions
-from pivot_dspy.episode.result import RESERVED
+from pivot_dspy.episode.result import OWN, RESERVED
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.prompts.observations import ObservationBudget
 from pivot_dspy.requirements import Requirement
 
 CALL_OPTIONS = ("trajectory", "requirements", "commit", "budget")
 """Keyword arguments of a call that are not inputs of the task."""
+GATE = "_gate"
+"""One that only a `ConfidenceGate` passes: what looks at steps before they run."""
 
 
 def read_budget(budget: Any) -> Budget | None:
@@ -50,11 +52,24 @@ def usable_signature(signature: str | type[dspy.Signature]) -> type[dspy.Signatu
     ready: type[dspy.Signature] = ensure_signature(signature)
     if not ready.output_fields:
         raise ConfigurationError("the signature has no output field; name what is submitted, as in 'task -> answer'")
-    for name in ready.output_fields.keys() & RESERVED:
-        raise ConfigurationError(f"the output field {name!r} is one that a refiner adds to its result; rename it")
-    for name in ready.input_fields.keys() & CALL_OPTIONS:
-        raise ConfigurationError(f"the input field {name!r} is an option of the call; rename the field")
+    moved = {f"{OWN}{name}" for name in (*RESERVED, *CALL_OPTIONS) if name in ready.fields}
+    for name in ready.fields.keys() & moved:
+        raise ConfigurationError(f"the signature's field {name!r} has a name that Pivot's own fields use; rename it")
     return ready
+
+
+def split_call(signature: type[dspy.Signature], given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options and the task's inputs among the keyword arguments of a call.
+
+    An option that has the name of an input field is passed as `pivot_NAME`.
+
+    >>> split_call(dspy.Signature("goal, budget -> plan"), {"goal": "Rome", "budget": "400 EUR", "pivot_budget": None})
+    ({'budget': None}, {'goal': 'Rome', 'budget': '400 EUR'})
+    """
+    inputs = dict(given)
+    keys = {name: f"{OWN}{name}" if name in signature.input_fields else name for name in (*CALL_OPTIONS, GATE)}
+    options = {name: inputs.pop(key) for name, key in keys.items() if key in inputs}
+    return options, inputs
 
 
 def environment_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypedDict, get_args
 
@@ -20,9 +21,10 @@ from pivot_dspy.episode.commit import Committer
 from pivot_dspy.episode.commit_attempt import Verified
 from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.episode.events import Event, UnclearEvent
+from pivot_dspy.episode.events import Event, NoteEvent, UnclearEvent
+from pivot_dspy.episode.final_state import EnvironmentView
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.episode.result import Refined, features, make_refined
+from pivot_dspy.episode.result import Refined, make_refined
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, did_you_mean
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.loss import Weights
@@ -39,8 +41,10 @@ from pivot_dspy.refiners.arguments import (
     list_requirements,
     read_budget,
     read_observation_budget,
+    split_call,
     usable_signature,
 )
+from pivot_dspy.refiners.restarts import run_once
 from pivot_dspy.refiners.state import Tuned, check_real, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.trajectory import Trajectory
@@ -146,6 +150,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self.tuned = Tuned()
         self.signature = usable_signature(signature)
         self.session_factory = SessionFactory(environment_of(environment, tools, effects), timeout=timeout)
+        self.session_factory.announce()
         self._required = list_requirements(requirements)
         if self.session_factory.toolbox is not None:
             normalize_requirements(self._required, self.session_factory.toolbox)
@@ -194,6 +199,9 @@ class Refiner(dspy.Module):  # type: ignore[misc]
     def forward(self, **inputs: Any) -> Refined:
         """Refines one task: the signature's inputs, and by keyword `trajectory`, `requirements`, `commit`, `budget`.
 
+        Where DSPy begins a slow task again beside the first attempt, as `dspy.Evaluate` does after two minutes, it gets
+        the first one's result. Where an input field has the name of one of these, the option is called `pivot_NAME`.
+
         With `commit=True` a verified result is committed; a `provisional` one is not, for it needs `allow`.
 
         Raises:
@@ -203,22 +211,28 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             LMAuthError, LMConfigurationError: neither did it, since it cannot be asked as it is set up.
             IsolationError: the run has changed what is real before anything was committed.
             CommitError: `commit=True`, and what was verified could not be made real.
+            KeyboardInterrupt: before anything was run; later, Ctrl-C gives the best so far, unverified, and a second
+                one comes through.
         """
-        return run_sync(self._refine(**inputs))
+        return run_once(self, inputs, lambda: run_sync(self._refine(inputs)))  # type: ignore[no-any-return]
 
     async def aforward(self, **inputs: Any) -> Refined:
         """As `forward`, awaited."""
-        return await run_async(self._refine(**inputs))
+        return await run_async(self._refine(inputs))
 
-    def _refine(
+    def _refine(self, given: Mapping[str, Any]) -> Flow[Refined]:
+        options, inputs = split_call(self.signature, given)
+        return self._refine_task(inputs, **options)
+
+    def _refine_task(
         self,
+        inputs: dict[str, Any],
         *,
         trajectory: Trajectory | None = None,
         requirements: Iterable[Requirement | str | Mapping[str, Any]] = (),
         commit: bool = False,
         budget: Budget | None = None,
         _gate: Gate | None = None,
-        **inputs: Any,
     ) -> Flow[Refined]:
         if trajectory is not None and not isinstance(trajectory, Trajectory):
             raise ConfigurationError(
@@ -242,14 +256,16 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             yield from orient(context, record)
             yield from recall(context, self.memory)
             episode = Episode(context, record, self, self._acceptance, _gate)
+            if context.root.family.tier != "fork" and self.session_factory.unsafe:
+                episode.emit(NoteEvent(message=self.session_factory.unsafe))
             if trajectory is None:
                 episode.require_room_for_a_plan()
             best, verdict = yield from self._run_search(episode, trajectory)
+            final_state = EnvironmentView(best.run.session)
         for message in context.root.family.unclear:
             episode.emit(UnclearEvent(message=message))
-        result = _result(episode, best, verdict, self.session_factory)
-        result["probability"] = self.calibration.probability(features(result))
-        if commit and result.verified:
+        result = _result(episode, best, verdict, self.session_factory, self.calibration, final_state)
+        if commit and verdict.verified:
             yield from result._commit()
         return result
 
@@ -272,6 +288,13 @@ class Refiner(dspy.Module):  # type: ignore[misc]
                 if isinstance(error, ModelFailed):
                     raise PlanningFailed(str(error), record.ledger.snapshot()) from error.__cause__
                 raise
+            best = episode.best
+            verdict = yield from episode.verify(best)
+        except KeyboardInterrupt as error:
+            # In a thread of its own it is no one's Ctrl-C, but ends the program that the thread works for.
+            if episode.best is None or threading.current_thread() is not threading.main_thread():
+                raise
+            record.end("interrupted", error)
             best = episode.best
             verdict = yield from episode.verify(best)
         if record.ended is not None and not verdict.verified:
@@ -324,7 +347,10 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
 
 
-def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: SessionFactory) -> Refined:
+def _result(
+    episode: Episode, best: Candidate, verdict: Verdict, factory: SessionFactory, calibration: Calibration,
+    final_state: EnvironmentView,
+) -> Refined:  # fmt: skip
     context, record = episode.context, episode.record
     execution = best.inspection.execution
     if not verdict.verified:
@@ -335,6 +361,7 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
         trajectory=best.trajectory,
         verdict=verdict,
         committer=Committer(factory, context.task, context.outputs, context.root.family.run_id, verified),
+        final_state=final_state,
         execution=execution,
         loss=best.loss,
         tier=execution.tier,
@@ -345,6 +372,7 @@ def _result(episode: Episode, best: Candidate, verdict: Verdict, factory: Sessio
         ledger=record.ledger.snapshot(),
         exhausted=record.exhausted,
         retrieved=context.used_entries,
+        probability=calibration.probability,
     )
 
 

@@ -126,7 +126,8 @@ class DspyRefine(BestOfN):
         plan: Plan = self.plan.deepcopy()
         plan.set_lm(lm)
         planning = episode.context.planning_input(episode.context.recalled.text)
-        fields = {"tools": planning.catalogue.tools, **planning.fields()} | dict.fromkeys(("also_read", "tried"), "")
+        own = {"tools": planning.catalogue.tools, **planning.fields()} | dict.fromkeys(("also_read", "tried"), "")
+        fields = plan.prompt(planning.inputs, **own)
         plan.predict.signature = without(plan.predict.signature, empty(fields))
         return plan
 

@@ -15,7 +15,7 @@ import dspy
 from pivot_dspy.budget import Budget, Ledger, LedgerReport, Usage
 from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 from pivot_dspy.episode.asking import sample_config
-from pivot_dspy.episode.result import Refined
+from pivot_dspy.episode.result import Refined, by_own_names
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.flow import run_sync
 from pivot_dspy.parallel.running import Ran, run_all
@@ -287,7 +287,8 @@ class _Synthesizer:
 
 def _solve(refiner: Refiner, goal: Mapping[str, Any]) -> Solved:
     """A run of the refiner, as little of it as is needed, for it may come from another process."""
-    result: Refined = refiner(**goal)
+    returned: Refined = refiner(**goal)
+    result: Refined = by_own_names(returned)
     usage = result.ledger.usage
     if not result.requirements.items:
         return Solved("unchecked", usage)
@@ -296,7 +297,7 @@ def _solve(refiner: Refiner, goal: Mapping[str, Any]) -> Solved:
     ran = result.execution.by_step
     steps = [step for step in result.trajectory.steps if not step.is_submit]
     calls = tuple(step.tool for step in steps if ran[step.id].status in ("ok", "withheld"))
-    outputs = {name: result[name] for name in refiner.signature.output_fields}
+    outputs = {name: returned[name] for name in refiner.signature.output_fields}
     return Solved("", usage, calls, outputs)
 
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import threading
 from typing import Any
 
 import dspy
 import pytest
 
+from pivot_dspy import Pivot, Requirement
 from pivot_dspy.environment.base import Environment, tool
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import FunctionEnvironment, from_functions
@@ -16,6 +18,7 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.trajectory import Step, Trajectory
+from tests.scripted import plan, scripted, submit
 
 
 class Counter(Environment):
@@ -192,3 +195,61 @@ def test_a_fork_that_is_no_copy_is_refused_where_something_writes() -> None:
 
     with pytest.raises(ConfigurationError, match="fork of Same returned the instance itself"):
         SessionFactory(Same).open(None)
+
+
+def read_it() -> int:
+    """What there is."""
+    return 1
+
+
+def write_it() -> int:
+    """Change it."""
+    return 2
+
+
+class Unforkable(Environment):
+    forkable = False
+
+    @tool(effect="write")
+    def put(self) -> int:
+        """Change it."""
+        return 1
+
+
+class Holding(Unforkable):
+    forkable = True
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+def functions(**options: Any) -> Environment:
+    return from_functions([read_it, write_it], effects={"read_it": "read", "write_it": "write"}, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "remedy"),
+    [
+        (lambda: functions(isolated=True), r"a new one, lambda: from_functions\(..., isolated=True\)"),
+        (functions, "write an Environment class whose state can be copied"),
+        (Unforkable, "override fork"),
+        (Holding, "cannot be forked .TypeError: cannot pickle"),
+    ],
+)
+def test_that_changes_wait_for_commit_is_said_once_when_the_refiner_is_made_and_in_the_result(
+    make: Any, remedy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "pivot_dspy.environment.factory"):
+        refiner = Pivot("q -> answer", make(), requirements=[Requirement(id="R", test=lambda run: True)])
+        assert len(caplog.records) == 1 and re.search(remedy, caplog.text) and "tier is live" in caplog.text
+        for _ in range(2):
+            with dspy.context(lm=scripted(plan=plan([submit(answer="x")]))):
+                result = refiner(q="?")
+    assert len(caplog.records) == 1 and result.tier == "live"
+    assert [event.message for event in result.history if event.kind == "note"] == [caplog.records[0].getMessage()]
+
+
+@pytest.mark.parametrize("made", [Unforkable, lambda: functions(isolated=True)])
+def test_nothing_is_said_of_what_is_made_anew(made: Any, caplog: pytest.LogCaptureFixture) -> None:
+    Pivot("q -> answer", lambda: made())
+    assert not caplog.records

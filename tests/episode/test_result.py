@@ -1,12 +1,16 @@
+import copy
+import gc
 import itertools
+import json
 import pickle
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dspy
 import pytest
 
-from pivot_dspy import CommitError, Environment, Pivot, check, tool
+from pivot_dspy import CommitError, Environment, Pivot, Requirement, check, tool, trajectory_metric
 from tests.scripted import Calls, Store, plan, scripted, step, submit
 
 ONE = {"id": "R1", "check": "only", "args": {"count": 1}}
@@ -264,3 +268,112 @@ def test_what_the_judge_quoted_is_relied_on():
     with pytest.raises(CommitError, match="step a gave amount = 100 and now 101; steps run for real: a; nothing after"):
         result.commit()
     assert real.paid == []
+
+
+def test_all_of_it_is_json_for_evaluate_and_for_json_dumps(tmp_path):
+    devset = [dspy.Example(question="Buy p2", answer="p2").with_inputs("question")]
+    asked = [{"check": "only", "args": {"count": 1}}, Requirement(id="mine", test=lambda execution: True)]
+    file = tmp_path / "saved.json"
+    with dspy.context(lm=scripted(plan=plan(BUY[:2] + BUY[3:], []))):
+        program = Pivot("question -> answer", Store, requirements=asked)
+        dspy.Evaluate(
+            devset=devset, metric=trajectory_metric, num_threads=1, display_progress=False, save_as_json=str(file)
+        )(program, metric=lambda gold, pred: trajectory_metric(gold, pred).score)
+    saved = json.loads(file.read_text())[0]
+    assert saved["pred_answer"] == "p2" and saved["verified"] and saved["trajectory"]["steps"][0]["tool"] == "find"
+    assert saved["history"][0]["kind"] == "plan" and saved["requirements"]["items"][1]["id"] == "mine"
+
+
+class Held:
+    def __str__(self):
+        return "held"
+
+
+def test_outputs_of_any_kind_and_figures_that_json_has_not_are_written():
+    result = bought(Store(Calls()))
+    result["answer"] = {"shirt": Held(), "price": float("nan"), "sizes": {1}, "made": dspy.Prediction(a=1)}
+    assert json.loads(json.dumps(result.toDict()))["answer"] == {
+        "shirt": "held", "price": None, "sizes": [1], "made": {"a": 1}
+    }  # fmt: skip
+
+
+class Numbered(Environment):
+    """Each booking has an id that none had before."""
+
+    def __init__(self):
+        self.booked = {}
+
+    @tool(effect="write")
+    def book(self, room: str) -> dict[str, str]:
+        """Book a room; returns the booking."""
+        key = uuid.uuid4().hex[:8]
+        self.booked[key] = room
+        return {"room": room, "booking_id": key}
+
+    @check
+    def has(self, room: str) -> bool:
+        """The room is booked."""
+        return room in self.booked.values()
+
+
+def test_a_fresh_id_that_is_submitted_verifies_and_is_the_real_one_after_commit():
+    real = Numbered()
+    lm = scripted(plan=plan([step("b", "book", room="Blue"), submit(answer="$b.booking_id")]))
+    with dspy.context(lm=lm):
+        asked = [{"check": "has", "args": {"room": "Blue"}}]
+        result = Pivot("request -> answer", real, requirements=asked)(request="Book the blue room.")
+    assert result.verified and lm.engine.count() == 1 and real.booked == {}
+    result.commit()
+    assert real.booked == {result.answer: "Blue"}
+
+
+class Kept(Store):
+    shared = ("closed", "calls")
+    closed: list[int] = []
+
+    def close(self):
+        Kept.closed.append(id(self))
+
+    def size(self):
+        return len(self.cart)
+
+    def take(self):
+        return self.order()
+
+
+@pytest.mark.parametrize("environment", [Store, lambda: Kept(), Kept(Calls())])
+def test_the_final_state_is_there_to_be_read(environment):
+    Kept.closed.clear()
+    result = bought(environment, BUY[:2] + BUY[3:])
+    view = result.environment
+    assert view.cart == ["p2"] and copy.deepcopy(result).environment is view
+    view.cart.append("p3")
+    assert view.cart == ["p2"] and id(vars(view)["_environment"]) not in Kept.closed
+    with pytest.raises(AttributeError, match="to be read"):
+        view.cart = []
+    with pytest.raises(PermissionError):
+        view.add(product_id="p1")
+    if not isinstance(environment, type):
+        assert view.size() == 1
+        with pytest.raises(PermissionError):
+            view.take()
+    assert "environment" not in result.toDict() and pickle.loads(pickle.dumps(view)) is None
+
+
+def test_it_is_closed_with_the_result():
+    Kept.closed.clear()
+    result = bought(Kept, BUY[:2] + BUY[3:])
+    assert result.environment.size() == 1
+    kept = id(vars(result.environment)["_environment"])
+    assert kept not in Kept.closed
+    del result
+    gc.collect()
+    assert kept in Kept.closed
+
+
+def test_evaluate_gives_it_to_a_metric():
+    devset = [dspy.Example(question="Buy p2").with_inputs("question")]
+    with dspy.context(lm=scripted(plan=plan(BUY[:2] + BUY[3:], [ONE]))):
+        program = Pivot("question -> answer", Store, audit="never")
+        evaluate = dspy.Evaluate(devset=devset, metric=lambda gold, pred: float(pred.environment.cart == ["p2"]))
+        assert evaluate(program).score == 100.0

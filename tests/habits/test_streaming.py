@@ -75,3 +75,11 @@ async def test_status_messages_of_tools(is_async: bool, caplog: pytest.LogCaptur
     tools = [message for message in messages if message.startswith("tool ")]
     assert tools.count("tool done") == result.ledger.usage.tool_calls == len(tools) / 2
     assert tools[:2] == ["tool list_rooms", "tool done"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_dspys_own_status_says_that_a_change_is_only_tried(is_async: bool) -> None:
+    messages, _, result = await heard(dspy.streamify(pivot(simulated()), is_async_program=is_async))
+    booked = [message for message in messages if "tool book" in message]
+    assert booked and {message.split()[0] for message in booked} == {"Trying"}
+    assert "Calling tool list_rooms..." in messages and "Tried; nothing is real before commit." in messages

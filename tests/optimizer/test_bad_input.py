@@ -10,7 +10,7 @@ from typing import Any
 import dspy
 import pytest
 
-from pivot_dspy import ConfigurationError, Pivot, PivotOptimizer, TooManyErrors
+from pivot_dspy import ConfigurationError, Pivot, PivotOptimizer, StrictImprovement, TooManyErrors
 from pivot_dspy.journal import Journal
 from tests.habits.tasks import examples, pivot, simulated
 from tests.optimizer.compiling import HABITS, TRAIN, VAL, compiled, told
@@ -147,11 +147,11 @@ def test_a_compilation_that_was_cut_off_goes_on_to_the_same_end(after: int, tmp_
 
 
 def stopping(after: int) -> Callable[..., dspy.Prediction]:
-    calls = []
+    left = [after]  # the metric is the same one, however often it is called
 
     def metric(gold: Any, pred: Any, trace: Any = None) -> dspy.Prediction:
-        calls.append(1)
-        if len(calls) > after:
+        left[0] -= 1
+        if left[0] < 0:
             raise KeyboardInterrupt
         return dspy.Prediction(score=1 - pred.loss.total)
 
@@ -161,8 +161,12 @@ def stopping(after: int) -> Callable[..., dspy.Prediction]:
 def test_another_compilation_does_not_go_on_from_it(tmp_path: Path) -> None:
     few = {"trainset": TRAIN[:1], "valset": VAL[:1], "log_dir": tmp_path}
     compiled(**few)
+    hot = simulated(cache=True, **HABITS).copy(temperature=0.9)
     for changes, said in (
-        ({"seed": 1}, "seed"), ({"valset": VAL[:2]}, "valset"), ({"student": Pivot(Book, Rooms, patience=5)}, "student")
+        ({"seed": 1}, "seed"), ({"valset": VAL[:2]}, "valset"), ({"lm": hot}, "lm"),
+        ({"student": Pivot(Book, Rooms, patience=5)}, "student"), ({"metric": lambda gold, pred: 0.0}, "metric"),
+        ({"student": pivot(requirements=["Book one room."])}, "student"),
+        ({"student": pivot(acceptance=StrictImprovement())}, "student"),
     ):  # fmt: skip
         with pytest.raises(ConfigurationError, match=f"other settings .{said}.; name another"):
             compiled(**{**few, **changes})

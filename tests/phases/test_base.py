@@ -64,17 +64,47 @@ def test_fields_are_left_out_as_dspy_deletes_them(names):
     assert shorter.instructions == "Plan it." and (shorter is whole) is (names <= {"nothing"})
 
 
-@pytest.mark.parametrize("name", ["report", "tools", "words", "config", "demos", "lm"])
-def test_a_field_of_a_name_that_is_taken_is_refused(name):
-    with pytest.raises(ConfigurationError, match=f"'{name}' has a name .* rename it"):
-        with_task(Inner, dspy.Signature(f"{name} -> answer"), after="tools")
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("report", ["tools", "report", "pivot_report", "words"]),
+        ("tools", ["pivot_tools", "tools", "report", "words"]),
+        ("words", ["tools", "task_words", "report", "words"]),  # by which the instructions call it
+        *((name, ["tools", f"task_{name}", "report", "words"]) for name in ("config", "demos", "lm")),
+    ],
+)
+def test_a_field_of_the_task_and_one_of_the_phase_have_different_names_in_the_prompt(name, fields):
+    task = dspy.Signature(f"{name} -> answer", "Do it.")
+    made = with_task(Inner, task, after="tools")
+    assert list(made.fields) == fields
+    phase = Asking(task)
+    phase.predict.signature = made
+    lm = scripted(compose={"words": "hello"})
+    with dspy.context(lm=lm):
+        inputs = phase.prompt({name: "of the task"}, tools="own tools", report="own report")
+        assert run_sync(ask(phase.predict, **inputs)).words == "hello"
+    seen = lm.engine.prompts[0].sections
+    assert "of the task" in seen.values() and {"own tools", "own report"} <= {*seen.values()}
+
+
+def test_instructions_and_descriptions_follow_a_field_that_is_renamed():
+    made = with_task(Inner.with_instructions("Read `report` and `tools`."), dspy.Signature("report -> answer"))
+    assert made.instructions.startswith("Read `pivot_report` and `tools`.")
+    assert made.input_fields["pivot_report"].json_schema_extra["desc"] == "${pivot_report}"
+    assert made.input_fields["tools"].json_schema_extra["desc"] == "what there is"
 
 
 def test_an_output_field_matters_only_where_it_is_asked_for():
     task = dspy.Signature("question -> report")
-    with_task(Inner, task, after="tools")
-    with pytest.raises(ConfigurationError):
-        with_task(Inner, task, after="tools", outputs=True)
+    assert list(with_task(Inner, task, after="tools").fields) == ["tools", "question", "report", "words"]
+    both = with_task(Inner, task, after="tools", outputs=True)
+    assert list(both.fields) == ["tools", "question", "pivot_report", "words", "report"]
+
+
+@pytest.mark.parametrize("task", ["report, pivot_report -> answer", "words, task_words -> answer"])
+def test_a_task_that_has_the_other_name_too_is_refused(task):
+    with pytest.raises(ConfigurationError, match="has a name .* rename it"):
+        with_task(Inner, dspy.Signature(task), after="tools")
 
 
 # ------------------------------------------------------------------------------------------------------------- asking

@@ -96,14 +96,10 @@ def test_one_tool_that_reads_is_enough_and_writes_wait():
         (("q -> a", Store), {"max_looks": "x"}, "max_looks is a whole number; got 'x'"),
         (("q -> a", Store), {"max_looks": 2.5}, "max_looks is a whole number; got 2.5"),
         (("q -> a", Store), {"max_looks": -1}, "max_looks is at least 0; got -1"),
-        (("trajectory -> a", Store), {}, "option of the call; rename"),
-        (("budget -> a", Store), {}, "option of the call; rename"),
-        (("report -> a", Store), {}, "name that Pivot's prompts use; rename"),
-        (("config -> a", Store), {}, "name that Pivot's prompts use; rename"),
-        (("q -> loss", Store), {}, "one that a refiner adds"),
-        (("q -> findings", Store), {}, "one that a refiner adds"),
-        (("q -> commit", Store), {}, "one that a refiner adds"),
-        (("q -> considerations", Store), {}, "name that Pivot's prompts use; rename"),
+        (("q, pivot_loss -> loss", Store), {}, "'pivot_loss' has a name that Pivot's own fields use; rename"),
+        (("budget, pivot_budget -> a", Store), {}, "'pivot_budget' has a name that Pivot's own fields use; rename"),
+        (("report, pivot_report -> a", Store), {}, "'pivot_report' has a name that Pivot's prompts use; rename"),
+        (("q -> config", Store), {}, "'config' has the name of an option of dspy.Predict; rename"),
     ],
 )
 def test_what_cannot_work_is_refused_at_construction(arguments, options, said):

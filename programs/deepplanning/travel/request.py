@@ -14,11 +14,12 @@ _MONTHS = (
     "December",
 )  # fmt: skip
 
-_NUMBERS = {word: number for number, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
-_NUMBERS |= {sign: number for number, sign in enumerate("一二三四五六七八九十", 1)} | {"两": 2}
+_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_SIGNS = "一二三四五六七八九十"
+_NUMBERS = {word: number for words in (_WORDS, _SIGNS) for number, word in enumerate(words, 1)} | {"两": 2}
 _PEOPLE = (
-    rf"\b(\d+|{'|'.join(word for word in _NUMBERS if word.isascii())})[- ](?:people|persons?|travell?ers?|adults?|of us)\b",
-    rf"(\d+|[{''.join(word for word in _NUMBERS if not word.isascii())}])\s*个?[人位]",
+    rf"\b(\d+|{'|'.join(_WORDS)})[- ](?:people|persons?|travell?ers?|adults?|of us)\b",
+    rf"(\d+|[{_SIGNS}两])\s*个?[人位]",
 )
 
 
