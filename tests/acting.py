@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pivot_dspy import bindings
-from pivot_dspy.phases.base import read_steps
+from pivot_dspy.phases.written_steps import read_steps
 from tests.scripted import GARBAGE, Answer, Prompt, Script
 
 

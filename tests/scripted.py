@@ -17,7 +17,7 @@ from pivot_dspy.environment.base import CheckResult, Environment, check, tool
 from pivot_dspy.environment.factory import EnvironmentLike, SessionFactory
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
-from pivot_dspy.phases.base import read_steps
+from pivot_dspy.phases.written_steps import read_steps
 from pivot_dspy.prompts.report import UNNAMED, questions_in
 from pivot_dspy.trajectory import Trajectory
 

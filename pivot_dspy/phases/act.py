@@ -8,7 +8,8 @@ from typing import Any
 import dspy
 
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask, read_steps
+from pivot_dspy.phases.base import STEP_FORM, Phase, RunView, ask
+from pivot_dspy.phases.written_steps import read_steps
 from pivot_dspy.prompts.catalogue import TOOLS_ARE
 from pivot_dspy.trajectory import Step
 

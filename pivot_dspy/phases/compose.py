@@ -6,7 +6,8 @@ import dspy
 
 from pivot_dspy import bindings
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask, unused
+from pivot_dspy.phases.base import RESULTS_ARE_DATA, Phase, RunView, ask
+from pivot_dspy.phases.written_steps import unused
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import SUBMIT, Step, Trajectory
 

@@ -10,7 +10,7 @@ from pivot_dspy.bindings import BindingError
 from pivot_dspy.blame import standing
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.toolbox import Toolbox
-from pivot_dspy.phases.base import unused
+from pivot_dspy.phases.written_steps import unused
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.prompts.observations import ObservationBudget, render_results
 from pivot_dspy.prompts.truncation import FENCE, truncate

@@ -10,16 +10,8 @@ import dspy
 
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import NEW_TOOL, Gradient
-from pivot_dspy.phases.base import (
-    LOOK_FORM,
-    RESULTS_ARE_DATA,
-    STEP_BASICS,
-    Phase,
-    RunView,
-    converse,
-    read_looks,
-    read_steps,
-)
+from pivot_dspy.phases.base import LOOK_FORM, RESULTS_ARE_DATA, STEP_BASICS, Phase, RunView, converse
+from pivot_dspy.phases.written_steps import read_looks, read_steps
 from pivot_dspy.prompts.catalogue import TOOLS_ARE
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
 from pivot_dspy.prompts.report import render_gradient, render_open_requirements, without_forms

@@ -8,8 +8,9 @@ from typing import Any
 import dspy
 
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import LOOK_FORM, STEP_BASICS, Phase, RunView, converse, read_looks, read_steps
+from pivot_dspy.phases.base import LOOK_FORM, STEP_BASICS, Phase, RunView, converse
 from pivot_dspy.phases.settle import CHECKS_ARE, REQUIREMENT_FORM, PlanningInput
+from pivot_dspy.phases.written_steps import read_looks, read_steps
 from pivot_dspy.prompts.catalogue import TOOLS_ARE
 from pivot_dspy.prompts.conversation import EMPTY, Conversation, Reading
 from pivot_dspy.prompts.steps import render_readings

@@ -13,9 +13,10 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import Phase, RunView, ask, read_looks
+from pivot_dspy.phases.base import Phase, RunView, ask
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.judge import Answer, JudgeAnswer, Judgement, Question, QuoteSources, id_of_change, read_answers
+from pivot_dspy.phases.written_steps import read_looks
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.report import render_questions
 from pivot_dspy.prompts.truncation import compact_json

@@ -13,7 +13,7 @@ from pivot_dspy.evaluation import evaluate
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.loss import Loss
-from pivot_dspy.phases.base import read_steps
+from pivot_dspy.phases.written_steps import read_steps
 from pivot_dspy.required_calls import made_calls
 from pivot_dspy.requirements import Requirement, Requirements
 from pivot_dspy.trajectory import Trajectory

@@ -10,7 +10,7 @@ import dspy
 
 from pivot_dspy import Pivot, Refined, Trajectory
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
-from pivot_dspy.phases.base import read_steps
+from pivot_dspy.phases.written_steps import read_steps
 from tests.scripted import rewrite, scripted, step, submit
 
 SIGNATURE = dspy.Signature("request -> part, message", "Reserve the part that is asked for.")

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import run_sync
-from pivot_dspy.phases.base import Phase, ask, read_steps, unused, with_task, without
+from pivot_dspy.phases.base import Phase, ask, with_task, without
+from pivot_dspy.phases.written_steps import read_steps, unused
 from pivot_dspy.trajectory import Step, Trajectory
 from tests.scripted import scripted
 

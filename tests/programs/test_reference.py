@@ -12,7 +12,7 @@ import jmespath
 import pytest
 
 from pivot_dspy import Pivot
-from pivot_dspy.phases.base import read_steps
+from pivot_dspy.phases.written_steps import read_steps
 from pivot_dspy.simulator import Reference, offline_lm
 from programs.deepplanning.conditions import matching
 from programs.deepplanning.environment import Market, Shopping, final_cart

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pivot_dspy.phases.base import read_steps
+from pivot_dspy.phases.written_steps import read_steps
 from pivot_dspy.prompts.report import FAILED, NOT_MET, NOT_RUN
 from pivot_dspy.simulator import offline_lm
 from pivot_dspy.simulator.prompt import names, results_in, steps_in
