@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pivot_dspy.environment.declarations import declare
+from pivot_dspy.environment.declarations import Reads, declare
 from pivot_dspy.environment.from_functions import Effects, effect_of
 from pivot_dspy.environment.mcp.connection import Connection, LoopThread, imported, is_open, named
 from pivot_dspy.environment.mcp.listing import EXCLUDED, Listing, called_by, spec_of
@@ -39,6 +39,8 @@ async def from_mcp(
     undo: Mapping[str, str] | None = None,
     idempotency_key: Mapping[str, str] | None = None,
     volatile: Mapping[str, Iterable[str]] | Iterable[str] | None = None,
+    parallel: Reads = False,
+    pure: Reads = False,
 ) -> McpEnvironment:
     """An environment of the tools of an MCP server.
 
@@ -88,6 +90,8 @@ async def from_mcp(
         orientation: read tools whose results the planner sees before planning: names, or `(name, arguments)`.
         undo, idempotency_key: as of `from_functions`.
         volatile: paths of what may differ between two results, for all tools or by tool.
+        parallel: names of reads of which calls may be made at once; True for all that read.
+        pure: names of reads whose results hang on their arguments alone; True for all that read.
 
     Raises:
         ConfigurationError: the `mcp` extra is not installed, no server is reached by `real` or `sandbox`, an option
@@ -112,7 +116,9 @@ async def from_mcp(
         listing.refuse("orientation", [read if isinstance(read, str) else read[0] for read in reads])
         home = None if thread.is_home_of(connection) else connection.loop
         specs = [replace(spec, home=home) for spec in specs]
-        specs = declare(specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile)
+        specs = declare(
+            specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile, parallel=parallel, pure=pure
+        )  # fmt: skip
         environment = McpEnvironment(specs, checks, policy=policy, vocabulary=vocabulary, orientation=reads)
         sandboxes = None if sandbox is None else Sandboxes(sandbox, hidden, thread)
         live_because = "" if environment.forkable else await _live_because(sandboxes, probe, environment, listing)

@@ -271,3 +271,15 @@ async def test_pages_without_end_are_refused() -> None:
 def test_mcp_is_imported_only_when_it_is_used() -> None:
     code = "import sys, pivot_dspy.environment.mcp.build; sys.exit('mcp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0
+
+
+def test_reads_may_be_declared_parallel_or_pure_and_nothing_else_may() -> None:
+    async def body(session: Any) -> None:
+        effects = {"rooms": "read", "bookings": "read"}
+        environment = await from_mcp(session, effects=effects, parallel=["rooms"], pure=["rooms"])
+        tools = environment.toolbox.tools
+        assert (tools["rooms"].parallel, tools["rooms"].pure, tools["bookings"].parallel) == (True, True, False)
+        with pytest.raises(ConfigurationError, match="pure"):
+            await from_mcp(session, effects={"rooms": "read"}, pure=["book"])
+
+    served(body)
