@@ -171,8 +171,12 @@ def _position_for(context: BlameContext, name: str, family: Sequence[str]) -> in
 
 def _unattempted(context: BlameContext, name: str) -> Iterator[Clue]:
     """A requirement on its own for which a tool exists that takes what it asks, and which no call serves."""
+    asked = context.assignment.required.get(name, ())
+    changes = [context.assignment.step_predicates[step_id].predicates for step_id in context.graph.writes]
+    if asked and all(any(agrees(change, wanted, Relation.TIGHTER) for change in changes) for wanted in asked):
+        return
     for spec in context.toolbox.tools.values():
-        fitting = [] if spec.effect == "read" else _taken_by(spec, context.assignment.required.get(name, ()))
+        fitting = [] if spec.effect == "read" else _taken_by(spec, asked)
         if not fitting:
             continue
         calls = [step.id for step in context.steps if step.tool == spec.name]

@@ -124,3 +124,18 @@ def test_a_failed_step_is_dropped_only_where_checks_tell_that_all_holds(decided,
     assert bool(patched) is decided
     if decided:
         assert result.verified and result.trajectory.ids == ("a", "b", "submit") and lm.engine.count() == 1
+
+
+def test_what_a_call_does_already_is_not_missed_for_another_tool_that_would_take_it():
+    class Cancelling(Desk):
+        @tool(effect="write")
+        def dismiss(self, guest: str) -> str:
+            """Dismiss a guest."""
+            return self.booked.pop(guest)
+
+        def proposal(self, room: str, best: str) -> tuple[tuple[str, str], ...]:
+            return ()
+
+    result, _ = run(Cancelling, DEAR)
+    first = next(event.gradient for event in result.history if event.kind == "gradient")
+    assert (first.step, first.kind) == ("b", "wrong_selection")
