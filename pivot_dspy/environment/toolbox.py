@@ -20,7 +20,7 @@ from pivot_dspy.environment.brevity import describe_briefly
 from pivot_dspy.environment.callables import annotated, documentation
 from pivot_dspy.environment.enums import enum_values
 from pivot_dspy.environment.render import Named, schema_text, type_text
-from pivot_dspy.environment.schemas import validator
+from pivot_dspy.environment.schemas import nested_descriptions, validator
 from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import SUBMIT
@@ -171,6 +171,8 @@ class ToolSpec:
     def details(self) -> str:
         """What the tool does and what its parameters mean, in one line, as far as names and types do not tell."""
         described = {name: schema.get("description") or "" for name, schema in self.parameters.items()}
+        for name, schema in self.parameters.items():
+            described |= nested_descriptions(schema, name)
         named: Named = {}
         result = [self.result(named), *named.values()]
         return describe_briefly(self.name, self.description, described, result=" ".join(result))

@@ -206,6 +206,39 @@ def test_a_callable_object_is_described_by_its_call() -> None:
         assert spec_of(tool).description == spec_of(functools.partial(tool, x=1)).description == about
 
 
+class Label(BaseModel):
+    text: str = Field(description="In capital letters.")
+
+
+class Plant(BaseModel):
+    label: Label
+    made_by: str | None = Field(None, alias="madeBy", description="Initials of a gardener.")
+
+
+class Tree(Plant):
+    children: list[Tree] = []
+
+
+@KINDS
+def test_descriptions_of_inner_fields_are_kept(kind: Any) -> None:
+    def plant(plants: list[Plant], by_row: dict[str, Label | None], note: str = "") -> str:
+        """Plant."""
+        return note
+
+    assert spec_of(kind(plant)).details == (
+        "plants.madeBy: Initials of a gardener.; plants.label.text, by_row.text: In capital letters."
+    )
+
+
+def test_descriptions_of_types_that_refer_to_themselves_are_told_once() -> None:
+    def plant(tree: Tree) -> str:
+        return ""
+
+    assert spec_of(plant).details == "tree.madeBy: Initials of a gardener.; tree.label.text: In capital letters."
+    schema = {"x": {"properties": {"y": {"$ref": "#/$defs/gone", "description": "Of 3 letters."}}}}
+    assert ToolSpec("t", "", lambda _, /, **args: args, schema, ()).details == "x.y: Of 3 letters."
+
+
 @given(st.sampled_from(Size), st.sampled_from(Level), st.sampled_from(["name", "dotted", "value", "text"]))
 def test_members_are_found_by_name_or_value_wherever_they_stand(size: Size, level: Level, by: str) -> None:
     def given(member: enum.Enum) -> Any:
