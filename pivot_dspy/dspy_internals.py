@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import dspy
+from dspy.adapters.types.base_type import CUSTOM_TYPE_END_IDENTIFIER, CUSTOM_TYPE_START_IDENTIFIER
 from dspy.adapters.utils import format_field_value
 from dspy.dsp.utils.settings import DEFAULT_CONFIG, settings
 from dspy.predict.parameter import Parameter
@@ -36,6 +37,8 @@ from dspy.utils.usage_tracker import UsageTracker
 from pivot_dspy.flow import Await
 
 __all__ = [
+    "CUSTOM_TYPE_END_IDENTIFIER",
+    "CUSTOM_TYPE_START_IDENTIFIER",
     "DEFAULT_CONFIG",
     "AdapterParseError",
     "BaseCallback",

@@ -9,7 +9,7 @@ import inspect
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -272,6 +272,8 @@ class ToolCall:
 
     def _to_result(self, value: Any) -> CallResult:
         """The result as plain data: a copy, so that what a tool does later to its objects changes no observation."""
+        if isinstance(value, Iterator):  # what it raises is the tool's own error
+            value = list(value)
         try:
             data = plain(value)
         except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_type_hints
@@ -11,9 +10,10 @@ import dspy
 from pydantic.errors import PydanticUserError
 
 from pivot_dspy.environment.base import CHECK_MARK, Effect, Environment
+from pivot_dspy.environment.callables import annotated, unwrapped
 from pivot_dspy.environment.declarations import Reads, declare, refuse_unknown
 from pivot_dspy.environment.lookups import lookup
-from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, annotated, arguments_adapter, describe, first_line
+from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, arguments_adapter, describe, first_line
 from pivot_dspy.errors import ConfigurationError
 
 Effects = str | Mapping[str, str] | None
@@ -140,13 +140,19 @@ def of_tool(tool: dspy.Tool, effect: Effect) -> ToolSpec:
         ConfigurationError: its argument types cannot be used as a schema.
     """
     name = str(tool.name)
-    # dspy.Tool lists *args and **kwargs among the arguments.
-    parameters = inspect.signature(tool.func).parameters.values()
-    variadic = {p.name for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    args = {key: schema for key, schema in (tool.args or {}).items() if schema or key not in variadic}
-    types = {key: kind for key, kind in (tool.arg_types or {}).items() if key in args}
-    required = tuple(key for key, schema in args.items() if "default" not in schema)
     function, target = tool.func, annotated(tool.func)
+    signature = inspect.signature(function).parameters.values()
+    variadic = {p.name for p in signature if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    defaults = {p.name: p.default for p in signature if p.default is not EMPTY}
+    inferred = (dspy.Tool(function).args or {}) if variadic else {}
+    # dspy.Tool lists *args and **kwargs among the arguments; a given schema may name a true argument so.
+    args = {
+        key: schema
+        for key, schema in (tool.args or {}).items()
+        if key not in variadic or {**schema, "description": ""} != {**inferred[key], "description": ""}
+    }
+    types = {key: kind for key, kind in (tool.arg_types or {}).items() if key in args}
+    required = tuple(key for key, schema in args.items() if "default" not in schema and key not in defaults)
     try:
         adapter = arguments_adapter(name, {key: types.get(key, Any) for key in args}, required, tool.has_kwargs)
         returns = get_type_hints(target).get("return", EMPTY)
@@ -165,6 +171,7 @@ def of_tool(tool: dspy.Tool, effect: Effect) -> ToolSpec:
         parameters=args,
         required=required,
         annotations={key: kind for key, kind in types.items() if kind not in (Any, list, dict)},
+        defaults={key: defaults[key] for key, schema in args.items() if key in defaults and "default" not in schema},
         returns=returns,
         adapter=adapter,
         check_schema=True,
@@ -180,8 +187,7 @@ def _name(tool: Any) -> str:
         return str(tool.name)
     if not callable(tool):
         raise ConfigurationError(f"a tool must be callable or a dspy.Tool, not {type(tool).__name__}")
-    while isinstance(tool, functools.partial):
-        tool = tool.func
+    tool = unwrapped(tool)
     name = str(getattr(tool, "__name__", type(tool).__name__))
     if not name.isidentifier():
         raise ConfigurationError(f"a tool is called {name!r}; give it a name: dspy.Tool(function, name=...)")

@@ -10,7 +10,9 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic.dataclasses import is_pydantic_dataclass
+from pydantic.fields import FieldInfo
 from typing_extensions import NotRequired, Required, is_typeddict
 
 from pivot_dspy.environment.schemas import ROOT, SHARED, target
@@ -26,8 +28,19 @@ _PLAIN: list[tuple[Any, str]] = [
 _JSON = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", None: "any"}
 
 
-def type_text(annotation: Any, named: Named) -> str:
-    """`annotation` in short form; record types are added to `named` and referred to by name."""
+def type_text(annotation: Any, named: Named, *, argument: bool = False) -> str:
+    """`annotation` in short form; record types are added to `named` and referred to by name.
+
+    Args:
+        argument: whether it is of what a tool takes, and not of what it gives: a field may have an alias for each.
+
+    >>> from pydantic import Field
+    >>> class Address(BaseModel):
+    ...     zip_code: str = Field(alias="zipCode")
+    >>> named: Named = {}
+    >>> type_text(list[Address], named), named
+    ('[Address]', {'Address': '{zipCode}'})
+    """
     for plain, text in _PLAIN:
         if annotation is plain:
             return text
@@ -37,12 +50,12 @@ def type_text(annotation: Any, named: Named) -> str:
     container = origin or annotation
     if origin is Literal:
         return " | ".join(map(repr, args))
-    fields = _record_fields(container)
+    fields = record_fields(container, argument=argument)
     if fields is not None:
-        return _named_record(container, fields, named)
+        return _named_record(container, fields, named, argument)
     if origin in (Annotated, NotRequired, Required):
-        return type_text(args[0], named)
-    texts = [type_text(arg, named) for arg in args if arg is not Ellipsis]
+        return type_text(args[0], named, argument=argument)
+    texts = [type_text(arg, named, argument=argument) for arg in args if arg is not Ellipsis]
     if origin in (Union, types.UnionType):
         return " | ".join(dict.fromkeys(texts))
     if container in (list, set, tuple, frozenset):
@@ -54,11 +67,13 @@ def type_text(annotation: Any, named: Named) -> str:
     return str(getattr(annotation, "__name__", None) or annotation)
 
 
-def _named_record(record: Any, fields: Mapping[str, Any], named: Named) -> str:
+def _named_record(record: Any, fields: Mapping[str, Any], named: Named, argument: bool) -> str:
     name = str(record.__name__)
+    if not argument and list(fields) != list(record_fields(record, argument=True) or ()):
+        name += "Result"
     if name not in named:
         named[name] = "..."  # a record that refers to itself stops here
-        texts = {field: type_text(hint, named) for field, hint in fields.items()}
+        texts = {field: type_text(hint, named, argument=argument) for field, hint in fields.items()}
         # The JSON form of a named tuple is a list, which is bound by position.
         listed = ", ".join(f"{field}: {text}" for field, text in texts.items())
         named[name] = f"[{listed}]" if issubclass(record, tuple) else _record_text(texts)
@@ -111,13 +126,25 @@ def _record_text(fields: Mapping[str, str]) -> str:
     return f"{{{', '.join(name if text == 'str' else f'{name}: {text}' for name, text in fields.items())}}}"
 
 
-def _record_fields(annotation: Any) -> dict[str, Any] | None:
+def record_fields(annotation: Any, *, argument: bool = False) -> dict[str, Any] | None:
+    """The fields of a record type by the names that arguments or results have, with their types; else None.
+
+    A name ends in `?` where the field may be left out of a typed dictionary.
+    """
     if not isinstance(annotation, type):
         return None
-    if issubclass(annotation, BaseModel):
-        return {name: field.annotation for name, field in annotation.model_fields.items()}
+    if issubclass(annotation, BaseModel) or is_pydantic_dataclass(annotation):
+        fields: Mapping[str, FieldInfo] = annotation.__pydantic_fields__
+        return {_alias(field, argument) or name: field.annotation for name, field in fields.items()}
     is_named_tuple = issubclass(annotation, tuple) and hasattr(annotation, "_fields")
     if not (is_named_tuple or is_typeddict(annotation) or dataclasses.is_dataclass(annotation)):
         return None
     optional = getattr(annotation, "__optional_keys__", ())
     return {f"{name}?" if name in optional else name: hint for name, hint in get_type_hints(annotation).items()}
+
+
+def _alias(field: FieldInfo, argument: bool) -> str | None:
+    alias = field.validation_alias if argument else field.serialization_alias
+    if isinstance(alias, AliasChoices):
+        alias = alias.choices[0]
+    return str(alias.path[0]) if isinstance(alias, AliasPath) else alias

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -107,6 +108,34 @@ def target(reference: str, whole: Any) -> Any:
         except (KeyError, IndexError, TypeError, ValueError):
             raise ConfigurationError(f"it refers to {reference!r}, and nothing stands there") from None
     return place
+
+
+def nested_descriptions(schema: Mapping[str, Any], path: str) -> dict[str, str]:
+    """What a schema says of the fields inside a value, by their paths from `path`; each definition is told once.
+
+    >>> nested_descriptions({"items": {"properties": {"zip": {"type": "string", "description": "Five digits."}}}}, "to")
+    {'to.zip': 'Five digits.'}
+    """
+    described: dict[str, str] = {}
+    left: list[tuple[Any, str]] = [(schema, path)]
+    met: set[str] = set()
+    while left:
+        part, place = left.pop(0)
+        if not isinstance(part, Mapping):
+            continue
+        reference = part.get("$ref")
+        if isinstance(reference, str) and reference not in met:
+            met.add(reference)
+            with suppress(ConfigurationError):  # it leads nowhere: validation says so
+                left.append((target(reference, schema), place))
+        left += [(inner, place) for key in ("anyOf", "oneOf", "allOf") for inner in part.get(key) or ()]
+        left += [(part.get(key), place) for key in ("items", "additionalProperties")]
+        for name, inner in (part.get("properties") or {}).items():
+            text = inner.get("description") if isinstance(inner, Mapping) else None
+            if isinstance(text, str):
+                described[f"{place}.{name}"] = text
+            left.append((inner, f"{place}.{name}"))
+    return described
 
 
 def _refuse_circle(place: Any, whole: Any, inside: tuple[int, ...], done: set[int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,8 +17,10 @@ from typing_extensions import NotRequired, Required, TypedDict
 
 from pivot_dspy.environment.base import EFFECTS, Effect
 from pivot_dspy.environment.brevity import describe_briefly
+from pivot_dspy.environment.callables import annotated, documentation
+from pivot_dspy.environment.enums import enum_values
 from pivot_dspy.environment.render import Named, schema_text, type_text
-from pivot_dspy.environment.schemas import validator
+from pivot_dspy.environment.schemas import nested_descriptions, validator
 from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import SUBMIT
@@ -115,9 +116,12 @@ class ToolSpec:
         """
         try:
             arguments: dict[str, Any] = plain(dict(args))
+            typed = self._typed(arguments, self.adapter) if self.adapter else arguments
             problems = self._misfits(arguments) if self.check_schema or self.adapter is None else []
+            if problems and self.adapter:  # lax as for a function: what counts is what it takes, `3` for "3"
+                problems = self._misfits(plain(typed))
             if not problems:
-                return dict(self.adapter.validate_python(arguments)) if self.adapter else arguments
+                return typed
         except ValidationError as error:
             problems = [_problem(item) for item in error.errors(include_url=False)]
         except Exception as error:  # a validator of the user's, or a schema that refers to nothing
@@ -137,12 +141,13 @@ class ToolSpec:
         """The call in one line: name, parameters with defaults and with types other than str, result type."""
         parts = []
         for name, schema in self.parameters.items():
-            kind = type_text(self.annotations[name], named) if name in self.annotations else schema_text(schema)
+            typed = name in self.annotations
+            kind = type_text(self.annotations[name], named, argument=True) if typed else schema_text(schema)
             kind = kind if name in self.required else kind.removesuffix(" | null")
-            default = None if name in self.required else self.defaults.get(name, schema.get("default"))
+            default = None if name in self.required else _as_taken(self.defaults.get(name, schema.get("default")))
             part = name if name in self.required or default is not None else f"{name}?"
             part += "" if kind == "str" else f": {kind}"
-            told = "" if default is None else f" = {json.dumps(default, ensure_ascii=False, default=str)}"
+            told = "" if default is None else f" = {json.dumps(default, ensure_ascii=False)}"
             parts.append(f"{part}{told}")
         gives = self.result(named) if result else ""
         return f"{self.name}({', '.join(parts)}){f' -> {gives}' if gives else ''}"
@@ -166,6 +171,8 @@ class ToolSpec:
     def details(self) -> str:
         """What the tool does and what its parameters mean, in one line, as far as names and types do not tell."""
         described = {name: schema.get("description") or "" for name, schema in self.parameters.items()}
+        for name, schema in self.parameters.items():
+            described |= nested_descriptions(schema, name)
         named: Named = {}
         result = [self.result(named), *named.values()]
         return describe_briefly(self.name, self.description, described, result=" ".join(result))
@@ -183,6 +190,15 @@ class ToolSpec:
         known = {*names} - {self.idempotency_key} if self.open_ended else self.parameters
         unknown = [name for name in names if name not in known]
         return [*missing, *(f"{name}: not a parameter" for name in unknown)]
+
+    def _typed(self, arguments: Mapping[str, Any], adapter: TypeAdapter[Any]) -> dict[str, Any]:
+        try:
+            return dict(adapter.validate_python(arguments))
+        except ValidationError:
+            by_value = {key: enum_values(value, self.annotations.get(key, Any)) for key, value in arguments.items()}
+            if by_value == arguments:
+                raise
+            return dict(adapter.validate_python(by_value))
 
     def _misfits(self, arguments: Mapping[str, Any]) -> list[str]:
         problems = self.misnamed(arguments)
@@ -322,7 +338,7 @@ def describe(function: Callable[..., Any], *, name: str, effect: Effect, method:
 
     return ToolSpec(
         name=name,
-        description=" ".join((inspect.getdoc(target) or "").split()),
+        description=documentation(function),
         invoke=invoke,
         parameters=inline(schema),
         required=required,
@@ -358,11 +374,12 @@ def first_line(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0].rstrip(".")
 
 
-def annotated(function: Any) -> Any:
-    """The function that carries the annotations of a callable."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function if inspect.isroutine(function) else type(function).__call__
+def _as_taken(default: Any) -> Any:
+    """A default as a caller would write it; None where it cannot be written."""
+    try:
+        return plain(default)
+    except ValueError:
+        return None
 
 
 def _problem(error: Any) -> str:

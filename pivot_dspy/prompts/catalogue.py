@@ -43,7 +43,7 @@ tools it takes milliseconds."""
 
 def submit_line(outputs: Mapping[str, Any], named: Named) -> str:
     """`submit` as a tool line, from the output fields of a signature; record types are added to `named`."""
-    kinds = {name: type_text(field.annotation, named) for name, field in outputs.items()}
+    kinds = {name: type_text(field.annotation, named, argument=True) for name, field in outputs.items()}
     fields = ", ".join(name if kind == "str" else f"{name}: {kind}" for name, kind in kinds.items())
     descriptions = "".join(
         f"; {name}: {field.json_schema_extra['desc']}"

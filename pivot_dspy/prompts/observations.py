@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import PositiveInt
 
 from pivot_dspy.environment.base import Environment
+from pivot_dspy.prompts.media import detach
 from pivot_dspy.prompts.report import (
     FAILED,
     NOT_RUN,
@@ -98,6 +99,16 @@ class _Result(NamedTuple):
             return " as shown before" if place == (self.step.id, "") else f" as shown of {place}", WrittenValue()
         if writer.shown.is_in_part(self.step.id, value):
             return " as shown before, in part", WrittenValue()
+        shown, parts = detach(value)
+        if shown == value:
+            return self._written(writer, value, cap)
+        status, written = self._written(writer, shown, cap)
+        # What holds parts is whole with them, or else counts as not shown.
+        whole = [("", value)] if written.is_whole else []
+        lines = [f"{FENCE}<part {number}>: {part}" for number, part in enumerate(parts, 1)]
+        return status, WrittenValue([*written.lines, *lines], whole)
+
+    def _written(self, writer: ValueWriter, value: Any, cap: int) -> tuple[str, WrittenValue]:
         if _is_repeated(self.step, value):
             return "", writer.calls(value, self.summary, cap)
         if account := self.summary(None):

@@ -29,7 +29,8 @@ def render_stubs(toolbox: Toolbox, outputs: Mapping[str, Any]) -> str:
 def _stub(spec: ToolSpec, named: Named) -> str:
     parts = []
     for name, schema in spec.parameters.items():
-        kind = type_text(spec.annotations[name], named) if name in spec.annotations else schema_text(schema)
+        typed = name in spec.annotations
+        kind = type_text(spec.annotations[name], named, argument=True) if typed else schema_text(schema)
         if name in spec.required:
             parts.append(_parameter(name, kind))
         else:

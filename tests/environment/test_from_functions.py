@@ -1,4 +1,5 @@
 import functools
+from collections.abc import Iterator
 from datetime import date
 from typing import Any, Literal
 
@@ -91,6 +92,16 @@ def test_callables_of_every_kind_are_tools() -> None:
     assert call([functools.partial(loose, y=5)], "loose", x=1).value == [1, 5, {}]
     assert call([dspy.Tool(lambda x: x, name="same")], "same", x=[1]).value == [1]
     assert call([dspy.Tool(lambda x: count(x), name="hidden")], "hidden", x="four").value == 4
+
+
+def test_what_a_generator_raises_is_the_tools_own_error() -> None:
+    def pages(n: int) -> Iterator[int]:
+        yield 1
+        yield 1 // n
+
+    assert call([pages], "pages", n=1).value == [1, 1]
+    fault = call([pages], "pages", n=0).fault
+    assert fault and fault.kind == "tool_error" and "ZeroDivisionError" in fault.message
 
 
 def test_a_schema_given_to_dspy_tool_is_checked_too() -> None:

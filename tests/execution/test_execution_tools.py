@@ -136,9 +136,9 @@ def test_results_become_plain_data_or_a_fault() -> None:
     def given(what: str) -> Observation:
         return run(steps(("a", "give", {"what": what})), SessionFactory(Odd)).execution.observations[0]
 
-    for what in ("object", "bytes"):
-        fault = given(what).fault
-        assert fault and fault.kind == "unserialisable" and "give returned" in fault.message
+    fault = given("object").fault
+    assert fault and fault.kind == "unserialisable" and "give returned" in fault.message
+    assert given("bytes").value == "/w=="
     assert len(given("long").value) == 10_000_000
     assert given("nan").value == [None, None]
     assert given("surrogate").value == "?"
