@@ -10,8 +10,7 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import AliasChoices, AliasPath, BaseModel
-from pydantic.dataclasses import is_pydantic_dataclass
+from pydantic import AliasChoices, AliasPath
 from pydantic.fields import FieldInfo
 from typing_extensions import NotRequired, Required, is_typeddict
 
@@ -34,7 +33,7 @@ def type_text(annotation: Any, named: Named, *, argument: bool = False) -> str:
     Args:
         argument: whether it is of what a tool takes, and not of what it gives: a field may have an alias for each.
 
-    >>> from pydantic import Field
+    >>> from pydantic import BaseModel, Field
     >>> class Address(BaseModel):
     ...     zip_code: str = Field(alias="zipCode")
     >>> named: Named = {}
@@ -133,8 +132,8 @@ def record_fields(annotation: Any, *, argument: bool = False) -> dict[str, Any] 
     """
     if not isinstance(annotation, type):
         return None
-    if issubclass(annotation, BaseModel) or is_pydantic_dataclass(annotation):
-        fields: Mapping[str, FieldInfo] = annotation.__pydantic_fields__
+    fields: Mapping[str, FieldInfo] | None = getattr(annotation, "__pydantic_fields__", None)
+    if fields is not None:  # of a model, or of one of pydantic's dataclasses
         return {_alias(field, argument) or name: field.annotation for name, field in fields.items()}
     is_named_tuple = issubclass(annotation, tuple) and hasattr(annotation, "_fields")
     if not (is_named_tuple or is_typeddict(annotation) or dataclasses.is_dataclass(annotation)):

@@ -12,6 +12,9 @@ from pivot_dspy.dspy_internals import CUSTOM_TYPE_START_IDENTIFIER as START
 _MEDIA = frozenset({"image_url", "input_audio", "file"})
 """Kinds of parts that are no text: a part of text could pass for the prompt's own words."""
 
+_DEPTH = 100
+"""Lists and objects in each other that are searched; a prompt shows less of them."""
+
 
 class Detached(NamedTuple):
     """A value as it is shown, and what of it is shown beside it."""
@@ -36,11 +39,13 @@ def detach(value: Any) -> Detached:
     """
     parts: list[str] = []
 
-    def without(data: Any) -> Any:
+    def without(data: Any, depth: int = 0) -> Any:
+        if depth > _DEPTH:
+            return data
         if isinstance(data, dict):
-            return {key: without(item) for key, item in data.items()}
+            return {key: without(item, depth + 1) for key, item in data.items()}
         if isinstance(data, list):
-            return [without(item) for item in data]
+            return [without(item, depth + 1) for item in data]
         if not isinstance(data, str) or START not in data:
             return data
         blocks = _media(data)
@@ -49,7 +54,19 @@ def detach(value: Any) -> Detached:
         parts.append(f"{START}{json.dumps(blocks)}{END}")
         return f"<part {len(parts)}>"
 
-    return Detached(without(value), parts)
+    return Detached(without(value) if _holds_mark(value) else value, parts)
+
+
+def _holds_mark(value: Any) -> bool:
+    left = [value]
+    while left:
+        data = left.pop()
+        if isinstance(data, str):
+            if START in data:
+                return True
+        elif isinstance(data, (dict, list)):
+            left.extend(data.values() if isinstance(data, dict) else data)
+    return False
 
 
 def _media(text: str) -> list[dict[str, Any]] | None:

@@ -100,7 +100,7 @@ class _Result(NamedTuple):
         if writer.shown.is_in_part(self.step.id, value):
             return " as shown before, in part", WrittenValue()
         shown, parts = detach(value)
-        if shown == value:
+        if shown is value:
             return self._written(writer, value, cap)
         status, written = self._written(writer, shown, cap)
         # What holds parts is whole with them, or else counts as not shown.

@@ -65,6 +65,13 @@ def test_text_that_only_looks_like_media_stays_text(text: str) -> None:
     assert not any(START in line for line in body(text))
 
 
+def test_what_is_nested_too_deeply_to_be_shown_is_not_searched() -> None:
+    value: Any = PART
+    for _ in range(5000):
+        value = [value]
+    assert detach(value).parts == [] and not any(START in line for line in body(value))
+
+
 @given(st.text(max_size=5), st.text(max_size=5), st.sampled_from([*OTHER, PART, START, END]))
 def test_each_part_is_one_line_and_nothing_else_is_taken_for_one(before: str, after: str, text: str) -> None:
     value, parts = detach([before + text + after, {"x": text}])
