@@ -24,10 +24,11 @@ def source_digest(value: Any) -> str:
 
     Names, values and the code of the user's own functions and classes count, wherever they stand in `value` or are
     called by name; comments, line numbers, the code of libraries and lists and dictionaries that a function closes over
-    do not. Another version of Python compiles code
-    otherwise, and so gives another digest.
+    do not. Another version of Python compiles code otherwise, and so gives another digest.
 
-    >>> source_digest(lambda gold, pred: 1.0) == source_digest(lambda gold, pred: 0.0)
+    >>> mine = {"__name__": "my_metrics"}
+    >>> first, second = (eval(f"lambda gold, pred: {score}", mine) for score in (1.0, 0.0))
+    >>> source_digest(first) == source_digest(second)
     False
     """
     return digest(_described(value, set(), DEEPEST))

@@ -104,6 +104,7 @@ def test_the_model_is_set_read_and_taken_from_the_context() -> None:
 
 def test_nothing_of_a_call_stays_on_the_module() -> None:
     made: weakref.WeakSet[Rooms] = weakref.WeakSet()
+    others = set(threading.enumerate())  # what other tests have left hanging
 
     class Watched(Rooms):
         def __init__(self) -> None:
@@ -121,7 +122,7 @@ def test_nothing_of_a_call_stays_on_the_module() -> None:
     del result
     gc.collect()
     assert reference() is None and not made
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - others:
         if thread.name == "pivot-environment":
             thread.join(timeout=2.0)
             assert not thread.is_alive()

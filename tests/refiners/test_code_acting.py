@@ -238,8 +238,6 @@ def test_instructions_and_demonstrations_are_saved_and_used(tmp_path):
 def test_what_cannot_work_is_refused(monkeypatch):
     with pytest.raises(ConfigurationError, match="max_iters is at least 1"):
         CodeActing("request -> answer", Store, max_iters=0)
-    with pytest.raises(ConfigurationError, match="'program' has a name"):
-        CodeActing("program -> answer", Store)
     monkeypatch.setitem(sys.modules, "pydantic_monty", None)
     with pytest.raises(ConfigurationError, match=r"pivot_dspy\[code\]"):
         acted(BOUGHT)
