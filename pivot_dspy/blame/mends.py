@@ -145,12 +145,11 @@ def _rewritten(step: Step, pattern: str, new: str | None) -> Step | None:
     """The step with what the pattern matches in its bindings replaced; None unless that is just one place."""
     if new is None:
         return None
-    texts = [step.for_each or "", *bindings.strings(step.args)]
-    if sum(len(re.findall(pattern, text)) for text in texts) != 1:
+    if sum(len(re.findall(pattern, text)) for text in step.dollar_texts) != 1:
         return None
 
     def replaced(text: str) -> str:
-        return re.sub(pattern, lambda match: new, text)
+        return re.sub(pattern, lambda match: new, text) if text in step.dollar_texts else text
 
     for_each = step.for_each and replaced(step.for_each)
     return step.model_copy(update={"args": bindings.map_strings(step.args, replaced), "for_each": for_each})

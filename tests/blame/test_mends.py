@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from pivot_dspy import Environment, Gradient, Step, tool
+from pivot_dspy.blame.mends import with_predicate
+from pivot_dspy.blame.predicates import Predicate
 from pivot_dspy.blame.ranking import gradient
 from tests.blame.shirts import PLAN, TASK, Shop, choose, first, run, with_step, without
 
@@ -99,3 +101,14 @@ def test_what_a_step_says_that_it_serves_is_what_it_is_blamed_for(serves: tuple[
     suspect = first(steps)
     assert (suspect.step, suspect.requirements) == (to_blame, ("R2",))
     assert steps[2].content() == PLAN[2].model_copy(update={"args": alike}).content()  # it says, and does, no more
+
+
+def test_words_that_look_like_a_condition_stay_as_they_are() -> None:
+    wrong = Predicate(("color",), "==", "red", "Red")
+    meant = Predicate(("color",), "==", "brown", "Brown")
+    toolbox = run(PLAN)[3]
+    bound = Step(id="a", tool="add", args={"id": "$p.rows[?color=='Red'] | [0].id"})
+    mended = with_predicate(bound, wrong, meant, toolbox, ["p"])
+    assert mended is not None and "Brown" in mended.args["id"]
+    said = Step(id="a", tool="add", args={"id": "take the one where color=='Red'"})
+    assert with_predicate(said, wrong, meant, toolbox, ["p"]) is None
