@@ -174,7 +174,7 @@ def test_a_write_that_fails_spoils_nothing(tmp_path, monkeypatch):
 
 def test_nothing_is_written_of_data_without_a_json_form(tmp_path):
     journal = Journal(tmp_path / "journal")
-    with pytest.raises(ValueError, match="Unable to serialize"):
+    with pytest.raises(ValueError, match="lock has no JSON form"):
         journal.append("task", "1", {"lock": threading.Lock()})
     assert not journal.path.exists()
     journal.append("task", "1", {"score": float("nan"), "text": "\ud800"})
