@@ -29,6 +29,7 @@ OF_DSPY_34 = {
     "test_messages.py::test_the_history_of_a_react_v2_run_becomes_its_trajectory": "it answers as ChatAdapter reads",
     "test_messages.py::test_an_async_react_v2_run_gives_the_same_history": "it answers as ChatAdapter reads",
     "test_single_flight.py::test_calls_from_an_event_loop_do_not_wait": "it answers as ChatAdapter reads",
+    "test_code_acting.py::test_a_prompt_begins_with_the_one_before_it": "it looks for ChatAdapter's headers",
     "test_single_flight.py::test_nothing_is_left_of_calls_that_ended": "it answers as ChatAdapter reads",
 }
 """The end of a test's id, and why it does not run here."""
