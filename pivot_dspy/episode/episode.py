@@ -27,7 +27,6 @@ from pivot_dspy.gradient import Gradient
 from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.concretise import concretise
 from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, parent
-from pivot_dspy.plain_json import scalars
 from pivot_dspy.requirements import Amendment
 from pivot_dspy.submission import left_out
 from pivot_dspy.trajectory import Trajectory
@@ -76,34 +75,6 @@ class Episode:
         latest = f"move {len(moves)}: {moves[-1]}" if moves else "no move yet"
         usage = self.record.ledger.usage
         return f"Episode({self.context.task_text!r:.80}; {latest}; {usage.lm_calls} LM calls)"
-
-    def require_room_for_a_plan(self) -> None:
-        """Raises ConfigurationError where the budget cannot pay for one plan."""
-        texts = self.context.catalogue.model_dump(exclude={"tools_brief"}).values()
-        least = self._least_tokens(self.phases.plan, *texts, self.context.recalled.text)
-        limit = self.record.budget.tokens
-        if limit is not None and limit <= least:
-            raise ConfigurationError(
-                f"a budget of {limit} tokens does not pay for one plan, whose prompt alone takes about {least}; raise "
-                "Budget(tokens=...)"
-            )
-
-    def affords_rewrite(self) -> bool:
-        """Whether what is left of the budget pays for the part of a rewrite's prompt that is always there."""
-        limit = self.record.budget.tokens
-        if self.spent() or limit is None:
-            return not self.spent()
-        least = self._least_tokens(self.phases.evolve, self.context.catalogue.known)
-        used = self.record.ledger.usage.total_tokens
-        if limit - used <= least:
-            self.record.exhaust(f"tokens: {used} of {limit}, and a rewrite takes more than {least}")
-        return not self.spent()
-
-    def _least_tokens(self, phase: Any, *texts: str) -> int:
-        """About how many tokens (characters / 4) the prompt of a phase takes at least: an image is no text."""
-        inputs = scalars(list(self.context.inputs.values()))
-        told = [str(value) for value in inputs if isinstance(value, (str, int, float))]
-        return sum(map(len, [phase.predict.signature.instructions, *texts, *told])) // 4
 
     # -------------------------------------------------------------------------------------------- plans, requirements
 

@@ -15,6 +15,7 @@ from pivot_dspy.calibration.calibration import Calibration
 from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 from pivot_dspy.environment.factory import DEFAULT_TIMEOUT, EnvironmentLike, SessionFactory
 from pivot_dspy.environment.from_functions import Effects
+from pivot_dspy.episode.affordable import require_room_for_a_plan
 from pivot_dspy.episode.asking import Gate, ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.commit import Committer
@@ -259,7 +260,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             if context.root.family.tier != "fork" and self.session_factory.unsafe:
                 episode.emit(NoteEvent(message=self.session_factory.unsafe))
             if trajectory is None:
-                episode.require_room_for_a_plan()
+                require_room_for_a_plan(episode.context, episode.record, episode.phases.plan)
             best, verdict = yield from self._run_search(episode, trajectory)
             final_state = EnvironmentView(best.run.session)
         for message in context.root.family.unclear:

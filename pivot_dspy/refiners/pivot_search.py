@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pivot_dspy.crossover import crossover
 from pivot_dspy.episode import events
+from pivot_dspy.episode.affordable import affords_rewrite
 from pivot_dspy.episode.asking import ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
@@ -180,7 +181,7 @@ class PivotSearch:
 
     def rewrite(self, gradient: Gradient) -> Flow[None]:
         """One rewrite from the gradient's locus."""
-        if not self.episode.affords_rewrite():
+        if not affords_rewrite(self.episode.context, self.episode.record, self.episode.phases.evolve):
             self.over = True
             return
         before = self.current

@@ -11,6 +11,7 @@ from dspy.utils.exceptions import LMAuthError, LMConfigurationError
 from pivot_dspy import Budget, Pivot, PlanningFailed, Requirement, Step, Trajectory
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Environment, check, tool
+from pivot_dspy.episode.affordable import require_room_for_a_plan
 from pivot_dspy.episode.asking import ModelFailed
 from pivot_dspy.episode.context import TaskContext, orient
 from pivot_dspy.episode.episode import Episode
@@ -94,11 +95,11 @@ def test_a_budget_must_pay_for_one_plan():
     with opened(budget=Budget(tokens=100)) as (episode, engine):
         run_sync(orient(episode.context, episode.record))
         with pytest.raises(ConfigurationError, match="prompt alone takes about"):
-            episode.require_room_for_a_plan()
+            require_room_for_a_plan(episode.context, episode.record, episode.phases.plan)
         assert engine.count() == 0
     with opened(budget=Budget(tokens=100_000)) as (episode, _):
         run_sync(orient(episode.context, episode.record))
-        episode.require_room_for_a_plan()
+        require_room_for_a_plan(episode.context, episode.record, episode.phases.plan)
 
 
 def test_what_is_said_to_be_needed_is_no_more_than_a_plan_takes():
@@ -108,17 +109,17 @@ def test_what_is_said_to_be_needed_is_no_more_than_a_plan_takes():
         used = episode.record.ledger.usage.prompt_tokens
     with opened(budget=Budget(tokens=used)) as (episode, _):
         run_sync(orient(episode.context, episode.record))
-        episode.require_room_for_a_plan()
+        require_room_for_a_plan(episode.context, episode.record, episode.phases.plan)
 
 
 @pytest.mark.parametrize("inside", [lambda image: image, lambda image: [image], lambda image: {"photo": image}])
 def test_an_image_takes_no_room_of_texts(inside):
     photo = dspy.Image(url="data:image/png;base64," + "A" * 1_000_000)
     with opened(budget=Budget(tokens=20_000), request=inside(photo)) as (episode, _):
-        episode.require_room_for_a_plan()
+        require_room_for_a_plan(episode.context, episode.record, episode.phases.plan)
     long = opened(budget=Budget(tokens=20_000), request=inside("A" * 1_000_000))
     with long as (episode, _), pytest.raises(ConfigurationError, match="prompt alone takes about"):
-        episode.require_room_for_a_plan()
+        require_room_for_a_plan(episode.context, episode.record, episode.phases.plan)
 
 
 def test_bad_requirements_close_the_session_again():

@@ -11,9 +11,11 @@ from dspy.lm15 import ContextLengthError, ServerError
 
 from pivot_dspy import Budget, CodeActing, ConfigurationError, ObservationBudget, PlanningFailed, Trajectory
 from pivot_dspy.environment.base import Environment, tool
+from tests.refiners import agents
+from tests.refiners.agents import tools
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
 from tests.refiners.test_base import state_of
-from tests.scripted import GARBAGE, Calls, Store, scripted
+from tests.scripted import GARBAGE, Calls, Store
 
 
 def turn(program, thought="I go on."):
@@ -30,20 +32,12 @@ BUY = turn(
 BOUGHT = [LOOK, BUY]
 
 
-def made(turns, environment=None, options=None, **scripts):
-    lm = scripted(**{"settle": {"requirements": [LARGE, ONE]}, "code": turns, **scripts})
-    return CodeActing("request -> answer", environment or Store, timeout=None, **(options or {})), lm
+def made(turns, *args, **scripts):
+    return agents.made(CodeActing, *args, **{"code": turns, **scripts})
 
 
-def acted(turns, environment=None, options=None, called=None, **scripts):
-    calls = Calls()
-    module, lm = made(turns, environment or (lambda: Store(calls)), options, **scripts)
-    with dspy.context(lm=lm):
-        return module(request=REQUEST, **(called or {})), lm.engine, calls
-
-
-def tools(result):
-    return [step.tool for step in result.trajectory.steps]
+def acted(turns, *args, **scripts):
+    return agents.acted(CodeActing, *args, **{"code": turns, **scripts})
 
 
 def output_of(engine, number):

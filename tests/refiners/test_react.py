@@ -14,6 +14,8 @@ from pivot_dspy.environment.base import Environment, check, tool
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.errors import ConfigurationError
 from tests.acting import call
+from tests.refiners import agents
+from tests.refiners.agents import tools
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
 from tests.scripted import GARBAGE, Calls, Store, scripted
 
@@ -22,20 +24,12 @@ BOUGHT = [*FOUND, call("add", product_id="p2"), call("finish")]
 ANSWER = {"reasoning": "p2 is cheaper.", "answer": "p2"}
 
 
-def made(turns, environment=None, options=None, **scripts):
-    lm = scripted(**{"settle": {"requirements": [LARGE, ONE]}, "react": turns, "extract": ANSWER, **scripts})
-    return ReAct("request -> answer", environment or Store, timeout=None, **(options or {})), lm
+def made(turns, *args, **scripts):
+    return agents.made(ReAct, *args, **{"react": turns, "extract": ANSWER, **scripts})
 
 
-def reacted(turns, environment=None, options=None, called=None, **scripts):
-    calls = Calls()
-    module, lm = made(turns, environment or (lambda: Store(calls)), options, **scripts)
-    with dspy.context(lm=lm):
-        return module(request=REQUEST, **(called or {})), lm.engine, calls
-
-
-def tools(result):
-    return [step.tool for step in result.trajectory.steps]
+def reacted(turns, *args, **scripts):
+    return agents.acted(ReAct, *args, **{"react": turns, "extract": ANSWER, **scripts})
 
 
 def test_what_the_loop_did_is_a_trajectory_with_literal_arguments(snapshot):
