@@ -14,7 +14,8 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.execution import ExecutedRun
 from pivot_dspy.loss import EPSILON, Loss
 from pivot_dspy.phases.inspect import Inspection
-from tests.scripted import Store, plan, rewrite, scripted, step, submit
+from tests.scripted import plan, rewrite, scripted, step, submit
+from tests.stores import Store
 
 totals = st.floats(0, 1, allow_nan=False)
 policies = st.one_of(

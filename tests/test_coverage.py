@@ -19,7 +19,8 @@ from pivot_dspy.flow import run_sync
 from pivot_dspy.required_calls import MadeCall, RequiredCall, made_calls
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.supervision import allow
-from tests.scripted import Calendar, Calls, Store, executed, step, submit
+from tests.scripted import step, submit
+from tests.stores import Calendar, Calls, Store, executed
 
 FIND = step("a", "find", color="red", size="L")
 ADD = step("b", "add", product_id="$a.ids[0]")

@@ -14,7 +14,8 @@ from pivot_dspy.crossover import Grade, Parent, _align, _align_differing, _parts
 from pivot_dspy.phases.inspect import inspect, parent
 from pivot_dspy.requirements import Requirement
 from tests.refiners.loops import LARGE, RIGHT, WRONG
-from tests.scripted import Calendar, executed, step, submit
+from tests.scripted import step, submit
+from tests.stores import Calendar, executed
 
 BIG = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 TEXTS = ["plain", "pays $5", "$$a", "join('', [${0}.x, '$b'])", "${0}.ids", "{0}", "${0}.a[?b=='${0}'].c"]

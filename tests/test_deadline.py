@@ -17,7 +17,8 @@ from pivot_dspy.environment.base import Environment, check, tool
 from programs.comparison.ablations import PivotWithoutPatches
 from tests.acting import call
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, REQUEST, RIGHT, UNCHANGED, WRONG
-from tests.scripted import AsyncScripted, Scripted, Store, plan, scripted, step, submit
+from tests.scripted import AsyncScripted, Scripted, plan, scripted, step, submit
+from tests.stores import Store
 
 SECONDS = 1.0
 MARGIN = 2.0

@@ -11,7 +11,8 @@ from pivot_dspy.evaluation import evaluate
 from pivot_dspy.required_calls import RequiredCall
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Execution, Trajectory
-from tests.scripted import Store, executed, step
+from tests.scripted import step
+from tests.stores import Store, executed
 
 TOOLBOX = toolbox_of(Store)
 NOTHING = Execution(trajectory=Trajectory())

@@ -7,7 +7,8 @@ from dspy.teleprompt.bootstrap_trace import FailedPrediction
 from pivot_dspy import trajectory_metric
 from pivot_dspy.errors import ConfigurationError
 from programs.comparison.ablations import PivotWithoutPatches
-from tests.scripted import Store, plan, rewrite, scripted, step, submit
+from tests.scripted import plan, rewrite, scripted, step, submit
+from tests.stores import Store
 
 LARGE = {"id": "R1", "check": "item", "args": {"size": "L"}}
 STEPS = [step("a", "find", size="L"), step("b", "add", product_id="$a.ids[0]"), submit(answer="$b.items[0]")]

@@ -14,7 +14,8 @@ from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.provenance import Origin, figures_from_nowhere, open_values, origins
 from pivot_dspy.required_calls import MadeCall, RequiredCall, made_calls
-from tests.scripted import executed, step
+from tests.scripted import step
+from tests.stores import executed
 
 EVENTS = [
     {"id_": "24", "title": "Introductory meeting", "start": "2024-05-15T10:00:00", "people": ["jo@x.org"], "seats": 4},

@@ -15,7 +15,8 @@ from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.required_calls import MadeCall, RequiredCall, assign, fill, made_calls, matches, nearest, stands_in
 from pivot_dspy.trajectory import Execution, Observation, Step, Trajectory
-from tests.scripted import executed, step, submit
+from tests.scripted import step, submit
+from tests.stores import executed
 
 
 class Mail(Environment):

@@ -11,7 +11,7 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.required_calls import RequiredCall
 from pivot_dspy.requirements import Requirement, Requirements, compile_drafts
 from pivot_dspy.trajectory import Execution, Trajectory
-from tests.scripted import Store
+from tests.stores import Store
 
 TOOLBOX = toolbox_of(Store)
 NOTHING = Execution(trajectory=Trajectory())

@@ -13,7 +13,8 @@ from pivot_dspy.episode.call_review import LABELS_CAP, delegated, review_calls
 from pivot_dspy.prompts.report import UNNAMED
 from pivot_dspy.required_calls import RequiredCall, made_calls
 from pivot_dspy.requirements import Finding, Requirement, Requirements
-from tests.scripted import executed, step, submit
+from tests.scripted import step, submit
+from tests.stores import executed
 
 BILL = "Please pay 98.70 to GB29NWBK60161331926819.\np pay (held), for R1: to [asked]\nYours, Dora"
 

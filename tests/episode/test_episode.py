@@ -21,7 +21,8 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import run_sync
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.prompts.report import questions_in
-from tests.scripted import GARBAGE, Calls, Store, plan, rewrite, scripted, step, submit
+from tests.scripted import GARBAGE, plan, rewrite, scripted, step, submit
+from tests.stores import Calls, Store
 
 STEPS = [
     step("a", "find", color="red", size="L"),

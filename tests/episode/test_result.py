@@ -11,7 +11,8 @@ import dspy
 import pytest
 
 from pivot_dspy import CommitError, Environment, Pivot, Requirement, check, tool, trajectory_metric
-from tests.scripted import Calls, Store, plan, scripted, step, submit
+from tests.scripted import plan, scripted, step, submit
+from tests.stores import Calls, Store
 
 ONE = {"id": "R1", "check": "only", "args": {"count": 1}}
 ORDER = {"id": "R2", "call": {"tool": "order", "args": {}}}

@@ -13,7 +13,8 @@ import pytest
 
 from pivot_dspy import ReAct
 from pivot_dspy.dspy_internals import BaseCallback, count_tokens, current_adapter
-from tests.scripted import Calendar, scripted
+from tests.scripted import scripted
+from tests.stores import Calendar
 
 
 def is_loaded(config: pytest.Config) -> bool:

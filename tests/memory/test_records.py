@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pivot_dspy import Demonstration, Entries, Lesson, ToolNote, from_functions
 from pivot_dspy.memory.records import environment_name, task_text
 from tests.memory.entries import ENTRIES, EXAMPLE, ONE, SIZES, STEPS, UNKNOWN, collections, demonstrations, lessons
-from tests.scripted import Store
+from tests.stores import Store
 
 OFTEN = settings(max_examples=20, deadline=None)
 

@@ -14,7 +14,8 @@ from tests.memory.entries import ENTRIES, EXAMPLE, ONE, SIZES, UNKNOWN
 from tests.refiners.loops import LARGE, REQUEST, RIGHT, WRONG
 from tests.refiners.test_all_refiners import REFINERS, small_tree, speaking
 from tests.refiners.test_base import answers
-from tests.scripted import Store, plan
+from tests.scripted import plan
+from tests.stores import Store
 
 every = pytest.mark.parametrize("kind", list(REFINERS.values()), ids=list(REFINERS))
 LEARNED = {"id": "L1", "check": "only", "args": {"count": 1}}

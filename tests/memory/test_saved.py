@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pivot_dspy import ConfidenceGate, Entries, Pivot, TrajectoryMemory
 from pivot_dspy.errors import ConfigurationError
 from tests.memory.entries import ENTRIES, SIZES, collections
-from tests.scripted import Store
+from tests.stores import Store
 
 OFTEN = settings(max_examples=20, deadline=None)
 

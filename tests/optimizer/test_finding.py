@@ -12,7 +12,8 @@ from dspy.utils.exceptions import LMTransportError
 from pivot_dspy import Pivot, PivotOptimizer
 from pivot_dspy.journal import Journal
 from tests.refiners.loops import REQUEST, RIGHT
-from tests.scripted import GARBAGE, Store, plan, scripted
+from tests.scripted import GARBAGE, plan, scripted
+from tests.stores import Store
 
 TASKS = [dspy.Example(request=f"{REQUEST} ({n})").with_inputs("request") for n in range(4)]
 TOLD = {"proposals": [{"text": "Nothing but caps is bought.", "reason": "a cap was expected each time"}]}

@@ -13,7 +13,7 @@ from pivot_dspy import Pivot
 from pivot_dspy.optimizer.candidates import ProgramCandidate
 from pivot_dspy.optimizer.rollout import CallRecord, Job, RolloutResult
 from pivot_dspy.optimizer.selection import ScoredCandidate, Selection
-from tests.scripted import Store
+from tests.stores import Store
 
 PLACES = tuple(range(12))
 FIRST = ProgramCandidate.of(Pivot("request -> answer", Store))

@@ -8,7 +8,8 @@ from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.settle import PlanningInput
 from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Requirement, Requirements
-from tests.scripted import Store, executed, scripted, step, submit
+from tests.scripted import scripted, step, submit
+from tests.stores import Store, executed
 
 TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
 INPUTS = {"request": "Buy the cheapest red thing."}

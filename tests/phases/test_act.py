@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from pivot_dspy.phases.act import Act
 from tests.phases.showing import STEPS, TASK, asked, shown_of
-from tests.scripted import executed, step, submit
+from tests.scripted import step, submit
+from tests.stores import executed
 
 NEXT = {"thought": "It goes in the cart.", "step": step("c", "add", product_id="min_by($b, &price).id")}
 

@@ -12,7 +12,8 @@ from pivot_dspy.phases.compose import Compose
 from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Step, Trajectory
 from tests.phases.showing import asked, shown
-from tests.scripted import executed, step, submit
+from tests.scripted import step, submit
+from tests.stores import executed
 
 TASK = dspy.Signature("request -> answer, price: int", "Buy what is asked for.")
 OUTPUTS = {"answer": str, "price": int}

@@ -13,7 +13,8 @@ from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.phases.concretise import Concretised, concretise
 from pivot_dspy.required_calls import OPEN, RequiredCall
 from pivot_dspy.requirements import Requirement, Requirements
-from tests.scripted import executed, step
+from tests.scripted import step
+from tests.stores import executed
 
 
 class Office(Environment):

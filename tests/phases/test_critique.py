@@ -6,7 +6,8 @@ from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.phases.rewrite import Rewrite, version
 from tests.phases.showing import STEPS, TASK, asked, shown_of
-from tests.scripted import executed, step
+from tests.scripted import step
+from tests.stores import executed
 
 FAULTS = ("Step c takes the dearest.", "The total is over 50.")
 

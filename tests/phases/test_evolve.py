@@ -11,7 +11,8 @@ from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Execution, Fault, Observation, Step, Trajectory
 from tests.phases.showing import CATALOGUE, INPUTS, STEPS, TASK, asked, shown
-from tests.scripted import Calendar, Store, executed, rewrite, step, submit
+from tests.scripted import rewrite, step, submit
+from tests.stores import Calendar, Store, executed
 
 BLAME = Gradient(
     locus=2, step="c", kind="wrong_selection", diagnosis="It takes the dearest.", correction="Take the cheapest.",

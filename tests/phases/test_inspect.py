@@ -9,7 +9,8 @@ from pivot_dspy.phases.inspect import Inspect, Inspection, gradient_by_rule, ins
 from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.trajectory import Trajectory
 from tests.phases.showing import shown
-from tests.scripted import Calls, Store, executed, scripted, step, submit
+from tests.scripted import scripted, step, submit
+from tests.stores import Calls, Store, executed
 
 TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
 INPUTS = {"request": "Buy something red."}

@@ -11,7 +11,8 @@ from pivot_dspy.phases.verify import Verify
 from pivot_dspy.requirements import Requirement, Requirements
 from pivot_dspy.verdict import Established
 from tests.phases.showing import CATALOGUE, INPUTS, TASK, shown
-from tests.scripted import accept, executed, scripted, step, submit
+from tests.scripted import accept, scripted, step, submit
+from tests.stores import executed
 
 R2 = Question("R2", "requirement", "It is nice.")
 S1 = Question("S1", "claim", "p2 costs 40.")

@@ -20,7 +20,8 @@ def learned(answer):
 def test_the_prompt(snapshot):
     """A repair of a real run of Self-Refine, whose critique only a model can put into words."""
     from pivot_dspy import SelfRefine
-    from tests.scripted import Store, plan
+    from tests.scripted import plan
+    from tests.stores import Store
 
     steps = [step("a", "find", color="Red"), step("b", "add", product_id="$a.ids[0]"), submit(answer="$b.items[0]")]
     mended = [step("a", "find", color="red"), *steps[1:]]

@@ -7,7 +7,8 @@ from pivot_dspy.phases.settle import PlanningInput
 from pivot_dspy.prompts.catalogue import render
 from pivot_dspy.requirements import Requirement
 from tests.phases.showing import TASK, TOOLBOX, asked
-from tests.scripted import GARBAGE, Store, plan, scripted, step, submit
+from tests.scripted import GARBAGE, plan, scripted, step, submit
+from tests.stores import Store
 
 REQUEST = "Buy the cheapest red thing of size L."
 STEPS = [

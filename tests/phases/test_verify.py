@@ -13,7 +13,8 @@ from pivot_dspy.requirements import Finding, Requirement, Requirements
 from pivot_dspy.supervision import allow
 from pivot_dspy.verdict import Established, PendingCall, Verdict
 from tests.phases.showing import TOOLBOX
-from tests.scripted import Store, executed, step, submit
+from tests.scripted import step, submit
+from tests.stores import Store, executed
 
 TASK = dspy.Signature("request -> answer", "Buy what is asked for.")
 STEPS = [

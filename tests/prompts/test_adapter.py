@@ -17,7 +17,8 @@ from pivot_dspy.phases.settle import Settle
 from pivot_dspy.phases.verify import JudgeAnswer
 from pivot_dspy.prompts.adapter import CUT_OFF, MAX_DEPTH, BriefChatAdapter, Heard, read_whole
 from tests.refiners.loops import LARGE, NICE, ONE, REQUEST, RIGHT
-from tests.scripted import GARBAGE, Scripted, Store, plan, scripted
+from tests.scripted import GARBAGE, Scripted, plan, scripted
+from tests.stores import Store
 
 TASK = "request -> answer"
 SIGNATURES = {

@@ -8,7 +8,7 @@ from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.prompts.catalogue import Catalogue, render, submit_line
-from tests.scripted import Store
+from tests.stores import Store
 
 
 class Room(BaseModel):

@@ -16,7 +16,8 @@ from pivot_dspy import Pivot
 from pivot_dspy.prompts.conversation import EMPTY, Asked, Reading, correction_of
 from pivot_dspy.trajectory import Observation, Step, Trajectory
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT
-from tests.scripted import GARBAGE, Scripted, Store, plan, rewrite, scripted, step, submit
+from tests.scripted import GARBAGE, Scripted, plan, rewrite, scripted, step, submit
+from tests.stores import Store
 
 
 class Plain(dspy.Adapter):

@@ -7,7 +7,8 @@ from typing import Any
 import dspy
 
 from tests.refiners.loops import LARGE, ONE, REQUEST
-from tests.scripted import Calls, Store, scripted
+from tests.scripted import scripted
+from tests.stores import Calls, Store
 
 
 def made(kind: Any, environment: Any = None, options: dict[str, Any] | None = None, **scripts: Any):

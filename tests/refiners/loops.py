@@ -10,7 +10,8 @@ from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import run_sync
 from programs.comparison.ablations import PivotWithoutPatches
-from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
+from tests.scripted import plan, rewrite, scripted, step, submit
+from tests.stores import Calls, Store
 
 REQUEST = "Buy the cheapest red thing of size L."
 CART = "Put the cheapest red thing of size L in the cart."

@@ -7,7 +7,8 @@ from collections import Counter
 import dspy
 
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT
-from tests.scripted import Calls, Store, scripted, step
+from tests.scripted import scripted, step
+from tests.stores import Calls, Store
 
 A, B, C, SUBMIT = RIGHT
 MEDIUM = step("a", "find", color="red", size="M")

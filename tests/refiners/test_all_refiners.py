@@ -41,10 +41,11 @@ from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG, from
 from tests.refiners.stepping import stepwise
 from tests.refiners.test_base import answers, state_of
 from tests.refiners.test_pivot_properties import BROKEN, conversations, told
-from tests.scripted import Calls, Store, plan, scripted
+from tests.scripted import plan, scripted
 from tests.simulator.rooms import REQUEST as ROOM
 from tests.simulator.rooms import Book, Rooms
 from tests.simulator.rooms import reference as room_reference
+from tests.stores import Calls, Store
 
 
 def gated(*args, **options):

@@ -13,11 +13,12 @@ import dspy
 import pytest
 from pydantic import BaseModel
 
-from pivot_dspy import Budget, Event, Pivot, Refined, Refiner, Requirement, Requirements
+from pivot_dspy import Budget, Event, Pivot, Refined, Refiner, Requirement
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.phases.inspect import Inspect
 from pivot_dspy.refiners.base import RefinerOptions
-from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
+from tests.scripted import plan, rewrite, scripted, step, submit
+from tests.stores import Calls, Store
 
 LARGE = {"id": "R1", "check": "item", "args": {"size": "L"}}
 STEPS = [step("a", "find", size="L"), step("b", "add", product_id="$a.ids[0]"), submit(answer="$b.items[0]")]
@@ -353,49 +354,6 @@ def test_a_search_without_yield_from_gets_a_message_that_says_so(wrong, calls):
         wrong("request -> answer", Store)(request="x")
     assert len(lm.engine.prompts) == calls
     assert (wrong is Careless) == isinstance(caught.value.__cause__, AttributeError)
-
-
-class Answered(Requirement):
-    """A kind of its own, as a user writes it."""
-
-    allowed: str
-
-    def check_on(self, execution, session):
-        answer = execution.outputs.get("answer")
-        return answer == self.allowed, f"the answer is {answer}"
-
-    def describe(self):
-        return f"the answer is {self.allowed}"
-
-
-def test_a_requirement_of_ones_own_kind_is_checked_told_and_reported():
-    found = step("b", "find", color="red")
-    wrong, right = ([found, submit(answer=f"$b.ids[{place}]")] for place in (1, 0))
-    lm = scripted(plan=plan(wrong, []), evolve=rewrite(right))
-    with dspy.context(lm=lm):
-        result = Pivot("request -> answer", Store, requirements=[Answered(id="F1", allowed="p1")])(request="x")
-    assert "F1: the answer is p1 - NOT MET: the answer is p" in lm.engine.prompts[1].section("report")
-    assert result.verified and [finding.status for finding in result.findings] == ["holds"]
-    assert lm.engine.count("judge") == 0
-
-
-def test_one_that_cannot_say_how_it_stands_is_not_met_and_never_left_to_a_judge():
-    class Broken(Answered):
-        def check_on(self, execution, session):
-            raise KeyError("colour")
-
-    steps = [step("b", "find", color="red"), submit(answer="$b.ids[0]")]
-    with dspy.context(lm=scripted(plan=plan(steps, []), evolve=rewrite(steps))):
-        result = Pivot("request -> answer", Store, requirements=[Broken(id="F1", allowed="p1")])(request="x")
-    assert not result.verified
-    assert [(found.status, found.evidence) for found in result.findings] == [
-        ("violated", "cannot be checked: KeyError: 'colour'")
-    ]
-
-
-def test_its_fields_are_part_of_its_json():
-    settled = Requirements(items=(Answered(id="F1", allowed="p1"),))
-    assert settled.model_dump()["items"][0]["allowed"] == "p1"
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="errors carry notes since Python 3.11")

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pivot_dspy import BestOfN, Budget, PlanningFailed
 from pivot_dspy.errors import ConfigurationError
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
-from tests.scripted import GARBAGE, Store, plan, scripted, step, submit
+from tests.scripted import GARBAGE, plan, scripted, step, submit
+from tests.stores import Store
 
 EMPTY = [submit(answer="p2")]
 TWO = [step("a", "add", product_id="p2"), step("b", "add", product_id="p4"), submit(answer="p2")]

@@ -15,7 +15,8 @@ from tests.refiners import agents
 from tests.refiners.agents import tools
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
 from tests.refiners.test_base import state_of
-from tests.scripted import GARBAGE, Calls, Store
+from tests.scripted import GARBAGE
+from tests.stores import Calls, Store
 
 
 def turn(program, thought="I go on."):

@@ -27,7 +27,8 @@ from pivot_dspy.refiners.confidence_gate import STATED_FORM
 from programs.comparison.ablations import PivotWithoutPatches
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG, from_scratch
 from tests.refiners.test_all_refiners import OFTEN, REFINERS, attempt, gated, refiner, scripts
-from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
+from tests.scripted import plan, rewrite, scripted, step, submit
+from tests.stores import Calls, Store
 
 WRAPPED = {name: kind for name, kind in REFINERS.items() if kind is not gated}
 SURE = [0.9, 0.9, 0.9, 0.9]

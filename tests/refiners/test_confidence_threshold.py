@@ -16,10 +16,11 @@ from tests.openai_server import OpenAIServer
 from tests.refiners.loops import REQUEST, RIGHT, WRONG
 from tests.refiners.test_base import state_of
 from tests.refiners.test_confidence_gate import SURE, planned, rated
-from tests.scripted import GARBAGE, Store, plan, rewrite, scripted
+from tests.scripted import GARBAGE, plan, rewrite, scripted
 from tests.simulator.rooms import REQUEST as ROOM
 from tests.simulator.rooms import Book, Rooms
 from tests.simulator.rooms import reference as room_reference
+from tests.stores import Store
 
 # ---------------------------------------------------------------------------------------------------------- calibration
 

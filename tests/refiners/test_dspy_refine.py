@@ -22,7 +22,8 @@ from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import run_sync
 from pivot_dspy.phases.base import empty, without
 from tests.refiners.loops import LARGE, NICE, ONE, REQUEST, RIGHT, WRONG
-from tests.scripted import GARBAGE, Calls, Scripted, Store, plan, scripted, submit
+from tests.scripted import GARBAGE, Scripted, plan, scripted, submit
+from tests.stores import Calls, Store
 
 EMPTY = [submit(answer="p2")]
 LOST = [None] * 2  # one plan: it is asked for once more, with what was wrong

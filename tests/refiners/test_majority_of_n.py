@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pivot_dspy import Budget, MajorityOfN, PlanningFailed
 from pivot_dspy.errors import ConfigurationError
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
-from tests.scripted import GARBAGE, Store, plan, scripted, step, submit
+from tests.scripted import GARBAGE, plan, scripted, step, submit
+from tests.stores import Store
 
 LOST = [None] * 2  # one plan: it is asked for once more, with what was wrong
 OPEN = RIGHT[:2]  # it submits nothing, and meets nothing

@@ -8,7 +8,8 @@ import pytest
 from pivot_dspy import Budget, Pivot
 from pivot_dspy.errors import ConfigurationError
 from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG, run
-from tests.scripted import Calls, Store, plan, rewrite, scripted, step, submit
+from tests.scripted import plan, rewrite, scripted, step, submit
+from tests.stores import Calls, Store
 
 
 def test_a_budget_that_is_spent_gives_the_best_so_far():

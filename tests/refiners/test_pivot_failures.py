@@ -9,7 +9,8 @@ from pivot_dspy import EnvironmentFailed, Pivot, PlanningFailed, Requirement
 from pivot_dspy.episode.record import FUTILE
 from pivot_dspy.errors import ConfigurationError
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, RIGHT, UNCHANGED, WRONG, run
-from tests.scripted import GARBAGE, Store, plan, submit
+from tests.scripted import GARBAGE, plan, submit
+from tests.stores import Store
 
 
 def test_garbage_every_time_is_a_planning_failure_with_the_ledger():

@@ -7,7 +7,8 @@ from dspy.lm15 import ServerError
 from pivot_dspy.environment.base import Environment, check, tool
 from pivot_dspy.episode.events import accepted_losses
 from tests.refiners.loops import CART, LARGE, MENDED, NICE, ONE, RIGHT, UNCHANGED, WRONG, getting_worse, kinds, run
-from tests.scripted import Calendar, plan, rewrite, step, submit
+from tests.scripted import plan, rewrite, step, submit
+from tests.stores import Calendar
 
 # ------------------------------------------------------------------------------------------------------------ the loop
 

@@ -14,7 +14,8 @@ from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.evaluation import evaluate
 from pivot_dspy.loss import EPSILON
 from tests.refiners.loops import LARGE, MENDED, NICE, ONE, REQUEST, RIGHT, WRONG, from_scratch
-from tests.scripted import GARBAGE, Calls, Store, accept, plan, rewrite, scripted, step, submit
+from tests.scripted import GARBAGE, accept, plan, rewrite, scripted, step, submit
+from tests.stores import Calls, Store
 
 PIECES = [
     *(step("a", "find", **args) for args in ({"color": "red"}, {"color": "red", "size": "L"}, {"hue": 1}, {})),

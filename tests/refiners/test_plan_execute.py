@@ -5,7 +5,8 @@ import pytest
 
 from pivot_dspy import Budget, PlanExecute, PlanningFailed
 from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG
-from tests.scripted import GARBAGE, Calls, Store, plan, scripted
+from tests.scripted import GARBAGE, plan, scripted
+from tests.stores import Calls, Store
 
 
 def ran(steps, **scripts):

@@ -17,7 +17,8 @@ from tests.acting import call
 from tests.refiners import agents
 from tests.refiners.agents import tools
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
-from tests.scripted import GARBAGE, Calls, Store, scripted
+from tests.scripted import GARBAGE, scripted
+from tests.stores import Calls, Store
 
 FOUND = [call("find", color="red", size="L"), call("details", ids=["p2", "p4"])]
 BOUGHT = [*FOUND, call("add", product_id="p2"), call("finish")]

@@ -6,7 +6,8 @@ import pytest
 from pivot_dspy import Budget, Reflexion
 from pivot_dspy.errors import ConfigurationError
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
-from tests.scripted import GARBAGE, Calls, Store, plan, scripted, submit
+from tests.scripted import GARBAGE, plan, scripted, submit
+from tests.stores import Calls, Store
 
 EMPTY = [submit(answer="p2")]
 

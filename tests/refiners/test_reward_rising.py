@@ -6,7 +6,8 @@ from pivot_dspy import Budget, RewardRising, Trajectory
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from tests.refiners.loops import LARGE, RIGHT
 from tests.refiners.stepping import BAD, OTHER, SUBMIT, A, B, C, events, searched, turns
-from tests.scripted import GARBAGE, Calls, Store, step
+from tests.scripted import GARBAGE, step
+from tests.stores import Calls, Store
 
 EVERY = {"s0": [A], "s1": [B], "s2": [C], "s3": [SUBMIT]}
 

@@ -12,7 +12,8 @@ from pivot_dspy.phases.inspect import inspect
 from pivot_dspy.refiners.self_evolution import Population
 from pivot_dspy.requirements import Requirements
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
-from tests.scripted import GARBAGE, Calls, Store, executed, plan, scripted, step, submit
+from tests.scripted import GARBAGE, plan, scripted, step, submit
+from tests.stores import Calls, Store, executed
 
 EMPTY = [submit(answer="p2")]
 LOST = [step("a", "find", color="red", size="L"), step("b", "details", ids="$nothing.ids"), *RIGHT[2:]]

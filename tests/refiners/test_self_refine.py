@@ -6,7 +6,8 @@ import pytest
 from pivot_dspy import Budget, SelfRefine
 from pivot_dspy.errors import ConfigurationError
 from tests.refiners.loops import LARGE, ONE, REQUEST, RIGHT, WRONG
-from tests.scripted import GARBAGE, Calls, Store, plan, scripted, step, submit
+from tests.scripted import GARBAGE, plan, scripted, step, submit
+from tests.stores import Calls, Store
 
 EMPTY = [submit(answer="p2")]
 DEAR = [*RIGHT[:2], step("c", "add", product_id="max_by($b, &price).id"), step("d", "add", product_id="p3"), RIGHT[3]]

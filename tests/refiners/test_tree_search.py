@@ -9,7 +9,8 @@ from pivot_dspy import Budget, Trajectory, TreeSearch, from_functions
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from tests.refiners.loops import LARGE, ONE, RIGHT
 from tests.refiners.stepping import BAD, MEDIUM, OTHER, SUBMIT, A, B, C, events, searched, shown, turns
-from tests.scripted import GARBAGE, Calls, Store, scripted, step, submit
+from tests.scripted import GARBAGE, scripted, step, submit
+from tests.stores import Calls, Store
 
 EVERY = {"s0": [A], "s1": [B], "s2": [C], "s3": [SUBMIT]}
 THREE = {"n_generate_sample": 3}

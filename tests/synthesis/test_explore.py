@@ -12,8 +12,8 @@ from pivot_dspy import Budget, BudgetExhausted, Environment, Ledger, from_functi
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.synthesis.explore import EACH, REPORT_CAP, Sight, _fitting, explore, report
-from tests.scripted import Calls, Store
 from tests.simulator.rooms import Rooms
+from tests.stores import Calls, Store
 
 
 def explored(environment: Any, known: dict[str, Any] | None = None, **options: Any) -> tuple[Sight, ...]:

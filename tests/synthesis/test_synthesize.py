@@ -19,8 +19,9 @@ from pivot_dspy.synthesis.propose import Propose
 from pivot_dspy.synthesis.synthesize import Coverage, Synthesis
 from tests.habits.tasks import DAYS, pivot, request, simulated
 from tests.optimizer.processes import CONTEXT
-from tests.scripted import GARBAGE, Calls, Prompt, Scripted, Store, plan, scripted, step, submit
+from tests.scripted import GARBAGE, Prompt, Scripted, plan, scripted, step, submit
 from tests.simulator.rooms import DAY, REQUEST, REQUIREMENTS, STEPS, Book, Rooms, reference
+from tests.stores import Calls, Store
 
 ONE = {"id": "R1", "check": "only", "args": {"count": 1}}
 ORDERED = {"id": "R2", "text": "What is in the cart is ordered.", "call": {"tool": "order", "args": {}}}
