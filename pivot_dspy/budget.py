@@ -188,6 +188,17 @@ class Ledger:
         with dspy.context(**changes):
             yield
 
+    @contextmanager
+    def not_counted(self) -> Iterator[None]:
+        """The time inside the `with` block is not spent, as when a person thinks."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            waited = time.monotonic() - began
+            self._began += waited
+            self._deadline += waited
+
     def tool_call(self, reused: bool = False) -> None:
         """Book one tool call, or one whose recorded observation was reused, to this ledger's innermost phase."""
         phase = getattr(settings, _NAMES, {}).get(self, OUTSIDE)

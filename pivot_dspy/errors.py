@@ -12,6 +12,7 @@
     ├── EnvironmentFailed, a RuntimeError
     ├── IsolationError, a RuntimeError
     ├── CommitError, a RuntimeError
+    ├── ReviewAwaited, a RuntimeError    what a reviewer raises that answers later
     └── TooManyErrors, a RuntimeError
 
 What a tool, a check or a hook of an environment raises never escapes, but for EnvironmentFailed: it becomes a fault, a
@@ -135,6 +136,17 @@ class CommitError(PivotError, RuntimeError):
     def cause(self) -> BaseException | None:
         """What the tool raised, if that is what happened."""
         return self.__cause__
+
+
+class ReviewAwaited(PivotError, RuntimeError):
+    """A reviewer raises it that answers later: the run ends with the best so far; `result.awaiting` has the review."""
+
+    review: object
+    """The `Review` that waits for an answer."""
+
+    def __init__(self, review: object) -> None:
+        super().__init__(f"the review {getattr(review, 'id', review)} waits for an answer")
+        self.review = review
 
 
 class TooManyErrors(PivotError, RuntimeError):

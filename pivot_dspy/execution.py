@@ -171,6 +171,8 @@ class StepRunner:
     def _observe(self, position: int, step: Step) -> Flow[Observation]:
         if self.reach is not None or (self.stopped and not step.stopped):
             return Observation(step=step.id, status="blocked")
+        if step.result is not None:
+            return Observation(step=step.id, value=step.result.value)
         spec = self.session.toolbox.spec(step.tool)
         args: dict[str, Any] | None = None
         try:

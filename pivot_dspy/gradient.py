@@ -9,7 +9,7 @@ from pivot_dspy.trajectory import Frozen, Step
 Author = Literal["rule", "model", "person"]
 
 NEW_TOOL = frozenset(
-    ("missing_step", "missing_submit", "unknown_tool", "wrong_tool", "unexplained", "not_reproducible")
+    ("comment", "missing_step", "missing_submit", "unknown_tool", "wrong_tool", "unexplained", "not_reproducible")
 )
 """Kinds of blame that another tool may mend than those that the plan uses."""
 
@@ -17,6 +17,8 @@ UNASKED = "unasked_step"
 """The kind of blame that may as well fall on the requirements: the plan does something that none of them asks for."""
 
 
+COMMENT = "comment"
+"""The kind of blame that a person lays in words of its own."""
 PROPOSED = "proposed"
 """The kind of blame that comes with what a check proposes instead."""
 UNNEEDED = "unneeded_step"

@@ -135,7 +135,7 @@ def made_calls(execution: Execution, toolbox: Toolbox) -> tuple[MadeCall, ...]:
         spec, observation = toolbox.spec(step.tool), execution.by_step.get(step.id)
         if observation is None or observation.status not in ("ok", "withheld"):
             continue
-        if spec is not None and spec.effect != "read":
+        if step.result is None and spec is not None and spec.effect != "read":
             waits = observation.status == "withheld" or spec.effect == "irreversible"
             repeats = _arguments(step, observation, results, execution.trajectory.ids[:position])
             defaults = defaults_of(spec)

@@ -41,6 +41,12 @@ class Frozen(BaseModel):
         return copied
 
 
+class PersonsResult(Frozen):
+    """What a person gave in the place of a call."""
+
+    value: Any = None
+
+
 class Step(Frozen):
     """One planned tool call."""
 
@@ -65,6 +71,8 @@ class Step(Frozen):
     """How sure the model was of it, where it was asked."""
     stopped: Text | None = None
     """Why the trajectory is stopped here: neither this step nor one after it runs."""
+    result: PersonsResult | None = None
+    """What a person gave in the place of the call, which is then never made."""
 
     @field_validator("id")
     @classmethod
@@ -92,7 +100,7 @@ class Step(Frozen):
 
     def to_prompt(self) -> str:
         """The step as one line of compact JSON, as a model writes it."""
-        written = self.model_dump(exclude={*_ABOUT, "stopped"}, exclude_defaults=True)
+        written = self.model_dump(exclude={*_ABOUT, "stopped", "result"}, exclude_defaults=True)
         return json.dumps(written, ensure_ascii=False)
 
 
@@ -125,8 +133,8 @@ class Trajectory(Frozen):
     parent: str | None = None
     """Id of the trajectory that this one was made from."""
     operator: str = "given"
-    """What made it: `plan`, `evolve`, `patch`, `extend`, `rewrite`, `crossover`, `transfer`, `restructure`, `compose`,
-    `messages` or `given`."""
+    """What made it: `plan`, `evolve`, `patch`, `person`, `extend`, `rewrite`, `crossover`, `transfer`, `restructure`,
+    `compose`, `messages` or `given`."""
 
     @field_validator("steps")
     @classmethod

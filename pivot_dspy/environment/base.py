@@ -27,6 +27,10 @@ TOOL_MARK = "__pivot_tool__"
 CHECK_MARK = "__pivot_check__"
 
 
+Approval = bool | Callable[..., bool]
+"""Whether calls of a tool wait for a person's approval, or a function of their arguments that says so."""
+
+
 class ToolMark(NamedTuple):
     """What `@tool` leaves on a method."""
 
@@ -40,6 +44,7 @@ class ToolMark(NamedTuple):
     draft: bool = False
     parallel: bool = False
     pure: bool = False
+    approval: Approval = False
 
 
 class CheckMark(NamedTuple):
@@ -176,6 +181,7 @@ def tool(
     draft: bool = False,
     parallel: bool = False,
     pure: bool = False,
+    approval: Approval = False,
 ) -> Callable[[Function], Function]:
     """Mark a method of an `Environment` as a tool.
 
@@ -198,6 +204,8 @@ def tool(
             and the calls of a repeated step, take as long as the slowest.
         pure: whether the result of a `read` hangs on its arguments alone, and never on the environment's state: an
             equal call is then not made again in the same task, in whatever copy, its verification included.
+        approval: whether a call that changes something waits for a person's approval before it is made real, or a
+            function from its arguments, a mapping by name, to that; where this raises, the call waits.
 
     Raises:
         ConfigurationError: one of these is of the wrong form; whether names fit the class is seen where it is used.
@@ -223,6 +231,8 @@ def tool(
     for option, declared in (("parallel", parallel), ("pure", pure)):
         if declared:
             require_read(option, effect)
+    if approval:
+        refuse_approval(effect)
     if timeout is not None and not timeout > 0:
         raise ConfigurationError(f"timeout is in seconds and above 0; got {timeout!r}")
     paths = checked(volatile)
@@ -230,7 +240,9 @@ def tool(
     def marking(function: Function) -> Function:
         changes = effect != "read" and inspect.isfunction(function)
         marked = cast(Function, _enforce(function, effect)) if changes else function
-        mark = ToolMark(effect, preview, timeout, returns, undo, idempotency_key, paths, draft, parallel, pure)
+        mark = ToolMark(
+            effect, preview, timeout, returns, undo, idempotency_key, paths, draft, parallel, pure, approval
+        )  # fmt: skip
         setattr(marked, TOOL_MARK, mark)
         return marked
 
@@ -244,6 +256,16 @@ def require_read(option: str, effect: str, name: str = "") -> None:
         raise ConfigurationError(
             f'{option} is for tools that only read, and {which} is {effect}; declare effect="read" if it changes '
             f"nothing, or leave {option} out"
+        )
+
+
+def refuse_approval(effect: str, name: str = "") -> None:
+    """Raises ConfigurationError where a tool that only reads is declared to need an approval."""
+    if effect == "read":
+        which = f"the tool {name!r}" if name else "this one"
+        raise ConfigurationError(
+            f"approval is for tools that change something, and {which} only reads, which it does in every trial; "
+            'declare effect="irreversible" for a read that nobody may make unasked'
         )
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pivot_dspy.environment.base import require_read
+from pivot_dspy.environment.base import Approval, refuse_approval, require_read
 from pivot_dspy.environment.toolbox import ToolSpec, Undo, arguments_adapter
 from pivot_dspy.errors import ConfigurationError, did_you_mean
 from pivot_dspy.leaf_paths import checked
@@ -40,6 +40,7 @@ def declare(
     volatile: Mapping[str, Iterable[str]] | None = None,
     parallel: Reads = False,
     pure: Reads = False,
+    approval: Mapping[str, Approval] | None = None,
 ) -> list[ToolSpec]:
     """The tools with what is declared of them, each by name; `undo` names other tools.
 
@@ -47,9 +48,12 @@ def declare(
         ConfigurationError: what is declared names no tool, or does not fit it.
     """
     at_once, pure_reads = _reads("parallel", parallel, specs), _reads("pure", pure, specs)
-    undo, idempotency_key, volatile = undo or {}, idempotency_key or {}, volatile or {}
+    undo, idempotency_key, volatile, approval = undo or {}, idempotency_key or {}, volatile or {}, approval or {}
     names = [spec.name for spec in specs]
-    for option, declared in (("undo", undo), ("idempotency_key", idempotency_key), ("volatile", volatile)):
+    by_option: dict[str, Iterable[str]] = {
+        "undo": undo, "idempotency_key": idempotency_key, "volatile": volatile, "approval": approval
+    }  # fmt: skip
+    for option, declared in by_option.items():
         refuse_unknown(option, declared, names)
     keyed = [with_key(spec, idempotency_key.get(spec.name)) for spec in specs]
     by_name = {spec.name: spec for spec in keyed}
@@ -64,9 +68,13 @@ def declare(
             takes = by_name[name]
             undone_by = undo_of(spec, name, {key: key in takes.required for key in takes.parameters}, takes.open_ended)
         paths = checked(volatile.get(spec.name, ()))
+        needs = approval.get(spec.name, False)
+        if needs:
+            refuse_approval(spec.effect, spec.name)
         made.append(
             replace(
-                spec, undo=undone_by, volatile=paths, parallel=spec.name in at_once, pure=spec.name in pure_reads
+                spec, undo=undone_by, volatile=paths, parallel=spec.name in at_once, pure=spec.name in pure_reads,
+                approval=needs,
             )
         )  # fmt: skip
     return made

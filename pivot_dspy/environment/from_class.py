@@ -49,7 +49,7 @@ def of_class(environment: Any) -> Toolbox:
             tools.append(
                 replace(
                     spec, preview=preview, timeout=mark.timeout, returns=returns, undo=undo, volatile=mark.volatile,
-                    draft=mark.draft, parallel=mark.parallel, pure=mark.pure,
+                    draft=mark.draft, parallel=mark.parallel, pure=mark.pure, approval=mark.approval,
                 )
             )  # fmt: skip
         if getattr(function, CHECK_MARK, False):

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import dspy
 from pydantic.errors import PydanticUserError
 
-from pivot_dspy.environment.base import CHECK_MARK, Effect, Environment
+from pivot_dspy.environment.base import CHECK_MARK, Approval, Effect, Environment
 from pivot_dspy.environment.callables import annotated, unwrapped
 from pivot_dspy.environment.declarations import Reads, declare, refuse_unknown
 from pivot_dspy.environment.lookups import lookup
@@ -72,6 +72,7 @@ def from_functions(
     volatile: Mapping[str, Iterable[str]] | None = None,
     parallel: Reads = False,
     pure: Reads = False,
+    approval: Mapping[str, Approval] | None = None,
 ) -> FunctionEnvironment:
     """An environment from what `dspy.ReAct(signature, tools)` takes: functions, callables or `dspy.Tool`s.
 
@@ -88,6 +89,8 @@ def from_functions(
         parallel: names of read tools of which calls may be made at once, plain functions in threads; True for all that
             read. See `pivot_dspy.tool`, also for the next.
         pure: names of read tools whose results hang on their arguments alone; True for all that read.
+        approval: by tool name, whether its calls wait for a person's approval, or a function of their arguments that
+            says so, as in `@tool(approval=)`.
 
     Raises:
         ConfigurationError: two tools of one name, a tool called `submit`, an unknown effect, a tool that cannot be
@@ -111,7 +114,8 @@ def from_functions(
     ]
     return FunctionEnvironment(
         declare(
-            specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile, parallel=parallel, pure=pure
+            specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile, parallel=parallel, pure=pure,
+            approval=approval,
         ),  # fmt: skip
         checks,
         policy=policy,

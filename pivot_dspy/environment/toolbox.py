@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from typing_extensions import NotRequired, Required, TypedDict
 
-from pivot_dspy.environment.base import EFFECTS, Effect
+from pivot_dspy.environment.base import EFFECTS, Approval, Effect
 from pivot_dspy.environment.brevity import describe_briefly
 from pivot_dspy.environment.callables import annotated, documentation
 from pivot_dspy.environment.enums import enum_values
@@ -105,6 +105,8 @@ class ToolSpec:
     """Whether calls, which only read, may be made at once with others."""
     pure: bool = False
     """Whether the result, of a read, hangs on the arguments alone."""
+    approval: Approval = False
+    """Whether calls wait for a person's approval, or a function of their arguments that says so."""
     tool: dspy.Tool | None = None
     """What this was made from."""
 

@@ -64,7 +64,7 @@ class _Steps:
 def review_calls(
     covered: Sequence[CoveredCall], execution: Execution, requirements: Requirements, toolbox: Toolbox,
     told: Mapping[str, str], read: Sequence[Any] = (), findings: Sequence[Finding] = (),
-    oriented: Collection[str] = (),
+    oriented: Collection[str] = (), written: Collection[str] = (),
 ) -> CallReview:  # fmt: skip
     """What rules tell of the calls that were made.
 
@@ -76,6 +76,7 @@ def review_calls(
         told: trusted texts by name: the request, the policy, what a person required.
         findings: what checks have found; a value that they name is the one that was checked.
         oriented: values that orientation gave before anything was planned.
+        written: ids of the steps that a person wrote, who so asked for them.
         read: what was read beside this run's results. Where prose that was read speaks of such a call, the call may
             come from there, and the words quoted for it have to speak of it and name its values as well.
     """
@@ -89,6 +90,11 @@ def review_calls(
     )
     for one in covered:
         call, spec = one.call, toolbox.tools[one.call.tool]
+        if call.step in written:
+            steps.settled[call.step] = Established(
+                about=f"step {call.step}", kind="call", by="person", evidence="a person wrote it"
+            )
+            continue
         if spec.draft:
             only = "it only puts together what is submitted"
             steps.settled[call.step] = Established(about=f"step {call.step}", kind="call", by="rule", evidence=only)

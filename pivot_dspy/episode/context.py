@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PivotError, error_text
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import Await, Flow
+from pivot_dspy.human.pinning import with_pinned
 from pivot_dspy.lookup_steps import with_lookups
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory.fixes import Fix
@@ -84,6 +85,12 @@ class TaskContext:
     """What orientation gave, a value for each read."""
     used_entries: tuple[str, ...] = ()
     """Ids of the memory's entries that prompts told of, and of those whose fixes were applied."""
+    pinned: dict[str, Step] = field(default_factory=dict)
+    """The steps that a person has fixed, by id."""
+    written: frozenset[str] = frozenset()
+    """Ids of those that a person wrote itself."""
+    heard: tuple[str, ...] = ()
+    """What a person has said in the run."""
     _settled: bool = False
 
     @classmethod
@@ -155,7 +162,8 @@ class TaskContext:
     def told(self) -> dict[str, str]:
         """The words of those who may ask for something, by name: the request, the policy, what a person required."""
         given = {item.id: item.describe() for item in self.requirements.items if item.origin in BINDING_ORIGINS}
-        return {"request": self.task_text, "policy": self.catalogue.policy, **given}
+        said = {f"comment {number}": text for number, text in enumerate(self.heard, start=1)}
+        return {"request": self.task_text, "policy": self.catalogue.policy, **given, **said}
 
     @property
     def oriented(self) -> tuple[str, ...]:
@@ -230,9 +238,41 @@ class TaskContext:
             requirements = requirements.model_copy(update={"items": items})
         self.requirements = requirements
 
-    def with_lookups(self, trajectory: Trajectory, looks: Sequence[str] = ()) -> Trajectory:
-        """The trajectory with the reads of what fits the requirements that its steps are bound to, or `looks` name."""
-        return with_lookups(trajectory, self.requirements, self.toolbox, looks)
+    def completed(self, trajectory: Trajectory, looks: Sequence[str] = ()) -> Trajectory:
+        """The trajectory with the steps that a person has pinned, and the reads of what fits the requirements that its
+        steps are bound to, or `looks` name."""
+        return with_lookups(with_pinned(trajectory, self.pinned), self.requirements, self.toolbox, looks)
+
+    def require(self, requirements: Iterable[Any]) -> None:
+        """Add requirements of a person; each is a recorded amendment.
+
+        Raises:
+            ConfigurationError: one does not fit the environment.
+        """
+        taken = {item.id for item in self.requirements.items}
+        for item in normalize_requirements(requirements, self.toolbox):
+            name = item.id
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            mine = item.model_copy(update={"id": name, "origin": "person"})
+            self.requirements = self.requirements.amend(name, mine, reason="a person requires it", by="person")
+
+    def pin(self, steps: Iterable[Step], *, written: bool = False) -> None:
+        """Fix these steps: whoever writes the next version, they stay.
+
+        Args:
+            written: whether a person wrote them, who then asks for what they do.
+        """
+        steps = [*steps]
+        self.pinned = {**self.pinned, **{step.id: step for step in steps}}
+        if written:
+            self.written |= {step.id for step in steps}
+            self.hear(*(compact_json(step.args) for step in steps))
+
+    def hear(self, *texts: str) -> None:
+        """Take note of what a person has said: it may ask for something, and values may come from it."""
+        self.heard = (*self.heard, *texts)
 
     def traced(self, item: Requirement) -> Requirement:
         """The requirement, marked where it names what nobody has asked for: it may come from what was read."""

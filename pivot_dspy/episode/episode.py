@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal
 
 from pivot_dspy.acceptance import Acceptance
@@ -20,6 +20,7 @@ from pivot_dspy.episode.judging import Judge
 from pivot_dspy.episode.moves import Phases, move
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.repair_catalogue import repair_catalogue
+from pivot_dspy.episode.reviewing import NOBODY, ReviewDesk, Reviewing
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, error_text
 from pivot_dspy.execution import ExecutedRun
 from pivot_dspy.flow import Flow
@@ -45,6 +46,7 @@ class Episode:
         phases: what the moves are made by.
         acceptance: when a candidate replaces the incumbent.
         gate: what looks at a model's steps before they run.
+        reviewing: the person who is asked, and when.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Episode:
         phases: Phases,
         acceptance: Acceptance,
         gate: Gate | None = None,
+        reviewing: Reviewing = NOBODY,
     ) -> None:
         self.context = context
         self.record = record
@@ -61,9 +64,12 @@ class Episode:
         self.acceptance = acceptance
         self.caller = PhaseCaller(context, record, gate)
         self.dialogue = Dialogue()
+        self.desk = ReviewDesk(self, reviewing)
         self.judge = Judge(self.caller, phases.verify, self.view, self._session_after)
         self.best: Candidate | None = None
         """What was accepted last."""
+        self.awaiting: tuple[Any, ...] = ()
+        """The reviews that wait for an answer."""
         self.refusals: list[str] = []
         """Changes of requirements that the model wrote last and that were not made, with the reasons."""
         self.ask = self.caller.ask
@@ -107,7 +113,7 @@ class Episode:
         except ModelFailed as failure:
             raise PlanningFailed(f"no plan: {failure}", self.record.ledger.snapshot()) from failure.__cause__
         learned = context.settle(written.requirements)
-        trajectory = context.with_lookups(written.trajectory, written.looks)
+        trajectory = context.completed(written.trajectory, written.looks)
         self.dialogue.remember(trajectory, written)
         self.emit(events.PlanEvent(trajectory=trajectory, requirements=context.requirements))
         self._emit_amendments(learned)
@@ -151,6 +157,13 @@ class Episode:
         self._emit_amendments(new)
         return bool(new)
 
+    def require(self, requirements: Iterable[Any]) -> None:
+        """Take requirements of a person, which no model alters."""
+        context = self.context
+        before = context.requirements
+        context.require(requirements)
+        self._emit_amendments(context.requirements.amendments[len(before.amendments) :])
+
     def _emit_amendments(self, amendments: tuple[Amendment, ...]) -> None:
         for amendment in amendments:
             reason = f"{amendment.requirement}: {amendment.reason}"
@@ -168,7 +181,7 @@ class Episode:
             repeats: how many executions, of which the worst counts; those of the acceptance by default.
         """
         context = self.context
-        given, trajectory = trajectory, context.with_lookups(trajectory)
+        given, trajectory = trajectory, context.completed(trajectory)
         if trajectory is not given:
             self.dialogue.share(trajectory, given)
         worst: Candidate | None = None
@@ -241,14 +254,19 @@ class Episode:
             refuted: keys of the suspects that were blamed in vain.
         """
         context = self.context
-        gradient = gradient_by_rule(
-            incumbent.inspection,
-            context.requirements,
-            context.root,
-            task=context.task_text,
-            known=context.known_text,
-            refuted=frozenset(refuted),
-        )
+        excluded = frozenset(refuted)
+        while True:
+            gradient = gradient_by_rule(
+                incumbent.inspection,
+                context.requirements,
+                context.root,
+                task=context.task_text,
+                known=context.known_text,
+                refuted=excluded,
+            )
+            if gradient is None or gradient.step not in context.pinned or gradient.key in excluded:
+                break
+            excluded |= {gradient.key}  # a person has fixed the step: something else has to give way
         if gradient is not None and gradient.kind == "unexplained" and refuted and not self.spent():
             with self.record.ledger.phase("inspect"):
                 try:
@@ -298,7 +316,7 @@ class Episode:
             config=sample_config(rollout),
         )  # fmt: skip
         self._concretise(written.get("requirements"), incumbent.inspection)
-        child = self.context.with_lookups(written.trajectory, written.looks)
+        child = self.context.completed(written.trajectory, written.looks)
         self.dialogue.remember(child, written)
         self.emit(events.EvolveEvent(trajectory=child, diagnosis=written.diagnosis))
         return child
@@ -388,6 +406,7 @@ class Episode:
                 outputs=context.outputs,
                 judgement=incumbent.judgement,
                 permit=permit,
+                needs_approval=self.desk.needs_approval,
             )
         verdict: Verdict = verified.verdict
         message = "; ".join(verdict.reasons) or "verified"

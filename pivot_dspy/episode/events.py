@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.gradient import Gradient
+from pivot_dspy.human.feedback import HumanFeedback
 from pivot_dspy.loss import Loss
 from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Execution, Frozen, Trajectory
@@ -197,6 +198,23 @@ class NoteEvent(_Event):
     message: str
 
 
+class ReviewEvent(_Event):
+    """A person is asked about this trajectory; `review` is the id of the question."""
+
+    kind: Literal["review"] = "review"
+    trajectory: Trajectory
+    review: str
+    occasion: str
+
+
+class FeedbackEvent(_Event):
+    """A person has answered; what it changes counts from here on, better or not."""
+
+    kind: Literal["feedback"] = "feedback"
+    review: str
+    feedback: HumanFeedback
+
+
 class UnclearEvent(_Event):
     """Something real, which `message` names, was changed by the run or by a commit at work meanwhile."""
 
@@ -214,7 +232,7 @@ class StopEvent(_Event):
 Event = (
     PlanEvent | SettleEvent | AmendEvent | InspectEvent | JudgeEvent | GradientEvent | EvolveEvent | CritiqueEvent
     | RewriteEvent | ReflectEvent | ComposeEvent | FixEvent | GateEvent | ElectEvent | AcceptEvent | RejectEvent
-    | LookEvent | VerifyEvent | FailureEvent | NoteEvent | UnclearEvent | StopEvent
+    | LookEvent | VerifyEvent | FailureEvent | NoteEvent | ReviewEvent | FeedbackEvent | UnclearEvent | StopEvent
 )  # fmt: skip
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
@@ -239,13 +257,13 @@ def accepted_losses(history: tuple[Event, ...]) -> list[float]:
     """Total losses of the accepted trajectories, in order: they never rise.
 
     Where requirements were amended, what was measured by the old ones is no measure any more: the list then begins with
-    the trajectory of that moment, measured again.
+    the trajectory of that moment, measured again. So it does where a person has decided what to go on with.
 
     >>> worse, better = (AcceptEvent(trajectory=Trajectory(), loss=Loss(total=total)) for total in (0.5, 0.0))
     >>> accepted_losses((worse, better))
     [0.5, 0.0]
     """
-    amended = max((place for place, event in enumerate(history) if event.kind == "amend"), default=-1)
+    amended = max((place for place, event in enumerate(history) if event.kind in ("amend", "feedback")), default=-1)
     return [event.loss.total for event in history[amended + 1 :] if event.kind == "accept"]
 
 

@@ -97,6 +97,7 @@ class Judge:
         review = review_calls(
             covered, execution, context.requirements, context.toolbox, context.told,
             [*context.orientation, *read], candidate.inspection.findings, context.oriented,
+            context.written,
         )  # fmt: skip
         if review.refused:
             return self.measured(candidate, Judgement(unasked=review.refused))

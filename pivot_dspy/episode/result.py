@@ -21,6 +21,7 @@ RESERVED = (
     "trajectory", "execution", "loss", "verdict", "verified", "tier", "requirements", "findings", "history", "ledger",
     "failures", "exhausted", "retrieved", "probability", "committed", "commit", "acommit", "resume_commit",
     "aresume_commit",
+    "awaiting",
 )  # fmt: skip
 """Fields and methods that a refiner adds to the signature's outputs."""
 OWN = "pivot_"
@@ -43,6 +44,7 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         ledger: the `LedgerReport` of what was spent; `exhausted` names the budget's limit that ended the run.
         retrieved: ids of the memory's entries that the prompts told of, and of those whose fixes were applied.
         probability: that it is right, by the refiner's `calibration`; None where nothing was fitted.
+        awaiting: the `Review`s that wait for an answer, where the reviewer answers later; else empty.
         committed: the `Execution` in the real environment, once committed, or as far as a commit that failed got. After
             a commit the outputs are those of this one.
     """
@@ -70,9 +72,10 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
     def commit(self, allow: str | Iterable[str] | None = None) -> Execution:
         """Run the trajectory once in the real environment, irreversible steps included.
 
-        A verified result runs as it is. A `provisional` one runs only with the calls that could not be tried before
-        (`verdict.pending`) allowed by name; after each of them the executable requirements are looked at in the real
-        world, and all hard ones must hold in the end. No call is made with other arguments than were verified.
+        A verified result runs as it is. A `provisional` one runs only with the calls that could not be tried before, or
+        wait for an approval, (`verdict.pending`) allowed by name, or approved by a reviewer; after each of them the
+        executable requirements are looked at in the real world, and all hard ones must hold in the end. No call is made
+        with other arguments than were verified.
 
         Args:
             allow: `"all"`, or the steps of the calls that wait for commit and may run; the others stay withheld.

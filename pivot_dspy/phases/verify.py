@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dspy
@@ -20,11 +20,11 @@ from pivot_dspy.phases.written_steps import read_looks
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.report import render_questions
 from pivot_dspy.prompts.truncation import compact_json
-from pivot_dspy.required_calls import made_calls
+from pivot_dspy.required_calls import MadeCall, made_calls
 from pivot_dspy.requirements import Requirements
 from pivot_dspy.supervision import Permit, allow
 from pivot_dspy.trajectory import Execution
-from pivot_dspy.verdict import Established, PendingCall, Status, Verdict
+from pivot_dspy.verdict import APPROVAL_REASON, Established, PendingCall, Status, Verdict
 
 
 class Verify(Phase):
@@ -48,6 +48,7 @@ class Verify(Phase):
         outputs: Mapping[str, Any],
         judgement: Judgement | None = None,
         permit: Permit = allow,
+        needs_approval: Callable[[MadeCall], bool] = lambda call: False,
     ) -> Flow[dspy.Prediction]:
         reasons = shortcomings(inspection, judgement)
         execution = inspection.execution
@@ -56,7 +57,8 @@ class Verify(Phase):
             again = yield from execute(execution.trajectory, session, outputs=outputs, permit=permit, copies=False)
             if again.reach is not None:
                 reasons.append("the budget ended before it could be run again from the start")
-                return dspy.Prediction(verdict=_verdict(inspection, requirements, judgement, toolbox, reasons))
+                calls = _waiting(execution, toolbox, needs_approval)
+                return dspy.Prediction(verdict=_verdict(inspection, requirements, judgement, calls, reasons))
             foreseen = Foreseen(execution, toolbox, [finding.evidence for finding in inspection.findings])
             departures = ((seen.step, foreseen.departure(seen)) for seen in again.execution.observations)
             departure: str | None
@@ -66,7 +68,8 @@ class Verify(Phase):
                 departed = departure and foreseen.execution.trajectory.ids[-1]
             if departure:
                 reasons.append(f"run again from the start, it went another way: {departure}")
-        return dspy.Prediction(verdict=_verdict(inspection, requirements, judgement, toolbox, reasons, departed))
+        calls = _waiting(execution, toolbox, needs_approval)
+        return dspy.Prediction(verdict=_verdict(inspection, requirements, judgement, calls, reasons, departed))
 
     def judge(
         self,
@@ -116,8 +119,8 @@ def _missed(settled: Requirements, inspection: Inspection, again: ExecutedRun) -
 
 
 def _verdict(
-    inspection: Inspection, requirements: Requirements, judgement: Judgement | None, toolbox: Toolbox,
-    reasons: Sequence[str], departed: str | None = None,
+    inspection: Inspection, requirements: Requirements, judgement: Judgement | None,
+    pending: tuple[PendingCall, ...], reasons: Sequence[str], departed: str | None = None,
 ) -> Verdict:  # fmt: skip
     """The verdict: `reasons` stand against any success, and what could not be established beside them."""
     execution = inspection.execution
@@ -141,11 +144,7 @@ def _verdict(
     if waits:
         waits.append("a preview of what waits would show before commit what comes of it")
     established = (*_by_checks(inspection, requirements), *judgement.established)
-    pending = tuple(
-        PendingCall(step=call.step, tool=call.tool, args=dict(call.args))
-        for call in made_calls(execution, toolbox)
-        if call.waits
-    )
+    waits += [f"step {call.step}, {call.tool}, {APPROVAL_REASON}" for call in pending if call.approval]
     status: Status = "checked"
     if against:
         status = "unverified"
@@ -155,6 +154,18 @@ def _verdict(
         status = "judged"
     return Verdict(
         status=status, reasons=tuple(against or waits), established=established, pending=pending, departed=departed
+    )
+
+
+def _waiting(
+    execution: Execution, toolbox: Toolbox, needs_approval: Callable[[MadeCall], bool]
+) -> tuple[PendingCall, ...]:
+    """The calls that wait for commit, since they could not be tried or need a person's approval."""
+    made = ((call, needs_approval(call)) for call in made_calls(execution, toolbox))
+    return tuple(
+        PendingCall(step=call.step, tool=call.tool, args=dict(call.args), approval=approval)
+        for call, approval in made
+        if call.waits or approval
     )
 
 

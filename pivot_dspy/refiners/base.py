@@ -26,8 +26,10 @@ from pivot_dspy.episode.events import Event, NoteEvent, UnclearEvent
 from pivot_dspy.episode.final_state import EnvironmentView
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.episode.result import Refined, make_refined
-from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, did_you_mean
+from pivot_dspy.episode.reviewing import Reviewing
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, ReviewAwaited, did_you_mean
 from pivot_dspy.flow import Flow, run_async, run_sync
+from pivot_dspy.human.review import Reviewer, When, validate_reviewer
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory.memory import TrajectoryMemory
 from pivot_dspy.phases.compose import Compose
@@ -84,6 +86,9 @@ class RefinerOptions(TypedDict, total=False):
     cached_price: float
     timeout: float | None
     on_event: Callable[[Event], None] | None
+    reviewer: Reviewer | None
+    review: When
+    review_timeout: float | None
 
 
 class Refiner(dspy.Module):  # type: ignore[misc]
@@ -106,6 +111,13 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             whichever costs less.
         timeout: seconds that one tool call may take, None for no limit.
         on_event: called with each `Event` as it happens, in the thread of the call.
+        reviewer: a person who is asked on the way: a callable or coroutine function from a `Review` to what to do (see
+            `pivot_dspy.human`). What it pins, writes and requires is altered by no model.
+        review: when it is asked: `never`; `plateau`, where nothing is left to try; `before_commit` (the default), there
+            and where something could be made real; `each_round`, before each rewrite of `Pivot` too; or a function of
+            the `Review`.
+        review_timeout: seconds that an answer may take, after which the run goes on without one; None for no limit. No
+            budget is spent meanwhile.
 
     Its `memory` is a `TrajectoryMemory`, empty until something was learned, of which the prompts that plan tell.
 
@@ -143,6 +155,9 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         cached_price: float = CACHED_PRICE,
         timeout: float | None = DEFAULT_TIMEOUT,
         on_event: Callable[[Event], None] | None = None,
+        reviewer: Reviewer | None = None,
+        review: When = "before_commit",
+        review_timeout: float | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__()
@@ -162,6 +177,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         check_real(0, 1, cached_price=cached_price)
         self._cached_price = cached_price
         self._on_event = on_event
+        validate_reviewer(reviewer, review, review_timeout)
+        self._reviewing = Reviewing(reviewer, review, review_timeout)
         self.calibration = Calibration()
         self.plan = Plan(self.signature)
         self.settle = Settle(self.signature)
@@ -256,7 +273,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         with context.root.family.watched():
             yield from orient(context, record)
             yield from recall(context, self.memory)
-            episode = Episode(context, record, self, self._acceptance, _gate)
+            episode = Episode(context, record, self, self._acceptance, _gate, self._reviewing)
             if context.root.family.tier != "fork" and self.session_factory.unsafe:
                 episode.emit(NoteEvent(message=self.session_factory.unsafe))
             if trajectory is None:
@@ -266,7 +283,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         for message in context.root.family.unclear:
             episode.emit(UnclearEvent(message=message))
         result = _result(episode, best, verdict, self.session_factory, self.calibration, final_state)
-        if commit and verdict.verified:
+        if commit and (verdict.verified or (verdict.pending and not verdict.unapproved)):
             yield from result._commit()
         return result
 
@@ -280,6 +297,12 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         record = episode.record
         try:
             best, verdict = yield from self._search(episode, start)
+            best, verdict = yield from episode.desk.conclude(best, verdict)
+        except ReviewAwaited as waiting:
+            if episode.best is None:  # a search of the user's own, which decides nothing
+                raise
+            best, verdict = episode.best, Verdict(status="unverified", reasons=(str(waiting),))
+            episode.awaiting = (waiting.review,)
         except (ModelFailed, PlanningFailed, EnvironmentFailed, LMError, AdapterParseError) as error:
             if isinstance(error, EnvironmentFailed):
                 record.end(str(error), error)
@@ -373,6 +396,7 @@ def _result(
         ledger=record.ledger.snapshot(),
         exhausted=record.exhausted,
         retrieved=context.used_entries,
+        awaiting=episode.awaiting,
         probability=calibration.probability,
     )
 

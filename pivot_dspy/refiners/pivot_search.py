@@ -11,9 +11,11 @@ from pivot_dspy.episode.affordable import affords_rewrite
 from pivot_dspy.episode.asking import ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
+from pivot_dspy.episode.reviewing import Outcome
 from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import MISREAD_REQUIREMENT, UNASKED, Gradient
+from pivot_dspy.human.review import Occasion
 from pivot_dspy.phases.verify import shortcomings
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.refiners.refuted import RefutedSuspects
@@ -91,6 +93,15 @@ class PivotSearch:
             return
         self.rewrites_left -= 1
         gradient = (yield from self.blame()) if self.refuted.failures < self.refiner.patience else None
+        said = yield from self.consult(gradient)
+        if said is not None:
+            if said.stopped:
+                self.over = True
+                return
+            if said.gradient is None and said.changed:
+                self.rewrites_left += 1  # none was written
+                return
+            gradient = said.gradient or gradient
         if self._questionable(gradient):
             replaced = yield from self.question()
             if replaced or gradient is None:
@@ -102,6 +113,18 @@ class PivotSearch:
         else:
             self.episode.emit(events.StopEvent(message="no suspect is left"))
             self.over = True
+
+    def consult(self, gradient: Gradient | None) -> Flow[Outcome | None]:
+        """Ask the reviewer, where one is due; what it wants changed takes the place of what the blame says."""
+        desk, shown = self.episode.desk, self.current
+        occasion: Occasion = "plateau" if gradient is None else "each_round"
+        feedback = yield from desk.consult(shown, occasion, gradient=gradient)
+        if not feedback:
+            return None
+        outcome = yield from desk.apply(shown, feedback)
+        if outcome.changed:
+            self._replace_incumbent(outcome.candidate)
+        return outcome
 
     def compose(self) -> Flow[None]:
         """Word the outputs of the current version, if that can be had."""
