@@ -22,11 +22,14 @@ from pivot_dspy.errors import (
     OutcomeUnknown,
     PivotError,
     PlanningFailed,
+    ReviewAwaited,
     ToolError,
     TooManyErrors,
     TrajectoryError,
 )
 from pivot_dspy.gradient import Gradient, Suspect
+from pivot_dspy.human.feedback import HumanFeedback
+from pivot_dspy.human.review import Review
 from pivot_dspy.loss import Loss, Weights
 from pivot_dspy.memory.fixes import Fix
 from pivot_dspy.memory.memory import TrajectoryMemory
@@ -85,6 +88,7 @@ __all__ = [
     "Finding",
     "Fix",
     "Gradient",
+    "HumanFeedback",
     "IsolationError",
     "Ledger",
     "LedgerReport",
@@ -108,6 +112,8 @@ __all__ = [
     "Reflexion",
     "Requirement",
     "Requirements",
+    "Review",
+    "ReviewAwaited",
     "RewardRising",
     "SelfEvolution",
     "SelfRefine",

@@ -21,7 +21,7 @@ from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PivotError, error_text
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import Await, Flow
-from pivot_dspy.human.pinning import with_pinned
+from pivot_dspy.human.pinning import PinnedStep, with_pinned
 from pivot_dspy.lookup_steps import with_lookups
 from pivot_dspy.loss import Weights
 from pivot_dspy.memory.fixes import Fix
@@ -85,7 +85,7 @@ class TaskContext:
     """What orientation gave, a value for each read."""
     used_entries: tuple[str, ...] = ()
     """Ids of the memory's entries that prompts told of, and of those whose fixes were applied."""
-    pinned: dict[str, Step] = field(default_factory=dict)
+    pinned: dict[str, PinnedStep] = field(default_factory=dict)
     """The steps that a person has fixed, by id."""
     written: frozenset[str] = frozenset()
     """Ids of those that a person wrote itself."""
@@ -196,6 +196,7 @@ class TaskContext:
             requirements=self.requirements,
             findings=inspection.findings,
             budget=self.budget,
+            pinned=tuple(step for step in inspection.execution.trajectory.ids if step in self.pinned),
             changed=bool(made_calls(inspection.execution, self.toolbox)),
         )
 
@@ -258,17 +259,18 @@ class TaskContext:
             mine = item.model_copy(update={"id": name, "origin": "person"})
             self.requirements = self.requirements.amend(name, mine, reason="a person requires it", by="person")
 
-    def pin(self, steps: Iterable[Step], *, written: bool = False) -> None:
-        """Fix these steps: whoever writes the next version, they stay.
+    def pin(self, trajectory: Trajectory, steps: Iterable[str], *, written: bool = False) -> None:
+        """Fix these steps of a trajectory: whoever writes the next version, they stay.
 
         Args:
+            steps: their ids.
             written: whether a person wrote them, who then asks for what they do.
         """
-        steps = [*steps]
-        self.pinned = {**self.pinned, **{step.id: step for step in steps}}
+        pinned = {name: PinnedStep.of(trajectory, name) for name in steps}
+        self.pinned = {**self.pinned, **pinned}
         if written:
-            self.written |= {step.id for step in steps}
-            self.hear(*(compact_json(step.args) for step in steps))
+            self.written |= pinned.keys()
+            self.hear(*(compact_json(one.step.args) for one in pinned.values()))
 
     def hear(self, *texts: str) -> None:
         """Take note of what a person has said: it may ask for something, and values may come from it."""

@@ -227,7 +227,7 @@ class ReviewDesk:
                 step = before.trajectory.steps[before.trajectory.index(action.step)]
                 changed[action.step] = self._as_wanted(changed.get(action.step, step), action)
             elif isinstance(action, Pin):
-                context.pin(before.trajectory.steps[before.trajectory.index(name)] for name in action.steps)
+                context.pin(before.trajectory, action.steps)
             elif isinstance(action, Require):
                 required.append(action.requirement)
             elif isinstance(action, (Comment, Reject)):
@@ -261,9 +261,9 @@ class ReviewDesk:
     def _with_steps(self, before: Candidate, changed: Mapping[str, Step]) -> Flow[Candidate]:
         """The candidate with the steps that a person has written, which are pinned, run and taken, better or not."""
         episode = self.episode
-        episode.context.pin(changed.values(), written=True)
         steps = [changed.get(step.id, step) for step in before.trajectory.steps]
         child = before.trajectory.replace_from(0, steps, operator="person")
+        episode.context.pin(child, changed, written=True)
         episode.dialogue.share(child, before.trajectory)
         candidate = yield from episode.inspect(child, before)
         episode.emit(

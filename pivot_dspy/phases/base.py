@@ -20,7 +20,7 @@ from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.conversation import EMPTY, PREFIXES, Asked, Conversation, correction_of
 from pivot_dspy.prompts.history import EarlierTurns
 from pivot_dspy.prompts.observations import ObservationBudget
-from pivot_dspy.prompts.report import render_report, render_requirements
+from pivot_dspy.prompts.report import render_pinned, render_report, render_requirements
 from pivot_dspy.prompts.steps import render_observations, render_steps
 from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.trajectory import Execution, Observation, Step
@@ -45,6 +45,8 @@ class RunView(NamedTuple):
     """The steps of whose results it was shown hardly more than that."""
     readings: tuple[tuple[Step, Observation], ...] = ()
     """What other runs of the task have read."""
+    pinned: tuple[str, ...] = ()
+    """Ids of the steps that a person has fixed."""
     changed: bool = False
     """Whether a step of it has changed something, or will at commit."""
 
@@ -71,8 +73,9 @@ class RunView(NamedTuple):
         return render_observations(self.execution, self.budget, self.looks, self.readings, self.picked)
 
     def report(self) -> str:
-        """Where the run ended, what is unmet and what is open."""
-        return render_report(self.execution, self.requirements, self.findings)
+        """Where the run ended, what is unmet, what is open and what a person has fixed."""
+        report = render_report(self.execution, self.requirements, self.findings)
+        return "\n".join(filter(None, (report, render_pinned(self.pinned))))
 
     def required(self, *, textual: bool = False) -> str:
         """The requirements, or only those in words, each with how it stands."""

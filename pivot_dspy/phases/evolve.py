@@ -109,6 +109,7 @@ def _fields(
     """The own input fields of a prompt that goes on after `conversation`, and the results that it then shows."""
     parent, locus = view.execution.trajectory, gradient.locus
     goes_on = gradient.kind == "missing_submit" and view.only_stops
+    view = view._replace(pinned=tuple(step for step in view.pinned if step in parent.ids[locus:]))
     report = render_open_requirements(view.requirements) if goes_on and not view.fails_checks else view.report()
     report = without_forms(report, "".join(str(message["content"]) for message in conversation.messages))
     shown = conversation.shown.copy()

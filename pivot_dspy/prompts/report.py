@@ -161,6 +161,12 @@ def render_doubts(requirements: Requirements, findings: Iterable[Finding]) -> st
     return "\n".join([*(truncate(line, level) for line in lines), MISREAD_FORM]) if doubtful else ""
 
 
+def render_pinned(steps: Sequence[str]) -> str:
+    """Which steps a person has fixed; empty where none are."""
+    stays = "stays as it is" if len(steps) == 1 else "stay as they are"
+    return f"{', '.join(steps)}: fixed by the user, and {stays}." if steps else ""
+
+
 def render_open_requirements(requirements: Requirements) -> str:
     """What the settled requirements still leave open, and how that is settled; empty where nothing is open."""
     opened = [
