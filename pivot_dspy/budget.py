@@ -130,6 +130,9 @@ class Usage(BaseModel):
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: amount + getattr(other, name) for name, amount in self})
 
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(**{name: amount - getattr(other, name) for name, amount in self})
+
 
 class LedgerReport(BaseModel):
     """A ledger at one moment: usage per phase and wall seconds since it began. Goes to JSON and back."""
@@ -187,6 +190,17 @@ class Ledger:
             changes[DEADLINE] = min(self._deadline, settings.get(DEADLINE) or math.inf)
         with dspy.context(**changes):
             yield
+
+    def replay(self, phase: str, messages: Sequence[tuple[str, str]], usage: Usage, seconds: float) -> None:
+        """Book a call that was made when this run was made before, as it was booked then.
+
+        Args:
+            messages: what was sent, each with its role.
+        """
+        self._compare(messages)
+        self._book(phase, usage)
+        self._began -= seconds
+        self._deadline -= seconds
 
     @contextmanager
     def not_counted(self) -> Iterator[None]:
@@ -334,6 +348,11 @@ class _PhaseScope(BaseCallback):  # type: ignore[misc]
 
     def _book(self, call: _Call, failed: bool) -> None:
         self.ledger._book(self.name, _usage(call, failed))
+
+
+def current_phase() -> _PhaseScope | None:
+    """The innermost phase that this code runs in, with its `ledger` and `name`; None outside of any."""
+    return settings.get(_INNERMOST)  # type: ignore[no-any-return]
 
 
 def _sent(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:

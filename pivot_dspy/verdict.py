@@ -92,6 +92,11 @@ class Verdict(Frozen):
         return approved.model_copy(update={"status": "judged" if by_judge else "checked", "reasons": ()})
 
     @property
+    def may_be_committed(self) -> bool:
+        """Whether nobody has to allow anything more: it is verified, or a person has approved all calls that wait."""
+        return self.verified or (self.status == "provisional" and bool(self.pending) and not self.unapproved)
+
+    @property
     def unapproved(self) -> tuple[str, ...]:
         """Ids of the steps that wait for commit and that no person has approved."""
         return tuple(step for step in self.withheld if step not in self.approved)

@@ -114,17 +114,20 @@ class SessionFactory:
     def __deepcopy__(self, memo: dict[int, Any]) -> SessionFactory:
         return self  # a copy of a refiner acts on the same environment
 
-    def open(self, task: Any, seconds: float | None = None, *, watched: bool = False) -> Session:
+    def open(
+        self, task: Any, seconds: float | None = None, *, watched: bool = False, run_id: UUID | None = None
+    ) -> Session:
         """A fresh session for `task`, in a family of its own: nothing done in it is seen elsewhere.
 
         Args:
             seconds: as of `SessionGroup`.
             watched: whether what is real is noted, for `SessionGroup.watched` to compare.
+            run_id: of a run that is made again.
 
         Raises:
             ConfigurationError: the factory gave no `Environment`, or one that it gave before.
         """
-        family = SessionGroup(self._timeout, seconds)
+        family = SessionGroup(self._timeout, seconds, run_id)
         environment = self._environment(task, family)
         if watched and not isinstance(environment, FunctionEnvironment):  # nothing is known of what functions act on
             family.isolation = Isolation(environment, self._factory)

@@ -88,7 +88,7 @@ class Committer:
         pending = "; ".join(f"{call.step} {call.tool} {compact_json(call.args)}" for call in verdict.pending)
         steps = frozenset(verdict.withheld)
         if allow is None:
-            if verdict.verified or (verdict.pending and not verdict.unapproved):
+            if verdict.may_be_committed:
                 return frozenset()
             some = ", ".join(f'"{step}"' for step in verdict.withheld)
             raise CommitError(

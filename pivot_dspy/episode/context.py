@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import dspy
 
@@ -106,19 +107,21 @@ class TaskContext:
         budget: ObservationBudget | None = None,
         cached_price: float = CACHED_PRICE,
         seconds: float | None = None,
+        run_id: UUID | None = None,
     ) -> TaskContext:
         """The context of a task, with a session of its own, which `close` ends.
 
         Args:
             required: requirements of the user, as `Refiner` takes them.
             seconds: that the run may take, None for no limit.
+            run_id: of a run that is made again.
 
         Raises:
             ConfigurationError: the environment cannot be opened, or a requirement does not fit it.
         """
         task = task_of(inputs)
         try:
-            root = factory.open(task, seconds, watched=True)
+            root = factory.open(task, seconds, watched=True, run_id=run_id)
         except PivotError:
             raise
         except Exception as error:

@@ -29,6 +29,7 @@ from pivot_dspy.phases.base import RunView
 from pivot_dspy.phases.concretise import concretise
 from pivot_dspy.phases.inspect import Inspection, gradient_by_rule, parent
 from pivot_dspy.requirements import Amendment
+from pivot_dspy.run_journal import RunJournal
 from pivot_dspy.submission import left_out
 from pivot_dspy.trajectory import Trajectory
 from pivot_dspy.verdict import Verdict
@@ -47,6 +48,7 @@ class Episode:
         acceptance: when a candidate replaces the incumbent.
         gate: what looks at a model's steps before they run.
         reviewing: the person who is asked, and when.
+        journal: of this run.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Episode:
         acceptance: Acceptance,
         gate: Gate | None = None,
         reviewing: Reviewing = NOBODY,
+        journal: RunJournal | None = None,
     ) -> None:
         self.context = context
         self.record = record
@@ -64,7 +67,7 @@ class Episode:
         self.acceptance = acceptance
         self.caller = PhaseCaller(context, record, gate)
         self.dialogue = Dialogue()
-        self.desk = ReviewDesk(self, reviewing)
+        self.desk = ReviewDesk(self, reviewing, journal)
         self.judge = Judge(self.caller, phases.verify, self.view, self._session_after)
         self.best: Candidate | None = None
         """What was accepted last."""

@@ -22,6 +22,7 @@ from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.required_calls import MadeCall
 from pivot_dspy.requirements import BINDING_ORIGINS, normalize_requirements
+from pivot_dspy.run_journal import RunJournal
 from pivot_dspy.trajectory import SUBMIT, PersonsResult, Step, Trajectory
 from pivot_dspy.verdict import Verdict
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 CALL_CAP = 200
 """Characters of a call that a note names."""
+ANSWERED = "review"
+"""Kind of the journal's lines that hold what a reviewer answered."""
 ASKED_AGAIN = 1
 """How often a reviewer is asked again whose answer does not fit the review."""
 
@@ -67,10 +70,12 @@ class ReviewDesk:
     Args:
         episode: the run.
         reviewing: who is asked.
+        journal: keeps the answers, and has those that came before the run was killed.
     """
 
-    def __init__(self, episode: Episode, reviewing: Reviewing) -> None:
+    def __init__(self, episode: Episode, reviewing: Reviewing, journal: RunJournal | None = None) -> None:
         self.episode = episode
+        self.journal = journal
         self.reviewing = reviewing
         self.approved: dict[str, Step] = {}
         """The steps that were approved, as they were then."""
@@ -107,7 +112,7 @@ class ReviewDesk:
             self._asked += 1
             review = review.model_copy(update={"id": self._id(review), "note": self._note})
             self.episode.emit(events.ReviewEvent(review=review.id, occasion=occasion, trajectory=review.trajectory))
-            feedback, wrong = yield from self._answer(reviewer, review)
+            feedback, wrong = yield from self._kept_answer(reviewer, review)
             if not wrong:
                 self._note = ""
                 self.episode.emit(events.FeedbackEvent(review=review.id, feedback=feedback))
@@ -115,6 +120,16 @@ class ReviewDesk:
             self._note = "; ".join(wrong)
             self.episode.emit(events.NoteEvent(message=f"a feedback was not taken: {self._note}"))
         return HumanFeedback()
+
+    def _kept_answer(self, reviewer: Reviewer, review: Review) -> Flow[tuple[HumanFeedback, list[str]]]:
+        """What the reviewer says, or had said when this run was made before."""
+        if self.journal is None:
+            return (yield from self._answer(reviewer, review))
+        if (kept := self.journal.finished(ANSWERED, review.id)) is not None:
+            return HumanFeedback.model_validate(kept["feedback"]), list(kept["wrong"])
+        feedback, wrong = yield from self._answer(reviewer, review)
+        self.journal.note(ANSWERED, review.id, {"feedback": feedback.model_dump(mode="json"), "wrong": wrong})
+        return feedback, wrong
 
     def _answer(self, reviewer: Reviewer, review: Review) -> Flow[tuple[HumanFeedback, list[str]]]:
         """What the reviewer says, and what is wrong with it; a reviewer that fails has nothing to say."""

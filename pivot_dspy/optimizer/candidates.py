@@ -19,12 +19,12 @@ from pivot_dspy.optimizer.targets import (
     MEMORY,
     MEMORY_CHOICES,
     THRESHOLD,
-    digest,
     refiners_of,
     settings_of,
     with_memory,
 )
 from pivot_dspy.refiners.state import tunables
+from pivot_dspy.source_digest import digest
 from pivot_dspy.trajectory import Trajectory
 
 

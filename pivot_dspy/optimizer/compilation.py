@@ -23,9 +23,10 @@ from pivot_dspy.optimizer.report import DetailedResults, fit_calibrations, measu
 from pivot_dspy.optimizer.rollout import Job, RolloutResult, TrainingSignal, task_of_call
 from pivot_dspy.optimizer.scheduler import RunScheduler
 from pivot_dspy.optimizer.selection import ScoredCandidate, Selection
-from pivot_dspy.optimizer.targets import digest, gates_of, refiners_of
+from pivot_dspy.optimizer.targets import gates_of, refiners_of
 from pivot_dspy.phases.learn import Find
 from pivot_dspy.refiners.base import Refiner
+from pivot_dspy.source_digest import digest
 
 logger = logging.getLogger(__name__)
 

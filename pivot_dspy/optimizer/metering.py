@@ -14,8 +14,8 @@ import dspy
 
 from pivot_dspy.dspy_internals import BaseCallback, count_tokens, settings
 from pivot_dspy.episode.result import Refined, by_own_names
-from pivot_dspy.optimizer.targets import digest
 from pivot_dspy.refiners.base import Refiner
+from pivot_dspy.source_digest import digest
 
 
 class RefinerCall(NamedTuple):

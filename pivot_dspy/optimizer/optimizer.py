@@ -16,11 +16,12 @@ from pivot_dspy.journal import Journal
 from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.optimizer import settings
 from pivot_dspy.optimizer.compilation import Compilation, match_refiners
+from pivot_dspy.optimizer.program_fingerprint import program_fingerprint
 from pivot_dspy.optimizer.scheduler import RunScheduler, check_settings
 from pivot_dspy.optimizer.settings import Auto, Metric
-from pivot_dspy.optimizer.source_digest import program_fingerprint, source_digest
 from pivot_dspy.optimizer.targets import ROOT, refiners_of
 from pivot_dspy.parallel.executors import check_executor
+from pivot_dspy.source_digest import source_digest
 
 _ACCESS = {"api_key", "api_base", "base_url", "headers", "extra_headers", "timeout"}
 """How a language model is reached, which decides nothing about its answers."""

@@ -13,8 +13,8 @@ from pivot_dspy.errors import ConfigurationError, TooManyErrors
 from pivot_dspy.journal import Journal
 from pivot_dspy.optimizer.rollout import Job, RolloutResult, RolloutRunner
 from pivot_dspy.optimizer.settings import Limits, Metric, required_arguments, task_key
-from pivot_dspy.optimizer.targets import digest
 from pivot_dspy.parallel.running import run_all
+from pivot_dspy.source_digest import digest
 
 FIRST = 8
 """Runs after which what a run costs is first looked at, where tokens are limited."""

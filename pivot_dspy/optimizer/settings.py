@@ -13,10 +13,10 @@ import dspy
 
 from pivot_dspy.episode.result import OWN
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.optimizer.targets import digest
 from pivot_dspy.plain_json import plain
 from pivot_dspy.refiners.arguments import CALL_OPTIONS
 from pivot_dspy.refiners.base import Refiner
+from pivot_dspy.source_digest import digest
 
 Auto = Literal["light", "medium", "heavy"]
 Metric = Callable[..., Any]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,8 +94,3 @@ def with_seed(program: dspy.Module, seed: int) -> dspy.Module:
 def lm_with_seed(lm: Any, seed: int) -> Any:
     """A language model that answers otherwise for each seed above 0."""
     return lm.copy(rollout_id=10_000 * seed, temperature=1.0) if seed else lm
-
-
-def digest(value: Any) -> str:
-    """Twelve hexadecimal digits that change with any part of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]

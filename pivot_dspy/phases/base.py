@@ -15,6 +15,7 @@ from pivot_dspy.dspy_internals import AdapterParseError, LMError, LMUnexpectedEr
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.errors import ConfigurationError, PivotError, error_text
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
+from pivot_dspy.lm_replay import journalled
 from pivot_dspy.prompts.adapter import BriefChatAdapter, Heard
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.conversation import EMPTY, PREFIXES, Asked, Conversation, correction_of
@@ -209,11 +210,11 @@ def called(module: dspy.Module, call: Mapping[str, Any], adapter: Any, heard: He
 
     def now() -> Any:
         with _asking(module, adapter, heard):
-            return module(**call)
+            return module(**_by_journalled(module, call))
 
     async def later() -> Any:
         with _asking(module, adapter, heard):
-            return await module.acall(**call)
+            return await module.acall(**_by_journalled(module, call))
 
     return until_deadline(Await(now, later))
 
@@ -222,7 +223,8 @@ def called(module: dspy.Module, call: Mapping[str, Any], adapter: Any, heard: He
 def _asking(module: dspy.Module, adapter: Any, heard: Heard) -> Iterator[None]:
     refuse_if_given_up()
     try:
-        with dspy.context(adapter=adapter, caller_modules=[*(settings.caller_modules or ()), heard]):
+        callers = [*(settings.caller_modules or ()), heard]
+        with dspy.context(lm=journalled(settings.lm), adapter=adapter, caller_modules=callers):
             yield
     except (LMError, AdapterParseError, PivotError, ImportError, Warning):
         raise
@@ -230,6 +232,12 @@ def _asking(module: dspy.Module, adapter: Any, heard: Heard) -> Iterator[None]:
         if not all(isinstance(predict.lm or settings.lm, dspy.BaseLM) for predict in module.predictors()):
             raise  # DSPy says that no language model is set
         raise LMUnexpectedError(error_text(error)) from error
+
+
+def _by_journalled(module: dspy.Module, call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A call by the module's own model, if it has one, whose answers are kept where a run's journal is open."""
+    own = module.lm if isinstance(module, dspy.Predict) else None
+    return call if own is None or (kept := journalled(own)) is own else {**call, "lm": kept}
 
 
 def _unreadable(error: AdapterParseError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
+from os import PathLike
 from typing import Any, TypedDict, get_args
 
 import dspy
@@ -47,9 +48,11 @@ from pivot_dspy.refiners.arguments import (
     split_call,
     usable_signature,
 )
+from pivot_dspy.refiners.journalling import interrupted, journalled_call
 from pivot_dspy.refiners.restarts import run_once
 from pivot_dspy.refiners.state import Tuned, check_real, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
+from pivot_dspy.run_journal import RunJournal
 from pivot_dspy.trajectory import Trajectory
 from pivot_dspy.verdict import Verdict
 
@@ -89,6 +92,7 @@ class RefinerOptions(TypedDict, total=False):
     reviewer: Reviewer | None
     review: When
     review_timeout: float | None
+    journal: str | PathLike[str] | None
 
 
 class Refiner(dspy.Module):  # type: ignore[misc]
@@ -118,6 +122,10 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             the `Review`.
         review_timeout: seconds that an answer may take, after which the run goes on without one; None for no limit. No
             budget is spent meanwhile.
+        journal: a folder where each call writes down, as JSON lines, what is finished: answers of models and people,
+            and calls of a commit. The same call again, in another process too, or `resume()`, goes on from there: no
+            model is asked what it has answered, and nothing that was made real is made again. A journal belongs to
+            one refiner, as it is set up.
 
     Its `memory` is a `TrajectoryMemory`, empty until something was learned, of which the prompts that plan tell.
 
@@ -158,6 +166,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         reviewer: Reviewer | None = None,
         review: When = "before_commit",
         review_timeout: float | None = None,
+        journal: str | PathLike[str] | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__()
@@ -178,6 +187,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self._cached_price = cached_price
         self._on_event = on_event
         validate_reviewer(reviewer, review, review_timeout)
+        self.journal = journal
         self._reviewing = Reviewing(reviewer, review, review_timeout)
         self.calibration = Calibration()
         self.plan = Plan(self.signature)
@@ -238,6 +248,23 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         """As `forward`, awaited."""
         return await run_async(self._refine(inputs))
 
+    def resume(self, run: str | None = None, **options: Any) -> Refined:
+        """Go on with a run of the journal that was killed, or that waits for an answer.
+
+        Args:
+            run: name of its folder in the journal; not needed where only one is left.
+            options: `commit` and `budget`, as of a call.
+
+        Raises:
+            ConfigurationError: the refiner has no journal, nothing or more than one is left, or what decides how the
+                run goes is set up otherwise than it was; and what a call raises.
+        """
+        return self(**interrupted(self, run), **options)  # type: ignore[no-any-return]
+
+    async def aresume(self, run: str | None = None, **options: Any) -> Refined:
+        """`resume`, awaited."""
+        return await self.acall(**interrupted(self, run), **options)  # type: ignore[no-any-return]
+
     def _refine(self, given: Mapping[str, Any]) -> Flow[Refined]:
         options, inputs = split_call(self.signature, given)
         return self._refine_task(inputs, **options)
@@ -258,22 +285,39 @@ class Refiner(dspy.Module):  # type: ignore[misc]
                 "Trajectory.from_messages(log)"
             )
         task_requirements = list_requirements(requirements)
-        record = RunRecord(read_budget(budget) or self._budget, self._on_event)
-        context = TaskContext.open(
-            self.session_factory,
-            self.signature,
-            self._complete_inputs(inputs),
-            required=(*self._required, *task_requirements),
-            has_task_requirements=bool(task_requirements),
-            weights=self._weights,
-            budget=self._observations,
-            cached_price=self._cached_price,
-            seconds=record.budget.seconds,
-        )
+        complete = self._complete_inputs(inputs)
+        with journalled_call(self, complete, trajectory, task_requirements) as journal:
+            record = RunRecord(read_budget(budget) or self._budget, self._on_event)
+            context = TaskContext.open(
+                self.session_factory,
+                self.signature,
+                complete,
+                required=(*self._required, *task_requirements),
+                has_task_requirements=bool(task_requirements),
+                weights=self._weights,
+                budget=self._observations,
+                cached_price=self._cached_price,
+                seconds=record.budget.seconds,
+                run_id=None if journal is None else journal.run_id,
+            )
+            result, verdict = yield from self._refined(context, record, trajectory, journal, _gate)
+            if commit and verdict.may_be_committed:
+                yield from result._commit()
+            return result
+
+    def _refined(
+        self,
+        context: TaskContext,
+        record: RunRecord,
+        trajectory: Trajectory | None,
+        journal: RunJournal | None,
+        gate: Gate | None,
+    ) -> Flow[tuple[Refined, Verdict]]:
+        """The search in an open context, which is closed after it."""
         with context.root.family.watched():
             yield from orient(context, record)
             yield from recall(context, self.memory)
-            episode = Episode(context, record, self, self._acceptance, _gate, self._reviewing)
+            episode = Episode(context, record, self, self._acceptance, gate, self._reviewing, journal)
             if context.root.family.tier != "fork" and self.session_factory.unsafe:
                 episode.emit(NoteEvent(message=self.session_factory.unsafe))
             if trajectory is None:
@@ -282,10 +326,9 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             final_state = EnvironmentView(best.run.session)
         for message in context.root.family.unclear:
             episode.emit(UnclearEvent(message=message))
-        result = _result(episode, best, verdict, self.session_factory, self.calibration, final_state)
-        if commit and (verdict.verified or (verdict.pending and not verdict.unapproved)):
-            yield from result._commit()
-        return result
+        if journal is not None and not episode.awaiting:
+            journal.set("run", "end", {"status": verdict.status})
+        return _result(episode, best, verdict, self.session_factory, self.calibration, final_state), verdict
 
     def _run_search(self, episode: Episode, start: Trajectory | None) -> Search:
         """`search`; the best so far where the model or the environment fails and the search does not go on without it.

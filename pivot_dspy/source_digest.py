@@ -1,22 +1,26 @@
-"""What tells whether a function, or an object with methods, is still the one that a compilation was begun with."""
+"""What tells whether a function, or an object with methods, is still the one that some work was begun with."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import dspy
 from pydantic import BaseModel
 
 from pivot_dspy.environment.own_code import is_library
-from pivot_dspy.optimizer.targets import digest, refiners_of, settings_of
 
-_PLAIN = (int, float, str, BaseModel)
 _OF_CLASSES = ("__module__", "__qualname__", "__doc__", "__firstlineno__", "__static_attributes__")
 DEEPEST = 30
 """Objects in each other that are looked into."""
+
+
+def digest(value: Any) -> str:
+    """Twelve hexadecimal digits that change with any part of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def source_digest(value: Any) -> str:
@@ -104,22 +108,3 @@ def _members(kind: type) -> Iterable[Any]:
 
 def _foreign(part: Any) -> bool:
     return is_library(part.__module__)
-
-
-def program_fingerprint(program: dspy.Module) -> dict[str, Any]:
-    """What decides how a program behaves, as far as it can be told: kinds, signatures, prompts, models, settings,
-    requirements and the user's own code. What an instance of an environment holds is not looked at."""
-    refiners = refiners_of(program)
-    return {
-        "kinds": [type(part).__name__ for part in (program, *refiners.values())],
-        "signatures": [refiner.signature.__name__ for refiner in refiners.values()],
-        "environments": [source_digest(refiner.session_factory.code) for refiner in refiners.values()],
-        "requirements": [source_digest(refiner._required) for refiner in refiners.values()],
-        "acceptance": [source_digest(refiner._acceptance) for refiner in refiners.values()],
-        "arguments": [
-            {name: repr(value) for name, value in vars(refiner).items() if isinstance(value, _PLAIN)}
-            for refiner in refiners.values()
-        ],
-        "settings": settings_of(program),
-        "state": program.dump_state(),
-    }

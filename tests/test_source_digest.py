@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pivot_dspy import Environment, NonDecreasing, Pivot, Requirement, StrictImprovement, WithMargin, tool
-from pivot_dspy.optimizer.source_digest import program_fingerprint, source_digest
+from pivot_dspy.optimizer.program_fingerprint import program_fingerprint
+from pivot_dspy.source_digest import source_digest
 
 
 def scaled(factor: float) -> Any:
@@ -91,7 +92,7 @@ def test_functions_that_call_each_other_and_themselves_end() -> None:
 
 def test_it_is_the_same_in_another_process() -> None:
     code = (
-        "from pivot_dspy.optimizer.source_digest import source_digest\n"
+        "from pivot_dspy.source_digest import source_digest\n"
         "words = {'a', 'b', 'c', 'd'}\n"
         "print(source_digest(lambda gold, pred, known=words: pred in {'x', 'y', 'z'} and pred in known))"
     )
