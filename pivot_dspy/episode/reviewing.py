@@ -20,9 +20,10 @@ from pivot_dspy.human.validation import edited_args, problems
 from pivot_dspy.phases.verify import shortcomings
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.truncation import compact_json, truncate
-from pivot_dspy.required_calls import MadeCall
+from pivot_dspy.required_calls import MadeCall, made_calls
 from pivot_dspy.requirements import BINDING_ORIGINS, normalize_requirements
 from pivot_dspy.run_journal import RunJournal
+from pivot_dspy.source_digest import digest
 from pivot_dspy.trajectory import SUBMIT, PersonsResult, Step, Trajectory
 from pivot_dspy.verdict import Verdict
 
@@ -171,7 +172,11 @@ class ReviewDesk:
             return True
 
     def _id(self, review: Review) -> str:
-        return f"{self.episode.context.root.family.run_id.hex[:12]}-{self._asked}-{review.trajectory.id}"
+        """The same for the same question of a run that is made again, where the changing calls are the same too."""
+        context = self.episode.context
+        calls = [(call.step, call.args) for call in made_calls(review.execution, context.toolbox)]
+        shown = digest(plain([review.trajectory.id, calls, review.outputs], fallback=str))
+        return f"{context.root.family.run_id.hex[:12]}-{self._asked}-{shown}"
 
     def _review(
         self, candidate: Candidate, occasion: Occasion, gradient: Gradient | None, verdict: Verdict | None

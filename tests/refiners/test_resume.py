@@ -50,7 +50,8 @@ async def test_what_was_begun_in_one_way_goes_on_in_the_other(tmp_path):
     first, _ = refine(tmp_path)
     lm = scripted()
     with dspy.context(lm=lm):
-        again = await PivotWithoutPatches("request -> answer", Store, timeout=None, journal=tmp_path).acall(request=REQUEST)
+        made = PivotWithoutPatches("request -> answer", Store, timeout=None, journal=tmp_path)
+        again = await made.acall(request=REQUEST)
     assert lm.engine.count() == 0 and outcome(again) == outcome(first)
 
 
