@@ -42,7 +42,7 @@ class _Journalled:
         journal, key = settings.get(JOURNAL), _key(self, prompt, messages, kwargs)
         if (kept := journal.finished(LM_CALL, key)) is not None:
             return _replayed(journal, kept, messages)
-        with _Measured() as measured:
+        with _Metered() as measured:
             outputs = super().__call__(prompt=prompt, messages=messages, **kwargs)  # type: ignore[misc]
         _note(journal, key, outputs, measured)
         return outputs
@@ -51,7 +51,7 @@ class _Journalled:
         journal, key = settings.get(JOURNAL), _key(self, prompt, messages, kwargs)
         if (kept := journal.finished(LM_CALL, key)) is not None:
             return _replayed(journal, kept, messages)
-        with _Measured() as measured:
+        with _Metered() as measured:
             outputs = await super().acall(prompt=prompt, messages=messages, **kwargs)  # type: ignore[misc]
         _note(journal, key, outputs, measured)
         return outputs
@@ -62,10 +62,10 @@ def _kind(kind: type) -> type:
     return type(kind.__name__, (_Journalled, kind), {"__module__": kind.__module__})
 
 
-class _Measured:
+class _Metered:
     """What a call used by the ledger, and whether its answer was cut off."""
 
-    def __enter__(self) -> _Measured:
+    def __enter__(self) -> _Metered:
         self._phase = current_phase()
         self._before = Usage() if self._phase is None else self._phase.ledger.usage
         self._began = 0.0 if self._phase is None else self._phase.ledger.elapsed
@@ -86,7 +86,7 @@ def _key(lm: Any, prompt: Any, messages: Any, kwargs: Mapping[str, Any]) -> str:
     return digest(plain([lm.model, prompt, messages, kwargs], fallback=str))
 
 
-def _note(journal: RunJournal, key: str, outputs: Any, measured: _Measured) -> None:
+def _note(journal: RunJournal, key: str, outputs: Any, measured: _Metered) -> None:
     """Keep an answer of texts; any other, with calls of a provider's own say, is asked for again in a resumed run."""
     if not all(isinstance(each, str) or (isinstance(each, Mapping) and each.keys() <= TEXTUAL) for each in outputs):
         return

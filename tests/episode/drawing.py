@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from pivot_dspy.episode.events import Event
 from pivot_dspy.gradient import Gradient
+from pivot_dspy.human.feedback import Approve, Comment, Edit, HumanFeedback, Require, Respond
+from pivot_dspy.human.review import Occasion
 from pivot_dspy.loss import Loss
 from pivot_dspy.requirements import Requirement, Requirements
 from pivot_dspy.trajectory import Execution, Fault, Observation, Step, Trajectory
@@ -47,6 +49,14 @@ def executions(draw: st.DrawFn) -> Execution:
     return Execution(trajectory=trajectory, observations=tuple(observations), tier=tier)
 
 
+actions = st.one_of(
+    st.builds(Approve, steps=st.lists(names, max_size=2).map(tuple)),
+    st.builds(Edit, step=names, args=st.dictionaries(names, words, max_size=2)),
+    st.builds(Respond, step=names, value=words),
+    st.builds(Comment, message=words, step=st.none() | names),
+    st.builds(Require, requirement=words | st.builds(Requirement, id=names, text=words)),
+)
+
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "trajectory": trajectories,
     "execution": executions(),
@@ -57,6 +67,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "message": words,
     "diagnosis": words,
     "tokens": st.integers(0, 10**6),
+    "review": names,
+    "occasion": st.sampled_from(get_args(Occasion)),
+    "feedback": st.lists(actions, max_size=3).map(HumanFeedback.of),
 }
 
 
