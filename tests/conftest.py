@@ -15,7 +15,8 @@ from hypothesis import settings
 from tests.caching import own_cache
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else LiteLLM waits for a network
-settings.register_profile("untimed", deadline=None)  # a loaded machine is no failure
+# A loaded machine is no failure. A test whose property needs more examples says so.
+settings.register_profile("untimed", deadline=None, max_examples=50)
 settings.load_profile("untimed")
 gc.disable()  # until all tests are collected: what modules and tests are made of stays anyway
 
