@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from filelock import FileLock, Timeout
-
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.journal import Journal
 from pivot_dspy.plain_json import plain
@@ -47,6 +45,8 @@ class RunJournal:
     def __init__(
         self, folder: Path, task: Mapping[str, Any], call: Mapping[str, Any], settings: Mapping[str, str]
     ) -> None:
+        from filelock import FileLock, Timeout
+
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._lock = FileLock(folder / "run.lock", timeout=0)

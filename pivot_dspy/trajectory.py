@@ -10,15 +10,18 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from typing_extensions import Self
 
-from pivot_dspy import bindings, messages
+from pivot_dspy import bindings
 from pivot_dspy.confidence import Confidence
 from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.plain_json import JsonObject, Text
+
+if TYPE_CHECKING:
+    from pivot_dspy.messages import LoggedStep
 
 SUBMIT = "submit"
 """Name of the step that ends a trajectory; its arguments are the output fields of the signature."""
@@ -252,11 +255,13 @@ class Trajectory(Frozen):
         >>> [(step.tool, step.args) for step in t.steps]
         [('add', {'a': 1}), ('submit', {'answer': 'It is 2.'})]
         """
+        from pivot_dspy import messages  # the readers of all formats, of which most programs need none
+
         logged = messages.plan(messages.read(log, format=format, agent=agent, edited=edited), output, SUBMIT)
         return cls._of_log(logged)
 
     @classmethod
-    def _of_log(cls, logged: Sequence[messages.LoggedStep]) -> Trajectory:
+    def _of_log(cls, logged: Sequence[LoggedStep]) -> Trajectory:
         steps = (Step(id=one.id, tool=one.tool, args=one.args, why=one.why, problem=one.problem) for one in logged)
         return cls(steps=tuple(steps), operator="messages")
 
@@ -373,6 +378,8 @@ class Execution(Frozen):
         >>> [(seen.step, seen.fault.message) for seen in recorded.observations], recorded.missing_outputs
         ([('c1', 'Error: a is missing')], ('answer',))
         """
+        from pivot_dspy import messages
+
         logged = messages.plan(messages.read(log, format=format, agent=agent, edited=edited), output, SUBMIT)
         observations = tuple(
             Observation(

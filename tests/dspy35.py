@@ -10,6 +10,7 @@ those named in `OF_DSPY_34`, each with its reason. `.ci/run` names the folders t
 
 - `tests/simulator` asks in the form of each adapter anyway, and with the loop of 3.4's `dspy.ReAct`;
 - `tests/blame`, `tests/calibration`, `tests/learning`, `tests/prompts` and `pivot_dspy` itself do not come near DSPy;
+- `tests/environment/mcp` starts dozens of servers, whose tools reach DSPy as those of any environment do;
 - `tests/optimizer`, `tests/programs` and `tests/notebooks` take minutes, and reach DSPy through what runs here.
 """
 

@@ -17,7 +17,7 @@ from tests.refiners.loops import LARGE, RIGHT, WRONG
 from tests.scripted import step, submit
 from tests.stores import Calendar, executed
 
-BIG = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+BIG = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 TEXTS = ["plain", "pays $5", "$$a", "join('', [${0}.x, '$b'])", "${0}.ids", "{0}", "${0}.a[?b=='${0}'].c"]
 
 

@@ -10,41 +10,80 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import dspy
 import pytest
 
 import pivot_dspy
 
-HEAVY = (
-    "bm25s", "datasets", "huggingface_hub", "jsonschema", "litellm", "mcp", "numpy", "pandas", "rank_bm25", "rich",
-    "scipy", "torch", "transformers",
-)  # fmt: skip
 OWN = {"pivot_dspy", "jmespath"}
+LATER = ("environment.mcp", "learning", "messages", "optimizer", "parallel", "report", "simulator", "synthesis")
+"""Parts of the package that a program with a Pivot and tools of its own does not load."""
+
 CODE = """
-import json, sys
-import dspy
-before = set(sys.modules)
-import pivot_dspy
-print(json.dumps([sorted(before), sorted(set(sys.modules) - before)]))
+import json, sys, time
+
+def loading(statement):
+    before, start = set(sys.modules), time.process_time()
+    exec(statement)
+    return {"modules": sorted(set(sys.modules) - before), "seconds": time.process_time() - start}
+
+print(json.dumps([
+    loading(line)
+    for line in ("import dspy", "import pivot_dspy", "from pivot_dspy import Environment, Pivot, check, tool")
+]))
 """
 
 
-def test_the_import_adds_nothing_heavy_to_that_of_dspy() -> None:
+@pytest.fixture(scope="module")
+def loaded() -> list[dict[str, Any]]:
+    """What each line of `CODE` loads, and the CPU seconds that it takes."""
     root = Path(pivot_dspy.__file__).parents[1]
     ran = subprocess.run([sys.executable, "-c", CODE], cwd=root, capture_output=True, text=True, check=True)
-    before, added = json.loads(ran.stdout)
-    assert "dspy" in before and "pivot_dspy" in added
-    packages = {name.partition(".")[0] for name in added}
-    assert not packages & set(HEAVY)
-    assert {name for name in packages if name not in sys.stdlib_module_names} == OWN
     assert not ran.stderr
+    return json.loads(ran.stdout)
+
+
+def foreign(modules: list[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
+
+
+def test_the_import_loads_no_more_than_the_list_of_names(loaded: list[dict[str, Any]]) -> None:
+    dspys, bare, _ = loaded
+    assert "dspy" in dspys["modules"]
+    assert [name for name in bare["modules"] if name.startswith("pivot_dspy")] == ["pivot_dspy"]
+    assert foreign(bare["modules"]) == {"pivot_dspy"}
+    assert bare["seconds"] < dspys["seconds"] / 4  # 0.01 of it; the margin is for loaded machines
+
+
+def test_a_refiner_and_an_environment_add_nothing_heavy_to_dspy(loaded: list[dict[str, Any]]) -> None:
+    dspys, _, used = loaded
+    assert "pivot_dspy.refiners.pivot" in used["modules"]
+    assert foreign(used["modules"]) == OWN
+    assert not {name for name in used["modules"] if name.removeprefix("pivot_dspy.").startswith(LATER)}
+    assert used["seconds"] < 2 * dspys["seconds"]  # 0.3 of it; 0.7 where Python keeps no bytecode
 
 
 def test_every_public_name_is_there() -> None:
     assert all(getattr(pivot_dspy, name) is not None for name in pivot_dspy.__all__)
     assert list(pivot_dspy.__all__) == sorted(pivot_dspy.__all__)
+    assert set(pivot_dspy.__all__) <= set(dir(pivot_dspy))
     assert (Path(pivot_dspy.__file__).parent / "py.typed").is_file()
+
+
+def test_type_checkers_and_programs_find_each_name_in_the_same_module() -> None:
+    tree = ast.parse(Path(pivot_dspy.__file__).read_text(encoding="utf-8"))
+    typed = {
+        alias.name: node.module
+        for block in tree.body if isinstance(block, ast.If)
+        for node in block.body if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }  # fmt: skip
+    assert typed == {name: f"pivot_dspy.{module}" for name, module in pivot_dspy._MODULE_OF.items()}
+    assert set(typed) == set(pivot_dspy.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Pivo'"):
+        getattr(pivot_dspy, "Piv" + "o")
 
 
 PACKAGE = Path(pivot_dspy.__file__).parent

@@ -6,6 +6,7 @@ would have returned the trajectory of the last `accept`, or of the last `elect` 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -235,7 +236,10 @@ Event = (
     | LookEvent | VerifyEvent | FailureEvent | NoteEvent | ReviewEvent | FeedbackEvent | UnclearEvent | StopEvent
 )  # fmt: skip
 
-_EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+@cache
+def _events() -> TypeAdapter[Event]:
+    return TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 
 def parse_event(record: Any) -> Event:
@@ -248,7 +252,7 @@ def parse_event(record: Any) -> Event:
     'stop'
     """
     try:
-        return _EVENTS.validate_python(record)
+        return _events().validate_python(record)
     except ValidationError as error:
         raise ConfigurationError(f"this is no event of a refiner: {error}") from error
 

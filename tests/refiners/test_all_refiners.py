@@ -72,8 +72,8 @@ REFINERS = {
     "tree-search": small_tree,
 }
 every = pytest.mark.parametrize("kind", list(REFINERS.values()), ids=list(REFINERS))
-OFTEN = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-SELDOM = settings(OFTEN, max_examples=8)
+OFTEN = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+SELDOM = settings(OFTEN, max_examples=6)
 
 rewrites = st.sampled_from([RIGHT, WRONG, RIGHT[:2], [*RIGHT[:3], {"id": "submit", "tool": "submit"}], MENDED["steps"]])
 more = st.fixed_dictionaries(

@@ -2,7 +2,7 @@
 
 import dspy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pivot_dspy import BestOfN, Budget, PlanningFailed
@@ -23,6 +23,7 @@ def sampled(said, **options):
         return BestOfN("request -> answer", Store, timeout=None, **options)(request=REQUEST), lm.engine
 
 
+@settings(max_examples=20)
 @given(st.lists(st.sampled_from(sorted(PLANS)), min_size=4, max_size=4))
 def test_the_lowest_loss_is_kept_and_a_perfect_one_ends_it(names):
     result, engine = sampled([PLANS[name] for name in names], N=4)

@@ -235,7 +235,7 @@ async def test_a_call_that_is_cancelled_makes_no_further_attempt():
 
     def slow(prompt):
         begun.set()
-        release.wait(5)
+        release.wait(1)  # whole: it holds the event loop
         return plan(WRONG, [LARGE])
 
     module, lm = made([], plan=slow)

@@ -240,7 +240,7 @@ SETTLED = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     plans=st.lists(WRITTEN, min_size=1, max_size=3), rewrites=st.lists(st.tuples(WRITTEN, SETTLED), max_size=8),
     most=st.integers(0, 3), restarts=st.integers(0, 2),

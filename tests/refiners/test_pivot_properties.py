@@ -96,7 +96,7 @@ ways = st.fixed_dictionaries(
         "requirements": st.sampled_from([[], [{"id": "U1", "check": "only", "args": {"count": 1}}]]),
     }
 )
-AGAIN = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+AGAIN = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def attempt(scripts, options, calls):

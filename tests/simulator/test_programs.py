@@ -81,7 +81,8 @@ def test_what_failed_is_mended_at_the_rate_of_heed() -> None:
 
 
 def test_lines_slip_as_steps_of_a_plan_do() -> None:
-    right = {task: turn(model(), task) for task in TASKS}
+    perfect = model()
+    right = {task: turn(perfect, task) for task in TASKS}
     lm = model(slip=0.3)
     pairs = [(turn(lm, task)[:3], right[task][:3]) for task in TASKS]
     share = sum(line not in written for written, lines in pairs for line in lines) / (3 * len(TASKS))
@@ -90,10 +91,11 @@ def test_lines_slip_as_steps_of_a_plan_do() -> None:
 
 def test_lines_that_did_not_run_are_copied_and_right_ones_break_at_the_rate_of_relapse() -> None:
     failed = "It failed:\n| line 1: RuntimeError: no"
+    perfect = model()
+    programs = {task: turn(perfect, task) for task in TASKS}
     for relapse, least, most in ((0.0, 0, 0), (0.5, 0.35, 0.65)):
         lm, broken = model(slip=1.0, relapse=relapse), 0
-        for task in TASKS:
-            program = turn(model(), task)
+        for task, program in programs.items():
             wrong = program[0].replace("list_rooms", "list_floors")
             broken += turn(lm, task, ("\n".join([wrong, *program[1:]]), failed))[1:2] != program[1:2]
         assert least * len(TASKS) <= broken <= most * len(TASKS)
