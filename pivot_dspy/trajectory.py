@@ -213,7 +213,7 @@ class Trajectory(Frozen):
     @classmethod
     def from_messages(
         cls, log: Any, *, output: str | Mapping[str, Any] | None = None, format: str = "auto",
-        agent: str | None = None, edited: Collection[str] = (),
+        agent: str | None = None, edited: Collection[str] = (), run: str | int | None = None,
     ) -> Trajectory:  # fmt: skip
         """The trajectory that an agent ran, read from its log, to be refined.
 
@@ -232,10 +232,12 @@ class Trajectory(Frozen):
             agent: whose calls are wanted, where several agents call tools.
             edited: ids of calls that a person changed before they ran, where the log keeps only what the model asked
                 for. Such a step has a `problem`, and does not run as it stands.
+            run: which run is wanted, where a list or a file holds several: its number from 0, or the id of its trace.
 
         Raises:
-            TrajectoryError: an entry is of no format that can be read, a result stands without its call, several
-                agents call tools and none is chosen, or a call comes after one of `submit` that did not fail.
+            TrajectoryError: an entry is of no format that can be read, a result stands without its call, there are
+                several runs, or agents that call tools, and none is chosen, or a call comes after one of `submit` that
+                did not fail.
 
         >>> call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
         >>> t = Trajectory.from_messages([{"role": "assistant", "tool_calls": [call]},
@@ -244,7 +246,8 @@ class Trajectory(Frozen):
         >>> [(step.tool, step.args) for step in t.steps]
         [('add', {'a': 1}), ('submit', {'answer': 'It is 2.'})]
         """
-        logged = messages.plan(messages.read(log, format=format, agent=agent, edited=edited), output, SUBMIT)
+        read = messages.read(log, format=format, agent=agent, edited=edited, run=run)
+        logged = messages.plan(read, output, SUBMIT)
         return cls._of_log(logged)
 
     @classmethod
@@ -349,7 +352,7 @@ class Execution(Frozen):
     @classmethod
     def from_messages(
         cls, log: Any, *, output: str | Mapping[str, Any] = "answer", format: str = "auto", agent: str | None = None,
-        edited: Collection[str] = (),
+        edited: Collection[str] = (), run: str | int | None = None,
     ) -> Execution:  # fmt: skip
         """What an agent did as its log records it, for blame and requirements in words, where nothing can be run.
 
@@ -365,7 +368,8 @@ class Execution(Frozen):
         >>> [(seen.step, seen.fault.message) for seen in recorded.observations], recorded.missing_outputs
         ([('c1', 'Error: a is missing')], ('answer',))
         """
-        logged = messages.plan(messages.read(log, format=format, agent=agent, edited=edited), output, SUBMIT)
+        read = messages.read(log, format=format, agent=agent, edited=edited, run=run)
+        logged = messages.plan(read, output, SUBMIT)
         observations = tuple(
             Observation(
                 step=one.id, status=one.status, value=one.value, args=one.given, calls=int(one.tool != SUBMIT),
