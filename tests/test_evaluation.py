@@ -273,7 +273,7 @@ def test_where_nothing_may_be_changed_yet_a_check_may_be_of_several_calls_or_mea
 def test_a_test_of_an_answer_that_waits_is_pending():
     steps = [*PAID[:1], step("submit", "submit", answer="$a")]
     item = Requirement(id="R1", test=lambda execution: execution.outputs.get("answer") == "Ann")
-    for environment, expected in ((from_functions([spend]), "pending"), (from_functions([spend], effects="read"), "holds")):
-        run = executed(steps, environment)
+    for effect, expected in (("write", "pending"), ("read", "holds")):
+        run = executed(steps, from_functions([spend], effects=effect))
         (finding,) = evaluate(Requirements(items=(item,)), run.execution, run.session)
         assert finding.status == expected

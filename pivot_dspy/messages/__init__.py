@@ -1,6 +1,25 @@
 """Reads what an agent did out of its log, whichever library wrote it: one module for each format.
 
 A log is read whole or refused: every call that stands in it is a call of the `Log`, or `TrajectoryError` says why not.
+
+What is read, and the library by which the tests have it written (`tests/messages/writing.py`, `test_agents.py` and
+`test_people.py`):
+
+| format | what | written by |
+|---|---|---|
+| `openai` | chat messages with `tool_calls`; calls that Hermes and Qwen write into their text | openai 3.57.0 |
+| `openai-responses` | items of the Responses interface | openai 3.57.0 |
+| `anthropic` | messages with `tool_use` and `tool_result` | anthropic 2.14.0 |
+| `gemini` | contents with `parts`, in snake or camel case | google-genai 3.6.1 |
+| `langchain` | messages, `messages_to_dict`, `dumpd`; with edits by a person | langchain 1.5.2 |
+| `pydantic-ai` | messages, and their JSON | pydantic-ai-slim 2.68.0 |
+| `dspy.ReAct` | the `trajectory` of `dspy.ReAct` | dspy 3.4 |
+| `dspy.ReActV2` | the `history` of `dspy.ReActV2` | dspy 3.4 |
+| `smolagents` | steps of the memory, and `get_full_steps()` | smolagents 1.26.0 |
+| `atif` | ATIF 1.0 to 1.8 | harbor 0.26.0, kept in `tests/messages/logs/atif.json` |
+| `spans` | OpenTelemetry GenAI, by the SDK or as OTLP | opentelemetry-sdk 1.45.2, opentelemetry-util-genai 1.3b0 |
+| `spans` | OpenInference | openinference-instrumentation 0.1.72 |
+| `turns` | speeches of agents that call no tools, where it is chosen | no library |
 """
 
 from __future__ import annotations
