@@ -18,9 +18,9 @@ from typing_extensions import NotRequired, Required, TypedDict
 from pivot_dspy.environment.base import EFFECTS, Effect
 from pivot_dspy.environment.brevity import describe_briefly
 from pivot_dspy.environment.callables import Keywords, Parameters, annotated, by_name, documentation
-from pivot_dspy.environment.enums import enum_values
 from pivot_dspy.environment.render import Named, schema_text, type_text
 from pivot_dspy.environment.schemas import nested_descriptions, validator
+from pivot_dspy.environment.written_values import as_taken
 from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import SUBMIT
@@ -118,7 +118,9 @@ class ToolSpec:
         """
         try:
             arguments: dict[str, Any] = plain(dict(args))
-            typed = self._typed(arguments, self.adapter) if self.adapter else arguments
+            typed = arguments
+            if self.adapter:
+                arguments, typed = self._typed(arguments, self.adapter)
             problems = self._misfits(arguments) if self.check_schema or self.adapter is None else []
             if problems and self.adapter:  # lax as for a function: what counts is what it takes, `3` for "3"
                 problems = self._misfits(plain(typed))
@@ -206,14 +208,17 @@ class ToolSpec:
         unknown = [name for name in names if name not in known]
         return [*missing, *(f"{name}: not a parameter" for name in unknown)]
 
-    def _typed(self, arguments: Mapping[str, Any], adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    def _typed(
+        self, arguments: dict[str, Any], adapter: TypeAdapter[Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The arguments as they are taken, and in Python types."""
         try:
-            return dict(adapter.validate_python(arguments))
+            return arguments, dict(adapter.validate_python(arguments))
         except ValidationError:
-            by_value = {key: enum_values(value, self.annotations.get(key, Any)) for key, value in arguments.items()}
-            if by_value == arguments:
+            taken = {key: as_taken(value, self.annotations.get(key, Any)) for key, value in arguments.items()}
+            if taken == arguments:
                 raise
-            return dict(adapter.validate_python(by_value))
+            return taken, dict(adapter.validate_python(taken))
 
     def _misfits(self, arguments: Mapping[str, Any]) -> list[str]:
         problems = self.misnamed(arguments)

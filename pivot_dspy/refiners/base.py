@@ -45,7 +45,7 @@ from pivot_dspy.refiners.arguments import (
     split_call,
     usable_signature,
 )
-from pivot_dspy.refiners.restarts import run_once
+from pivot_dspy.refiners.restarts import arun_once, run_once
 from pivot_dspy.refiners.state import Tuned, check_real, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.trajectory import Trajectory
@@ -219,7 +219,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
 
     async def aforward(self, **inputs: Any) -> Refined:
         """As `forward`, awaited."""
-        return await run_async(self._refine(inputs))
+        return await arun_once(self, inputs, lambda: run_async(self._refine(inputs)))  # type: ignore[no-any-return]
 
     def _refine(self, given: Mapping[str, Any]) -> Flow[Refined]:
         options, inputs = split_call(self.signature, given)

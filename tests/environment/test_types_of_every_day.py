@@ -19,10 +19,10 @@ from typing_extensions import Required, TypedDict, Unpack
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.base import tool as declared_tool
-from pivot_dspy.environment.enums import enum_values
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.environment.toolbox import ToolSpec
+from pivot_dspy.environment.written_values import as_taken
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.trajectory import Execution, Step, Trajectory
@@ -297,7 +297,7 @@ def test_members_are_found_by_name_or_value_wherever_they_stand(size: Size, leve
 
     data = {"sizes": [given(size)], "level": given(level)}
     annotation = dict[str, list[Shelf | None]] | None
-    assert enum_values({"a": [data]}, annotation) == {"a": [{"sizes": [size.value], "level": level.value}]}
+    assert as_taken({"a": [data]}, annotation) == {"a": [{"sizes": [size.value], "level": level.value}]}
 
 
 DATA = st.recursive(
@@ -310,4 +310,38 @@ def test_what_names_no_member_stays_as_it_is(data: Any) -> None:
     class Odd(enum.Enum):
         NO_TEXT_IS_THIS = object()
 
-    assert enum_values(data, list[Odd] | dict[str, Odd] | Odd) == data
+    assert as_taken(data, list[Odd] | dict[str, Odd] | Odd) == data
+
+
+PICTURE = "data:image/png;base64,iVBORw0KGgo="
+
+
+@KINDS
+def test_media_in_results_are_bound_to_parameters_that_take_them(kind: Any) -> None:
+    def shots() -> list[dspy.Image]:
+        return [dspy.Image(PICTURE)] * 2
+
+    def page() -> dict[str, Any]:
+        return {"image": dspy.Image(PICTURE), "n": 1}
+
+    def sound() -> dspy.Audio:
+        return dspy.Audio(data="AA==", audio_format="wav")
+
+    def letter() -> dspy.File:
+        return dspy.File(file_data="data:text/plain;base64,AA==", filename="a.txt")
+
+    def look(image: dspy.Image | None = None, images: tuple[dspy.Image, ...] = (), caption: str = "") -> str:
+        return f"{isinstance(image, dspy.Image)} {len(images)} {caption[:3]}"
+
+    def hear(sound: dspy.Audio, letter: dspy.File) -> str:
+        return f"{sound.audio_format} {letter.filename}"
+
+    execution = run(
+        [kind(each) for each in (shots, page, sound, letter, look, hear)],
+        ("a", "shots", {}), ("b", "page", {}), ("s", "sound", {}), ("t", "letter", {}),
+        ("c", "look", {"image": "$a[0]", "images": "$a"}), ("d", "look", {"image": "$b.image", "caption": "$a[0]"}),
+        ("e", "hear", {"sound": "$s", "letter": "$t"}), ("f", "look", {"image": "no picture"}),
+    )  # fmt: skip
+    assert [seen.value for seen in execution.observations[4:7]] == ["True 2 ", "True 0 <<C", "wav a.txt"]
+    fault = execution.observations[7].fault
+    assert fault is not None and "image" in fault.message
