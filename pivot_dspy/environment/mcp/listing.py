@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -27,6 +28,8 @@ class ServerTool:
     """Its output schema."""
     hidden: frozenset[str] = frozenset()
     """Its parameters that are given to every call and that no model sees."""
+    listed: str = ""
+    """What the server listed of it; empty where nobody looked."""
 
     async def __call__(self, environment: Any, /, **arguments: Any) -> Any:
         return await environment.server.call(self, arguments)
@@ -70,6 +73,16 @@ class Listing:
             if name in self.left_out:
                 raise ConfigurationError(f"{option} names the tool {name!r}, which is left out: {self.left_out[name]}")
 
+    def differences(self, tools: Iterable[Any]) -> str:
+        """How the tools that a server lists now differ from these, in words; empty where they do not."""
+        now = {tool.name: tool for tool in tools}
+        before = {**self.left_out, **self.tools}
+        gone = [f"{name} is gone" for name in before if name not in now]
+        new = [f"{name} is new" for name in now if name not in before]
+        both = [name for name in self.tools if name in now]
+        changed = [f"{name} has changed" for name in both if told_of(now[name]) != told_of(self.tools[name])]
+        return ", ".join([*gone, *new, *changed])
+
     def hinted(self) -> dict[str, Effect]:
         """The effects of the tools of which the server tells one."""
         hints = {name: _hinted_effect(tool) for name, tool in self.tools.items()}
@@ -89,7 +102,7 @@ def spec_of(tool: Any, effect: Effect, hidden: Iterable[str] = ()) -> ToolSpec:
     spec = ToolSpec(
         name=tool.name,
         description=" ".join((tool.description or "").split()),
-        invoke=ServerTool(tool.name, effect != "read", returns, frozenset(own)),
+        invoke=ServerTool(tool.name, effect != "read", returns, frozenset(own), told_of(tool)),
         parameters=parameters,
         required=required,
         returns_schema=None if returns is None else self_contained(returns),
@@ -100,6 +113,12 @@ def spec_of(tool: Any, effect: Effect, hidden: Iterable[str] = ()) -> ToolSpec:
     for name in own:  # like an idempotency key, it is taken from what is told of the tool
         spec = replace(with_key(spec, name), idempotency_key=None)
     return spec
+
+
+def told_of(tool: Any) -> str:
+    """What a server lists of a tool but for words: schemas and hints. Where this changes, it may do something else."""
+    about = [_input_schema(tool), field(tool, "output_schema", "outputSchema"), _hinted_effect(tool)]
+    return json.dumps(about, sort_keys=True, default=str)
 
 
 def called_by(spec: ToolSpec) -> ServerTool:
