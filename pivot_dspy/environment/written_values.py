@@ -7,6 +7,7 @@ import json
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+import dspy
 from pydantic import BaseModel
 
 from pivot_dspy.dspy_internals import CUSTOM_TYPE_END_IDENTIFIER as END
@@ -25,7 +26,6 @@ def as_taken(value: Any, annotation: Any) -> Any:
     ...     LARGE = 2
     >>> as_taken({"a": ["SMALL", "Size.LARGE", "2", 1, "tiny"]}, dict[str, list[Size]])
     {'a': [1, 2, 2, 1, 'tiny']}
-    >>> import dspy
     >>> as_taken([dspy.Image("https://example.org/a.png").model_dump()], list[dspy.Image])
     [{'url': 'https://example.org/a.png'}]
     """
@@ -33,6 +33,8 @@ def as_taken(value: Any, annotation: Any) -> Any:
         return _value_of(value, annotation)
     if isinstance(value, str) and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _media_fields(value)
+    if isinstance(value, dict) and annotation is dspy.Image and value.keys() >= {"data", "mimeType"}:  # of MCP
+        return {"url": f"data:{value['mimeType']};base64,{value['data']}"}
     fields = record_fields(annotation, argument=True)
     if isinstance(value, dict) and fields is not None:
         types = {name.removesuffix("?"): kind for name, kind in fields.items()}
