@@ -24,7 +24,7 @@ What is read, and the library by which the tests have it written (`tests/message
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -100,5 +100,11 @@ def _format_of(entry: PlacedRecord, formats: Collection[Format]) -> Format:
     role = entry.record.get("role")
     told = f"has the role {role!r}" if role is not None else f"has the fields {', '.join(map(str, entry.record))[:200]}"
     names = ", ".join(format.name for format in formats)
+    wrapping = next((name for name in ("message", "payload") if isinstance(entry.record.get(name), Mapping)), None)
+    if wrapping is not None:
+        raise TrajectoryError(
+            f"{entry.place} {told}, and is of no format that can be read; it holds another record under {wrapping!r}: "
+            f"give those, [entry[{wrapping!r}] for entry in log]"
+        )
     remedy = "" if turns.FORMAT in formats else "; to read what several agents say as steps, choose the format 'turns'"
     raise TrajectoryError(f"{entry.place} {told}, and is of no format that can be read ({names}){remedy}")

@@ -25,7 +25,8 @@ def test_an_answer_that_waits_costs_no_rewrite_and_is_known_after_commit(require
     lm = scripted(plan=plan(steps, asked))
     with dspy.context(lm=lm):
         environment = from_functions([order], checks=[many])
-        result = Pivot("question -> answer: int", environment, requirements=required, audit="never")(question="Order.")
+        pivot = Pivot("question -> answer: int", environment, requirements=required, audit="never")
+        result = pivot(question="Order eggs, milk.")
     assert {prompt.phase for prompt in lm.engine.prompts} <= {"plan", "judge"}
     assert (result.answer, result.loss.total, orders) == (None, 0.0, [])
     assert result.verdict.status == "provisional"
