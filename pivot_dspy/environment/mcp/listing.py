@@ -10,7 +10,7 @@ from typing import Any, cast
 from pivot_dspy.environment.base import Effect
 from pivot_dspy.environment.declarations import with_key
 from pivot_dspy.environment.mcp.results import field
-from pivot_dspy.environment.schemas import parameters_of, require_valid, self_contained
+from pivot_dspy.environment.schemas import parameters_of, require_valid, self_contained, without_foreign_patterns
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.errors import ConfigurationError, did_you_mean
 from pivot_dspy.trajectory import SUBMIT
@@ -97,7 +97,7 @@ def spec_of(tool: Any, effect: Effect, hidden: Iterable[str] = ()) -> ToolSpec:
     """
     schema = _input_schema(tool)
     parameters, required = parameters_of(schema)
-    returns = field(tool, "output_schema", "outputSchema")
+    returns = _output_schema(tool)
     own = [name for name in hidden if name in parameters]
     spec = ToolSpec(
         name=tool.name,
@@ -117,7 +117,7 @@ def spec_of(tool: Any, effect: Effect, hidden: Iterable[str] = ()) -> ToolSpec:
 
 def told_of(tool: Any) -> str:
     """What a server lists of a tool but for words: schemas and hints. Where this changes, it may do something else."""
-    about = [_input_schema(tool), field(tool, "output_schema", "outputSchema"), _hinted_effect(tool)]
+    about = [_input_schema(tool), _output_schema(tool), _hinted_effect(tool)]
     return json.dumps(about, sort_keys=True, default=str)
 
 
@@ -131,7 +131,7 @@ def _why_not(tool: Any) -> str:
     if tool.name == SUBMIT:
         return "it is called like what ends a trajectory; rename it in the server"
     try:
-        if (returns := field(tool, "output_schema", "outputSchema")) is not None:
+        if (returns := _output_schema(tool)) is not None:
             require_valid(returns)
         spec = spec_of(tool, "write")
         _ = spec.signature, spec.details
@@ -143,7 +143,11 @@ def _why_not(tool: Any) -> str:
 
 
 def _input_schema(tool: Any) -> Mapping[str, Any]:
-    return field(tool, "input_schema", "inputSchema") or {}
+    return without_foreign_patterns(field(tool, "input_schema", "inputSchema") or {})  # type: ignore[no-any-return]
+
+
+def _output_schema(tool: Any) -> Mapping[str, Any] | None:
+    return without_foreign_patterns(field(tool, "output_schema", "outputSchema"))  # type: ignore[no-any-return]
 
 
 def _hinted_effect(tool: Any) -> Effect | None:
