@@ -72,3 +72,4 @@ def test_media_in_results_and_names_of_members_are_submitted_as_what_they_are() 
     outputs = {"shot": dspy.Image, "shots": list[dspy.Image], "size": Size}
     values = submission.validate({"shot": plain(picture), "shots": [plain(picture)], "size": "SMALL"}, outputs)
     assert values == {"shot": picture, "shots": [picture], "size": Size.SMALL}
+    assert submission.validate({"shot": picture.url}, outputs) == {"shot": picture}

@@ -31,6 +31,8 @@ def as_taken(value: Any, annotation: Any) -> Any:
     """
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _value_of(value, annotation)
+    if isinstance(value, str) and annotation is dspy.Image and value.startswith(("https:", "http:", "data:")):
+        return {"url": value}
     if isinstance(value, str) and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _media_fields(value)
     if isinstance(value, dict) and annotation is dspy.Image and value.keys() >= {"data", "mimeType"}:  # of MCP
