@@ -7,7 +7,7 @@ What is read, and the library by which the tests have it written (`tests/message
 
 | format | what | written by |
 |---|---|---|
-| `openai` | chat messages with `tool_calls`; calls that Hermes and Qwen write into their text | openai 3.57.0 |
+| `openai` | chat messages with `tool_calls`; as text where Hermes and Qwen write them so | openai 3.57.0 |
 | `openai-responses` | items of the Responses interface | openai 3.57.0 |
 | `anthropic` | messages with `tool_use` and `tool_result` | anthropic 2.14.0 |
 | `gemini` | contents with `parts`, in snake or camel case | google-genai 3.6.1 |
@@ -20,6 +20,9 @@ What is read, and the library by which the tests have it written (`tests/message
 | `spans` | OpenTelemetry GenAI, by the SDK or as OTLP | opentelemetry-sdk 1.45.2, opentelemetry-util-genai 1.3b0 |
 | `spans` | OpenInference | openinference-instrumentation 0.1.72 |
 | `turns` | speeches of agents that call no tools, where it is chosen | no library |
+
+After documentation alone, without the library (`test_other_makers.py`): blocks of Amazon Bedrock, calls of LlamaIndex,
+Inspect and tau2.
 """
 
 from __future__ import annotations

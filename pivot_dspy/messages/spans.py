@@ -44,16 +44,18 @@ def by_trace(entries: Sequence[PlacedRecord]) -> dict[str, list[PlacedRecord]]:
     A span that names no trace is of the first one. Where each span is a trace of its own, nothing was around the run
     that would tell its spans from others': then they are one.
     """
-    placed = [(_trace_of(span.record), span) for entry in entries for span in _single(entry)]
-    first = next((trace for trace, _ in placed if trace), "")
+    spans = [span for entry in entries for span in _single(entry)]
+    first = next((trace for span in spans if (trace := _trace_of(span.record))), "")
+    placed = [(_trace_of(span.record) or first, span) for span in spans]
     conversations: dict[str, Any] = {}
     for trace, span in placed:
-        conversations.setdefault(trace or first, _attributes(span.record).get(_CONVERSATION) or trace or first)
+        if named := _attributes(span.record).get(_CONVERSATION):
+            conversations.setdefault(trace, named)
     heads: dict[Any, str] = {}
     grouped: dict[str, list[PlacedRecord]] = {}
     for trace, span in placed:
-        grouped.setdefault(heads.setdefault(conversations[trace or first], trace or first), []).append(span)
-    return {first: [span for _, span in placed]} if len(grouped) == len(placed) else grouped
+        grouped.setdefault(heads.setdefault(conversations.get(trace, trace), trace), []).append(span)
+    return {first: spans} if len(grouped) == len(spans) else grouped
 
 
 def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:

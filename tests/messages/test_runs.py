@@ -76,7 +76,9 @@ def test_spans_of_several_traces_are_several_runs() -> None:
 
 def test_the_turns_of_one_conversation_are_one_run() -> None:
     about = {"gen_ai.conversation.id": "c"}
-    log = exported(*traced(FLOUR, "a", about=about), *traced(EGGS, "b", about=about))
+    flour, eggs = traced(FLOUR, "a", about=about), traced(EGGS, "b", about=about)
+    around = [{"traceId": trace, "spanId": trace, "attributes": []} for trace in ("a", "b")]  # which tell of none
+    log = exported(*around, *flour, *eggs)
     assert [call.arguments["item"] for call in messages.read(log).calls] == ["flour", "eggs"]
 
 
