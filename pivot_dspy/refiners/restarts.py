@@ -20,7 +20,7 @@ Path = tuple[int, ...]
 
 
 @dataclass
-class _Calls:
+class _TaskCalls:
     """What was asked in the tasks of one executor of DSPy's."""
 
     by_call: dict[tuple[Any, ...], list[Future[Any]]] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class _Calls:
 
 
 _lock = threading.Lock()
-_executors: WeakKeyDictionary[Any, _Calls] = WeakKeyDictionary()
+_executors: WeakKeyDictionary[Any, _TaskCalls] = WeakKeyDictionary()
 """By the outermost executor, as long as it lives."""
 
 
@@ -79,7 +79,7 @@ def _claim(caller: Any, inputs: Mapping[str, Any]) -> tuple[Future[Any] | None, 
     if not tasks:
         return None, True
     with _lock:
-        held = _executors.setdefault(tasks[0].executor, _Calls())
+        held = _executors.setdefault(tasks[0].executor, _TaskCalls())
         task, attempt = _path(tasks, held)
         key = (task, id(caller), repr(sorted(inputs.items())))
         calls = held.by_call.setdefault(key, [])
@@ -91,7 +91,7 @@ def _claim(caller: Any, inputs: Mapping[str, Any]) -> tuple[Future[Any] | None, 
         return asked[-1], is_ours
 
 
-def _path(tasks: Sequence[WorkerTask], held: _Calls) -> tuple[Path, Path]:
+def _path(tasks: Sequence[WorkerTask], held: _TaskCalls) -> tuple[Path, Path]:
     """What is alike in all attempts at the innermost task, and what tells them apart."""
     task: Path = (tasks[0].position,)
     attempt: Path = (tasks[0].attempt,)
