@@ -5,8 +5,10 @@ the documented ways to write an engine and an optimizer, are imported where they
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from types import FrameType
 from typing import Any, NamedTuple
 
 import dspy
@@ -69,6 +71,7 @@ __all__ = [
     "with_tool_callbacks",
 ]
 
+
 class WorkerTask(NamedTuple):
     """What a thread of `dspy.Evaluate` or `dspy.Parallel` is at work on."""
 
@@ -79,13 +82,26 @@ class WorkerTask(NamedTuple):
     """Of the task."""
 
 
-def worker_task() -> WorkerTask | None:
-    """The task of DSPy's own executor that this code is run for; None where it is run by something else."""
+def worker_tasks() -> tuple[WorkerTask, ...]:
+    """The tasks of DSPy's own executors that this code is run for, from the outermost on; empty where there is none.
+
+    An executor that a task of another one waits for is inside that task, though its threads are others.
+    """
+    tasks: list[WorkerTask] = []
     frame = inspect.currentframe()
+    while (worker := _frame_of("worker", frame)) is not None:
+        held = worker.f_locals
+        tasks.insert(0, WorkerTask(held["self"], held["submission_id"], held["index"]))
+        frames = (_frame_of("_execute_parallel", other) for other in sys._current_frames().values())
+        frame = next((other for other in frames if other and other.f_locals.get("self") is held["self"]), None)
+    return tuple(tasks)
+
+
+def _frame_of(function: str, frame: FrameType | None) -> FrameType | None:
+    """The innermost frame, from one on, of a function of DSPy's executor."""
     while frame is not None:
-        if frame.f_code.co_name == "worker" and frame.f_globals.get("__name__") == ParallelExecutor.__module__:
-            held = frame.f_locals
-            return WorkerTask(held["self"], held["submission_id"], held["index"])
+        if frame.f_code.co_name == function and frame.f_globals.get("__name__") == ParallelExecutor.__module__:
+            return frame
         frame = frame.f_back
     return None
 

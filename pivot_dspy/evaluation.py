@@ -33,23 +33,53 @@ def evaluate(
         findings = tuple(Finding(requirement=item.id, status="unjudged") for item in requirements.items)
     else:
         findings = _run_checks(requirements, execution, session, until_violated)
-    waiting = [leaves_of(call.args) for call in calls if call.waits]
+    waits = _Waiting(execution, [call.args for call in calls if call.waits])
     return tuple(
-        lacking.get(finding.requirement) or _as_it_stands(requirements[finding.requirement], finding, waiting)
+        lacking.get(finding.requirement) or _as_it_stands(requirements[finding.requirement], finding, waits)
         for finding in findings
     )
 
 
-def _as_it_stands(requirement: Requirement, finding: Finding, waiting: Sequence[frozenset[str]]) -> Finding:
-    """`finding`; that a call which was made is all that is asked for where that is so, and that a check may yet hold
-    where all that it asks about stands in a call that waits for commit.
+def _as_it_stands(requirement: Requirement, finding: Finding, waits: _Waiting) -> Finding:
+    """`finding`; that a call which was made is all that is asked for where that is so, and that it may yet hold where
+    what would show it waits for commit: no rewrite can show more before.
     """
     if finding.status == "unjudged" and requirement.says_only_its_call:
         return finding.model_copy(update={"status": "holds", "evidence": "the call was made"})
-    waits = requirement.check is not None and any(leaves_of(requirement.args) <= given for given in waiting)
-    if finding.status == "violated" and waits and not finding.uncheckable:
+    may_hold = waits.the_answer if requirement.check is None else waits.for_all_of(requirement.args)
+    if finding.status == "violated" and may_hold and not finding.uncheckable:
         return finding.model_copy(update={"status": "pending"})
     return finding
+
+
+class _Waiting:
+    """What waits for commit in an execution: calls, by their arguments, and what is submitted."""
+
+    def __init__(self, execution: Execution, calls: Sequence[Mapping[str, Any]]) -> None:
+        self._calls = calls
+        self._nothing_ran = execution.tier == "live"
+        """Whether every change waits, so that no figure of a check can have been reached."""
+        submit = execution.trajectory.submit
+        self.the_answer = submit is not None and submit.id in execution.withheld
+
+    def for_all_of(self, asked: Mapping[str, Any]) -> bool:
+        """Whether all that a check asks about stands in a call that waits.
+
+        Where nothing was changed yet, the check may also be of several calls, and its figures may measure what comes
+        of them, as in `spent_at_least(total=100)`: then its texts count, and the arguments that a call has by name.
+        """
+        given = [leaves_of(call) for call in self._calls]
+        if any(leaves_of(asked) <= leaves for leaves in given):
+            return True
+        names = {name for call in self._calls for name in call}
+        named = leaves_of({name: value for name, value in asked.items() if name in names})
+        texts = leaves_of({name: _texts(value) for name, value in asked.items()})
+        in_one = any(named <= leaves for leaves in given)
+        return self._nothing_ran and in_one and texts <= frozenset().union(*given)
+
+
+def _texts(value: Any) -> list[str]:
+    return [leaf for leaf in scalars(value) if isinstance(leaf, str)]
 
 
 def leaves_of(args: Mapping[str, Any]) -> frozenset[str]:

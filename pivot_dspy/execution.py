@@ -104,7 +104,7 @@ class StepRunner:
             observations=tuple(self.observed.values()),
             tier=self.session.family.tier,
             outputs=self.submitted,
-            missing_outputs=tuple(name for name in self.outputs if name not in self.submitted),
+            missing_outputs=tuple(name for name in self.outputs if name not in (*self.submitted, *self._waiting)),
             state=self.session.describe(),
             discrepancies=tuple(self.discrepancies),
         )
@@ -194,6 +194,15 @@ class StepRunner:
         if self.session.runner(spec) is None or step.id in self.supervisor.withheld:
             return Observation(step=step.id, status="withheld", args=args)
         return (yield from self._call(position, calls))
+
+    @property
+    def _waiting(self) -> Collection[str]:
+        """The outputs that are bound to what waits for commit, and so are not lacking; texts can be worded before."""
+        submit = self.trajectory.submit
+        seen = None if submit is None else self.observed.get(submit.id)
+        if submit is None or seen is None or seen.status != "withheld":
+            return ()
+        return [name for name in submit.args if self.outputs.get(name) is not str]
 
     def _standing(self, needs: Collection[str]) -> Literal["blocked", "withheld"] | None:
         """Why a step that reads the results of `needs` cannot run; None if it can."""

@@ -123,7 +123,7 @@ def _weight(items: Sequence[Requirement]) -> float:
 
 def _incompleteness(execution: Execution) -> float:
     submit = execution.trajectory.submit
-    if submit is None or not execution.by_step[submit.id].ok:
+    if submit is None or execution.by_step[submit.id].status not in ("ok", "withheld"):
         return 1.0
     missing = len(execution.missing_outputs)
     return _share(missing, len(execution.outputs) + missing)

@@ -138,6 +138,10 @@ def _in_known_types(value: Any, default: Any = _REFUSE) -> Any:
 def _from_numpy(value: Any) -> Any:
     if value.dtype.name.endswith(_TOO_FINE):
         value = value.astype(f"{value.dtype.kind}8[us]")
+    if names := value.dtype.names:  # rows of a structured array, which `tolist` takes their names
+        rows = value.reshape(-1).tolist()
+        named = [dict(zip(names, row, strict=True)) for row in rows]
+        return named if value.ndim else named[0]
     return value.tolist()
 
 

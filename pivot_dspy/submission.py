@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pivot_dspy import bindings
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.toolbox import ArgumentError
+from pivot_dspy.environment.written_values import as_taken
 from pivot_dspy.errors import error_text
 from pivot_dspy.trajectory import Execution
 
@@ -58,7 +59,7 @@ def validate(args: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, A
         if annotation is str and isinstance(value, (int, float)) and not isinstance(value, bool):
             value = str(value)  # a binding to a number answers a question for text
         try:
-            values[name] = _validator(annotation).validate_python(value)
+            values[name] = _read(value, annotation)
         except ValidationError as error:
             problems.append(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r:.80}")
         except Exception as error:  # a validator of the user's
@@ -66,6 +67,15 @@ def validate(args: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, A
     if problems:
         raise ArgumentError(f"submit: {'; '.join(problems)}", f"submit({', '.join(outputs)})")
     return values
+
+
+def _read(value: Any, annotation: Any) -> Any:
+    try:
+        return _validator(annotation).validate_python(value)
+    except ValidationError:
+        if (taken := as_taken(value, annotation)) == value:
+            raise
+        return _validator(annotation).validate_python(taken)
 
 
 def left_out(execution: Execution) -> tuple[str, ...]:

@@ -224,7 +224,7 @@ class Trajectory(Frozen):
     @classmethod
     def from_messages(
         cls, log: Any, *, output: str | Mapping[str, Any] | None = None, format: str = "auto",
-        agent: str | None = None, edited: Collection[str] = (),
+        agent: str | None = None, edited: Collection[str] = (), run: str | int | None = None,
     ) -> Trajectory:  # fmt: skip
         """The trajectory that an agent ran, read from its log, to be refined.
 
@@ -243,10 +243,12 @@ class Trajectory(Frozen):
             agent: whose calls are wanted, where several agents call tools.
             edited: ids of calls that a person changed before they ran, where the log keeps only what the model asked
                 for. Such a step has a `problem`, and does not run as it stands.
+            run: which run is wanted, where a list or a file holds several: its number from 0, or the id of its trace.
 
         Raises:
-            TrajectoryError: an entry is of no format that can be read, a result stands without its call, several
-                agents call tools and none is chosen, or a call comes after one of `submit` that did not fail.
+            TrajectoryError: an entry is of no format that can be read, a result stands without its call, there are
+                several runs, or agents that call tools, and none is chosen, or a call comes after one of `submit` that
+                did not fail.
 
         >>> call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
         >>> t = Trajectory.from_messages([{"role": "assistant", "tool_calls": [call]},
@@ -257,7 +259,8 @@ class Trajectory(Frozen):
         """
         from pivot_dspy import messages  # the readers of all formats, of which most programs need none
 
-        logged = messages.plan(messages.read(log, format=format, agent=agent, edited=edited), output, SUBMIT)
+        read = messages.read(log, format=format, agent=agent, edited=edited, run=run)
+        logged = messages.plan(read, output, SUBMIT)
         return cls._of_log(logged)
 
     @classmethod
@@ -362,7 +365,7 @@ class Execution(Frozen):
     @classmethod
     def from_messages(
         cls, log: Any, *, output: str | Mapping[str, Any] = "answer", format: str = "auto", agent: str | None = None,
-        edited: Collection[str] = (),
+        edited: Collection[str] = (), run: str | int | None = None,
     ) -> Execution:  # fmt: skip
         """What an agent did as its log records it, for blame and requirements in words, where nothing can be run.
 
@@ -380,7 +383,8 @@ class Execution(Frozen):
         """
         from pivot_dspy import messages
 
-        logged = messages.plan(messages.read(log, format=format, agent=agent, edited=edited), output, SUBMIT)
+        read = messages.read(log, format=format, agent=agent, edited=edited, run=run)
+        logged = messages.plan(read, output, SUBMIT)
         observations = tuple(
             Observation(
                 step=one.id, status=one.status, value=one.value, args=one.given, calls=int(one.tool != SUBMIT),

@@ -7,6 +7,7 @@ from pivot_dspy import requirements as module
 from pivot_dspy.environment.base import CheckResult, Environment, check, tool
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_class import toolbox_of
+from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.evaluation import evaluate
 from pivot_dspy.required_calls import RequiredCall
 from pivot_dspy.requirements import Finding, Requirement, Requirements
@@ -224,3 +225,55 @@ def test_a_requirement_that_says_only_its_call_is_decided_by_rule():
     run = executed(SEND, Mailing)
     (finding,) = evaluate(Requirements(items=(item,)), run.execution, run.session)
     assert (finding.status, finding.evidence) == ("holds", "the call was made") and item.says_only_its_call
+
+
+DONE: list[str] = []
+
+
+def spend(to: str, amount: int, note: str = "") -> str:
+    DONE.append(to)
+    return to
+
+
+def counted(least: int) -> bool:
+    return len(DONE) >= least
+
+
+def both(first: str, second: str) -> bool:
+    return {first, second} <= {*DONE}
+
+
+def got(to: str, amount: int) -> bool:
+    return False
+
+
+PAID = [step("a", "spend", to="Ann", amount=10), step("b", "spend", to="Bob", amount=20)]
+
+
+@pytest.mark.parametrize(
+    ("check", "args", "status"),
+    [
+        ("counted", {"least": 2}, "pending"),  # a figure that no call has by name measures
+        ("both", {"first": "Ann", "second": "Bob"}, "pending"),
+        ("both", {"first": "Ann", "second": "Eve"}, "violated"),
+        ("got", {"to": "Ann", "amount": 10}, "pending"),
+        ("got", {"to": "Ann", "amount": 20}, "violated"),
+    ],
+)
+def test_where_nothing_may_be_changed_yet_a_check_may_be_of_several_calls_or_measure_them(check, args, status):
+    environment = from_functions([spend], checks=[counted, both, got])
+    item = Requirement(id="R1", check=check, args=args)
+    for steps, expected in ((PAID, status), ([], "violated")):
+        run = executed(steps, environment)
+        assert run.execution.tier == "live"
+        (finding,) = evaluate(Requirements(items=(item,)), run.execution, run.session)
+        assert finding.status == expected
+
+
+def test_a_test_of_an_answer_that_waits_is_pending():
+    steps = [*PAID[:1], step("submit", "submit", answer="$a")]
+    item = Requirement(id="R1", test=lambda execution: execution.outputs.get("answer") == "Ann")
+    for effect, expected in (("write", "pending"), ("read", "holds")):
+        run = executed(steps, from_functions([spend], effects=effect))
+        (finding,) = evaluate(Requirements(items=(item,)), run.execution, run.session)
+        assert finding.status == expected

@@ -154,3 +154,9 @@ DATA = st.recursive(
 def test_json_data_stays_what_it_is_however_it_is_held(data: Any) -> None:
     assert plain(data) == json.loads(json.dumps(data)) == plain(dspy.Prediction(data=data))["data"]
     assert plain(np.array([data, None], dtype=object)[:1]) == [data]
+
+
+def test_rows_of_a_structured_array_keep_their_names() -> None:
+    table = np.array([(1, "a"), (2, "b")], dtype=[("n", int), ("name", "U3")])
+    assert plain(table) == [{"n": 1, "name": "a"}, {"n": 2, "name": "b"}]
+    assert plain(table[0]) == {"n": 1, "name": "a"}

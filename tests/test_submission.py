@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any, Literal
 
 import dspy
@@ -9,6 +10,7 @@ import pytest
 
 from pivot_dspy import Pivot, submission
 from pivot_dspy.bindings import BindingError
+from pivot_dspy.plain_json import plain
 from tests.scripted import plan, scripted, step, submit
 
 RESULTS = {"a": None, "b": {"nick": None, "at": {"home": None}}, "c": [{"id": 1, "nick": None}]}
@@ -60,3 +62,14 @@ def test_it_is_refused_where_an_output_is_missing_that_it_may_have_been_meant_fo
     with dspy.context(lm=lm):
         result = Pivot("q -> answer", tools=[nickname], effects="read", max_iters=1)(q="x")
     assert not result.verified and "anwser: not an output field" in result.execution.discrepancies[0].message
+
+
+def test_media_in_results_and_names_of_members_are_submitted_as_what_they_are() -> None:
+    class Size(enum.Enum):
+        SMALL = 1
+
+    picture = dspy.Image("data:image/png;base64,iVBORw0KGgo=")
+    outputs = {"shot": dspy.Image, "shots": list[dspy.Image], "size": Size}
+    values = submission.validate({"shot": plain(picture), "shots": [plain(picture)], "size": "SMALL"}, outputs)
+    assert values == {"shot": picture, "shots": [picture], "size": Size.SMALL}
+    assert submission.validate({"shot": picture.url}, outputs) == {"shot": picture}

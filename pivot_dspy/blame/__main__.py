@@ -32,9 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         log = load(options.log)
         execution = Execution.from_messages(
-            log, output=options.output, format=options.format, agent=options.agent, edited=options.edited
-        )
-        ranked = _ranked(execution, messages.read(log, format=options.format, agent=options.agent), options)
+            log, output=options.output, format=options.format, agent=options.agent, edited=options.edited,
+            run=options.run,
+        )  # fmt: skip
+        read = messages.read(log, format=options.format, agent=options.agent, run=options.run)
+        ranked = _ranked(execution, read, options)
     except (PivotError, OSError, LMError, AdapterParseError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 2
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("log", help="a file of JSON or JSON Lines; - for standard input")
     parser.add_argument("--format", default="auto", help=f"auto (the default), or one of {', '.join(messages.FORMATS)}")
     parser.add_argument("--agent", help="whose calls are wanted, where several agents call tools")
+    parser.add_argument("--run", metavar="N", help="which run, where the file holds several: from 0, or its trace's id")
     parser.add_argument("--output", default="answer", metavar="FIELD", help="what the last words are called")
     parser.add_argument("--edited", action="append", default=[], metavar="ID", help="a call that a person changed")
     parser.add_argument("--wrong", action="append", default=[], metavar="TEXT", help="what is wrong, in words")

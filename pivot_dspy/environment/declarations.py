@@ -122,7 +122,7 @@ def with_key(spec: ToolSpec, key: str | None) -> ToolSpec:
         required=required,
         annotations={name: kind for name, kind in spec.annotations.items() if name != key},
         defaults={name: value for name, value in spec.defaults.items() if name != key},
-        adapter=spec.adapter and arguments_adapter(spec.name, types, required, spec.open_ended),
+        adapter=spec.adapter and arguments_adapter(spec.name, types, required, spec.other_types),
         idempotency_key=key,
     )
 

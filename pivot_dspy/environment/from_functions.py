@@ -10,10 +10,10 @@ import dspy
 from pydantic.errors import PydanticUserError
 
 from pivot_dspy.environment.base import CHECK_MARK, Approval, Effect, Environment
-from pivot_dspy.environment.callables import annotated, unwrapped
+from pivot_dspy.environment.callables import Parameters, annotated, by_name, unwrapped
 from pivot_dspy.environment.declarations import Reads, declare, refuse_unknown
 from pivot_dspy.environment.lookups import lookup
-from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, arguments_adapter, describe, first_line
+from pivot_dspy.environment.toolbox import EMPTY, Toolbox, ToolSpec, arguments_adapter, describe, first_line, inline
 from pivot_dspy.errors import ConfigurationError
 
 Effects = str | Mapping[str, str] | None
@@ -145,8 +145,8 @@ def of_tool(tool: dspy.Tool, effect: Effect) -> ToolSpec:
     """
     name = str(tool.name)
     function, target = tool.func, annotated(tool.func)
-    signature = inspect.signature(function).parameters.values()
-    variadic = {p.name for p in signature if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    signature = list(inspect.signature(function).parameters.values())
+    variadic = {p.name: p for p in signature if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     defaults = {p.name: p.default for p in signature if p.default is not EMPTY}
     inferred = (dspy.Tool(function).args or {}) if variadic else {}
     # dspy.Tool lists *args and **kwargs among the arguments; a given schema may name a true argument so.
@@ -158,15 +158,22 @@ def of_tool(tool: dspy.Tool, effect: Effect) -> ToolSpec:
     types = {key: kind for key, kind in (tool.arg_types or {}).items() if key in args}
     required = tuple(key for key, schema in args.items() if "default" not in schema and key not in defaults)
     try:
-        adapter = arguments_adapter(name, {key: types.get(key, Any) for key in args}, required, tool.has_kwargs)
-        returns = get_type_hints(target).get("return", EMPTY)
+        hints = get_type_hints(target, include_extras=True)
+        more = Parameters.of([p for key, p in variadic.items() if key not in args], hints)
+        args |= inline(arguments_adapter(name, more.types, more.required).json_schema())
+        others = EMPTY if more.keywords is None else more.keywords.kind
+        if any(variadic[key].kind is inspect.Parameter.VAR_KEYWORD for key in variadic.keys() & types.keys()):
+            others = Any  # a given schema has given its name away
+        types, required = {**types, **more.types}, (*required, *more.required)
+        adapter = arguments_adapter(name, {key: types.get(key, Any) for key in args}, required, others)
+        returns = hints.get("return", EMPTY)
     except (NameError, TypeError, ValueError, PydanticUserError) as error:
         raise ConfigurationError(
             f"the tool {name!r} cannot be described: {first_line(error)}; give dspy.Tool types that pydantic knows"
         ) from error
 
     def invoke(_: Any, /, **kwargs: Any) -> Any:
-        return function(**kwargs)
+        return by_name(function, signature)(**kwargs)
 
     return ToolSpec(
         name=name,
@@ -181,7 +188,8 @@ def of_tool(tool: dspy.Tool, effect: Effect) -> ToolSpec:
         check_schema=True,
         effect=effect,
         is_async=inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(target),
-        open_ended=bool(tool.has_kwargs),
+        open_ended=others is not EMPTY,
+        keywords=more.keywords,
         tool=tool,
     )
 

@@ -111,6 +111,9 @@ def schema_text(schema: Any, definitions: Mapping[str, Any] | None = None, *, in
     if isinstance(kind, list):
         return " | ".join(text({**schema, "type": one}) for one in kind)
     if kind == "array":
+        places = schema.get("prefixItems") or (schema["items"] if isinstance(schema.get("items"), list) else None)
+        if places:
+            return f"[{', '.join(map(text, places))}]"
         return f"[{text(schema.get('items'))}]"
     if kind == "object" and schema.get("properties"):
         fields, required = schema["properties"], schema.get("required", ())

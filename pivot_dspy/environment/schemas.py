@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -70,6 +71,30 @@ def require_valid(schema: Any) -> None:
         raise ConfigurationError(f"it is no valid JSON schema: {error.message:.200}") from error
     except RecursionError as error:
         raise ConfigurationError("it is nested too deeply") from error
+
+
+def without_foreign_patterns(schema: Any) -> Any:
+    """A copy without the patterns that Python cannot read, such as `\\p{L}`: their language is that of ECMAScript, and
+    whoever wrote them checks them.
+
+    >>> without_foreign_patterns({"type": "string", "pattern": r"^\\p{L}+$"})
+    {'type': 'string'}
+    """
+    if isinstance(schema, Mapping):
+        return {
+            key: without_foreign_patterns(inner)
+            for key, inner in schema.items()
+            if not (key == "pattern" and isinstance(inner, str) and not _is_regex(inner))
+        }
+    return [without_foreign_patterns(inner) for inner in schema] if isinstance(schema, list) else schema
+
+
+def _is_regex(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 def validator(schema: Mapping[str, Any]) -> Any:

@@ -17,10 +17,10 @@ from typing_extensions import NotRequired, Required, TypedDict
 
 from pivot_dspy.environment.base import EFFECTS, Approval, Effect
 from pivot_dspy.environment.brevity import describe_briefly
-from pivot_dspy.environment.callables import annotated, documentation
-from pivot_dspy.environment.enums import enum_values
+from pivot_dspy.environment.callables import Keywords, Parameters, annotated, by_name, documentation
 from pivot_dspy.environment.render import Named, schema_text, type_text
 from pivot_dspy.environment.schemas import nested_descriptions, validator
+from pivot_dspy.environment.written_values import as_taken
 from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import SUBMIT
@@ -89,6 +89,8 @@ class ToolSpec:
     is_async: bool = False
     open_ended: bool = False
     """Whether it takes arguments that are no parameters."""
+    keywords: Keywords | None = None
+    """What these are called together and their type, where that is known."""
     home: asyncio.AbstractEventLoop | None = None
     """The event loop that calls must be made in, if the tool is bound to one."""
     idempotency_key: str | None = None
@@ -118,7 +120,9 @@ class ToolSpec:
         """
         try:
             arguments: dict[str, Any] = plain(dict(args))
-            typed = self._typed(arguments, self.adapter) if self.adapter else arguments
+            typed = arguments
+            if self.adapter:
+                arguments, typed = self._typed(arguments, self.adapter)
             problems = self._misfits(arguments) if self.check_schema or self.adapter is None else []
             if problems and self.adapter:  # lax as for a function: what counts is what it takes, `3` for "3"
                 problems = self._misfits(plain(typed))
@@ -151,14 +155,27 @@ class ToolSpec:
             part += "" if kind == "str" else f": {kind}"
             told = "" if default is None else f" = {json.dumps(default, ensure_ascii=False)}"
             parts.append(f"{part}{told}")
+        parts += self.rendered_keywords(named)
         gives = self.result(named) if result else ""
         return f"{self.name}({', '.join(parts)}){f' -> {gives}' if gives else ''}"
+
+    def rendered_keywords(self, named: Named) -> list[str]:
+        """`**filters: int`, where other arguments than its parameters are taken, and it is known as what."""
+        if self.keywords is None:
+            return []
+        kind = type_text(self.keywords.kind, named, argument=True)
+        return [f"**{self.keywords.name}{'' if kind in ('str', 'any') else f': {kind}'}"]
 
     def result(self, named: Named) -> str:
         """The type of what it returns; empty where nothing tells it."""
         if self.returns is not EMPTY:
             return type_text(self.returns, named)
         return schema_text(self.returns_schema) if self.returns_schema else ""
+
+    @property
+    def other_types(self) -> Any:
+        """The type of arguments that are no parameters; `EMPTY` where none is taken."""
+        return self.keywords.kind if self.keywords is not None else Any if self.open_ended else EMPTY
 
     @property
     def outline(self) -> str:
@@ -193,14 +210,17 @@ class ToolSpec:
         unknown = [name for name in names if name not in known]
         return [*missing, *(f"{name}: not a parameter" for name in unknown)]
 
-    def _typed(self, arguments: Mapping[str, Any], adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    def _typed(
+        self, arguments: dict[str, Any], adapter: TypeAdapter[Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The arguments as they are taken, and in Python types."""
         try:
-            return dict(adapter.validate_python(arguments))
+            return arguments, dict(adapter.validate_python(arguments))
         except ValidationError:
-            by_value = {key: enum_values(value, self.annotations.get(key, Any)) for key, value in arguments.items()}
-            if by_value == arguments:
+            taken = {key: as_taken(value, self.annotations.get(key, Any)) for key, value in arguments.items()}
+            if taken == arguments:
                 raise
-            return dict(adapter.validate_python(by_value))
+            return taken, dict(adapter.validate_python(taken))
 
     def _misfits(self, arguments: Mapping[str, Any]) -> list[str]:
         problems = self.misnamed(arguments)
@@ -322,13 +342,8 @@ def describe(function: Callable[..., Any], *, name: str, effect: Effect, method:
     try:
         hints = get_type_hints(target, include_extras=True)
         parameters = list(inspect.signature(function).parameters.values())[1 if method else 0 :]
-        named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        if any(p.kind is p.POSITIONAL_ONLY for p in parameters):
-            raise TypeError("it takes parameters by position only; wrap it in a function with named parameters")
-        types = {p.name: hints.get(p.name, Any) for p in named}
-        required = tuple(p.name for p in named if p.default is EMPTY)
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        adapter = arguments_adapter(name, types, required, open_ended)
+        types, required, defaults, keywords = Parameters.of(parameters, hints)
+        adapter = arguments_adapter(name, types, required, EMPTY if keywords is None else keywords.kind)
         schema = adapter.json_schema()
     except (NameError, TypeError, ValueError, AttributeError, PydanticUserError) as error:
         raise ConfigurationError(
@@ -336,7 +351,7 @@ def describe(function: Callable[..., Any], *, name: str, effect: Effect, method:
         ) from error
 
     def invoke(environment: Any, /, **args: Any) -> Any:
-        return getattr(environment, name)(**args) if method else function(**args)
+        return by_name(getattr(environment, name) if method else function, parameters)(**args)
 
     return ToolSpec(
         name=name,
@@ -345,23 +360,28 @@ def describe(function: Callable[..., Any], *, name: str, effect: Effect, method:
         parameters=inline(schema),
         required=required,
         annotations=types,
-        defaults={p.name: p.default for p in named if p.default is not EMPTY},
+        defaults=defaults,
         returns=hints.get("return", EMPTY),
         adapter=adapter,
         effect=effect,
         is_async=inspect.iscoroutinefunction(target),
-        open_ended=open_ended,
+        open_ended=keywords is not None,
+        keywords=keywords,
     )
 
 
 def arguments_adapter(
-    name: str, types: Mapping[str, Any], required: Iterable[str], open_ended: bool
+    name: str, types: Mapping[str, Any], required: Iterable[str], others: Any = EMPTY
 ) -> TypeAdapter[Any]:
-    """What turns a dictionary of arguments into one of the given types; unknown names pass only if `open_ended`."""
+    """What turns a dictionary of arguments into one of the given types.
+
+    Args:
+        others: the type of what has another name, which is refused where there is none.
+    """
     typed_dict: Any = TypedDict  # made at run time, which a type checker cannot follow
     fields = {key: Required[kind] if key in required else NotRequired[kind] for key, kind in types.items()}
-    arguments = typed_dict(f"{name}_arguments", fields)
-    arguments.__pydantic_config__ = ConfigDict(extra="allow" if open_ended else "forbid")
+    arguments = typed_dict(f"{name}_arguments", fields, **({} if others in (EMPTY, Any) else {"extra_items": others}))
+    arguments.__pydantic_config__ = ConfigDict(extra="forbid" if others is EMPTY else "allow")
     return TypeAdapter(arguments)
 
 

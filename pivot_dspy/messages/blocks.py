@@ -1,4 +1,6 @@
-"""Contents that are lists of typed blocks, as Anthropic writes calls and results: `tool_use` and `tool_result`.
+"""Contents that are lists of blocks, as Anthropic writes calls and results: `tool_use` and `tool_result`.
+
+Amazon Bedrock has the same as `{"toolUse": ...}` and `{"toolResult": ...}`.
 
 Tools of a server (`server_tool_use`, `mcp_tool_use`) are calls like others; their results end in `tool_result`.
 """
@@ -32,7 +34,7 @@ _THOUGHTS = ("thinking", "reasoning")
 
 def claims(record: Record) -> bool:
     content = record.get("content")
-    kinds = [str((mapping(block) or {}).get("type", "")) for block in content] if isinstance(content, list) else []
+    kinds = [str(_block(part).get("type", "")) for part in content] if isinstance(content, list) else []
     return record.get("role") in ("user", "assistant") and any(
         kind.endswith((*_CALLS, "tool_result")) or kind == "thinking" for kind in kinds
     )
@@ -57,7 +59,7 @@ def read(content: Any, place: str, speaker: Speaker, agent: str | None = None) -
     waiting = False
     for kind, group in groupby(content, key=_kind):
         parts = list(group)
-        blocks = [mapping(part) or {} for part in parts]
+        blocks = [_block(part) for part in parts]
         if kind == "result":
             waiting = False
             yield from map(_result, blocks)
@@ -72,7 +74,8 @@ def read(content: Any, place: str, speaker: Speaker, agent: str | None = None) -
                 yield WordsEvent("thought", text, agent)
         else:
             for block in blocks:
-                refuse_calls(str(block.get("type", "text")), place, _KNOWN)
+                for name in [block["type"]] if "type" in block else block:
+                    refuse_calls(str(name), place, _KNOWN)
             if text := text_of(parts):
                 # What is said while a call waits for its result answers nothing.
                 yield WordsEvent("thought" if waiting else speaker, text, agent)
@@ -80,10 +83,24 @@ def read(content: Any, place: str, speaker: Speaker, agent: str | None = None) -
 
 def _kind(part: Any) -> str:
     """What a block holds: a `result`, a `call`, a `thought` or `words`."""
-    kind = str((mapping(part) or {}).get("type") or "text")
+    kind = str(_block(part).get("type") or "text")
     if kind.endswith(("tool_result", "tool_call_result")):
         return "result"
     return "call" if kind.endswith(_CALLS) else "thought" if kind in _THOUGHTS else "words"
+
+
+def _block(part: Any) -> Record:
+    """A part as a typed block; those of Bedrock have one field, which is named by their type."""
+    record = mapping(part) or {}
+    if (call := mapping(record.get("toolUse"))) is not None:
+        return {**call, "type": "tool_use", "id": call.get("toolUseId")}
+    if (result := mapping(record.get("toolResult"))) is not None:
+        held = result.get("content")
+        parts = [mapping(item) or {} for item in held] if isinstance(held, list) else []
+        content = parts[0]["json"] if len(parts) == 1 and "json" in parts[0] else held
+        failed = {"error": True, "success": False}.get(str(result.get("status")))
+        return {"type": "tool_result", "tool_use_id": result.get("toolUseId"), "content": content, "is_error": failed}
+    return record
 
 
 def _result(block: Record) -> ResultEvent:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pivot_dspy.messages import blocks
 from pivot_dspy.messages.events import (
+    USER,
     CallEvent,
     Event,
     Format,
@@ -54,14 +55,24 @@ def _message(place: str, record: Record) -> Iterator[Event]:
         if record[name] and not isinstance(record[name], (str, int, float)):
             refuse_calls(name, place, _FIELDS)
     if role in _RESULTS:
-        failed = record.get("is_error") if isinstance(record.get("is_error"), bool) else None
-        yield ResultEvent(value_of(content), record.get("tool_call_id"), pick(record, "name", "tool_name"), failed)
+        name = pick(record, "name", "tool_name")
+        yield ResultEvent(value_of(content), record.get("tool_call_id"), name, _has_failed(record))
         return
+    if role == "assistant" and record.get("action"):
+        refuse_calls("function call in 'action'", place, _FIELDS)  # of SWE-agent, whose content is what it answered
     agent = record.get("name")
     thought = record.get("reasoning_content") or record.get("reasoning")
     if isinstance(thought, str) and thought.strip():
         yield WordsEvent("thought", thought.strip(), agent)
-    yield from beside(list(calls_of(record, place, agent)), blocks.read(content, place, ROLES[role], agent))
+    caller = agent or (USER if role == "user" else None)
+    yield from beside(list(calls_of(record, place, caller)), blocks.read(content, place, ROLES[role], agent))
+
+
+def _has_failed(result: Record) -> bool | None:
+    """Whether a result's fields say that the call failed; None where none of them tells."""
+    flags = [result[name] for name in ("is_error", "error") if name in result]
+    told = [flag for flag in flags if isinstance(flag, bool) or flag]
+    return bool(told[0]) if told else None
 
 
 def beside(calls: Sequence[CallEvent], content: Iterable[Event]) -> Iterator[Event]:
@@ -73,14 +84,16 @@ def beside(calls: Sequence[CallEvent], content: Iterable[Event]) -> Iterator[Eve
 
 def calls_of(record: Record, place: str, agent: str | None = None) -> Iterator[CallEvent]:
     """The calls that stand beside the content of a message."""
-    logged = record.get("tool_calls") or record.get("function_call") or []
+    more = mapping(record.get("additional_kwargs")) or {}  # of LlamaIndex
+    logged = pick(record, "tool_calls", "function_call") or pick(more, "tool_calls", "function_call") or []
     if not isinstance(logged, (list, tuple)):
         logged = [logged]
     for call in records(logged, place):
         own = mapping(call.get("function")) or mapping(call.get("custom")) or call
         arguments: Any = own.get("arguments", own.get("args", own.get("input")))
         bare = "input" if "custom" in call else None
-        yield call_of(own.get("name"), arguments, place, call=call.get("id"), agent=agent, bare=bare)
+        name = own.get("name", call.get("function"))  # Inspect has the name itself there
+        yield call_of(name, arguments, place, call=call.get("id"), agent=agent, bare=bare)
 
 
 FORMAT = Format("openai", claims, read)

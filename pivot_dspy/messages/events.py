@@ -15,6 +15,9 @@ Record = Mapping[str, Any]
 Speaker = Literal["assistant", "thought", "answer", "user", "system"]
 """Who says something. A `thought` never is the answer; an `answer` always is, whatever is said after it."""
 
+USER = "user"
+"""Who calls a tool in a user's message, as in tau2: an agent of its own."""
+
 _CALL_WORDS = ("tool", "call", "function")
 _WRITTEN_OUT = frozenset({"text", "input_text", "output_text"})
 

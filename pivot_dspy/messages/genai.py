@@ -46,10 +46,9 @@ class TraceSpan:
     """What the model answered; of a tool's span, the call and its result."""
 
 
-def span(place: str, attributes: Record, *, start: str, error: str | None) -> TraceSpan:
+def span(place: str, attributes: Record, *, start: str, error: str | None, agent: str | None) -> TraceSpan:
     """One span of a model or of a tool; of neither, where it is another."""
     operation = attributes.get("gen_ai.operation.name")
-    agent = attributes.get("gen_ai.agent.name")
     if operation == "execute_tool":
         answer = _executed(place, attributes, error, agent)
         return TraceSpan(place, start, is_call=True, answer=answer)

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pivot_dspy.errors import TrajectoryError
-from pivot_dspy.messages.events import CallEvent, Event, ResultEvent, WordsEvent
+from pivot_dspy.messages.events import USER, CallEvent, Event, ResultEvent, WordsEvent
 
 _TRACEBACK = "Traceback (most recent call last)"
 _FAILURE = re.compile(rf"\s*(?:Error\b|Exception\b|{re.escape(_TRACEBACK)}|exitcode: [1-9])")
 """How texts of tools begin that tell of a failure, where a format has no flag for it."""
+UNNAMED = "assistant"
+"""By which the agent without a name is chosen."""
 _NEAR = 0.7
 """Likeness from which on two values are taken for two tries at the same."""
 _TRIES = 8
@@ -92,23 +94,25 @@ def assemble(events: Iterable[Event], *, agent: str | None = None, edited: Colle
     for event in events:
         draft.add(event)
     agents = dict.fromkeys(call.agent for call in draft.calls)
-    if agent is None and len(agents.keys() - {None}) > 1:
-        named = ", ".join(f"{name or 'one without a name'} ({_share(draft.calls, name)})" for name in agents)
+    if agent is None and (len(agents.keys() - {None}) > 1 or agents.keys() == {None, USER}):
+        named = ", ".join(f"{name or UNNAMED} ({_share(draft.calls, name)})" for name in agents)
         raise TrajectoryError(f"several agents call tools in this log: {named}; choose one with agent=")
     if agent is None and not draft.calls and len(draft.speakers) > 1:
         raise TrajectoryError(
             f"several agents speak in this log, and none calls a tool: {', '.join(draft.speakers)}; choose one with "
             "agent=, or format='turns', which reads what each says as a step"
         )
-    if agent is not None and agent not in {*agents, *draft.speakers}:
+    is_unnamed = agent == UNNAMED and None in agents
+    if agent is not None and not is_unnamed and agent not in {*agents, *draft.speakers}:
         named = ", ".join(dict.fromkeys([*filter(None, agents), *draft.speakers]))
         raise TrajectoryError(f"nobody is called {agent!r} in this log; there are {named or 'no names'}")
     unknown = set(edited) - {call.id for call in draft.calls}
     if unknown:
         raise TrajectoryError(f"no call has the id {', '.join(sorted(unknown))}, which edited= names")
-    chosen = [index for index, call in enumerate(draft.calls) if agent is None or call.agent == agent]
+    wanted = None if is_unnamed else agent
+    chosen = [index for index, call in enumerate(draft.calls) if agent is None or call.agent == wanted]
     calls = [_logged(draft.calls[i], draft.results.get(i), draft.why.get(i), edited) for i in chosen]
-    return Log(_with_mended(calls), draft.answer(agent), draft.task, "\n".join(draft.told))
+    return Log(_with_mended(calls), draft.said_last(agent is None, wanted), draft.task, "\n".join(draft.told))
 
 
 def _share(calls: Sequence[CallEvent], agent: str | None) -> str:
@@ -166,9 +170,9 @@ class _Draft:
         if words.speaker == "answer" or (words.speaker == "assistant" and not self._submitted):
             self._answer = self._answers[words.agent] = words.value
 
-    def answer(self, agent: str | None) -> Any:
+    def said_last(self, by_anyone: bool, agent: str | None) -> Any:
         """What an agent said last, or whoever did."""
-        return self._answer if agent is None else self._answers.get(agent)
+        return self._answer if by_anyone else self._answers.get(agent)
 
     def _call_of(self, result: ResultEvent) -> int:
         """Which call a result is of.

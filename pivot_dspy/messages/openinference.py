@@ -16,22 +16,22 @@ def claims(attributes: Record) -> bool:
     return _KIND in attributes
 
 
-def span(place: str, attributes: Record, *, start: str, error: str | None) -> TraceSpan:
+def span(place: str, attributes: Record, *, start: str, error: str | None, agent: str | None) -> TraceSpan:
     """One span of a model or of a tool; of neither, where it is another."""
     kind = str(attributes[_KIND]).upper()
     if kind == "TOOL":
-        return TraceSpan(place, start, is_call=True, answer=_executed(place, attributes, error))
+        return TraceSpan(place, start, is_call=True, answer=_executed(place, attributes, error, agent))
     if kind == "LLM":
         history, answer = (
-            tuple(_messages(attributes, f"llm.{side}_messages.", place)) for side in ("input", "output")
+            tuple(_messages(attributes, f"llm.{side}_messages.", place, agent)) for side in ("input", "output")
         )
         return TraceSpan(place, start, is_chat=True, failed=error is not None, history=history, answer=answer)
     return TraceSpan(place, start)
 
 
-def _executed(place: str, attributes: Record, error: str | None) -> tuple[Event, ...]:
+def _executed(place: str, attributes: Record, error: str | None, agent: str | None) -> tuple[Event, ...]:
     name, call = attributes.get("tool.name"), attributes.get("tool_call.id", attributes.get("tool.id"))
-    given, agent = decoded(attributes.get("input.value")), attributes.get("agent.name")
+    given = decoded(attributes.get("input.value"))
     made = call_of(name, given if isinstance(given, Mapping) else None, place, call=call, agent=agent)
     if not isinstance(given, Mapping):
         told = "" if given is None else f" as an object: {given!r:.200}"
@@ -40,13 +40,13 @@ def _executed(place: str, attributes: Record, error: str | None) -> tuple[Event,
     return made, ResultEvent(value, made.id, made.tool, failed=error is not None)
 
 
-def _messages(attributes: Record, prefix: str, place: str) -> Iterator[Event]:
+def _messages(attributes: Record, prefix: str, place: str, agent: str | None) -> Iterator[Event]:
     tree: dict[str, Any] = {}
     for outer, held in attributes.items():
         for name, value in _flat(outer, held):
             if name.startswith(prefix):
                 _put(tree, name.removeprefix(prefix).split("."), value)
-    yield from chat.read([PlacedRecord(place, _message(message)) for message in _in_order(tree)])
+    yield from chat.read([PlacedRecord(place, _message(message, agent)) for message in _in_order(tree)])
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -74,7 +74,7 @@ def _in_order(tree: Any) -> list[dict[str, Any]]:
     return [items[key] for key in sorted((key for key in items if key.isdigit()), key=int)]
 
 
-def _message(tree: Mapping[str, Any]) -> dict[str, Any]:
+def _message(tree: Mapping[str, Any], agent: str | None) -> dict[str, Any]:
     """A flattened message in the form of OpenAI's chat."""
     message = tree.get("message", {})
     contents = [content.get("message_content", {}) for content in _in_order(message.get("contents"))]
@@ -89,6 +89,6 @@ def _message(tree: Mapping[str, Any]) -> dict[str, Any]:
         "role": role,
         "content": message.get("content") or contents or None,
         "tool_call_id": message.get("tool_call_id"),
-        "name": message.get("name") if role == "tool" else None,
+        "name": message.get("name") if role == "tool" else agent if role == "assistant" else None,
         "tool_calls": calls,
     }

@@ -15,9 +15,20 @@ from typing import Any
 
 from pivot_dspy.errors import TrajectoryError
 from pivot_dspy.messages import genai, openinference
-from pivot_dspy.messages.events import CallEvent, Event, Format, PlacedRecord, Record, ResultEvent, mapping
+from pivot_dspy.messages.events import (
+    CallEvent,
+    Event,
+    Format,
+    PlacedRecord,
+    Record,
+    ResultEvent,
+    WordsEvent,
+    mapping,
+    pick,
+)
 from pivot_dspy.messages.genai import TraceSpan
 
+_CONVERSATION = "gen_ai.conversation.id"
 _NUMBERS = ("intValue", "doubleValue", "boolValue", "stringValue", "bytesValue")
 
 
@@ -27,39 +38,103 @@ def claims(record: Record) -> bool:
     return "attributes" in record and bool(record.keys() & {"context", "spanId", "span_id", "traceId", "trace_id"})
 
 
+def by_trace(entries: Sequence[PlacedRecord]) -> dict[str, list[PlacedRecord]]:
+    """The spans of each trace by its id; traces of one conversation (`gen_ai.conversation.id`) are one.
+
+    A span that names no trace is of the first one. Where each span is a trace of its own, nothing was around the run
+    that would tell its spans from others': then they are one.
+    """
+    spans = [span for entry in entries for span in _single(entry)]
+    first = next((trace for span in spans if (trace := _trace_of(span.record))), "")
+    placed = [(_trace_of(span.record) or first, span) for span in spans]
+    conversations: dict[str, Any] = {}
+    for trace, span in placed:
+        if named := _attributes(span.record).get(_CONVERSATION):
+            conversations.setdefault(trace, named)
+    heads: dict[Any, str] = {}
+    grouped: dict[str, list[PlacedRecord]] = {}
+    for trace, span in placed:
+        grouped.setdefault(heads.setdefault(conversations.get(trace, trace), trace), []).append(span)
+    return {first: spans} if len(grouped) == len(spans) else grouped
+
+
 def read(entries: Sequence[PlacedRecord]) -> Iterator[Event]:
-    spans = sorted(
-        (span for place, record in entries for span in _spans(place, record)), key=lambda span: span.start
-    )
+    placed = [span for entry in entries for span in _single(entry)]
+    agents = _agents([span.record for span in placed])
+    spans = sorted((_span(place, record, agents) for place, record in placed), key=lambda span: span.start)
     known = [span for span in spans if span.is_call or span.is_chat]
     if not known:
         raise TrajectoryError(
             f"none of {len(spans)} spans is of a model or a tool, by gen_ai.operation.name or openinference.span.kind"
         )
+    if len(placed) > 1 and len({_trace_of(record) for _, record in placed}) == len(placed):
+        tasks = {next(_task_of(span), None) for span in known if span.is_chat} - {None}
+        if len(tasks) > 1:
+            raise TrajectoryError(
+                f"no trace holds more than one of the {len(placed)} spans, which tell of {len(tasks)} tasks; give the "
+                "spans of one run, or have a span around each"
+            )
     yield from _merged(known)
 
 
-def _spans(place: str, record: Record) -> Iterator[TraceSpan]:
+def _task_of(span: TraceSpan) -> Iterator[Any]:
+    return (event.value for event in span.history if isinstance(event, WordsEvent) and event.speaker == "user")
+
+
+def _single(entry: PlacedRecord) -> Iterator[PlacedRecord]:
+    """The spans of an entry, which may be a whole export."""
+    place, record = entry
     batches = record.get("resourceSpans", record.get("resource_spans"))
     if batches is None:
-        yield _span(place, record)
+        yield entry
         return
     for batch in batches:
         for scope in batch.get("scopeSpans", batch.get("scope_spans")) or ():
             for number, span in enumerate(scope.get("spans") or (), start=1):
-                yield _span(f"span {number} of {place}", span)
+                yield PlacedRecord(f"span {number} of {place}", span)
 
 
-def _span(place: str, record: Record) -> TraceSpan:
+def _agents(records: Sequence[Record]) -> dict[str, str]:
+    """By the id of each span its agent: its own, or that of the nearest span around it that names one."""
+    parents = {
+        _id_of(record): str(pick(record, "parent_id", "parentSpanId", "parent_span_id") or "") for record in records
+    }
+    own = {_id_of(record): pick(_attributes(record), "gen_ai.agent.name", "agent.name") for record in records}
+    agents = {}
+    for span in own:
+        above, met = span, set[str]()
+        while above in own and not own[above] and above not in met:
+            met.add(above)
+            above = parents[above]
+        if own.get(above):
+            agents[span] = str(own[above])
+    return agents
+
+
+def _id_of(record: Record) -> str:
+    return str(pick(mapping(record.get("context")) or record, "span_id", "spanId") or "")
+
+
+def _trace_of(record: Record) -> str:
+    return str(pick(mapping(record.get("context")) or record, "trace_id", "traceId") or "")
+
+
+def _attributes(record: Record) -> Record:
     attributes = record["attributes"]
     if isinstance(attributes, (list, tuple)):  # OTLP
-        attributes = {str(entry["key"]): _otlp(entry.get("value")) for entry in attributes}
+        return {str(entry["key"]): _otlp(entry.get("value")) for entry in attributes}
+    return mapping(attributes) or {}
+
+
+def _span(place: str, record: Record, agents: Mapping[str, str]) -> TraceSpan:
+    attributes = _attributes(record)
     start = record.get("startTimeUnixNano", record.get("start_time_unix_nano", record.get("start_time", 0)))
     status = mapping(record.get("status")) or {}
     failed = status.get("status_code", status.get("code")) in ("ERROR", "STATUS_CODE_ERROR", 2)
     error = str(status.get("description") or status.get("message") or attributes.get("error.type") or "it failed")
     read_span = openinference.span if openinference.claims(attributes) else genai.span
-    return read_span(place, attributes, start=str(start).rjust(20, "0"), error=error if failed else None)
+    agent = agents.get(_id_of(record))
+    return read_span(place, attributes, start=str(start).rjust(20, "0"), error=error if failed else None, agent=agent)
 
 
 def _otlp(value: Any) -> Any:

@@ -127,8 +127,9 @@ def _verdict(
     judgement = judgement or Judgement()
     against = [*reasons, *_of_requirements(requirements, judgement)]
     stale = [seen.step for seen in execution.observations if seen.stale]
+    held = [step.id for step in execution.trajectory.steps if step.id in execution.withheld and not step.is_submit]
     waits = [
-        f"requirement {finding.requirement} can only be checked when {' and '.join(execution.withheld)} has run: "
+        f"requirement {finding.requirement} can only be checked when {' and '.join(held)} has run: "
         f"{finding.evidence}".rstrip(": ")
         for finding in inspection.findings
         if finding.status == "pending"
@@ -185,7 +186,8 @@ def _read_too_early(execution: Execution) -> list[str]:
     for step in execution.trajectory.steps:
         waiting = [name for name in step.depends_on(execution.by_step) if name in execution.withheld]
         if waiting and step.id in execution.withheld:
-            reasons.append(f"what step {step.id} is called with is known only when {waiting[0]} has run")
+            what = "the answer" if step.is_submit else f"what step {step.id} is called with"
+            reasons.append(f"{what} is known only when {waiting[0]} has run")
     return reasons
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,9 @@ from pivot_dspy.dspy_internals import CUSTOM_TYPE_START_IDENTIFIER as START
 
 _MEDIA = frozenset({"image_url", "input_audio", "file"})
 """Kinds of parts that are no text: a part of text could pass for the prompt's own words."""
+
+_PICTURE = re.compile(r"image/(?:png|jpeg|gif|webp)")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 _DEPTH = 100
 """Lists and objects in each other that are searched; a prompt shows less of them."""
@@ -26,7 +30,8 @@ class Detached(NamedTuple):
 
 
 def detach(value: Any) -> Detached:
-    """JSON data without the media in it, such as a `dspy.Image` as pydantic writes it, and these.
+    """JSON data without the media in it, and these: a `dspy.Image` and its like as pydantic writes them, and pictures
+    as the Model Context Protocol has them.
 
     Any other text that DSPy's adapters would take for a part of a message is changed so that they do not.
 
@@ -43,6 +48,10 @@ def detach(value: Any) -> Detached:
         if depth > _DEPTH:
             return data
         if isinstance(data, dict):
+            held, picture = _picture(data)
+            if picture:
+                parts.append(f"{START}{json.dumps([picture])}{END}")
+                data = {**data, held: f"<part {len(parts)}>"}
             return {key: without(item, depth + 1) for key, item in data.items()}
         if isinstance(data, list):
             return [without(item, depth + 1) for item in data]
@@ -54,19 +63,35 @@ def detach(value: Any) -> Detached:
         parts.append(f"{START}{json.dumps(blocks)}{END}")
         return f"<part {len(parts)}>"
 
-    return Detached(without(value) if _holds_mark(value) else value, parts)
+    return Detached(without(value) if _holds_media(value) else value, parts)
 
 
-def _holds_mark(value: Any) -> bool:
+def _holds_media(value: Any) -> bool:
     left = [value]
     while left:
         data = left.pop()
         if isinstance(data, str):
             if START in data:
                 return True
-        elif isinstance(data, (dict, list)):
-            left.extend(data.values() if isinstance(data, dict) else data)
+        elif isinstance(data, dict):
+            if _picture(data)[1]:
+                return True
+            left.extend(data.values())
+        elif isinstance(data, list):
+            left.extend(data)
     return False
+
+
+def _picture(data: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
+    """The field of a block of an MCP result that holds a picture, and the part of a message that this is, if it is one.
+
+    These are `{"type": "image", "data": ...}` and the contents of a resource, `{"uri": ..., "blob": ...}`.
+    """
+    name = "data" if data.get("type") == "image" else "blob" if "uri" in data else ""
+    held, kind = data.get(name), data.get("mimeType")
+    if not (isinstance(held, str) and isinstance(kind, str) and _PICTURE.fullmatch(kind) and _BASE64.fullmatch(held)):
+        return name, None
+    return name, {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{held}"}}
 
 
 def _media(text: str) -> list[dict[str, Any]] | None:

@@ -36,7 +36,7 @@ def _stub(spec: ToolSpec, named: Named) -> str:
         else:
             default = spec.defaults.get(name, schema.get("default"))
             parts.append(f"{_parameter(name, kind.removesuffix(' | null'))}={default!r}")
-    parts += ["**others"] if spec.open_ended else []
+    parts += spec.rendered_keywords(named) or (["**others"] if spec.open_ended else [])
     gives = spec.result(named)
     held = spec.effect == "irreversible" and spec.preview is None
     effect = "" if spec.effect == "read" else f"[{'held' if held else spec.effect}]"

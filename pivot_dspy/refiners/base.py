@@ -49,7 +49,7 @@ from pivot_dspy.refiners.arguments import (
     usable_signature,
 )
 from pivot_dspy.refiners.journalling import interrupted, journalled_call
-from pivot_dspy.refiners.restarts import run_once
+from pivot_dspy.refiners.restarts import arun_once, run_once
 from pivot_dspy.refiners.state import Tuned, check_real, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
 from pivot_dspy.run_journal import RunJournal
@@ -246,7 +246,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
 
     async def aforward(self, **inputs: Any) -> Refined:
         """As `forward`, awaited."""
-        return await run_async(self._refine(inputs))
+        return await arun_once(self, inputs, lambda: run_async(self._refine(inputs)))  # type: ignore[no-any-return]
 
     def resume(self, run: str | None = None, **options: Any) -> Refined:
         """Go on with a run of the journal that was killed, or that waits for an answer.

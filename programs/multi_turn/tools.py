@@ -75,7 +75,7 @@ def _spec(owner: str, document: Mapping[str, Any]) -> ToolSpec:
         returns_schema=_schema(document["response"], result=True),
         # Only names are looked at: the package's functions take what they are given, and some of its data has text
         # where its documents say integer.
-        adapter=arguments_adapter(name, dict.fromkeys(properties, Any), required, False),
+        adapter=arguments_adapter(name, dict.fromkeys(properties, Any), required),
         effect="read" if name in READS else "write",
     )
 
@@ -96,7 +96,7 @@ _END = ToolSpec(
     parameters={},
     required=(),
     returns_schema={"type": "object", "properties": {"closed": {"type": "integer"}}, "required": ["closed"]},
-    adapter=arguments_adapter(END_TURN, {}, (), False),
+    adapter=arguments_adapter(END_TURN, {}, ()),
     draft=True,  # it only says which turn the calls after it belong to
 )
 

@@ -59,6 +59,6 @@ def _spec(function: Any) -> ToolSpec:
         annotations=types,
         defaults={name: field.default for name, field in fields.items() if name not in required},
         returns=EMPTY if function.return_type is None else function.return_type,
-        adapter=arguments_adapter(function.name, types, required, False),
+        adapter=arguments_adapter(function.name, types, required),
         effect=effect_of(function.name),
     )

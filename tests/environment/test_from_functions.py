@@ -63,7 +63,7 @@ def test_functions_and_dspy_tools_are_shown_alike() -> None:
             "- hello(guest: Guest, day: date, tone: 'warm' | 'cold' = \"warm\") -> {str: any}  [write]  "
             "# Say hello.; day: of arrival",
             "- count(of) -> int",
-            "- loose(x: any, y: any = 2)  [write]",
+            "- loose(x: any, y: any = 2, **rest)  [write]",
             "- keep(name) -> [str]  [write]",
             "Types:",
             "Guest = {name, age: int}",

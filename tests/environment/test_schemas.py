@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot_dspy.environment.render import schema_text
-from pivot_dspy.environment.schemas import parameters_of, validator
+from pivot_dspy.environment.schemas import parameters_of, validator, without_foreign_patterns
 from pivot_dspy.errors import ConfigurationError
 
 TREE = {"type": "object", "properties": {"v": {"type": "string"}, "kids": {"items": {"$ref": "#/$defs/Tree"}}}}
@@ -117,3 +117,17 @@ def test_each_parameter_judges_like_the_whole_schema(schema: dict[str, Any], arg
         validator(parameters[name]).is_valid(value) for name, value in arguments.items() if name in parameters
     )
     assert by_part == validator(schema).is_valid(arguments)
+
+
+def test_a_pattern_that_python_cannot_read_is_left_to_who_wrote_it() -> None:
+    foreign = {"properties": {"name": {"type": "string", "pattern": r"^\p{L}+$"}, "pattern": {"pattern": "^a$"}}}
+    parameters, _ = parameters_of(without_foreign_patterns(foreign))
+    assert parameters == {"name": {"type": "string"}, "pattern": {"pattern": "^a$"}}
+    with pytest.raises(ConfigurationError, match="is not a 'regex'"):
+        parameters_of(foreign)
+
+
+def test_a_list_of_fixed_places_is_shown_by_them() -> None:
+    pair = [{"type": "number"}, {"type": "string"}]
+    assert schema_text({"type": "array", "prefixItems": pair}) == "[float, str]"
+    assert schema_text({"type": "array", "items": pair}) == "[float, str]"

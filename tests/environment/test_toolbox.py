@@ -85,7 +85,7 @@ def test_tools_are_shown_in_one_line_each_with_record_types_once() -> None:
             "- today() -> date",
             "- free(day: date, kind: 'big' | 'small' = \"big\", least?: int) -> [Slot]  # Free slots on a working day.",
             "- order(order: Order, colours: ['red' | 'blue'], where: Point) -> int  [write]  # where: in metres",
-            "- pay(amount: float) -> null  [held]",
+            "- pay(amount: float, **details) -> null  [held]",
             "Types:",
             "Slot = {room, seats: int, note?: str | null}",
             "Order = {slot: Slot, guests: [Guest]}",

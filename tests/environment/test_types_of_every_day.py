@@ -15,11 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from typing_extensions import Required, TypedDict, Unpack
 
-from pivot_dspy.environment.enums import enum_values
+from pivot_dspy.environment.base import Environment
+from pivot_dspy.environment.base import tool as declared_tool
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.from_functions import from_functions
 from pivot_dspy.environment.toolbox import ToolSpec
+from pivot_dspy.environment.written_values import as_taken
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_sync
 from pivot_dspy.trajectory import Execution, Step, Trajectory
@@ -86,19 +89,66 @@ def called(tool: Any, **args: Any) -> Any:
     return observation.value if observation.ok else observation.fault and observation.fault.message
 
 
+class Filters(TypedDict, total=False):
+    year: Required[int]
+    size: Size
+
+
 @KINDS
-def test_variadic_parameters_may_be_left_out_or_given_by_any_name(kind: Any) -> None:
+def test_variadic_parameters_may_be_left_out_or_given_in_their_types(kind: Any) -> None:
     def search(**filters: str) -> dict[str, str]:
         return filters
 
-    def join(text: str, *rest: int, **more: Literal["x"]) -> str:
+    def total(unit: str = "g", *parts: int, **named: int) -> tuple[str, int, dict[str, int]]:
+        return unit, sum(parts), named
+
+    def join(text: str, *rest: Decimal, **more: Literal["x"]) -> str:
         return text + "".join(map(str, rest)) + "".join(more)
 
     assert called(kind(search), color="red") == {"color": "red"}
     assert called(kind(search)) == {}
-    assert called(kind(join), text="a") == "a" and called(kind(join), text="a", b="x") == "ab"
-    assert spec_of(kind(search)).signature == "search() -> {str: str}"
-    assert spec_of(kind(join)).signature == "join(text) -> str"
+    assert spec_of(kind(search)).signature == "search(**filters) -> {str: str}"
+    assert called(kind(total), parts=["1", 2], salt="3") == ["g", 3, {"salt": 3}]
+    assert called(kind(total), unit="kg") == ["kg", 0, {}]
+    assert "salt: Input should be a valid integer" in str(called(kind(total), salt="much"))
+    assert "parts.0: Input should be a valid integer" in str(called(kind(total), parts=["x"]))
+    assert spec_of(kind(total)).signature == 'total(unit = "g", parts?: [int], **named: int) -> [str, int, {str: int}]'
+    assert called(kind(join), text="a", rest=["1.10"], b="x") == "a1.10b"
+    assert spec_of(kind(join)).signature == "join(text, rest?: [Decimal], **more: 'x') -> str"
+
+
+def test_keywords_of_a_record_are_parameters() -> None:
+    def of_record(query: str, **filters: Unpack[Filters]) -> str:
+        return f"{query} {filters['year'] + 1} {filters.get('size')}"
+
+    assert called(of_record, query="a", year="2026", size="L") == "a 2027 Size.L"
+    assert "year: missing" in str(called(of_record, query="a"))
+    assert "nothing: not a parameter" in str(called(of_record, query="a", year=1, nothing=1))
+    assert spec_of(of_record).signature == "of_record(query, year: int, size?: 'small' | 'large') -> str"
+
+
+@KINDS
+def test_methods_and_async_functions_may_be_variadic(kind: Any) -> None:
+    async def total(*parts: int) -> int:
+        return sum(parts)
+
+    class Scale:
+        def __call__(self, unit: str, *parts: int) -> str:
+            return f"{sum(parts)} {unit}"
+
+    assert called(kind(total), parts=[1, "2"]) == 3
+    assert called(kind(Scale()), unit="g", parts=["1", 2]) == "3 g"
+
+
+def test_a_tool_of_an_environment_may_be_variadic() -> None:
+    class Scale(Environment):
+        @declared_tool(effect="read")
+        def weigh(self, *parts: int, **named: int) -> int:
+            return sum(parts) + sum(named.values())
+
+    steps = (Step(id="a", tool="weigh", args={"parts": ["1", 2], "salt": "3"}),)
+    execution = run_sync(execute(Trajectory(steps=steps), SessionFactory(Scale).open(None))).execution
+    assert execution.observations[0].value == 6
 
 
 def test_a_given_schema_may_name_an_argument_like_a_variadic_parameter() -> None:
@@ -247,7 +297,7 @@ def test_members_are_found_by_name_or_value_wherever_they_stand(size: Size, leve
 
     data = {"sizes": [given(size)], "level": given(level)}
     annotation = dict[str, list[Shelf | None]] | None
-    assert enum_values({"a": [data]}, annotation) == {"a": [{"sizes": [size.value], "level": level.value}]}
+    assert as_taken({"a": [data]}, annotation) == {"a": [{"sizes": [size.value], "level": level.value}]}
 
 
 DATA = st.recursive(
@@ -260,4 +310,38 @@ def test_what_names_no_member_stays_as_it_is(data: Any) -> None:
     class Odd(enum.Enum):
         NO_TEXT_IS_THIS = object()
 
-    assert enum_values(data, list[Odd] | dict[str, Odd] | Odd) == data
+    assert as_taken(data, list[Odd] | dict[str, Odd] | Odd) == data
+
+
+PICTURE = "data:image/png;base64,iVBORw0KGgo="
+
+
+@KINDS
+def test_media_in_results_are_bound_to_parameters_that_take_them(kind: Any) -> None:
+    def shots() -> list[dspy.Image]:
+        return [dspy.Image(PICTURE)] * 2
+
+    def page() -> dict[str, Any]:
+        return {"image": dspy.Image(PICTURE), "n": 1}
+
+    def sound() -> dspy.Audio:
+        return dspy.Audio(data="AA==", audio_format="wav")
+
+    def letter() -> dspy.File:
+        return dspy.File(file_data="data:text/plain;base64,AA==", filename="a.txt")
+
+    def look(image: dspy.Image | None = None, images: tuple[dspy.Image, ...] = (), caption: str = "") -> str:
+        return f"{isinstance(image, dspy.Image)} {len(images)} {caption[:3]}"
+
+    def hear(sound: dspy.Audio, letter: dspy.File) -> str:
+        return f"{sound.audio_format} {letter.filename}"
+
+    execution = run(
+        [kind(each) for each in (shots, page, sound, letter, look, hear)],
+        ("a", "shots", {}), ("b", "page", {}), ("s", "sound", {}), ("t", "letter", {}),
+        ("c", "look", {"image": "$a[0]", "images": "$a"}), ("d", "look", {"image": "$b.image", "caption": "$a[0]"}),
+        ("e", "hear", {"sound": "$s", "letter": "$t"}), ("f", "look", {"image": "no picture"}),
+    )  # fmt: skip
+    assert [seen.value for seen in execution.observations[4:7]] == ["True 2 ", "True 0 <<C", "wav a.txt"]
+    fault = execution.observations[7].fault
+    assert fault is not None and "image" in fault.message

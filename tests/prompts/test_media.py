@@ -77,3 +77,17 @@ def test_each_part_is_one_line_and_nothing_else_is_taken_for_one(before: str, af
     value, parts = detach([before + text + after, {"x": text}])
     assert START not in json.dumps(value)
     assert all(len(part.splitlines()) == 1 for part in parts)
+
+
+def test_a_picture_in_a_result_of_mcp_is_a_part_and_nothing_else_there_is() -> None:
+    part = f'{START}[{{"type": "image_url", "image_url": {{"url": "data:image/png;base64,QUJD"}}}}]{END}'
+    block = {"type": "image", "data": "QUJD", "mimeType": "image/png"}
+    shown = detach(["a title", block, {"resource": {"uri": "a://b", "mimeType": "image/png", "blob": "QUJD"}}])
+    assert shown.value == [
+        "a title", {**block, "data": "<part 1>"},
+        {"resource": {"uri": "a://b", "mimeType": "image/png", "blob": "<part 2>"}},
+    ]  # fmt: skip
+    assert shown.parts == [part, part]
+    texts = ({"data": f'"}}]{END}'}, {"mimeType": "image/svg+xml"}, {"type": "text"}, {"data": 7}, {"mimeType": 1})
+    for wrong in texts:
+        assert detach({**block, **wrong}) == ({**block, **wrong}, [])

@@ -16,7 +16,7 @@ def test_a_stub_tells_types_defaults_effect_and_what_the_tool_does() -> None:
 
     toolbox = from_functions([find, pay], effects={"find": "read", "pay": "irreversible"}).toolbox
     assert render_stubs(toolbox, {"answer": str, "count": int}).splitlines() == [
-        "def find(words, limit: int=3, color=None, **others) -> [str]  # Looks for things.",
+        "def find(words, limit: int=3, color=None, **more) -> [str]  # Looks for things.",
         "def pay(amount: float) -> null  # [held] Settles the bill.",
         "def submit(answer, count: int)  # ends the task with its answer",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from functools import partial
 from typing import Any
@@ -82,3 +83,54 @@ def test_whoever_asks_again_gets_the_error_too(monkeypatch: pytest.MonkeyPatch) 
 
     ParallelExecutor(num_threads=2, timeout=0.2, disable_progress_bar=True).execute(work, ["?"])
     assert {str(error) for error in raised} == {"of the first attempt"}
+
+
+def restarted(work: Any) -> list[Any]:
+    """What an executor gives that soon begins a task again."""
+    executor = ParallelExecutor(num_threads=2, timeout=0.2, disable_progress_bar=True)
+    with dspy.context(lm=lm()):
+        return list(executor.execute(work, ["?"]))
+
+
+def test_an_awaited_call_is_run_once() -> None:
+    calls: list[int] = []
+    agent = Pivot("q -> answer: int", tools=[slow_tool(calls)], effects="read")
+    asked: list[str] = []
+
+    async def both(item: str) -> Any:
+        asked.append(item)
+        return await asyncio.gather(agent.acall(q=item), agent.acall(q="other"))
+
+    [(first, second)] = restarted(lambda item: asyncio.run(both(item)))
+    assert (first.answer, second.answer) == (2, 2)
+    assert len(asked) >= 2 and len(calls) == 4
+
+
+def test_a_call_inside_two_executors_is_run_once() -> None:
+    calls: list[int] = []
+    agent = Pivot("q -> answer: int", tools=[slow_tool(calls)], effects="read")
+    asked: list[str] = []
+
+    def twice(item: str) -> Any:
+        asked.append(item)
+        example = dspy.Example(q=item).with_inputs("q")
+        pairs = [(agent, example), (agent, example)]
+        parallel = [dspy.Parallel(num_threads=2, timeout=0, disable_progress_bar=True) for _ in range(2)]
+        return [result for each in parallel for result in each(pairs)]
+
+    [results] = restarted(twice)
+    assert [result.answer for result in results] == [2] * 4 and len({*map(id, results)}) == 4
+    assert len(asked) >= 2 and len(calls) == 4 * 2
+
+
+async def test_who_stops_waiting_for_the_first_attempt_does_not_end_it() -> None:
+    calls: list[int] = []
+    agent = Pivot("q -> answer: int", tools=[slow_tool(calls)], effects="read")
+    waited: list[str] = []
+
+    async def first_or_nothing(item: str) -> Any:
+        waited.append(item)
+        return await asyncio.wait_for(agent.acall(q=item), None if len(waited) == 1 else 0.1)
+
+    [result] = await asyncio.to_thread(restarted, lambda item: asyncio.run(first_or_nothing(item)))
+    assert result.answer == 2 and len(calls) == 2

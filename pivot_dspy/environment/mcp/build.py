@@ -53,7 +53,9 @@ async def from_mcp(
 
     A tool that cannot be described (its schema refers to nothing, two tools have its name) is left out, with a warning
     that says why. A call that writes and ends by an error of the protocol, and not by the tool's own, has an unknown
-    outcome (`OutcomeUnknown`): it is not made again. A trial whose server is lost is void from there on.
+    outcome (`OutcomeUnknown`): it is not made again. A trial whose server is lost is void from there on. The tools are
+    those that were listed: a real write is not made where the server lists its tool otherwise by then, and a sandbox
+    that lists others is warned of, as is a server that says in a session that it has changed its tools.
 
     The value of a call is its structured content; without such, that of the one block of content, or a list where there
     are several or none: a server that declares no output schema may answer `[]`, one record, or a list of records for
@@ -120,7 +122,7 @@ async def from_mcp(
             specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile, parallel=parallel, pure=pure
         )  # fmt: skip
         environment = McpEnvironment(specs, checks, policy=policy, vocabulary=vocabulary, orientation=reads)
-        sandboxes = None if sandbox is None else Sandboxes(sandbox, hidden, thread)
+        sandboxes = None if sandbox is None else Sandboxes(sandbox, hidden, thread, listing)
         live_because = "" if environment.forkable else await _live_because(sandboxes, probe, environment, listing)
     except BaseException:
         thread.stop()
@@ -132,7 +134,7 @@ async def from_mcp(
             "it has acted; make the client with mode='legacy'"
         )
     weakref.finalize(environment, thread.stop)
-    return environment.connect(ConnectedServer(connection, hidden, sandboxes), live_because)
+    return environment.connect(ConnectedServer(connection, hidden, sandboxes, real=True), live_because)
 
 
 def _specs(listing: Listing, hidden: Mapping[str, Any], effects: Effects) -> list[ToolSpec]:

@@ -96,6 +96,8 @@ class LoopThread:
                     "questions from the server; one made with mode='legacy', or with a version, is used as it is"
                 )
             self._chose = True
+        if hasattr(type(source), "message_handler") and source.message_handler is None:
+            source.message_handler = _warn_of_changes
         return await self.run(self._open(source if hasattr(source, "__aenter__") else _connected(source)))
 
     async def _open(self, manager: AbstractAsyncContextManager[Any]) -> Connection:
@@ -218,7 +220,7 @@ async def _connected(target: Any) -> AsyncIterator[Any]:
     client = getattr(mcp, "Client", None)
     if client is not None:  # MCP 2
         try:
-            made = client(target, mode="legacy")
+            made = client(target, mode="legacy", message_handler=_warn_of_changes)
         except (TypeError, AttributeError, ValueError) as error:
             raise ConfigurationError(f"no MCP server can be reached by {named(target)}: {error}") from error
         async with made as session:
@@ -238,9 +240,18 @@ async def _connected(target: Any) -> AsyncIterator[Any]:
                 f"no MCP server can be reached by {named(target)}; give StdioServerParameters, an address, a client, "
                 "or an async context manager that gives a session"
             )
-        session = await stack.enter_async_context(mcp.ClientSession(*streams[:2]))
+        session = await stack.enter_async_context(mcp.ClientSession(*streams[:2], message_handler=_warn_of_changes))
         await session.initialize()
         yield session
+
+
+async def _warn_of_changes(message: Any) -> None:
+    """What is told of messages from a server that answer nothing."""
+    if type(getattr(message, "root", message)).__name__ == "ToolListChangedNotification":
+        logger.warning(
+            "the MCP server says that it has changed its tools; those that were listed before are the ones that are "
+            "offered; make the environment again with from_mcp"
+        )
 
 
 def named(source: Any) -> str:

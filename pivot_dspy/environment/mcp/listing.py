@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -9,7 +10,7 @@ from typing import Any, cast
 from pivot_dspy.environment.base import Effect
 from pivot_dspy.environment.declarations import with_key
 from pivot_dspy.environment.mcp.results import field
-from pivot_dspy.environment.schemas import parameters_of, require_valid, self_contained
+from pivot_dspy.environment.schemas import parameters_of, require_valid, self_contained, without_foreign_patterns
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.errors import ConfigurationError, did_you_mean
 from pivot_dspy.trajectory import SUBMIT
@@ -27,6 +28,8 @@ class ServerTool:
     """Its output schema."""
     hidden: frozenset[str] = frozenset()
     """Its parameters that are given to every call and that no model sees."""
+    listed: str = ""
+    """What the server listed of it; empty where nobody looked."""
 
     async def __call__(self, environment: Any, /, **arguments: Any) -> Any:
         return await environment.server.call(self, arguments)
@@ -70,6 +73,16 @@ class Listing:
             if name in self.left_out:
                 raise ConfigurationError(f"{option} names the tool {name!r}, which is left out: {self.left_out[name]}")
 
+    def differences(self, tools: Iterable[Any]) -> str:
+        """How the tools that a server lists now differ from these, in words; empty where they do not."""
+        now = {tool.name: tool for tool in tools}
+        before = {**self.left_out, **self.tools}
+        gone = [f"{name} is gone" for name in before if name not in now]
+        new = [f"{name} is new" for name in now if name not in before]
+        both = [name for name in self.tools if name in now]
+        changed = [f"{name} has changed" for name in both if told_of(now[name]) != told_of(self.tools[name])]
+        return ", ".join([*gone, *new, *changed])
+
     def hinted(self) -> dict[str, Effect]:
         """The effects of the tools of which the server tells one."""
         hints = {name: _hinted_effect(tool) for name, tool in self.tools.items()}
@@ -84,12 +97,12 @@ def spec_of(tool: Any, effect: Effect, hidden: Iterable[str] = ()) -> ToolSpec:
     """
     schema = _input_schema(tool)
     parameters, required = parameters_of(schema)
-    returns = field(tool, "output_schema", "outputSchema")
+    returns = _output_schema(tool)
     own = [name for name in hidden if name in parameters]
     spec = ToolSpec(
         name=tool.name,
         description=" ".join((tool.description or "").split()),
-        invoke=ServerTool(tool.name, effect != "read", returns, frozenset(own)),
+        invoke=ServerTool(tool.name, effect != "read", returns, frozenset(own), told_of(tool)),
         parameters=parameters,
         required=required,
         returns_schema=None if returns is None else self_contained(returns),
@@ -102,6 +115,12 @@ def spec_of(tool: Any, effect: Effect, hidden: Iterable[str] = ()) -> ToolSpec:
     return spec
 
 
+def told_of(tool: Any) -> str:
+    """What a server lists of a tool but for words: schemas and hints. Where this changes, it may do something else."""
+    about = [_input_schema(tool), _output_schema(tool), _hinted_effect(tool)]
+    return json.dumps(about, sort_keys=True, default=str)
+
+
 def called_by(spec: ToolSpec) -> ServerTool:
     """What calls a tool of a server."""
     return cast(ServerTool, spec.invoke)
@@ -112,7 +131,7 @@ def _why_not(tool: Any) -> str:
     if tool.name == SUBMIT:
         return "it is called like what ends a trajectory; rename it in the server"
     try:
-        if (returns := field(tool, "output_schema", "outputSchema")) is not None:
+        if (returns := _output_schema(tool)) is not None:
             require_valid(returns)
         spec = spec_of(tool, "write")
         _ = spec.signature, spec.details
@@ -124,7 +143,11 @@ def _why_not(tool: Any) -> str:
 
 
 def _input_schema(tool: Any) -> Mapping[str, Any]:
-    return field(tool, "input_schema", "inputSchema") or {}
+    return without_foreign_patterns(field(tool, "input_schema", "inputSchema") or {})  # type: ignore[no-any-return]
+
+
+def _output_schema(tool: Any) -> Mapping[str, Any] | None:
+    return without_foreign_patterns(field(tool, "output_schema", "outputSchema"))  # type: ignore[no-any-return]
 
 
 def _hinted_effect(tool: Any) -> Effect | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -15,10 +16,12 @@ from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.environment.mcp.aliases import Aliases
 from pivot_dspy.environment.mcp.connection import Connection, LoopThread, is_open
-from pivot_dspy.environment.mcp.listing import ServerTool
+from pivot_dspy.environment.mcp.listing import Listing, ServerTool, told_of
 from pivot_dspy.environment.mcp.results import unknown, value_of, without_echo
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, OutcomeUnknown, ToolError, error_text
 from pivot_dspy.plain_json import plain
+
+logger = logging.getLogger(__name__)
 
 Made = Any
 """What a factory of sandboxes gives: what connects to a server, or a pair of that and values of hidden arguments."""
@@ -46,6 +49,8 @@ class ConnectedServer:
     """Values of arguments that no model sees."""
     sandboxes: Sandboxes | None = None
     """Where its forks come from."""
+    real: bool = False
+    """Whether what it does is real: then it must be listed, before each write, as it was when it was described."""
 
     async def call(self, tool: ServerTool, arguments: dict[str, Any]) -> Any:
         """Call once; whatever ends a call that writes without the tool's own answer leaves open what it did.
@@ -55,6 +60,8 @@ class ConnectedServer:
             ToolError: the tool says that it failed, or the call was not made.
         """
         given = {name: value for name, value in self.hidden.items() if name in tool.hidden}
+        if self.real and tool.writes:
+            await self._require_unchanged(tool)
         try:
             result = await self.connection.call(tool.name, {**arguments, **given})
         except ToolError:
@@ -65,6 +72,19 @@ class ConnectedServer:
             raise
         value = value_of(result, tool.returns, writes=tool.writes)
         return without_echo(value, given) if given else value
+
+    async def _require_unchanged(self, tool: ServerTool) -> None:
+        """Raises ToolError where the server does not list a tool as it did, or cannot be asked."""
+        try:
+            now = [told_of(other) for other in await self.connection.tools() if other.name == tool.name]
+        except Exception as error:
+            raise ToolError(f"not called, for the server does not list its tools: {error_text(error)}") from error
+        if tool.listed not in ("", *now):
+            why = "has changed" if now else "is gone"
+            raise ToolError(
+                f"not called, for {tool.name} {why} since the server's tools were listed; make the environment again "
+                "with from_mcp"
+            )
 
     def fork(self) -> Server:
         if self.sandboxes is None:
@@ -82,10 +102,14 @@ class Sandboxes:
         make: gives what connects to one, as of `from_mcp`.
         hidden: values of arguments that no model sees, where the factory gives no others.
         thread: where connections live.
+        listing: the tools of the real server; those of a sandbox should be no others.
     """
 
-    def __init__(self, make: Callable[[], Made], hidden: Mapping[str, Any], thread: LoopThread) -> None:
-        self._make, self._hidden, self.thread = make, hidden, thread
+    def __init__(
+        self, make: Callable[[], Made], hidden: Mapping[str, Any], thread: LoopThread, listing: Listing
+    ) -> None:
+        self._make, self._hidden, self.thread, self._listing = make, hidden, thread, listing
+        self._warned = ""
 
     async def open(self) -> ConnectedServer:
         """Another sandbox.
@@ -108,7 +132,24 @@ class Sandboxes:
             raise
         except Exception as error:
             raise EnvironmentFailed(f"a sandbox of the MCP server cannot be opened: {error_text(error)}") from error
+        await self._compare(connection)
         return ConnectedServer(connection, {**self._hidden, **hidden})
+
+
+    async def _compare(self, connection: Connection) -> None:
+        try:
+            differences = self._listing.differences(await connection.tools())
+        except Exception as error:
+            connection.close()
+            why = error_text(error)
+            raise EnvironmentFailed(f"a sandbox of the MCP server does not list its tools: {why}") from error
+        if differences and differences != self._warned:
+            self._warned = differences
+            logger.warning(
+                "a sandbox lists other tools than the real MCP server did when the environment was made: %s; what is "
+                "planned goes by the real ones; make the environment again with from_mcp where these have changed",
+                differences,
+            )
 
 
 class TrialCall(NamedTuple):

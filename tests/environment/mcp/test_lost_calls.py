@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dspy
+import fastmcp
 import mcp
 import pytest
 
 from pivot_dspy import Pivot
 from pivot_dspy.errors import CommitError
 from pivot_dspy.trajectory import Fault
+from tests.environment.mcp import desk_server
 from tests.environment.mcp.desks import (
     LIBRARIES,
     PROBE,
@@ -118,6 +121,68 @@ def test_a_tool_that_the_server_takes_away_is_a_fault(library: str) -> None:
         assert answer(session, "rebuild") == {"result": "rebuilt"}
         gone = answer(session, "notes")
         assert gone.kind == "tool_error" and "Unknown tool" in gone.message
+
+
+def changing(library: str) -> tuple[Any, Callable[[], None]]:
+    """A client, not connected yet, and what changes the tool `add` of its server."""
+    server = desk_server.made(library)
+
+    def add(text: str, forever: bool = True) -> str:
+        raise AssertionError("called")
+
+    def change() -> None:
+        if library == "fastmcp":
+            server.local_provider.remove_tool("add")
+            server.tool(add)
+        else:
+            server.remove_tool("add")
+            server.add_tool(add)
+
+    return (fastmcp.Client if library == "fastmcp" else mcp.Client)(server), change
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_nothing_real_is_done_by_a_tool_that_has_changed_meanwhile(library: str) -> None:
+    real, change = changing(library)
+    environment = made(real, sandbox=lambda: inside(library), probe=PROBE)
+    with committed(environment) as session:
+        assert answer(session, "add", text="x") == {"number": 1}
+        change()
+        fault = answer(session, "add", text="y")
+        assert "not called, for add has changed since the server's tools were listed; make the" in fault.message
+        assert answer(session, "ticket")["id"]  # another tool is as it was
+
+
+def test_a_real_write_is_not_made_where_the_server_is_gone_before() -> None:
+    with desk_over_http("mcp") as address:
+        environment = made(address, sandbox=inside, probe=PROBE)
+    with committed(environment) as session:
+        fault = answer(session, "add", text="x")
+        assert "not called, for the server does not list its tools" in fault.message and UNKNOWN not in fault.message
+
+
+def test_a_sandbox_that_lists_other_tools_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    def other() -> Any:
+        client, change = changing("mcp")
+        change()
+        return client
+
+    environment = made(inside(), sandbox=inside, probe=PROBE)
+    assert "lists other tools" not in caplog.text
+    environment.server.sandboxes._make = other  # type: ignore[attr-defined]
+    assert [notes(trial(environment)) for _ in range(2)] == [[], []]
+    assert caplog.text.count("a sandbox lists other tools than the real MCP server did") == 1
+    assert ": add has changed; what is planned goes by the real ones" in caplog.text
+
+
+@pytest.mark.parametrize("make", [inside, desk])
+def test_a_server_that_says_that_its_tools_have_changed_is_warned_of(
+    make: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with committed(made(make())) as session:
+        assert answer(session, "rebuild") == {"result": "rebuilt"}
+        assert answer(session, "add", text="x") == {"number": 1}
+    assert "the MCP server says that it has changed its tools" in caplog.text
 
 
 def test_a_protocol_without_sessions_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,15 +4,19 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import dspy
 import mcp.types
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pivot_dspy import Pivot
 from pivot_dspy.environment.mcp.results import value_of
 from pivot_dspy.errors import OutcomeUnknown, ToolError
 from pivot_dspy.trajectory import Fault
-from tests.environment.mcp.desks import LIBRARIES, answer, committed, inside, made
+from tests.environment.mcp.desk_server import PIXEL
+from tests.environment.mcp.desks import LIBRARIES, answer, committed, desk_over_http, inside, made
+from tests.scripted import plan, scripted, step, submit
 
 TEXTS: dict[str, Any] = {
     **{text: text for text in ("12345", "1.10", "1e5", "12e4567", "NaN", "null", "true", '"quoted"', "{not JSON}")},
@@ -35,6 +39,28 @@ def test_what_a_real_server_answers_arrives_as_it_is(library: str) -> None:
         assert answer(session, "slow", seconds=0.1) == {"result": "late"}  # which tells how far it is, too
         refused = answer(session, "add", text="")
         assert isinstance(refused, Fault) and refused.kind == "tool_error" and "add" in refused.message
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_pictures_and_progress_come_over_http_too(library: str) -> None:
+    with desk_over_http(library) as address, committed(made(address)) as session:
+        title, image = answer(session, "picture")
+        assert title == "a pixel" and image["data"] == PIXEL
+        assert [block["type"] for block in answer(session, "papers")] == ["resource_link", "resource"]
+        assert answer(session, "slow", seconds=0.1) == {"result": "late"}
+
+
+def test_a_picture_of_a_server_is_shown_as_one_and_may_be_the_answer() -> None:
+    class Shown(dspy.Signature):  # type: ignore[misc]
+        question: str = dspy.InputField()
+        image: dspy.Image = dspy.OutputField()
+        said: str = dspy.OutputField()
+
+    lm = scripted(plan=plan([step("a", "picture"), submit(image="$a[1]", said="$a[0]")]))
+    with dspy.context(lm=lm):
+        found = Pivot(Shown, made(inside()))(question="Show it.")
+    assert (found.image, found.said) == (dspy.Image(f"data:image/png;base64,{PIXEL}"), "a pixel")
+    assert all(PIXEL not in prompt.text for prompt in lm.engine.prompts)
 
 
 def result(*blocks: Any, **more: Any) -> Any:
