@@ -229,6 +229,8 @@ class SessionFactory:
             copied = self._fork(environment, family)
             if copied is not environment and self._instance is None:
                 Session(copied, family).close()
+        except EnvironmentFailed:
+            raise
         except Exception as error:
             # What cannot be copied holds something of the outside (a connection, say) that a new instance may share.
             bases = [base for base in type(environment).__mro__ if base not in (Environment, object)]
@@ -250,6 +252,8 @@ class SessionFactory:
             before = commits_on(environment)
             try:
                 return family.fork_of(environment)
+            except EnvironmentFailed:
+                raise
             except Exception:
                 if before is not None and before == commits_on(environment):
                     raise
