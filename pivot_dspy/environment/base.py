@@ -85,6 +85,17 @@ UNDOABLE: frozenset[str] = frozenset({"read", "write"})
 """What is undone by dropping the instance."""
 
 
+def _allowed_on(instance: object) -> frozenset[str] | None:
+    permission = _permission.get()
+    return permitted_on(instance) if permission is None else permission.effects
+
+
+def may_change(instance: object) -> bool:
+    """Whether what runs now may change `instance`: not in a check, nor in a trial in a tool that only reads."""
+    allowed = _allowed_on(instance)
+    return allowed is None or "write" in allowed
+
+
 def _enforce(function: Callable[..., Any], effect: str) -> Callable[..., Any]:
     """`function`, which raises PermissionError where a tool of `effect` may not run.
 
@@ -93,8 +104,7 @@ def _enforce(function: Callable[..., Any], effect: str) -> Callable[..., Any]:
     """
 
     def require(instance: object) -> None:
-        permission = _permission.get()
-        allowed = permitted_on(instance) if permission is None else permission.effects
+        allowed = _allowed_on(instance)
         if allowed is not None and effect not in allowed:
             raise PermissionError(
                 f"{function.__name__} is {effect}, and was called by what may not call it; declare the caller {effect} "
