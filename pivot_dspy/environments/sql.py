@@ -37,7 +37,7 @@ class Written(Frozen):
     """What a statement did."""
 
     rowcount: int | None
-    """Rows that were changed; None where the database does not say."""
+    """Rows that were changed; None where the database does not say, as with the schema."""
     rows: list[dict[str, Any]]
     """What RETURNING gave."""
 

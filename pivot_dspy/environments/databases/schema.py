@@ -56,7 +56,9 @@ def _materialized(inspector: Inspector, schema: str | None) -> list[str]:
 
 
 def _column(column: Any, primary: str | None) -> str:
-    words = [str(column["name"]), str(column["type"])]
+    words = [str(column["name"])]
+    if not isinstance(column["type"], sa.types.NullType):  # SQLite needs no type
+        words.append(str(column["type"]))
     if column["name"] == primary:
         words.append("PRIMARY KEY")
     elif not column["nullable"]:

@@ -24,7 +24,7 @@ class Ran(NamedTuple):
     more: bool
     """Whether there are rows beyond these."""
     rowcount: int | None
-    """Rows that it changed, where the database says so."""
+    """Rows that it changed, where the database says so, or gave."""
 
 
 def run_statement(connection: Connection, sql: str, parameters: Mapping[str, Any], limit: int | None) -> Ran:
@@ -45,15 +45,14 @@ def run_statement(connection: Connection, sql: str, parameters: Mapping[str, Any
     written = NAMED.sub(lambda match: match[0] if match[1] in parameters else f"\\{match[0]}", sql)
     # Without a type, the database tells by the place what a value is: a text is a date where a date belongs.
     values = [sa.bindparam(name, value, type_=NullType()) for name, value in parameters.items()]
-    statement = sa.text(written).bindparams(*values).execution_options(preserve_rowcount=True)
-    result: CursorResult[Any] = connection.execute(statement)
-    rowcount = result.rowcount if result.rowcount >= 0 else None
+    result: CursorResult[Any] = connection.execute(sa.text(written).bindparams(*values))
     if not result.returns_rows:
-        return Ran([], False, rowcount)
+        return Ran([], False, result.rowcount if result.rowcount >= 0 else None)
     columns = _distinct(list(result.keys()))
     read = result.fetchall() if limit is None else result.fetchmany(limit + 1)
     more = limit is not None and len(read) > limit
-    return Ran([dict(zip(columns, row, strict=True)) for row in (read[:limit] if more else read)], more, rowcount)
+    rows = [dict(zip(columns, row, strict=True)) for row in (read[:limit] if more else read)]
+    return Ran(rows, more, len(rows))
 
 
 def _distinct(names: list[str]) -> list[str]:
