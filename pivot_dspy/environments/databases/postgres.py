@@ -95,7 +95,8 @@ class PostgresDatabase(Database):
         self._is_closed_world = True
 
     def begin(self, connection: Connection) -> None:
-        connection.execution_options(isolation_level="SERIALIZABLE").begin()
+        connection.begin()
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
         if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
             raise EnvironmentFailed("the database may only be read: connect to the primary server, or as another role")
 
