@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from pivot_dspy.environment.declarations import RESULT
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
 from pivot_dspy.episode.commit_attempt import NONE, CommitAttempt, CommitProgress, CommitStopped, RealCall, Verified
+from pivot_dspy.episode.commit_record import CommitRecord
 from pivot_dspy.episode.commit_transaction import CommitTransaction, Outcome
 from pivot_dspy.errors import CommitError, did_you_mean, error_text
 from pivot_dspy.flow import Flow
@@ -44,11 +46,14 @@ class Committer:
         outputs: the output fields with their types.
         run_id: tells the calls of this result from those of any other.
         verified: what is to be run.
+        record: of the run's journal, where it keeps one.
     """
 
     def __init__(
-        self, source: SessionFactory, task: Any, outputs: Mapping[str, Any], run_id: UUID, verified: Verified
-    ) -> None:
+        self, source: SessionFactory, task: Any, outputs: Mapping[str, Any], run_id: UUID, verified: Verified,
+        record: CommitRecord | None = None,
+    ) -> None:  # fmt: skip
+        self.record = record
         self.source, self.task, self.outputs, self.run_id, self.verified = source, task, outputs, run_id, verified
         self._progress = CommitProgress()
         self._session: Session | None = None
@@ -56,6 +61,8 @@ class Committer:
         """How far it got if the last attempt's transaction was rolled back; None where it is known how that ended."""
         self._state: Literal["new", "running", "failed", "done"] = "new"
         self._changing = threading.Lock()
+        if record is not None:
+            self._go_on_from(record)
 
     @property
     def execution(self) -> Execution | None:
@@ -68,8 +75,43 @@ class Committer:
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()  # what is pickled is a record of a run: it cannot be committed
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on with."""
+        return self._state == "failed"
+
+    @property
+    def is_done(self) -> bool:
+        return self._state == "done"
+
     def commit(self, allow: str | Iterable[str] | None) -> Flow[Execution]:
         """Run it; see `Refined.commit`."""
+        with self._recorded():
+            return (yield from self._commit(allow))
+
+    def resume(self, repeat: str | None) -> Flow[Execution]:
+        """Go on with the step that failed; see `Refined.resume_commit`."""
+        with self._recorded():
+            return (yield from self._resume(repeat))
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """No other process commits meanwhile, and what another one did before is known."""
+        if self.record is None or self._state == "running":
+            yield
+            return
+        with self.record.opened():
+            self._go_on_from(self.record)
+            yield
+
+    def _go_on_from(self, record: CommitRecord) -> None:
+        kept = record.read()
+        if kept.state == "new" or (self._state == "failed" and not kept.in_doubt and self._progress.observed):
+            return  # this process knows more
+        self._state, self._progress = kept.state, kept.progress
+        self._undone = kept.progress if kept.in_doubt else None
+
+    def _commit(self, allow: str | Iterable[str] | None) -> Flow[Execution]:
         self._begin("new")
         try:
             self._progress.withheld = self._not_allowed(allow)
@@ -78,14 +120,15 @@ class Committer:
             raise
         return (yield from self._attempt(None))
 
-    def resume(self, repeat: str | None) -> Flow[Execution]:
-        """Go on with the step that failed; see `Refined.resume_commit`."""
+    def _resume(self, repeat: str | None) -> Flow[Execution]:
         self._begin("failed")
         if self._undone is not None:
             if repeat != ALL:
                 self._state = "failed"
                 raise CommitError(f"{IN_DOUBT}; steps run inside of it: {self._progress.ran}", execution=self.execution)
             self._progress, self._undone = self._undone, None
+            if self.record is not None:
+                self.record.repeats()
         return (yield from self._attempt(repeat))
 
     def _not_allowed(self, allow: str | Iterable[str] | None) -> frozenset[str]:
@@ -150,7 +193,8 @@ class Committer:
             transaction = CommitTransaction(session)
             try:
                 attempt = CommitAttempt(
-                    self.verified, self._progress, session, self.outputs, repeat, lambda: not transaction.is_open
+                    self.verified, self._progress, session, self.outputs, repeat, lambda: not transaction.is_open,
+                    self.record,
                 )
                 yield from session.hold()
                 yield from transaction.around(attempt.run())
@@ -167,6 +211,8 @@ class Committer:
                     session.family.close()
                     self._session = None
                 session.release()
+                if self.record is not None:
+                    self.record.ended("done" if done else transaction.outcome, self._progress.execution)
         finally:
             self._state = "done" if done else "failed"
         return attempt.executed

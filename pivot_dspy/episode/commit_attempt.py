@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pivot_dspy import evaluation
 from pivot_dspy.departures import Difference, Foreseen
@@ -18,6 +18,9 @@ from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.supervision import Supervisor
 from pivot_dspy.trajectory import Execution, Observation
 from pivot_dspy.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pivot_dspy.episode.commit_record import CommitRecord
 
 NONE = "none"
 """Stands for the steps that were run where there are none."""
@@ -42,6 +45,8 @@ class RealCall:
     tool: str
     args: Mapping[str, Any]
     result: CallResult
+    lasts: bool = False
+    """Whether no transaction undoes it, as its tool is irreversible."""
 
 
 @dataclass
@@ -69,7 +74,8 @@ class CommitProgress:
     @property
     def ran(self) -> str:
         """The steps of which calls were made."""
-        return ", ".join(name for name, seen in self.observed.items() if seen.calls) or NONE
+        seen = (name for name, seen in self.observed.items() if seen.calls)
+        return ", ".join(dict.fromkeys((*seen, *(call.step for call in self.calls)))) or NONE
 
     def rolled_back(self, toolbox: Toolbox) -> CommitProgress:
         """What is left where a transaction was rolled back: calls of irreversible tools, which no rollback undoes."""
@@ -125,7 +131,9 @@ class CommitAttempt(Supervisor):
         outputs: Mapping[str, Any],
         repeat: str | None,
         copied: Callable[[], bool] = lambda: True,
+        record: CommitRecord | None = None,
     ) -> None:
+        self.record = record
         self.copied = copied
         self.verified, self.progress, self.session, self.repeat = verified, progress, session, repeat
         self.trajectory = verified.execution.trajectory
@@ -142,9 +150,13 @@ class CommitAttempt(Supervisor):
 
     def run(self) -> Flow[None]:
         """Run what is left; whatever ends it, what was observed is noted."""
+        if self.record is not None:
+            self.record.starts(self.withheld, transaction=not self.copied())
         try:
             yield from self.runner.run()
             self._refuse_missed()
+            if self.record is not None:
+                self.record.ending()
         except CommitStopped as stop:
             self.progress.failed, self.progress.misled = stop.step, stop.misled
             raise
@@ -220,6 +232,8 @@ class CommitAttempt(Supervisor):
             raise CommitStopped(departure, step, ran=False, misled=True, difference=departure.difference)
         self._refuse_unknown(step, number)
         self._refuse_broken(step)
+        if self.record is not None:
+            self.record.calls(step, number, lasts=self._lasts(step))
         self._making = (step, number)
         self.progress.acted |= step in self.pending
 
@@ -232,11 +246,21 @@ class CommitAttempt(Supervisor):
     def _note(self, step: str, number: int, args: Mapping[str, Any], result: CallResult) -> None:
         if result.fault is None:
             tool = self.trajectory.steps[self.trajectory.index(step)].tool
-            self.progress.calls.append(RealCall(step, number, tool, args, result))
+            call = RealCall(step, number, tool, args, result, self._lasts(step))
+            self.progress.calls.append(call)
+            if self.record is not None:
+                self.record.made(call)
             if self.progress.unknown == (step, number):
                 self.progress.unknown = None
         elif result.fault.kind in ("timeout", "unserialisable") or isinstance(result.error, OutcomeUnknown):
             self.progress.unknown = (step, number)
+        elif self.record is not None:
+            self.record.refused(step, number)
+
+    def _lasts(self, step: str) -> bool:
+        """Whether no transaction undoes what a step does."""
+        tool = self.trajectory.steps[self.trajectory.index(step)].tool
+        return self.session.toolbox.tools[tool].effect == "irreversible"
 
     def observed(self, observation: Observation) -> None:
         step = observation.step

@@ -115,6 +115,14 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
     def _commit(self, allow: str | Iterable[str] | None = None) -> Flow[Execution]:
         return self._make_real(lambda committer: committer.commit(allow))
 
+    def _commit_once(self) -> Flow[None]:
+        """Make real what is left of it to be made real, by this process or one before it."""
+        committer: Committer = self._committer
+        if committer.begun:
+            yield from self._resume_commit(None)
+        elif not committer.is_done:
+            yield from self._commit()
+
     def _resume_commit(self, repeat: str | None) -> Flow[Execution]:
         return self._make_real(lambda committer: committer.resume(repeat))
 
@@ -198,5 +206,7 @@ def make_refined(
     chance = probability(features(result)) if probability is not None else None
     result[f"{OWN}probability" if "probability" in outputs else "probability"] = chance
     result._committer = committer
+    if committer.execution is not None:  # by a process before this one
+        result[_key("committed", result)] = committer.execution
     result._final_state = final_state
     return result
