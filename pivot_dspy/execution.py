@@ -14,7 +14,7 @@ from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.concurrent_calls import AT_ONCE
 from pivot_dspy.environment.session import Forkable, Session
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
-from pivot_dspy.errors import did_you_mean, error_text
+from pivot_dspy.errors import EnvironmentFailed, did_you_mean, error_text
 from pivot_dspy.flow import Flow
 from pivot_dspy.sharing import sharing
 from pivot_dspy.step_calls import StepCalls, StepFailed, bind, fault_of
@@ -238,6 +238,8 @@ class StepRunner:
         if changes and self.copies:
             try:
                 self.before[position] = self.session.keep()
+            except EnvironmentFailed:  # the thread of the session is lost, and with it what the session holds
+                raise
             except Exception as error:  # without a copy, what it does could not be dropped
                 message = f"not run, since the environment cannot be copied before it: {error_text(error)}"
                 fault = Fault(kind="tool_error", message=message)

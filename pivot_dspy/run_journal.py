@@ -48,7 +48,7 @@ class RunJournal:
         from filelock import FileLock, Timeout
 
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder, self._of = folder, (task, call, settings)
         self._lock = FileLock(folder / "run.lock", timeout=0)
         try:
             self._lock.acquire()
@@ -85,6 +85,14 @@ class RunJournal:
                 "to go on with it, or name another journal"
             )
         return UUID(begun["run"])
+
+    def reopened(self) -> RunJournal:
+        """The same journal once more, after it was closed, with what others have written meanwhile.
+
+        Raises:
+            ConfigurationError: another process has the run.
+        """
+        return RunJournal(self.folder, *self._of)
 
     def close(self) -> None:
         """Let others have the run."""

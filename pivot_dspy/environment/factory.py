@@ -46,7 +46,8 @@ class SessionFactory:
     """Where sessions come from.
 
     A class, or a function that makes an instance (with the task as its argument, if it takes one), is opened afresh
-    for every run. An instance is the real thing: runs work on forks of it, and commit acts on it.
+    for every run. An instance is the real thing: runs work on forks of it, and commit acts on it. So do they where each
+    instance that is made acts on the same outside world (`reopenable = False`) and can be copied.
 
     Raises:
         ConfigurationError: it is none of these, or the tools of its class clash.
@@ -167,10 +168,12 @@ class SessionFactory:
         return self._instance is not None or not session.environment.reopenable
 
     def _session(self, environment: Environment, family: SessionGroup, copied: Environment | None = None) -> Session:
-        if self._instance is None:
+        if self._instance is None and (environment.reopenable or family.tier != "fork"):
             return Session(environment, family)
         if family.tier == "fork":
             copied = self._fork(environment, family) if copied is None else copied
+            if self._instance is None:  # what was made acts on what is real, and has served as soon as it is copied
+                Session(environment, family).close()
             return Session(copied, family, owned=copied is not environment)
         return Session(environment, family, owned=False)
 
@@ -182,7 +185,7 @@ class SessionFactory:
         """
         try:
             made = self._session(self._environment(task, family), family)
-            if family.tier != "fork" or self._instance is not None:
+            if family.tier != "fork" or self._instance is not None or not environment.reopenable:
                 return made
             return Session(family.fork_of(environment), family)
         except PivotError:
@@ -230,8 +233,10 @@ class SessionFactory:
             return without, None
         try:
             copied = self._fork(environment, family)
-            if copied is not environment and self._instance is None:
+            if copied is not environment and self._instance is None and environment.reopenable:
                 Session(copied, family).close()
+        except EnvironmentFailed:
+            raise
         except Exception as error:
             # What cannot be copied holds something of the outside (a connection, say) that a new instance may share.
             bases = [base for base in type(environment).__mro__ if base not in (Environment, object)]
@@ -253,6 +258,8 @@ class SessionFactory:
             before = commits_on(environment)
             try:
                 return family.fork_of(environment)
+            except EnvironmentFailed:
+                raise
             except Exception:
                 if before is not None and before == commits_on(environment):
                     raise

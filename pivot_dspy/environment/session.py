@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from pivot_dspy.environment.ownership import InstanceLock, committing, own
 from pivot_dspy.environment.pure_results import PureCall, PureResults
 from pivot_dspy.environment.snapshot import KeptState
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
-from pivot_dspy.errors import ConfigurationError, error_text
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, error_text
 from pivot_dspy.flow import Await, Flow
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,9 @@ class SessionGroup:
     def __init__(self, timeout: float | None, seconds: float | None = None, run_id: UUID | None = None) -> None:
         self.run_id = run_id or uuid4()
         self.tier: Tier = "live"
+        self._copy_limit = timeout
+        self._hung: str | None = None
+        """What became of a copy that took too long; no other is waited for."""
         self.timeout = min((limit for limit in (timeout, seconds) if limit is not None), default=None)
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self.worker = Worker()
@@ -142,16 +146,38 @@ class SessionGroup:
             return None
 
     def copied(self, copy: Callable[[], Environment], original: Environment | None = None) -> Environment:
-        """What `copy` makes where environments live, as this run's own; nothing that cannot be undone runs in it."""
+        """What `copy` makes where environments live, as this run's own; nothing that cannot be undone runs in it.
+
+        Raises:
+            EnvironmentFailed: it took longer than a call may, and was left behind with the thread it hangs in.
+        """
+        if self._hung is not None:
+            raise EnvironmentFailed(self._hung)
+        ended = threading.Event()
 
         def make() -> Environment:
-            with allowing(UNDOABLE):
-                made = copy()
+            try:
+                with allowing(UNDOABLE):
+                    made = copy()
+            finally:
+                ended.set()
             if made is not original:
                 own(made)
             return made
 
-        return self.inside(make)
+        try:
+            if self._copy_limit is None or self.worker.is_current:
+                return self.inside(make)
+            return self.worker.run(make, self._copy_limit)
+        except TimeoutError as error:
+            if ended.is_set():
+                raise
+            name = "an environment" if original is None else type(original).__name__
+            self._hung = (
+                f"fork of {name} {error}, the limit of a call, and was left behind; mend what it waits for, pass a "
+                "longer timeout, or set forkable = False"
+            )
+            raise EnvironmentFailed(self._hung) from error
 
     def inside(self, function: Callable[[], Result], timeout: float | None = None) -> Result:
         """Run `function` in the thread where this family's environments live.

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 from uuid import UUID
 
 from pivot_dspy.environment.declarations import RESULT
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
-from pivot_dspy.episode.commit_attempt import CommitAttempt, CommitProgress, CommitStopped, RealCall, Verified
+from pivot_dspy.episode.commit_attempt import NONE, CommitAttempt, CommitProgress, CommitStopped, RealCall, Verified
+from pivot_dspy.episode.commit_record import CommitRecord
+from pivot_dspy.episode.commit_transaction import CommitTransaction, Outcome
 from pivot_dspy.errors import CommitError, did_you_mean, error_text
 from pivot_dspy.flow import Flow
 from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.trajectory import Execution, Frozen
 
 ALL = "all"
-"""Allows every call that waits for commit."""
+"""Allows every call that waits for commit; repeats all of a transaction of which nobody knows how it ended."""
+IN_DOUBT = (
+    "nobody knows whether its transaction was made durable: look at the real environment; where you find that it was "
+    f'not, resume_commit(repeat="{ALL}") starts again'
+)
 
 
 class UndoCall(Frozen):
@@ -39,16 +46,23 @@ class Committer:
         outputs: the output fields with their types.
         run_id: tells the calls of this result from those of any other.
         verified: what is to be run.
+        record: of the run's journal, where it keeps one.
     """
 
     def __init__(
-        self, source: SessionFactory, task: Any, outputs: Mapping[str, Any], run_id: UUID, verified: Verified
-    ) -> None:
+        self, source: SessionFactory, task: Any, outputs: Mapping[str, Any], run_id: UUID, verified: Verified,
+        record: CommitRecord | None = None,
+    ) -> None:  # fmt: skip
+        self.record = record
         self.source, self.task, self.outputs, self.run_id, self.verified = source, task, outputs, run_id, verified
         self._progress = CommitProgress()
         self._session: Session | None = None
+        self._undone: CommitProgress | None = None
+        """How far it got if the last attempt's transaction was rolled back; None where it is known how that ended."""
         self._state: Literal["new", "running", "failed", "done"] = "new"
         self._changing = threading.Lock()
+        if record is not None:
+            self._go_on_from(record)
 
     @property
     def execution(self) -> Execution | None:
@@ -61,8 +75,43 @@ class Committer:
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()  # what is pickled is a record of a run: it cannot be committed
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on with."""
+        return self._state == "failed"
+
+    @property
+    def is_done(self) -> bool:
+        return self._state == "done"
+
     def commit(self, allow: str | Iterable[str] | None) -> Flow[Execution]:
         """Run it; see `Refined.commit`."""
+        with self._recorded():
+            return (yield from self._commit(allow))
+
+    def resume(self, repeat: str | None) -> Flow[Execution]:
+        """Go on with the step that failed; see `Refined.resume_commit`."""
+        with self._recorded():
+            return (yield from self._resume(repeat))
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """No other process commits meanwhile, and what another one did before is known."""
+        if self.record is None or self._state == "running":
+            yield
+            return
+        with self.record.opened():
+            self._go_on_from(self.record)
+            yield
+
+    def _go_on_from(self, record: CommitRecord) -> None:
+        kept = record.read()
+        if kept.state == "new" or (self._state == "failed" and not kept.in_doubt and self._progress.observed):
+            return  # this process knows more
+        self._state, self._progress = kept.state, kept.progress
+        self._undone = kept.progress if kept.in_doubt else None
+
+    def _commit(self, allow: str | Iterable[str] | None) -> Flow[Execution]:
         self._begin("new")
         try:
             self._progress.withheld = self._not_allowed(allow)
@@ -71,9 +120,15 @@ class Committer:
             raise
         return (yield from self._attempt(None))
 
-    def resume(self, repeat: str | None) -> Flow[Execution]:
-        """Go on with the step that failed; see `Refined.resume_commit`."""
+    def _resume(self, repeat: str | None) -> Flow[Execution]:
         self._begin("failed")
+        if self._undone is not None:
+            if repeat != ALL:
+                self._state = "failed"
+                raise CommitError(f"{IN_DOUBT}; steps run inside of it: {self._progress.ran}", execution=self.execution)
+            self._progress, self._undone = self._undone, None
+            if self.record is not None:
+                self.record.repeats()
         return (yield from self._attempt(repeat))
 
     def _not_allowed(self, allow: str | Iterable[str] | None) -> frozenset[str]:
@@ -123,7 +178,7 @@ class Committer:
                 "running": "it is being committed already",
                 "done": f"already committed; run the refiner again to act again; steps run for real: {ran}",
                 "failed": f"already tried to commit, which failed; steps run for real: {ran}; when the cause is gone, "
-                "resume_commit() goes on from there",
+                f"resume_commit() {'starts again' if ran == NONE else 'goes on from there'}",
             }[self._state],
             execution=self.execution,
             step=self._progress.failed,
@@ -135,18 +190,29 @@ class Committer:
             if self._session is None:
                 self._session = self._open()
             session = self._session
+            transaction = CommitTransaction(session)
             try:
-                attempt = CommitAttempt(self.verified, self._progress, session, self.outputs, repeat)
+                attempt = CommitAttempt(
+                    self.verified, self._progress, session, self.outputs, repeat, lambda: not transaction.is_open,
+                    self.record,
+                )
                 yield from session.hold()
-                yield from attempt.run()
+                yield from transaction.around(attempt.run())
                 done = True
             except CommitStopped as stop:
-                raise self._error(stop, session) from stop.cause
+                self._note(transaction.outcome, session)
+                raise self._error(stop, session, transaction.outcome) from stop.cause
+            except BaseException:
+                self._note(transaction.outcome, session)
+                done = transaction.outcome == "durable"  # it was interrupted when all was done
+                raise
             finally:
                 if done or self.source.reopens_same_world(session):
                     session.family.close()
                     self._session = None
                 session.release()
+                if self.record is not None:
+                    self.record.ended("done" if done else transaction.outcome, self._progress.execution)
         finally:
             self._state = "done" if done else "failed"
         return attempt.executed
@@ -161,12 +227,27 @@ class Committer:
                 execution=self.execution,
             ) from error
 
-    def _error(self, stop: CommitStopped, session: Session) -> CommitError:
+    def _note(self, outcome: Outcome, session: Session) -> None:
+        """Note how far it got, by how the transaction of a failed attempt ended."""
+        if outcome == "rolled back":
+            self._progress = self._progress.rolled_back(session.toolbox)
+        elif outcome == "unknown":
+            self._undone = self._progress.rolled_back(session.toolbox)
+
+    def _error(self, stop: CommitStopped, session: Session, outcome: Outcome) -> CommitError:
         undo = tuple(_undo_calls(self._progress.calls, session))
-        rest = "nothing after that was run" if stop.ran else "neither this nor anything after it was run"
+        ran = self._progress.ran
+        if outcome == "unknown":
+            rest = f"; {IN_DOUBT}; steps run inside of it: {ran}"
+        elif outcome == "rolled back":
+            lasting = "so nothing was done" if ran == NONE else f"which does not undo the steps {ran}"
+            rest = f"; all was rolled back, {lasting}; when the cause is gone, resume_commit() starts again"
+        else:
+            after = "nothing after that was run" if stop.ran else "neither this nor anything after it was run"
+            rest = f"; steps run for real: {ran}; {after}"
         offer = "; its `undo` lists the calls that would take them back" if undo else ""
         return CommitError(
-            f"{stop}; steps run for real: {self._progress.ran}; {rest}{offer}",
+            f"{stop}{rest}{offer}",
             execution=self.execution,
             step=stop.step,
             difference=stop.difference,

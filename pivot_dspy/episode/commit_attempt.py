@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pivot_dspy import evaluation
 from pivot_dspy.departures import Difference, Foreseen
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.errors import ConfigurationError, OutcomeUnknown
 from pivot_dspy.execution import StepRunner
 from pivot_dspy.flow import Flow
@@ -17,6 +18,12 @@ from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.supervision import Supervisor
 from pivot_dspy.trajectory import Execution, Observation
 from pivot_dspy.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pivot_dspy.episode.commit_record import CommitRecord
+
+NONE = "none"
+"""Stands for the steps that were run where there are none."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class RealCall:
     tool: str
     args: Mapping[str, Any]
     result: CallResult
+    lasts: bool = False
+    """Whether no transaction undoes it, as its tool is irreversible."""
 
 
 @dataclass
@@ -65,7 +74,27 @@ class CommitProgress:
     @property
     def ran(self) -> str:
         """The steps of which calls were made."""
-        return ", ".join(name for name, seen in self.observed.items() if seen.calls) or "none"
+        seen = (name for name, seen in self.observed.items() if seen.calls)
+        return ", ".join(dict.fromkeys((*seen, *(call.step for call in self.calls)))) or NONE
+
+    def rolled_back(self, toolbox: Toolbox) -> CommitProgress:
+        """What is left where a transaction was rolled back: calls of irreversible tools, which no rollback undoes."""
+
+        def lasts(tool: str) -> bool:
+            return toolbox.tools[tool].effect == "irreversible"
+
+        planned = {} if self.execution is None else {step.id: step.tool for step in self.execution.trajectory.steps}
+        unknown = self.unknown if self.unknown is not None and lasts(planned[self.unknown[0]]) else None
+        calls = [call for call in self.calls if lasts(call.tool)]
+        steps = {call.step for call in calls} | ({unknown[0]} if unknown is not None else set())
+        observed = {name: seen for name, seen in self.observed.items() if name in steps}
+        execution = None
+        if self.execution is not None and observed:
+            left = {"observations": tuple(observed.values()), "outputs": {}}
+            execution = self.execution.model_copy(update=left)
+        return CommitProgress(
+            self.withheld, observed, execution, calls, failed=self.failed, misled=self.misled, unknown=unknown
+        )
 
 
 class CommitStopped(Exception):
@@ -86,7 +115,13 @@ class CommitStopped(Exception):
 
 
 class CommitAttempt(Supervisor):
-    """One attempt to run what is left; raises `CommitStopped` where that does not go as was verified."""
+    """One attempt to run what is left; raises `CommitStopped` where that does not go as was verified.
+
+    Args:
+        repeat: the step whose last call may be made again though nobody knows whether it did what it does.
+        copied: whether requirements may be looked at on a copy of the real world; a copy may not have what an open
+            transaction has done.
+    """
 
     def __init__(
         self,
@@ -95,7 +130,11 @@ class CommitAttempt(Supervisor):
         session: Session,
         outputs: Mapping[str, Any],
         repeat: str | None,
+        copied: Callable[[], bool] = lambda: True,
+        record: CommitRecord | None = None,
     ) -> None:
+        self.record = record
+        self.copied = copied
         self.verified, self.progress, self.session, self.repeat = verified, progress, session, repeat
         self.trajectory = verified.execution.trajectory
         evidence = [finding.evidence for finding in verified.findings]
@@ -111,9 +150,13 @@ class CommitAttempt(Supervisor):
 
     def run(self) -> Flow[None]:
         """Run what is left; whatever ends it, what was observed is noted."""
+        if self.record is not None:
+            self.record.starts(self.withheld, transaction=not self.copied())
         try:
             yield from self.runner.run()
             self._refuse_missed()
+            if self.record is not None:
+                self.record.ending()
         except CommitStopped as stop:
             self.progress.failed, self.progress.misled = stop.step, stop.misled
             raise
@@ -189,6 +232,8 @@ class CommitAttempt(Supervisor):
             raise CommitStopped(departure, step, ran=False, misled=True, difference=departure.difference)
         self._refuse_unknown(step, number)
         self._refuse_broken(step)
+        if self.record is not None:
+            self.record.calls(step, number, lasts=self._lasts(step))
         self._making = (step, number)
         self.progress.acted |= step in self.pending
 
@@ -201,11 +246,21 @@ class CommitAttempt(Supervisor):
     def _note(self, step: str, number: int, args: Mapping[str, Any], result: CallResult) -> None:
         if result.fault is None:
             tool = self.trajectory.steps[self.trajectory.index(step)].tool
-            self.progress.calls.append(RealCall(step, number, tool, args, result))
+            call = RealCall(step, number, tool, args, result, self._lasts(step))
+            self.progress.calls.append(call)
+            if self.record is not None:
+                self.record.made(call)
             if self.progress.unknown == (step, number):
                 self.progress.unknown = None
         elif result.fault.kind in ("timeout", "unserialisable") or isinstance(result.error, OutcomeUnknown):
             self.progress.unknown = (step, number)
+        elif self.record is not None:
+            self.record.refused(step, number)
+
+    def _lasts(self, step: str) -> bool:
+        """Whether no transaction undoes what a step does."""
+        tool = self.trajectory.steps[self.trajectory.index(step)].tool
+        return self.session.toolbox.tools[tool].effect == "irreversible"
 
     def observed(self, observation: Observation) -> None:
         step = observation.step
@@ -264,7 +319,7 @@ class CommitAttempt(Supervisor):
         hard = {item.id for item in items if item.hard}
         if not hard:
             return []
-        seen = self._copy() if self.verified.execution.tier == "fork" else self.session
+        seen = self._copy() if self.verified.execution.tier == "fork" and self.copied() else self.session
         try:
             findings = evaluation.evaluate(Requirements(items=items), self.runner.execution, seen)
         finally:

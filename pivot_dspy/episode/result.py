@@ -45,8 +45,8 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         retrieved: ids of the memory's entries that the prompts told of, and of those whose fixes were applied.
         probability: that it is right, by the refiner's `calibration`; None where nothing was fitted.
         awaiting: the `Review`s that wait for an answer, where the reviewer answers later; else empty.
-        committed: the `Execution` in the real environment, once committed, or as far as a commit that failed got. After
-            a commit the outputs are those of this one.
+        committed: the `Execution` in the real environment, once committed, or as far as a commit that failed got, which
+            is None where it was rolled back. After a commit the outputs are those of this one.
     """
 
     def __repr__(self) -> str:
@@ -77,6 +77,8 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         executable requirements are looked at in the real world, and all hard ones must hold in the end. No call is made
         with other arguments than were verified.
 
+        Where the environment offers a `transaction`, all of it is done or nothing, irreversible calls aside.
+
         Args:
             allow: `"all"`, or the steps of the calls that wait for commit and may run; the others stay withheld.
 
@@ -93,11 +95,13 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
     def resume_commit(self, repeat: str | None = None) -> Execution:
         """Go on with a commit that failed, from the step at which it did, once the cause is gone.
 
-        What changed something is not run again; what departed and departs again is refused again.
+        What changed something is not run again; what departed and departs again is refused again. What was rolled back
+        starts from the first step.
 
         Args:
             repeat: a step whose last call may or may not have been made (it took too long, say), and that you found to
-                have done nothing. Where its tool declares an `idempotency_key`, it is called again without this.
+                have done nothing. Where its tool declares an `idempotency_key`, it is called again without this. After
+                a commit of which nobody knows whether it was rolled back, `"all"` says that you found nothing done.
 
         Raises:
             CommitError: as `commit`, or there is no commit that failed.
@@ -110,6 +114,14 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
 
     def _commit(self, allow: str | Iterable[str] | None = None) -> Flow[Execution]:
         return self._make_real(lambda committer: committer.commit(allow))
+
+    def _commit_once(self) -> Flow[None]:
+        """Make real what is left of it to be made real, by this process or one before it."""
+        committer: Committer = self._committer
+        if committer.begun:
+            yield from self._resume_commit(None)
+        elif not committer.is_done:
+            yield from self._commit()
 
     def _resume_commit(self, repeat: str | None) -> Flow[Execution]:
         return self._make_real(lambda committer: committer.resume(repeat))
@@ -194,5 +206,7 @@ def make_refined(
     chance = probability(features(result)) if probability is not None else None
     result[f"{OWN}probability" if "probability" in outputs else "probability"] = chance
     result._committer = committer
+    if committer.execution is not None:  # by a process before this one
+        result[_key("committed", result)] = committer.execution
     result._final_state = final_state
     return result

@@ -21,6 +21,7 @@ from pivot_dspy.episode.asking import Gate, ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.commit import Committer
 from pivot_dspy.episode.commit_attempt import Verified
+from pivot_dspy.episode.commit_record import CommitRecord
 from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import Event, NoteEvent, UnclearEvent
@@ -301,9 +302,9 @@ class Refiner(dspy.Module):  # type: ignore[misc]
                 run_id=None if journal is None else journal.run_id,
             )
             result, verdict = yield from self._refined(context, record, trajectory, journal, _gate)
-            if commit and verdict.may_be_committed:
-                yield from result._commit()
-            return result
+        if commit and verdict.may_be_committed:
+            yield from result._commit_once()
+        return result
 
     def _refined(
         self,
@@ -328,7 +329,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             episode.emit(UnclearEvent(message=message))
         if journal is not None and not episode.awaiting:
             journal.set("run", "end", {"status": verdict.status})
-        return _result(episode, best, verdict, self.session_factory, self.calibration, final_state), verdict
+        kept = None if journal is None else CommitRecord(journal)
+        return _result(episode, best, verdict, self.session_factory, self.calibration, final_state, kept), verdict
 
     def _run_search(self, episode: Episode, start: Trajectory | None) -> Search:
         """`search`; the best so far where the model or the environment fails and the search does not go on without it.
@@ -416,7 +418,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
 
 def _result(
     episode: Episode, best: Candidate, verdict: Verdict, factory: SessionFactory, calibration: Calibration,
-    final_state: EnvironmentView,
+    final_state: EnvironmentView, kept: CommitRecord | None,
 ) -> Refined:  # fmt: skip
     context, record = episode.context, episode.record
     execution = best.inspection.execution
@@ -427,7 +429,7 @@ def _result(
         {name: execution.outputs.get(name) for name in context.outputs},
         trajectory=best.trajectory,
         verdict=verdict,
-        committer=Committer(factory, context.task, context.outputs, context.root.family.run_id, verified),
+        committer=Committer(factory, context.task, context.outputs, context.root.family.run_id, verified, kept),
         final_state=final_state,
         execution=execution,
         loss=best.loss,
