@@ -65,7 +65,8 @@ def execute(
         copies: whether the environment is copied before each change, in the `fork` tier. Without these the run is no
             base for another, and what comes after a call that hangs is blocked.
     """
-    return StepRunner(trajectory, session, outputs or {}, permit, supervisor or Supervisor(), copies).run(base)
+    runner = StepRunner(trajectory, session, outputs or {}, permit, supervisor or Supervisor(), copies)
+    return session.family.visiting(runner.run(base))
 
 
 @dataclass
@@ -99,13 +100,16 @@ class StepRunner:
     @property
     def execution(self) -> Execution:
         """What was observed until now."""
+        return self._observed_until_now(self.session.describe())
+
+    def _observed_until_now(self, state: str) -> Execution:
         return Execution(
             trajectory=self.trajectory,
             observations=tuple(self.observed.values()),
             tier=self.session.family.tier,
             outputs=self.submitted,
             missing_outputs=tuple(name for name in self.outputs if name not in self.submitted),
-            state=self.session.describe(),
+            state=state,
             discrepancies=tuple(self.discrepancies),
         )
 
@@ -124,7 +128,8 @@ class StepRunner:
             observation = self.supervisor.taken.get(step.id) or (yield from self._observe(position, step))
             self._record(step, observation if base is None else sharing(observation, base.execution))
             self.supervisor.observed(self.observed[step.id])
-        return ExecutedRun(self.execution, self.session, self.before, self.reach)
+        state = yield from self.session.described()
+        return ExecutedRun(self._observed_until_now(state), self.session, self.before, self.reach)
 
     def _takes_over(self, base: ExecutedRun, position: int) -> bool:
         """Take the observation of an equal step over from `base`, if that is as good as running the step."""
