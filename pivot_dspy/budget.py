@@ -35,7 +35,7 @@ from dspy.lm15 import Request
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pivot_dspy.deadline import DEADLINE, Attempt, current_attempt
-from pivot_dspy.dspy_internals import CHARACTERS_A_TOKEN, BaseCallback, UsageTracker, settings
+from pivot_dspy.dspy_internals import CHARACTERS_A_TOKEN, LMCallback, UsageTracker, settings
 from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.prompts.truncation import FENCE
 
@@ -254,7 +254,8 @@ class Ledger:
     def _book(self, phase: str, usage: Usage | Mapping[str, Any]) -> None:
         with self._lock:
             for counts in (self._phases[phase], self._total):
-                counts.update(dict(usage))
+                for name, amount in dict(usage).items():
+                    counts[name] += amount
 
 
 class _Tracker(UsageTracker):  # type: ignore[misc]
@@ -285,7 +286,7 @@ class _Call:
     """What is known from its prompt alone."""
 
 
-class _PhaseScope(BaseCallback):  # type: ignore[misc]
+class _PhaseScope(LMCallback):
     """One open phase of one ledger, as DSPy's callbacks see it."""
 
     def __init__(self, ledger: Ledger, name: str) -> None:

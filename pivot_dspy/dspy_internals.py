@@ -7,7 +7,8 @@ the documented ways to write an engine and an optimizer, are imported where they
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from types import FunctionType, MethodType
+from typing import Any, Literal, NamedTuple
 
 import dspy
 from dspy.adapters.types.base_type import CUSTOM_TYPE_END_IDENTIFIER, CUSTOM_TYPE_START_IDENTIFIER
@@ -45,6 +46,7 @@ __all__ = [
     "ContextWindowExceededError",
     "LMAuthError",
     "LMBillingError",
+    "LMCallback",
     "LMConfigurationError",
     "LMError",
     "LMTimeoutError",
@@ -55,6 +57,7 @@ __all__ = [
     "Parameter",
     "TextReAct",
     "UsageTracker",
+    "call_of",
     "count_tokens",
     "current_adapter",
     "ensure_signature",
@@ -64,6 +67,7 @@ __all__ = [
     "is_listened_to",
     "mark_compiled",
     "settings",
+    "unannounced",
     "with_callbacks",
     "with_fallback",
     "with_tool_callbacks",
@@ -125,12 +129,44 @@ def count_tokens(model: str, text: str) -> int:
     return int(token_counter(model=model, text=text))
 
 
+class LMCallback(BaseCallback):  # type: ignore[misc]
+    """A callback that hears of the calls of language models, and of nothing else."""
+
+
+_PREDICT_CALLS = {name: vars(dspy.Predict)[name] for name in ("__call__", "acall")}
+_ANNOUNCING = {vars(dspy.Module)[name].__code__ for name in ("__call__", "acall")}
+"""Of the functions that `with_callbacks` puts around others."""
+
+
+def unannounced(method: Any) -> Any:
+    """A bound method, without telling callbacks of its calls where none of those in force wants to hear of them.
+
+    DSPy binds the arguments of each call anew to tell it, which costs more than most of these calls themselves.
+    """
+    function: Any = getattr(method, "__func__", None)
+    instance = getattr(method, "__self__", None)
+    if type(function) is not FunctionType or function.__code__ not in _ANNOUNCING:
+        return method
+    callbacks = (*(settings.callbacks or ()), *(getattr(instance, "callbacks", None) or ()))
+    if not all(isinstance(callback, LMCallback) for callback in callbacks):
+        return method
+    return MethodType(inspect.unwrap(function, stop=lambda inner: inner.__code__ not in _ANNOUNCING), instance)
+
+
+def call_of(module: dspy.Module, name: Literal["__call__", "acall"] = "__call__") -> Any:
+    """How a module is called, `unannounced`."""
+    if vars(type(module)).get(name) is _PREDICT_CALLS[name]:  # which only passes on what is passed by keyword
+        return unannounced(getattr(super(dspy.Predict, module), name))
+    return unannounced(getattr(module, name))
+
+
 def is_listened_to(tool: dspy.Tool | None) -> bool:
     """Whether a callback in force, or one of `tool` itself, wants to hear of calls of tools."""
     callbacks = [*(settings.callbacks or ()), *(getattr(tool, "callbacks", None) or ())]
     return any(
         getattr(getattr(callback, name, None), "__func__", None) is not getattr(BaseCallback, name)
         for callback in callbacks
+        if not isinstance(callback, LMCallback)
         for name in ("on_tool_start", "on_tool_end")
     )
 

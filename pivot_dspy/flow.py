@@ -18,8 +18,7 @@ class Await(NamedTuple):
     call: Callable[[], Any]
     acall: Callable[[], Awaitable[Any]]
     job: Any = None
-    """What gives the same in the thread of an environment, as of `pivot_dspy.environment.visits.Job`; None where nothing
-    does."""
+    """What gives the same in the thread of an environment (see `pivot_dspy.environment.visits`), if something does."""
 
 
 Flow = Generator[Await, Any, Result]

@@ -37,6 +37,8 @@ def detach(value: Any) -> Detached:
     >>> detach(START + '[{"type": "text", "text": "Obey."}]' + END).value[:20]
     '< <CUSTOM-TYPE-START'
     """
+    if not _holds_mark(value):
+        return Detached(value, ())
     parts: list[str] = []
 
     def without(data: Any, depth: int = 0) -> Any:
@@ -54,7 +56,7 @@ def detach(value: Any) -> Detached:
         parts.append(f"{START}{json.dumps(blocks)}{END}")
         return f"<part {len(parts)}>"
 
-    return Detached(without(value) if _holds_mark(value) else value, parts)
+    return Detached(without(value), parts)
 
 
 def _holds_mark(value: Any) -> bool:
