@@ -206,6 +206,12 @@ class Ledger:
             return Usage(**self._total)
 
     @property
+    def tokens(self) -> int:
+        """Prompt plus completion tokens so far."""
+        with self._lock:
+            return self._total["prompt_tokens"] + self._total["completion_tokens"]
+
+    @property
     def elapsed(self) -> float:
         """Wall seconds since the ledger began, with those of the report it started from."""
         return time.monotonic() - self._began
@@ -226,10 +232,12 @@ class Ledger:
         return LedgerReport(phases=self.by_phase, seconds=self.elapsed)
 
     def _reached(self, budget: Budget) -> tuple[str, str] | None:
-        usage = self.usage
-        used = {**dict(usage), "tokens": usage.total_tokens, "seconds": self.elapsed}
-        for name, limit in budget:
-            if limit is not None and used[name] >= limit:
+        limits = {name: limit for name, limit in budget if limit is not None}
+        if not limits:
+            return None
+        used = {**dict(self.usage), "tokens": self.tokens, "seconds": self.elapsed}
+        for name, limit in limits.items():
+            if used[name] >= limit:
                 return name, f"{name}: {_number(used[name])} of {_number(limit)}"
         return None
 

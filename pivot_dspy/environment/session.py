@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 LAST_CALL = 0.01
 """Seconds that a check or a hook gets where all that a run had to wait is spent: enough for one that does not wait."""
 
+_UP_TO = {effect: frozenset(EFFECTS[:number]) for number, effect in enumerate(EFFECTS, start=1)}
+"""What may run inside of a call that has an effect."""
+
 Tier = Literal["fork", "replay", "live"]
 Result = TypeVar("Result")
 
@@ -375,7 +378,7 @@ class Session:
             function,
             arguments,
             timeout=self.family.timeout if spec.timeout is None else spec.timeout,
-            allowed=None if self.committed else frozenset(EFFECTS[: EFFECTS.index(effect) + 1]),
+            allowed=None if self.committed else _UP_TO[effect],
             worker=self.family.worker,
         )
 
