@@ -23,6 +23,7 @@ from pivot_dspy.environment.base import (
     allowing,
 )
 from pivot_dspy.environment.calls import CallResult, ToolCall
+from pivot_dspy.environment.closing import close, close_later
 from pivot_dspy.environment.concurrent_calls import ConcurrentCalls
 from pivot_dspy.environment.from_class import own_shared_state, toolbox_of
 from pivot_dspy.environment.isolation import Isolation
@@ -228,8 +229,9 @@ class Session:
             own(environment)
         family.sessions.add(self)
         # Most environments hold nothing that has to be released: then no visit to their thread is paid for it.
+        where = None if family.timeout is None else family.worker
         releases = owned and type(environment).close is not Environment.close
-        self._release = weakref.finalize(self, _close_later, environment, family, committed) if releases else None
+        self._release = weakref.finalize(self, close_later, environment, where, committed) if releases else None
 
     def fork(self) -> Session:
         """An independent copy of this session."""
@@ -254,7 +256,7 @@ class Session:
         """Release the environment; a second call does nothing. An error of its `close` is logged."""
         if self._release is not None and self._release.detach():
             try:
-                self.family.inside(lambda: _close(self.environment, self.committed), self.family.timeout)
+                self.family.inside(partial(close, self.environment, self.committed), self.family.timeout)
             except TimeoutError as error:
                 logger.warning("close of %s %s", type(self.environment).__name__, error)
 
@@ -262,7 +264,7 @@ class Session:
         """Let the environment outlive the family; what closes it, None where that is not ours to do."""
         if self._release is None or not self._release.detach():
             return None
-        return partial(_close, self.environment, self.committed)
+        return partial(close, self.environment, self.committed)
 
     def describe(self) -> str:
         """The environment's own account of where it stands; empty, and a warning in the log, if it raises."""
@@ -381,19 +383,3 @@ class Session:
             allowed=None if self.committed else _UP_TO[effect],
             worker=self.family.worker,
         )
-
-
-def _close(environment: Environment, committed: bool) -> None:
-    try:
-        with allowing(None if committed else UNDOABLE):
-            environment.close()
-    except Exception as error:
-        logger.warning("close of %s failed: %s", type(environment).__name__, error_text(error))
-
-
-def _close_later(environment: Environment, family: SessionGroup, committed: bool) -> None:
-    """Close without waiting for it, for this runs wherever a session happens to be garbage collected."""
-    if family.timeout is None:
-        _close(environment, committed)
-    else:
-        family.worker.submit(lambda: _close(environment, committed))
