@@ -21,7 +21,7 @@ from pivot_dspy.flow import Await, Flow
 Result = TypeVar("Result")
 
 
-class Job(Protocol):
+class VisitJob(Protocol):
     """What is done in the thread of an environment."""
 
     @property
@@ -84,7 +84,7 @@ def _given(waiting: Await) -> Await:
     return waiting
 
 
-def _timed_out(steps: Flow[Any], job: Job) -> Await:
+def _timed_out(steps: Flow[Any], job: VisitJob) -> Await:
     """Tell a flow that its job hangs; what it waits for next."""
     try:
         value = job.timed_out()
@@ -164,7 +164,7 @@ class _Visit(Generic[Result]):
 
     def _begins(self, waiting: Await) -> bool:
         """Whether this is a job to be done in this visit, which then counts as begun."""
-        job: Job | None = waiting.job
+        job: VisitJob | None = waiting.job
         if job is None:
             return False
         deadline = math.inf if job.timeout is None else time.monotonic() + job.timeout
