@@ -35,7 +35,7 @@ from dspy.lm15 import Request
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pivot_dspy.deadline import DEADLINE, Attempt, current_attempt
-from pivot_dspy.dspy_internals import CHARACTERS_A_TOKEN, BaseCallback, UsageTracker, settings
+from pivot_dspy.dspy_internals import CHARACTERS_A_TOKEN, LMCallback, UsageTracker, settings
 from pivot_dspy.errors import ConfigurationError, PivotError
 from pivot_dspy.prompts.truncation import FENCE
 
@@ -231,6 +231,12 @@ class Ledger:
             return Usage(**self._total)
 
     @property
+    def tokens(self) -> int:
+        """Prompt plus completion tokens so far."""
+        with self._lock:
+            return self._total["prompt_tokens"] + self._total["completion_tokens"]
+
+    @property
     def elapsed(self) -> float:
         """Wall seconds since the ledger began, with those of the report it started from."""
         return time.monotonic() - self._began
@@ -251,10 +257,12 @@ class Ledger:
         return LedgerReport(phases=self.by_phase, seconds=self.elapsed)
 
     def _reached(self, budget: Budget) -> tuple[str, str] | None:
-        usage = self.usage
-        used = {**dict(usage), "tokens": usage.total_tokens, "seconds": self.elapsed}
-        for name, limit in budget:
-            if limit is not None and used[name] >= limit:
+        limits = {name: limit for name, limit in budget if limit is not None}
+        if not limits:
+            return None
+        used = {**dict(self.usage), "tokens": self.tokens, "seconds": self.elapsed}
+        for name, limit in limits.items():
+            if used[name] >= limit:
                 return name, f"{name}: {_number(used[name])} of {_number(limit)}"
         return None
 
@@ -279,7 +287,8 @@ class Ledger:
     def _book(self, phase: str, usage: Usage | Mapping[str, Any]) -> None:
         with self._lock:
             for counts in (self._phases[phase], self._total):
-                counts.update(dict(usage))
+                for name, amount in dict(usage).items():
+                    counts[name] += amount
 
 
 class _Tracker(UsageTracker):  # type: ignore[misc]
@@ -310,7 +319,7 @@ class _Call:
     """What is known from its prompt alone."""
 
 
-class _PhaseScope(BaseCallback):  # type: ignore[misc]
+class _PhaseScope(LMCallback):
     """One open phase of one ledger, as DSPy's callbacks see it."""
 
     def __init__(self, ledger: Ledger, name: str) -> None:

@@ -108,7 +108,7 @@ def by_execution(
         )
         if without.reach is not None:
             break  # the budget ended: nothing is known of the rest
-        missed = _first_violated(decided, leave_out(without.execution, {step}), without.session)
+        missed = yield from _first_violated(decided, leave_out(without.execution, {step}), without.session)
         if missed is not None:
             serves[step] = missed
     return tuple(
@@ -130,8 +130,8 @@ def leave_out(execution: Execution, names: Collection[str]) -> Execution:
     )
 
 
-def _first_violated(items: tuple[Requirement, ...], execution: Execution, session: Session) -> str | None:
-    findings = evaluation.evaluate(Requirements(items=items), execution, session, until_violated=True)
+def _first_violated(items: tuple[Requirement, ...], execution: Execution, session: Session) -> Flow[str | None]:
+    findings = yield from evaluation.evaluating(Requirements(items=items), execution, session, until_violated=True)
     return next((finding.requirement for finding in findings if finding.status == "violated"), None)
 
 

@@ -8,8 +8,8 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from types import FrameType
-from typing import Any, NamedTuple
+from types import FrameType, FunctionType, MethodType
+from typing import Any, Literal, NamedTuple
 
 import dspy
 from dspy.adapters.types.base_type import CUSTOM_TYPE_END_IDENTIFIER, CUSTOM_TYPE_START_IDENTIFIER
@@ -47,6 +47,7 @@ __all__ = [
     "ContextWindowExceededError",
     "LMAuthError",
     "LMBillingError",
+    "LMCallback",
     "LMConfigurationError",
     "LMError",
     "LMTimeoutError",
@@ -57,6 +58,7 @@ __all__ = [
     "Parameter",
     "TextReAct",
     "UsageTracker",
+    "call_of",
     "count_tokens",
     "current_adapter",
     "ensure_signature",
@@ -66,6 +68,7 @@ __all__ = [
     "is_listened_to",
     "mark_compiled",
     "settings",
+    "unannounced",
     "with_callbacks",
     "with_fallback",
     "with_tool_callbacks",
@@ -141,12 +144,44 @@ def count_tokens(model: str, text: str) -> int:
     return int(token_counter(model=model, text=text))
 
 
+class LMCallback(BaseCallback):  # type: ignore[misc]
+    """A callback that hears of the calls of language models, and of nothing else."""
+
+
+_PREDICT_CALLS = {name: vars(dspy.Predict)[name] for name in ("__call__", "acall")}
+_ANNOUNCING = {vars(dspy.Module)[name].__code__ for name in ("__call__", "acall")}
+"""Of the functions that `with_callbacks` puts around others."""
+
+
+def unannounced(method: Any) -> Any:
+    """A bound method, without telling callbacks of its calls where none of those in force wants to hear of them.
+
+    DSPy binds the arguments of each call anew to tell it, which costs more than most of these calls themselves.
+    """
+    function: Any = getattr(method, "__func__", None)
+    instance = getattr(method, "__self__", None)
+    if type(function) is not FunctionType or function.__code__ not in _ANNOUNCING:
+        return method
+    callbacks = (*(settings.callbacks or ()), *(getattr(instance, "callbacks", None) or ()))
+    if not all(isinstance(callback, LMCallback) for callback in callbacks):
+        return method
+    return MethodType(inspect.unwrap(function, stop=lambda inner: inner.__code__ not in _ANNOUNCING), instance)
+
+
+def call_of(module: dspy.Module, name: Literal["__call__", "acall"] = "__call__") -> Any:
+    """How a module is called, `unannounced`."""
+    if vars(type(module)).get(name) is _PREDICT_CALLS[name]:  # which only passes on what is passed by keyword
+        return unannounced(getattr(super(dspy.Predict, module), name))
+    return unannounced(getattr(module, name))
+
+
 def is_listened_to(tool: dspy.Tool | None) -> bool:
     """Whether a callback in force, or one of `tool` itself, wants to hear of calls of tools."""
     callbacks = [*(settings.callbacks or ()), *(getattr(tool, "callbacks", None) or ())]
     return any(
         getattr(getattr(callback, name, None), "__func__", None) is not getattr(BaseCallback, name)
         for callback in callbacks
+        if not isinstance(callback, LMCallback)
         for name in ("on_tool_start", "on_tool_end")
     )
 

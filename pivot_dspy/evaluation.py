@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pivot_dspy.environment.base import UNCHECKABLE, CheckResult
 from pivot_dspy.environment.session import Session
 from pivot_dspy.errors import error_text
+from pivot_dspy.flow import Flow, awaited_at_once, run_sync
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import MadeCall, assign, comparable, made_calls, matches, nearest
 from pivot_dspy.requirements import Finding, Requirement, Requirements
@@ -20,6 +22,13 @@ FIT_EQUALLY = "fit it equally well"
 def evaluate(
     requirements: Requirements, execution: Execution, session: Session, *, until_violated: bool = False
 ) -> tuple[Finding, ...]:
+    """As `evaluating`, at once."""
+    return run_sync(evaluating(requirements, execution, session, until_violated=until_violated))
+
+
+def evaluating(
+    requirements: Requirements, execution: Execution, session: Session, *, until_violated: bool = False
+) -> Flow[tuple[Finding, ...]]:
     """How each requirement stands after `execution`; `session` stands where it ended.
 
     Checks are run on a fork, where there are forks, so that one that writes all the same harms nothing.
@@ -32,7 +41,7 @@ def evaluate(
     if not any(item.executable for item in requirements.items):
         findings = tuple(Finding(requirement=item.id, status="unjudged") for item in requirements.items)
     else:
-        findings = _run_checks(requirements, execution, session, until_violated)
+        findings = yield from _run_checks(requirements, execution, session, until_violated)
     waits = _Waiting(execution, [call.args for call in calls if call.waits])
     return tuple(
         lacking.get(finding.requirement) or _as_it_stands(requirements[finding.requirement], finding, waits)
@@ -111,16 +120,16 @@ def _lacking_calls(requirements: Requirements, calls: Sequence[MadeCall]) -> dic
 
 def _run_checks(
     requirements: Requirements, execution: Execution, session: Session, until_violated: bool
-) -> tuple[Finding, ...]:
+) -> Flow[tuple[Finding, ...]]:
     family = session.family
     limit = None if family.timeout is None else family.timeout * (len(requirements.items) + 1)
+    evaluate_all = partial(_evaluate, requirements, execution, session, until_violated)
     try:
         # All in one visit to the environment's thread: a visit costs more than most checks.
-        return family.inside(lambda: _evaluate(requirements, execution, session, until_violated), limit)
+        findings: tuple[Finding, ...] = yield from family.look(evaluate_all, limit)
     except TimeoutError:
-        return _evaluate(
-            requirements, execution, session, until_violated
-        )  # one by one: only what hangs is lost
+        findings = yield awaited_at_once(evaluate_all)  # one by one: only what hangs is lost
+    return findings
 
 
 def _evaluate(

@@ -65,7 +65,8 @@ def execute(
         copies: whether the environment is copied before each change, in the `fork` tier. Without these the run is no
             base for another, and what comes after a call that hangs is blocked.
     """
-    return StepRunner(trajectory, session, outputs or {}, permit, supervisor or Supervisor(), copies).run(base)
+    runner = StepRunner(trajectory, session, outputs or {}, permit, supervisor or Supervisor(), copies)
+    return session.family.visiting(runner.run(base))
 
 
 @dataclass
@@ -99,13 +100,16 @@ class StepRunner:
     @property
     def execution(self) -> Execution:
         """What was observed until now."""
+        return self._observed_until_now(self.session.describe())
+
+    def _observed_until_now(self, state: str) -> Execution:
         return Execution(
             trajectory=self.trajectory,
             observations=tuple(self.observed.values()),
             tier=self.session.family.tier,
             outputs=self.submitted,
             missing_outputs=tuple(name for name in self.outputs if name not in (*self.submitted, *self._waiting)),
-            state=self.session.describe(),
+            state=state,
             discrepancies=tuple(self.discrepancies),
         )
 
@@ -124,7 +128,8 @@ class StepRunner:
             observation = self.supervisor.taken.get(step.id) or (yield from self._observe(position, step))
             self._record(step, observation if base is None else sharing(observation, base.execution))
             self.supervisor.observed(self.observed[step.id])
-        return ExecutedRun(self.execution, self.session, self.before, self.reach)
+        state = yield from self.session.described()
+        return ExecutedRun(self._observed_until_now(state), self.session, self.before, self.reach)
 
     def _takes_over(self, base: ExecutedRun, position: int) -> bool:
         """Take the observation of an equal step over from `base`, if that is as good as running the step."""
@@ -137,7 +142,7 @@ class StepRunner:
             self.permit(True)
         if step.is_submit:
             self.submitted = dict(base.execution.outputs)
-        self._record(step, observation.model_copy(update={"reused": True}))
+        self._record(step, observation if observation.reused else observation.model_copy(update={"reused": True}))
         return True
 
     def _effect(self, step: Step) -> Effect | None:
@@ -279,6 +284,11 @@ class StepRunner:
         """
         turn = (calls.step.id, number)
         if turn not in self.ahead:
+            if not self.session.overlaps(calls.spec):
+                prepared = self._prepared(calls, number)
+                if isinstance(prepared, CallResult):
+                    return prepared, True
+                return (yield from self.session.call(*prepared)), False
             yield from self._go_ahead(position, calls, number)
         outcome = self.ahead.pop(turn)
         if isinstance(outcome, Exception):
@@ -294,17 +304,15 @@ class StepRunner:
             if spec.pure and any(spec.name == other.name and arguments == same for other, same in made):
                 break  # its result will be known by then
             try:
-                result = self.session.recall(spec, arguments)
-                seconds = self.permit(result is not None)
-                if result is not None:
-                    self.ahead[turn] = (result, True)
-                    continue
-                self.supervisor.approve(*turn, calls.written[count])
+                prepared = self._prepared(calls, count)
             except Exception as error:  # it is raised in its turn, after what comes before
                 self.ahead[turn] = error
                 break
+            if isinstance(prepared, CallResult):
+                self.ahead[turn] = (prepared, True)
+                continue
             turns.append(turn)
-            made.append((self._within(seconds, spec), self._with_key(calls.step, count, spec, arguments)))
+            made.append(prepared)
             if len(made) == AT_ONCE:
                 break
         if len(made) == 1:
@@ -312,6 +320,19 @@ class StepRunner:
         elif made:
             results = yield from self.session.call_at_once(made)
             self.ahead.update(zip(turns, ((result, False) for result in results), strict=True))
+
+    def _prepared(self, calls: StepCalls, number: int) -> tuple[ToolSpec, dict[str, Any]] | CallResult:
+        """What a call is to be made with; the result of an equal one before, where that is as good.
+
+        Raises what ends the run there.
+        """
+        spec, arguments = calls.spec, calls.arguments[number]
+        result = self.session.recall(spec, arguments)
+        seconds = self.permit(result is not None)
+        if result is not None:
+            return result
+        self.supervisor.approve(calls.step.id, number, calls.written[number])
+        return self._within(seconds, spec), self._with_key(calls.step, number, spec, arguments)
 
     def _at_once(self, position: int, first: StepCalls, number: int) -> Iterator[tuple[StepCalls, int]]:
         """A call, and those after it that may be made at once with it, in their order."""

@@ -17,6 +17,8 @@ class Await(NamedTuple):
 
     call: Callable[[], Any]
     acall: Callable[[], Awaitable[Any]]
+    job: Any = None
+    """What gives the same in the thread of an environment (see `pivot_dspy.environment.visits`), if something does."""
 
 
 Flow = Generator[Await, Any, Result]
@@ -54,3 +56,12 @@ async def run_async(steps: Flow[Result]) -> Result:
         return stop.value  # type: ignore[no-any-return]
     finally:
         steps.close()
+
+
+def awaited_at_once(function: Callable[[], Any], job: Any = None) -> Await:
+    """Something that is waited for in the same way by sync and async code, which it blocks."""
+
+    async def later() -> Any:
+        return function()
+
+    return Await(function, later, job)

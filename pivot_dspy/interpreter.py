@@ -41,6 +41,10 @@ class Interpreter(TreeInterpreter):
         self._filtered: list[list[Any]] = []
         """The lists whose filters are being computed, innermost last."""
 
+    def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
+        """As of any visitor, but without keeping its own methods, with which it would be a circle of references."""
+        return getattr(self, f"visit_{node['type']}")(node, *args, **kwargs)
+
     def visit_field(self, node: Any, value: Any) -> Any:
         if node["value"].startswith(STEP):
             field: Any = {**node, "value": node["value"].removeprefix(STEP)}

@@ -95,7 +95,7 @@ def bind(step: Step, results: Mapping[str, Any], known: Collection[str]) -> Boun
         repeated = {} if step.for_each is None else {bindings.ITEM: item}
         # A tool may read an empty list as "no restriction" and silently widen its scope.
         # One by one: a tool's only argument may be called calc.
-        where, names = {**results, **repeated}, {*known, *repeated}
+        where, names = ({**results, **repeated}, {*known, *repeated}) if repeated else (results, known)
         written.append({key: bindings.resolve(arg, where, names, allow_empty=False) for key, arg in step.args.items()})
     return BoundStep(step, items, written)
 

@@ -103,6 +103,10 @@ class Step(Frozen):
 
     def to_prompt(self) -> str:
         """The step as one line of compact JSON, as a model writes it."""
+        return self._written
+
+    @cached_property
+    def _written(self) -> str:
         written = self.model_dump(exclude={*_ABOUT, "stopped", "result"}, exclude_defaults=True)
         return json.dumps(written, ensure_ascii=False)
 

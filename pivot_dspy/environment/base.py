@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeVar, cast, overload
 
 from typing_extensions import Self
 
-from pivot_dspy.environment.ownership import begin_life, committing, granting, permitted_on
+from pivot_dspy.environment.ownership import Grant, begin_life, committing, permitted_on
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.leaf_paths import checked
 from pivot_dspy.plain_json import plain
@@ -67,22 +67,33 @@ _permission: ContextVar[Permission | None] = ContextVar("pivot_dspy_permission",
 """None outside of any session, and in threads that were started without the context of the call."""
 
 
-@contextmanager
-def allowing(effects: frozenset[str] | None, unchanged: object = None, *, inside: object = None) -> Iterator[None]:
+class allowing:  # written out, since it is entered several times for each call of a tool
     """Let only tools of these effects run inside, and leave the attributes of `unchanged` as they are.
 
     With the instance that the code is run for as `inside`, this holds in the threads that it starts too. Where all may
     run, which is in commits alone, what is changed counts as a commit's.
     """
-    token = _permission.set(Permission(effects, unchanged))
-    try:
-        with (
-            nullcontext() if inside is None else granting(inside, effects),
-            committing(inside) if effects is None else nullcontext(),
-        ):
-            yield
-    finally:
-        _permission.reset(token)
+
+    __slots__ = ("_grant", "_making_real", "_permission", "_token")
+
+    def __init__(self, effects: frozenset[str] | None, unchanged: object = None, *, inside: object = None) -> None:
+        self._permission = Permission(effects, unchanged)
+        self._grant = None if inside is None else Grant(inside, effects)
+        self._making_real = committing(inside) if effects is None else None
+
+    def __enter__(self) -> None:
+        self._token = _permission.set(self._permission)
+        if self._grant is not None:
+            self._grant.begin()
+        if self._making_real is not None:
+            self._making_real.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        if self._making_real is not None:
+            self._making_real.__exit__(*error)
+        if self._grant is not None:
+            self._grant.end()
+        _permission.reset(self._token)
 
 
 READ_ONLY: frozenset[str] = frozenset({"read"})

@@ -1,148 +1,28 @@
-"""One call of a tool, and the thread in which an environment lives and which is left behind if a call hangs."""
+"""One call of a tool: made here or in the thread of its environment, typed, and watched from outside."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import inspect
-import queue
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent import futures
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple
 
 from pivot_dspy.environment.base import READ_ONLY, Environment, allowing
 from pivot_dspy.environment.toolbox import ToolSpec
-from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PivotError, cap_text, error_text
+from pivot_dspy.environment.worker import Worker
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, cap_text, error_text
 from pivot_dspy.plain_json import plain
 from pivot_dspy.trajectory import Fault
-
-Result = TypeVar("Result")
 
 GRACE = 1.0
 """Seconds beyond its timeout that an async tool gets to end when it is cancelled, before its thread is given up."""
 
 LAST_WORDS = 0.1
 """Seconds that a cancelled coroutine gets to clean up."""
-
-
-def ended(future: futures.Future[Any], timeout: float | None) -> bool:
-    """Whether a call ends within so many seconds; half the processor time of `futures.wait`, for one future alone."""
-    try:
-        future.exception(timeout)
-    except futures.TimeoutError:
-        return future.done()
-    except futures.CancelledError:
-        return True
-    return True
-
-
-class Worker:
-    """One daemon thread, started when first needed; all calls of a session group run in it, in order.
-
-    Some resources (an SQLite connection, say) may only be used from the thread that made them, and the interpreter
-    must not wait for a tool that never returns: `ThreadPoolExecutor` keeps the first promise and breaks the second.
-    """
-
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[futures.Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._stopped = False
-        self._local = threading.local()
-
-    def submit(self, function: Callable[[], Result]) -> futures.Future[Result]:
-        """Run `function` in the thread, in a copy of the caller's context.
-
-        Raises:
-            PivotError: the worker has been stopped.
-        """
-        if self._stopped:
-            raise PivotError("the sessions of this run are closed; open the environment again")
-        future: futures.Future[Result] = futures.Future()
-        context = contextvars.copy_context()
-        self._jobs.put((future, lambda: context.run(function)))
-        if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._start()
-        return future
-
-    def run(self, function: Callable[[], Result], timeout: float | None = None) -> Result:
-        """Run `function` in the thread, and wait for it.
-
-        Raises:
-            TimeoutError: it took longer than `timeout` seconds, and was left behind.
-            PivotError: the worker has been stopped.
-        """
-        future = self.submit(function)
-        if not ended(future, timeout):
-            self.replace()
-            raise TimeoutError(f"took longer than {timeout:g} s")
-        return future.result()
-
-    def finish(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine to its end in this thread's event loop; to be called in the thread itself.
-
-        The loop lives as long as the thread, so that what an async tool keeps open can be used by its next call.
-        """
-        loop: asyncio.AbstractEventLoop | None = getattr(self._local, "loop", None)
-        if loop is None:
-            loop = self._local.loop = asyncio.new_event_loop()
-        return loop.run_until_complete(coroutine)
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the caller runs in this worker's thread."""
-        return threading.current_thread() is self._thread
-
-    def replace(self) -> None:
-        """Leave the thread with the call that it hangs in, and let a new one go on with what waits."""
-        with self._lock:
-            self._start()
-
-    def abandon(self, future: futures.Future[Any]) -> None:
-        """Take back what was submitted, or leave it to its thread, so that closing need not wait for it."""
-        if not future.cancel() and future.running():
-            self.replace()
-
-    def stop(self) -> None:
-        """End the thread after what was submitted; a hung one is left to end with the process."""
-        self._stopped = True
-        self._jobs.put(None)
-
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._work, name="pivot-environment", daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        while self.is_current:
-            job = self._jobs.get()
-            if threading.current_thread() is not self._thread:  # replaced while it waited
-                self._jobs.put(job)
-                break
-            if job is None:
-                break
-            future, function = job
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(function())
-                except BaseException as error:
-                    future.set_exception(error)
-            del job, future, function  # an idle thread must keep nothing alive
-        self._close_loop()
-
-    def _close_loop(self) -> None:
-        loop: asyncio.AbstractEventLoop | None = getattr(self._local, "loop", None)
-        if loop is not None:
-            for task in asyncio.all_tasks(loop):
-                task.cancel()
-            loop.run_until_complete(asyncio.sleep(0))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
 
 
 class CallResult(NamedTuple):
@@ -183,13 +63,8 @@ class ToolCall:
             return self.run_here()
         else:
             future, grace = self.worker.submit(self.run_here), 0.0
-        try:
-            while not ended(future, self.remaining(grace)):
-                if self.is_overdue(grace):
-                    return self.give_up()
-        except KeyboardInterrupt:
-            self.worker.abandon(future)
-            raise
+        if not self.worker.watch(future, partial(self.remaining, grace), partial(self.is_overdue, grace)):
+            return self.timed_out()
         return future.result()
 
     async def aresult(self) -> CallResult:
@@ -199,17 +74,9 @@ class ToolCall:
         if self.timeout is None and not self.apart:
             return self.run_here()
         future = self.worker.submit(self.run_here)
-        waiting = asyncio.wrap_future(future)
-        try:
-            while not (await asyncio.wait((waiting,), timeout=self.remaining()))[0]:
-                if self.is_overdue():
-                    return self.give_up()
-            return waiting.result()
-        except asyncio.CancelledError:
-            self.worker.abandon(future)
-            raise
-        finally:
-            waiting.cancel()
+        if not await self.worker.awatch(future, self.remaining, self.is_overdue):
+            return self.timed_out()
+        return future.result()
 
     def run_here(self) -> CallResult:
         """Make the call in this thread."""
@@ -253,7 +120,7 @@ class ToolCall:
             task.cancel()
         if not done:
             await asyncio.wait((task,), timeout=LAST_WORDS)
-            return self._timed_out()
+            return self.timed_out()
         if task.cancelled():
             return self._to_failure(RuntimeError("the call cancelled itself"))
         return task.result()
@@ -280,8 +147,10 @@ class ToolCall:
             message = f"{self.spec.name} returned {type(value).__name__}, which has no JSON form: {error_text(error)}"
             expected = "a value that pydantic can turn into JSON"
             return CallResult(None, Fault(kind="unserialisable", message=message, expected=expected), self._elapsed())
-        with allowing(READ_ONLY, inside=self.environment):
-            failure = self.environment.error_of(self.spec.name, data)
+        failure = None
+        if type(self.environment).error_of is not Environment.error_of:
+            with allowing(READ_ONLY, inside=self.environment):
+                failure = self.environment.error_of(self.spec.name, data)
         fault = None if failure is None else Fault(kind="tool_error", message=cap_text(failure))
         return CallResult(data, fault, self._elapsed())
 
@@ -295,9 +164,10 @@ class ToolCall:
     def give_up(self) -> CallResult:
         """Leave the call, which hangs, to its thread."""
         self.worker.replace()
-        return self._timed_out()
+        return self.timed_out()
 
-    def _timed_out(self) -> CallResult:
+    def timed_out(self) -> CallResult:
+        """What the call gives where it hangs."""
         seconds = self.timeout or 0.0
         message = f"{self.spec.name} took longer than {seconds:g} s"
         return CallResult(None, Fault(kind="timeout", message=message), seconds, TimeoutError(message))

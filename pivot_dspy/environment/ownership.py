@@ -100,16 +100,20 @@ def own(instance: object) -> None:
     _standing_of(instance).owned = True
 
 
-@contextmanager
-def granting(instance: object, effects: frozenset[str] | None) -> Iterator[None]:
-    """Let threads that the block starts without its context do in `instance` what the block may do."""
-    grants = _standing_of(instance).grants
-    grants.append(effects)
-    try:
-        yield
-    finally:
+class Grant:
+    """Lets threads that were started without the context of a call do in `instance` what the call may do."""
+
+    __slots__ = ("_effects", "_grants")
+
+    def __init__(self, instance: object, effects: frozenset[str] | None) -> None:
+        self._grants, self._effects = _standing_of(instance).grants, effects
+
+    def begin(self) -> None:
+        self._grants.append(self._effects)
+
+    def end(self) -> None:
         with suppress(ValueError):
-            grants.remove(effects)
+            self._grants.remove(self._effects)
 
 
 def permitted_on(instance: object) -> frozenset[str] | None:

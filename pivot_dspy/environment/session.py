@@ -23,7 +23,8 @@ from pivot_dspy.environment.base import (
     Environment,
     allowing,
 )
-from pivot_dspy.environment.calls import CallResult, ToolCall, Worker
+from pivot_dspy.environment.calls import CallResult, ToolCall
+from pivot_dspy.environment.closing import close, close_later
 from pivot_dspy.environment.concurrent_calls import ConcurrentCalls
 from pivot_dspy.environment.from_class import own_shared_state, toolbox_of
 from pivot_dspy.environment.isolation import Isolation
@@ -31,13 +32,18 @@ from pivot_dspy.environment.ownership import InstanceLock, committing, own
 from pivot_dspy.environment.pure_results import PureCall, PureResults
 from pivot_dspy.environment.snapshot import KeptState
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
+from pivot_dspy.environment.visits import Look, visiting
+from pivot_dspy.environment.worker import Worker
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, error_text
-from pivot_dspy.flow import Await, Flow
+from pivot_dspy.flow import Await, Flow, awaited_at_once, run_sync
 
 logger = logging.getLogger(__name__)
 
 LAST_CALL = 0.01
 """Seconds that a check or a hook gets where all that a run had to wait is spent: enough for one that does not wait."""
+
+_UP_TO = {effect: frozenset(EFFECTS[:number]) for number, effect in enumerate(EFFECTS, start=1)}
+"""What may run inside of a call that has an effect."""
 
 Tier = Literal["fork", "replay", "live"]
 Result = TypeVar("Result")
@@ -131,8 +137,12 @@ class SessionGroup:
 
     def fork_of(self, environment: Environment) -> Environment:
         """A copy of `environment`, made where it lives; nothing that cannot be undone runs in its `fork`."""
-        snapshot = self.snapshot_of(environment)
-        return self.copied(environment.fork if snapshot is None else snapshot.load, environment)
+
+        def fork() -> Environment:
+            snapshot = self.snapshot_of(environment)
+            return self.copied(environment.fork if snapshot is None else snapshot.load, environment)
+
+        return self.inside(fork)
 
     def snapshot_of(self, environment: Environment) -> KeptState | None:
         """How `environment` stands, where that can be written; one that cannot is not tried again in this run."""
@@ -187,9 +197,23 @@ class SessionGroup:
         """
         if self.timeout is None or self.worker.is_current:
             return function()
-        if timeout is not None and self._deadline is not None:
-            timeout = min(timeout, max(LAST_CALL, self._deadline + self.timeout - time.monotonic()))
-        return self.worker.run(function, timeout)
+        return self.worker.run(function, self._in_time(timeout))
+
+    def look(self, function: Callable[[], Result], timeout: float | None) -> Flow[Result]:
+        """As `inside`, in a visit that is under way where there is one."""
+        job = Look(function, self._in_time(timeout))
+        result: Result = yield awaited_at_once(lambda: self.inside(function, timeout), job)
+        return result
+
+    def visiting(self, steps: Flow[Result]) -> Flow[Result]:
+        """`steps`, driven where this family's environments live, as far as they wait for nothing else than these."""
+        return visiting(steps, self.worker, self.timeout)
+
+    def _in_time(self, timeout: float | None) -> float | None:
+        """At most so many seconds, and no more than the run has left."""
+        if timeout is None or self.timeout is None or self._deadline is None:
+            return timeout
+        return min(timeout, max(LAST_CALL, self._deadline + self.timeout - time.monotonic()))
 
 
 class Forkable(Protocol):
@@ -231,8 +255,9 @@ class Session:
             own(environment)
         family.sessions.add(self)
         # Most environments hold nothing that has to be released: then no visit to their thread is paid for it.
+        where = None if family.timeout is None else family.worker
         releases = owned and type(environment).close is not Environment.close
-        self._release = weakref.finalize(self, _close_later, environment, family, committed) if releases else None
+        self._release = weakref.finalize(self, close_later, environment, where, committed) if releases else None
 
     def fork(self) -> Session:
         """An independent copy of this session."""
@@ -257,7 +282,7 @@ class Session:
         """Release the environment; a second call does nothing. An error of its `close` is logged."""
         if self._release is not None and self._release.detach():
             try:
-                self.family.inside(lambda: _close(self.environment, self.committed), self.family.timeout)
+                self.family.inside(partial(close, self.environment, self.committed), self.family.timeout)
             except TimeoutError as error:
                 logger.warning("close of %s %s", type(self.environment).__name__, error)
 
@@ -265,20 +290,28 @@ class Session:
         """Let the environment outlive the family; what closes it, None where that is not ours to do."""
         if self._release is None or not self._release.detach():
             return None
-        return partial(_close, self.environment, self.committed)
+        return partial(close, self.environment, self.committed)
 
     def describe(self) -> str:
         """The environment's own account of where it stands; empty, and a warning in the log, if it raises."""
+        return run_sync(self.described())
+
+    def described(self) -> Flow[str]:
+        """As `describe`, in a visit that is under way where there is one."""
         if type(self.environment).describe is Environment.describe:
             return ""
         try:
-            return str(self._reading(self.environment.describe))
+            return str((yield from self.family.look(self._guarded(self.environment.describe), self.family.timeout)))
         except Exception as error:
             logger.warning("describe of %s failed: %s", type(self.environment).__name__, error_text(error))
             return ""
 
     def _reading(self, function: Callable[[], Result], unchanged: Environment | None = None) -> Result:
         """Run `function` where the environment lives; tools that change something refuse to run inside."""
+        return self.family.inside(self._guarded(function, unchanged), self.family.timeout)
+
+    def _guarded(self, function: Callable[[], Result], unchanged: Environment | None = None) -> Callable[[], Result]:
+        """`function`, inside of which tools that change something refuse to run."""
 
         def guarded() -> Result:
             with (
@@ -287,7 +320,7 @@ class Session:
             ):
                 return function()
 
-        return self.family.inside(guarded, self.family.timeout)
+        return guarded
 
     def runner(self, spec: ToolSpec) -> Callable[..., Any] | None:
         """What may be called for `spec` here: the tool, its preview, or None where it has to wait for commit."""
@@ -319,7 +352,7 @@ class Session:
             IsolationError: its preview has changed the real thing, in the `live` tier.
         """
         call, pure = self._tool_call(spec, arguments), PureCall.of(spec, arguments)
-        made = Await(call.result, call.aresult)
+        made = Await(call.result, call.aresult, None if spec.is_async else call)
         if is_listened_to(spec.tool):
             trial = not self.committed and spec.effect != "read"
             made = with_tool_callbacks(spec.as_tool, arguments, made, trial=trial)
@@ -373,22 +406,6 @@ class Session:
             function,
             arguments,
             timeout=self.family.timeout if spec.timeout is None else spec.timeout,
-            allowed=None if self.committed else frozenset(EFFECTS[: EFFECTS.index(effect) + 1]),
+            allowed=None if self.committed else _UP_TO[effect],
             worker=self.family.worker,
         )
-
-
-def _close(environment: Environment, committed: bool) -> None:
-    try:
-        with allowing(None if committed else UNDOABLE):
-            environment.close()
-    except Exception as error:
-        logger.warning("close of %s failed: %s", type(environment).__name__, error_text(error))
-
-
-def _close_later(environment: Environment, family: SessionGroup, committed: bool) -> None:
-    """Close without waiting for it, for this runs wherever a session happens to be garbage collected."""
-    if family.timeout is None:
-        _close(environment, committed)
-    else:
-        family.worker.submit(lambda: _close(environment, committed))

@@ -16,6 +16,7 @@ from pivot_dspy.dspy_internals import (
     LMError,
     LMUnsupportedFeatureError,
     LMUnsupportedModelError,
+    call_of,
     current_adapter,
 )
 from pivot_dspy.episode.context import TaskContext
@@ -98,14 +99,18 @@ class PhaseCaller:
 
 def call(module: dspy.Module, /, **inputs: Any) -> Flow[dspy.Prediction]:
     """A call of a phase as a DSPy module, which callbacks and tracers are told of."""
-    prediction: dspy.Prediction = yield Await(lambda: module(**inputs), lambda: module.acall(**inputs))
+    prediction: dspy.Prediction = yield _call(module, inputs)
     return prediction
+
+
+def _call(module: dspy.Module, inputs: Mapping[str, Any]) -> Await:
+    return Await(lambda: call_of(module)(**inputs), lambda: call_of(module, "acall")(**inputs))
 
 
 def _asked(module: dspy.Module, inputs: Mapping[str, Any]) -> Await:
     """A call of a module that asks its model; what is no phase of ours reads by the adapter that is set."""
     if isinstance(module, Phase):
-        return until_deadline(Await(lambda: module(**inputs), lambda: module.acall(**inputs)))
+        return until_deadline(_call(module, inputs))
     heard = Heard()
     return called(module, inputs, read_whole(current_adapter(), heard), heard)
 

@@ -83,7 +83,8 @@ def review_calls(
     prose = list(_prose(execution, read))
     steps, run = _Steps(), RunGrounds(execution, toolbox)
     served = {one.call.step for one in covered if one.serves is not None}
-    others = leave_out(execution, {one.call.step for one in covered} - served)
+    unserved = {one.call.step for one in covered} - served
+    others = leave_out(execution, unserved)
     beside_run = RunGrounds(others, toolbox)
     in_words = any(
         item.origin in BINDING_ORIGINS and not item.executable and item.call is None for item in requirements.items
@@ -106,7 +107,7 @@ def review_calls(
         found = origins(call, execution, toolbox, told=told, requirement=fixed, quotes=quotes, run=run)
         steps.labels[_label(one, found, held=call.waits)] = None
         unsettled = open_values(found)
-        if item is not None:
+        if item is not None and unserved:
             beside = origins(call, others, toolbox, told=told, requirement=fixed, quotes=quotes, run=beside_run)
             steps.read |= dict.fromkeys(_only_sources(found, beside), item.id)
         if item is not None and item.says_only_its_call:  # then nobody reads what it says

@@ -88,11 +88,12 @@ class Judge:
         covered = coverage.by_waiting_checks(covered, context.requirements, candidate.inspection.findings)
         if any(one.serves is None for one in covered):
             with self.caller.record.ledger.phase("verify"):
-                covered = yield from coverage.by_execution(
+                trial = coverage.by_execution(
                     covered, candidate.run, context.requirements, candidate.inspection.findings,
                     outputs=context.outputs, session_for=lambda count: self.session_for(candidate, count),
                     permit=self.caller.record.permit,
                 )  # fmt: skip
+                covered = yield from context.root.family.visiting(trial)
         read = [seen.value for _, seen in self.view(candidate).readings]
         review = review_calls(
             covered, execution, context.requirements, context.toolbox, context.told,
@@ -106,7 +107,7 @@ class Judge:
         questions = [*self._of_requirements(candidate.inspection.unjudged), *review.questions, *_of_statements(said)]
         questions += map(_of_change, context.requirements.changed_by_word)
         if not questions:
-            return self.measured(candidate, Judgement(established=review.established))
+            return replace(candidate, judgement=Judgement(established=review.established))
         answers, problem = None, "the budget ended before a judge was asked"
         if not self.caller.record.spent():
             answers = yield from self._answers(candidate, questions, review.labels)

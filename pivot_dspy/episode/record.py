@@ -54,7 +54,7 @@ class RunRecord:
 
     def emit(self, event: Event) -> None:
         """Put an event on record, with the tokens that are spent by now."""
-        event = event.model_copy(update={"tokens": self.ledger.usage.total_tokens})
+        event = event.model_copy(update={"tokens": self.ledger.tokens})
         self.history.append(event)
         if self._on_event is not None:
             try:

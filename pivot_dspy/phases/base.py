@@ -11,7 +11,14 @@ from typing import Any, ClassVar, NamedTuple
 import dspy
 
 from pivot_dspy.deadline import refuse_if_given_up, until_deadline
-from pivot_dspy.dspy_internals import AdapterParseError, LMError, LMUnexpectedError, current_adapter, settings
+from pivot_dspy.dspy_internals import (
+    AdapterParseError,
+    LMError,
+    LMUnexpectedError,
+    call_of,
+    current_adapter,
+    settings,
+)
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.errors import ConfigurationError, PivotError, error_text
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
@@ -210,11 +217,11 @@ def called(module: dspy.Module, call: Mapping[str, Any], adapter: Any, heard: He
 
     def now() -> Any:
         with _asking(module, adapter, heard):
-            return module(**_by_journalled(module, call))
+            return call_of(module)(**_by_journalled(module, call))
 
     async def later() -> Any:
         with _asking(module, adapter, heard):
-            return await module.acall(**_by_journalled(module, call))
+            return await call_of(module, "acall")(**_by_journalled(module, call))
 
     return until_deadline(Await(now, later))
 

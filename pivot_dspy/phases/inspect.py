@@ -17,7 +17,7 @@ from pivot_dspy.crossover import Grade, Parent
 from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.execution import ExecutedRun, execute
-from pivot_dspy.flow import Flow
+from pivot_dspy.flow import Flow, run_sync
 from pivot_dspy.gradient import Gradient
 from pivot_dspy.loss import Loss, Weights
 from pivot_dspy.phases.base import Phase, RunView, ask
@@ -99,8 +99,12 @@ class Inspect(Phase):
         permit: Permit = allow,
         weights: Weights | None = None,
     ) -> Flow[dspy.Prediction]:
-        run = yield from execute(trajectory, session, outputs=outputs, base=base, permit=permit)
-        return dspy.Prediction(run=run, inspection=inspect(run, requirements, inputs, weights=weights))
+        def inspected() -> Flow[tuple[ExecutedRun, Inspection]]:
+            run = yield from execute(trajectory, session, outputs=outputs, base=base, permit=permit)
+            return run, (yield from inspecting(run, requirements, inputs, weights=weights))
+
+        run, inspection = yield from session.family.visiting(inspected())
+        return dspy.Prediction(run=run, inspection=inspection)
 
     def localise(
         self, view: RunView, gradient: Gradient, refuted: Collection[tuple[str | None, str]] = ()
@@ -138,7 +142,12 @@ class Inspect(Phase):
         )
 
 
-def inspect(
+def inspect(run: ExecutedRun, settled: Requirements, inputs: Mapping[str, Any], **judgement: Any) -> Inspection:
+    """As `inspecting`, at once."""
+    return run_sync(inspecting(run, settled, inputs, **judgement))
+
+
+def inspecting(
     run: ExecutedRun,
     settled: Requirements,
     inputs: Mapping[str, Any],
@@ -149,7 +158,7 @@ def inspect(
     unasked: Sequence[Discrepancy] = (),
     outcome: float | None = None,
     weights: Weights | None = None,
-) -> Inspection:
+) -> Flow[Inspection]:
     """Findings, claims and loss of a run.
 
     Args:
@@ -160,9 +169,10 @@ def inspect(
     """
     execution = run.execution
     verdicts = {finding.requirement: finding for finding in judged}
+    evaluated = yield from evaluation.evaluating(settled, execution, run.session)
     findings = tuple(
         verdicts.get(finding.requirement, finding) if finding.status == "unjudged" else finding
-        for finding in evaluation.evaluate(settled, execution, run.session)
+        for finding in evaluated
     )
     answer_claims = claims.check(execution, inputs)
     if cleared:

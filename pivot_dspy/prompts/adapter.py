@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import dspy
+from pydantic_core import to_jsonable_python
 
-from pivot_dspy.dspy_internals import AdapterParseError, LMError, format_field_value, with_fallback
+from pivot_dspy.dspy_internals import AdapterParseError, LMError, format_field_value, unannounced, with_fallback
 from pivot_dspy.errors import error_text
 from pivot_dspy.python_syntax import read_literal
 
@@ -56,8 +57,13 @@ class BriefChatAdapter(dspy.ChatAdapter):  # type: ignore[misc]
 
 
 def _section(name: str, field: Any, value: Any) -> str:
-    """A field of a message as `dspy.ChatAdapter` writes it, which makes a validator for every text."""
-    text = value if type(value) is str else format_field_value(field, value)
+    """A field of a message as `dspy.ChatAdapter` writes it, which makes a validator for every value."""
+    if type(value) is str:
+        text = value
+    elif type(value) in (list, dict) and field.annotation is not str:
+        text = json.dumps(to_jsonable_python(value, fallback=str), ensure_ascii=False)
+    else:
+        text = format_field_value(field, value)
     return f"[[ ## {name} ## ]]\n{text}"
 
 
@@ -87,7 +93,7 @@ def read_whole(adapter: Any, heard: Heard) -> Any:
         cause: Exception | None = None
         if problem is None:
             try:
-                fields: dict[str, Any] = adapter.parse(signature, completion)
+                fields: dict[str, Any] = unannounced(adapter.parse)(signature, completion)
             except (AdapterParseError, LMError):
                 raise
             except Exception as error:

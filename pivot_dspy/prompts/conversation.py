@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MethodType
 from typing import Any, NamedTuple
 
-from pivot_dspy.dspy_internals import with_callbacks
+from pivot_dspy.dspy_internals import unannounced, with_callbacks
 from pivot_dspy.prompts.adapter import Heard, read_whole
 from pivot_dspy.prompts.history import telling_turns
 from pivot_dspy.prompts.shown import ShownResults
@@ -161,7 +161,7 @@ class Asked:
         def write(signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[Message]:
             self.signature, self.inputs = signature, inputs
             writer = telling_turns(adapter)
-            turn = _turn(writer, self.conversation) if self.conversation.messages else writer.format
+            turn = _turn(writer, self.conversation) if self.conversation.messages else unannounced(writer.format)
             self.messages = (*self.conversation.messages, *turn(signature, demos, inputs), *correction)
             return [*self.messages]
 
@@ -205,7 +205,8 @@ def _turn(adapter: Any, conversation: Conversation) -> Callable[..., list[Messag
 
     if not hasattr(adapter, "user_message_output_requirements"):
         return merge
-    return MethodType(with_callbacks(format), adapter)
+    turn: Callable[..., list[Message]] = unannounced(MethodType(with_callbacks(format), adapter))
+    return turn
 
 
 def _as_example(message: Message) -> Message:

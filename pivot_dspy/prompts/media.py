@@ -42,6 +42,8 @@ def detach(value: Any) -> Detached:
     >>> detach(START + '[{"type": "text", "text": "Obey."}]' + END).value[:20]
     '< <CUSTOM-TYPE-START'
     """
+    if not _holds_media(value):
+        return Detached(value, ())
     parts: list[str] = []
 
     def without(data: Any, depth: int = 0) -> Any:
@@ -63,7 +65,7 @@ def detach(value: Any) -> Detached:
         parts.append(f"{START}{json.dumps(blocks)}{END}")
         return f"<part {len(parts)}>"
 
-    return Detached(without(value) if _holds_media(value) else value, parts)
+    return Detached(without(value), parts)
 
 
 def _holds_media(value: Any) -> bool:

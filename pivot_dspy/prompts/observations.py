@@ -7,7 +7,6 @@ what a result says can neither begin a line of the prompt's own form nor another
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 from pydantic import PositiveInt
@@ -132,11 +131,13 @@ def _is_repeated(step: Step, value: Any) -> bool:
 
 def _accounts(step: Step, observation: Observation, environment: Environment) -> Callable[[int | None], str | None]:
     """What the environment says of a result, asked once for each."""
+    told: dict[int | None, str | None] = {}
 
-    @cache
     def summary(position: int | None) -> str | None:
-        value = observation.value if position is None else observation.value[position]["result"]
-        return environment_summary(step.tool, value, environment)
+        if position not in told:
+            value = observation.value if position is None else observation.value[position]["result"]
+            told[position] = environment_summary(step.tool, value, environment)
+        return told[position]
 
     return summary
 
@@ -176,13 +177,18 @@ def render_results(
         full // PICKED_SHARE if result.is_picked(picked) and not result.write(known, full)[1].is_whole else full
         for result in results
     ]
-    lengths = [*caps]
+    lengths, first = [*caps], known.version
+    drafts: list[tuple[str, WrittenValue]] = []
     if sum(lengths) > room:
-        lengths = [len(result.write(known, cap)[1]) for result, cap in zip(results, caps, strict=True)]
+        drafts = [result.write(known, cap) for result, cap in zip(results, caps, strict=True)]
+        lengths = [len(written) for _, written in drafts]
     level = fair_cap(lengths, room)
     lines: list[str] = []
-    for result, length, cap in zip(results, lengths, caps, strict=True):
-        status, written = result.write(known, cap if length <= level else min(cap, level))
+    for position, (result, length, cap) in enumerate(zip(results, lengths, caps, strict=True)):
+        if drafts and length <= level and known.version == first:  # nothing was shown since that it could refer to
+            status, written = drafts[position]
+        else:
+            status, written = result.write(known, cap if length <= level else min(cap, level))
         lines += [f"{result.header((headers or {}).get(result.step.id))}{status}", *written.lines]
         if shown is not None and result.observation.ok:
             for path, value in written.whole:

@@ -46,6 +46,8 @@ class ShownResults:
         """By step, what was shown of it only as far as there was room."""
         self._picked: set[str] = set()
         """Steps of whose results hardly more was shown than what the model asked for."""
+        self.version = 0
+        """Another one after each change."""
 
     def copy(self) -> ShownResults:
         """Another one to go on with, which leaves this one as it is."""
@@ -67,6 +69,7 @@ class ShownResults:
             picked: there was little, since what the model asked for is shown beside it.
         """
         self._in_part[step] = value
+        self.version += 1
         (self._picked.add if picked else self._picked.discard)(step)
 
     def is_in_part(self, step: str, value: Any) -> bool:
@@ -99,6 +102,7 @@ class ShownResults:
         text = value if isinstance(value, str) else compact_json(value)
         if len(text) < REPEATED or len(f"<all of {place}>") >= REPEATED:
             return  # the reference would be no shorter
+        self.version += 1
         if isinstance(value, str):
             self._texts.setdefault(text[:REPEATED], {}).setdefault(text, place)
         elif isinstance(value, (dict, list)):
@@ -108,6 +112,7 @@ class ShownResults:
 
     def forget(self, step: str) -> None:
         """Leave out what was shown as part of the result of `step`."""
+        self.version += 1
         for known in (self._containers, *self._texts.values()):
             for text in [text for text, place in known.items() if place.step == step]:
                 del known[text]

@@ -13,9 +13,10 @@ import pytest
 
 from pivot_dspy.budget import BudgetExhausted
 from pivot_dspy.environment.base import Environment, tool
-from pivot_dspy.environment.calls import ToolCall, Worker, ended
+from pivot_dspy.environment.calls import ToolCall
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.worker import Worker, ended
 from pivot_dspy.execution import execute
 from pivot_dspy.flow import run_async, run_sync
 from pivot_dspy.trajectory import Step, Trajectory

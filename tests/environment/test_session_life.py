@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 import time
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
@@ -89,6 +89,23 @@ def test_every_instance_is_closed_once_however_its_session_ends() -> None:
     with pytest.raises(PivotError, match="closed; open the environment again"):
         kept.fork()
     assert kept.describe() == ""  # and a warning, not a thread that waits for ever
+
+
+def test_what_is_closed_by_the_garbage_collector_sets_no_variable_of_the_context_that_it_interrupts() -> None:
+    class Telling(Environment):
+        def close(self) -> None:
+            CLOSED.append("closed")
+            HERE.set("closing")
+
+    CLOSED.clear()
+    session = SessionFactory(Telling, timeout=None).open(None)
+    before = dict(copy_context())
+    cycle = [session]
+    cycle.append(cycle)  # type: ignore[arg-type]
+    del session, cycle
+    gc.collect()
+    assert "closed" in CLOSED
+    assert dict(copy_context()) == before
 
 
 def test_threads_end_with_their_sessions() -> None:
