@@ -109,10 +109,11 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path) -> None:
         asked = {body["model"] for body in server.requests}
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
-    assert lines[:3] == [
+    assert lines[:4] == [
         "['eggs'] judged",  # nobody has said that it is eggs
         "checked [('U1', 'check'), ('step a', 'check')]",
         "['eggs', 'flour']",
+        "['eggs']",  # by a person's approval
     ]
     found = json.loads(lines[-1])
     assert found["pantry"] == ["eggs"]  # committed once, and nothing that came later
