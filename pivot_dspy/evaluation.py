@@ -18,21 +18,22 @@ FIT_EQUALLY = "fit it equally well"
 
 
 def evaluate(
-    requirements: Requirements, execution: Execution, session: Session, *, until_violated: bool = False
+    requirements: Requirements, execution: Execution, session: Session, *, tentative: bool = False
 ) -> tuple[Finding, ...]:
     """How each requirement stands after `execution`; `session` stands where it ended.
 
     Checks are run on a fork, where there are forks, so that one that writes all the same harms nothing.
 
     Args:
-        until_violated: whether the first one that is violated is all that is wanted; those after it are left out.
+        tentative: whether the first one that is violated is all that is wanted, and those after it are left out; and
+            nobody needs the session any more, so that it is not forked.
     """
     calls = made_calls(execution, session.toolbox)
     lacking = _lacking_calls(requirements, calls)
     if not any(item.executable for item in requirements.items):
         findings = tuple(Finding(requirement=item.id, status="unjudged") for item in requirements.items)
     else:
-        findings = _run_checks(requirements, execution, session, until_violated)
+        findings = _run_checks(requirements, execution, session, tentative)
     waiting = [leaves_of(call.args) for call in calls if call.waits]
     return tuple(
         lacking.get(finding.requirement) or _as_it_stands(requirements[finding.requirement], finding, waiting)
@@ -80,32 +81,32 @@ def _lacking_calls(requirements: Requirements, calls: Sequence[MadeCall]) -> dic
 
 
 def _run_checks(
-    requirements: Requirements, execution: Execution, session: Session, until_violated: bool
+    requirements: Requirements, execution: Execution, session: Session, tentative: bool
 ) -> tuple[Finding, ...]:
     family = session.family
     limit = None if family.timeout is None else family.timeout * (len(requirements.items) + 1)
     try:
         # All in one visit to the environment's thread: a visit costs more than most checks.
-        return family.inside(lambda: _evaluate(requirements, execution, session, until_violated), limit)
+        return family.inside(lambda: _evaluate(requirements, execution, session, tentative), limit)
     except TimeoutError:
         return _evaluate(
-            requirements, execution, session, until_violated
+            requirements, execution, session, tentative
         )  # one by one: only what hangs is lost
 
 
 def _evaluate(
-    requirements: Requirements, execution: Execution, session: Session, until_violated: bool
+    requirements: Requirements, execution: Execution, session: Session, tentative: bool
 ) -> tuple[Finding, ...]:
     broken: CheckResult | None = None
     try:
-        session = session.fork() if session.family.tier == "fork" else session
+        session = session.fork() if session.family.tier == "fork" and not tentative else session
         session.begin_checks([(item.id, item.check, item.args) for item in requirements.items if item.check])
     except Exception as error:  # the environment's own code
         broken = _uncheckable(error)
     findings: list[Finding] = []
     for item in requirements.items:
         findings.append(_check(item, execution, session, broken))
-        if until_violated and findings[-1].status == "violated":
+        if tentative and findings[-1].status == "violated":
             break
     return tuple(findings)
 
