@@ -143,6 +143,7 @@ def inspect(
     settled: Requirements,
     inputs: Mapping[str, Any],
     *,
+    evaluated: Sequence[Finding] | None = None,
     judged: Collection[Finding] = (),
     cleared: bool = False,
     unsupported: Collection[str] = (),
@@ -153,6 +154,7 @@ def inspect(
     """Findings, claims and loss of a run.
 
     Args:
+        evaluated: how these requirements stand by their checks, where that is known of this run.
         judged: verdicts on the requirements that only a judge can decide.
         cleared: whether a judge has looked at the answer's claims; then `unsupported` is the judge's list, and what
             the rule found does not count.
@@ -160,9 +162,11 @@ def inspect(
     """
     execution = run.execution
     verdicts = {finding.requirement: finding for finding in judged}
+    if evaluated is None:
+        evaluated = evaluation.evaluate(settled, execution, run.session)
     findings = tuple(
         verdicts.get(finding.requirement, finding) if finding.status == "unjudged" else finding
-        for finding in evaluation.evaluate(settled, execution, run.session)
+        for finding in evaluated
     )
     answer_claims = claims.check(execution, inputs)
     if cleared:
