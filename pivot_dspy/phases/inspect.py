@@ -288,4 +288,4 @@ def _change(step: Step, seen: Observation) -> str:
 
 def _needs(graph: DependenceGraph, step: Step) -> tuple[str, ...]:
     """The writes that a step depends on otherwise than by its bindings."""
-    return tuple(name for name in graph.parents(step.id) if name in graph.writes and name not in graph.reads[step.id])
+    return tuple(name for name in graph.parents(step.id) if graph.changes(name) and name not in graph.reads[step.id])
