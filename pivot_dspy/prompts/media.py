@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from pivot_dspy.dspy_internals import CUSTOM_TYPE_END_IDENTIFIER as END
 from pivot_dspy.dspy_internals import CUSTOM_TYPE_START_IDENTIFIER as START
+from pivot_dspy.identity_cache import RESULTS_KEPT, by_identity
 
 _MEDIA = frozenset({"image_url", "input_audio", "file"})
 """Kinds of parts that are no text: a part of text could pass for the prompt's own words."""
@@ -57,15 +58,20 @@ def detach(value: Any) -> Detached:
     return Detached(without(value) if _holds_mark(value) else value, parts)
 
 
+@by_identity(RESULTS_KEPT)
 def _holds_mark(value: Any) -> bool:
-    left = [value]
+    """Whether DSPy's mark of a part of a message stands in a text of `value`. All of it is searched, however little is
+    shown: once, and by type, since most results are long and hold none."""
+    left: list[Collection[Any]] = [[value]]
     while left:
-        data = left.pop()
-        if isinstance(data, str):
-            if START in data:
-                return True
-        elif isinstance(data, (dict, list)):
-            left.extend(data.values() if isinstance(data, dict) else data)
+        items = left.pop()
+        kinds = set(map(type, items))
+        if str in kinds and any(START in item for item in items if type(item) is str):
+            return True
+        if dict in kinds:
+            left += [item.values() for item in items if type(item) is dict]
+        if list in kinds:
+            left += [item for item in items if type(item) is list]
     return False
 
 
