@@ -182,7 +182,7 @@ class KeptSession:
 
     def fork(self) -> Session:
         """A session that stands as that one did."""
-        return Session(self._family.copied(self._snapshot.load), self._family)
+        return Session(self._family.copied(self._snapshot.load), self._family, kept=self)
 
 
 class Session:
@@ -191,11 +191,13 @@ class Session:
     Args:
         committed: everything may run here, irreversible tools too.
         owned: whether closing the session closes the instance; the user's own instance is closed by its owner.
+        kept: how the instance stands, which was just made of it; it is not written again while nothing runs here.
     """
 
     def __init__(
-        self, environment: Environment, family: SessionGroup, *, committed: bool = False, owned: bool = True
-    ) -> None:
+        self, environment: Environment, family: SessionGroup, *, committed: bool = False, owned: bool = True,
+        kept: KeptSession | None = None,
+    ) -> None:  # fmt: skip
         self.environment = environment
         self.toolbox: Toolbox = toolbox_of(environment)
         self.family = family
@@ -204,18 +206,28 @@ class Session:
             own_shared_state(environment)
             own(environment)
         family.sessions.add(self)
+        self._kept = kept
         # Most environments hold nothing that has to be released: then no visit to their thread is paid for it.
         releases = owned and type(environment).close is not Environment.close
         self._release = weakref.finalize(self, _close_later, environment, family, committed) if releases else None
 
     def fork(self) -> Session:
         """An independent copy of this session."""
-        return Session(self.family.fork_of(self.environment), self.family)
+        kept = self._state()
+        if kept is not None:
+            return kept.fork()
+        return Session(self.family.copied(self.environment.fork, self.environment), self.family)
 
     def keep(self) -> Forkable:
         """How this session stands now, to fork from later; what it does from here on does not change that."""
-        snapshot = self.family.snapshot_of(self.environment)
-        return self.fork() if snapshot is None else KeptSession(snapshot, self.family)
+        return self._state() or self.fork()
+
+    def _state(self) -> KeptSession | None:
+        """How it stands, as bytes; None where that cannot be written."""
+        if self._kept is None:
+            snapshot = self.family.snapshot_of(self.environment)
+            return None if snapshot is None else KeptSession(snapshot, self.family)
+        return self._kept
 
     def hold(self) -> Flow[None]:
         """Wait until no other commit holds the same instance; `release`, or `family.close`, lets the next one begin."""
@@ -253,6 +265,7 @@ class Session:
 
     def _reading(self, function: Callable[[], Result], unchanged: Environment | None = None) -> Result:
         """Run `function` where the environment lives; tools that change something refuse to run inside."""
+        self._kept = None  # it is not believed to have left everything as it was
 
         def guarded() -> Result:
             with (
@@ -340,6 +353,7 @@ class Session:
         function = self.runner(spec)
         if function is None:
             raise ConfigurationError(f"{spec.name} may not run before commit")
+        self._kept = None
         effect = spec.effect if function is spec.invoke else "read"  # a preview only reads
         return ToolCall(
             self.environment,

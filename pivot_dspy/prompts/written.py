@@ -63,7 +63,7 @@ class ValueWriter:
         if isinstance(value, str):
             return self.text(value, cap)
         if isinstance(value, list) and value:
-            if all(isinstance(item, dict) for item in value):
+            if set(map(type, value)) == {dict}:
                 return self._records(value, cap)
             if json_length(value, ONE_LINE) > ONE_LINE:
                 return self._rows(value, lambda position, room: self._line(value[position], room), "elements", cap)
