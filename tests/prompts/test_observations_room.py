@@ -231,7 +231,7 @@ def _work(value: Any) -> int:
         lambda count: {f"key {number}": f"value {number} ".ljust(90, ".") for number in range(count)},
         lambda count: {"data": {"rows": [{"id": number} for number in range(count)]}},
         lambda count: "words of a line\n" * count,
-        lambda count: [{"id": number, "text": "x" * count} for number in range(40)],
+        lambda count: [{"id": number, "text": "x" * 5 * count} for number in range(40)],
     ],
 )
 def test_the_work_goes_with_what_is_shown_and_not_with_what_was_read(of_length: Callable[[int], Any]) -> None:
