@@ -235,7 +235,8 @@ class KeptSession:
 
     def fork(self) -> Session:
         """A session that stands as that one did."""
-        return Session(self._family.copied(self._snapshot.load), self._family, lineage=self._lineage)
+        snapshot = self._family.copied(self._snapshot.load)
+        return Session(snapshot, self._family, lineage=self._lineage, kept=self)
 
 
 class Session:
@@ -245,11 +246,12 @@ class Session:
         committed: everything may run here, irreversible tools too.
         owned: whether closing the session closes the instance; the user's own instance is closed by its owner.
         lineage: tells what has changed the instance until now, where the run keeps a journal.
+        kept: how the instance stands, which was just made of it; it is not written again while nothing runs here.
     """
 
     def __init__(
         self, environment: Environment, family: SessionGroup, *, committed: bool = False, owned: bool = True,
-        lineage: str = "",
+        lineage: str = "", kept: KeptSession | None = None,
     ) -> None:  # fmt: skip
         self.lineage = lineage
         self.environment = environment
@@ -260,6 +262,7 @@ class Session:
             own_shared_state(environment)
             own(environment)
         family.sessions.add(self)
+        self._kept = kept
         # Most environments hold nothing that has to be released: then no visit to their thread is paid for it.
         where = None if family.timeout is None else family.worker
         releases = owned and type(environment).close is not Environment.close
@@ -267,12 +270,22 @@ class Session:
 
     def fork(self) -> Session:
         """An independent copy of this session."""
-        return Session(self.family.fork_of(self.environment), self.family, lineage=self.lineage)
+        kept = self._state()
+        if kept is not None:
+            return kept.fork()
+        copied = self.family.copied(self.environment.fork, self.environment)
+        return Session(copied, self.family, lineage=self.lineage)
 
     def keep(self) -> Forkable:
         """How this session stands now, to fork from later; what it does from here on does not change that."""
-        snapshot = self.family.snapshot_of(self.environment)
-        return self.fork() if snapshot is None else KeptSession(snapshot, self.family, self.lineage)
+        return self._state() or self.fork()
+
+    def _state(self) -> KeptSession | None:
+        """How it stands, as bytes; None where that cannot be written."""
+        if self._kept is None:
+            snapshot = self.family.snapshot_of(self.environment)
+            return None if snapshot is None else KeptSession(snapshot, self.family, self.lineage)
+        return self._kept
 
     def hold(self) -> Flow[None]:
         """Wait until no other commit holds the same instance; `release`, or `family.close`, lets the next one begin."""
@@ -318,6 +331,7 @@ class Session:
 
     def _guarded(self, function: Callable[[], Result], unchanged: Environment | None = None) -> Callable[[], Result]:
         """`function`, inside of which tools that change something refuse to run."""
+        self._kept = None  # it is not believed to have left everything as it was
 
         def guarded() -> Result:
             with (
@@ -357,7 +371,7 @@ class Session:
             ConfigurationError: the tool may not run here, or not from this thread.
             IsolationError: its preview has changed the real thing, in the `live` tier.
         """
-        return self._kept(spec, arguments) or (yield from self._made(spec, arguments))
+        return self._recalled(spec, arguments) or (yield from self._made(spec, arguments))
 
     def _made(self, spec: ToolSpec, arguments: dict[str, Any]) -> Flow[CallResult]:
         call, pure = self._tool_call(spec, arguments), PureCall.of(spec, arguments)
@@ -372,7 +386,7 @@ class Session:
         self._note(spec, arguments, result)
         return result
 
-    def _kept(self, spec: ToolSpec, arguments: dict[str, Any]) -> CallResult | None:
+    def _recalled(self, spec: ToolSpec, arguments: dict[str, Any]) -> CallResult | None:
         """What a read gave before its run was killed."""
         reads = None if self.committed or spec.effect != "read" else self.family.kept_reads
         return None if reads is None else reads.get(self.lineage, spec, arguments)
@@ -392,7 +406,7 @@ class Session:
         Raises:
             ConfigurationError: one needs the event loop that waits for it.
         """
-        kept = [self._kept(spec, arguments) for spec, arguments in calls]
+        kept = [self._recalled(spec, arguments) for spec, arguments in calls]
         if any(result is not None for result in kept):
             in_turn = []
             for (spec, arguments), known in zip(calls, kept, strict=True):
@@ -430,6 +444,7 @@ class Session:
         function = self.runner(spec)
         if function is None:
             raise ConfigurationError(f"{spec.name} may not run before commit")
+        self._kept = None
         effect = spec.effect if function is spec.invoke else "read"  # a preview only reads
         return ToolCall(
             self.environment,
