@@ -51,8 +51,10 @@ def make_database(folder: Path, scale: float) -> Environment:
     path = folder / "shop.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT, description TEXT, price REAL)")
-    records = range(max(1, round(10_000_000 * scale / RECORD)))
-    rows = ((number, f"item {number}", f"what item {number} is for; ".ljust(220, "."), number / 7) for number in records)
+    rows = (
+        (number, f"item {number}", f"what item {number} is for; ".ljust(220, "."), number / 7)
+        for number in range(max(1, round(10_000_000 * scale / RECORD)))
+    )
     connection.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", rows)
     connection.commit()
     connection.close()
