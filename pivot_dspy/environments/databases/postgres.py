@@ -64,7 +64,9 @@ class PostgresDatabase(Database):
         self._dropped = weakref.finalize(self, drop_copy, url) if is_copy else None
 
     def copy(self) -> PostgresDatabase:
-        with self.connection(read_only=True) as connection:
+        with self.engine.connect() as connection:  # never that of a commit which is under way
+            if not self._is_closed_world:
+                self._refuse_outside(connection)
             size = connection.execute(sa.text("SELECT pg_database_size(current_database())")).scalar_one()
         if size > self.options.largest_copy:
             raise EnvironmentFailed(
