@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Options:
+class DatabaseOptions:
     """How a database and all of its copies are used."""
 
     on_connect: Callable[[Any], None] | None = None
@@ -38,7 +38,7 @@ class Options:
 class Database(ABC):
     """One database, and how a copy is made of it."""
 
-    def __init__(self, url: URL, engine: Engine, options: Options) -> None:
+    def __init__(self, url: URL, engine: Engine, options: DatabaseOptions) -> None:
         self.url, self.engine, self.options = url, engine, options
         self._open: Connection | None = None
         """The connection of the transaction that is under way around several calls."""
