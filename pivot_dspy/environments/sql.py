@@ -95,10 +95,10 @@ class SQLEnvironment(Environment):
         reaches_outside: bool = False,
     ) -> None:
         # SQLAlchemy is an extra, and is not loaded with the package.
-        from pivot_dspy.environments.databases.base import Options
+        from pivot_dspy.environments.databases.base import DatabaseOptions
         from pivot_dspy.environments.databases.handle import open_handle
 
-        options = Options(on_connect, statement_seconds, lock_seconds, largest_copy, reaches_outside)
+        options = DatabaseOptions(on_connect, statement_seconds, lock_seconds, largest_copy, reaches_outside)
         self._handle = open_handle(url, options)
 
     # ---------------------------------------------------------------------------------------------------- tools

@@ -18,7 +18,7 @@ from tests.environments.databases import PostgresWorld, SQLiteWorld, World
 from tests.episode.committing import refined
 from tests.scripted import step, submit
 
-ORDERS = 15
+ORDERS = 6
 STEPS = [
     *(step(f"o{n}", "execute", sql=f"INSERT INTO orders VALUES ({n}, 1, {n})") for n in range(1, ORDERS + 1)),
     step("t", "execute", sql="CREATE TABLE shipped (id INTEGER)"),

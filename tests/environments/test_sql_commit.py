@@ -126,6 +126,17 @@ def test_what_may_only_be_read_says_so(world: World) -> None:
     assert world.everything() == before
 
 
+def test_a_trial_beside_a_commit_has_a_copy_of_what_stood_before_it(world: World) -> None:
+    real = world.environment()
+    with real._in_transaction():
+        real.execute("INSERT INTO orders VALUES (1, 1, 30)")
+        trial = real.fork()
+        assert real.value("SELECT count(*) FROM orders", 1).holds
+        assert trial.value("SELECT count(*) FROM orders", 0).holds
+        trial.close()
+    assert world.run("SELECT count(*) FROM orders") == [(1,)]
+
+
 class Broken(SQLEnvironment):
     """Loses its connection, or hangs, in the real world alone."""
 

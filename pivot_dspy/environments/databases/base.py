@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Options:
+class DatabaseOptions:
     """How a database and all of its copies are used."""
 
     on_connect: Callable[[Any], None] | None = None
@@ -37,10 +38,12 @@ class Options:
 class Database(ABC):
     """One database, and how a copy is made of it."""
 
-    def __init__(self, url: URL, engine: Engine, options: Options) -> None:
+    def __init__(self, url: URL, engine: Engine, options: DatabaseOptions) -> None:
         self.url, self.engine, self.options = url, engine, options
         self._open: Connection | None = None
         """The connection of the transaction that is under way around several calls."""
+        self._using = threading.RLock()
+        """Held while a call uses it: a run beside the commit may read the same instance."""
 
     # ----------------------------------------------------------------------------------------- what each kind provides
 
@@ -90,9 +93,10 @@ class Database(ABC):
     @contextmanager
     def connection(self, read_only: bool) -> Iterator[Connection]:
         """A connection in a transaction of its own, or in a part of the one that is under way; undone by an error."""
-        if self._open is not None:
-            with self._part(self._open, read_only):
-                yield self._open
+        under_way = self._open
+        if under_way is not None:
+            with self._using, self._part(under_way, read_only):
+                yield under_way
             return
         with self.engine.connect() as connection, connection.begin(), self._part(connection, read_only):
             yield connection

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, make_url
 
-from pivot_dspy.environments.databases.base import Database, Options
+from pivot_dspy.environments.databases.base import Database, DatabaseOptions
 from pivot_dspy.errors import ConfigurationError
 
 
-class Handle:
+class DatabaseHandle:
     """The real database, or a copy. A deep copy of it is a fork: nothing done to one is seen by the other.
 
     Forks of a copy share it, for most forks only read; one that writes while others hold the same makes its own first.
@@ -22,26 +22,26 @@ class Handle:
     def __init__(self, database: Database, *, real: bool) -> None:
         self.real = real
         self._database = database
-        self._holders: weakref.WeakSet[Handle] = weakref.WeakSet([self])
+        self._holders: weakref.WeakSet[DatabaseHandle] = weakref.WeakSet([self])
         """All that share the database."""
         self._version: Mapping[str, str] | None = None
         """The schema of the last copy of the real database."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Handle:
+    def __deepcopy__(self, memo: dict[int, Any]) -> DatabaseHandle:
         if not self.real:
             return self._sharing()
-        copied = Handle(self._database.copy(), real=False)
+        copied = DatabaseHandle(self._database.copy(), real=False)
         with copied.connection(read_only=True) as connection:
             self._version = copied._database.version(connection)
         return copied
 
-    def __reduce__(self) -> tuple[Callable[[str, Options], Handle], tuple[str, Options]]:
+    def __reduce__(self) -> tuple[Callable[[str, DatabaseOptions], DatabaseHandle], tuple[str, DatabaseOptions]]:
         if not self.real:
             raise TypeError("a copy of a database cannot be pickled; pickle the environment that it was made from")
         return open_handle, (self._database.url.render_as_string(hide_password=False), self._database.options)
 
-    def _sharing(self) -> Handle:
-        other = Handle(self._database, real=False)
+    def _sharing(self) -> DatabaseHandle:
+        other = DatabaseHandle(self._database, real=False)
         other._holders = self._holders
         self._holders.add(other)
         return other
@@ -74,7 +74,7 @@ class Handle:
             self._database.close()
 
 
-def open_handle(url: Any, options: Options) -> Handle:
+def open_handle(url: Any, options: DatabaseOptions) -> DatabaseHandle:
     """The real database of a URL.
 
     Raises:
@@ -84,11 +84,11 @@ def open_handle(url: Any, options: Options) -> Handle:
     if address.get_backend_name() == "sqlite":
         from pivot_dspy.environments.databases.sqlite import open_sqlite
 
-        return Handle(open_sqlite(address, options), real=True)
+        return DatabaseHandle(open_sqlite(address, options), real=True)
     if address.get_backend_name() == "postgresql":
         from pivot_dspy.environments.databases.postgres import open_postgres
 
-        return Handle(open_postgres(address, options), real=True)
+        return DatabaseHandle(open_postgres(address, options), real=True)
     raise ConfigurationError(
         f"there are no copies of a {address.get_backend_name()} database; use sqlite:///... or "
         "postgresql+psycopg://..., or write an Environment of your own whose fork copies it"

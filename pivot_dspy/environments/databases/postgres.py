@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from pivot_dspy.environments.databases.base import Database, Options
+from pivot_dspy.environments.databases.base import Database, DatabaseOptions
 from pivot_dspy.environments.databases.postgres_copies import drop_copy, make_copy
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, OutcomeUnknown
 
@@ -58,13 +58,15 @@ ACTIVE = 1
 class PostgresDatabase(Database):
     """A database of a server, with a connection of its own for each call."""
 
-    def __init__(self, url: URL, engine: Engine, options: Options, *, is_copy: bool = False) -> None:
+    def __init__(self, url: URL, engine: Engine, options: DatabaseOptions, *, is_copy: bool = False) -> None:
         super().__init__(url, engine, options)
         self._is_closed_world = is_copy or options.reaches_outside
         self._dropped = weakref.finalize(self, drop_copy, url) if is_copy else None
 
     def copy(self) -> PostgresDatabase:
-        with self.connection(read_only=True) as connection:
+        with self.engine.connect() as connection:  # never that of a commit which is under way
+            if not self._is_closed_world:
+                self._refuse_outside(connection)
             size = connection.execute(sa.text("SELECT pg_database_size(current_database())")).scalar_one()
         if size > self.options.largest_copy:
             raise EnvironmentFailed(
@@ -191,7 +193,7 @@ def first_word(statement: str) -> str:
             return ""  # a comment without an end, which the database refuses
 
 
-def open_postgres(url: URL, options: Options) -> PostgresDatabase:
+def open_postgres(url: URL, options: DatabaseOptions) -> PostgresDatabase:
     """The database of a URL such as `postgresql+psycopg://me@host/shop`.
 
     Raises:
@@ -205,7 +207,7 @@ def open_postgres(url: URL, options: Options) -> PostgresDatabase:
     return PostgresDatabase(address, _engine(address, options), options)
 
 
-def _engine(url: URL, options: Options) -> Engine:
+def _engine(url: URL, options: DatabaseOptions) -> Engine:
     # No connection stays open between calls, for one would be in the way of a copy. With every statement prepared,
     # the server takes but one at a time.
     engine = sa.create_engine(url, poolclass=NullPool, connect_args={"prepare_threshold": 0, "connect_timeout": 10})

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, StaticPool
 
-from pivot_dspy.environments.databases.base import Database, Options
+from pivot_dspy.environments.databases.base import Database, DatabaseOptions
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed
 
 ACTIONS = {
@@ -180,7 +180,7 @@ def _allow(*about: Any) -> int:
     return sqlite3.SQLITE_OK
 
 
-def open_sqlite(url: URL, options: Options) -> SQLiteDatabase:
+def open_sqlite(url: URL, options: DatabaseOptions) -> SQLiteDatabase:
     """The database of a URL such as `sqlite:///shop.db`.
 
     Raises:
@@ -197,14 +197,14 @@ def open_sqlite(url: URL, options: Options) -> SQLiteDatabase:
     return SQLiteDatabase(url, _prepared(engine, options), options)
 
 
-def _engine_on(connection: sqlite3.Connection | None, options: Options) -> Engine:
+def _engine_on(connection: sqlite3.Connection | None, options: DatabaseOptions) -> Engine:
     """An engine with one connection, which has the whole database in memory: a given one, or a new one."""
     given: dict[str, Any] = {} if connection is None else {"creator": lambda: connection}
     shared = {"check_same_thread": False}
     return _prepared(sa.create_engine("sqlite://", poolclass=StaticPool, connect_args=shared, **given), options)
 
 
-def _prepared(engine: Engine, options: Options) -> Engine:
+def _prepared(engine: Engine, options: DatabaseOptions) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(driver: sqlite3.Connection, record: Any) -> None:
         # The driver must begin no transaction by itself: it would leave a savepoint outside of one.

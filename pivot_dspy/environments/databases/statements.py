@@ -17,7 +17,7 @@ NAMED = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")
 """What SQLAlchemy takes for a parameter."""
 
 
-class Ran(NamedTuple):
+class StatementResult(NamedTuple):
     """What a statement gave."""
 
     rows: list[dict[str, Any]]
@@ -27,7 +27,9 @@ class Ran(NamedTuple):
     """Rows that it changed, where the database says so, or gave."""
 
 
-def run_statement(connection: Connection, sql: str, parameters: Mapping[str, Any], limit: int | None) -> Ran:
+def run_statement(
+    connection: Connection, sql: str, parameters: Mapping[str, Any], limit: int | None
+) -> StatementResult:
     """Run one statement.
 
     Args:
@@ -47,12 +49,12 @@ def run_statement(connection: Connection, sql: str, parameters: Mapping[str, Any
     values = [sa.bindparam(name, value, type_=NullType()) for name, value in parameters.items()]
     result: CursorResult[Any] = connection.execute(sa.text(written).bindparams(*values))
     if not result.returns_rows:
-        return Ran([], False, result.rowcount if result.rowcount >= 0 else None)
+        return StatementResult([], False, result.rowcount if result.rowcount >= 0 else None)
     columns = _distinct(list(result.keys()))
     read = result.fetchall() if limit is None else result.fetchmany(limit + 1)
     more = limit is not None and len(read) > limit
     rows = [dict(zip(columns, row, strict=True)) for row in (read[:limit] if more else read)]
-    return Ran(rows, more, len(rows))
+    return StatementResult(rows, more, len(rows))
 
 
 def _distinct(names: list[str]) -> list[str]:
