@@ -1,0 +1,214 @@
+"""A directory as a trial sees it: what really stands there, unchanged since the trial began, and changes beside it.
+
+Nothing is copied: files are read where they are, and what is written is held in memory. So a fork costs what has been
+written, not what is there; and a file that somebody else changes meanwhile is an error to read, not another content.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pivot_dspy.environments.files.content import ABSENT, NEW_FILE, Change, Content
+from pivot_dspy.environments.files.manifest import Entry, Manifest, identity_of
+from pivot_dspy.errors import ToolError, did_you_mean
+
+MAX_BYTES = 16 << 20
+"""Bytes of one file that are read or written."""
+MAX_LINKS = 20
+
+
+@dataclass
+class Tree:
+    """What a trial sees of a directory. Paths are relative to it, with `/`; errors are `ToolError`s."""
+
+    base: Manifest
+    changes: dict[str, Change] = field(default_factory=dict)
+    """By path, what is other than in the base."""
+    reads: set[str] = field(default_factory=set)
+    """Paths of the base of which the content was read."""
+
+    def fork(self) -> Tree:
+        """Another with the same content: what is changed in one is not seen in the other."""
+        return Tree(self.base, dict(self.changes), set(self.reads))
+
+    def __contains__(self, path: str) -> bool:
+        """Whether there is a file or link at a path, which is taken as it is."""
+        change = self.changes.get(path)
+        return change.after is not None if change is not None else path in self.base.entries
+
+    def paths(self) -> list[str]:
+        """All files and links, sorted."""
+        return sorted(path for path in {*self.base.entries, *self.changes} if path in self)
+
+    def below(self, folder: str) -> list[str]:
+        """The files and links inside of a folder, sorted; `""` is the whole directory."""
+        prefix = f"{folder}/" if folder else ""
+        return [path for path in self.paths() if path.startswith(prefix)]
+
+    def is_folder(self, path: str) -> bool:
+        return not path or any(name.startswith(f"{path}/") for name in self._names())
+
+    def is_link(self, path: str) -> bool:
+        return path in self and self._target(path) is not None
+
+    def is_executable(self, path: str) -> bool:
+        return bool(self._mode(path) & 0o100)
+
+    # ------------------------------------------------------------------------------------------------------- paths
+
+    def resolve(self, path: str, *, follow: bool = True) -> str:
+        """The path, without `.`, `..` and links; with `follow` false the last part may be one.
+
+        Raises:
+            ToolError: it leads out of the directory, is hidden, or its links lead round.
+        """
+        waiting, place, links = self._parts(path), "", 0
+        while waiting:
+            place = posixpath.join(place, waiting.pop(0))
+            target = self._target(place) if place in self else None
+            if target is not None and (waiting or follow):
+                links += 1
+                if links > MAX_LINKS:
+                    raise ToolError(f"{path} is a link that leads round in a circle")
+                aim = posixpath.normpath(posixpath.join(posixpath.dirname(place), target))
+                if posixpath.isabs(target) or aim == ".." or aim.startswith("../"):
+                    raise ToolError(f"{path} leads out of the directory, by the link {place}; nothing out there is shown")
+                waiting, place = [*(part for part in aim.split("/") if part != "."), *waiting], ""
+            self._refuse_hidden(path, place, folder=bool(waiting))
+        return place
+
+    def _parts(self, path: str) -> list[str]:
+        if posixpath.isabs(path) or "\0" in path:
+            raise ToolError(f"{path!r} is no path inside of the directory; paths are relative to its top, like a/b.txt")
+        parts: list[str] = []
+        for part in path.split("/"):
+            if part == ".." and not parts:
+                raise ToolError(f"{path} leads out of the directory; paths are relative to its top, like a/b.txt")
+            if part == "..":
+                parts.pop()
+            elif part not in ("", "."):
+                parts.append(part)
+        return parts
+
+    def _refuse_hidden(self, path: str, place: str, *, folder: bool) -> None:
+        if place and (place in self.base.hidden or (folder and f"{place}/" in self.base.hidden)):
+            raise ToolError(f"{path} is hidden here: secrets and ignored files are neither shown nor changed")
+        if self.base.entries.get(place) is not None and self.base.entries[place].kind == "unreadable":
+            raise ToolError(f"there is no permission to look into {place}")
+
+    # ----------------------------------------------------------------------------------------------------- reading
+
+    def read(self, path: str) -> bytes:
+        """The content of a file, by its resolved path."""
+        change = self.changes.get(path)
+        if change is not None and change.after is not None:
+            return change.after.data
+        entry = self.base.entries.get(path)
+        if change is not None or entry is None:
+            raise ToolError(self._missing(path))
+        if entry.kind != "file":
+            raise ToolError(f"{path} is no file that can be read ({entry.kind})")
+        if entry.size > MAX_BYTES:
+            raise ToolError(f"{path} has {entry.size:,} bytes, which is more than the {MAX_BYTES:,} that can be read")
+        return self._read_base(path, entry)
+
+    def version(self, path: str) -> str:
+        """The version of what stands at a resolved path."""
+        if path not in self:
+            return ABSENT
+        target = self._target(path)
+        return Content(b"", target=target).version if target is not None else Content(self.read(path)).version
+
+    def _read_base(self, path: str, entry: Entry) -> bytes:
+        changed = f"{path} was changed by something else since this trial began; it is refused, and a new run sees it"
+        try:
+            descriptor = os.open(self.base.root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except PermissionError as error:
+            raise ToolError(f"there is no permission to read {path}") from error
+        except OSError as error:
+            raise ToolError(changed) from error
+        with open(descriptor, "rb") as file:
+            data = b"" if identity_of(os.fstat(descriptor)) != entry.identity else file.read(MAX_BYTES + 1)
+            if len(data) != entry.size or identity_of(os.fstat(descriptor)) != entry.identity:
+                raise ToolError(changed)
+        self.reads.add(path)
+        return data
+
+    def _missing(self, path: str) -> str:
+        if self.is_folder(path):
+            return f"{path or 'the top'} is a folder, not a file"
+        return f"there is no file {path}{did_you_mean(path, self.paths())}"
+
+    # ----------------------------------------------------------------------------------------------------- writing
+
+    def write(self, path: str, data: bytes, *, executable: bool | None = None) -> None:
+        """Let a file stand at a resolved path, with this content.
+
+        Args:
+            executable: None for as it was.
+        """
+        if len(data) > MAX_BYTES:
+            raise ToolError(f"{len(data):,} bytes are more than the {MAX_BYTES:,} that can be written to a file")
+        mode = self._mode(path)
+        if executable is not None:
+            mode = mode | 0o111 if executable else mode & ~0o111
+        self.put(path, Content(data, mode))
+
+    def put(self, path: str, content: Content) -> None:
+        """Let this stand at a resolved path."""
+        if not path or self.is_folder(path):
+            raise ToolError(f"{path or 'the top'} is a folder; name a file in it")
+        parent = posixpath.dirname(path)
+        while parent:
+            if parent in self:
+                raise ToolError(f"{parent} is a file, so that there can be no {path}")
+            parent = posixpath.dirname(parent)
+        if path not in self.base.entries and path not in self.changes and os.path.lexists(self.base.root / path):
+            raise ToolError(f"something that is not shown here stands at {path}; take another name")
+        if path in self.base.entries and self.base.entries[path].kind in ("special", "unreadable"):
+            raise ToolError(f"{path} is no file that can be written ({self.base.entries[path].kind})")
+        self._change(path, content)
+
+    def delete(self, path: str) -> None:
+        """Let nothing stand at a resolved path."""
+        if path not in self:
+            raise ToolError(self._missing(path))
+        if self.base.entries.get(path) is not None and self.base.entries[path].kind in ("special", "unreadable"):
+            raise ToolError(f"{path} is no file that can be deleted ({self.base.entries[path].kind})")
+        self._change(path, None)
+
+    def content(self, path: str) -> Content:
+        """What stands at a resolved path."""
+        target = self._target(path) if path in self else None
+        return Content(b"", target=target) if target is not None else Content(self.read(path), self._mode(path))
+
+    def _change(self, path: str, after: Content | None) -> None:
+        earlier = self.changes.get(path)
+        before = self.version(path) if earlier is None else earlier.before
+        unchanged = before == (ABSENT if after is None else after.version)
+        entry = self.base.entries.get(path)
+        if unchanged and (after is None or (entry is not None and (after.target or after.mode == entry.mode))):
+            self.changes.pop(path, None)
+        else:
+            self.changes[path] = Change(before, after)
+
+    def _mode(self, path: str) -> int:
+        change, entry = self.changes.get(path), self.base.entries.get(path)
+        if change is not None and change.after is not None:
+            return change.after.mode
+        return entry.mode if entry is not None and entry.kind == "file" else NEW_FILE
+
+    def _target(self, path: str) -> str | None:
+        """What the link at a path names; None where there is none."""
+        change = self.changes.get(path)
+        if change is not None:
+            return None if change.after is None else change.after.target
+        entry = self.base.entries.get(path)
+        return entry.target if entry is not None and entry.kind == "link" else None
+
+    def _names(self) -> Iterator[str]:
+        yield from (path for path in self.base.entries if path not in self.changes)
+        yield from (path for path, change in self.changes.items() if change.after is not None)
