@@ -56,7 +56,8 @@ class ToolError(PivotError):
 
 
 class OutcomeUnknown(PivotError, RuntimeError):
-    """Raise it in a tool that writes where nobody knows whether it did what it does: a connection that broke, say.
+    """Raise it in a tool that writes, or in the end of an `Environment.transaction`, where nobody knows whether it did
+    what it does: a connection that broke, say.
 
     A commit stops there, and does not make the call again unless it is told so (`resume_commit(repeat=...)`), or the
     tool declares an `idempotency_key`.
@@ -109,7 +110,7 @@ class CommitError(PivotError, RuntimeError):
     result: object
     """The refined prediction that was to be committed, so that nothing of it is lost."""
     execution: Execution | None
-    """All that was observed in the real world until then; None where nothing was tried."""
+    """All that was observed in the real world until then; None where nothing was tried, or all was rolled back."""
     step: str | None
     """Id of the step that it happened at, if it was at one."""
     difference: Difference | None

@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeVar, cast, overload
 
@@ -344,6 +344,30 @@ class Environment:
     def close(self) -> None:
         """Release what this instance holds. Called once for each opened or forked instance."""
         return
+
+    def transaction(self) -> AbstractContextManager[None] | None:
+        """What a commit enters around its whole run on the real thing, so that it is done as a whole or not at all; the
+        default None is for what cannot do that: there a commit that fails has done what it had done until then.
+
+        Leaving it normally makes durable what the `write` tools did; leaving it with an exception (a step that departed
+        from what was verified, a requirement that does not hold, an interrupt) undoes all of it. It is entered and left
+        in the thread where tools run; requirements are looked at inside of it. Where entering or leaving it raises,
+        nothing was done; it raises `OutcomeUnknown` where nobody knows. What it waits for needs a limit of its own, and
+        a call that took too long may still be at work in another thread when it is left.
+
+        >>> class Notes(Environment):
+        ...     def __init__(self) -> None:
+        ...         self.lines: list[str] = []
+        ...     @contextmanager
+        ...     def transaction(self) -> Iterator[None]:
+        ...         before = list(self.lines)
+        ...         try:
+        ...             yield
+        ...         except BaseException:
+        ...             self.lines[:] = before
+        ...             raise
+        """
+        return None
 
     def error_of(self, tool: str, value: Any) -> str | None:
         """The message, where the value that `tool` returned says that the call failed."""

@@ -10,14 +10,19 @@ from uuid import UUID
 from pivot_dspy.environment.declarations import RESULT
 from pivot_dspy.environment.factory import SessionFactory
 from pivot_dspy.environment.session import Session
-from pivot_dspy.episode.commit_attempt import CommitAttempt, CommitProgress, CommitStopped, RealCall, Verified
+from pivot_dspy.episode.commit_attempt import NONE, CommitAttempt, CommitProgress, CommitStopped, RealCall, Verified
+from pivot_dspy.episode.commit_transaction import CommitTransaction, Outcome
 from pivot_dspy.errors import CommitError, did_you_mean, error_text
 from pivot_dspy.flow import Flow
 from pivot_dspy.prompts.truncation import compact_json
 from pivot_dspy.trajectory import Execution, Frozen
 
 ALL = "all"
-"""Allows every call that waits for commit."""
+"""Allows every call that waits for commit; repeats all of a transaction of which nobody knows how it ended."""
+IN_DOUBT = (
+    "nobody knows whether its transaction was made durable: look at the real environment; where you find that it was "
+    f'not, resume_commit(repeat="{ALL}") starts again'
+)
 
 
 class UndoCall(Frozen):
@@ -47,6 +52,8 @@ class Committer:
         self.source, self.task, self.outputs, self.run_id, self.verified = source, task, outputs, run_id, verified
         self._progress = CommitProgress()
         self._session: Session | None = None
+        self._undone: CommitProgress | None = None
+        """How far it got if the last attempt's transaction was rolled back; None where it is known how that ended."""
         self._state: Literal["new", "running", "failed", "done"] = "new"
         self._changing = threading.Lock()
 
@@ -74,6 +81,11 @@ class Committer:
     def resume(self, repeat: str | None) -> Flow[Execution]:
         """Go on with the step that failed; see `Refined.resume_commit`."""
         self._begin("failed")
+        if self._undone is not None:
+            if repeat != ALL:
+                self._state = "failed"
+                raise CommitError(f"{IN_DOUBT}; steps run inside of it: {self._progress.ran}", execution=self.execution)
+            self._progress, self._undone = self._undone, None
         return (yield from self._attempt(repeat))
 
     def _not_allowed(self, allow: str | Iterable[str] | None) -> frozenset[str]:
@@ -123,7 +135,7 @@ class Committer:
                 "running": "it is being committed already",
                 "done": f"already committed; run the refiner again to act again; steps run for real: {ran}",
                 "failed": f"already tried to commit, which failed; steps run for real: {ran}; when the cause is gone, "
-                "resume_commit() goes on from there",
+                f"resume_commit() {'starts again' if ran == NONE else 'goes on from there'}",
             }[self._state],
             execution=self.execution,
             step=self._progress.failed,
@@ -135,13 +147,21 @@ class Committer:
             if self._session is None:
                 self._session = self._open()
             session = self._session
+            transaction = CommitTransaction(session)
             try:
-                attempt = CommitAttempt(self.verified, self._progress, session, self.outputs, repeat)
+                attempt = CommitAttempt(
+                    self.verified, self._progress, session, self.outputs, repeat, lambda: not transaction.is_open
+                )
                 yield from session.hold()
-                yield from attempt.run()
+                yield from transaction.around(attempt.run())
                 done = True
             except CommitStopped as stop:
-                raise self._error(stop, session) from stop.cause
+                self._note(transaction.outcome, session)
+                raise self._error(stop, session, transaction.outcome) from stop.cause
+            except BaseException:
+                self._note(transaction.outcome, session)
+                done = transaction.outcome == "durable"  # it was interrupted when all was done
+                raise
             finally:
                 if done or self.source.reopens_same_world(session):
                     session.family.close()
@@ -161,12 +181,27 @@ class Committer:
                 execution=self.execution,
             ) from error
 
-    def _error(self, stop: CommitStopped, session: Session) -> CommitError:
+    def _note(self, outcome: Outcome, session: Session) -> None:
+        """Note how far it got, by how the transaction of a failed attempt ended."""
+        if outcome == "rolled back":
+            self._progress = self._progress.rolled_back(session.toolbox)
+        elif outcome == "unknown":
+            self._undone = self._progress.rolled_back(session.toolbox)
+
+    def _error(self, stop: CommitStopped, session: Session, outcome: Outcome) -> CommitError:
         undo = tuple(_undo_calls(self._progress.calls, session))
-        rest = "nothing after that was run" if stop.ran else "neither this nor anything after it was run"
+        ran = self._progress.ran
+        if outcome == "unknown":
+            rest = f"; {IN_DOUBT}; steps run inside of it: {ran}"
+        elif outcome == "rolled back":
+            lasting = "so nothing was done" if ran == NONE else f"which does not undo the steps {ran}"
+            rest = f"; all was rolled back, {lasting}; when the cause is gone, resume_commit() starts again"
+        else:
+            after = "nothing after that was run" if stop.ran else "neither this nor anything after it was run"
+            rest = f"; steps run for real: {ran}; {after}"
         offer = "; its `undo` lists the calls that would take them back" if undo else ""
         return CommitError(
-            f"{stop}; steps run for real: {self._progress.ran}; {rest}{offer}",
+            f"{stop}{rest}{offer}",
             execution=self.execution,
             step=stop.step,
             difference=stop.difference,

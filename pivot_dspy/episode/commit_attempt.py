@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from pivot_dspy import evaluation
 from pivot_dspy.departures import Difference, Foreseen
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.errors import ConfigurationError, OutcomeUnknown
 from pivot_dspy.execution import StepRunner
 from pivot_dspy.flow import Flow
@@ -17,6 +18,9 @@ from pivot_dspy.requirements import Finding, Requirements
 from pivot_dspy.supervision import Supervisor
 from pivot_dspy.trajectory import Execution, Observation
 from pivot_dspy.verdict import Verdict
+
+NONE = "none"
+"""Stands for the steps that were run where there are none."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,26 @@ class CommitProgress:
     @property
     def ran(self) -> str:
         """The steps of which calls were made."""
-        return ", ".join(name for name, seen in self.observed.items() if seen.calls) or "none"
+        return ", ".join(name for name, seen in self.observed.items() if seen.calls) or NONE
+
+    def rolled_back(self, toolbox: Toolbox) -> CommitProgress:
+        """What is left where a transaction was rolled back: calls of irreversible tools, which no rollback undoes."""
+
+        def lasts(tool: str) -> bool:
+            return toolbox.tools[tool].effect == "irreversible"
+
+        planned = {} if self.execution is None else {step.id: step.tool for step in self.execution.trajectory.steps}
+        unknown = self.unknown if self.unknown is not None and lasts(planned[self.unknown[0]]) else None
+        calls = [call for call in self.calls if lasts(call.tool)]
+        steps = {call.step for call in calls} | ({unknown[0]} if unknown is not None else set())
+        observed = {name: seen for name, seen in self.observed.items() if name in steps}
+        execution = None
+        if self.execution is not None and observed:
+            left = {"observations": tuple(observed.values()), "outputs": {}}
+            execution = self.execution.model_copy(update=left)
+        return CommitProgress(
+            self.withheld, observed, execution, calls, failed=self.failed, misled=self.misled, unknown=unknown
+        )
 
 
 class CommitStopped(Exception):
@@ -86,7 +109,13 @@ class CommitStopped(Exception):
 
 
 class CommitAttempt(Supervisor):
-    """One attempt to run what is left; raises `CommitStopped` where that does not go as was verified."""
+    """One attempt to run what is left; raises `CommitStopped` where that does not go as was verified.
+
+    Args:
+        repeat: the step whose last call may be made again though nobody knows whether it did what it does.
+        copied: whether requirements may be looked at on a copy of the real world; a copy may not have what an open
+            transaction has done.
+    """
 
     def __init__(
         self,
@@ -95,7 +124,9 @@ class CommitAttempt(Supervisor):
         session: Session,
         outputs: Mapping[str, Any],
         repeat: str | None,
+        copied: Callable[[], bool] = lambda: True,
     ) -> None:
+        self.copied = copied
         self.verified, self.progress, self.session, self.repeat = verified, progress, session, repeat
         self.trajectory = verified.execution.trajectory
         evidence = [finding.evidence for finding in verified.findings]
@@ -264,7 +295,7 @@ class CommitAttempt(Supervisor):
         hard = {item.id for item in items if item.hard}
         if not hard:
             return []
-        seen = self._copy() if self.verified.execution.tier == "fork" else self.session
+        seen = self._copy() if self.verified.execution.tier == "fork" and self.copied() else self.session
         try:
             findings = evaluation.evaluate(Requirements(items=items), self.runner.execution, seen)
         finally:

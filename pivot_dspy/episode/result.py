@@ -43,8 +43,8 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         ledger: the `LedgerReport` of what was spent; `exhausted` names the budget's limit that ended the run.
         retrieved: ids of the memory's entries that the prompts told of, and of those whose fixes were applied.
         probability: that it is right, by the refiner's `calibration`; None where nothing was fitted.
-        committed: the `Execution` in the real environment, once committed, or as far as a commit that failed got. After
-            a commit the outputs are those of this one.
+        committed: the `Execution` in the real environment, once committed, or as far as a commit that failed got, which
+            is None where it was rolled back. After a commit the outputs are those of this one.
     """
 
     def __repr__(self) -> str:
@@ -74,6 +74,8 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
         (`verdict.pending`) allowed by name; after each of them the executable requirements are looked at in the real
         world, and all hard ones must hold in the end. No call is made with other arguments than were verified.
 
+        Where the environment offers a `transaction`, all of it is done or nothing, irreversible calls aside.
+
         Args:
             allow: `"all"`, or the steps of the calls that wait for commit and may run; the others stay withheld.
 
@@ -90,11 +92,13 @@ class Refined(dspy.Prediction):  # type: ignore[misc]
     def resume_commit(self, repeat: str | None = None) -> Execution:
         """Go on with a commit that failed, from the step at which it did, once the cause is gone.
 
-        What changed something is not run again; what departed and departs again is refused again.
+        What changed something is not run again; what departed and departs again is refused again. What was rolled back
+        starts from the first step.
 
         Args:
             repeat: a step whose last call may or may not have been made (it took too long, say), and that you found to
-                have done nothing. Where its tool declares an `idempotency_key`, it is called again without this.
+                have done nothing. Where its tool declares an `idempotency_key`, it is called again without this. After
+                a commit of which nobody knows whether it was rolled back, `"all"` says that you found nothing done.
 
         Raises:
             CommitError: as `commit`, or there is no commit that failed.
