@@ -1,11 +1,11 @@
 """Makes changes of a directory real, all or none, whatever ends the process meanwhile.
 
-All new contents are first written beside the files, into the folder `.pivot-commit` at the top of the directory, and then a
-plan of what is to be put where. Until the plan stands there, nothing of the directory has changed, and what was staged
-is dropped when the directory is opened again. From then on the commit counts as done: what a killed process has left of
-it is completed when the directory is opened again (`recover`), and each step can be done twice. Where a step fails in a
-living process (a full disk, a permission), what was done is undone. A reader may see some files new and others old for
-as long as the renames take: no file system that is found everywhere changes several files at once.
+All new contents are first written beside the files, into the folder `.pivot-commit` at the top of the directory, and
+then a plan of what is to be put where. Until the plan stands there, nothing of the directory has changed, and what was
+staged is dropped when the directory is opened again. From then on the commit counts as done: what a killed process has
+left of it is completed when the directory is opened again (`recover`), and each step can be done twice. Where a step
+fails in a living process (a full disk, a permission), what was done is undone. A reader may see some files new and
+others old for as long as the renames take: no file system that is found everywhere changes several files at once.
 """
 
 from __future__ import annotations

@@ -41,6 +41,6 @@ def version_of(data: bytes) -> str:
     ids do, and a version that differs must stop it.
 
     >>> version_of(b"a"), version_of(b"b")
-    ('ianihealcc', 'fhigbmjcef')
+    ('peobgjpioo', 'jdfapgingl')
     """
     return "".join(chr(ord("a") + int(digit, 16)) for digit in hashlib.blake2b(data, digest_size=5).hexdigest())

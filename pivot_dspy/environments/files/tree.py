@@ -75,7 +75,7 @@ class Tree:
                     raise ToolError(f"{path} is a link that leads round in a circle")
                 aim = posixpath.normpath(posixpath.join(posixpath.dirname(place), target))
                 if posixpath.isabs(target) or aim == ".." or aim.startswith("../"):
-                    raise ToolError(f"{path} leads out of the directory, by the link {place}; nothing out there is shown")
+                    raise ToolError(f"{path} leads out of the directory, by the link {place}: that is not shown")
                 waiting, place = [*(part for part in aim.split("/") if part != "."), *waiting], ""
             self._refuse_hidden(path, place, folder=bool(waiting))
         return place
