@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -36,29 +36,29 @@ class Hidden:
     Args:
         patterns: as in a `.gitignore` file at the top; they hold whatever the letters' case, and whatever `ignores`
             says.
-        ignores: the `.gitignore` files, text by the folder that they stand in, "" for the top.
+        excludes: further lines of an ignore file at the top, which its own may overrule.
         tracked: paths that are shown although an ignore file names them, as git does with what it tracks.
 
     Raises:
         ConfigurationError: `pathspec` is not installed, or a pattern is none.
 
-    >>> hidden = Hidden(HIDDEN, {"": "build/", "docs": "*.pdf"})
+    >>> hidden = Hidden(HIDDEN, "build/")
+    >>> hidden.ignore("docs", "*.pdf")
     >>> [path for path in ("a.py", "a/.ENV", "build/x", "x.pdf", "docs/x.pdf", ".git/config") if path in hidden]
     ['a/.ENV', 'build/x', 'docs/x.pdf', '.git/config']
     """
 
-    def __init__(
-        self, patterns: Iterable[str], ignores: Mapping[str, str] | None = None, tracked: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, patterns: Iterable[str], excludes: str = "", tracked: frozenset[str] = frozenset()) -> None:
         self._secret = _spec((*patterns, *ALWAYS), lower=True)
         self._ignores: dict[str, Any] = {}
-        self._tracked = tracked
-        for folder, text in (ignores or {}).items():
-            self.ignore(folder, text)
+        self._tracked, self._excludes = tracked, excludes
+        if excludes:
+            self.ignore("", "")
 
     def ignore(self, folder: str, text: str) -> None:
-        """Take up the ignore file of a folder."""
-        self._ignores[folder] = _spec(tuple(text.splitlines()), lenient=True)
+        """Take up the `.gitignore` file of a folder, `""` for the top."""
+        lines = text.splitlines() if folder else [*self._excludes.splitlines(), *text.splitlines()]
+        self._ignores[folder] = _spec(tuple(lines), lenient=True)
 
     def __contains__(self, path: str) -> bool:
         """Whether a path is hidden; that of a folder ends with a slash."""

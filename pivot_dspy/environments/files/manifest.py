@@ -42,6 +42,8 @@ class Manifest:
     entries: dict[str, Entry] = field(repr=False)
     """By path relative to the directory, with `/`; folders are not named, what is hidden neither."""
     hidden: Hidden = field(repr=False)
+    closed: tuple[str, ...] = ()
+    """Folders that are no part of it, though nothing hides them."""
 
 
 def scan(
@@ -56,12 +58,13 @@ def scan(
 
     Args:
         hidden: is told of the ignore files that are met, unless `ignore_files` is false.
-        skip: whether not to enter a folder, by its relative path.
+        skip: whether a folder is closed, by its relative path.
 
     Raises:
         ConfigurationError: it is no directory, may not be read, or holds more than `max_files` files.
     """
     entries: dict[str, Entry] = {}
+    closed: list[str] = []
     waiting = [""]
     while waiting:
         folder = waiting.pop()
@@ -81,8 +84,8 @@ def scan(
         for child in children:
             path = prefix + child.name
             if child.is_dir(follow_symlinks=False):
-                if f"{path}/" not in hidden and not skip(path):
-                    waiting.append(path)
+                if f"{path}/" not in hidden:
+                    (closed if skip(path) else waiting).append(path)
             elif path not in hidden and _is_text(path):
                 entry = entry_at(child.path)
                 if entry is not None:
@@ -92,7 +95,7 @@ def scan(
                 f"{root} holds more than {max_files} files; name a folder inside of it, name in `hidden` what is not "
                 "needed, or raise max_files"
             )
-    return Manifest(root, entries, hidden)
+    return Manifest(root, entries, hidden, tuple(closed))
 
 
 def entry_at(path: str | Path) -> Entry | None:

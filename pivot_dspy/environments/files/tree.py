@@ -29,10 +29,12 @@ class Tree:
     """By path, what is other than in the base."""
     reads: set[str] = field(default_factory=set)
     """Paths of the base of which the content was read."""
+    message: str = ""
+    """What a version control is to say of the changes, once they are real."""
 
     def fork(self) -> Tree:
         """Another with the same content: what is changed in one is not seen in the other."""
-        return Tree(self.base, dict(self.changes), set(self.reads))
+        return Tree(self.base, dict(self.changes), set(self.reads), self.message)
 
     def __contains__(self, path: str) -> bool:
         """Whether there is a file or link at a path, which is taken as it is."""
@@ -96,7 +98,9 @@ class Tree:
     def _refuse_hidden(self, path: str, place: str, *, folder: bool) -> None:
         if place and (place in self.base.hidden or (folder and f"{place}/" in self.base.hidden)):
             raise ToolError(f"{path} is hidden here: secrets and ignored files are neither shown nor changed")
-        if self.base.entries.get(place) is not None and self.base.entries[place].kind == "unreadable":
+        if place in self.base.closed:
+            raise ToolError(f"{place} is a repository of its own, and not open here; make it an environment of its own")
+        if place in self.base.entries and self.base.entries[place].kind == "unreadable":
             raise ToolError(f"there is no permission to look into {place}")
 
     # ----------------------------------------------------------------------------------------------------- reading
