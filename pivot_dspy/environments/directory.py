@@ -16,6 +16,7 @@ from pivot_dspy.environment.from_class import of_class
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.environments.files import reading
 from pivot_dspy.environments.files.commit import commit, recover
+from pivot_dspy.environments.files.content import ABSENT, Change
 from pivot_dspy.environments.files.copies import laid_out, take_changes
 from pivot_dspy.environments.files.editing import replaced, text_of
 from pivot_dspy.environments.files.hidden import HIDDEN, Hidden
@@ -31,7 +32,7 @@ from pivot_dspy.environments.files.sandbox import (
     run_unconfined,
 )
 from pivot_dspy.environments.files.tree import Tree
-from pivot_dspy.errors import ConfigurationError, ToolError
+from pivot_dspy.errors import ConfigurationError, OutcomeUnknown, ToolError
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ class DirectoryEnvironment(Environment):
             name; to add to the default, `hidden=(*HIDDEN, "data/")`.
         commands: how the model may run commands: `sandboxed`, on a copy of the files in a sandbox without network, so
             that what they change is one more change of the trial; `irreversible`, in the directory itself and with all
-            that the caller may do, so that they wait for commit; `none`. The default is `sandboxed` where bubblewrap
-            works, and `irreversible` elsewhere.
+            that the caller may do, so that they wait for commit, where they see the changes made until then; `none`.
+            The default is `sandboxed` where bubblewrap works, and `irreversible` elsewhere.
         limits: what one command may take.
         readable: further folders of this machine that commands in the sandbox may read, such as a compiler's.
         max_files: that the directory may hold.
@@ -104,6 +105,8 @@ class DirectoryEnvironment(Environment):
         self._tree: Tree | None = None
         """What this instance sees, once it is a trial or commits; None for the directory as it is."""
         self._committing = False
+        self._earlier: list[dict[str, Change]] = []
+        """What takes back the changes that a commit had to make real before its end, for a command to see them."""
         if self._commands not in ("sandboxed", "irreversible", "none"):
             raise ConfigurationError(f'commands is "sandboxed", "irreversible" or "none"; got {commands!r}')
         if commands == "sandboxed" and bubblewrap() is None:
@@ -139,13 +142,15 @@ class DirectoryEnvironment(Environment):
         """
         if self._tree is not None and (self._committing or self._tree.changes):
             raise ConfigurationError("this instance is a trial with changes; commit to another, made from the path")
-        tree = self._tree = Tree(self._look())
-        self._committing = True
+        self._tree, self._committing, self._earlier = Tree(self._look()), True, []
         try:
             yield
-            self._make_real(tree)
+            self._make_real(self._tree)
+        except BaseException:
+            self._take_back()
+            raise
         finally:
-            self._tree, self._committing = None, False
+            self._tree, self._committing, self._earlier = None, False, []
 
     def describe(self) -> str:
         """Which files the trial has changed."""
@@ -208,13 +213,13 @@ class DirectoryEnvironment(Environment):
         """Move or rename a file, or a folder with all files in it; nothing may stand at the target."""
         tree = self._changed()
         start, end = tree.resolve(source, follow=False), tree.resolve(target, follow=False)
+        if end in tree or tree.is_folder(end):
+            raise ToolError(f"{target} is there already; delete it first, or take another name")
         moves = {start: end}
         if start not in tree and start and tree.is_folder(start):
-            if end == start or end.startswith(f"{start}/"):
+            if end.startswith(f"{start}/"):
                 raise ToolError(f"{target} lies in {source} itself")
             moves = {name: tree.resolve(end + name[len(start) :], follow=False) for name in tree.below(start)}
-        if taken := [name for name in moves.values() if name in tree or tree.is_folder(name)]:
-            raise ToolError(f"{taken[0]} is there already; delete it first, or take another name")
         trial = tree.fork()
         contents = {name: trial.content(name) for name in moves}
         for name, content in contents.items():
@@ -246,9 +251,16 @@ class DirectoryEnvironment(Environment):
         """Run a shell command at the top of the directory, with all that the user may do."""
         if not self._committing or self._tree is None:
             raise ToolError("a command without a sandbox runs in a commit alone")
-        self._make_real(self._tree)
+        tree = self._tree
+        before = Tree(tree.base)
+        back = {
+            path: Change(ABSENT if change.after is None else change.after.version, before.content_or_none(path))
+            for path, change in tree.changes.items()
+        }
+        commit(tree.base, tree.changes, tree.reads)
+        self._earlier.append(back)
         outcome = run_unconfined(command, self._root, self._limits)
-        self._tree = Tree(self._look())
+        self._tree = Tree(self._look(), message=tree.message)
         return CommandResult(
             passed=outcome.code == 0, code=outcome.code, output=outcome.output, changed=[], version=""
         )
@@ -286,8 +298,12 @@ class DirectoryEnvironment(Environment):
     @check
     def command_passes(self, command: str) -> CheckResult:
         """A shell command ends with exit code 0, on a copy of the files in the sandbox; what it changes is dropped."""
-        with laid_out(self._seen()) as (folder, _):
-            outcome = self._confined(command, folder)
+        tree = self._seen()
+        key = command, tree.state
+        if key not in tree.memory:  # each evaluation of a requirement asks again
+            with laid_out(tree) as (folder, _):
+                tree.memory[key] = self._confined(command, folder)
+        outcome = tree.memory[key]
         return CheckResult(outcome.code == 0, f"exit code {outcome.code}: {outcome.output[-500:].strip()}")
 
     # -------------------------------------------------------------------------------------------- what others extend
@@ -312,6 +328,18 @@ class DirectoryEnvironment(Environment):
         if self._tree is None:
             self._tree = Tree(self._look())
         return self._tree
+
+    def _take_back(self) -> None:
+        """Undo what a commit that failed had made real before its end.
+
+        Raises:
+            OutcomeUnknown: it cannot be undone, for a command has changed the same files.
+        """
+        for changes in reversed(self._earlier):
+            try:
+                commit(self._look(), changes)
+            except ToolError as error:
+                raise OutcomeUnknown(f"what a command was to see cannot be taken back: {error}") from error
 
     def _confined(self, command: str, folder: Path) -> Outcome:
         return run_confined(command, folder, self._limits, real=self._root, readable=self._readable)

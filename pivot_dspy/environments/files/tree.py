@@ -10,6 +10,7 @@ import os
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from pivot_dspy.environments.files.content import ABSENT, NEW_FILE, Change, Content
 from pivot_dspy.environments.files.manifest import Entry, Manifest, identity_of
@@ -31,10 +32,17 @@ class Tree:
     """Paths of the base of which the content was read."""
     message: str = ""
     """What a version control is to say of the changes, once they are real."""
+    memory: dict[Any, Any] = field(default_factory=dict)
+    """What was worked out of states of this base; shared by all forks, and to be asked for with `state` in the key."""
 
     def fork(self) -> Tree:
         """Another with the same content: what is changed in one is not seen in the other."""
-        return Tree(self.base, dict(self.changes), set(self.reads), self.message)
+        return Tree(self.base, dict(self.changes), set(self.reads), self.message, self.memory)
+
+    @property
+    def state(self) -> frozenset[tuple[str, Content | None]]:
+        """Tells this content from any other of the same base."""
+        return frozenset((path, change.after) for path, change in self.changes.items())
 
     def __contains__(self, path: str) -> bool:
         """Whether there is a file or link at a path, which is taken as it is."""
@@ -188,6 +196,9 @@ class Tree:
         """What stands at a resolved path."""
         target = self._target(path) if path in self else None
         return Content(b"", target=target) if target is not None else Content(self.read(path), self._mode(path))
+
+    def content_or_none(self, path: str) -> Content | None:
+        return self.content(path) if path in self else None
 
     def _change(self, path: str, after: Content | None) -> None:
         earlier = self.changes.get(path)
