@@ -81,7 +81,7 @@ def bubblewrap() -> str | None:
             with tempfile.TemporaryDirectory() as folder:
                 trial = [*_bound(candidate, Path(folder), Path(folder), ()), "--", "/bin/sh", "-c", "exit 7"]
                 with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                    if subprocess.run(trial, capture_output=True, timeout=10).returncode == 7:
+                    if subprocess.run(trial, capture_output=True, timeout=10, env={}).returncode == 7:
                         return candidate
     return None
 
@@ -118,7 +118,7 @@ def _bound(bwrap: str, folder: Path, real: Path, readable: Sequence[Path]) -> li
     """How `bwrap` is called, up to the command."""
     prefixes = [Path(sys.prefix), Path(sys.base_prefix)]
     shown = {*prefixes, *(prefix.resolve() for prefix in prefixes), *readable} - {Path("/"), Path("/usr")}
-    words = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
+    words = [bwrap, "--unshare-all", "--unshare-user", "--cap-drop", "ALL", "--die-with-parent", "--new-session"]
     for name in (*SYSTEM, *SETTINGS):
         linked = os.path.islink(name)
         words += ["--symlink", os.readlink(name), name] if linked else ["--ro-bind-try", name, name]
@@ -130,6 +130,7 @@ def _bound(bwrap: str, folder: Path, real: Path, readable: Sequence[Path]) -> li
     words += ["--bind", str(folder), INSIDE, "--chdir", INSIDE]
     path = ":".join(dict.fromkeys([*(f"{prefix}/bin" for prefix in prefixes), *PATH]))
     settings = {"PATH": path, "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    words += ["--clearenv"]
     return [*words, *(word for name, value in settings.items() for word in ("--setenv", name, value))]
 
 
@@ -141,6 +142,7 @@ def _run(before: list[str], command: str, folder: Path | None, limits: CommandLi
     process = subprocess.Popen(
         words,
         cwd=folder,
+        env={} if before else None,  # that of `bwrap` itself can be read inside
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
