@@ -149,7 +149,7 @@ def _refuse_changed(manifest: Manifest, changes: Mapping[str, Change], reads: It
             raise ToolError(f"nothing was changed: somebody else has changed {path} meanwhile; run again")
     for path in changes:
         parent = root / posixpath.dirname(path)
-        while not parent.exists():
+        while not parent.is_dir():
             parent = parent.parent
         if parent.resolve() != root.resolve() and root.resolve() not in parent.resolve().parents:
             raise ToolError(f"nothing was changed: {path} now leads out of the directory")
@@ -162,6 +162,7 @@ def _refuse_changed(manifest: Manifest, changes: Mapping[str, Change], reads: It
 def _stage(root: Path, changes: Mapping[str, Change]) -> list[Move]:
     (root / STAGING / "new").mkdir(parents=True)
     (root / STAGING / "old").mkdir()
+    (root / STAGING / ".gitignore").write_text("*\n")
     moves = []
     for number, (path, change) in enumerate(sorted(changes.items())):
         if change.after is not None:

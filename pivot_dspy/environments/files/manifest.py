@@ -99,13 +99,15 @@ def scan(
 
 
 def entry_at(path: str | Path) -> Entry | None:
-    """What stands at a path, links not followed; None where nothing does."""
+    """What stands at a path, links not followed; None where nothing does, or a folder."""
     try:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
         return Entry("unreadable", 0, 0, (0, 0, 0, 0, 0))
+    if stat.S_ISDIR(status.st_mode):
+        return None
     kind: Kind = "file" if stat.S_ISREG(status.st_mode) else "link" if stat.S_ISLNK(status.st_mode) else "special"
     target = os.readlink(path) if kind == "link" else ""
     return Entry(kind, status.st_size, stat.S_IMODE(status.st_mode), identity_of(status), target)

@@ -178,7 +178,7 @@ class Tree:
             if parent in self:
                 raise ToolError(f"{parent} is a file, so that there can be no {path}")
             parent = posixpath.dirname(parent)
-        if path not in self.base.entries and path not in self.changes and os.path.lexists(self.base.root / path):
+        if path not in {*self.base.entries, *self.changes, *self._folders} and os.path.lexists(self.base.root / path):
             raise ToolError(f"something that is not shown here stands at {path}; take another name")
         if path in self.base.entries and self.base.entries[path].kind in ("special", "unreadable"):
             raise ToolError(f"{path} is no file that can be written ({self.base.entries[path].kind})")
@@ -223,6 +223,11 @@ class Tree:
             return None if change.after is None else change.after.target
         entry = self.base.entries.get(path)
         return entry.target if entry is not None and entry.kind == "link" else None
+
+    @property
+    def _folders(self) -> set[str]:
+        """The folders of the base: one that is empty by now may become a file."""
+        return {path[:end] for path in self.base.entries for end in range(len(path)) if path[end] == "/"}
 
     def _names(self) -> Iterator[str]:
         yield from (path for path in self.base.entries if path not in self.changes)
