@@ -33,7 +33,8 @@ def test_what_a_command_changes_is_a_change_of_the_trial(root: Path) -> None:
     before = state(root)
     trial: Any = real.fork()
     trial.write_file("README.md", "one\n")
-    result = trial.run_command("./to-run; cat README.md; rm -r src; mkdir new; echo two >> README.md; ln -s a.txt docs/b")
+    command = "./to-run; cat README.md; rm -r src; mkdir new; echo two >> README.md; ln -s a.txt docs/b"
+    result = trial.run_command(command)
     assert result["passed"] and result["output"] == "run\none\n"
     assert result["changed"] == ["README.md", "docs/b", "src/tools/hammer.py", "src/tools/saw.py"]
     assert trial.read_file("docs/b")["text"] == FILES["docs/a.txt"]
@@ -132,7 +133,8 @@ def test_a_command_for_real_sees_what_was_changed_until_then(root: Path) -> None
         assert real.run_command_for_real("cat README.md; echo two > two.txt")["output"] == "one\n"
         assert real.read_file("two.txt")["text"] == "two\n"
         real.write_file("three.txt", "three\n")
-    assert {(root / name).read_text() for name in ("README.md", "two.txt", "three.txt")} == {"one\n", "two\n", "three\n"}
+    contents = [(root / name).read_text() for name in ("README.md", "two.txt", "three.txt")]
+    assert contents == ["one\n", "two\n", "three\n"]
 
 
 def test_what_a_command_for_real_was_to_see_is_taken_back(root: Path) -> None:

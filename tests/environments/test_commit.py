@@ -47,7 +47,8 @@ def test_a_step_that_fails_undoes_those_before_it(root: Path, monkeypatch: pytes
         put(where, move)
 
     monkeypatch.setattr(commits, "_put", failing)
-    with pytest.raises(ToolError, match=r"nothing was changed: No space left on device: README\.md"), real.transaction():
+    message = r"nothing was changed: No space left on device: README\.md"
+    with pytest.raises(ToolError, match=message), real.transaction():
         real.move_file("src", "lib")
         real.write_file("README.md", "x")
         real.write_file("a/b.txt", "x")

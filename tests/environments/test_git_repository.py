@@ -10,7 +10,7 @@ import pytest
 
 from pivot_dspy.environments.git_repository import GitEnvironment
 from pivot_dspy.errors import ConfigurationError, ToolError
-from tests.environments.trees import FILES, SECRET, fill, git, needs_sandbox, repository, state
+from tests.environments.trees import SECRET, fill, git, needs_sandbox, repository, state
 
 HOOKS = ("pre-commit", "commit-msg", "post-commit", "post-index-change", "reference-transaction", "post-checkout")
 
