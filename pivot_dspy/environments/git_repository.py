@@ -146,7 +146,9 @@ class GitEnvironment(DirectoryEnvironment):
         git = self._git
         stages = [entry.partition("\t") for entry in git.names("ls-files", "--stage", "-z")]
         submodules = {path for stage, _, path in stages if stage.startswith(SUBMODULE)}
-        hidden = Hidden(self._hidden, git.excludes(), frozenset(path for _, _, path in stages))
+        tracked = {path for _, _, path in stages}
+        tracked |= {path[: end + 1] for path in tracked for end in range(len(path)) if path[end] == "/"}
+        hidden = Hidden(self._hidden, git.excludes(), frozenset(tracked))
 
         def is_repository(folder: str) -> bool:
             return folder in submodules or os.path.lexists(self._root / folder / ".git")

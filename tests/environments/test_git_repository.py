@@ -172,8 +172,9 @@ def test_what_git_ignores_and_tracks_counts(root: Path) -> None:
     trial: Any = GitEnvironment(root).fork()
     files = trial.list_files()["files"]
     assert "mine.tmp" not in files and ".env" not in files and "build/out.txt" not in files
+    assert trial.read_file("build/kept.txt")["text"] == "kept\n" and "build/kept.txt" in files
     assert ".env" not in str([trial.status(), trial.diff()]) and SECRET not in trial.diff()["diff"]
-    for path in ("mine.tmp", ".env", "build/out.txt", ".git/config"):
+    for path in ("mine.tmp", ".env", "build/out.txt", "build/new.txt", ".git/config"):
         with pytest.raises(ToolError, match="hidden here"):
             trial.read_file(path)
 

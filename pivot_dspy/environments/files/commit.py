@@ -97,7 +97,7 @@ def recover(root: Path, finish: Callable[[str], None] = _nothing) -> bool:
         finish: as of `commit`.
 
     Raises:
-        ConfigurationError: somebody has changed meanwhile what was to be changed.
+        ConfigurationError: somebody has changed meanwhile what was to be changed, or `finish` refused.
     """
     if not (root / STAGING).is_dir():
         return False
@@ -118,7 +118,13 @@ def recover(root: Path, finish: Callable[[str], None] = _nothing) -> bool:
         for move in moves:
             _put(root, move)
         _sync_parents(root, moves)
-        finish(plan["note"])
+        try:
+            finish(plan["note"])
+        except ToolError as error:
+            raise ConfigurationError(
+                f"a commit was cut off; its files are in place now, and the rest of it cannot be done: {error}; finish "
+                f"by hand what is wanted, then delete {root / STAGING}"
+            ) from error
         _discard(root)
     return True
 

@@ -19,7 +19,7 @@ SECONDS = 20.0
 QUIET = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.quotePath=false", "gc.auto=0", "log.showSignature=0")
 SUBMODULE = "160000"
 UNDER_WAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply", "BISECT_LOG")
-NULL = "0" * 40
+NO_FILTER = ("unspecified", "unset")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Git:
             )
         paths = "\0".join(changes).encode()
         values = self.names("check-attr", "-z", "--stdin", "filter", given=paths)
-        if filtered := [path for path, value in zip(values[::3], values[2::3], strict=False) if value != "unspecified"]:
+        if filtered := [path for path, value in zip(values[::3], values[2::3], strict=False) if value not in NO_FILTER]:
             raise ToolError(f"{filtered[0]} goes through a filter of git, as with LFS; leave this commit to the user")
         self("var", "GIT_COMMITTER_IDENT")  # who commits is known
 
@@ -146,7 +146,7 @@ class Git:
             ToolError: it cannot be made.
         """
         self.refuse_commit(base, changes)
-        entries = {path: self._entry(path, change) for path, change in changes.items()}
+        entries = {path: self._entry(path, change, base.head) for path, change in changes.items()}
         with TemporaryDirectory(prefix="pivot-") as folder:
             index = Path(folder, "index")
             self("read-tree", base.head, index=index)
@@ -167,7 +167,7 @@ class Git:
         branch, old, new = told["branch"], told["old"], told["new"]
         if self.line("symbolic-ref", "-q", "HEAD") != branch:
             raise ToolError(f"another branch than {branch} was checked out meanwhile")
-        before = {path: self._staged(path) for path in told["entries"]}
+        before = {path: self._staged(path, old) for path in told["entries"]}
         self("update-index", "-z", "--index-info", given=_index_info(told["entries"]))
         if self.line("rev-parse", "--verify", branch) == new:
             return
@@ -177,19 +177,24 @@ class Git:
             self("update-index", "-z", "--index-info", given=_index_info(before))
             raise
 
-    def _entry(self, path: str, change: Change) -> Sequence[str]:
+    def _entry(self, path: str, change: Change, head: str) -> Sequence[str]:
         """Mode and blob of a changed file, which is written to the repository's objects."""
         content = change.after
         if content is None:
-            return "0", NULL
+            return _no_entry(head)
         if content.target is not None:
             return "120000", self("hash-object", "-w", "--stdin", given=content.target.encode()).decode().strip()
         blob = self("hash-object", "-w", "--stdin", f"--path={path}", given=content.data).decode().strip()
         return "100755" if content.mode & 0o100 else "100644", blob
 
-    def _staged(self, path: str) -> Sequence[str]:
+    def _staged(self, path: str, head: str) -> Sequence[str]:
         listed = self.line("ls-files", "--stage", "-z", "--", path).partition("\t")[0].split(" ")
-        return (listed[0], listed[1]) if len(listed) == 3 else ("0", NULL)
+        return (listed[0], listed[1]) if len(listed) == 3 else _no_entry(head)
+
+
+def _no_entry(head: str) -> Sequence[str]:
+    """What takes a path out of the index of a repository with ids like `head`."""
+    return "0", "0" * len(head)
 
 
 def _index_info(entries: Mapping[str, Sequence[str]]) -> bytes:

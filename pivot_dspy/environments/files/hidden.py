@@ -37,7 +37,8 @@ class Hidden:
         patterns: as in a `.gitignore` file at the top; they hold whatever the letters' case, and whatever `ignores`
             says.
         excludes: further lines of an ignore file at the top, which its own may overrule.
-        tracked: paths that are shown although an ignore file names them, as git does with what it tracks.
+        tracked: paths that are shown although an ignore file names them, as git does with what it tracks; folders end
+            with a slash.
 
     Raises:
         ConfigurationError: `pathspec` is not installed, or a pattern is none.

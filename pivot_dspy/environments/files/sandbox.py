@@ -36,8 +36,8 @@ NO_SANDBOX = (
 )
 
 # `ulimit` binds the command and all that it starts, and needs no code between fork and exec, where threads would be
-# in danger.
-_LIMITED = 'ulimit -t "$1" && ulimit -v "$2" && ulimit -f "$3" && ulimit -c 0 && exec /bin/sh -c "$4"'
+# in danger. It fails where the caller's own limit is lower, which then holds, or where a system has no such limit.
+_LIMITED = '{ ulimit -t "$1"; ulimit -v "$2"; ulimit -f "$3"; ulimit -c 0; } 2>/dev/null; exec /bin/sh -c "$4"'
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,8 @@ class Tree:
             if parent in self:
                 raise ToolError(f"{parent} is a file, so that there can be no {path}")
             parent = posixpath.dirname(parent)
-        if path not in {*self.base.entries, *self.changes, *self._folders} and os.path.lexists(self.base.root / path):
+        is_new = path not in self.base.entries and path not in self.changes
+        if is_new and os.path.lexists(self.base.root / path) and not self._was_folder(path):
             raise ToolError(f"something that is not shown here stands at {path}; take another name")
         if path in self.base.entries and self.base.entries[path].kind in ("special", "unreadable"):
             raise ToolError(f"{path} is no file that can be written ({self.base.entries[path].kind})")
@@ -224,10 +225,9 @@ class Tree:
         entry = self.base.entries.get(path)
         return entry.target if entry is not None and entry.kind == "link" else None
 
-    @property
-    def _folders(self) -> set[str]:
-        """The folders of the base: one that is empty by now may become a file."""
-        return {path[:end] for path in self.base.entries for end in range(len(path)) if path[end] == "/"}
+    def _was_folder(self, path: str) -> bool:
+        """Whether there is a folder in the base, which may become a file once it is empty."""
+        return any(name.startswith(f"{path}/") for name in self.base.entries)
 
     def _names(self) -> Iterator[str]:
         yield from (path for path in self.base.entries if path not in self.changes)
