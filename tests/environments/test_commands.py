@@ -76,6 +76,22 @@ def test_a_command_that_never_ends_is_ended(root: Path, command: str, message: s
 
 
 @needs_sandbox
+def test_nothing_that_a_command_has_started_outlives_it(root: Path) -> None:
+    trial: Any = DirectoryEnvironment(root).fork()
+    for _ in range(5):
+        assert trial.run_command("(setsid sh -c 'while :; do :; done; : 31415926' >/dev/null 2>&1 &); true")["passed"]
+    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"31415926" in _read(path)]
+    assert running == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@needs_sandbox
 def test_a_command_has_no_more_than_it_may_take(root: Path) -> None:
     trial: Any = DirectoryEnvironment(root, limits=SHORT).fork()
     assert not trial.run_command("python -c 'bytearray(1 << 30)'")["passed"]

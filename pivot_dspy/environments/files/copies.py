@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +29,11 @@ def laid_out(tree: Tree) -> Iterator[tuple[Path, dict[str, Identity]]]:
     """
     with TemporaryDirectory(prefix="pivot-", ignore_cleanup_errors=True) as folder:
         there: dict[str, Identity] = {}
-        for path in tree.paths():
+        paths = tree.paths()
+        for parent in {posixpath.dirname(path) for path in paths}:
+            Path(folder, "work", parent).mkdir(parents=True, exist_ok=True)
+        for path in paths:
             target = Path(folder, "work", path)
-            target.parent.mkdir(parents=True, exist_ok=True)
             entry = tree.base.entries.get(path)
             if path in tree.changes or entry is None:
                 _write(target, tree.content(path))

@@ -37,7 +37,7 @@ NO_SANDBOX = (
 
 # `ulimit` binds the command and all that it starts, and needs no code between fork and exec, where threads would be
 # in danger. It fails where the caller's own limit is lower, which then holds, or where a system has no such limit.
-_LIMITED = '{ ulimit -t "$1"; ulimit -v "$2"; ulimit -f "$3"; ulimit -c 0; } 2>/dev/null; exec /bin/sh -c "$4"'
+_LIMITED = '{ ulimit -t "$1"; ulimit -v "$2"; ulimit -f "$3"; ulimit -c 0; } 2>/dev/null; /bin/sh -c "$4"; exit $?'
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,9 @@ def _bound(bwrap: str, folder: Path, real: Path, readable: Sequence[Path]) -> li
     prefixes = [Path(sys.prefix), Path(sys.base_prefix)]
     shown = {*prefixes, *(prefix.resolve() for prefix in prefixes), *readable} - {Path("/"), Path("/usr")}
     words = [bwrap, "--unshare-all", "--unshare-user", "--cap-drop", "ALL", "--die-with-parent", "--new-session"]
+    # With the shell as the first process, `bwrap` ends when all processes inside have ended, and not before: none of
+    # them can put a link in the place of a file while what it left is read.
+    words += ["--as-pid-1"]
     for name in (*SYSTEM, *SETTINGS):
         linked = os.path.islink(name)
         words += ["--symlink", os.readlink(name), name] if linked else ["--ro-bind-try", name, name]
