@@ -16,13 +16,13 @@ from pivot_dspy.environment.from_class import of_class
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.environments.files import reading
 from pivot_dspy.environments.files.commit import commit, recover
-from pivot_dspy.environments.files.content import ABSENT, Change
+from pivot_dspy.environments.files.content import ABSENT, FileChange
 from pivot_dspy.environments.files.copies import laid_out, take_changes
 from pivot_dspy.environments.files.editing import replaced, text_of
 from pivot_dspy.environments.files.hidden import HIDDEN, Hidden
 from pivot_dspy.environments.files.manifest import Manifest, scan
-from pivot_dspy.environments.files.reading import FileText, Listing, Matches
-from pivot_dspy.environments.files.results import CommandResult, Moved, Removed, Written
+from pivot_dspy.environments.files.reading import FileList, FileText, Matches
+from pivot_dspy.environments.files.results import CommandResult, MovedFiles, RemovedFiles, WrittenFile
 from pivot_dspy.environments.files.sandbox import (
     NO_SANDBOX,
     CommandLimits,
@@ -105,7 +105,7 @@ class DirectoryEnvironment(Environment):
         self._tree: Tree | None = None
         """What this instance sees, once it is a trial or commits; None for the directory as it is."""
         self._committing = False
-        self._earlier: list[dict[str, Change]] = []
+        self._earlier: list[dict[str, FileChange]] = []
         """What takes back the changes that a commit had to make real before its end, for a command to see them."""
         if self._commands not in ("sandboxed", "irreversible", "none"):
             raise ConfigurationError(f'commands is "sandboxed", "irreversible" or "none"; got {commands!r}')
@@ -161,7 +161,7 @@ class DirectoryEnvironment(Environment):
     # ------------------------------------------------------------------------------------------------------ reading
 
     @tool(effect="read")
-    def list_files(self, pattern: str = "", limit: int = 300) -> Listing:
+    def list_files(self, pattern: str = "", limit: int = 300) -> FileList:
         """The files, or those that fit a pattern as in a .gitignore file: `*.py`, `src/`, `docs/**/*.md`."""
         return reading.listing(self._seen(), pattern, limit)
 
@@ -178,16 +178,16 @@ class DirectoryEnvironment(Environment):
     # ------------------------------------------------------------------------------------------------------ changing
 
     @tool(effect="write")
-    def write_file(self, path: str, text: str) -> Written:
+    def write_file(self, path: str, text: str) -> WrittenFile:
         """Let a file have this text as a whole; folders are made where needed."""
         tree = self._changed()
         place = tree.resolve(path)
         before = tree.version(place)
         tree.write(place, text.encode("utf-8"))
-        return Written(path=place, before=before, after=tree.version(place))
+        return WrittenFile(path=place, before=before, after=tree.version(place))
 
     @tool(effect="write")
-    def edit_file(self, path: str, old: str, new: str, everywhere: bool = False) -> Written:
+    def edit_file(self, path: str, old: str, new: str, everywhere: bool = False) -> WrittenFile:
         """Replace the exact text `old`, which must stand in the file once, or with `everywhere` at least once."""
         tree = self._changed()
         place = tree.resolve(path)
@@ -195,10 +195,10 @@ class DirectoryEnvironment(Environment):
         text = replaced(text_of(before, path), old, new, path, everywhere=everywhere)
         version = tree.version(place)
         tree.write(place, text.encode("utf-8"))
-        return Written(path=place, before=version, after=tree.version(place))
+        return WrittenFile(path=place, before=version, after=tree.version(place))
 
     @tool(effect="write")
-    def delete_file(self, path: str) -> Removed:
+    def delete_file(self, path: str) -> RemovedFiles:
         """Delete a file, or a folder with all files in it."""
         tree = self._changed()
         place = tree.resolve(path, follow=False)
@@ -206,27 +206,15 @@ class DirectoryEnvironment(Environment):
         versions = {name: tree.version(name) for name in places}
         for name in places:
             tree.delete(name)
-        return Removed(deleted=places, version=reading.version_of_data(versions))
+        return RemovedFiles(deleted=places, version=reading.version_of_data(versions))
 
     @tool(effect="write")
-    def move_file(self, source: str, target: str) -> Moved:
+    def move_file(self, source: str, target: str) -> MovedFiles:
         """Move or rename a file, or a folder with all files in it; nothing may stand at the target."""
         tree = self._changed()
         start, end = tree.resolve(source, follow=False), tree.resolve(target, follow=False)
-        if end in tree or tree.is_folder(end):
-            raise ToolError(f"{target} is there already; delete it first, or take another name")
-        moves = {start: end}
-        if start not in tree and start and tree.is_folder(start):
-            if end.startswith(f"{start}/"):
-                raise ToolError(f"{target} lies in {source} itself")
-            moves = {name: tree.resolve(end + name[len(start) :], follow=False) for name in tree.below(start)}
-        trial = tree.fork()
-        contents = {name: trial.content(name) for name in moves}
-        for name, content in contents.items():
-            trial.delete(name)
-            trial.put(moves[name], content)
-        tree.changes, tree.reads = trial.changes, trial.reads
-        return Moved(moved=list(moves.values()), version=reading.version_of_data([*map(tree.version, moves.values())]))
+        moved = tree.move(start, end)
+        return MovedFiles(moved=moved, version=reading.version_of_data([tree.version(path) for path in moved]))
 
     # ------------------------------------------------------------------------------------------------------ commands
 
@@ -254,7 +242,7 @@ class DirectoryEnvironment(Environment):
         tree = self._tree
         before = Tree(tree.base)
         back = {
-            path: Change(ABSENT if change.after is None else change.after.version, before.content_or_none(path))
+            path: FileChange(ABSENT if change.after is None else change.after.version, before.content_or_none(path))
             for path, change in tree.changes.items()
         }
         commit(tree.base, tree.changes, tree.reads)

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from pivot_dspy.environments.directory import DirectoryEnvironment
 from pivot_dspy.environments.files.hidden import HIDDEN, Hidden
+from pivot_dspy.environments.files.manifest import FileEntry, Manifest
+from pivot_dspy.environments.files.tree import Tree
 from pivot_dspy.errors import ToolError
 from tests.environments.trees import FILES, HIDDEN_FILES, SECRET, fill, git, needs_sandbox, state
 
@@ -128,10 +130,8 @@ def test_a_hidden_file_cannot_be_written_over_by_its_folder(root: Path, trial: A
 
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "b", "link"]), max_size=6).map("/".join))
 def test_a_resolved_path_is_always_inside(path: str) -> None:
-    from pivot_dspy.environments.files.manifest import Entry, Manifest
-    from pivot_dspy.environments.files.tree import Tree
-
-    entries = {"a/link": Entry("link", 0, 0, (0,) * 5, "../b"), "b/link": Entry("link", 0, 0, (0,) * 5, "../../x")}
+    links = {"a/link": "../b", "b/link": "../../x"}
+    entries = {path: FileEntry("link", 0, 0, (0,) * 5, target) for path, target in links.items()}
     tree = Tree(Manifest(Path("/nowhere"), entries, Hidden(HIDDEN)))
     try:
         place = tree.resolve(path)

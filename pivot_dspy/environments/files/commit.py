@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pivot_dspy.environments.files.content import ABSENT, Change, Content, version_of
+from pivot_dspy.environments.files.content import ABSENT, FileChange, FileContent, version_of
 from pivot_dspy.environments.files.manifest import Manifest, entry_at
 from pivot_dspy.errors import ConfigurationError, ToolError
 
@@ -46,7 +46,7 @@ def _nothing(note: str) -> None:
 
 def commit(
     manifest: Manifest,
-    changes: Mapping[str, Change],
+    changes: Mapping[str, FileChange],
     reads: Iterable[str] = (),
     note: str = "",
     finish: Callable[[str], None] = _nothing,
@@ -145,7 +145,7 @@ def locked(root: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _refuse_changed(manifest: Manifest, changes: Mapping[str, Change], reads: Iterable[str]) -> None:
+def _refuse_changed(manifest: Manifest, changes: Mapping[str, FileChange], reads: Iterable[str]) -> None:
     root = manifest.root
     for path in sorted({*reads, *changes}):
         entry, now = manifest.entries.get(path), entry_at(root / path)
@@ -165,7 +165,7 @@ def _refuse_changed(manifest: Manifest, changes: Mapping[str, Change], reads: It
             raise ToolError(f"nothing was changed: {path} lies on another file system; make its mount an environment")
 
 
-def _stage(root: Path, changes: Mapping[str, Change]) -> list[Move]:
+def _stage(root: Path, changes: Mapping[str, FileChange]) -> list[Move]:
     (root / STAGING / "new").mkdir(parents=True)
     (root / STAGING / "old").mkdir()
     (root / STAGING / ".gitignore").write_text("*\n")
@@ -178,7 +178,7 @@ def _stage(root: Path, changes: Mapping[str, Change]) -> list[Move]:
     return sorted(moves, key=lambda move: move.after != ABSENT)  # a folder may have to go before a file of its name
 
 
-def _write_content(path: Path, content: Content) -> None:
+def _write_content(path: Path, content: FileContent) -> None:
     if content.target is not None:
         path.symlink_to(content.target)
         return
@@ -267,7 +267,7 @@ def _version_at(path: Path) -> str:
     if entry is None:
         return ABSENT
     if entry.kind == "link":
-        return Content(b"", target=entry.target).version
+        return FileContent(b"", target=entry.target).version
     return version_of(path.read_bytes()) if entry.kind == "file" else entry.kind
 
 

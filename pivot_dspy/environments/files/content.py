@@ -11,7 +11,7 @@ NEW_FILE = 0o644
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class FileContent:
     """A file, or a link, as it is to stand."""
 
     data: bytes
@@ -25,12 +25,12 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FileChange:
     """How one path is to change."""
 
     before: str
     """Version of what stood there before."""
-    after: Content | None
+    after: FileContent | None
     """What is to stand there; None for nothing."""
 
 

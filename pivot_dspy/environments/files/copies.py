@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pivot_dspy.environments.files.content import Content
-from pivot_dspy.environments.files.manifest import Entry, Identity, identity_of, scan
+from pivot_dspy.environments.files.content import FileContent
+from pivot_dspy.environments.files.manifest import FileEntry, Identity, identity_of, scan
 from pivot_dspy.environments.files.tree import MAX_BYTES, Tree
 from pivot_dspy.errors import ConfigurationError, ToolError
 
@@ -70,9 +70,9 @@ def take_changes(tree: Tree, folder: Path, there: dict[str, Identity], max_files
     for path in changed:
         entry = now[path]
         if entry.kind == "link":
-            made.put(path, Content(b"", target=entry.target))
+            made.put(path, FileContent(b"", target=entry.target))
         elif entry.kind == "file" and entry.size <= MAX_BYTES:
-            made.put(path, Content((folder / path).read_bytes(), entry.mode & 0o777))
+            made.put(path, FileContent((folder / path).read_bytes(), entry.mode & 0o777))
         else:
             raise ToolError(f"the command left {path}, which cannot be kept ({entry.kind}, {entry.size:,} bytes)")
     for path in changed:
@@ -83,7 +83,7 @@ def take_changes(tree: Tree, folder: Path, there: dict[str, Identity], max_files
     return sorted(changes)
 
 
-def _write(target: Path, content: Content) -> None:
+def _write(target: Path, content: FileContent) -> None:
     if content.target is not None:
         target.symlink_to(content.target)
         return
@@ -91,7 +91,7 @@ def _write(target: Path, content: Content) -> None:
     target.chmod(content.mode)
 
 
-def _copy(tree: Tree, path: str, entry: Entry, target: Path) -> None:
+def _copy(tree: Tree, path: str, entry: FileEntry, target: Path) -> None:
     source = tree.base.root / path
     try:
         with open(source, "rb", opener=_no_link) as read, open(target, "xb") as written:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pivot_dspy.environments.files.content import Change
+from pivot_dspy.environments.files.content import FileChange
 from pivot_dspy.environments.files.manifest import Manifest
 from pivot_dspy.errors import ConfigurationError, ToolError
 
@@ -117,7 +117,7 @@ class Git:
 
     # ------------------------------------------------------------------------------------------------- making a commit
 
-    def refuse_commit(self, base: GitManifest, changes: Mapping[str, Change]) -> None:
+    def refuse_commit(self, base: GitManifest, changes: Mapping[str, FileChange]) -> None:
         """Raises ToolError where the changes cannot become a commit of the branch, with the remedy."""
         if not changes:
             raise ToolError("nothing is changed that could be committed; change files first")
@@ -139,7 +139,7 @@ class Git:
             raise ToolError(f"{filtered[0]} goes through a filter of git, as with LFS; leave this commit to the user")
         self("var", "GIT_COMMITTER_IDENT")  # who commits is known
 
-    def prepare(self, base: GitManifest, changes: Mapping[str, Change], message: str) -> str:
+    def prepare(self, base: GitManifest, changes: Mapping[str, FileChange], message: str) -> str:
         """Write a commit of the changes, on which no branch stands yet; what `finish` needs to know.
 
         Raises:
@@ -177,7 +177,7 @@ class Git:
             self("update-index", "-z", "--index-info", given=_index_info(before))
             raise
 
-    def _entry(self, path: str, change: Change, head: str) -> Sequence[str]:
+    def _entry(self, path: str, change: FileChange, head: str) -> Sequence[str]:
         """Mode and blob of a changed file, which is written to the repository's objects."""
         content = change.after
         if content is None:

@@ -21,7 +21,7 @@ Identity = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FileEntry:
     """What stands at a path."""
 
     kind: Kind
@@ -39,7 +39,7 @@ class Manifest:
     """What a directory held when it was looked at; shared by all that came of it, and never changed."""
 
     root: Path
-    entries: dict[str, Entry] = field(repr=False)
+    entries: dict[str, FileEntry] = field(repr=False)
     """By path relative to the directory, with `/`; folders are not named, what is hidden neither."""
     hidden: Hidden = field(repr=False)
     closed: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ def scan(
     Raises:
         ConfigurationError: it is no directory, may not be read, or holds more than `max_files` files.
     """
-    entries: dict[str, Entry] = {}
+    entries: dict[str, FileEntry] = {}
     closed: list[str] = []
     waiting = [""]
     while waiting:
@@ -76,7 +76,7 @@ def scan(
                 raise ConfigurationError(
                     f"the directory {root} cannot be read: {error.strerror}; name one that is there and may be read"
                 ) from error
-            entries[folder] = Entry("unreadable", 0, 0, (0, 0, 0, 0, 0))
+            entries[folder] = FileEntry("unreadable", 0, 0, (0, 0, 0, 0, 0))
             continue
         prefix = f"{folder}/" if folder else ""
         if ignore_files and IGNORE_FILE in (child.name for child in children if child.is_file(follow_symlinks=False)):
@@ -98,19 +98,19 @@ def scan(
     return Manifest(root, entries, hidden, tuple(closed))
 
 
-def entry_at(path: str | Path) -> Entry | None:
+def entry_at(path: str | Path) -> FileEntry | None:
     """What stands at a path, links not followed; None where nothing does, or a folder."""
     try:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
-        return Entry("unreadable", 0, 0, (0, 0, 0, 0, 0))
+        return FileEntry("unreadable", 0, 0, (0, 0, 0, 0, 0))
     if stat.S_ISDIR(status.st_mode):
         return None
     kind: Kind = "file" if stat.S_ISREG(status.st_mode) else "link" if stat.S_ISLNK(status.st_mode) else "special"
     target = os.readlink(path) if kind == "link" else ""
-    return Entry(kind, status.st_size, stat.S_IMODE(status.st_mode), identity_of(status), target)
+    return FileEntry(kind, status.st_size, stat.S_IMODE(status.st_mode), identity_of(status), target)
 
 
 def identity_of(status: os.stat_result) -> Identity:

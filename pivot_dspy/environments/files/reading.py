@@ -25,7 +25,7 @@ SECONDS = 5.0
 """That a regular expression may take."""
 
 
-class Listing(TypedDict):
+class FileList(TypedDict):
     """Files by their paths."""
 
     files: list[str]
@@ -69,11 +69,11 @@ class Matches(TypedDict):
     """Of the matches."""
 
 
-def listing(tree: Tree, pattern: str, limit: int) -> Listing:
+def listing(tree: Tree, pattern: str, limit: int) -> FileList:
     """The files of a tree that fit a pattern."""
     paths = [path for path in tree.paths() if not pattern or fits(path, [pattern])]
     shown = paths[: max(0, limit)]
-    return Listing(files=shown, left_out=len(paths) - len(shown), version=version_of_data(paths))
+    return FileList(files=shown, left_out=len(paths) - len(shown), version=version_of_data(paths))
 
 
 def file_text(tree: Tree, path: str, first: int, last: int | None) -> FileText:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing_extensions import TypedDict
 
 
-class Written(TypedDict):
+class WrittenFile(TypedDict):
     """A file that was written."""
 
     path: str
@@ -15,7 +15,7 @@ class Written(TypedDict):
     after: str
 
 
-class Removed(TypedDict):
+class RemovedFiles(TypedDict):
     """Files that were deleted."""
 
     deleted: list[str]
@@ -23,7 +23,7 @@ class Removed(TypedDict):
     """Of all of them."""
 
 
-class Moved(TypedDict):
+class MovedFiles(TypedDict):
     """Files that were moved."""
 
     moved: list[str]

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pivot_dspy.environments.files.content import ABSENT, NEW_FILE, Change, Content
-from pivot_dspy.environments.files.manifest import Entry, Manifest, identity_of
+from pivot_dspy.environments.files.content import ABSENT, NEW_FILE, FileChange, FileContent
+from pivot_dspy.environments.files.manifest import FileEntry, Manifest, identity_of
 from pivot_dspy.errors import ToolError, did_you_mean
 
 MAX_BYTES = 16 << 20
@@ -26,7 +26,7 @@ class Tree:
     """What a trial sees of a directory. Paths are relative to it, with `/`; errors are `ToolError`s."""
 
     base: Manifest
-    changes: dict[str, Change] = field(default_factory=dict)
+    changes: dict[str, FileChange] = field(default_factory=dict)
     """By path, what is other than in the base."""
     reads: set[str] = field(default_factory=set)
     """Paths of the base of which the content was read."""
@@ -40,7 +40,7 @@ class Tree:
         return Tree(self.base, dict(self.changes), set(self.reads), self.message, self.memory)
 
     @property
-    def state(self) -> frozenset[tuple[str, Content | None]]:
+    def state(self) -> frozenset[tuple[str, FileContent | None]]:
         """Tells this content from any other of the same base."""
         return frozenset((path, change.after) for path, change in self.changes.items())
 
@@ -132,9 +132,9 @@ class Tree:
         if path not in self:
             return ABSENT
         target = self._target(path)
-        return Content(b"", target=target).version if target is not None else Content(self.read(path)).version
+        return FileContent(b"", target=target).version if target is not None else FileContent(self.read(path)).version
 
-    def _read_base(self, path: str, entry: Entry) -> bytes:
+    def _read_base(self, path: str, entry: FileEntry) -> bytes:
         changed = f"{path} was changed by something else since this trial began; it is refused, and a new run sees it"
         try:
             descriptor = os.open(self.base.root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -167,9 +167,9 @@ class Tree:
         mode = self._mode(path)
         if executable is not None:
             mode = mode | 0o111 if executable else mode & ~0o111
-        self.put(path, Content(data, mode))
+        self.put(path, FileContent(data, mode))
 
-    def put(self, path: str, content: Content) -> None:
+    def put(self, path: str, content: FileContent) -> None:
         """Let this stand at a resolved path."""
         if not path or self.is_folder(path):
             raise ToolError(f"{path or 'the top'} is a folder; name a file in it")
@@ -193,15 +193,34 @@ class Tree:
             raise ToolError(f"{path} is no file that can be deleted ({self.base.entries[path].kind})")
         self._change(path, None)
 
-    def content(self, path: str) -> Content:
+    def move(self, start: str, end: str) -> list[str]:
+        """Let what stands at a resolved path, a file or a folder, stand at another; where its files then are.
+
+        A link is moved itself.
+        """
+        if end in self or self.is_folder(end):
+            raise ToolError(f"{end or 'the top'} is there already; delete it first, or take another name")
+        moves = {start: end}
+        if start not in self and start and self.is_folder(start):
+            if end.startswith(f"{start}/"):
+                raise ToolError(f"{end} lies in {start} itself")
+            moves = {name: self.resolve(end + name[len(start) :], follow=False) for name in self.below(start)}
+        trial = self.fork()
+        for name, content in [(name, trial.content(name)) for name in moves]:
+            trial.delete(name)
+            trial.put(moves[name], content)
+        self.changes, self.reads = trial.changes, trial.reads
+        return list(moves.values())
+
+    def content(self, path: str) -> FileContent:
         """What stands at a resolved path."""
         target = self._target(path) if path in self else None
-        return Content(b"", target=target) if target is not None else Content(self.read(path), self._mode(path))
+        return FileContent(b"", target=target) if target is not None else FileContent(self.read(path), self._mode(path))
 
-    def content_or_none(self, path: str) -> Content | None:
+    def content_or_none(self, path: str) -> FileContent | None:
         return self.content(path) if path in self else None
 
-    def _change(self, path: str, after: Content | None) -> None:
+    def _change(self, path: str, after: FileContent | None) -> None:
         earlier = self.changes.get(path)
         before = self.version(path) if earlier is None else earlier.before
         unchanged = before == (ABSENT if after is None else after.version)
@@ -209,7 +228,7 @@ class Tree:
         if unchanged and (after is None or (entry is not None and (after.target or after.mode == entry.mode))):
             self.changes.pop(path, None)
         else:
-            self.changes[path] = Change(before, after)
+            self.changes[path] = FileChange(before, after)
 
     def _mode(self, path: str) -> int:
         change, entry = self.changes.get(path), self.base.entries.get(path)
