@@ -126,6 +126,20 @@ def test_an_edit_that_does_not_fit_says_where(trial: Any, old: str, message: str
     assert trial.read_file("src/tools/hammer.py") == before and not trial._tree.changes
 
 
+def test_a_large_file_may_go_unread(root: Path) -> None:
+    with open(root / "large.bin", "wb") as file:
+        file.truncate(20 << 20)
+    real: Any = DirectoryEnvironment(root, commands="none")
+    for call in (real.read_file, lambda path: real.move_file(path, "other")):
+        with pytest.raises(ToolError, match="more than the 16,777,216 that can be read"):
+            call("large.bin")
+    with pytest.raises(ToolError, match="more than the"):
+        real.fork().write_file("large.txt", "x" * (17 << 20))
+    with real.transaction():
+        real.delete_file("large.bin")
+    assert not (root / "large.bin").exists()
+
+
 def test_folders_are_moved_and_deleted_whole(trial: Any) -> None:
     assert trial.move_file("src", "lib")["moved"] == ["lib/tools/hammer.py", "lib/tools/saw.py"]
     assert trial.list_files("src/")["files"] == []

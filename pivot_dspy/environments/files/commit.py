@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pivot_dspy.environments.files.content import ABSENT, FileChange, FileContent, version_of
+from pivot_dspy.environments.files.content import ABSENT, FileChange, FileContent, version_of_file
 from pivot_dspy.environments.files.manifest import Manifest, entry_at
 from pivot_dspy.errors import ConfigurationError, ToolError
 
@@ -268,7 +268,10 @@ def _version_at(path: Path) -> str:
         return ABSENT
     if entry.kind == "link":
         return FileContent(b"", target=entry.target).version
-    return version_of(path.read_bytes()) if entry.kind == "file" else entry.kind
+    if entry.kind != "file":
+        return entry.kind
+    with open(path, "rb") as file:
+        return version_of_file(file)
 
 
 def _said(error: Exception) -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
-from pivot_dspy.environments.files.content import ABSENT, NEW_FILE, FileChange, FileContent
+from pivot_dspy.environments.files.content import ABSENT, NEW_FILE, FileChange, FileContent, version_of_file
 from pivot_dspy.environments.files.manifest import FileEntry, Manifest, identity_of
 from pivot_dspy.errors import ToolError, did_you_mean
 
 MAX_BYTES = 16 << 20
 """Bytes of one file that are read or written."""
 MAX_LINKS = 20
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -121,20 +123,25 @@ class Tree:
         entry = self.base.entries.get(path)
         if change is not None or entry is None:
             raise ToolError(self._missing(path))
-        if entry.kind != "file":
-            raise ToolError(f"{path} is no file that can be read ({entry.kind})")
         if entry.size > MAX_BYTES:
             raise ToolError(f"{path} has {entry.size:,} bytes, which is more than the {MAX_BYTES:,} that can be read")
-        return self._read_base(path, entry)
+        return self._of_base(path, entry, lambda file: file.read())
 
     def version(self, path: str) -> str:
         """The version of what stands at a resolved path."""
         if path not in self:
             return ABSENT
-        target = self._target(path)
-        return FileContent(b"", target=target).version if target is not None else FileContent(self.read(path)).version
+        change, entry = self.changes.get(path), self.base.entries.get(path)
+        if change is not None and change.after is not None:
+            return change.after.version
+        if entry is None or entry.kind == "link":
+            return self.content(path).version
+        return self._of_base(path, entry, version_of_file)
 
-    def _read_base(self, path: str, entry: FileEntry) -> bytes:
+    def _of_base(self, path: str, entry: FileEntry, use: Callable[[BinaryIO], Result]) -> Result:
+        """What `use` makes of a file of the base, which is as it was."""
+        if entry.kind != "file":
+            raise ToolError(f"{path} is no file that can be read ({entry.kind})")
         changed = f"{path} was changed by something else since this trial began; it is refused, and a new run sees it"
         try:
             descriptor = os.open(self.base.root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -143,11 +150,11 @@ class Tree:
         except OSError as error:
             raise ToolError(changed) from error
         with open(descriptor, "rb") as file:
-            data = b"" if identity_of(os.fstat(descriptor)) != entry.identity else file.read(MAX_BYTES + 1)
-            if len(data) != entry.size or identity_of(os.fstat(descriptor)) != entry.identity:
+            made = use(file) if identity_of(os.fstat(descriptor)) == entry.identity else None
+            if made is None or identity_of(os.fstat(descriptor)) != entry.identity:
                 raise ToolError(changed)
         self.reads.add(path)
-        return data
+        return made
 
     def _missing(self, path: str) -> str:
         if self.is_folder(path):
