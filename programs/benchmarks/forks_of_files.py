@@ -144,7 +144,7 @@ def measure(name: str, files: int, megabytes: float) -> dict[str, Any]:
             held.append(way.copy(made))
             way.change(held[-1])
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        disk = sum(path.stat().st_blocks * 512 for path in Path(folder).rglob("*") if root not in path.parents)
+        disk = sum(path.stat().st_blocks * 512 for path in Path(folder).rglob("*") if root not in (path, *path.parents))
     return {
         "processor_ms": min(processor for processor, _ in times) * 1000,
         "clock_ms": min(clock for _, clock in times) * 1000,

@@ -240,6 +240,14 @@ def test_a_command_reaches_nothing_but_the_files(root: Path, tmp_path: Path, tri
 
 
 @needs_sandbox
+def test_what_a_command_may_read_does_not_bring_out_the_directory(root: Path, tmp_path: Path) -> None:
+    fill(tmp_path, {"library/a.txt": "of the library"})
+    trial: Any = DirectoryEnvironment(root, readable=[tmp_path, root / "src"]).fork()
+    shown = trial.run_command(f"cat {tmp_path}/library/a.txt {root}/src/tools/saw.py {root}/.env {root}/keys/id_rsa")
+    assert "of the library" in shown["output"] and "TEETH" in shown["output"] and SECRET not in shown["output"]
+
+
+@needs_sandbox
 def test_a_command_cannot_bring_out_what_is_hidden(root: Path, trial: Any) -> None:
     result = trial.run_command("rm .gitignore; mkdir build; echo x > build/new.txt; echo y > shown.txt; echo z > .env")
     assert result["changed"] == [".gitignore", "shown.txt"]

@@ -63,7 +63,7 @@ class Outcome:
     """What came of a command."""
 
     code: int
-    """Its exit code; minus the signal that ended it."""
+    """Its exit code, as a shell tells it: 128 and the signal's number where one ended it."""
     output: str
     """What it printed, both streams as they came; the middle of a long one is left out."""
 
@@ -122,14 +122,16 @@ def _bound(bwrap: str, folder: Path, real: Path, readable: Sequence[Path]) -> li
     # With the shell as the first process, `bwrap` ends when all processes inside have ended, and not before: none of
     # them can put a link in the place of a file while what it left is read.
     words += ["--as-pid-1"]
-    for name in (*SYSTEM, *SETTINGS):
-        linked = os.path.islink(name)
-        words += ["--symlink", os.readlink(name), name] if linked else ["--ro-bind-try", name, name]
     words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    for place in sorted(shown, key=str):
-        words += ["--ro-bind-try", str(place), str(place)]
-        if place in real.parents or place == real:
-            words += ["--tmpfs", str(real)]
+    names = [*SYSTEM, *SETTINGS, *sorted(map(str, shown))]
+    above = [name for name in names if Path(name) in (real, *real.parents)]
+    for name in (*above, None, *(name for name in names if name not in above)):
+        if name is None:
+            words += ["--tmpfs", str(real)] if above else []  # the directory itself is not shown with what it lies in
+        elif name in SYSTEM + SETTINGS and os.path.islink(name):
+            words += ["--symlink", os.readlink(name), name]
+        else:
+            words += ["--ro-bind-try", name, name]
     words += ["--bind", str(folder), INSIDE, "--chdir", INSIDE]
     path = ":".join(dict.fromkeys([*(f"{prefix}/bin" for prefix in prefixes), *PATH]))
     settings = {"PATH": path, "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
