@@ -25,6 +25,7 @@ from pivot_dspy.environments.directory import DirectoryEnvironment
 from pivot_dspy.environments.files.copies import laid_out
 from pivot_dspy.environments.git_repository import GitEnvironment
 
+FILES, MEGABYTES = 1000, 50.0
 HELD = 20
 TIMES = 5
 FIRST = "package0/module0.txt"
@@ -129,6 +130,29 @@ def fill(root: Path, files: int, megabytes: float, *, repository: bool) -> None:
         (root / FIRST).write_text("uncommitted\n")
 
 
+def make_directory(folder: Path, scale: float) -> DirectoryEnvironment:
+    """1,000 files of 50 MB in all, or this part of them, and the environment on them."""
+    fill(folder / "state", max(1, round(FILES * scale)), MEGABYTES * scale, repository=False)
+    return DirectoryEnvironment(folder / "state", commands="none")
+
+
+def make_repository(folder: Path, scale: float) -> GitEnvironment:
+    """The same, in a repository with one commit and one uncommitted change."""
+    fill(folder / "state", max(1, round(FILES * scale)), MEGABYTES * scale, repository=True)
+    return GitEnvironment(folder / "state", commands="none")
+
+
+def read_files(environment: Any) -> dict[str, bytearray]:
+    """The content of all files, as objects that can be changed: a deep copy would share those that cannot."""
+    tree = environment.fork()._seen()
+    return {path: bytearray(tree.read(path)) for path in tree.paths()}
+
+
+def write_file(fork: Any, number: int) -> Any:
+    """Make one small file in a fork."""
+    return fork.write_file(f"package0/new{number}.txt", "new\n")
+
+
 def measure(name: str, files: int, megabytes: float) -> dict[str, Any]:
     """Time and memory of one way to copy, in this process."""
     way = WAYS[name]
@@ -178,8 +202,8 @@ def figures(files: int, megabytes: float) -> dict[str, dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", help="where the figures are written, too")
-    parser.add_argument("--files", type=int, default=1000)
-    parser.add_argument("--megabytes", type=float, default=50.0)
+    parser.add_argument("--files", type=int, default=FILES)
+    parser.add_argument("--megabytes", type=float, default=MEGABYTES)
     parser.add_argument("--measure", choices=list(WAYS), help="measure one of them in this process")
     options = parser.parse_args()
     if options.measure:
