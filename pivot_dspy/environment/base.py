@@ -398,6 +398,8 @@ class Environment:
         nothing was done; it raises `OutcomeUnknown` where nobody knows. What it waits for needs a limit of its own, and
         a call that took too long may still be at work in another thread when it is left.
 
+        >>> from collections.abc import Iterator
+        >>> from contextlib import contextmanager
         >>> class Notes(Environment):
         ...     def __init__(self) -> None:
         ...         self.lines: list[str] = []
