@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -35,6 +35,13 @@ class Server(Protocol):
 
     def close(self) -> None:
         """Leave the server."""
+
+
+class OpenServer(Server, Protocol):
+    """A server that is reached."""
+
+    async def is_alive(self) -> bool:
+        """Whether it still answers, and knows of what was done before."""
 
 
 @dataclass
@@ -71,6 +78,9 @@ class ConnectedServer:
             raise ConfigurationError("an MCP server that writes cannot be forked; give from_mcp a sandbox")
         return Trial(self.sandboxes)
 
+    async def is_alive(self) -> bool:
+        return await self.connection.is_alive()
+
     def close(self) -> None:
         self.connection.close()
 
@@ -79,15 +89,36 @@ class Sandboxes:
     """Makes servers for trials, each with a state of its own.
 
     Args:
-        make: gives what connects to one, as of `from_mcp`.
-        hidden: values of arguments that no model sees, where the factory gives no others.
+        make: gives what leads to one, as of `from_mcp`.
+        connect: reaches what that gave, with values for arguments that no model sees.
+        hidden: such values, where the factory gives no others.
         thread: where connections live.
     """
 
-    def __init__(self, make: Callable[[], Made], hidden: Mapping[str, Any], thread: LoopThread) -> None:
-        self._make, self._hidden, self.thread = make, hidden, thread
+    def __init__(
+        self,
+        make: Callable[[], Made],
+        connect: Callable[[Any, Mapping[str, Any]], Awaitable[OpenServer]],
+        hidden: Mapping[str, Any],
+        thread: LoopThread,
+    ) -> None:
+        self._make, self._connect, self._hidden, self.thread = make, connect, hidden, thread
 
-    async def open(self) -> ConnectedServer:
+    @classmethod
+    def of_mcp(cls, make: Callable[[], Made], hidden: Mapping[str, Any], thread: LoopThread) -> Sandboxes:
+        """Sandboxes of an MCP server."""
+
+        async def connect(source: Any, hidden: Mapping[str, Any]) -> OpenServer:
+            if is_open(source):
+                raise ConfigurationError(
+                    "sandbox gives a session that is open already, which all trials would share; give a function that "
+                    "makes a server's parameters, a client that is not connected, or an async context manager"
+                )
+            return ConnectedServer(await thread.open(source), hidden)
+
+        return cls(make, connect, hidden, thread)
+
+    async def open(self) -> OpenServer:
         """Another sandbox.
 
         Raises:
@@ -98,17 +129,11 @@ class Sandboxes:
             made = self._make()
             made = await made if inspect.isawaitable(made) else made
             source, hidden = made if isinstance(made, tuple) else (made, {})
-            if is_open(source):
-                raise ConfigurationError(
-                    "sandbox gives a session that is open already, which all trials would share; give a function that "
-                    "makes a server's parameters, a client that is not connected, or an async context manager"
-                )
-            connection = await self.thread.open(source)
+            return await self._connect(source, {**self._hidden, **hidden})
         except ConfigurationError:
             raise
         except Exception as error:
-            raise EnvironmentFailed(f"a sandbox of the MCP server cannot be opened: {error_text(error)}") from error
-        return ConnectedServer(connection, {**self._hidden, **hidden})
+            raise EnvironmentFailed(f"a sandbox of the server cannot be opened: {error_text(error)}") from error
 
 
 class TrialCall(NamedTuple):
@@ -136,7 +161,7 @@ class Trial:
         self._sandboxes, self._calls, self._void = sandboxes, calls, void
         self._unknown = bool(void)
         """Whether it was lost in a call that writes."""
-        self._opening: asyncio.Task[ConnectedServer] | None = None
+        self._opening: asyncio.Task[OpenServer] | None = None
         self._aliases = Aliases()
         """Between what was seen of this trial and what its present sandbox says."""
 
@@ -162,7 +187,7 @@ class Trial:
                 self._lose(tool, f"nobody knows what the call of {tool.name} did before it was cancelled")
             raise
         except Exception as error:
-            if isinstance(error, ToolError) or await server.connection.is_alive():
+            if isinstance(error, ToolError) or await server.is_alive():
                 self._calls = (*self._calls, TrialCall(tool, arguments, failed=True))
             else:
                 self._lose(tool, f"its server was lost in the call of {tool.name} ({error_text(error)})")
@@ -173,7 +198,7 @@ class Trial:
     def _lose(self, tool: ServerTool, why: str) -> None:
         self._void, self._unknown = why, tool.writes
 
-    async def _opened(self) -> ConnectedServer:
+    async def _opened(self) -> OpenServer:
         """A fresh sandbox in which what was done here is done again."""
         server = await self._sandboxes.open()
         try:
@@ -209,14 +234,14 @@ class Trial:
             opening.result().close()
 
 
-class McpEnvironment(FunctionEnvironment):
-    """The tools of an MCP server. The instance acts on the real session, its forks on sandboxes.
+class ServerEnvironment(FunctionEnvironment):
+    """The tools of a server. The instance acts on the real one, its forks on sandboxes.
 
     Without sandboxes that were shown to be apart, the tier is `live` unless every tool only reads.
     """
 
     server: Server
-    _origin: McpEnvironment | None = None
+    _origin: ServerEnvironment | None = None
     """What a fork was made of, and whose end closes all connections."""
     live_because: str = ""
     """Why writes wait for commit, where they do."""
@@ -237,3 +262,7 @@ class McpEnvironment(FunctionEnvironment):
 
     def close(self) -> None:
         self.server.close()
+
+
+class McpEnvironment(ServerEnvironment):
+    """The tools of an MCP server."""
