@@ -40,6 +40,7 @@ from pivot_dspy.trajectory import Discrepancy, Execution, Observation, Step, Tra
 from pivot_dspy.verdict import Established, PendingCall, Verdict
 
 if TYPE_CHECKING:
+    from pivot_dspy.environments.http.build import from_openapi
     from pivot_dspy.optimizer.optimizer import PivotOptimizer
     from pivot_dspy.parallel.refine_many import FailedTask, RefinedMany, refine_many
     from pivot_dspy.refiners.best_of_n import BestOfN
@@ -128,6 +129,7 @@ __all__ = [
     "check",
     "from_functions",
     "from_mcp",
+    "from_openapi",
     "real_instance_lock",
     "refine_many",
     "synthesize",
@@ -152,6 +154,7 @@ _LATER = {
     "SelfEvolution": "refiners.self_evolution",
     "SelfRefine": "refiners.self_refine",
     "refine_many": "parallel.refine_many",
+    "from_openapi": "environments.http.build",
     "synthesize": "synthesis.synthesize",
     "TreeSearch": "refiners.tree_search",
 }

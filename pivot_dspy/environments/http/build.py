@@ -129,16 +129,26 @@ def from_openapi(
     specs = declare(specs, undo=undo, volatile=volatile, parallel=parallel, pure=pure)
     environment = HttpEnvironment(specs, checks, policy=policy, vocabulary=vocabulary, orientation=reads)
 
+    async def connected(
+        source: httpx2.AsyncClient, hidden: Mapping[str, Any], sandboxes: Sandboxes | None = None
+    ) -> HttpServer:
+        try:
+            connection = await thread.open(source)
+        except RuntimeError as error:
+            raise ConfigurationError(
+                "the httpx2.AsyncClient is open or closed already; give one that nothing else uses, and let sandbox make "
+                "another for each trial"
+            ) from error
+        return HttpServer(connection, by_name, hidden, thread, limits, idempotency_header, sandboxes)
+
     async def connect(source: Any, hidden: Mapping[str, Any]) -> OpenServer:
-        sandboxed = _client(source, limits, told)
-        return HttpServer(await thread.open(sandboxed), by_name, hidden, thread, limits, idempotency_header)
+        return await connected(_client(source, limits, told), hidden)
 
     sandboxes = None if sandbox is None else Sandboxes(sandbox, connect, hidden, thread)
 
     async def opened() -> tuple[HttpServer, str]:
         live_because = "" if environment.forkable else await why_live(sandboxes, probe, environment, listing)
-        connection = await thread.open(client)
-        return HttpServer(connection, by_name, hidden, thread, limits, idempotency_header, sandboxes), live_because
+        return await connected(client, hidden, sandboxes), live_because
 
     try:
         real, live_because = asyncio.run_coroutine_threadsafe(opened(), thread.loop).result()
