@@ -33,7 +33,7 @@ TOLD_HEADERS = ("location", "retry-after", "allow")
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """A response that was read whole."""
 
     status: int
@@ -52,10 +52,10 @@ class Answer:
         """JSON as data, text as text, anything else as an object with `type`, `mimeType` and `data` in base64, the form
         that MCP gives images and sounds. Where there is no body, the headers that tell something, or None.
 
-        >>> Answer(200, "OK", {"content-type": "application/json"}, b'{"a": 1}').value
+        >>> HttpAnswer(200, "OK", {"content-type": "application/json"}, b'{"a": 1}').value
         {'a': 1}
-        >>> Answer(201, "Created", {"location": "/notes/7"}, b"").value, Answer(204, "No Content", {}, b"").value
-        ({'location': '/notes/7'}, None)
+        >>> HttpAnswer(201, "Created", {"location": "/notes/7"}, b"").value
+        {'location': '/notes/7'}
         """
         if not self.content:
             return {name: self.headers[name] for name in TOLD_HEADERS if name in self.headers} or None

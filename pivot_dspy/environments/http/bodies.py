@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pivot_dspy.environments.http.answers import FILE, bytes_of
 from pivot_dspy.environments.http.document import Description
-from pivot_dspy.environments.http.naming import BODY, Argument
+from pivot_dspy.environments.http.naming import BODY, ToolArgument
 from pivot_dspy.environments.http.schemas import SchemaReader
 from pivot_dspy.environments.http.styles import query_of, text_of
 from pivot_dspy.errors import ConfigurationError
@@ -32,7 +32,7 @@ class Body:
     encoding: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What is said of how properties of a form are written."""
 
-    def called(self, arguments: Sequence[Argument]) -> Body:
+    def called(self, arguments: Sequence[ToolArgument]) -> Body:
         """This body, with the arguments by the names that they have come to have."""
         if self.properties is None:
             return replace(self, argument=arguments[0].name)
@@ -86,7 +86,7 @@ class DescribedBody(NamedTuple):
     """A body as a description tells of it, and the arguments that it is given by."""
 
     body: Body
-    arguments: list[Argument]
+    arguments: list[ToolArgument]
 
 
 def body_of(request_body: Any, description: Description, reader: SchemaReader) -> DescribedBody | None:
@@ -107,7 +107,7 @@ def body_of(request_body: Any, description: Description, reader: SchemaReader) -
     schema = content[media_type].get("schema", {})
     if not (is_json(media_type) or _is(media_type, FORM, MULTIPART)):
         whole = FILE if not media_type.startswith("text/") else {"type": "string"}
-        return DescribedBody(Body(media_type, required), [Argument(BODY, BODY, whole, required)])
+        return DescribedBody(Body(media_type, required), [ToolArgument(BODY, BODY, whole, required)])
     plain = _plain_object(schema, description)
     if plain is None:
         if not is_json(media_type):
@@ -115,13 +115,11 @@ def body_of(request_body: Any, description: Description, reader: SchemaReader) -
         whole = reader.part(schema)
         if isinstance(text := fields.get("description"), str):
             whole = {**whole, "description": text}
-        return DescribedBody(Body(media_type, required), [Argument(BODY, BODY, whole, required)])
+        return DescribedBody(Body(media_type, required), [ToolArgument(BODY, BODY, whole, required)])
     properties, needed = plain
     files = frozenset(name for name, inner in properties.items() if _is_file(inner, media_type, description))
-    arguments = [
-        Argument(BODY, name, _file_schema(inner) if name in files else reader.part(inner), required and name in needed)
-        for name, inner in properties.items()
-    ]
+    schemas = {n: _file_schema(inner) if n in files else reader.part(inner) for n, inner in properties.items()}
+    arguments = [ToolArgument(BODY, name, inner, required and name in needed) for name, inner in schemas.items()]
     encoding = content[media_type].get("encoding") or {}
     body = Body(media_type, required, {name: name for name in properties}, files=files, encoding=encoding)
     return DescribedBody(body, arguments)

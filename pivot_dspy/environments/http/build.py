@@ -19,9 +19,9 @@ from pivot_dspy.environment.mcp.probe import Call, why_live
 from pivot_dspy.environment.mcp.sandbox import Made, OpenServer, Sandboxes, ServerEnvironment
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.environments.http.document import Description, Source, read_description
-from pivot_dspy.environments.http.operations import Draft, Operation, read_operations
+from pivot_dspy.environments.http.operations import Operation, OperationDraft, read_operations
 from pivot_dspy.environments.http.requests import KEY
-from pivot_dspy.environments.http.server import HttpServer, Limits
+from pivot_dspy.environments.http.server import CallLimits, HttpServer
 from pivot_dspy.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def from_openapi(
         EnvironmentFailed: no sandbox can be opened for `probe`.
     """
     _require_installed()
-    hidden, thread, limits = hidden or {}, LoopThread(), Limits(timeout, max_bytes)
+    hidden, thread, limits = hidden or {}, LoopThread(), CallLimits(timeout, max_bytes)
     reads = orientation if isinstance(orientation, str) else tuple(orientation)
     told = read_description(description)
     client = _client(server if server is not None else told.base_url, limits, told, headers, auth)
@@ -136,8 +136,8 @@ def from_openapi(
             connection = await thread.open(source)
         except RuntimeError as error:
             raise ConfigurationError(
-                "the httpx2.AsyncClient is open or closed already; give one that nothing else uses, and let sandbox make "
-                "another for each trial"
+                "the httpx2.AsyncClient is open or closed already; give one that nothing else uses, and let sandbox "
+                "make another for each trial"
             ) from error
         return HttpServer(connection, by_name, hidden, thread, limits, idempotency_header, sandboxes)
 
@@ -173,7 +173,7 @@ class _Choice:
                 raise ConfigurationError(f"{option} is a list of names, tags or patterns; write [{names!r}]")
         return cls(tuple(include), tuple(exclude))
 
-    def __call__(self, drafts: Sequence[Draft]) -> list[Draft]:
+    def __call__(self, drafts: Sequence[OperationDraft]) -> list[OperationDraft]:
         """The drafts that are wanted.
 
         Raises:
@@ -189,13 +189,13 @@ class _Choice:
         return [draft for draft in wanted if not any(_fits(draft, text) for text in self.exclude)]
 
 
-def _meant(text: str, drafts: Iterable[Draft]) -> str:
+def _meant(text: str, drafts: Iterable[OperationDraft]) -> str:
     tags = sorted({tag for draft in drafts for tag in draft.tags})
     nearest = did_you_mean(text, [*tags, *(draft.name for draft in drafts)])
     return nearest or (f"; there are the tags {', '.join(tags[:20])}" if tags else "")
 
 
-def _fits(draft: Draft, text: str) -> bool:
+def _fits(draft: OperationDraft, text: str) -> bool:
     names = (draft.name, draft.operation_id, *draft.tags, draft.path)
     return text in names or fnmatchcase(draft.label, text) or fnmatchcase(draft.path, text)
 
@@ -252,7 +252,11 @@ def _keys(idempotency_key: bool | Iterable[str], effects: Mapping[str, str]) -> 
 
 
 def _client(
-    source: Any, limits: Limits, description: Description, headers: Mapping[str, str] | None = None, auth: Any = None
+    source: Any,
+    limits: CallLimits,
+    description: Description,
+    headers: Mapping[str, str] | None = None,
+    auth: Any = None,
 ) -> httpx2.AsyncClient:
     """A client of a server, by its address; a client that is given is used as it is.
 

@@ -11,7 +11,7 @@ BODY = "body"
 """The location of what stands in a request's body."""
 
 
-class Argument(NamedTuple):
+class ToolArgument(NamedTuple):
     """What a tool takes."""
 
     location: str
@@ -30,11 +30,11 @@ def snake(text: str) -> str:
     return f"_{name}" if name[:1].isdigit() else name
 
 
-def named_arguments(wanted: Sequence[Argument]) -> list[Argument]:
+def named_arguments(wanted: Sequence[ToolArgument]) -> list[ToolArgument]:
     """Arguments with names that are identifiers, of which each is another; the path keeps the names that collide.
 
-    >>> path, body = Argument("path", "id", {}, True), Argument("body", "id", {}, False)
-    >>> [argument.name for argument in named_arguments([path, body, Argument("query", "filter[a]", {}, False)])]
+    >>> path, body = ToolArgument("path", "id", {}, True), ToolArgument("body", "id", {}, False)
+    >>> [argument.name for argument in named_arguments([path, body, ToolArgument("query", "filter[a]", {}, False)])]
     ['id', 'body_id', 'filter_a']
     """
     counts = Counter(snake(argument.name) for argument in wanted)

@@ -10,7 +10,7 @@ from typing import Any
 from pivot_dspy.environment.base import Effect
 from pivot_dspy.environments.http.bodies import Body, body_of, is_json
 from pivot_dspy.environments.http.document import Description
-from pivot_dspy.environments.http.naming import Argument, named_arguments, snake
+from pivot_dspy.environments.http.naming import ToolArgument, named_arguments, snake
 from pivot_dspy.environments.http.schemas import SchemaReader
 from pivot_dspy.errors import ConfigurationError, error_text
 from pivot_dspy.trajectory import SUBMIT
@@ -73,7 +73,7 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Draft:
+class OperationDraft:
     """An operation of which no more is read than what it is called and where it is."""
 
     name: str
@@ -102,7 +102,7 @@ class Operations:
 def read_operations(
     description: Description,
     *,
-    choose: Callable[[Sequence[Draft]], Iterable[Draft]] = lambda drafts: drafts,
+    choose: Callable[[Sequence[OperationDraft]], Iterable[OperationDraft]] = lambda drafts: drafts,
     given_headers: Collection[str] = (),
     key_header: str = "",
 ) -> Operations:
@@ -135,7 +135,7 @@ def read_operations(
     return Operations(tuple(operations), left_out)
 
 
-def _drafts(description: Description, left_out: dict[str, str]) -> Iterator[Draft]:
+def _drafts(description: Description, left_out: dict[str, str]) -> Iterator[OperationDraft]:
     paths = description.document.get("paths") or {}
     if not isinstance(paths, Mapping):
         raise ConfigurationError(f"the 'paths' of the description are {type(paths).__name__}, and no object")
@@ -150,10 +150,10 @@ def _drafts(description: Description, left_out: dict[str, str]) -> Iterator[Draf
             if isinstance(fields, Mapping):
                 tags = fields.get("tags") or ()
                 own_id = str(fields.get("operationId") or "")
-                yield Draft(snake(own_id), method, path, own_id, tuple(map(str, tags)), fields, shared)
+                yield OperationDraft(snake(own_id), method, path, own_id, tuple(map(str, tags)), fields, shared)
 
 
-def _with_names(drafts: Sequence[Draft]) -> list[Draft]:
+def _with_names(drafts: Sequence[OperationDraft]) -> list[OperationDraft]:
     """The drafts, each with a name of its own: one without an id, or with that of another, is called by its path."""
     ids = [draft.name for draft in drafts]
     taken: set[str] = set()
@@ -178,7 +178,7 @@ class _OperationReader:
         self._sent = SchemaReader(description, "readOnly")
         self._answered = SchemaReader(description, "writeOnly")
 
-    def read(self, draft: Draft) -> Operation:
+    def read(self, draft: OperationDraft) -> Operation:
         self._refuse_other_server(draft)
         declared = [*self._declared(draft), *self._undeclared(draft)]
         body = body_of(draft.fields.get("requestBody"), self._description, self._sent)
@@ -202,7 +202,7 @@ class _OperationReader:
             key=keys[0] if keys else "",
         )  # fmt: skip
 
-    def _declared(self, draft: Draft) -> Iterator[tuple[Parameter, Argument]]:
+    def _declared(self, draft: OperationDraft) -> Iterator[tuple[Parameter, ToolArgument]]:
         """The parameters of the path and of the operation; the latter count where both have one."""
         by_place: dict[tuple[str, str], Mapping[str, Any]] = {}
         for declared in (*(draft.shared.get("parameters") or ()), *(draft.fields.get("parameters") or ())):
@@ -227,15 +227,15 @@ class _OperationReader:
             parameter = Parameter(
                 name, location, style, bool(fields.get("explode", style == "form")), media_type=media_type
             )
-            yield parameter, Argument(location, name, schema, required)
+            yield parameter, ToolArgument(location, name, schema, required)
 
-    def _undeclared(self, draft: Draft) -> Iterator[tuple[Parameter, Argument]]:
+    def _undeclared(self, draft: OperationDraft) -> Iterator[tuple[Parameter, ToolArgument]]:
         """What stands in the path without being declared, as many descriptions have it: some text."""
         declared = (*(draft.shared.get("parameters") or ()), *(draft.fields.get("parameters") or ()))
         names = {p["name"] for p in map(self._description.resolved, declared) if p["in"] == "path"}
         for name in re.findall(r"{([^{}]+)}", draft.path):
             if name not in names:
-                yield Parameter(name, "path", "simple", False), Argument("path", name, {"type": "string"}, True)
+                yield Parameter(name, "path", "simple", False), ToolArgument("path", name, {"type": "string"}, True)
 
     def _output_schema(self, responses: Mapping[str, Any]) -> dict[str, Any] | None:
         """The schema of what is answered where the operation succeeds; None where nothing tells it."""
@@ -248,7 +248,7 @@ class _OperationReader:
                 return {"type": "string"}
         return None
 
-    def _refuse_other_server(self, draft: Draft) -> None:
+    def _refuse_other_server(self, draft: OperationDraft) -> None:
         """Raises ConfigurationError where an operation is another server's: a trial would get out of its sandbox."""
         servers = draft.fields.get("servers") or draft.shared.get("servers")
         if servers and (url := self._description.address_of(servers[0])) != self._description.base_url:

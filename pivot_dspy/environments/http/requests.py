@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, quote
 
 from pivot_dspy.environments.http.operations import Operation
-from pivot_dspy.environments.http.styles import header_of, path_of, query_of, text_of
+from pivot_dspy.environments.http.styles import header_of, path_of, query_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -46,7 +47,7 @@ def built_request(
             continue
         name, value, explode = parameter.name, arguments[parameter.argument], parameter.explode
         if parameter.media_type:  # written as JSON, and then as a text
-            value = f'"{value}"' if isinstance(value, str) else text_of(value)
+            value = json.dumps(value, ensure_ascii=False)
         if parameter.location == "path":
             path = path.replace(f"{{{name}}}", path_of(name, value, parameter.style, explode))
         elif parameter.location == "query":

@@ -12,7 +12,7 @@ from pivot_dspy.environment.mcp.connection import PULSE, Connection, LoopThread
 from pivot_dspy.environment.mcp.listing import ServerTool
 from pivot_dspy.environment.mcp.results import UNKNOWN, without_echo
 from pivot_dspy.environment.mcp.sandbox import Sandboxes, Server, Trial
-from pivot_dspy.environments.http.answers import Answer
+from pivot_dspy.environments.http.answers import HttpAnswer
 from pivot_dspy.environments.http.operations import Operation
 from pivot_dspy.environments.http.requests import BuiltRequest, built_request
 from pivot_dspy.environments.http.secrets import secrets_of, texts_of, without_secrets
@@ -26,7 +26,7 @@ HOPS = 5
 
 
 @dataclass(frozen=True)
-class Limits:
+class CallLimits:
     """What one call may take."""
 
     seconds: float
@@ -43,7 +43,7 @@ class HttpServer:
     hidden: Mapping[str, Any]
     """Values of arguments that no model sees."""
     thread: LoopThread
-    limits: Limits
+    limits: CallLimits
     key_header: str
     sandboxes: Sandboxes | None = None
     """Where its forks come from."""
@@ -124,7 +124,7 @@ class _HttpCall:
         client: httpx2.AsyncClient = self.server.connection.session
         return client
 
-    async def _followed(self, built: BuiltRequest) -> Answer:
+    async def _followed(self, built: BuiltRequest) -> HttpAnswer:
         """The answer, at the same server's other address where it says that it is there."""
         request = built.request
         for _ in range(HOPS):
@@ -142,7 +142,7 @@ class _HttpCall:
             request = following
         raise self._lost(f"more than {HOPS} redirects")
 
-    async def _read(self, response: httpx2.Response) -> Answer:
+    async def _read(self, response: httpx2.Response) -> HttpAnswer:
         content = bytearray()
         limit = self.server.limits.answer_bytes
         async with contextlib.aclosing(response):
@@ -151,17 +151,18 @@ class _HttpCall:
                 if len(content) > limit:
                     why = f"the answer is longer than {limit} bytes"
                     if response.is_success and self.tool.writes:  # it is done
-                        return Answer(response.status_code, "", {"content-type": "text/plain"}, f"({why})".encode())
+                        left_out = f"({why})".encode()
+                        return HttpAnswer(response.status_code, "", {"content-type": "text/plain"}, left_out)
                     raise ToolError(f"{response.status_code}, but {why}; ask for less (a page, a filter)")
         headers = {name.lower(): value for name, value in response.headers.items()}
         charset = response.charset_encoding or "utf-8"
-        return Answer(response.status_code, response.reason_phrase, headers, bytes(content), charset)
+        return HttpAnswer(response.status_code, response.reason_phrase, headers, bytes(content), charset)
 
     def _moved(self, response: httpx2.Response, where: str) -> PivotError:
         why = f"{response.status_code} {response.reason_phrase}: redirected {where}; give the address that it is at now"
         return self._lost(why) if response.status_code in (301, 302, 303) else ToolError(why)
 
-    def _said(self, answer: Answer) -> str:
+    def _said(self, answer: HttpAnswer) -> str:
         return str(without_secrets(answer.failure, self.secrets))
 
     def _lost(self, why: str) -> PivotError:
