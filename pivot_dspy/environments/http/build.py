@@ -60,6 +60,7 @@ def from_openapi(
     pure: Reads = False,
     timeout: float = 30.0,
     max_bytes: int = 10 * MEBIBYTE,
+    answer_depth: int = 2,
 ) -> HttpEnvironment:
     """An environment of the operations of a server, as an OpenAPI description (3.0 or 3.1) tells of them.
 
@@ -110,6 +111,8 @@ def from_openapi(
         undo, volatile, parallel, pure: as of `pivot_dspy.from_functions`.
         timeout: seconds that a server may take to connect, and between two parts of its answer.
         max_bytes: of an answer; a longer one is an error.
+        answer_depth: how deep the catalogue tells what is answered: 1 for the fields of the answer, or of the records
+            in it, 2 for the fields of these, and so on.
 
     Raises:
         ConfigurationError: the `http` extra is not installed, the description cannot be read, tells of no operation or
@@ -121,7 +124,7 @@ def from_openapi(
     reads = orientation if isinstance(orientation, str) else tuple(orientation)
     told = read_description(description)
     client = _client(server if server is not None else told.base_url, limits, told, headers, auth)
-    operations = _operations(told, _Choice.of(include, exclude), client, idempotency_header)
+    operations = _operations(told, _Choice.of(include, exclude), client, idempotency_header, answer_depth)
     by_name = {operation.name: operation for operation in operations}
     listing = Listing.of(operations)
     _warn_of({by_name[name].label: why for name, why in listing.left_out.items()})
@@ -201,10 +204,10 @@ def _fits(draft: OperationDraft, text: str) -> bool:
 
 
 def _operations(
-    description: Description, choice: _Choice, client: httpx2.AsyncClient, key_header: str
+    description: Description, choice: _Choice, client: httpx2.AsyncClient, key_header: str, depth: int
 ) -> tuple[Operation, ...]:
     operations = read_operations(
-        description, choose=choice, given_headers=client.headers, key_header=key_header
+        description, choose=choice, given_headers=client.headers, key_header=key_header, depth=depth
     )
     _warn_of(operations.left_out)
     if not operations.offered:

@@ -11,7 +11,7 @@ from pivot_dspy.environment.base import Effect
 from pivot_dspy.environments.http.bodies import Body, body_of, is_json
 from pivot_dspy.environments.http.document import Description
 from pivot_dspy.environments.http.naming import ToolArgument, named_arguments, snake
-from pivot_dspy.environments.http.schemas import SchemaReader
+from pivot_dspy.environments.http.schemas import SchemaReader, outlined
 from pivot_dspy.errors import ConfigurationError, error_text
 from pivot_dspy.trajectory import SUBMIT
 
@@ -105,6 +105,7 @@ def read_operations(
     choose: Callable[[Sequence[OperationDraft]], Iterable[OperationDraft]] = lambda drafts: drafts,
     given_headers: Collection[str] = (),
     key_header: str = "",
+    depth: int = 2,
 ) -> Operations:
     """All operations of a description that can be offered; one that cannot be read costs no other.
 
@@ -112,11 +113,12 @@ def read_operations(
         choose: gives those that are wanted, by name, method, path, id and tags; the others are not read.
         given_headers: names of headers that are sent anyway, and that nobody need give.
         key_header: the name of the header that takes an idempotency key.
+        depth: objects in objects down to which the schema of an answer is told.
 
     Raises:
         ConfigurationError: the description has no operations.
     """
-    reader = _OperationReader(description, frozenset(name.lower() for name in given_headers), key_header.lower())
+    reader = _OperationReader(description, frozenset(name.lower() for name in given_headers), key_header.lower(), depth)
     left_out: dict[str, str] = {}
     drafts = list(_drafts(description, left_out))
     if not drafts and not left_out:
@@ -173,8 +175,9 @@ def _with_names(drafts: Sequence[OperationDraft]) -> list[OperationDraft]:
 class _OperationReader:
     """Reads operations, whose schemas share definitions."""
 
-    def __init__(self, description: Description, given_headers: frozenset[str], key_header: str) -> None:
+    def __init__(self, description: Description, given_headers: frozenset[str], key_header: str, depth: int) -> None:
         self._description, self._given, self._key_header = description, given_headers, key_header
+        self._depth = depth
         self._sent = SchemaReader(description, "readOnly")
         self._answered = SchemaReader(description, "writeOnly")
 
@@ -243,7 +246,7 @@ class _OperationReader:
             content = self._description.resolved(responses[status]).get("content") or {}
             for media_type, fields in content.items():
                 if is_json(media_type) and fields.get("schema"):
-                    return self._answered.whole(fields["schema"])
+                    return outlined(self._answered.whole(fields["schema"]), self._depth)
             if any(media_type.startswith("text/") for media_type in content):
                 return {"type": "string"}
         return None

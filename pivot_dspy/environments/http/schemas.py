@@ -144,3 +144,47 @@ def _is_pattern(pattern: Any) -> bool:
     except (re.error, TypeError, RecursionError):
         return False
     return True
+
+
+def outlined(schema: Any, depth: int) -> dict[str, Any]:
+    """A schema of this reader without definitions, down to objects in objects that are `depth` deep; `allOf` is one.
+
+    What is deeper is an object of which no more is told. It is for reading, and not for validating.
+
+    >>> a = {"type": "object", "required": ["b"], "properties": {"b": {"allOf": [{"properties": {"c": {}}}]}}}
+    >>> outlined({"$ref": "#/$defs/A", "$defs": {"A": a}}, 1)
+    {'type': 'object', 'properties': {'b': {'type': 'object'}}, 'required': ['b']}
+    """
+    definitions = schema.get("$defs") or {} if isinstance(schema, Mapping) else {}
+    return _outlined(schema, depth, definitions, ())
+
+
+def _outlined(schema: Any, depth: int, definitions: Mapping[str, Any], inside: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(schema, Mapping):
+        return {}
+
+    def outline(inner: Any, depth: int = depth) -> dict[str, Any]:
+        return _outlined(inner, depth, definitions, inside)
+
+    if isinstance(reference := schema.get("$ref"), str):
+        if reference in inside:
+            return {"type": "object"}
+        inside = (*inside, reference)
+        return outline(definitions.get(reference.removeprefix(DEFINITIONS)))
+    parts = [outline(part) for part in schema.get("allOf") or ()]
+    fields = {name: inner for part in parts for name, inner in part.get("properties", {}).items()}
+    required = [name for part in parts for name in part.get("required", ())]
+    if properties := schema.get("properties"):
+        if depth == 0:
+            return {"type": schema.get("type", "object")}
+        fields |= {name: outline(inner, depth - 1) for name, inner in properties.items()}
+        required += schema.get("required") or ()
+    if fields:
+        kind = schema.get("type", "object")
+        return {"type": kind, "properties": fields, "required": [name for name in fields if name in required]}
+    if len(parts) == 1 and "type" not in schema:
+        return parts[0]
+    made = {key: schema[key] for key in ("type", "enum", "const") if key in schema}
+    made |= {key: [outline(option) for option in schema[key]] for key in ("anyOf", "oneOf") if schema.get(key)}
+    made |= {key: outline(schema[key]) for key in ("items", "additionalProperties") if key in schema}
+    return made or (parts[0] if parts else {})
