@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pivot_dspy.environment.from_functions import from_functions
     from pivot_dspy.environment.mcp.build import from_mcp
     from pivot_dspy.environment.ownership import real_instance_lock
+    from pivot_dspy.environments.http.build import from_openapi
     from pivot_dspy.episode.candidate import Candidate
     from pivot_dspy.episode.episode import Episode
     from pivot_dspy.episode.events import Event
@@ -133,6 +134,7 @@ __all__ = [
     "check",
     "from_functions",
     "from_mcp",
+    "from_openapi",
     "real_instance_lock",
     "refine_many",
     "synthesize",
@@ -148,6 +150,7 @@ _MODULES = {
     "environment.from_functions": "from_functions",
     "environment.mcp.build": "from_mcp",
     "environment.ownership": "real_instance_lock",
+    "environments.http.build": "from_openapi",
     "episode.candidate": "Candidate",
     "episode.episode": "Episode",
     "episode.events": "Event",

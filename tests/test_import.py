@@ -91,7 +91,7 @@ INTERNALS = "dspy_internals.py"
 DOCUMENTED = ("dspy.lm15", "dspy.teleprompt")
 """Modules of DSPy's, beside itself, that it documents for those who write an engine or an optimizer."""
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "pydantic-core": "pydantic"}
+DISTRIBUTIONS = {"yaml": "pyyaml", "sklearn": "scikit-learn", "pydantic-core": "pydantic"}
 """Where what is imported has another name than what is installed, or comes with it in one exact version."""
 
 

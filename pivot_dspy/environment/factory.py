@@ -269,6 +269,8 @@ class SessionFactory:
 
 def _why_live(environment: Environment) -> str:
     """Why no change to an environment that cannot be copied is tried before commit, and what to do about it."""
+    if because := getattr(environment, "live_because", ""):  # an environment of a server knows its own remedy
+        return f"the tier is live, so that what changes something waits for commit: {because}"
     name, functions = type(environment).__name__, isinstance(environment, FunctionEnvironment)
     anew = "pass a function that makes a new one, lambda: "
     anew += "from_functions(..., isolated=True)" if functions else f"{name}(...)"

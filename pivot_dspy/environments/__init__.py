@@ -1,1 +1,1 @@
-"""Environments on real state: each forks for a trial, and commits all or nothing."""
+"""Environments on real state, ready to use: each forks for a trial, or waits for commit. Each needs an extra."""

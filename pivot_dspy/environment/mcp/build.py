@@ -13,16 +13,12 @@ from pivot_dspy.environment.declarations import Reads, declare
 from pivot_dspy.environment.from_functions import Effects, effect_of
 from pivot_dspy.environment.mcp.connection import Connection, LoopThread, imported, is_open, named
 from pivot_dspy.environment.mcp.listing import EXCLUDED, Listing, called_by, spec_of
-from pivot_dspy.environment.mcp.probe import ProbeCall, shows_through
+from pivot_dspy.environment.mcp.probe import Call, why_live
 from pivot_dspy.environment.mcp.sandbox import ConnectedServer, Made, McpEnvironment, Sandboxes
-from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
+from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.errors import ConfigurationError, did_you_mean, error_text
 
 logger = logging.getLogger(__name__)
-
-Call = tuple[str, Mapping[str, Any]]
-"""A tool's name and arguments."""
-
 
 async def from_mcp(
     real: Any,
@@ -122,8 +118,8 @@ async def from_mcp(
             specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile, parallel=parallel, pure=pure
         )  # fmt: skip
         environment = McpEnvironment(specs, checks, policy=policy, vocabulary=vocabulary, orientation=reads)
-        sandboxes = None if sandbox is None else Sandboxes(sandbox, hidden, thread, listing)
-        live_because = "" if environment.forkable else await _live_because(sandboxes, probe, environment, listing)
+        sandboxes = None if sandbox is None else Sandboxes.of_mcp(sandbox, hidden, thread, listing)
+        live_because = "" if environment.forkable else await why_live(sandboxes, probe, environment, listing)
     except BaseException:
         thread.stop()
         raise
@@ -157,40 +153,6 @@ def _specs(listing: Listing, hidden: Mapping[str, Any], effects: Effects) -> lis
             ", ".join(untold), untold[0],
         )  # fmt: skip
     return specs
-
-
-async def _live_because(
-    sandboxes: Sandboxes | None, probe: tuple[Call, Call] | None, environment: McpEnvironment, listing: Listing
-) -> str:
-    """Why what the server writes waits for commit; empty where trials may write in sandboxes."""
-    if sandboxes is None:
-        return "the MCP server cannot be copied; give from_mcp a sandbox to try writes in"
-    if probe is None:
-        why = "no sandbox is believed unseen; give from_mcp a probe, a write and a read that shows what it did"
-    else:
-        write, read = (_probe_call(call, environment, listing) for call in probe)
-        path = await shows_through(sandboxes, write, read)
-        if path is None:
-            return ""
-        why = (
-            f"what {write.tool.name} changes in one sandbox shows in another ({path} of {read.tool.name}), so they "
-            "share their state; give each a folder, database or key of its own"
-        )
-    logger.warning("the tier is live, and writes wait for commit: %s", why)
-    return why
-
-
-def _probe_call(call: Call, environment: McpEnvironment, listing: Listing) -> ProbeCall:
-    name, arguments = call
-    listing.refuse("probe", [name])
-    tools = environment.toolbox.tools
-    if name not in tools:
-        raise ConfigurationError(f"probe names {name!r}, which is no tool{did_you_mean(name, tools)}")
-    spec = tools[name]
-    try:
-        return ProbeCall(called_by(spec), spec.validate(arguments), spec.volatile)
-    except ArgumentError as error:
-        raise ConfigurationError(f"probe: {error}; it takes {error.expected}") from error
 
 
 async def _connected(source: Any, thread: LoopThread) -> Connection:

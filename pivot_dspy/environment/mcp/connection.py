@@ -50,10 +50,10 @@ class LoopThread:
         """
         with self._starting:
             if self._stopped:
-                raise EnvironmentFailed("the environment of the MCP server is closed; make it again with from_mcp")
+                raise EnvironmentFailed("the environment of the server is closed; make it again")
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="pivot-mcp", daemon=True)
+                self._thread = threading.Thread(target=self._loop.run_forever, name="pivot-server", daemon=True)
                 self._thread.start()
             return self._loop
 

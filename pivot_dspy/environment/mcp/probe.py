@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pivot_dspy import leaf_paths
-from pivot_dspy.environment.mcp.listing import ServerTool
-from pivot_dspy.environment.mcp.sandbox import ConnectedServer, Sandboxes
-from pivot_dspy.errors import ConfigurationError, error_text
+from pivot_dspy.environment.mcp.listing import Listing, ServerTool, called_by
+from pivot_dspy.environment.mcp.sandbox import OpenServer, Sandboxes, ServerEnvironment
+from pivot_dspy.environment.toolbox import ArgumentError
+from pivot_dspy.errors import ConfigurationError, did_you_mean, error_text
 from pivot_dspy.plain_json import plain
+
+logger = logging.getLogger(__name__)
+
+Call = tuple[str, Mapping[str, Any]]
+"""A tool's name and arguments."""
 
 ABSENT = object()
 
@@ -21,6 +28,27 @@ class ProbeCall(NamedTuple):
     arguments: Mapping[str, Any]
     volatile: tuple[str, ...] = ()
     """Paths of what may differ between two results."""
+
+
+async def why_live(
+    sandboxes: Sandboxes | None, probe: tuple[Call, Call] | None, environment: ServerEnvironment, listing: Listing
+) -> str:
+    """Why what the server writes waits for commit; empty where trials may write in sandboxes."""
+    if sandboxes is None:
+        return "the server cannot be copied; give a sandbox to try writes in"
+    if probe is None:
+        why = "no sandbox is believed unseen; give a probe, a write and a read that shows what it did"
+    else:
+        write, read = (_probe_call(call, environment, listing) for call in probe)
+        path = await shows_through(sandboxes, write, read)
+        if path is None:
+            return ""
+        why = (
+            f"what {write.tool.name} changes in one sandbox shows in another ({path} of {read.tool.name}), so they "
+            "share their state; give each a folder, database or key of its own"
+        )
+    logger.warning("the tier is live, and writes wait for commit: %s", why)
+    return why
 
 
 async def shows_through(sandboxes: Sandboxes, write: ProbeCall, read: ProbeCall) -> str | None:
@@ -53,7 +81,20 @@ async def shows_through(sandboxes: Sandboxes, write: ProbeCall, read: ProbeCall)
     return next((path for path in changed if there.get(path, ABSENT) == after.get(path, ABSENT)), None)
 
 
-async def _read(server: ConnectedServer, call: ProbeCall) -> dict[str, Any]:
+def _probe_call(call: Call, environment: ServerEnvironment, listing: Listing) -> ProbeCall:
+    name, arguments = call
+    listing.refuse("probe", [name])
+    tools = environment.toolbox.tools
+    if name not in tools:
+        raise ConfigurationError(f"probe names {name!r}, which is no tool{did_you_mean(name, tools)}")
+    spec = tools[name]
+    try:
+        return ProbeCall(called_by(spec), spec.validate(arguments), spec.volatile)
+    except ArgumentError as error:
+        raise ConfigurationError(f"probe: {error}; it takes {error.expected}") from error
+
+
+async def _read(server: OpenServer, call: ProbeCall) -> dict[str, Any]:
     """What a call gives, leaf by leaf."""
     value = plain(await _call(server, call))
     for path in call.volatile:
@@ -61,7 +102,7 @@ async def _read(server: ConnectedServer, call: ProbeCall) -> dict[str, Any]:
     return dict(_leaves(value))
 
 
-async def _call(server: ConnectedServer, call: ProbeCall) -> Any:
+async def _call(server: OpenServer, call: ProbeCall) -> Any:
     try:
         return await server.call(call.tool, dict(call.arguments))
     except Exception as error:

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -38,6 +38,13 @@ class Server(Protocol):
 
     def close(self) -> None:
         """Leave the server."""
+
+
+class OpenServer(Server, Protocol):
+    """A server that is reached."""
+
+    async def is_alive(self) -> bool:
+        """Whether it still answers, and knows of what was done before."""
 
 
 @dataclass
@@ -91,52 +98,22 @@ class ConnectedServer:
             raise ConfigurationError("an MCP server that writes cannot be forked; give from_mcp a sandbox")
         return Trial(self.sandboxes)
 
+    async def is_alive(self) -> bool:
+        return await self.connection.is_alive()
+
     def close(self) -> None:
         self.connection.close()
 
 
-class Sandboxes:
-    """Makes servers for trials, each with a state of its own.
+class _Comparison:
+    """Warns, once for the same differences, of sandboxes that list other tools than the real server."""
 
-    Args:
-        make: gives what connects to one, as of `from_mcp`.
-        hidden: values of arguments that no model sees, where the factory gives no others.
-        thread: where connections live.
-        listing: the tools of the real server; those of a sandbox should be no others.
-    """
-
-    def __init__(
-        self, make: Callable[[], Made], hidden: Mapping[str, Any], thread: LoopThread, listing: Listing
-    ) -> None:
-        self._make, self._hidden, self.thread, self._listing = make, hidden, thread, listing
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
         self._warned = ""
 
-    async def open(self) -> ConnectedServer:
-        """Another sandbox.
-
-        Raises:
-            EnvironmentFailed: it cannot be made.
-            ConfigurationError: the factory gives something else, or what is open already.
-        """
-        try:
-            made = self._make()
-            made = await made if inspect.isawaitable(made) else made
-            source, hidden = made if isinstance(made, tuple) else (made, {})
-            if is_open(source):
-                raise ConfigurationError(
-                    "sandbox gives a session that is open already, which all trials would share; give a function that "
-                    "makes a server's parameters, a client that is not connected, or an async context manager"
-                )
-            connection = await self.thread.open(source)
-        except ConfigurationError:
-            raise
-        except Exception as error:
-            raise EnvironmentFailed(f"a sandbox of the MCP server cannot be opened: {error_text(error)}") from error
-        await self._compare(connection)
-        return ConnectedServer(connection, {**self._hidden, **hidden})
-
-
-    async def _compare(self, connection: Connection) -> None:
+    async def __call__(self, connection: Connection) -> None:
+        """Raises EnvironmentFailed where the sandbox does not list its tools."""
         try:
             differences = self._listing.differences(await connection.tools())
         except Exception as error:
@@ -150,6 +127,66 @@ class Sandboxes:
                 "planned goes by the real ones; make the environment again with from_mcp where these have changed",
                 differences,
             )
+
+
+class Sandboxes:
+    """Makes servers for trials, each with a state of its own.
+
+    Args:
+        make: gives what leads to one, as of `from_mcp`.
+        connect: reaches what that gave, with values for arguments that no model sees.
+        hidden: such values, where the factory gives no others.
+        thread: where connections live.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Made],
+        connect: Callable[[Any, Mapping[str, Any]], Awaitable[OpenServer]],
+        hidden: Mapping[str, Any],
+        thread: LoopThread,
+    ) -> None:
+        self._make, self._connect, self._hidden, self.thread = make, connect, hidden, thread
+
+    @classmethod
+    def of_mcp(
+        cls, make: Callable[[], Made], hidden: Mapping[str, Any], thread: LoopThread, listing: Listing
+    ) -> Sandboxes:
+        """Sandboxes of an MCP server.
+
+        Args:
+            listing: the tools of the real server; those of a sandbox should be no others.
+        """
+        compare = _Comparison(listing)
+
+        async def connect(source: Any, hidden: Mapping[str, Any]) -> OpenServer:
+            if is_open(source):
+                raise ConfigurationError(
+                    "sandbox gives a session that is open already, which all trials would share; give a function that "
+                    "makes a server's parameters, a client that is not connected, or an async context manager"
+                )
+            connection = await thread.open(source)
+            await compare(connection)
+            return ConnectedServer(connection, hidden)
+
+        return cls(make, connect, hidden, thread)
+
+    async def open(self) -> OpenServer:
+        """Another sandbox.
+
+        Raises:
+            EnvironmentFailed: it cannot be made.
+            ConfigurationError: the factory gives something else, or what is open already.
+        """
+        try:
+            made = self._make()
+            made = await made if inspect.isawaitable(made) else made
+            source, hidden = made if isinstance(made, tuple) else (made, {})
+            return await self._connect(source, {**self._hidden, **hidden})
+        except (ConfigurationError, EnvironmentFailed):
+            raise
+        except Exception as error:
+            raise EnvironmentFailed(f"a sandbox of the server cannot be opened: {error_text(error)}") from error
 
 
 class TrialCall(NamedTuple):
@@ -177,7 +214,7 @@ class Trial:
         self._sandboxes, self._calls, self._void = sandboxes, calls, void
         self._unknown = bool(void)
         """Whether it was lost in a call that writes."""
-        self._opening: asyncio.Task[ConnectedServer] | None = None
+        self._opening: asyncio.Task[OpenServer] | None = None
         self._aliases = Aliases()
         """Between what was seen of this trial and what its present sandbox says."""
 
@@ -203,7 +240,7 @@ class Trial:
                 self._lose(tool, f"nobody knows what the call of {tool.name} did before it was cancelled")
             raise
         except Exception as error:
-            if isinstance(error, ToolError) or await server.connection.is_alive():
+            if isinstance(error, ToolError) or await server.is_alive():
                 self._calls = (*self._calls, TrialCall(tool, arguments, failed=True))
             else:
                 self._lose(tool, f"its server was lost in the call of {tool.name} ({error_text(error)})")
@@ -214,7 +251,7 @@ class Trial:
     def _lose(self, tool: ServerTool, why: str) -> None:
         self._void, self._unknown = why, tool.writes
 
-    async def _opened(self) -> ConnectedServer:
+    async def _opened(self) -> OpenServer:
         """A fresh sandbox in which what was done here is done again."""
         server = await self._sandboxes.open()
         try:
@@ -250,14 +287,14 @@ class Trial:
             opening.result().close()
 
 
-class McpEnvironment(FunctionEnvironment):
-    """The tools of an MCP server. The instance acts on the real session, its forks on sandboxes.
+class ServerEnvironment(FunctionEnvironment):
+    """The tools of a server. The instance acts on the real one, its forks on sandboxes.
 
     Without sandboxes that were shown to be apart, the tier is `live` unless every tool only reads.
     """
 
     server: Server
-    _origin: McpEnvironment | None = None
+    _origin: ServerEnvironment | None = None
     """What a fork was made of, and whose end closes all connections."""
     live_because: str = ""
     """Why writes wait for commit, where they do."""
@@ -278,3 +315,7 @@ class McpEnvironment(FunctionEnvironment):
 
     def close(self) -> None:
         self.server.close()
+
+
+class McpEnvironment(ServerEnvironment):
+    """The tools of an MCP server."""

@@ -186,7 +186,7 @@ def test_a_closed_environment_says_so() -> None:
     environment = made(inside(), sandbox=inside, probe=PROBE)
     opened = trial(environment)
     environment.server.sandboxes.thread.stop()
-    with pytest.raises(EnvironmentFailed, match="the environment of the MCP server is closed"):
+    with pytest.raises(EnvironmentFailed, match="the environment of the server is closed"):
         run(opened, ("notes", {}))
     with committed(environment) as session:
         assert "the event loop of the MCP session has ended" in answer(session, "notes").message
@@ -221,7 +221,7 @@ def test_sandboxes_that_share_their_state_are_found_out(tmp_path: Path, caplog: 
 def test_a_sandbox_that_is_not_probed_is_not_believed(caplog: pytest.LogCaptureFixture) -> None:
     environment = made(inside(), sandbox=inside)
     assert SessionFactory(environment).open(None).family.tier == "live"
-    assert "give from_mcp a probe" in caplog.text
+    assert "give a probe" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_sandbox_that_is_open_already_or_cannot_be_opened_is_refused() -> None
         gone = mcp.StdioServerParameters(command="/nowhere/server", args=[])
         with pytest.raises(ConfigurationError, match="no MCP server can be reached by"):
             await from_mcp(gone)
-        with pytest.raises(EnvironmentFailed, match="a sandbox of the MCP server cannot be opened"):
+        with pytest.raises(EnvironmentFailed, match="a sandbox of the server cannot be opened"):
             await from_mcp(desk(), sandbox=lambda: gone, probe=PROBE)
         with pytest.raises(ConfigurationError, match="no MCP server can be reached by int"):
             await from_mcp(7)
@@ -263,7 +263,7 @@ def test_a_run_whose_sandboxes_cannot_be_opened_any_more_says_so() -> None:
 
     environment = made(inside(), sandbox=sandbox, probe=PROBE)
     lm = scripted(plan=plan([step("a", "add", text="x"), submit(answer="$a.number")]))
-    failing = pytest.raises(EnvironmentFailed, match="a sandbox of the MCP server cannot be opened")
+    failing = pytest.raises(EnvironmentFailed, match="a sandbox of the server cannot be opened")
     with dspy.context(lm=lm), failing:
         Pivot("question -> answer", environment)(question="Add x.")
 

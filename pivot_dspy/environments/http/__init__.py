@@ -1,0 +1,1 @@
+"""Environments of the operations that an OpenAPI description tells of (https://spec.openapis.org)."""
