@@ -12,6 +12,7 @@ from typing import Any
 from pivot_dspy.environment.declarations import Reads, declare
 from pivot_dspy.environment.from_functions import Effects, effect_of
 from pivot_dspy.environment.mcp.connection import Connection, LoopThread, imported, is_open, named
+from pivot_dspy.environment.mcp.elicitation import Answering, Handler
 from pivot_dspy.environment.mcp.listing import EXCLUDED, Listing, called_by, spec_of
 from pivot_dspy.environment.mcp.probe import ProbeCall, shows_through
 from pivot_dspy.environment.mcp.sandbox import ConnectedServer, Made, McpEnvironment, Sandboxes
@@ -41,6 +42,7 @@ async def from_mcp(
     volatile: Mapping[str, Iterable[str]] | Iterable[str] | None = None,
     parallel: Reads = False,
     pure: Reads = False,
+    elicitation: Handler | None = None,
 ) -> McpEnvironment:
     """An environment of the tools of an MCP server.
 
@@ -94,6 +96,10 @@ async def from_mcp(
         volatile: paths of what may differ between two results, for all tools or by tool.
         parallel: names of reads of which calls may be made at once; True for all that read.
         pure: names of reads whose results hang on their arguments alone; True for all that read.
+        elicitation: answers what a server asks in the midst of a call: a function, or coroutine function, from a
+            `Question` to `{"action": "accept", "content": {...}}`, or None to decline. It is told whether the answer is
+            for something real or for a trial, and the timeout of the call goes on meanwhile. Without it the client's
+            own callback answers, if it has one.
 
     Raises:
         ConfigurationError: the `mcp` extra is not installed, no server is reached by `real` or `sandbox`, an option
@@ -102,7 +108,7 @@ async def from_mcp(
     imported()
     hidden, thread = hidden or {}, LoopThread()
     reads = orientation if isinstance(orientation, str) else tuple(orientation)
-    connection = await _connected(real, thread)
+    connection = await _connected(real, thread, _answering(elicitation, real=True))
     try:
         listing = Listing.of(await connection.tools(), exclude)
         for name, why in listing.left_out.items():
@@ -122,7 +128,9 @@ async def from_mcp(
             specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile, parallel=parallel, pure=pure
         )  # fmt: skip
         environment = McpEnvironment(specs, checks, policy=policy, vocabulary=vocabulary, orientation=reads)
-        sandboxes = None if sandbox is None else Sandboxes(sandbox, hidden, thread, listing)
+        sandboxes = None if sandbox is None else Sandboxes(
+            sandbox, hidden, thread, listing, _answering(elicitation, real=False)
+        )  # fmt: skip
         live_because = "" if environment.forkable else await _live_because(sandboxes, probe, environment, listing)
     except BaseException:
         thread.stop()
@@ -193,11 +201,20 @@ def _probe_call(call: Call, environment: McpEnvironment, listing: Listing) -> Pr
         raise ConfigurationError(f"probe: {error}; it takes {error.expected}") from error
 
 
-async def _connected(source: Any, thread: LoopThread) -> Connection:
+def _answering(elicitation: Handler | None, *, real: bool) -> Answering | None:
+    return None if elicitation is None else Answering(elicitation, real)
+
+
+async def _connected(source: Any, thread: LoopThread, answering: Answering | None) -> Connection:
     if is_open(source) or hasattr(source, "list_tools") and not hasattr(source, "__aenter__"):
+        if answering is not None:
+            raise ConfigurationError(
+                "a session that is open answers by the elicitation_callback that it was made with; leave elicitation= "
+                "out, or give from_mcp a client that is not connected"
+            )
         return Connection(source, asyncio.get_running_loop())
     try:
-        return await thread.open(source)
+        return await thread.open(source, answering)
     except ConfigurationError:
         raise
     except Exception as error:

@@ -16,6 +16,7 @@ from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.environment.mcp.aliases import Aliases
 from pivot_dspy.environment.mcp.connection import Connection, LoopThread, is_open
+from pivot_dspy.environment.mcp.elicitation import Answering
 from pivot_dspy.environment.mcp.listing import Listing, ServerTool, told_of
 from pivot_dspy.environment.mcp.results import unknown, value_of, without_echo
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, OutcomeUnknown, ToolError, error_text
@@ -103,11 +104,18 @@ class Sandboxes:
         hidden: values of arguments that no model sees, where the factory gives no others.
         thread: where connections live.
         listing: the tools of the real server; those of a sandbox should be no others.
+        answering: answers what they ask; None where the clients do, if anybody.
     """
 
     def __init__(
-        self, make: Callable[[], Made], hidden: Mapping[str, Any], thread: LoopThread, listing: Listing
+        self,
+        make: Callable[[], Made],
+        hidden: Mapping[str, Any],
+        thread: LoopThread,
+        listing: Listing,
+        answering: Answering | None = None,
     ) -> None:
+        self._answering = answering
         self._make, self._hidden, self.thread, self._listing = make, hidden, thread, listing
         self._warned = ""
 
@@ -127,7 +135,7 @@ class Sandboxes:
                     "sandbox gives a session that is open already, which all trials would share; give a function that "
                     "makes a server's parameters, a client that is not connected, or an async context manager"
                 )
-            connection = await self.thread.open(source)
+            connection = await self.thread.open(source, self._answering)
         except ConfigurationError:
             raise
         except Exception as error:

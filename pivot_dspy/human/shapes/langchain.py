@@ -1,11 +1,11 @@
 """LangChain's human-in-the-loop shapes, as of `HumanInTheLoopMiddleware` of langchain 1.5.
 
 `request` and `feedback` are its batched mode, one request for all calls and decisions by position; `call_requests` and
-`call_feedback` its mode per call, in which each has an id. A reviewer inside a LangGraph node is then (`refiner` has a
-`FileReviewer` called `inbox` and a journal)::
+`call_feedback` its mode per call, in which each has an id. A node of LangGraph asks so, where `refiner` has a journal,
+with which it goes on at each pass, and the `FileReviewer` called `inbox`::
 
     def refine(state):
-        result = refiner.resume() if state.get("started") else refiner(request=state["request"])
+        result = refiner(request=state["request"], commit=True)
         if not result.awaiting:
             return {"answer": result.answer}
         (review,) = result.awaiting
@@ -13,8 +13,8 @@
         try:
             inbox.answer(review.id, langchain.feedback(answer, review))
         except ConfigurationError as error:  # LangGraph has saved the answer, and would raise for ever
-            return Command(goto="refine", update={"started": True, "note": str(error)})
-        return Command(goto="refine", update={"started": True, "note": ""})
+            return Command(goto="refine", update={"note": str(error)})
+        return Command(goto="refine", update={"note": ""})
 
 One `interrupt` in each pass, for LangGraph runs a node from its start again and gives answers by their order in it.
 """

@@ -64,6 +64,6 @@ arguments = st.dictionaries(st.sampled_from(["to", "amount", "note", "x"]), valu
 def open_reviews(draw: st.DrawFn) -> Review:
     """Reviews of one to three calls of a tool that takes anything, with whatever arguments."""
     made = [draw(arguments) for _ in range(draw(st.integers(1, 3)))]
-    steps = [Step(id=name, tool="send", args=args) for name, args in zip("abc", made)]
+    steps = [Step(id=name, tool="send", args=args) for name, args in zip("abc", made, strict=False)]
     pending = tuple(PendingCall(step=step.id, tool="send", args=step.args) for step in steps)
     return review(*steps, ANSWER, pending=pending)

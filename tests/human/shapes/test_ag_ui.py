@@ -116,7 +116,8 @@ def test_the_arguments_of_a_person_are_what_they_say(review: Any, args: dict[str
     resume[0]["payload"] = {"approved": True, "editedArgs": args}
     for action in ag_ui.feedback(resume, review).actions:
         if isinstance(action, Edit):
-            assert bindings.resolve(action.args, {}, review.trajectory.ids) == {name: args[name] for name in action.args}
+            meant = {name: args[name] for name in action.args}
+            assert bindings.resolve(action.args, {}, review.trajectory.ids) == meant
 
 
 @given(values | st.lists(st.fixed_dictionaries({"interruptId": st.just("r-1-ab/a"), "status": st.just("resolved"),

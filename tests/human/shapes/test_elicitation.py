@@ -37,7 +37,7 @@ def test_a_form_has_a_field_for_each_argument_that_a_form_can_hold() -> None:
         (accepted(decision="approve", message="", **{"a.amount": 7, "b.amount": "$a"}), (Approve(steps=("a", "b")),)),
         (accepted(decision="approve", **{"b.to": "$a"}),
          (Edit(step="b", args={"to": bindings.escape("$a")}), Pin(steps=("a",)))),
-        (accepted(decision="reject", message="No."), (Reject(message="No.", step="a"), Reject(message="No.", step="b"))),
+        (accepted(decision="reject", message="No."), tuple(Reject(message="No.", step=step) for step in ("a", "b"))),
         ({"action": "decline"},
          tuple(Reject(message="A person rejected pay.", step=step) for step in ("a", "b"))),
         ({"action": "cancel", "content": None}, ()),

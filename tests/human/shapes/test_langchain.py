@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator
+from typing_extensions import TypedDict
 
 from pivot_dspy import ConfigurationError, bindings
 from pivot_dspy.human.feedback import Approve, Edit, Pin, Reject, Respond
 from pivot_dspy.human.shapes import langchain
+from tests.human.shapes.banks import Office
 from tests.human.shapes.reviews import ANSWERED, REPEATED, WAITING, arguments, open_reviews, values
 
 APPROVE = {"type": "approve"}
@@ -42,7 +44,7 @@ def test_a_request_has_whole_arguments_and_what_may_be_decided() -> None:
     [
         ([APPROVE, APPROVE], (Approve(steps=("a", "b")),)),
         ([APPROVE, {"type": "reject"}], (Reject(message="A person rejected pay.", step="b"), Pin(steps=("a",)))),
-        ([{"type": "reject", "message": "No."}] * 2, (Reject(message="No.", step="a"), Reject(message="No.", step="b"))),
+        ([{"type": "reject", "message": "No."}] * 2, tuple(Reject(message="No.", step=step) for step in ("a", "b"))),
         ([APPROVE, {"type": "respond", "message": "$a"}], (Respond(step="b", value="$a"), Pin(steps=("a",)))),
         # What an edit does not name keeps its value, and what is as it was sent stays a binding.
         ([APPROVE, edit("pay", to="Cy")], (Edit(step="b", args={"to": "Cy"}), Pin(steps=("a",)))),
@@ -116,7 +118,8 @@ def test_what_is_sent_back_as_it_came_is_approved(review: Any) -> None:
         Draft202012Validator.check_schema(schema)
         Draft202012Validator(schema).validate(answers[name])
         Draft202012Validator(schema).validate(APPROVE)
-    assert langchain.call_feedback(answers, review).actions == (Approve(steps=tuple(s.id for s in review.trajectory.steps[:-1])),)
+    steps = tuple(step.id for step in review.trajectory.steps[:-1])
+    assert langchain.call_feedback(answers, review).actions == (Approve(steps=steps),)
     batched = {"decisions": [*answers.values()]}
     assert langchain.feedback(batched, review) == langchain.call_feedback(answers, review)
 
@@ -126,7 +129,8 @@ def test_the_arguments_of_a_person_are_what_they_say(review: Any, args: dict[str
     answers = dict.fromkeys(langchain.call_requests(review), APPROVE) | {"r-1-ab/a": edit("send", **args)}
     for action in langchain.call_feedback(answers, review).actions:
         if isinstance(action, Edit):
-            assert bindings.resolve(action.args, {}, review.trajectory.ids) == {name: args[name] for name in action.args}
+            meant = {name: args[name] for name in action.args}
+            assert bindings.resolve(action.args, {}, review.trajectory.ids) == meant
             kept = {name: value for name, value in args.items() if name not in action.args}
             assert kept.items() <= review.step("a").args.items()
 
@@ -151,12 +155,18 @@ def test_the_real_types_take_our_shapes() -> None:
     assert langchain.feedback(TypeAdapter(human.HITLResponse).validate_python(response), WAITING)
 
 
+class State(TypedDict, total=False):
+    note: str
+    answer: int
+    actions: tuple[Any, ...]
+
+
 def thread(node: Any) -> tuple[Any, Any]:
     """A graph of one node, and the configuration of a thread of it."""
     from langgraph.checkpoint.memory import InMemorySaver
     from langgraph.graph import START, StateGraph
 
-    builder = StateGraph(dict)
+    builder = StateGraph(State)
     builder.add_node("refine", node)
     builder.add_edge(START, "refine")
     return builder.compile(checkpointer=InMemorySaver()), {"configurable": {"thread_id": uuid.uuid4().hex}}
@@ -200,3 +210,33 @@ def test_per_call_a_thread_is_asked_and_answered_by_our_ids() -> None:
         assert Draft202012Validator(opened.response_schema).is_valid(edit("pay", **opened.value["args"]))
         done = graph.invoke(types.Command(resume=langchain.resume([opened], {opened.id: APPROVE})), config)
     assert done == {"actions": (Approve(steps=("a", "b")),)}
+
+
+def test_a_refiner_asks_inside_a_node_until_it_is_answered_well(tmp_path: Any) -> None:
+    """The node of the module's docstring."""
+    types = pytest.importorskip("langgraph.types")
+    office = Office(tmp_path)
+    inbox = office.inbox
+
+    def refine(state: Any) -> Any:
+        result = office.go_on(commit=True)
+        if not result.awaiting:
+            return {"answer": result.answer}
+        (review,) = result.awaiting
+        answer = types.interrupt({**langchain.request(review), "note": state.get("note", "")})
+        try:
+            inbox.answer(review.id, langchain.feedback(answer, review))
+        except ConfigurationError as error:
+            return types.Command(goto="refine", update={"note": str(error)})
+        return types.Command(goto="refine", update={"note": ""})
+
+    graph, config = thread(refine)
+    graph.invoke({}, config)
+    notes, done = [], {}
+    for decision in (edit("pya", to="Ann"), edit("pay", to="Ann", amount=450), APPROVE):
+        (opened,) = graph.get_state(config).interrupts
+        notes.append((opened.value["action_requests"][0]["args"]["amount"], opened.value["note"]))
+        answers = langchain.resume([opened], {opened.id: {"decisions": [decision]}})
+        done = graph.invoke(types.Command(resume=answers), config)
+    assert [amount for amount, _ in notes] == [500, 500, 450] and "did you mean 'pay'" in notes[1][1]
+    assert done["answer"] == 450 and office.bank.paid == [("Ann", 450)] and office.lm.engine.count("plan") == 1
