@@ -51,7 +51,7 @@ class Answering:
 
     handler: Handler
     real: bool
-    _answers: dict[str, _Answer] = field(default_factory=dict)
+    _trial_answers: dict[str, _Answer] = field(default_factory=dict)
 
     async def __call__(self, context: Any, params: Any) -> Any:
         from mcp.types import ElicitResult
@@ -66,20 +66,20 @@ class Answering:
             return _Answer(action="cancel")
         question = Question(params.message, schema, self.real)
         key = compact_json([question.message, schema])
-        if not self.real and key in self._answers:
-            return self._answers[key]
+        if key in self._trial_answers:
+            return self._trial_answers[key]
         try:
             answer = await self._asked(question)
         except Exception as error:
             logger.warning("the question of the MCP server is cancelled, %r: %s", question.message, error_text(error))
-            answer = _Answer(action="cancel")
+            return _Answer(action="cancel")
         logger.info("the MCP server asked %r, and the answer was: %s", question.message, answer.action)
-        self._answers[key] = answer
+        if not self.real:
+            self._trial_answers[key] = answer
         return answer
 
     async def _asked(self, question: Question) -> _Answer:
-        asked = asyncio.to_thread(self.handler, question)  # a handler may block, and other calls go on in this loop
-        given = await asked
+        given = await asyncio.to_thread(self.handler, question)  # it may block, and other calls go on in this loop
         given = await given if inspect.isawaitable(given) else given
         answer = _Answer(action="decline") if given is None else _Answer.model_validate(given)
         if answer.action != "accept":

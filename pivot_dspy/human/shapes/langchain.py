@@ -134,7 +134,7 @@ def call_feedback(answers: Mapping[str, Any], review: Review) -> HumanFeedback:
 def resume(interrupts: Iterable[Any], answers: Mapping[str, Any]) -> dict[str, Any]:
     """What to resume a LangGraph thread with, as `Command(resume=...)`: the answer to each open interrupt by its id.
 
-    LangGraph 1.2 takes a mapping that names no open id for the answer itself, and `{}` for none.
+    LangGraph 1.2 takes a mapping whose keys are no ids for the answer itself, `{}` and an id that is not open for none.
 
     Args:
         interrupts: the open ones, as of `graph.get_state(config).interrupts`.
