@@ -97,9 +97,9 @@ async def from_mcp(
         parallel: names of reads of which calls may be made at once; True for all that read.
         pure: names of reads whose results hang on their arguments alone; True for all that read.
         elicitation: answers what a server asks in the midst of a call: a function, or coroutine function, from a
-            `Question` to `{"action": "accept", "content": {...}}`, or None to decline. It is told whether the answer is
-            for something real or for a trial, and the timeout of the call goes on meanwhile. Without it the client's
-            own callback answers, if it has one.
+            `ServerQuestion` to `{"action": "accept", "content": {...}}`, or None to decline. It is told whether the
+            answer is for something real or for a trial, and the timeout of the call goes on meanwhile. Without it the
+            client's own callback answers, if it has one.
 
     Raises:
         ConfigurationError: the `mcp` extra is not installed, no server is reached by `real` or `sandbox`, an option

@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, ConfigDict
 
 from pivot_dspy.environment.mcp import results
 from pivot_dspy.errors import ConfigurationError, error_text
+from pivot_dspy.plain_json import JsonObject
 from pivot_dspy.prompts.truncation import compact_json
+from pivot_dspy.trajectory import Frozen
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Question:
+class ServerQuestion:
     """What a server wants to know before it ends a call."""
 
     message: str
@@ -30,15 +31,16 @@ class Question:
     """Whether something real comes of the answer, and not only a trial."""
 
 
-Handler = Callable[[Question], Any | Awaitable[Any]]
+Handler = Callable[[ServerQuestion], Any | Awaitable[Any]]
 """Gives data of an `ElicitResult`, `{"action": "accept", "content": {...}}`, or None to decline."""
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class ElicitedAnswer(Frozen):
+    """An `ElicitResult` as data."""
 
     action: Literal["accept", "decline", "cancel"]
-    content: dict[str, Any] | None = None
+    content: JsonObject | None = None
+    """What was filled in, where it is accepted."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Answering:
 
     handler: Handler
     real: bool
-    _trial_answers: dict[str, _Answer] = field(default_factory=dict)
+    _trial_answers: dict[str, ElicitedAnswer] = field(default_factory=dict)
 
     async def __call__(self, context: Any, params: Any) -> Any:
         from mcp.types import ElicitResult
@@ -59,12 +61,12 @@ class Answering:
         answer = await self._answer(params)
         return ElicitResult(action=answer.action, content=answer.content)
 
-    async def _answer(self, params: Any) -> _Answer:
+    async def _answer(self, params: Any) -> ElicitedAnswer:
         schema = results.field(params, "requested_schema", "requestedSchema")
         if schema is None:
             logger.warning("the MCP server asks to open an address, which is cancelled: %s", params.message)
-            return _Answer(action="cancel")
-        question = Question(params.message, schema, self.real)
+            return ElicitedAnswer(action="cancel")
+        question = ServerQuestion(params.message, schema, self.real)
         key = compact_json([question.message, schema])
         if key in self._trial_answers:
             return self._trial_answers[key]
@@ -72,19 +74,19 @@ class Answering:
             answer = await self._asked(question)
         except Exception as error:
             logger.warning("the question of the MCP server is cancelled, %r: %s", question.message, error_text(error))
-            return _Answer(action="cancel")
+            return ElicitedAnswer(action="cancel")
         logger.info("the MCP server asked %r, and the answer was: %s", question.message, answer.action)
         if not self.real:
             self._trial_answers[key] = answer
         return answer
 
-    async def _asked(self, question: Question) -> _Answer:
+    async def _asked(self, question: ServerQuestion) -> ElicitedAnswer:
         given = await asyncio.to_thread(self.handler, question)  # it may block, and other calls go on in this loop
         given = await given if inspect.isawaitable(given) else given
-        answer = _Answer(action="decline") if given is None else _Answer.model_validate(given)
+        answer = ElicitedAnswer(action="decline") if given is None else ElicitedAnswer.model_validate(given)
         if answer.action != "accept":
-            return _Answer(action=answer.action)
-        answer = _Answer(action="accept", content=answer.content or {})
+            return ElicitedAnswer(action=answer.action)
+        answer = ElicitedAnswer(action="accept", content=answer.content or {})
         for error in Draft202012Validator(dict(question.schema)).iter_errors(answer.content):
             raise ConfigurationError(f"the answer does not fit the form: {error.message:.200}")
         return answer

@@ -21,28 +21,28 @@ from pivot_dspy.plain_json import JsonObject
 from pivot_dspy.trajectory import Frozen
 
 
-class _Wire(Frozen):
+class _WireRecord(Frozen):
     """Named as on the wire, and nothing else: a misspelt key is an error, not left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
 
-class _Payload(_Wire):
+class _ApprovalPayload(_WireRecord):
     approved: StrictBool
     edited_args: JsonObject | None = None
     message: str = ""
     result: Any = None
 
 
-class _Entry(_Wire):
+class _ResumeEntry(_WireRecord):
     interrupt_id: str
     status: Literal["resolved", "cancelled"]
     payload: Any = None
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-_ENTRIES: TypeAdapter[list[_Entry]] = TypeAdapter(list[_Entry])
-_PAYLOAD: TypeAdapter[_Payload] = TypeAdapter(_Payload)
+_ENTRIES: TypeAdapter[list[_ResumeEntry]] = TypeAdapter(list[_ResumeEntry])
+_PAYLOAD: TypeAdapter[_ApprovalPayload] = TypeAdapter(_ApprovalPayload)
 _TAKES = '{"approved": true or false} and perhaps "editedArgs", "message" or "result"'
 
 
@@ -76,15 +76,15 @@ def feedback(resume: Any, review: Review, *, expires: datetime | None = None) ->
     return combined(review, [_decided(call, entry) for call, entry in answers])
 
 
-def _by_interrupt(entries: Sequence[_Entry]) -> dict[str, _Entry]:
-    answers: dict[str, _Entry] = {}
+def _by_interrupt(entries: Sequence[_ResumeEntry]) -> dict[str, _ResumeEntry]:
+    answers: dict[str, _ResumeEntry] = {}
     for entry in entries:
         if answers.setdefault(entry.interrupt_id, entry) != entry:
             raise ConfigurationError(f"{entry.interrupt_id} has two answers that differ; give one")
     return answers
 
 
-def _decided(call: AskedCall, entry: _Entry) -> Decision | None:
+def _decided(call: AskedCall, entry: _ResumeEntry) -> Decision | None:
     if entry.status == "cancelled":
         if entry.payload is not None:
             raise ConfigurationError(f"{call.id} is cancelled and has a payload; to answer, the status is resolved")

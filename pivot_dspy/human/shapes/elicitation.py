@@ -6,29 +6,23 @@ A form is flat, so a person decides once for all calls that wait, and can edit w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
+from pivot_dspy.environment.mcp.elicitation import ElicitedAnswer
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.human.feedback import Approve, Edit, HumanFeedback
 from pivot_dspy.human.review import Review
 from pivot_dspy.human.shapes.calls import AskedCall, asked_calls, combined, read
-from pivot_dspy.plain_json import JsonObject
-from pivot_dspy.trajectory import Frozen
 
 DECISION, MESSAGE = "decision", "message"
 APPROVE, REJECT = "approve", "reject"
 _TYPES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
-class _Result(Frozen):
-    action: Literal["accept", "decline", "cancel"]
-    content: JsonObject | None = None
-
-
-_RESULT: TypeAdapter[_Result] = TypeAdapter(_Result)
+_RESULT = TypeAdapter(ElicitedAnswer)
 
 
 def request(review: Review) -> dict[str, Any]:

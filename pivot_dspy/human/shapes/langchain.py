@@ -34,39 +34,41 @@ from pivot_dspy.plain_json import JsonObject
 from pivot_dspy.trajectory import Frozen
 
 
-class _Action(Frozen):
+class _EditedAction(Frozen):
     name: str
     args: JsonObject
 
 
-class _Approve(Frozen):
+class _ApproveDecision(Frozen):
     type: Literal["approve"]
 
 
-class _Edit(Frozen):
+class _EditDecision(Frozen):
     type: Literal["edit"]
-    edited_action: _Action
+    edited_action: _EditedAction
 
 
-class _Reject(Frozen):
+class _RejectDecision(Frozen):
     type: Literal["reject"]
     message: str = ""
 
 
-class _Respond(Frozen):
+class _RespondDecision(Frozen):
     type: Literal["respond"]
     message: str
 
 
-_Decision = Annotated[_Approve | _Edit | _Reject | _Respond, Field(discriminator="type")]
+_Decision = Annotated[
+    _ApproveDecision | _EditDecision | _RejectDecision | _RespondDecision, Field(discriminator="type")
+]
 
 
-class _Response(Frozen):
+class _HitlResponse(Frozen):
     decisions: list[_Decision]
 
 
 _DECISION: TypeAdapter[Any] = TypeAdapter(_Decision)
-_RESPONSE: TypeAdapter[_Response] = TypeAdapter(_Response)
+_RESPONSE: TypeAdapter[_HitlResponse] = TypeAdapter(_HitlResponse)
 _TAKES = (
     'decisions {"type": "approve"}, {"type": "edit", "edited_action": {"name", "args"}}, {"type": "reject", '
     '"message"} and {"type": "respond", "message"}'
@@ -154,11 +156,11 @@ def resume(interrupts: Iterable[Any], answers: Mapping[str, Any]) -> dict[str, A
 
 
 def _decided(call: AskedCall, decision: Any) -> Decision:
-    if isinstance(decision, _Edit):
+    if isinstance(decision, _EditDecision):
         return call.edited(decision.edited_action.name, decision.edited_action.args)
-    if isinstance(decision, _Reject):
+    if isinstance(decision, _RejectDecision):
         return call.rejected(decision.message)
-    if isinstance(decision, _Respond):
+    if isinstance(decision, _RespondDecision):
         return call.responded(decision.message)
     return call.approved()
 

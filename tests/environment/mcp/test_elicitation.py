@@ -13,7 +13,7 @@ import pytest
 from mcp.server.mcpserver import Context, MCPServer
 
 from pivot_dspy import ConfigurationError, Pivot, from_mcp
-from pivot_dspy.environment.mcp.elicitation import Question
+from pivot_dspy.environment.mcp.elicitation import ServerQuestion
 from tests.environment.mcp.desks import (
     LIBRARIES,
     PROBE,
@@ -33,9 +33,9 @@ class Person:
     """Answers so, and keeps what it was asked."""
 
     def __init__(self, action: str = "accept") -> None:
-        self.action, self.asked = action, list[Question]()
+        self.action, self.asked = action, list[ServerQuestion]()
 
-    def __call__(self, question: Question) -> dict[str, Any]:
+    def __call__(self, question: ServerQuestion) -> dict[str, Any]:
         self.asked.append(question)
         (key,) = question.schema["properties"]
         return {"action": self.action, "content": {key: True} if self.action == "accept" else None}
@@ -91,7 +91,7 @@ def test_a_commit_asks_a_person_and_no_model() -> None:
 
 
 async def test_a_coroutine_answers_too() -> None:
-    async def declines(question: Question) -> None:
+    async def declines(question: ServerQuestion) -> None:
         await asyncio.sleep(0)
 
     environment = await asyncio.to_thread(made, inside(), elicitation=declines)
@@ -110,7 +110,7 @@ async def test_a_coroutine_answers_too() -> None:
     ],
 )
 def test_what_is_no_answer_cancels(given: Any, told: str, caplog: pytest.LogCaptureFixture) -> None:
-    def handler(question: Question) -> Any:
+    def handler(question: ServerQuestion) -> Any:
         if isinstance(given, Exception):
             raise given
         return given
