@@ -240,8 +240,8 @@ def figures_beyond(text: str, shown: Iterable[Any]) -> tuple[str, ...]:
     >>> figures_beyond("3 of them, the 15th at 10am: ann@x.org", [["a", "b", "c"], "2024-05-15T10:00"])
     ('ann@x.org',)
     """
-    known = _known(list(shown))
     found = {_normal(_ORDINAL.sub(r"\1", figure)): figure for figure in _FIGURE.findall(text)}
+    known = _known(list(shown)) if found else frozenset[str]()
     return tuple(figure for normal, figure in found.items() if normal not in known)
 
 

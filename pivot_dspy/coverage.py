@@ -20,7 +20,7 @@ from pivot_dspy.flow import Flow
 from pivot_dspy.required_calls import MadeCall, assign
 from pivot_dspy.requirements import BINDING_ORIGINS, Finding, Requirement, Requirements
 from pivot_dspy.supervision import Permit, Supervisor
-from pivot_dspy.trajectory import Discrepancy, Execution, Trajectory
+from pivot_dspy.trajectory import Discrepancy, Execution, Observation, Trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -90,24 +90,9 @@ def by_execution(
         return tuple(covered)
     serves: dict[str, str] = {}
     for step in steps:
-        trajectory = run.execution.trajectory
-        position = trajectory.index(step)
-        # What it gave stays known to the steps that read it: nothing asks for a call only because its result is used.
-        left_out = Supervisor()
-        left_out.taken = {step: run.execution.by_step[step]}
-        before = ExecutedRun(run.execution, run.session, run.before, reach=position)
-        try:
-            session = session_for(position)
-        except PivotError:
-            raise
-        except Exception as error:  # the environment's own code: nothing is known of the rest, which a judge is asked
-            logger.warning("what needs step %s is not tried, for the copy failed: %s", step, error_text(error))
-            break
-        without = yield from execute(
-            trajectory, session, outputs=outputs, base=before, permit=permit, supervisor=left_out
-        )
-        if without.reach is not None:
-            break  # the budget ended: nothing is known of the rest
+        without = yield from _run_without(step, run, outputs, session_for, permit)
+        if without is None or without.reach is not None:
+            break  # it cannot be copied, or the budget ended: nothing is known of the rest, which a judge is asked
         missed = yield from _first_violated(decided, leave_out(without.execution, {step}), without.session)
         if missed is not None:
             serves[step] = missed
@@ -117,6 +102,38 @@ def by_execution(
         else one
         for one in covered
     )
+
+
+def _run_without(
+    step: str, run: ExecutedRun, outputs: Mapping[str, Any], session_for: Callable[[int], Session], permit: Permit
+) -> Flow[ExecutedRun | None]:
+    """The run made again without what a step did; None where the environment cannot be copied."""
+    trajectory = run.execution.trajectory
+    position = trajectory.index(step)
+    # What it gave stays known to the steps that read it: nothing asks for a call only because its result is used.
+    left_out = Supervisor()
+    left_out.taken = {step: run.execution.by_step[step]}
+    before = ExecutedRun(run.execution, run.session, run.before, reach=position)
+    without: ExecutedRun | None = None
+    for copies in (False, True):
+        try:
+            session = session_for(position)
+        except PivotError:
+            raise
+        except Exception as error:  # the environment's own code
+            logger.warning("what needs step %s is not tried, for the copy failed: %s", step, error_text(error))
+            return None
+        without = yield from execute(
+            trajectory, session, outputs=outputs, base=before, permit=permit, supervisor=left_out, copies=copies
+        )
+        # Copies before each change are needed for nothing else than to go on where a call hangs, which few do.
+        if without.reach is not None or not any(map(_hung, without.execution.observations[position + 1 :])):
+            break
+    return without
+
+
+def _hung(observation: Observation) -> bool:
+    return observation.fault is not None and observation.fault.kind == "timeout"
 
 
 def leave_out(execution: Execution, names: Collection[str]) -> Execution:
@@ -131,7 +148,7 @@ def leave_out(execution: Execution, names: Collection[str]) -> Execution:
 
 
 def _first_violated(items: tuple[Requirement, ...], execution: Execution, session: Session) -> Flow[str | None]:
-    findings = yield from evaluation.evaluating(Requirements(items=items), execution, session, until_violated=True)
+    findings = yield from evaluation.evaluating(Requirements(items=items), execution, session, tentative=True)
     return next((finding.requirement for finding in findings if finding.status == "violated"), None)
 
 

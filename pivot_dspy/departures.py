@@ -26,6 +26,7 @@ from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.leaf_paths import leaves, occurs, without
 from pivot_dspy.prompts.truncation import compact_json, truncate
 from pivot_dspy.required_calls import made_calls
+from pivot_dspy.sharing import is_same
 from pivot_dspy.trajectory import Execution, Observation
 
 logger = logging.getLogger(__name__)
@@ -197,6 +198,8 @@ class Foreseen:
                 for before, after in zip(leaves(was, path), leaves(now, path), strict=False):
                     self._take_handle(Difference(path, before, after))
             was, now = without(was, path), without(now, path)
+        if is_same(was, now):  # most results are long, and the same again
+            return None
         return next((found for found in differences(was, now) if not self._may_differ(step, found)), None)
 
     def _may_differ(self, step: str, difference: Difference) -> bool:

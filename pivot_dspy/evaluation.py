@@ -20,28 +20,29 @@ FIT_EQUALLY = "fit it equally well"
 
 
 def evaluate(
-    requirements: Requirements, execution: Execution, session: Session, *, until_violated: bool = False
+    requirements: Requirements, execution: Execution, session: Session, *, tentative: bool = False
 ) -> tuple[Finding, ...]:
     """As `evaluating`, at once."""
-    return run_sync(evaluating(requirements, execution, session, until_violated=until_violated))
+    return run_sync(evaluating(requirements, execution, session, tentative=tentative))
 
 
 def evaluating(
-    requirements: Requirements, execution: Execution, session: Session, *, until_violated: bool = False
+    requirements: Requirements, execution: Execution, session: Session, *, tentative: bool = False
 ) -> Flow[tuple[Finding, ...]]:
     """How each requirement stands after `execution`; `session` stands where it ended.
 
     Checks are run on a fork, where there are forks, so that one that writes all the same harms nothing.
 
     Args:
-        until_violated: whether the first one that is violated is all that is wanted; those after it are left out.
+        tentative: whether the first one that is violated is all that is wanted, and those after it are left out; and
+            nobody needs the session any more, so that it is not forked.
     """
     calls = made_calls(execution, session.toolbox)
     lacking = _lacking_calls(requirements, calls)
     if not any(item.executable for item in requirements.items):
         findings = tuple(Finding(requirement=item.id, status="unjudged") for item in requirements.items)
     else:
-        findings = yield from _run_checks(requirements, execution, session, until_violated)
+        findings = yield from _run_checks(requirements, execution, session, tentative)
     waits = _Waiting(execution, [call.args for call in calls if call.waits])
     return tuple(
         lacking.get(finding.requirement) or _as_it_stands(requirements[finding.requirement], finding, waits)
@@ -119,11 +120,11 @@ def _lacking_calls(requirements: Requirements, calls: Sequence[MadeCall]) -> dic
 
 
 def _run_checks(
-    requirements: Requirements, execution: Execution, session: Session, until_violated: bool
+    requirements: Requirements, execution: Execution, session: Session, tentative: bool
 ) -> Flow[tuple[Finding, ...]]:
     family = session.family
     limit = None if family.timeout is None else family.timeout * (len(requirements.items) + 1)
-    evaluate_all = partial(_evaluate, requirements, execution, session, until_violated)
+    evaluate_all = partial(_evaluate, requirements, execution, session, tentative)
     try:
         # All in one visit to the environment's thread: a visit costs more than most checks.
         findings: tuple[Finding, ...] = yield from family.look(evaluate_all, limit)
@@ -133,18 +134,18 @@ def _run_checks(
 
 
 def _evaluate(
-    requirements: Requirements, execution: Execution, session: Session, until_violated: bool
+    requirements: Requirements, execution: Execution, session: Session, tentative: bool
 ) -> tuple[Finding, ...]:
     broken: CheckResult | None = None
     try:
-        session = session.fork() if session.family.tier == "fork" else session
+        session = session.fork() if session.family.tier == "fork" and not tentative else session
         session.begin_checks([(item.id, item.check, item.args) for item in requirements.items if item.check])
     except Exception as error:  # the environment's own code
         broken = _uncheckable(error)
     findings: list[Finding] = []
     for item in requirements.items:
         findings.append(_check(item, execution, session, broken))
-        if until_violated and findings[-1].status == "violated":
+        if tentative and findings[-1].status == "violated":
             break
     return tuple(findings)
 

@@ -13,11 +13,12 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from pivot_dspy import bindings
-from pivot_dspy.environment.toolbox import Toolbox
+from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
 from pivot_dspy.expressions import content
 from pivot_dspy.identity_cache import RESULTS_KEPT, by_identity
 from pivot_dspy.plain_json import scalars
-from pivot_dspy.required_calls import MadeCall, RequiredCall, comparable
+from pivot_dspy.required_calls import MadeCall, RequiredCall
+from pivot_dspy.result_index import Record, ResultIndex, leaves, meaning
 from pivot_dspy.told import Told, figure_of, moment_of, read, tells, tells_id, tells_words
 from pivot_dspy.trajectory import Execution, Observation, Step
 
@@ -26,17 +27,6 @@ POLICY = "policy"
 
 _ID = re.compile(r"(?:(?:^|_)ids?_?|[a-z]I[Dd]s?)$|^ID$")
 """Names of arguments and fields that hold an id."""
-_ROOT = "\0"
-"""Stands for the step in the paths of a result that is kept."""
-_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-
-
-class Record(NamedTuple):
-    """A record in a result."""
-
-    fields: Mapping[str, Any]
-    others: Sequence[Any]
-    """The list that it stands in; empty where it stands in none."""
 
 
 class Occurrence(NamedTuple):
@@ -51,54 +41,39 @@ class Occurrence(NamedTuple):
 
 
 class ResultText(NamedTuple):
-    """A text in a result."""
+    """Where a text stands in a result."""
 
     step: str
-    text: str
     stale: bool
 
 
-class _LeafIndex:
-    """Where the values of a result stand, worked out once: many calls look into it, each for a few values only."""
+@dataclass(frozen=True)
+class _PastStep:
+    """What a step was given, and what it gave."""
 
-    def __init__(self, value: Any) -> None:
-        self.leaves = [*leaves(value, _ROOT)]
-        self._first: dict[str, int] = {}
-        # A list for each value would be far more objects, all of which the garbage collector visits again and again.
-        self._next: list[int | None] = [None] * len(self.leaves)
-        for position in reversed(range(len(self.leaves))):
-            same = _same(self.leaves[position][-1])
-            self._next[position] = self._first.get(same)
-            self._first[same] = position
-
-    def __contains__(self, same: str) -> bool:
-        return same in self._first
-
-    def places(self, same: str) -> Iterator[tuple[str, str, tuple[Record, ...], Any]]:
-        """Those of its leaves that mean the same, in their order."""
-        position = self._first.get(same)
-        while position is not None:
-            yield self.leaves[position]
-            position = self._next[position]
+    step: Step
+    seen: Observation
+    changes: bool
+    """Whether it may have changed something."""
 
     @cached_property
-    def texts(self) -> Sequence[tuple[str, Told]]:
-        """Those of its leaves that are texts, and what they tell."""
-        return [(leaf, Told(leaf)) for *_, leaf in self.leaves if isinstance(leaf, str)]
+    def held(self) -> ResultIndex:
+        """What its result holds; nothing, where it gave none."""
+        value = self.seen.value if self.seen.ok else None
+        return _kept_index(value) if isinstance(value, (dict, list)) else ResultIndex(value)
 
+    @cached_property
+    def given(self) -> Sequence[Any]:
+        """The values in its arguments, bindings resolved as far as that is known."""
+        return [leaf for leaf in _given(self.step, self.seen) if not is_empty(leaf)]
 
-class _Taken(NamedTuple):
-    """The result of a step."""
+    @cached_property
+    def given_meanings(self) -> frozenset[str]:
+        return frozenset(map(meaning, self.given))
 
-    step: str
-    stale: bool
-    held: _LeafIndex
-    given: Sequence[str]
-    """The texts that a step which changes something was given: a text of its result that repeats one tells nothing."""
-
-    def places(self, same: str) -> Iterator[Occurrence]:
-        for path, key, records, _ in self.held.places(same):
-            yield Occurrence(path.replace(_ROOT, self.step, 1), key, records, self.stale)
+    def repeats(self, told: Told) -> bool:
+        """Whether a text of its result only repeats what it was given, and so tells nothing."""
+        return self.changes and any(tells(told, str(leaf)) for leaf in self.given)
 
 
 @dataclass
@@ -111,10 +86,8 @@ class Grounds:
     steps: tuple[str, ...]
     """Ids of the steps before the call."""
     results: dict[str, Any] = field(default_factory=dict)
-    taken: list[_Taken] = field(default_factory=list)
-    """What the results hold, in the order of their steps."""
-    own: set[str] = field(default_factory=set)
-    """What was given to a step before it stood in any result: that it does afterwards tells nothing."""
+    past: list[_PastStep] = field(default_factory=list)
+    """The steps before the call, in their order."""
     years: set[int] = field(default_factory=set)
     """Of the results that are themselves a date, such as today's."""
     stale: set[str] = field(default_factory=set)
@@ -129,8 +102,8 @@ class Grounds:
         for source, fact in facts:
             if tells_id(fact, number) if number else tells(fact, value, years=years, times=times):
                 return source
-        fixed = [_same(leaf) for leaf in scalars(self.required.get(re.split(r"[.\[]", path)[0]))]
-        return "requirement" if not isinstance(value, bool) and _same(value) in fixed else ""
+        fixed = [meaning(leaf) for leaf in scalars(self.required.get(re.split(r"[.\[]", path)[0]))]
+        return "requirement" if not isinstance(value, bool) and meaning(value) in fixed else ""
 
     @property
     def durations(self) -> dict[float, str]:
@@ -144,34 +117,39 @@ class Grounds:
     def whole(self, name: str, value: Any) -> Occurrence | None:
         """Where a value stands whole: the latest place, fresh and in a record that is named, if it can be. A number is
         an id in both places or in neither."""
-        places = self._places(_same(value))
+        places = self._places(value)
         if figure_of(value) is not None:
             places = [place for place in places if is_id(place.key) == is_id(name)]
         fresh = [place for place in reversed(places) if not place.stale]
         return next((place for place in fresh if self.names(place, value)), next(iter(fresh or places[::-1]), None))
 
     def within(self, value: Any) -> ResultText | None:
-        """The latest text in which a value stands among others, a fresh one before a stale one."""
+        """The latest result with a text in which a value stands among others, a fresh one before a stale one."""
         least = len(str(value).strip())
         holding = (
-            ResultText(result.step, text, result.stale)
-            for result in reversed(self.taken)
-            for text, told in reversed(result.held.texts)
+            ResultText(past.step.id, past.seen.stale)
+            for past in reversed(self.past)
+            for text, told in past.held.texts
             if len(text) >= least and tells(told, value, years=self.years)
-            if not self.is_own(text) and not any(tells(told, given) for given in result.given)
+            if not self.is_own(text) and not past.repeats(told)
         )
         return max(holding, key=lambda it: not it.stale, default=None)
 
-    def _places(self, same: str) -> list[Occurrence]:
+    def _places(self, value: Any) -> list[Occurrence]:
         """Where a value stands in the results, in the order of these."""
-        return [] if same in self.own else [place for result in self.taken for place in result.places(same)]
+        same = meaning(value)
+        return [
+            Occurrence(leaf.path, leaf.key, leaf.records, past.seen.stale)
+            for past in ([] if self.is_own(value) else self.past)
+            for leaf in past.held.places(same, past.step.id)
+        ]
 
     def names(self, place: Occurrence, value: Any) -> bool:
         """Whether what was told names the record in which a value stands: by another text in it, which stands in no
         other record of its list. The policy says who acts, and names nothing."""
         facts = [read(text) for source, text in self._told_texts() if source != POLICY]
         for record in reversed(place.records):
-            texts = _texts(record.fields) - {_same(value)}
+            texts = _texts(record.fields) - {meaning(value)}
             named = [text for text in texts if any(tells_words(fact, text) for fact in facts)]
             beside = [_texts(other) for other in record.others if named and other is not record.fields]
             if any(not any(text in others for others in beside) for text in named):
@@ -181,17 +159,25 @@ class Grounds:
         return False
 
     def is_own(self, value: Any) -> bool:
-        return _same(value) in self.own
+        """Whether a value was given to a step before it stood in any result: that it does afterwards tells nothing."""
+        same = meaning(value)
+        for past in self.past:
+            if same in past.given_meanings:
+                return True
+            if same in past.held:
+                return False
+        return False
 
-    def take_in(self, step: str, value: Any, given: Sequence[str], stale: bool) -> None:
-        """Take in what a step gave; of one that changes something, no text that only repeats what was `given`."""
-        self.results[step] = value
-        if stale:
-            self.stale.add(step)
-        if moment_of(value) is not None:
-            self.years |= read(str(value)).years
-        held = _kept_index(value) if isinstance(value, (dict, list)) else _LeafIndex(value)
-        self.taken.append(_Taken(step, stale, held, given))
+    def take_in(self, step: Step, seen: Observation, spec: ToolSpec) -> None:
+        """Take in what a step was given, and what it gave."""
+        self.past.append(_PastStep(step, seen, changes=spec.effect != "read"))
+        if not seen.ok:
+            return
+        self.results[step.id] = seen.value
+        if seen.stale:
+            self.stale.add(step.id)
+        if moment_of(seen.value) is not None:
+            self.years |= read(str(seen.value)).years
 
 
 class RunGrounds:
@@ -223,16 +209,9 @@ class RunGrounds:
         return replace(self._gathered, told=texts, quotes=quotes, required=required, steps=before)
 
     def _take_in(self, step: Step) -> None:
-        grounds = self._gathered
         seen, spec = self.execution.by_step.get(step.id), self._toolbox.spec(step.tool)
-        if seen is None or spec is None:
-            return
-        given = [leaf for leaf in _given(step, seen) if not is_empty(leaf)]
-        fresh = {_same(leaf) for leaf in given} - grounds.own
-        grounds.own.update(same for same in fresh if not any(same in result.held for result in grounds.taken))
-        if seen.ok:
-            changes = spec.effect != "read"
-            grounds.take_in(step.id, seen.value, [str(leaf) for leaf in given] if changes else [], seen.stale)
+        if seen is not None and spec is not None:
+            self._gathered.take_in(step, seen, spec)
 
 
 def _given(step: Step, seen: Observation) -> Iterator[Any]:
@@ -247,40 +226,13 @@ def _given(step: Step, seen: Observation) -> Iterator[Any]:
         yield from scalars([pair["item"] for pair in seen.value])
 
 
-_kept_index = by_identity(RESULTS_KEPT)(_LeafIndex)
-
-
-def leaves(
-    value: Any, path: str, key: str = "", records: tuple[Record, ...] = (), others: Sequence[Any] = ()
-) -> Iterator[tuple[str, str, tuple[Record, ...], Any]]:
-    """Every text and number inside `value`, with its path, the field that holds it and the records around it; and keys,
-    which may be names or ids."""
-    if isinstance(value, Mapping):
-        records = (*records, Record(value, others))
-        for name, item in value.items():
-            yield f"keys({path})", "id", records, name
-            yield from leaves(item, member(path, name), name, records)
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            yield from leaves(item, f"{path}[{place}]", key, records, value)
-    elif value is not None and not isinstance(value, bool):
-        yield path, key, records, value
+_kept_index = by_identity(RESULTS_KEPT)(ResultIndex)
 
 
 def _texts(value: Any) -> set[str]:
-    """The texts inside `value`, figures and the names of fields left out."""
-    found = (leaf for path, _, _, leaf in leaves(value, "") if not (path.startswith("keys(") and _KEY.fullmatch(leaf)))
-    return {_same(leaf) for leaf in found if isinstance(leaf, str) and figure_of(leaf) is None}
-
-
-def member(path: str, key: str) -> str:
-    """The path of a field."""
-    return f"{path}.{key}" if _KEY.fullmatch(key) else f'{path}."{key}"'
-
-
-def _same(value: Any) -> str:
-    """Equal for values that mean the same: texts without regard to case, numbers by value, dates in whatever form."""
-    return str(comparable(value)).casefold()
+    """What the texts inside `value` mean, figures and the names of fields left out."""
+    texts = (leaf.value for leaf in leaves(value, "") if isinstance(leaf.value, str) and not leaf.is_word)
+    return {meaning(text) for text in texts if figure_of(text) is None}
 
 
 def name_of(path: str) -> str:

@@ -17,9 +17,10 @@ from pivot_dspy import bindings, calc, claims
 from pivot_dspy.bindings import BindingError
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.expressions import TOKEN, Content, content, is_quoted
-from pivot_dspy.grounds import Grounds, RunGrounds, is_empty, is_id, leaves, member, name_of
+from pivot_dspy.grounds import Grounds, RunGrounds, is_empty, is_id, name_of
 from pivot_dspy.plain_json import scalars
 from pivot_dspy.required_calls import WORDING, MadeCall, RequiredCall, defaults_of
+from pivot_dspy.result_index import leaves, member
 from pivot_dspy.told import figure_of, moment_of
 from pivot_dspy.trajectory import Execution, Frozen, Step
 
@@ -126,9 +127,9 @@ class _Argument:
         if bindings.is_calc(written) and not is_quoted(written[bindings.CALC]):
             yield self._worked_out(path, written[bindings.CALC], value)
         elif isinstance(written, str) and bindings.is_binding(written, {*self.known, bindings.ITEM}):
-            for place, _, _, leaf in leaves(value, path):
-                if not is_empty(leaf):
-                    yield from self._bound(place, written, leaf)
+            for leaf in leaves(value, path):
+                if not is_empty(leaf.value):
+                    yield from self._bound(leaf.path, written, leaf.value)
         elif isinstance(written, Mapping) and isinstance(value, Mapping):
             for key, item in written.items():
                 yield from () if key.isidentifier() else self._literal(f"keys({path})", key)

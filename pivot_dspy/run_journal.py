@@ -62,6 +62,8 @@ class RunJournal:
         except BaseException:
             self._lock.release()
             raise
+        self.waits = sum(1 for _ in self._journal.items("waits"))
+        """How often the run has ended to wait for a person."""
         self._counts: Counter[str] = Counter()
         self._counting = threading.Lock()
         self.replayed = 0
@@ -98,6 +100,13 @@ class RunJournal:
         """Let others have the run."""
         self._journal.close()
         self._lock.release()
+
+    def end(self, status: str, *, waiting: bool) -> None:
+        """The run has ended, or waits for a person's answer to go on."""
+        if waiting:
+            self._journal.append("waits", str(self.waits), {"status": status})
+        else:
+            self._journal.append("run", "end", {"status": status})
 
     def finished(self, kind: str, key: str) -> dict[str, Any] | None:
         """What was noted of a finished piece of work, None where it is not finished.

@@ -18,11 +18,11 @@ def sharing(observation: Observation, earlier: Execution) -> Observation:
     True
     """
     before = earlier.by_step.get(observation.step)
-    if before is None or before.value is observation.value or not _is_same(before.value, observation.value):
+    if before is None or before.value is observation.value or not is_same(before.value, observation.value):
         return observation
     return observation.model_copy(update={"value": before.value})
 
 
-def _is_same(one: Any, other: Any) -> bool:
+def is_same(one: Any, other: Any) -> bool:
     """Whether two values are the same JSON, in the same order: 1 is neither true nor 1.0."""
     return isinstance(one, (str, list, dict)) and bool(one == other) and to_json(one) == to_json(other)

@@ -9,6 +9,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from pivot_dspy import bindings
 from pivot_dspy.blame.dependence import DependenceGraph, record_with
 from pivot_dspy.blame.extraction import predicates_of
 from pivot_dspy.blame.predicates import ANYHOW, Predicate, Relation, compare, meets, of_requirement, overlap, words
@@ -42,7 +43,8 @@ class Assignment:
         self._graph = graph
         self.record = cache(self._find_record)
         """What earlier steps saw of the thing that a step names outright, by the step's id."""
-        self.step_predicates = {step.id: predicates_of(step, graph.position) for step in graph.steps}
+        known = {*graph.position, bindings.ITEM}
+        self.step_predicates = {step.id: predicates_of(step, known) for step in graph.steps}
         self.chain_predicates = {
             step_id: [(name, predicate) for name in members for predicate in self.step_predicates[name].predicates]
             for step_id, members in graph.chains.items()
@@ -59,14 +61,17 @@ class Assignment:
         self.families = [names for names in by_check.values() if len(names) > 1]
         """Ids of the requirements of each family."""
         self.in_families = list(chain.from_iterable(self.families))
-        self.general = [name for name in self.required if name not in self.in_families]
+        related = set(self.in_families)
+        self.general = [name for name in self.required if name not in related]
         """Ids of the requirements on their own."""
         self.everywhere = self.asked_by(self.general)
         """What these ask, of every step."""
         acting = [step.id for step in graph.steps if not step.is_submit]
-        writes = [name for name in acting if name in graph.writes]
-        self.deciding_steps = writes or [name for name in acting if set(acting).isdisjoint(graph.readers[name])]
+        members = set(acting)
+        writes = [name for name in graph.writes if name in members]
+        self.deciding_steps = writes or [name for name in acting if members.isdisjoint(graph.readers[name])]
         """Those that make the choices: all that write; where none does, those that only `submit` reads, or nothing."""
+        self._deciding = frozenset(self.deciding_steps)
         self.assigned: dict[str, str] = {}
         """The requirement that a deciding step means to serve."""
         self.step_for: dict[str, str] = {}
@@ -87,7 +92,7 @@ class Assignment:
     def asked_of(self, step_id: str) -> list[RequiredPredicate]:
         """What may be asked of a step's selection: by the requirements that it and the deciding steps below it serve,
         or by all where one of them serves none."""
-        deciding = [name for name in (step_id, *self._graph.below[step_id]) if name in self.deciding_steps]
+        deciding = [name for name in (step_id, *self._graph.below[step_id]) if name in self._deciding]
         served = dict.fromkeys(self.assigned.get(name, "") for name in deciding)
         return [*self.asked_by(self.in_families if not served or "" in served else served), *self.everywhere]
 
@@ -100,7 +105,7 @@ class Assignment:
         """The first read whose result nothing uses, though it is selected by what this requirement asks most of all."""
         graph, used = self._graph, self._read_by(self.deciding_steps)
         for step in graph.steps:
-            if step.is_submit or step.id in graph.writes or graph.readers[step.id]:
+            if step.is_submit or graph.changes(step.id) or graph.readers[step.id]:
                 continue
             predicates = [predicate for source, predicate in self.chain_predicates[step.id] if source not in used]
             agreed = {

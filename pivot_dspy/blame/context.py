@@ -132,7 +132,7 @@ class BlameContext:
     def end_of_acts(self) -> int:
         """Where one more step that acts belongs: after all that act, and all whose results nothing reads yet."""
         submit, graph = self.execution.trajectory.submit, self.graph
-        ends = [step.id for step in self.steps if step.id in graph.writes or not graph.readers[step.id]]
+        ends = [step.id for step in self.steps if graph.changes(step.id) or not graph.readers[step.id]]
         end = len(self.steps) if submit is None else graph.position[submit.id]
         return max((graph.position[name] + 1 for name in ends if not graph.step(name).is_submit), default=end)
 

@@ -44,6 +44,8 @@ class DependenceGraph:
         writing = {name for name, spec in toolbox.tools.items() if spec.effect != "read"}
         self.writes = tuple(step.id for step in self.steps if step.tool in writing)
         """Ids of the steps that may change the environment."""
+        self._writing = frozenset(self.writes)
+        self._write_positions = [self.position[name] for name in self.writes]
         self.source_of = cache(self._find_source)
         """The latest step before a position whose result holds a value."""
         for position, step in enumerate(self.steps):
@@ -56,6 +58,10 @@ class DependenceGraph:
         for step_id in reversed(self.ids):
             readers = self.readers[step_id]
             self.below[step_id] = self._in_order(set(readers).union(*(self.below[name] for name in readers)))
+
+    def changes(self, step_id: str) -> bool:
+        """Whether a step may change the environment."""
+        return step_id in self._writing
 
     def step(self, step_id: str) -> Step:
         return self.steps[self.position[step_id]]
@@ -88,7 +94,7 @@ class DependenceGraph:
         fault = observation.fault if observation is not None else None
         if not parents or (fault is not None and fault.kind == "tool_error"):
             # It hangs on the state then, and so on whatever was written before.
-            parents += [name for name in self.writes if self.position[name] < position]
+            parents += self.writes[: bisect_left(self._write_positions, position)]
         return tuple(dict.fromkeys(parents))
 
     def holders(self, wanted: Any, before: int) -> Sequence[str]:

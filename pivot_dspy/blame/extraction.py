@@ -47,12 +47,12 @@ def predicates_of(step: Step, known: Collection[str]) -> StepPredicates:
     """What a step selects by: the literals in its arguments and the expressions of its bindings.
 
     Args:
-        known: ids of the trajectory's steps.
+        known: ids of the trajectory's steps; with `item` among them, no set need be made that has it.
     """
     parts: list[StepPredicates] = []
     if step.for_each and bindings.is_binding(step.for_each, known):
         parts.append(of_expression(step.for_each))
-    names = {*known, bindings.ITEM}
+    names = known if bindings.ITEM in known else {*known, bindings.ITEM}
     plain: dict[str, Any] = {}
     for path, value in _argument_leaves(step.args):
         predicate = triple(value)

@@ -99,7 +99,7 @@ def _ill_fitting_results(context: BlameContext, step: Step, fault: Fault) -> Ite
             continue
         between = context.graph.ids[position[source] + 1 : position[step.id]]
         # Where nothing reads a result in between, the step should rather read that.
-        if all(other in context.graph.writes or context.graph.readers[other] for other in between):
+        if all(context.graph.changes(other) or context.graph.readers[other] for other in between):
             text = f"its whole result is the {name} of {step.id}, and does not fit: {fault.message}"
             yield context.clue(source, "wrong_tool", Weight.SHARED, text, "use another tool")
 
@@ -170,7 +170,7 @@ def _turned_empty(context: BlameContext, step_id: str, source: str) -> Iterator[
 def _without_result(context: BlameContext, source: str) -> Iterator[str]:
     """The first read before a look-up that gave nothing, where one did: what it looks through may lack just that."""
     earlier = context.graph.ids[: context.graph.position[source]]
-    results = {step_id: context.graph.result(step_id) for step_id in earlier if step_id not in context.graph.writes}
+    results = {step_id: context.graph.result(step_id) for step_id in earlier if not context.graph.changes(step_id)}
     empty = (step_id for step_id, value in results.items() if not any(scalars(value)))
     yield from islice(empty, 1)
 

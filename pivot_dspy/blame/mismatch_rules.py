@@ -108,7 +108,7 @@ def _foreign(context: BlameContext, step: Step, predicate: Predicate, is_argumen
         yield context.clue(step.id, "wrong_value", Weight.FOREIGN, text)
         return
     written = predicate.written if isinstance(predicate.written, tuple) else [predicate.written]
-    worded = not selective and step.id in context.graph.writes
+    worded = not selective and context.graph.changes(step.id)
     for value in written:
         # A number may have been worked out, and several words that are written somewhere may be chosen freely.
         if not isinstance(value, str) or (worded and " " in value):

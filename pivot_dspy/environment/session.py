@@ -28,6 +28,7 @@ from pivot_dspy.environment.closing import close, close_later
 from pivot_dspy.environment.concurrent_calls import ConcurrentCalls
 from pivot_dspy.environment.from_class import own_shared_state, toolbox_of
 from pivot_dspy.environment.isolation import Isolation
+from pivot_dspy.environment.kept_reads import KeptReads, after
 from pivot_dspy.environment.ownership import InstanceLock, committing, own
 from pivot_dspy.environment.pure_results import PureCall, PureResults
 from pivot_dspy.environment.snapshot import KeptState
@@ -71,6 +72,8 @@ class SessionGroup:
         self._helpers: list[Worker] = []
         """For calls of plain functions that are made at once."""
         self.pure_results = PureResults()
+        self.kept_reads: KeptReads | None = None
+        """What reads gave, where the run keeps a journal."""
         self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self.isolation: Isolation | None = None
         """What the run must leave as it is, where that is watched."""
@@ -227,12 +230,13 @@ class Forkable(Protocol):
 class KeptSession:
     """How a session stood, as bytes: an environment is only made of them where one is needed."""
 
-    def __init__(self, snapshot: KeptState, family: SessionGroup) -> None:
-        self._snapshot, self._family = snapshot, family
+    def __init__(self, snapshot: KeptState, family: SessionGroup, lineage: str) -> None:
+        self._snapshot, self._family, self._lineage = snapshot, family, lineage
 
     def fork(self) -> Session:
         """A session that stands as that one did."""
-        return Session(self._family.copied(self._snapshot.load), self._family)
+        snapshot = self._family.copied(self._snapshot.load)
+        return Session(snapshot, self._family, lineage=self._lineage, kept=self)
 
 
 class Session:
@@ -241,11 +245,15 @@ class Session:
     Args:
         committed: everything may run here, irreversible tools too.
         owned: whether closing the session closes the instance; the user's own instance is closed by its owner.
+        lineage: tells what has changed the instance until now, where the run keeps a journal.
+        kept: how the instance stands, which was just made of it; it is not written again while nothing runs here.
     """
 
     def __init__(
-        self, environment: Environment, family: SessionGroup, *, committed: bool = False, owned: bool = True
-    ) -> None:
+        self, environment: Environment, family: SessionGroup, *, committed: bool = False, owned: bool = True,
+        lineage: str = "", kept: KeptSession | None = None,
+    ) -> None:  # fmt: skip
+        self.lineage = lineage
         self.environment = environment
         self.toolbox: Toolbox = toolbox_of(environment)
         self.family = family
@@ -254,6 +262,7 @@ class Session:
             own_shared_state(environment)
             own(environment)
         family.sessions.add(self)
+        self._kept = kept
         # Most environments hold nothing that has to be released: then no visit to their thread is paid for it.
         where = None if family.timeout is None else family.worker
         releases = owned and type(environment).close is not Environment.close
@@ -261,12 +270,22 @@ class Session:
 
     def fork(self) -> Session:
         """An independent copy of this session."""
-        return Session(self.family.fork_of(self.environment), self.family)
+        kept = self._state()
+        if kept is not None:
+            return kept.fork()
+        copied = self.family.copied(self.environment.fork, self.environment)
+        return Session(copied, self.family, lineage=self.lineage)
 
     def keep(self) -> Forkable:
         """How this session stands now, to fork from later; what it does from here on does not change that."""
-        snapshot = self.family.snapshot_of(self.environment)
-        return self.fork() if snapshot is None else KeptSession(snapshot, self.family)
+        return self._state() or self.fork()
+
+    def _state(self) -> KeptSession | None:
+        """How it stands, as bytes; None where that cannot be written."""
+        if self._kept is None:
+            snapshot = self.family.snapshot_of(self.environment)
+            return None if snapshot is None else KeptSession(snapshot, self.family, self.lineage)
+        return self._kept
 
     def hold(self) -> Flow[None]:
         """Wait until no other commit holds the same instance; `release`, or `family.close`, lets the next one begin."""
@@ -312,6 +331,7 @@ class Session:
 
     def _guarded(self, function: Callable[[], Result], unchanged: Environment | None = None) -> Callable[[], Result]:
         """`function`, inside of which tools that change something refuse to run."""
+        self._kept = None  # it is not believed to have left everything as it was
 
         def guarded() -> Result:
             with (
@@ -351,6 +371,9 @@ class Session:
             ConfigurationError: the tool may not run here, or not from this thread.
             IsolationError: its preview has changed the real thing, in the `live` tier.
         """
+        return self._recalled(spec, arguments) or (yield from self._made(spec, arguments))
+
+    def _made(self, spec: ToolSpec, arguments: dict[str, Any]) -> Flow[CallResult]:
         call, pure = self._tool_call(spec, arguments), PureCall.of(spec, arguments)
         made = Await(call.result, call.aresult, None if spec.is_async else call)
         if is_listened_to(spec.tool):
@@ -360,7 +383,22 @@ class Session:
         with nullcontext() if isolation is None else isolation.unchanged_by(f"the preview of {spec.name}"):
             result: CallResult = yield made
         self._keep(pure, result)
+        self._note(spec, arguments, result)
         return result
+
+    def _recalled(self, spec: ToolSpec, arguments: dict[str, Any]) -> CallResult | None:
+        """What a read gave before its run was killed."""
+        reads = None if self.committed or spec.effect != "read" else self.family.kept_reads
+        return None if reads is None else reads.get(self.lineage, spec, arguments)
+
+    def _note(self, spec: ToolSpec, arguments: dict[str, Any], result: CallResult) -> None:
+        """Note what a read gave, or that something was changed, where the run keeps a journal."""
+        if self.committed or self.family.kept_reads is None:
+            return
+        if spec.effect == "read":
+            self.family.kept_reads.keep(self.lineage, spec, arguments, result)
+        else:
+            self.lineage = after(self.lineage, spec, arguments)
 
     def call_at_once(self, calls: Sequence[tuple[ToolSpec, dict[str, Any]]]) -> Flow[list[CallResult]]:
         """Make calls of tools of which each `overlaps`, at most `AT_ONCE`; the results are in the order of the calls.
@@ -368,6 +406,12 @@ class Session:
         Raises:
             ConfigurationError: one needs the event loop that waits for it.
         """
+        kept = [self._recalled(spec, arguments) for spec, arguments in calls]
+        if any(result is not None for result in kept):
+            in_turn = []
+            for (spec, arguments), known in zip(calls, kept, strict=True):
+                in_turn.append(known or (yield from self._made(spec, arguments)))
+            return in_turn
         pure = [PureCall.of(spec, arguments) for spec, arguments in calls]
         made = []
         for number, (spec, arguments) in enumerate(calls):
@@ -375,8 +419,9 @@ class Session:
             made.append(call if spec.is_async else replace(call, worker=self.family.helper(number), apart=True))
         at_once = ConcurrentCalls(made)
         results: list[CallResult] = yield Await(at_once.results, at_once.aresults)
-        for call_made, result in zip(pure, results, strict=True):
+        for (spec, arguments), call_made, result in zip(calls, pure, results, strict=True):
             self._keep(call_made, result)
+            self._note(spec, arguments, result)
         return results
 
     def overlaps(self, spec: ToolSpec) -> bool:
@@ -399,6 +444,7 @@ class Session:
         function = self.runner(spec)
         if function is None:
             raise ConfigurationError(f"{spec.name} may not run before commit")
+        self._kept = None
         effect = spec.effect if function is spec.invoke else "read"  # a preview only reads
         return ToolCall(
             self.environment,

@@ -27,6 +27,7 @@ import re
 import types
 import uuid
 import weakref
+import zlib
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -53,6 +54,9 @@ TRUSTED: frozenset[type] = frozenset({
     *pathlib.WindowsPath.__mro__,
 })  # fmt: skip
 """Classes whose own such methods give the same in both."""
+COMPRESSED = 1 << 20
+"""Bytes from which on they are kept compressed, where that is worth while: a run keeps a state before each change."""
+_SAMPLE = 1 << 16
 NAN = (b"G\x7f\xf8", b"G\xff\xf8")
 """How a NaN begins as it is written."""
 
@@ -82,16 +86,26 @@ class KeptState:
             pickler.dump(environment)
         except Exception as error:
             raise ValueError(f"{type(environment).__name__} cannot be written: {error}") from error
-        self._data, self._kept = sink.getvalue(), tuple(pickler.kept)
-        if any(start in self._data for start in NAN):
+        data, self._kept = sink.getvalue(), tuple(pickler.kept)
+        if any(start in data for start in NAN):
             raise ValueError(f"{type(environment).__name__} may hold a NaN")
+        self._is_compressed = len(data) >= COMPRESSED and _is_compressible(data)
+        self._data = zlib.compress(data, level=1) if self._is_compressed else data
 
     def load(self) -> Environment:
         """A copy, another one each time."""
-        unpickler = _CopyUnpickler(io.BytesIO(self._data))
+        data = zlib.decompress(self._data) if self._is_compressed else self._data
+        unpickler = _CopyUnpickler(io.BytesIO(data))
         unpickler.kept = self._kept
         copied: Environment = unpickler.load()
         return copied
+
+
+def _is_compressible(data: bytes) -> bool:
+    """Whether a part from the middle takes a third when it is compressed, as records do and pictures do not."""
+    middle = len(data) // 2
+    sample = data[middle : middle + _SAMPLE]
+    return 3 * len(zlib.compress(sample, level=1)) <= len(sample)
 
 
 def _is_copied_by_default(environment: Environment) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from pivot_dspy import bindings, claims
@@ -80,7 +81,7 @@ def review_calls(
         read: what was read beside this run's results. Where prose that was read speaks of such a call, the call may
             come from there, and the words quoted for it have to speak of it and name its values as well.
     """
-    prose = list(_prose(execution, read))
+    prose = cache(lambda: [*_prose(execution, read)])  # results are long, and few calls depend on what they speak of
     steps, run = _Steps(), RunGrounds(execution, toolbox)
     served = {one.call.step for one in covered if one.serves is not None}
     unserved = {one.call.step for one in covered} - served
@@ -127,7 +128,7 @@ def review_calls(
         else:
             about = stems([call.tool, spec.description, *call.args, *map(str, scalars(dict(call.args)))])
             early = item is not None and not late  # no result had been read that might have suggested it
-            suggested = not (in_words or early) and any(about & words for step, words in prose if step != call.step)
+            suggested = not (in_words or early) and any(about & words for step, words in prose() if step != call.step)
             invented = [it for it in unsettled if it.label == "unknown" and _names(it.value)] if early else []
             named = tuple(str(it.value) for it in (unsettled if suggested else invented))
             options = {"values": named, **({"bears": about} if suggested else {})}

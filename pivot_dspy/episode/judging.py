@@ -78,12 +78,12 @@ class Judge:
         return self._with_judgement(candidate, judged)
 
     def if_needed(self, candidate: Candidate) -> Flow[Candidate]:
-        """What can be established of a candidate, where nothing is wrong with it otherwise; a judge is asked about
-        what rules leave open, so that no verdict is paid for in vain.
+        """What can be established of a candidate that was just measured, by no judge, where nothing is wrong with it
+        otherwise; a judge is asked about what rules leave open, so that no verdict is paid for in vain.
         """
         if not _is_complete(candidate.inspection):
             return candidate
-        context, execution = self.context, candidate.inspection.execution
+        context, execution, evaluated = self.context, candidate.inspection.execution, candidate.inspection.findings
         covered = coverage.by_named_calls(context.requirements, made_calls(execution, context.toolbox))
         covered = coverage.by_waiting_checks(covered, context.requirements, candidate.inspection.findings)
         if any(one.serves is None for one in covered):
@@ -101,7 +101,7 @@ class Judge:
             context.written,
         )  # fmt: skip
         if review.refused:
-            return self.measured(candidate, Judgement(unasked=review.refused))
+            return self.measured(candidate, Judgement(unasked=review.refused), evaluated)
         known = [*context.told.values(), context.catalogue.known, *read]
         said = claims.statements(execution, claims.check(execution, context.inputs, known))
         questions = [*self._of_requirements(candidate.inspection.unjudged), *review.questions, *_of_statements(said)]
@@ -115,7 +115,7 @@ class Judge:
         if answers is None:
             answers = [Answer(question, None, problem) for question in questions]
         judgement = _judgement(review.established, answers, review.labels, review.unnamed, execution)
-        return self._with_judgement(candidate, judgement)
+        return self._with_judgement(candidate, judgement, evaluated)
 
     def _of_requirements(self, names: Collection[str]) -> list[Question]:
         items = (item for item in self.context.requirements.items if item.id in names)
@@ -167,12 +167,19 @@ class Judge:
             stale=view.observations() if fresh.execution is not execution else "",
         )
 
-    def measured(self, candidate: Candidate, judgement: Judgement | None) -> Candidate:
-        """The candidate by the requirements as they now are and by a judgement, or by none."""
+    def measured(
+        self, candidate: Candidate, judgement: Judgement | None, evaluated: Sequence[Finding] | None = None
+    ) -> Candidate:
+        """The candidate by the requirements as they now are and by a judgement, or by none.
+
+        Args:
+            evaluated: what checks have found by these requirements, where they have been run.
+        """
         inspection = inspect(
             candidate.run,
             self.context.requirements,
             {**self.context.inputs, **self.context.told},
+            evaluated=evaluated,
             judged=judgement.findings if judgement else (),
             cleared=judgement is not None and bool(judgement.answers),
             unsupported=judgement.unsupported if judgement else (),
@@ -181,8 +188,10 @@ class Judge:
         )
         return replace(candidate, inspection=inspection, judgement=judgement)
 
-    def _with_judgement(self, candidate: Candidate, judgement: Judgement) -> Candidate:
-        judged = self.measured(candidate, judgement)
+    def _with_judgement(
+        self, candidate: Candidate, judgement: Judgement, evaluated: Sequence[Finding] | None = None
+    ) -> Candidate:
+        judged = self.measured(candidate, judgement, evaluated)
         self.caller.record.emit(JudgeEvent(trajectory=judged.trajectory, loss=judged.loss))
         return judged
 

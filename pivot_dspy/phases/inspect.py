@@ -152,6 +152,7 @@ def inspecting(
     settled: Requirements,
     inputs: Mapping[str, Any],
     *,
+    evaluated: Sequence[Finding] | None = None,
     judged: Collection[Finding] = (),
     cleared: bool = False,
     unsupported: Collection[str] = (),
@@ -162,6 +163,7 @@ def inspecting(
     """Findings, claims and loss of a run.
 
     Args:
+        evaluated: how these requirements stand by their checks, where that is known of this run.
         judged: verdicts on the requirements that only a judge can decide.
         cleared: whether a judge has looked at the answer's claims; then `unsupported` is the judge's list, and what
             the rule found does not count.
@@ -169,7 +171,8 @@ def inspecting(
     """
     execution = run.execution
     verdicts = {finding.requirement: finding for finding in judged}
-    evaluated = yield from evaluation.evaluating(settled, execution, run.session)
+    if evaluated is None:
+        evaluated = yield from evaluation.evaluating(settled, execution, run.session)
     findings = tuple(
         verdicts.get(finding.requirement, finding) if finding.status == "unjudged" else finding
         for finding in evaluated
@@ -294,4 +297,4 @@ def _change(step: Step, seen: Observation) -> str:
 
 def _needs(graph: DependenceGraph, step: Step) -> tuple[str, ...]:
     """The writes that a step depends on otherwise than by its bindings."""
-    return tuple(name for name in graph.parents(step.id) if name in graph.writes and name not in graph.reads[step.id])
+    return tuple(name for name in graph.parents(step.id) if graph.changes(name) and name not in graph.reads[step.id])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from pivot_dspy.dspy_internals import CUSTOM_TYPE_END_IDENTIFIER as END
 from pivot_dspy.dspy_internals import CUSTOM_TYPE_START_IDENTIFIER as START
+from pivot_dspy.identity_cache import RESULTS_KEPT, by_identity
 
 _MEDIA = frozenset({"image_url", "input_audio", "file"})
 """Kinds of parts that are no text: a part of text could pass for the prompt's own words."""
@@ -68,19 +69,23 @@ def detach(value: Any) -> Detached:
     return Detached(without(value), parts)
 
 
+@by_identity(RESULTS_KEPT)
 def _holds_media(value: Any) -> bool:
-    left = [value]
+    """Whether DSPy's mark of a part of a message stands in a text of `value`, or it holds a picture. All of it is
+    searched, however little is shown: once, and by type, since most results are long and hold none."""
+    left: list[Collection[Any]] = [[value]]
     while left:
-        data = left.pop()
-        if isinstance(data, str):
-            if START in data:
+        items = left.pop()
+        kinds = set(map(type, items))
+        if str in kinds and any(START in item for item in items if type(item) is str):
+            return True
+        if dict in kinds:
+            records = [item for item in items if type(item) is dict]
+            if any(_picture(record)[1] for record in records):
                 return True
-        elif isinstance(data, dict):
-            if _picture(data)[1]:
-                return True
-            left.extend(data.values())
-        elif isinstance(data, list):
-            left.extend(data)
+            left += [record.values() for record in records]
+        if list in kinds:
+            left += [item for item in items if type(item) is list]
     return False
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence, Sized
+from itertools import islice
 from typing import Any, TypeVar
 
 FENCE = "| "
@@ -90,7 +91,10 @@ def fit(count: int, lengths: Iterable[int], write: Callable[[int, int], Part], r
 
 
 def longest_start(text: str, cap: int, write: Callable[[str], str]) -> int:
-    """How many leading characters of `text` `write` puts into at most `cap` characters."""
+    """How many leading characters of `text` `write` puts into at most `cap` characters; each takes one at least."""
+    plain = cap - len(write(""))  # so many where none is escaped, as in most texts
+    if 0 < plain <= len(text) and len(write(text[:plain])) == cap:
+        return plain
     return bisect_right(range(1, min(len(text), cap) + 1), cap, key=lambda count: len(write(text[:count])))
 
 
@@ -128,7 +132,8 @@ def json_length(value: Any, limit: int, depth: int = 0) -> int:
             continue
         # Brackets, commas and colons with their spaces.
         length += max(2, (4 if isinstance(item, dict) else 2) * len(item))
-        if length > limit or (item and level >= MAX_DEPTH):
+        least = (3 if isinstance(item, dict) else 1) * len(item)  # of the parts: a key has quotes
+        if length + least > limit or (item and level >= MAX_DEPTH):
             return max(length, limit + 1)
         if isinstance(item, dict):
             pending += ((key, level) for key in item)
@@ -138,6 +143,8 @@ def json_length(value: Any, limit: int, depth: int = 0) -> int:
 
 def _with_texts_cut(record: dict[str, Any], cap: int) -> str | None:
     """A record in which long texts alone are cut, so that all else in it stays whole; None where that is not enough."""
+    if 4 * len(record) > cap:  # the names of its fields alone are too long
+        return None
     texts = {key: item for key, item in record.items() if isinstance(item, str) and len(item) > LONG_TEXT}
     others = json_length({**record, **dict.fromkeys(texts, "")}, cap)
     room = (cap - others) // max(1, len(texts)) - CUT_ROOM
@@ -166,11 +173,12 @@ def json_within(value: Any, cap: int, depth: int = 0) -> str:
     if isinstance(value, dict) and (shorter := _with_texts_cut(value, cap)) is not None:
         return shorter
     if isinstance(value, dict):
-        brackets, rest, names, items = "{}", '"…": "+{:,} more"', [*value], [*value.values()]
+        brackets, rest = "{}", '"…": "+{:,} more"'
+        names, items = [*islice(value, cap)], [*islice(value.values(), cap)]  # there is no room for more of them
     else:
         brackets, rest, names, items = "[]", '"… (+{:,} more)"', [], value
     if cap == CUT_ROOM:  # no room for parts, however deep they go
-        return f"{brackets[0]}{rest.format(len(items))}{brackets[1]}"
+        return f"{brackets[0]}{rest.format(len(value))}{brackets[1]}"
 
     def label(position: int) -> str:
         return f"{json_within(str(names[position]), KEY_CAP)}: " if names else ""
@@ -180,6 +188,6 @@ def json_within(value: Any, cap: int, depth: int = 0) -> str:
         return f"{name}{json_within(items[position], room - len(name) - 2, depth + 1)}, "
 
     lengths = (len(label(position)) + json_length(item, cap, depth + 1) + 2 for position, item in enumerate(items))
-    parts = fit(len(items), lengths, write, cap - 2, CUT_ROOM)
-    left_out = [rest.format(len(items) - len(parts))] if len(parts) < len(items) else []
+    parts = fit(len(value), lengths, write, cap - 2, CUT_ROOM)
+    left_out = [rest.format(len(value) - len(parts))] if len(parts) < len(value) else []
     return f"{brackets[0]}{', '.join([*(part.removesuffix(', ') for part in parts), *left_out])}{brackets[1]}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pivot_dspy.identity_cache import RESULTS_KEPT, by_identity
 from pivot_dspy.prompts.report import RESULT_CAP
 from pivot_dspy.prompts.shown import COMPARED, ShownResults, joined
 from pivot_dspy.prompts.truncation import (
@@ -62,7 +63,7 @@ class ValueWriter:
         if isinstance(value, str):
             return self.text(value, cap)
         if isinstance(value, list) and value:
-            if all(isinstance(item, dict) for item in value):
+            if set(map(type, value)) == {dict}:
                 return self._records(value, cap)
             if json_length(value, ONE_LINE) > ONE_LINE:
                 return self._rows(value, lambda position, room: self._line(value[position], room), "elements", cap)
@@ -180,24 +181,30 @@ def _within(path: str, whole: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]
 
 
 def _shared(records: list[dict[str, Any]], cap: int) -> dict[str, Any]:
-    """The fields that are the same in all `records`, if there are several; none that is longer than `cap`.
+    """The fields that are the same in all `records`, if there are several; none that is longer than `cap`."""
+    return {key: value for key, value in _same_in_all(records).items() if json_length(value, cap) <= cap}
+
+
+@by_identity(RESULTS_KEPT)
+def _same_in_all(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The fields that are the same in all `records`, if there are several.
 
     Where there are many records, long lists and records in them are not compared: it would take too long.
     """
     if len(records) < 2:
         return {}
-    limit = min(cap, COMPARED // len(records))
+    limit = COMPARED // len(records)
     same = {
         key: value
         for key, value in records[0].items()
-        if json_length(value, most := limit if isinstance(value, (dict, list)) else cap) <= most
+        if not isinstance(value, (dict, list)) or json_length(value, limit) <= limit
     }
-    texts = {key: compact_json(value) for key, value in same.items()}
+    texts = {key: compact_json(value) for key, value in same.items() if isinstance(value, (dict, list))}
     for record in records[1:]:
         same = {
             key: value
             for key, value in same.items()
-            if key in record and _is_same(value, record[key], texts[key])
+            if key in record and _is_same(value, record[key], texts.get(key, ""))
         }
         if not same:
             break
@@ -205,7 +212,7 @@ def _shared(records: list[dict[str, Any]], cap: int) -> dict[str, Any]:
 
 
 def _is_same(value: Any, other: Any, text: str) -> bool:
-    """Whether `other` is the same JSON as `value`, whose JSON is `text`: 1 is neither true nor 1.0."""
+    """Whether `other` is the same JSON as `value`, whose JSON is `text` where it holds others: 1 is not true."""
     if type(value) is not type(other) or value != other:
         return False
     return not isinstance(value, (dict, list)) or text == compact_json(other)

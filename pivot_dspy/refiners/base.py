@@ -16,6 +16,7 @@ from pivot_dspy.calibration.calibration import Calibration
 from pivot_dspy.dspy_internals import AdapterParseError, LMAuthError, LMConfigurationError, LMError
 from pivot_dspy.environment.factory import DEFAULT_TIMEOUT, EnvironmentLike, SessionFactory
 from pivot_dspy.environment.from_functions import Effects
+from pivot_dspy.environment.kept_reads import KeptReads
 from pivot_dspy.episode.affordable import require_room_for_a_plan
 from pivot_dspy.episode.asking import Gate, ModelFailed
 from pivot_dspy.episode.candidate import Candidate
@@ -301,6 +302,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
                 seconds=record.budget.seconds,
                 run_id=None if journal is None else journal.run_id,
             )
+            context.root.family.kept_reads = None if journal is None else KeptReads(journal)
             result, verdict = yield from self._refined(context, record, trajectory, journal, _gate)
         if commit and verdict.may_be_committed:
             yield from result._commit_once()
@@ -327,8 +329,8 @@ class Refiner(dspy.Module):  # type: ignore[misc]
             final_state = EnvironmentView(best.run.session)
         for message in context.root.family.unclear:
             episode.emit(UnclearEvent(message=message))
-        if journal is not None and not episode.awaiting:
-            journal.set("run", "end", {"status": verdict.status})
+        if journal is not None:
+            journal.end(verdict.status, waiting=bool(episode.awaiting))
         kept = None if journal is None else CommitRecord(journal)
         return _result(episode, best, verdict, self.session_factory, self.calibration, final_state, kept), verdict
 

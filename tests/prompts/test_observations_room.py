@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -200,3 +203,42 @@ def test_a_look_has_the_budget_of_a_result() -> None:
     text = render_look("$a" * 1000, ROWS, "", ObservationBudget(result=500))
     assert len(text) < 4 * 500 + 400 + NOTICE + len("$a" * 1000)
     assert len(render_look("$a", None, "x" * 9000, BUDGET)) < 500
+
+
+def _work(value: Any) -> int:
+    """Function calls that it takes to show `value` once more, of which nothing more is seen than before."""
+    calls = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    show(ran("a", value))
+    sys.setprofile(count)
+    try:
+        show(ran("a", value))
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "of_length",
+    [
+        lambda count: [{"id": number, "kind": "room", "tags": ["a"]} for number in range(count)],
+        lambda count: [number * 7 for number in range(count)],
+        lambda count: [f"line {number} ".ljust(90, ".") for number in range(count)],
+        lambda count: {f"key {number}": f"value {number} ".ljust(90, ".") for number in range(count)},
+        lambda count: {"data": {"rows": [{"id": number} for number in range(count)]}},
+        lambda count: "words of a line\n" * count,
+        lambda count: [{"id": number, "text": "x" * 5 * count} for number in range(40)],
+    ],
+)
+def test_the_work_goes_with_what_is_shown_and_not_with_what_was_read(of_length: Callable[[int], Any]) -> None:
+    large = of_length(60_000)
+    assert _work(large) < 1.5 * _work(of_length(3_000)) + 500
+    tracemalloc.start()
+    show(ran("a", large))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000

@@ -21,7 +21,7 @@ from programs.comparison.ablations import PivotWithoutPatches
 from tests.refiners.loops import LARGE, MENDED, ONE, REQUEST, RIGHT, WRONG
 from tests.refiners.test_pivot_properties import told
 from tests.scripted import plan, scripted
-from tests.stores import Store
+from tests.stores import Calls, Store
 
 STEPS = {"plan": plan(WRONG, [LARGE, ONE]), "evolve": MENDED}
 
@@ -29,7 +29,8 @@ STEPS = {"plan": plan(WRONG, [LARGE, ONE]), "evolve": MENDED}
 def refine(path, model=None, inputs=None, **options):
     """One call with a journal, and how often the model was asked."""
     lm = model or scripted(**STEPS)
-    made = PivotWithoutPatches("request -> answer", Store, timeout=None, journal=path, **options)
+    world = options.pop("environment", Store)
+    made = PivotWithoutPatches("request -> answer", world, timeout=None, journal=path, **options)
     with dspy.context(lm=lm):
         return made(**(inputs or {"request": REQUEST})), lm.engine.count()
 
@@ -75,6 +76,17 @@ def test_whatever_had_been_answered_is_not_asked_again(tmp_path, after):
     resumed, more = refine(tmp_path / "killed", scripted(**{**STEPS, "evolve": [MENDED]}))
     assert killed.engine.count() + more == calls
     assert outcome(resumed) == outcome(whole)
+
+
+def test_no_read_is_made_again(tmp_path):
+    """What changes a trial is: its copies died with the process."""
+    made = Calls()
+    first, _ = refine(tmp_path, environment=lambda: Store(made))
+    reads = [call for call in made if not call.startswith("add")]
+    again = Calls()
+    result, _ = refine(tmp_path, environment=lambda: Store(again))
+    assert len(reads) > 4 and outcome(result) == outcome(first)
+    assert all(call.startswith("add") for call in again)
 
 
 def test_another_task_is_another_run(tmp_path):
@@ -156,7 +168,7 @@ KILLABLE = """
 import sys, dspy
 from tests.refiners.test_resume import REQUEST, STEPS, Slow
 from tests.scripted import scripted
-from tests.stores import Store
+from tests.stores import Calls, Store
 from programs.comparison.ablations import PivotWithoutPatches
 lm = scripted(**STEPS)
 lm.engine.complete = Slow(lm.engine.complete, sys.argv[2])
