@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from pivot_dspy.environment.base import Approval
 from pivot_dspy.environment.declarations import Reads, declare
 from pivot_dspy.environment.from_functions import Effects, effect_of
 from pivot_dspy.environment.mcp.connection import Connection, LoopThread, imported, is_open, named
+from pivot_dspy.environment.mcp.elicitation import Answering, Handler
 from pivot_dspy.environment.mcp.listing import EXCLUDED, Listing, called_by, spec_of
 from pivot_dspy.environment.mcp.probe import Call, why_live
 from pivot_dspy.environment.mcp.sandbox import ConnectedServer, Made, McpEnvironment, Sandboxes
@@ -37,6 +39,8 @@ async def from_mcp(
     volatile: Mapping[str, Iterable[str]] | Iterable[str] | None = None,
     parallel: Reads = False,
     pure: Reads = False,
+    approval: Mapping[str, Approval] | None = None,
+    elicitation: Handler | None = None,
 ) -> McpEnvironment:
     """An environment of the tools of an MCP server.
 
@@ -90,6 +94,12 @@ async def from_mcp(
         volatile: paths of what may differ between two results, for all tools or by tool.
         parallel: names of reads of which calls may be made at once; True for all that read.
         pure: names of reads whose results hang on their arguments alone; True for all that read.
+        approval: by tool name, whether its calls wait for a person's approval, or a function of their arguments that
+            says so, as in `@tool(approval=)`.
+        elicitation: answers what a server asks in the midst of a call: a function, or coroutine function, from a
+            `ServerQuestion` to `{"action": "accept", "content": {...}}`, or None to decline. It is told whether the
+            answer is for something real or for a trial, and the timeout of the call goes on meanwhile. Without it the
+            client's own callback answers, if it has one.
 
     Raises:
         ConfigurationError: the `mcp` extra is not installed, no server is reached by `real` or `sandbox`, an option
@@ -98,7 +108,7 @@ async def from_mcp(
     imported()
     hidden, thread = hidden or {}, LoopThread()
     reads = orientation if isinstance(orientation, str) else tuple(orientation)
-    connection = await _connected(real, thread)
+    connection = await _connected(real, thread, _answering(elicitation, real=True))
     try:
         listing = Listing.of(await connection.tools(), exclude)
         for name, why in listing.left_out.items():
@@ -115,10 +125,13 @@ async def from_mcp(
         home = None if thread.is_home_of(connection) else connection.loop
         specs = [replace(spec, home=home) for spec in specs]
         specs = declare(
-            specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile, parallel=parallel, pure=pure
+            specs, undo=undo, idempotency_key=idempotency_key, volatile=volatile, parallel=parallel, pure=pure,
+            approval=approval,
         )  # fmt: skip
         environment = McpEnvironment(specs, checks, policy=policy, vocabulary=vocabulary, orientation=reads)
-        sandboxes = None if sandbox is None else Sandboxes.of_mcp(sandbox, hidden, thread, listing)
+        sandboxes = None
+        if sandbox is not None:
+            sandboxes = Sandboxes.of_mcp(sandbox, hidden, thread, listing, _answering(elicitation, real=False))
         live_because = "" if environment.forkable else await why_live(sandboxes, probe, environment, listing)
     except BaseException:
         thread.stop()
@@ -155,11 +168,20 @@ def _specs(listing: Listing, hidden: Mapping[str, Any], effects: Effects) -> lis
     return specs
 
 
-async def _connected(source: Any, thread: LoopThread) -> Connection:
+def _answering(elicitation: Handler | None, *, real: bool) -> Answering | None:
+    return None if elicitation is None else Answering(elicitation, real)
+
+
+async def _connected(source: Any, thread: LoopThread, answering: Answering | None) -> Connection:
     if is_open(source) or hasattr(source, "list_tools") and not hasattr(source, "__aenter__"):
+        if answering is not None:
+            raise ConfigurationError(
+                "a session that is open answers by the elicitation_callback that it was made with; leave elicitation= "
+                "out, or give from_mcp a client that is not connected"
+            )
         return Connection(source, asyncio.get_running_loop())
     try:
-        return await thread.open(source)
+        return await thread.open(source, answering)
     except ConfigurationError:
         raise
     except Exception as error:

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from pivot_dspy.environment.mcp.elicitation import Answering, answer_by
 from pivot_dspy.environment.mcp.results import field
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, ToolError, error_text
 
@@ -75,7 +76,7 @@ class LoopThread:
             raise
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
 
-    async def open(self, source: Any) -> Connection:
+    async def open(self, source: Any, answering: Answering | None = None) -> Connection:
         """Connect to a server, in this thread and in a task of its own that leaves it, too.
 
         Sessions are kept: a client that may choose the protocol is told to speak one that has them.
@@ -83,9 +84,10 @@ class LoopThread:
         Args:
             source: an async context manager that gives a session, a `Client` of MCP 2 or fastmcp that is not connected
                 yet, parameters of a server over stdio, or the address of one over HTTP.
+            answering: answers what the server asks; None where the client does, if anybody.
 
         Raises:
-            ConfigurationError: it is none of these.
+            ConfigurationError: it is none of these, or one that cannot be told who answers.
             Exception: whatever it raises when it is entered.
         """
         if getattr(source, "mode", None) == "auto":
@@ -98,7 +100,11 @@ class LoopThread:
             self._chose = True
         if hasattr(type(source), "message_handler") and source.message_handler is None:
             source.message_handler = _warn_of_changes
-        return await self.run(self._open(source if hasattr(source, "__aenter__") else _connected(source)))
+        if not hasattr(source, "__aenter__"):
+            return await self.run(self._open(_connected(source, answering)))
+        if answering is not None:
+            answer_by(source, answering)
+        return await self.run(self._open(source))
 
     async def _open(self, manager: AbstractAsyncContextManager[Any]) -> Connection:
         stop, opened = asyncio.Event(), asyncio.get_running_loop().create_future()
@@ -214,13 +220,15 @@ def is_open(source: Any) -> bool:
 
 
 @asynccontextmanager
-async def _connected(target: Any) -> AsyncIterator[Any]:
+async def _connected(target: Any, answering: Answering | None) -> AsyncIterator[Any]:
     """A session with a server by its parameters or address."""
     mcp = imported()
     client = getattr(mcp, "Client", None)
     if client is not None:  # MCP 2
         try:
-            made = client(target, mode="legacy", message_handler=_warn_of_changes)
+            made = client(
+                target, mode="legacy", message_handler=_warn_of_changes, elicitation_callback=answering
+            )  # fmt: skip
         except (TypeError, AttributeError, ValueError) as error:
             raise ConfigurationError(f"no MCP server can be reached by {named(target)}: {error}") from error
         async with made as session:
@@ -240,7 +248,9 @@ async def _connected(target: Any) -> AsyncIterator[Any]:
                 f"no MCP server can be reached by {named(target)}; give StdioServerParameters, an address, a client, "
                 "or an async context manager that gives a session"
             )
-        session = await stack.enter_async_context(mcp.ClientSession(*streams[:2], message_handler=_warn_of_changes))
+        session = await stack.enter_async_context(
+            mcp.ClientSession(*streams[:2], message_handler=_warn_of_changes, elicitation_callback=answering)
+        )
         await session.initialize()
         yield session
 

@@ -14,7 +14,7 @@ UNANSWERED = re.compile(r"(elicit|sampling|roots).*(unavailable|not supported|ba
 
 HIDDEN = "(hidden)"
 UNKNOWN = "it is unknown whether the call did what it does"
-LEGACY = "; a server that asks needs a client made with mode='legacy' and an elicitation_callback"
+LEGACY = "; a server that asks needs a client made with mode='legacy' and an elicitation_callback, or elicitation="
 
 
 def value_of(result: Any, returns: Mapping[str, Any] | None, *, writes: bool) -> Any:

@@ -16,6 +16,7 @@ from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.environment.mcp.aliases import Aliases
 from pivot_dspy.environment.mcp.connection import Connection, LoopThread, is_open
+from pivot_dspy.environment.mcp.elicitation import Answering
 from pivot_dspy.environment.mcp.listing import Listing, ServerTool, told_of
 from pivot_dspy.environment.mcp.results import unknown, value_of, without_echo
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, OutcomeUnknown, ToolError, error_text
@@ -150,12 +151,14 @@ class Sandboxes:
 
     @classmethod
     def of_mcp(
-        cls, make: Callable[[], Made], hidden: Mapping[str, Any], thread: LoopThread, listing: Listing
-    ) -> Sandboxes:
+        cls, make: Callable[[], Made], hidden: Mapping[str, Any], thread: LoopThread, listing: Listing,
+        answering: Answering | None = None,
+    ) -> Sandboxes:  # fmt: skip
         """Sandboxes of an MCP server.
 
         Args:
             listing: the tools of the real server; those of a sandbox should be no others.
+            answering: answers what they ask; None where the clients do, if anybody.
         """
         compare = _Comparison(listing)
 
@@ -165,7 +168,7 @@ class Sandboxes:
                     "sandbox gives a session that is open already, which all trials would share; give a function that "
                     "makes a server's parameters, a client that is not connected, or an async context manager"
                 )
-            connection = await thread.open(source)
+            connection = await thread.open(source, answering)
             await compare(connection)
             return ConnectedServer(connection, hidden)
 

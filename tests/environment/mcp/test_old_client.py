@@ -47,6 +47,14 @@ async def open_session():
         await asyncio.to_thread(check, await from_mcp(session, sandbox=lambda: PARAMETERS, probe=PROBE))
 
 asyncio.run(open_session())
+
+def agrees(question):
+    return {"action": "accept", "content": {"sure": True}}
+
+for source in (PARAMETERS, HTTP):
+    agreed = SessionFactory(asyncio.run(from_mcp(source, elicitation=agrees))).open_real(None)
+    assert values(run(agreed, ASKS)) == [{"result": "accept"}]
+    agreed.family.close()
 print("all right with MCP 1")
 """
 
