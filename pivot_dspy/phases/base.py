@@ -15,6 +15,7 @@ from pivot_dspy.dspy_internals import AdapterParseError, LMError, LMUnexpectedEr
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.errors import ConfigurationError, PivotError, error_text
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
+from pivot_dspy.lm_errors import named_alike
 from pivot_dspy.prompts.adapter import BriefChatAdapter, Heard
 from pivot_dspy.prompts.catalogue import Catalogue
 from pivot_dspy.prompts.conversation import EMPTY, PREFIXES, Asked, Conversation, correction_of
@@ -221,7 +222,12 @@ def _asking(module: dspy.Module, adapter: Any, heard: Heard) -> Iterator[None]:
     try:
         with dspy.context(adapter=adapter, caller_modules=[*(settings.caller_modules or ()), heard]):
             yield
-    except (LMError, AdapterParseError, PivotError, ImportError, Warning):
+    except LMError as error:
+        alike = named_alike(error)
+        if alike is error:
+            raise
+        raise alike from error
+    except (AdapterParseError, PivotError, ImportError, Warning):
         raise
     except Exception as error:
         if not all(isinstance(predict.lm or settings.lm, dspy.BaseLM) for predict in module.predictors()):
