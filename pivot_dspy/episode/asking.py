@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import dspy
@@ -25,6 +26,8 @@ from pivot_dspy.flow import Await, Flow
 from pivot_dspy.memory.fixes import apply_fixes
 from pivot_dspy.phases.base import Phase, RunView, called
 from pivot_dspy.prompts.adapter import Heard, read_whole
+from pivot_dspy.prompts.constrained import ConstrainedAdapter
+from pivot_dspy.prompts.plan_schema import PlanSchema
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.trajectory import Trajectory
 
@@ -48,12 +51,16 @@ class PhaseCaller:
         context: the task, for what memory knows of it.
         record: where calls, failures and corrections go on record.
         gate: what looks at a model's steps before they run.
+        constrained: whether the model is asked for JSON of the plan's schema.
     """
 
-    def __init__(self, context: TaskContext, record: RunRecord, gate: Gate | None = None) -> None:
+    def __init__(
+        self, context: TaskContext, record: RunRecord, gate: Gate | None = None, *, constrained: bool = False
+    ) -> None:
         self.context = context
         self.record = record
         self.gate = gate
+        self._schema = PlanSchema(context.toolbox, context.outputs) if constrained else None
 
     def ask(self, phase: str, module: dspy.Module, /, **inputs: Any) -> Flow[dspy.Prediction]:
         """One phase that calls its model, booked to the ledger under `phase`, and given up when the seconds are spent.
@@ -66,7 +73,7 @@ class PhaseCaller:
         """
         if self.record.ended is not None:
             raise ModelFailed(f"{phase}: not asked any more, since {self.record.ended}")
-        with self.record.ledger.phase(phase):
+        with self.record.ledger.phase(phase), self._constraint(module):
             try:
                 prediction = yield _asked(module, inputs)
             except (LMError, AdapterParseError) as error:
@@ -78,6 +85,13 @@ class PhaseCaller:
             if self.gate is not None:
                 prediction.trajectory = self.gate(prediction.trajectory, self.record.emit)
         return prediction
+
+    def _constraint(self, module: dspy.Module) -> AbstractContextManager[Any]:
+        """The adapter that has a phase answered by its schema, while it is asked."""
+        if self._schema is None or not isinstance(module, Phase):
+            return nullcontext()
+        adapter = ConstrainedAdapter(self._schema, module.asks)
+        return dspy.context(adapter=adapter)  # type: ignore[no-any-return]
 
     def _apply_fixes(self, written: Trajectory, view: RunView | None) -> Trajectory:
         """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""

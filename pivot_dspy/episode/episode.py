@@ -59,7 +59,7 @@ class Episode:
         self.record = record
         self.phases = phases
         self.acceptance = acceptance
-        self.caller = PhaseCaller(context, record, gate)
+        self.caller = PhaseCaller(context, record, gate, constrained=phases.constrained)
         self.dialogue = Dialogue()
         self.judge = Judge(self.caller, phases.verify, self.view, self._session_after)
         self.best: Candidate | None = None
