@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pivot_dspy.dspy_internals import ContextWindowExceededError, LMInvalidRequestError
+from pivot_dspy.dspy_internals import ContextWindowExceededError, LMError, LMInvalidRequestError
 
 _TOO_LONG = re.compile(
     r"exceeds the available context size|exceed_context_size"  # llama.cpp
@@ -30,11 +30,9 @@ def is_too_long(error: BaseException | None) -> bool:
     return isinstance(error, LMInvalidRequestError) and _TOO_LONG.search(str(error)) is not None
 
 
-def named_alike(error: Exception) -> Exception:
+def named_alike(error: LMError) -> LMError:
     """`error`, or a ContextWindowExceededError with what it says, where it is one by another name."""
-    if isinstance(error, ContextWindowExceededError) or not isinstance(error, LMInvalidRequestError):
-        return error
-    if not is_too_long(error):
+    if isinstance(error, ContextWindowExceededError) or not is_too_long(error):
         return error
     details = {name: getattr(error, name) for name in ("model", "provider", "provider_code", "status", "request_id")}
     return ContextWindowExceededError(message=error.message, **details)

@@ -15,17 +15,17 @@ from pivot_dspy.trajectory import SUBMIT
 
 Schema = dict[str, Any]
 
-MOST_ENTRIES = 24
-"""Steps, requirements or elements in one list: what never ends is what a small model writes when it is lost."""
-LONGEST_TEXT, LONGEST_BINDING = 1000, 200
-"""Characters."""
+MOST_ENTRIES = 16
+"""Steps, requirements or elements in one list: a small model that is lost writes what never ends."""
+LONGEST_TEXT, LONGEST_NOTE, LONGEST_BINDING = 1000, 160, 120
+"""Characters of an argument or output, of the model's own words about a plan, and of an expression."""
 DEEPEST = 4
 """Levels of an argument that are told; what is nested deeper may be anything."""
 _FORMATS = ("date", "time", "date-time", "uuid")
 """Of texts, those that every server knows."""
-_NAMED = r"^[a-zA-Z][a-zA-Z0-9_]{0,15}$"
-# No quotes and no backslashes, which llama.cpp would copy into the JSON as they are.
-_BOUND = rf'^[^"\\$]{{0,{LONGEST_BINDING // 2}}}\$[^"\\]{{1,{LONGEST_BINDING}}}$'
+_NAMED = r"^[a-zA-Z][a-zA-Z0-9_]{0,11}$"
+# `$id...` or a function over it. No quotes and no backslashes, which llama.cpp would copy into the JSON as they are.
+_BOUND = rf'^(\$|[a-z_]+\()[^"\\]{{1,{LONGEST_BINDING}}}$'
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class PlanSchema:
         """
         writer = _Writer(self.toolbox, self.outputs, told, strict)
         fields = {
-            name: writer.part(name) if name in own and name in PLANNED else writer.typed(given.annotation)
+            name: writer.own(name, given.annotation) if name in own else writer.typed(given.annotation)
             for name, given in answered.items()
         }
         schema = writer.object(fields)
@@ -82,8 +82,10 @@ class _Writer:
 
     # ----------------------------------------------------------------------------------------------- steps, requirements
 
-    def part(self, name: str) -> Schema:
-        """A field of a plan."""
+    def own(self, name: str, annotation: Any) -> Schema:
+        """A field that a phase asks for."""
+        if name not in PLANNED:
+            return self.typed(annotation)
         if name == "requirements":
             changes = '"keep"' in self.told  # a rewrite says what changes of them
             return self.list_of(self._any_of(self._changes() if changes else self._requirements()))
@@ -98,7 +100,9 @@ class _Writer:
         return self.list_of(self._any_of(steps))
 
     def _step(self, spec: ToolSpec) -> Schema:
-        told = {key: self._binding() for key in ("for_each", "expects") if f'"{key}"' in self.told}
+        told = {"for_each": self._binding()}
+        if '"expects"' in self.told:
+            told["expects"] = self._note()
         if '"confidence"' in self.told:
             told["confidence"] = {"type": "number"}
         step = self.object(
@@ -119,14 +123,14 @@ class _Writer:
 
     def _requirements(self) -> list[Schema]:
         text = self.object(
-            {"id": self._name(), "text": self._text()}, {"call": self._call(), "delegates": self._binding()}
+            {"id": self._name(), "text": self._note()}, {"call": self._call(), "delegates": self._binding()}
         )
         return [text, *self._checked({})]
 
     def _changes(self) -> list[Schema]:
-        quoted = {"from": self._text(), "quote": self._text()}
-        optional = {"text": self._text(), "call": self._call(), "void": self._text(), "under": self._name()}
-        return [self.object({"id": self._name(), **quoted}, optional), *self._checked({"quote": self._text()})]
+        quoted = {"from": self._note(), "quote": self._note()}
+        optional = {"text": self._note(), "call": self._call(), "void": self._note(), "under": self._name()}
+        return [self.object({"id": self._name(), **quoted}, optional), *self._checked({"quote": self._note()})]
 
     def _checked(self, more: Mapping[str, Schema]) -> list[Schema]:
         specs = [spec for spec in self.toolbox.checks.values() if spec.listed]
@@ -159,7 +163,7 @@ class _Writer:
                 )
         return self._shared("call", self._any_of(calls)) if calls else {"type": "null"}
 
-    # ------------------------------------------------------------------------------------------------------------ values
+    # ----------------------------------------------------------------------------------------------------------- values
 
     def typed(self, annotation: Any, *, bound: bool = False) -> Schema:
         """What an annotation says; anything, where it says nothing to JSON."""
@@ -209,12 +213,12 @@ class _Writer:
             items = schema.get("items", {})
             return self.list_of(self._value(items, whole, bound=bound, depth=depth + 1, inside=inside))
         if kind == "object" and schema.get("properties"):
-            values = {
+            parts = {
                 name: self._value(inner, whole, bound=bound, depth=depth + 1, inside=inside)
                 for name, inner in schema["properties"].items()
             }
-            required = {name: values[name] for name in schema.get("required", ()) if name in values}
-            return self.object(required, {name: value for name, value in values.items() if name not in required})
+            required = {name: parts[name] for name in schema.get("required", ()) if name in parts}
+            return self.object(required, {name: part for name, part in parts.items() if name not in required})
         self.is_open = True
         return {"type": "object"} if kind == "object" else {}
 
@@ -222,7 +226,7 @@ class _Writer:
         self.is_open = True
         return {}
 
-    # ------------------------------------------------------------------------------------------------------------- forms
+    # ------------------------------------------------------------------------------------------------------------ forms
 
     def object(self, required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
         """An object with these properties and no others."""
@@ -258,12 +262,15 @@ class _Writer:
     def _name(self) -> Schema:
         return {"type": "string"} if self.strict else {"type": "string", "pattern": _NAMED}
 
-    def _text(self) -> Schema:
-        return {"type": "string"} if self.strict else {"type": "string", "maxLength": LONGEST_TEXT}
+    def _text(self, longest: int = LONGEST_TEXT) -> Schema:
+        return {"type": "string"} if self.strict else {"type": "string", "maxLength": longest}
+
+    def _note(self) -> Schema:
+        """The model's own words about a plan."""
+        return self._text(LONGEST_NOTE)
 
     def _calculated(self) -> Schema:
-        bounds = {} if self.strict else {"maxLength": LONGEST_BINDING}
-        return self._shared("calculated", self.object({"calc": {"type": "string", **bounds}}))
+        return self._shared("calculated", self.object({"calc": self._note()}))
 
     def _binding(self) -> Schema:
         if self.strict:
