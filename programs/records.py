@@ -26,7 +26,7 @@ Case = TypeVar("Case")
 Score = Callable[[Execution | None], tuple[float, bool, bool]]
 """The official score in [0, 1], whether it passes officially, and whether it does strictly; None: there was no plan."""
 
-UNRECORDED = ("json", "page", "show", "data", "gold")
+UNRECORDED = ("json", "page", "show", "data", "gold", "api_base")
 """Options that change no result, or name a folder of this machine."""
 
 
