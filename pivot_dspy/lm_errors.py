@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import re
 
-from pivot_dspy.dspy_internals import ContextWindowExceededError, LMError, LMInvalidRequestError
+from pivot_dspy.dspy_internals import (
+    AdapterParseError,
+    ContextWindowExceededError,
+    LMError,
+    LMInvalidRequestError,
+    LMTransportError,
+    LMUnexpectedError,
+)
 
+CUT_SHORT = "cut off before its end"
+"""What is said of an answer that was."""
 _TOO_LONG = re.compile(
     r"exceeds the available context size|exceed_context_size"  # llama.cpp
     r"|maximum (?:model |context |input )*length"  # vLLM, OpenAI, TGI
@@ -36,3 +45,23 @@ def named_alike(error: LMError) -> LMError:
         return error
     details = {name: getattr(error, name) for name in ("model", "provider", "provider_code", "status", "request_id")}
     return ContextWindowExceededError(message=error.message, **details)
+
+
+def remedy(error: Exception, *, constrained: bool = False) -> str:
+    """What may be done about an error of a model's server; empty where it says so itself.
+
+    Args:
+        constrained: whether a schema was sent with the request.
+
+    >>> remedy(LMInvalidRequestError("Invalid schema"), constrained=True)
+    'if it is the schema that the server refuses, pass constrained=False'
+    """
+    if is_too_long(error):
+        return "give the server a larger context, or show less: observations=ObservationBudget(result=..., turn=...)"
+    if isinstance(error, LMInvalidRequestError) and constrained:
+        return "if it is the schema that the server refuses, pass constrained=False"
+    if isinstance(error, (LMTransportError, LMUnexpectedError)):
+        return "see that a server for this model runs at its api_base, which mostly ends in /v1"
+    if isinstance(error, AdapterParseError) and CUT_SHORT in str(error):
+        return "if it is the model's limit that cut it off, raise max_tokens"
+    return ""

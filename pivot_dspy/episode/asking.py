@@ -23,6 +23,7 @@ from pivot_dspy.episode.context import TaskContext
 from pivot_dspy.episode.events import Event, FixEvent
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.flow import Await, Flow
+from pivot_dspy.lm_errors import remedy
 from pivot_dspy.memory.fixes import apply_fixes
 from pivot_dspy.phases.base import Phase, RunView, called
 from pivot_dspy.prompts.adapter import Heard, read_whole
@@ -78,7 +79,7 @@ class PhaseCaller:
                 prediction = yield _asked(module, inputs)
             except (LMError, AdapterParseError) as error:
                 self.record_failure(phase, error)
-                raise ModelFailed(f"{phase}: {_error_text(error)}") from error
+                raise ModelFailed(f"{phase}: {self._told(error)}") from error
         self.record.failures_in_a_row = 0
         if isinstance(prediction.get("trajectory"), Trajectory):
             prediction.trajectory = self._apply_fixes(prediction.trajectory, inputs.get("view"))
@@ -107,7 +108,13 @@ class PhaseCaller:
 
     def record_failure(self, phase: str, error: Exception) -> None:
         """Put the failure of a phase on record. Where asking again would not help, the model is asked no more."""
-        self.record.fail(f"{phase}: {_error_text(error)}", error, lasting=isinstance(error, LASTING))
+        self.record.fail(f"{phase}: {self._told(error)}", error, lasting=isinstance(error, LASTING))
+
+
+    def _told(self, error: Exception) -> str:
+        """What an error says, and what may be done about it."""
+        advice = remedy(error, constrained=self._schema is not None)
+        return f"{_error_text(error)}{f'; {advice}' if advice else ''}"
 
 
 def call(module: dspy.Module, /, **inputs: Any) -> Flow[dspy.Prediction]:

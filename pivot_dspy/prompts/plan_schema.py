@@ -15,9 +15,9 @@ from pivot_dspy.trajectory import SUBMIT
 
 Schema = dict[str, Any]
 
-MOST_ENTRIES = 16
+MOST_ENTRIES = 12
 """Steps, requirements or elements in one list: a small model that is lost writes what never ends."""
-LONGEST_TEXT, LONGEST_NOTE, LONGEST_BINDING = 1000, 160, 120
+LONGEST_TEXT, LONGEST_NOTE, LONGEST_BINDING = 600, 120, 120
 """Characters of an argument or output, of the model's own words about a plan, and of an expression."""
 DEEPEST = 4
 """Levels of an argument that are told; what is nested deeper may be anything."""

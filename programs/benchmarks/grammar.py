@@ -87,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     try:
         with served(options.api_base) as url:
-            for phase in ("plan", "evolve"):
-                for constrained in (False, True):
+            for phase in options.phases:
+                for constrained in (True, False):
                     rows.append(row(url, options, phase, constrained))
                     screen.print(_told(rows[-1]), highlight=False)
     except DataError as error:
@@ -199,7 +199,8 @@ def _serve(weights: str, ready: Connection) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m programs.benchmarks.grammar", description=__doc__)
     parser.add_argument("--plans", type=positive, default=20, metavar="N", help="of each phase (default: 20)")
-    parser.add_argument("--max-tokens", type=positive, default=600, metavar="N", help="of one answer (default: 600)")
+    parser.add_argument("--max-tokens", type=positive, default=1500, metavar="N", help="of one answer (default: 1500)")
+    parser.add_argument("--phases", nargs="+", choices=("plan", "evolve"), default=("plan", "evolve"))
     parser.add_argument("--lm", default="openai/smollm2", metavar="NAME", help="with --api-base: the model there")
     parser.add_argument("--api-base", metavar="URL", help="of another OpenAI-compatible server")
     parser.add_argument("--json", type=writable, metavar="PATH", help="write the figures here")
