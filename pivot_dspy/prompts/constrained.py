@@ -57,7 +57,7 @@ class ConstrainedAdapter(BriefChatAdapter, dspy.JSONAdapter):  # type: ignore[mi
         return {"response_format": {"type": "json_schema", "json_schema": inner}}
 
     def format_field_structure(self, signature: Any) -> str:
-        return "Inputs stand under headers `[[ ## name ## ]]`; you answer with one JSON object."
+        return "All interactions will be inputs under headers `[[ ## name ## ]]`, and one JSON object in answer."
 
     def user_message_output_requirements(self, signature: Any) -> str:
         return f"Respond with a JSON object: {', '.join(f'`{name}`' for name in signature.output_fields)}."

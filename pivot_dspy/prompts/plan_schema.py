@@ -80,7 +80,7 @@ class _Writer:
     shared: dict[str, Schema] = field(default_factory=dict)
     is_open: bool = False
 
-    # ----------------------------------------------------------------------------------------------- steps, requirements
+    # ---------------------------------------------------------------------------------------------- steps, requirements
 
     def own(self, name: str, annotation: Any) -> Schema:
         """A field that a phase asks for."""
