@@ -68,7 +68,7 @@ class ConstrainedAdapter(BriefChatAdapter, dspy.JSONAdapter):  # type: ignore[mi
         return compact_json({name: plain(outputs.get(name, missing_field_message)) for name in signature.output_fields})
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
-        # Not by super(): DSPy gives each subclass of its adapters a `parse` of its own, so that it would be ChatAdapter's.
+        # Not by super(): DSPy gives each subclass of its adapters a `parse` of its own, here one of ChatAdapter.
         fields: dict[str, Any] = dspy.JSONAdapter.parse(self, signature, completion)
         for name in PLANNED:
             if name in self.asks.output_fields and name in fields:
