@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import dspy
@@ -25,7 +25,7 @@ from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.flow import Await, Flow
 from pivot_dspy.lm_errors import remedy
 from pivot_dspy.memory.fixes import apply_fixes
-from pivot_dspy.phases.base import Phase, RunView, called
+from pivot_dspy.phases.base import SPENT, Phase, RunView, called
 from pivot_dspy.prompts.adapter import Heard, read_whole
 from pivot_dspy.prompts.constrained import ConstrainedAdapter
 from pivot_dspy.prompts.plan_schema import PlanSchema
@@ -88,11 +88,11 @@ class PhaseCaller:
         return prediction
 
     def _constraint(self, module: dspy.Module) -> AbstractContextManager[Any]:
-        """The adapter that has a phase answered by its schema, while it is asked."""
-        if self._schema is None or not isinstance(module, Phase):
-            return nullcontext()
-        adapter = ConstrainedAdapter(self._schema, module.asks)
-        return dspy.context(adapter=adapter)  # type: ignore[no-any-return]
+        """What holds while a phase is asked: the budget, and the adapter that has it answered by its schema."""
+        changes: dict[str, Any] = {SPENT: self.record.spent}
+        if self._schema is not None and isinstance(module, Phase):
+            changes["adapter"] = ConstrainedAdapter(self._schema, module.asks)
+        return dspy.context(**changes)  # type: ignore[no-any-return]
 
     def _apply_fixes(self, written: Trajectory, view: RunView | None) -> Trajectory:
         """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""

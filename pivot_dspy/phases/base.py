@@ -108,6 +108,8 @@ summarised, {"look": "$a[?price < `100`].name"} among the steps shows what you n
 """How a plan goes on from what it reads."""
 
 
+SPENT = "pivot_dspy_spent"
+"""Key in `dspy.settings` of what tells whether the budget is spent."""
 _PREDICT_OPTIONS = ("config", "demos", "lm")
 """Keyword arguments that are not passed on to the prompt."""
 OWN, TASK = PREFIXES
@@ -176,7 +178,8 @@ def converse(
     """One call of the model that goes on after `conversation`, and what was sent and answered.
 
     Left out of the prompt are inputs that are empty or that the conversation shows, and the fields in `leave_out`. An
-    answer that cannot be read, or that was cut off, is asked for once more, with what was wrong with it.
+    answer that cannot be read, or that was cut off, is asked for once more, with what was wrong with it, while the
+    budget pays for it.
 
     Raises:
         AdapterParseError: the second answer cannot be read either.
@@ -193,6 +196,8 @@ def converse(
     try:
         prediction = yield called(predict, call, asked.adapter(adapter), asked.heard)
     except AdapterParseError as error:
+        if settings.get(SPENT, bool)():
+            raise
         correction = correction_of(error.lm_response, _unreadable(error))
         prediction = yield called(predict, call, asked.adapter(adapter, correction), asked.heard)
     asked.answer(adapter, prediction)
