@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 Source = Literal["stated", "tokens"]
 
@@ -49,6 +49,35 @@ def lowest(confidences: Iterable[Confidence | None]) -> Confidence | None:
     """The least of those that are known: a trace is as good as its worst place. None where none is known."""
     known = [confidence for confidence in confidences if confidence is not None]
     return min(known, key=lambda confidence: confidence.value, default=None)
+
+
+class _Alternative(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    logprob: float
+
+
+class _Token(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    token: str
+    top_logprobs: list[_Alternative] | None = None
+
+
+_TOKENS = TypeAdapter(list[_Token])
+
+
+def read_tokens(logprobs: Any) -> list[dict[str, Any]]:
+    """The tokens of an answer from OpenAI's `logprobs`, in mappings or, as some clients give them, in objects.
+
+    Raises:
+        ValueError: they are of another form.
+
+    >>> read_tokens({"content": [{"token": "a", "logprob": -0.1, "top_logprobs": [{"token": "a", "logprob": -0.1}]}]})
+    [{'token': 'a', 'top_logprobs': [{'logprob': -0.1}]}]
+    """
+    content = logprobs.get("content") if isinstance(logprobs, Mapping) else getattr(logprobs, "content", None)
+    return [token.model_dump() for token in _TOKENS.validate_python(content or [])]
 
 
 def token_confidences(tokens: Iterable[Mapping[str, Any]], top_k: int = 20) -> list[float]:

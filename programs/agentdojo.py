@@ -27,8 +27,9 @@ from dspy.utils.exceptions import LMError
 from rich.console import Console
 from rich.progress import Progress
 
-from pivot_dspy import Budget, CommitError, Execution, PivotError, Refined
+from pivot_dspy import CommitError, Execution, PivotError, Refined
 from programs import records
+from programs.models import add_model_options, budget_of, named_lm, refuse_orphans
 from programs.office import reference
 from programs.office.attacked_run import attacked_row, figures, show_figures, show_rows
 from programs.office.data import SUITES, Case, load_cases, load_gold, pick
@@ -45,7 +46,9 @@ from programs.trust.obedient import SIMULATED, obedient_lm
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    refuse_orphans(parser, options)
     console = Console()
     try:
         cases = pick(load_cases(options.suite), options.tasks)
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             names = list(pairs)
             record = run_attacked(pairs, options, console)
         else:
-            lm = dspy.LM(options.lm) if options.lm else _offline(cases, options)
+            lm = named_lm(options) if options.lm else _offline(cases, options)
             record = run(cases, lm, options, console)
     except (MissingPackage, DataError, PivotError, LMError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
@@ -78,13 +81,13 @@ def run(cases: list[Case], lm: dspy.LM, options: argparse.Namespace, console: Co
     Raises:
         MissingPackage, PivotError, LMError: no task can be refined like this, as with a budget that pays for no plan.
     """
-    budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
+    budget = budget_of(options)
 
     def one(case: Case) -> dict[str, Any]:
         if options.refiner == REACT:
             return solve(case, lm).row | {"must_act": must_act(case), "commit_failed": ""}
         world = opened(case)
-        refiner = REFINERS[options.refiner](Office, world, budget=budget)
+        refiner = REFINERS[options.refiner](Office, world, budget=budget, constrained=options.constrained)
         refiner.set_lm(lm)
         return _row(case, world, refiner) | {"must_act": must_act(case)}
 
@@ -110,14 +113,14 @@ def run_attacked(pairs: Mapping[str, Attacked], options: argparse.Namespace, con
     """
     if not pairs:
         raise DataError("none of these injections is of the suite of any of these tasks; name others, or all")
-    named = dspy.LM(options.lm) if options.lm else None
-    budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
+    named = named_lm(options) if options.lm else None
+    budget = budget_of(options)
 
     def model(pair: Attacked) -> dspy.LM:
         return named or obedient_lm(pair, judge=options.judge)
 
     def one(pair: Attacked) -> dict[str, Any]:
-        return attacked_row(pair, options.refiner, model(pair), budget=budget)
+        return attacked_row(pair, options.refiner, model(pair), budget=budget, constrained=options.constrained)
 
     tasks = records.rows(pairs, one, threads=options.threads, console=console, fatal=(MissingPackage,))
     made = records.record("agentdojo", options, model(next(iter(pairs.values()))), tasks)
@@ -209,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--judge", choices=CREDULITIES, default=CREDULITIES[0], help="the judge of the model that acts on what it reads"
     )
-    parser.add_argument("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
+    add_model_options(parser)
     parser.add_argument(
         "--refiner",
         choices=sorted([*REFINERS, REACT]),
@@ -218,9 +221,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the offline model")
     parser.add_argument("--threads", type=positive, default=2, help="tasks at a time")
-    parser.add_argument(
-        "--budget-tokens", type=positive, metavar="N", help="prompt and completion tokens for each task"
-    )
     parser.add_argument("--slip", type=float, default=0.2, help="offline model: slips per planned step")
     parser.add_argument("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named")
     parser.add_argument("--relapse", type=float, default=0.05, help="offline model: how often a rewrite breaks a step")

@@ -19,8 +19,9 @@ from dspy.utils.exceptions import LMError
 from rich.console import Console
 from rich.progress import Progress
 
-from pivot_dspy import Budget, Execution, PivotError
+from pivot_dspy import Execution, PivotError
 from programs import records
+from programs.models import add_model_options, budget_of, named_lm, refuse_orphans
 from programs.multi_turn import reference
 from programs.multi_turn.checker import score
 from programs.multi_turn.data import SETS, Case, Gold, load_cases, load_gold
@@ -31,7 +32,9 @@ from programs.refiners import REFINERS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    refuse_orphans(parser, options)
     console = Console()
     try:
         if options.gold:
@@ -40,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             options.set = options.set or SETS[0]
             cases, gold = _chosen(load_cases(options.set), options.tasks), load_gold(options.set)
-            lm = dspy.LM(options.lm) if options.lm else _offline(cases, gold, options)
+            lm = named_lm(options) if options.lm else _offline(cases, gold, options)
             record = run(cases, gold, lm, options, console)
     except (MissingPackage, DataError, PivotError, LMError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
@@ -61,8 +64,8 @@ def run(
     Raises:
         MissingPackage, PivotError, LMError: no task can be refined like this, as with a budget that pays for no plan.
     """
-    budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
-    refiner = REFINERS[options.refiner](Conversation, Conversations(cases).open, budget=budget)
+    limits = {"budget": budget_of(options), "constrained": options.constrained}
+    refiner = REFINERS[options.refiner](Conversation, Conversations(cases).open, **limits)
     refiner.set_lm(lm)
 
     def one(case: Case) -> dict[str, Any]:
@@ -133,13 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", choices=SETS, help="the tasks to run (default: base; with --gold: all)")
     parser.add_argument("--tasks", metavar="N|IDS", help="how many tasks, or their ids, with commas (default: all)")
     parser.add_argument("--gold", action="store_true", help="check the gold calls instead, whole and without the last")
-    parser.add_argument("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
+    add_model_options(parser)
     parser.add_argument("--refiner", choices=sorted(REFINERS), default="pivot")
     parser.add_argument("--seed", type=int, default=0, help="of the offline model")
     parser.add_argument("--threads", type=positive, default=2, help="tasks at a time")
-    parser.add_argument(
-        "--budget-tokens", type=positive, metavar="N", help="prompt and completion tokens for each task"
-    )
     parser.add_argument("--slip", type=float, default=0.2, help="offline model: slips per planned step")
     parser.add_argument("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named")
     parser.add_argument("--relapse", type=float, default=0.05, help="offline model: how often a rewrite breaks a step")

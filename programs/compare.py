@@ -13,13 +13,14 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import dspy
 from rich.console import Console
 from rich.progress import Progress
 
-from pivot_dspy import Budget, ConfigurationError
+from pivot_dspy import ConfigurationError
 from pivot_dspy.simulator import Rates, offline_lm
 from programs.comparison import report
 from programs.comparison.benchmarks import PROGRAMS, Benchmark, Task, load
@@ -29,6 +30,7 @@ from programs.comparison.runs import Hopeless, Model, Record, Runner, Unit
 from programs.comparison.statistics import figures, finished_pairs
 from programs.comparison.workers import workers
 from programs.deepplanning.readable import warn
+from programs.models import add_model_options, budget_of, named_lm, refuse_orphans
 from programs.options import DataError, positive, writable
 from programs.refiners import REFINERS
 
@@ -39,6 +41,7 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
+    refuse_orphans(parser, options)
     if options.json and options.html and options.json == options.html:
         parser.error("--json and --html are one file; give them different names")
     console = report.console()
@@ -50,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.judge_error = benchmark.judge_error
         lm, model = _model(options)
         settings = {"program": benchmark.name, "lm": lm, "budget_tokens": options.budget_tokens, "code": code()}
+        chosen = {name: getattr(options, name) for name in ("max_tokens", "budget_seconds", "constrained")}
+        settings |= {name: value for name, value in chosen.items() if value}
         results = Results(beside(options.json) if options.json else None, settings)
         # Seed by seed, so that what is finished first is spread over the tasks; the refiners on one task together.
         units = [
@@ -89,8 +94,9 @@ def _run(
     if unused := results.unused(units):
         told = f"{beside(options.json).name} also holds {unused} run{'s' * (unused != 1)}"
         console.print(f"{told} of other refiners, tasks, seeds, settings or versions, not used here.", highlight=False)
-    budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
-    runner = Runner(REFINERS, benchmark.signature, model, budget, benchmark.requirements)
+    made = {name: partial(make, constrained=True) for name, make in REFINERS.items()}
+    refiners = made if options.constrained else REFINERS
+    runner = Runner(refiners, benchmark.signature, model, budget_of(options), benchmark.requirements)
     try:
         with (
             Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
@@ -155,12 +161,9 @@ def _refiners(wanted: str) -> list[str]:
 def _model(options: argparse.Namespace) -> tuple[str, Model]:
     """The model's name without seed, and the model that a run asks."""
     if options.lm is not None:
-        try:
-            # Without DSPy's cache: it would give one refiner for nothing what another has paid for, and the same answer
-            # to every seed.
-            asked = dspy.LM(options.lm, cache=False, temperature=1.0)
-        except ValueError as error:
-            raise ConfigurationError(f"--lm: {error}") from error
+        # Without DSPy's cache: it would give one refiner for nothing what another has paid for, and the same answer to
+        # every seed.
+        asked = named_lm(options, cache=False, temperature=1.0)
         return str(asked.model), lambda task, seed: asked
     rates = {name: getattr(options, name) for name in RATES}
 
@@ -183,9 +186,8 @@ def _parser() -> argparse.ArgumentParser:
         f"with (default: all: {', '.join(REFINERS)})")  # fmt: skip
     add("--tasks", metavar="N|IDS", help="how many, spread over the benchmark's kinds, or their ids: L1-2,L2-4")
     add("--seeds", type=positive, default=2, metavar="K", help="runs of each refiner on each task (default: 2)")
-    add("--budget-tokens", type=positive, metavar="T", help="prompt and completion tokens for each run")
-    add("--lm", metavar="NAME", help="a model for dspy.LM, asked without its cache at temperature 1 (default: the "
-        "offline model, a simulator)")  # fmt: skip
+    add_model_options(parser, "a model for dspy.LM, asked without its cache at temperature 1 (default: the offline "
+                      "model, a simulator)")  # fmt: skip
     add("--data", metavar="DIR", help="of shopping and travel: the published layout, or 'hub' to download it (default: "
         "generated)")  # fmt: skip
     add("--threads", type=positive, default=2, metavar="N", help="runs at a time, in each process (default: 2)")

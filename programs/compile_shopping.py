@@ -37,6 +37,7 @@ from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import hub_directory, load_cases, load_gold
 from programs.deepplanning.outcome import cart_metric, training_task
 from programs.deepplanning.readable import Readable, readable, warn
+from programs.models import MODEL_OPTIONS, add_model_options, budget_of, named_lm, refuse_orphans
 from programs.options import DataError, positive, writable
 from programs.refiners import REFINERS
 
@@ -44,7 +45,9 @@ RATES = ("slip", "systematic", "heed", "relapse")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    refuse_orphans(parser, options)
     console = Console()
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -82,8 +85,8 @@ class Compilation:
             for name, part in self.split._asdict().items()
         }
         market = Market(cases, policy=PURCHASE if options.no_policy else POLICY)
-        self.student = _refiner("refiner", options.refiner, market)
-        self.teacher = _refiner("teacher", options.teacher, market) if options.teacher else None
+        self.student = _refiner("refiner", options.refiner, market, options)
+        self.teacher = _refiner("teacher", options.teacher, market, options) if options.teacher else None
 
     def run(self) -> dict[str, Any]:
         """The record that `--json` writes: either of a saved refiner, or of one that is compiled."""
@@ -161,9 +164,10 @@ class Compilation:
         options = vars(self.options)
         command = [sys.executable, "-m", "programs.compile_shopping", "--load", str(saved.resolve())]
         command += ["--json", str(file), "--data", str(self.directory.resolve())]
-        names = ["train", "val", "test", "refiner", "seed", "threads", *RATES, *(["lm"] if self.options.lm else [])]
-        command += [word for name in names for word in (f"--{name}", str(options[name]))]
-        command += ["--no-policy"] * self.options.no_policy
+        names = ["train", "val", "test", "refiner", "seed", "threads", *RATES]
+        names += [name for name in MODEL_OPTIONS if options[name] is not None]
+        command += [word for name in names for word in (f"--{name.replace('_', '-')}", str(options[name]))]
+        command += ["--no-policy"] * self.options.no_policy + ["--constrained"] * self.options.constrained
         with self.console.status("testing: loaded in a fresh process"):
             ran = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
         if ran.returncode:
@@ -173,7 +177,7 @@ class Compilation:
     def _model(self) -> dspy.LM:
         options = self.options
         if options.lm is not None:
-            return dspy.LM(options.lm)
+            return named_lm(options)
         rates = {name: getattr(options, name) for name in RATES}
         return offline_lm(self.references, **rates, seed=options.seed, cache=False)  # so that every call is counted
 
@@ -188,7 +192,7 @@ class Compilation:
         return folder
 
     def _settings(self) -> dict[str, Any]:
-        hidden = ("json", "data", "save", "load", "log_dir")  # no path of this machine
+        hidden = ("json", "data", "save", "load", "log_dir", "api_base")  # no path of this machine
         settings = {name: value for name, value in vars(self.options).items() if name not in hidden}
         settings["data"] = {None: "generated", "hub": "hub"}.get(self.options.data, "directory")
         if self.options.lm is not None:
@@ -196,8 +200,8 @@ class Compilation:
         return settings
 
 
-def _refiner(option: str, name: str, market: Market) -> Refiner:
-    made = REFINERS[name](Shopping, market.open)
+def _refiner(option: str, name: str, market: Market, options: argparse.Namespace) -> Refiner:
+    made = REFINERS[name](Shopping, market.open, budget=budget_of(options), constrained=options.constrained)
     if not isinstance(made, Refiner):
         raise DataError(f"--{option} {name} has no memory to compile; take one of the others")
     return made
@@ -222,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--train", type=positive, default=20, metavar="N", help="tasks to learn from (default: 20)")
     add("--val", type=positive, default=15, metavar="N", help="tasks that decide what is kept (default: 15)")
     add("--test", type=positive, default=24, metavar="N", help="tasks that only the tests see (default: 24)")
-    add("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
+    add_model_options(parser)
     add("--refiner", choices=sorted(REFINERS), default="pivot")
     add("--teacher", choices=sorted(REFINERS), help="a refiner that shows what --refiner does not do right at first")
     add("--auto", choices=("light", "medium", "heavy"), default="light", help="what compiling may cost")

@@ -20,6 +20,8 @@ from dspy.utils.exceptions import LMError
 from pivot_dspy import CheckResult, Environment, Pivot, PivotError, Refined, check, tool
 from pivot_dspy.episode.events import accepted_losses
 from pivot_dspy.simulator import Reference, is_simulated
+from programs.models import add_model_options, budget_of, named_lm, refuse_orphans
+from programs.options import DataError
 from programs.terminal import Narrator, choose_lm, model_line, spending
 
 REQUEST = (
@@ -302,14 +304,14 @@ class Outcome:
         }
 
 
-def run(lm: dspy.LM, workspace: Workspace, narrator: Narrator, *, commit: bool = True) -> Outcome:
+def run(lm: dspy.LM, workspace: Workspace, narrator: Narrator, *, commit: bool = True, **options: Any) -> Outcome:
     """Refine the plan for `REQUEST` on copies of `workspace`, then run it once in `workspace` itself.
 
     Raises:
         PivotError: the model gave no plan, or the real workspace departed from what was verified.
         LMError: the model cannot be called.
     """
-    pivot = Pivot(BookMeeting, workspace, on_event=narrator)
+    pivot = Pivot(BookMeeting, workspace, on_event=narrator, **options)
     with dspy.context(lm=lm):
         refined = pivot(request=REQUEST)
     before = len(workspace.outbox)
@@ -320,21 +322,23 @@ def run(lm: dspy.LM, workspace: Workspace, narrator: Narrator, *, commit: bool =
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m programs.meeting_room", description=__doc__)
-    parser.add_argument("--lm", metavar="NAME", help="a model as DSPy names it, such as openai/gpt-4.1-mini")
+    add_model_options(parser, "a model as DSPy names it, such as openai/gpt-4.1-mini")
     parser.add_argument("--seed", type=int, default=0, help="of the offline model")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures there")
     parser.add_argument("--no-commit", action="store_true", help="stop after VERIFY: send nothing")
     options = parser.parse_args(argv)
+    refuse_orphans(parser, options)
     if options.json and not options.json.parent.is_dir():
         parser.error(f"--json: there is no folder {options.json.parent}; make it first")
-    lm = choose_lm(options.lm, [reference()], options.seed, slip=0.0, heed=1.0)
     workspace = Workspace()
     narrator = Narrator(environment=workspace)
-    narrator.say("model", model_line(lm))
-    narrator.say("request", REQUEST)
     try:
-        outcome = run(lm, workspace, narrator, commit=not options.no_commit)
-    except (PivotError, LMError) as error:
+        lm = named_lm(options) if options.lm else choose_lm(None, [reference()], options.seed, slip=0.0, heed=1.0)
+        narrator.say("model", model_line(lm))
+        narrator.say("request", REQUEST)
+        limits = {"budget": budget_of(options), "constrained": options.constrained}
+        outcome = run(lm, workspace, narrator, commit=not options.no_commit, **limits)
+    except (DataError, PivotError, LMError) as error:
         narrator.say("error", str(error), "red")
         return 2
     narrator.heading("RESULT")

@@ -26,13 +26,16 @@ Case = TypeVar("Case")
 Score = Callable[[Execution | None], tuple[float, bool, bool]]
 """The official score in [0, 1], whether it passes officially, and whether it does strictly; None: there was no plan."""
 
-UNRECORDED = ("json", "page", "show", "data", "gold")
+UNRECORDED = ("json", "page", "show", "data", "gold", "api_base")
 """Options that change no result, or name a folder of this machine."""
+WHERE_GIVEN = ("max_tokens", "timeout", "budget_seconds", "constrained")
+"""Those that are recorded only where they are set."""
 
 
 def record(program: str, options: argparse.Namespace, lm: dspy.LM, tasks: list[dict[str, Any]]) -> dict[str, Any]:
     """What `--json` writes."""
-    settings = {name: value for name, value in vars(options).items() if name not in UNRECORDED}
+    given = {name: value for name, value in vars(options).items() if value or name not in WHERE_GIVEN}
+    settings = {name: value for name, value in given.items() if name not in UNRECORDED}
     return {
         "program": program,
         "lm": {"name": lm.model, "simulated": is_simulated(lm)},

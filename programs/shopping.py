@@ -18,7 +18,7 @@ import dspy
 from dspy.utils.exceptions import LMError
 from rich.console import Console
 
-from pivot_dspy import Budget, Execution, PivotError
+from pivot_dspy import Execution, PivotError
 from pivot_dspy.simulator import offline_lm
 from programs import records
 from programs.deepplanning.environment import POLICY, PURCHASE, Market, Shopping, final_cart
@@ -26,12 +26,15 @@ from programs.deepplanning.generate import generate
 from programs.deepplanning.loader import Case, hub_directory, load_cases, load_gold
 from programs.deepplanning.readable import Readable, readable, remark, warn
 from programs.deepplanning.scoring import official_pass, official_score, strict_pass
+from programs.models import add_model_options, budget_of, named_lm, refuse_orphans
 from programs.options import DataError, chosen, positive, writable
 from programs.refiners import REFINERS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    refuse_orphans(parser, options)
     console = Console()
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.lm is None:
                 known = readable(directory, cases, policy=not options.no_policy)
             warn(known.unread)
-            lm = dspy.LM(options.lm) if options.lm is not None else _offline(known, options)
+            lm = named_lm(options) if options.lm is not None else _offline(known, options)
             record = run(directory, list(known.cases), lm, options, console)
             record["unread"] = dict(known.unread)
             record["summary"]["unread"] = len(known.unread)
@@ -62,9 +65,9 @@ def run(
     Raises:
         DataError, PivotError, LMError: no task can be refined like this, as with a budget that pays for no plan.
     """
-    budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
+    budget = budget_of(options)
     market = Market(cases, policy=PURCHASE if options.no_policy else POLICY)
-    refiner = REFINERS[options.refiner](Shopping, market.open, budget=budget)
+    refiner = REFINERS[options.refiner](Shopping, market.open, budget=budget, constrained=options.constrained)
     refiner.set_lm(lm)
 
     def one(case: Case) -> dict[str, Any]:
@@ -109,13 +112,10 @@ def _parser() -> argparse.ArgumentParser:
         "--data", metavar="DIR", help="the published layout, or 'hub' to download it (default: generated)"
     )
     parser.add_argument("--tasks", metavar="N|IDS", help="how many tasks, or their ids: L1-2,L2-4 (default: all)")
-    parser.add_argument("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
+    add_model_options(parser)
     parser.add_argument("--refiner", choices=sorted(REFINERS), default="pivot")
     parser.add_argument("--seed", type=int, default=0, help="of the offline model and of generated tasks")
     parser.add_argument("--threads", type=positive, default=2, help="tasks at a time")
-    parser.add_argument(
-        "--budget-tokens", type=positive, metavar="N", help="prompt and completion tokens for each task"
-    )
     parser.add_argument("--no-policy", action="store_true", help="do not tell that the buyer's profile binds")
     parser.add_argument("--slip", type=float, default=0.2, help="offline model: slips per planned step")
     parser.add_argument("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named")

@@ -22,7 +22,7 @@ from dspy.utils.exceptions import LMError
 from dspy.utils.usage_tracker import UsageTracker
 from rich.console import Console
 
-from pivot_dspy import Budget, Execution, PivotError, Refined
+from pivot_dspy import Execution, PivotError, Refined
 from pivot_dspy.simulator import offline_lm
 from programs import records, terminal
 from programs.deepplanning.readable import Readable, read_all, remark, warn
@@ -36,6 +36,7 @@ from programs.deepplanning.travel.showing.page import page
 from programs.deepplanning.travel.showing.terminal import show_trip
 from programs.deepplanning.travel.strict import StrictScore, strict_score
 from programs.deepplanning.travel.trip_plan import FORMS, Agency, TripPlan, final_plan
+from programs.models import add_model_options, budget_of, named_lm, refuse_orphans
 from programs.options import DataError, chosen, positive, writable
 from programs.refiners import REFINERS
 
@@ -53,6 +54,7 @@ Gold = Mapping[str, Mapping[str, Any]]
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
+    refuse_orphans(parser, options)
     if options.form == PUBLISHED and (options.lm is None or options.refiner or options.budget_tokens):
         parser.error("--form published is a plain loop of a real model: it needs --lm, and takes no refiner or budget")
     options.refiner = PUBLISHED if options.form == PUBLISHED else options.refiner or "pivot"
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             agency = Agency(tasks, "json" if options.form == "json" else "builder")
             known = read_all(tasks, agency.reference) if options.lm is None else Readable(tuple(tasks))
             warn(known.unread)
-            lm = dspy.LM(options.lm) if options.lm is not None else _offline(known, options)
+            lm = named_lm(options) if options.lm is not None else _offline(known, options)
             gold = load_gold(directory, language=options.language)
             record, trips = run(known.cases, agency, gold, lm, options, console)
             record["unread"] = dict(known.unread)
@@ -123,8 +125,8 @@ def _by_refiner(
     agency: Agency, lm: dspy.LM, options: argparse.Namespace
 ) -> Callable[[TravelTask, Mapping[str, Any]], Solved]:
     """How a refiner solves one task."""
-    budget = Budget(tokens=options.budget_tokens) if options.budget_tokens else Budget()
-    refiner = REFINERS[options.refiner](TripPlan, agency.open, budget=budget, requirements=standing_rules())
+    limits = {"budget": budget_of(options), "constrained": options.constrained}
+    refiner = REFINERS[options.refiner](TripPlan, agency.open, **limits, requirements=standing_rules())
     refiner.set_lm(lm)
 
     def solve_task(task: TravelTask, gold: Mapping[str, Any]) -> Solved:
@@ -195,11 +197,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--language", choices=("en", "zh"), default="en", help="of the tasks")
     add("--tasks", metavar="N|IDS", help="how many tasks, or their ids: en-12,en-14 (default: all)")
     add("--form", choices=(*FORMS, PUBLISHED), default="builder", help="how the model writes a plan")
-    add("--lm", metavar="NAME", help="a model for dspy.LM (default: the offline model, a simulator)")
+    add_model_options(parser)
     add("--refiner", choices=sorted(REFINERS), help="(default: pivot)")
     add("--seed", type=int, default=0, help="of the offline model and of generated tasks")
     add("--threads", type=positive, default=2, help="tasks at a time")
-    add("--budget-tokens", type=positive, metavar="N", help="prompt and completion tokens for each task")
     add("--slip", type=float, default=0.2, help="offline model: slips per planned step")
     add("--heed", type=float, default=0.85, help="offline model: how often it repairs what is named")
     add("--relapse", type=float, default=0.05, help="offline model: how often a rewrite breaks a step")

@@ -15,8 +15,23 @@ from dspy.lm15 import Response, request_from_openai_chat
 from pivot_dspy.simulator import OfflineEngine
 from pivot_dspy.simulator.engine import tokens
 
-Failure = Literal["429", "500", "garbage", "timeout"]
+Failure = Literal["429", "500", "garbage", "timeout", "overflow", "schema", "html", "empty", "truncated", "cut"]
 GARBAGE = "I would rather not say. {[<"
+OVERFLOW = "request (9031 tokens) exceeds the available context size (8192 tokens), try increasing it"
+NO_SCHEMA = "Invalid schema for response_format 'answer': In context=(), 'anyOf' is not permitted."
+CUT = 40
+"""Characters of an answer that was cut off."""
+_REFUSALS = {
+    "429": (429, {"message": "on demand: rate_limit_exceeded", "type": "rate_limit_exceeded"}),
+    "500": (500, {"message": "on demand: server_error", "type": "server_error", "code": "server_error"}),
+    "overflow": (400, {"code": 400, "message": OVERFLOW, "type": "exceed_context_size_error", "n_ctx": 8192}),
+    "schema": (400, {"message": NO_SCHEMA, "type": "invalid_request_error", "param": "response_format"}),
+}
+_BODIES = {
+    "html": ("text/html", b"<html><body><h1>nginx</h1></body></html>"),
+    "empty": ("application/json", b""),
+    "truncated": ("application/json", b'{"id": "chatcmpl-0", "choices": [{"index": 0, "mess'),
+}
 
 
 class OpenAIServer:
@@ -85,9 +100,12 @@ def _handler(owner: OpenAIServer) -> type[BaseHTTPRequestHandler]:
                 time.sleep(owner.delay)
                 self.close_connection = True
                 return
-            if failure in ("429", "500"):
-                kind = "rate_limit_exceeded" if failure == "429" else "server_error"
-                self._json({"error": {"message": f"on demand: {kind}", "type": kind, "code": kind}}, int(failure))
+            if failure in _REFUSALS:
+                status, error = _REFUSALS[failure]
+                self._json({"error": error}, status)
+                return
+            if failure in _BODIES:
+                self._body(*_BODIES[failure], 200)
                 return
             keys = ("model", "messages", "temperature", "max_tokens", "max_completion_tokens", "response_format")
             wanted = {key: body[key] for key in keys if body.get(key) is not None}
@@ -98,6 +116,8 @@ def _handler(owner: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             else:
                 message = {"role": "assistant", "content": text}
                 choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
+                if failure == "cut":
+                    message["content"], choice["finish_reason"] = text[:CUT], "length"
                 if body.get("logprobs"):
                     choice["logprobs"] = _logprobs(text, body.get("top_logprobs", 0), owner.clarity)
                 self._json({**_head(body, "chat.completion"), "choices": [choice], "usage": _usage(answer, text)}, 200)
@@ -122,9 +142,11 @@ def _handler(owner: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.flush()
 
         def _json(self, data: Mapping[str, Any], status: int) -> None:
-            written = json.dumps(data).encode()
+            self._body("application/json", json.dumps(data).encode(), status)
+
+        def _body(self, kind: str, written: bytes, status: int) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(written)))
             self.end_headers()
             self.wfile.write(written)

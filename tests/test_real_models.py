@@ -10,7 +10,7 @@ import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError, LMRateLimitError, LMServerError, LMTransportError
 
-from pivot_dspy import LedgerReport, Pivot, PlanningFailed, Refined, Usage
+from pivot_dspy import Budget, LedgerReport, Pivot, PlanningFailed, Refined, Usage
 from pivot_dspy.simulator import OfflineEngine, Rates, is_simulated
 from tests.openai_server import GARBAGE, OpenAIServer
 from tests.simulator.rooms import REQUEST, Book, Rooms, reference
@@ -138,3 +138,16 @@ def test_dspy_retries_what_passes(server: OpenAIServer) -> None:
     result = refine(server, num_retries=1)
     assert result.verified
     assert len(server.requests) == server.engine.calls.lm_calls + 1
+
+
+def test_no_second_question_is_asked_where_the_budget_is_spent(server: OpenAIServer) -> None:
+    server.fail("garbage")
+    with dspy.context(lm=model(server)), pytest.raises(PlanningFailed):
+        Pivot(Book, Rooms, budget=Budget(lm_calls=1))(request=REQUEST)
+    assert len(server.requests) == 1
+
+
+def test_a_cut_answer_names_the_remedy(server: OpenAIServer) -> None:
+    server.fail("cut")
+    with pytest.raises(PlanningFailed, match="cut off before its end.*raise max_tokens"):
+        refine(server)

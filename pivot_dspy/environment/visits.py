@@ -62,7 +62,7 @@ def visiting(steps: Flow[Result], worker: Worker, timeout: float | None) -> Flow
         return (yield from steps)
     visit = _Visit(steps, partial(next, steps), worker, timeout)
     while True:
-        stop: _Stop = yield Await(visit.made, visit.amade)
+        stop: _VisitEnd = yield Await(visit.made, visit.amade)
         if stop.waiting is None:
             return stop.value  # type: ignore[no-any-return]
         grain, job = timeout, stop.waiting.job
@@ -93,7 +93,7 @@ def _timed_out(steps: Flow[Any], job: VisitJob) -> Await:
     return steps.send(value)
 
 
-class _Stop(NamedTuple):
+class _VisitEnd(NamedTuple):
     """Where a visit ended."""
 
     waiting: Await | None = None
@@ -125,7 +125,7 @@ class _Visit(Generic[Result]):
     _is_left: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def made(self) -> _Stop:
+    def made(self) -> _VisitEnd:
         """Make the visit from sync code."""
         future = self.worker.submit(self._run)
         try:
@@ -133,9 +133,9 @@ class _Visit(Generic[Result]):
         except KeyboardInterrupt:
             self._leave()
             raise
-        return future.result() if ended else _Stop(self._waiting, hung=True)
+        return future.result() if ended else _VisitEnd(self._waiting, hung=True)
 
-    async def amade(self) -> _Stop:
+    async def amade(self) -> _VisitEnd:
         """Make it from async code."""
         future = self.worker.submit(self._run)
         try:
@@ -143,9 +143,9 @@ class _Visit(Generic[Result]):
         except BaseException:
             self._leave()
             raise
-        return future.result() if ended else _Stop(self._waiting, hung=True)
+        return future.result() if ended else _VisitEnd(self._waiting, hung=True)
 
-    def _run(self) -> _Stop:
+    def _run(self) -> _VisitEnd:
         """The visit itself, in the thread."""
         try:
             waiting = self.resume()
@@ -156,11 +156,11 @@ class _Visit(Generic[Result]):
                 except BaseException as error:
                     failure = error
                 if not self._ends():
-                    return _Stop(waiting)
+                    return _VisitEnd(waiting)
                 waiting = self.steps.send(value) if failure is None else self.steps.throw(failure)
         except StopIteration as stop:
-            return _Stop(value=stop.value)
-        return _Stop(waiting)
+            return _VisitEnd(value=stop.value)
+        return _VisitEnd(waiting)
 
     def _begins(self, waiting: Await) -> bool:
         """Whether this is a job to be done in this visit, which then counts as begun."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import dspy
@@ -23,9 +24,12 @@ from pivot_dspy.episode.context import TaskContext
 from pivot_dspy.episode.events import Event, FixEvent
 from pivot_dspy.episode.record import RunRecord
 from pivot_dspy.flow import Await, Flow
+from pivot_dspy.lm_errors import remedy
 from pivot_dspy.memory.fixes import apply_fixes
-from pivot_dspy.phases.base import Phase, RunView, called
+from pivot_dspy.phases.base import SPENT, Phase, RunView, called
 from pivot_dspy.prompts.adapter import Heard, read_whole
+from pivot_dspy.prompts.constrained import ConstrainedAdapter
+from pivot_dspy.prompts.plan_schema import PlanSchema
 from pivot_dspy.prompts.truncation import truncate
 from pivot_dspy.trajectory import Trajectory
 
@@ -49,12 +53,16 @@ class PhaseCaller:
         context: the task, for what memory knows of it.
         record: where calls, failures and corrections go on record.
         gate: what looks at a model's steps before they run.
+        constrained: whether the model is asked for JSON of the plan's schema.
     """
 
-    def __init__(self, context: TaskContext, record: RunRecord, gate: Gate | None = None) -> None:
+    def __init__(
+        self, context: TaskContext, record: RunRecord, gate: Gate | None = None, *, constrained: bool = False
+    ) -> None:
         self.context = context
         self.record = record
         self.gate = gate
+        self._schema = PlanSchema(context.toolbox, context.outputs) if constrained else None
 
     def ask(self, phase: str, module: dspy.Module, /, **inputs: Any) -> Flow[dspy.Prediction]:
         """One phase that calls its model, booked to the ledger under `phase`, and given up when the seconds are spent.
@@ -67,18 +75,25 @@ class PhaseCaller:
         """
         if self.record.ended is not None:
             raise ModelFailed(f"{phase}: not asked any more, since {self.record.ended}")
-        with self.record.ledger.phase(phase):
+        with self.record.ledger.phase(phase), self._constraint(module):
             try:
                 prediction = yield _asked(module, inputs)
             except (LMError, AdapterParseError) as error:
                 self.record_failure(phase, error)
-                raise ModelFailed(f"{phase}: {_error_text(error)}") from error
+                raise ModelFailed(f"{phase}: {self._told(error)}") from error
         self.record.failures_in_a_row = 0
         if isinstance(prediction.get("trajectory"), Trajectory):
             prediction.trajectory = self._apply_fixes(prediction.trajectory, inputs.get("view"))
             if self.gate is not None:
                 prediction.trajectory = self.gate(prediction.trajectory, self.record.emit)
         return prediction
+
+    def _constraint(self, module: dspy.Module) -> AbstractContextManager[Any]:
+        """What holds while a phase is asked: the budget, and the adapter that has it answered by its schema."""
+        changes: dict[str, Any] = {SPENT: self.record.spent}
+        if self._schema is not None and isinstance(module, Phase):
+            changes["adapter"] = ConstrainedAdapter(self._schema, module.asks)
+        return dspy.context(**changes)  # type: ignore[no-any-return]
 
     def _apply_fixes(self, written: Trajectory, view: RunView | None) -> Trajectory:
         """What a model wrote, with the mistakes corrected that memory knows; steps that have been run stay."""
@@ -94,7 +109,13 @@ class PhaseCaller:
 
     def record_failure(self, phase: str, error: Exception) -> None:
         """Put the failure of a phase on record. Where asking again would not help, the model is asked no more."""
-        self.record.fail(f"{phase}: {_error_text(error)}", error, lasting=isinstance(error, LASTING))
+        self.record.fail(f"{phase}: {self._told(error)}", error, lasting=isinstance(error, LASTING))
+
+
+    def _told(self, error: Exception) -> str:
+        """What an error says, and what may be done about it."""
+        advice = remedy(error, constrained=self._schema is not None)
+        return f"{_error_text(error)}{f'; {advice}' if advice else ''}"
 
 
 def call(module: dspy.Module, /, **inputs: Any) -> Flow[dspy.Prediction]:

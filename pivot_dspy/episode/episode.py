@@ -65,7 +65,7 @@ class Episode:
         self.record = record
         self.phases = phases
         self.acceptance = acceptance
-        self.caller = PhaseCaller(context, record, gate)
+        self.caller = PhaseCaller(context, record, gate, constrained=phases.constrained)
         self.dialogue = Dialogue()
         self.desk = ReviewDesk(self, reviewing, journal)
         self.judge = Judge(self.caller, phases.verify, self.view, self._session_after)

@@ -38,6 +38,8 @@ class Phases(Protocol):
     compose: dspy.Module
     verify: Verify
     memory: TrajectoryMemory
+    constrained: bool
+    """Whether they are answered by a schema."""
 
 
 def move(

@@ -116,7 +116,8 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
 
         Raises:
             ConfigurationError: something of this cannot work, or `log_dir` holds a compilation with other settings.
-            TooManyErrors: `max_errors` runs failed; what was reached is in the error, and saved in `log_dir`.
+            TooManyErrors: `max_errors` runs failed, or the model answered in none; what was reached is in the error,
+                and saved in `log_dir`.
         """
         refiners = refiners_of(student)
         teaches = {} if teacher is None else match_refiners(refiners, refiners_of(teacher, "teacher"))

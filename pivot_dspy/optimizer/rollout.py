@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import dspy
 from pydantic import Field
 
-from pivot_dspy.dspy_internals import AdapterParseError, ContextWindowExceededError, LMError
+from pivot_dspy.dspy_internals import AdapterParseError, LMError
 from pivot_dspy.environment.factory import task_of
 from pivot_dspy.episode.result import features
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
 from pivot_dspy.learning.demonstrations import demonstrate
 from pivot_dspy.learning.lessons import lessons_of
+from pivot_dspy.lm_errors import is_too_long
 from pivot_dspy.memory.records import Demonstration, Lesson, environment_name
 from pivot_dspy.optimizer.metering import RefinerCall, SingleFlight, metered
 from pivot_dspy.optimizer.settings import Metric, read_score
@@ -62,6 +63,8 @@ class RolloutResult(Frozen):
     """Those that were spent to learn from the run."""
     error: str = ""
     """What ended the run, or the learning from it; the score of a run that left nothing is 0."""
+    refused: bool = False
+    """Whether nothing was tried, since the model gave no answer at all."""
     calls: tuple[CallRecord, ...] = ()
 
     @property
@@ -130,7 +133,8 @@ class RolloutRunner:
                 except PlanningFailed as failure:
                     if not _is_outcome(failure):
                         raise
-                    return RolloutResult(score=0.0, error=str(failure), tokens=meter.tokens)
+                    refused = is_too_long(failure.__cause__)
+                    return RolloutResult(score=0.0, error=str(failure), refused=refused, tokens=meter.tokens)
             score, feedback = self._score(task, prediction)
             with metered({}) as learning:
                 calls, errors = [], []
@@ -158,7 +162,12 @@ class RolloutRunner:
 def _is_outcome(failure: PlanningFailed) -> bool:
     """Whether the model answered, and what it said is no plan: that is an outcome, and no fault of the run."""
     cause = failure.__cause__
-    return cause is None or isinstance(cause, (AdapterParseError, ContextWindowExceededError))
+    return cause is None or isinstance(cause, AdapterParseError) or is_too_long(cause)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a run was ended by a model that gave no answer."""
+    return isinstance(error, LMError) or (isinstance(error, PlanningFailed) and isinstance(error.__cause__, LMError))
 
 
 def _record_of(call: RefinerCall, signal: TrainingSignal | None) -> CallRecord:

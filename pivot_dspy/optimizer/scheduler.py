@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -9,9 +10,9 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.errors import ConfigurationError, TooManyErrors
+from pivot_dspy.errors import ConfigurationError, PlanningFailed, TooManyErrors
 from pivot_dspy.journal import Journal
-from pivot_dspy.optimizer.rollout import Job, RolloutResult, RolloutRunner
+from pivot_dspy.optimizer.rollout import Job, RolloutResult, RolloutRunner, is_refusal
 from pivot_dspy.optimizer.settings import Limits, Metric, required_arguments, task_key
 from pivot_dspy.parallel.running import run_all
 from pivot_dspy.source_digest import digest
@@ -63,7 +64,7 @@ class RunScheduler:
 
         Raises:
             ConfigurationError: something is wrong that would be in any run.
-            TooManyErrors: `max_errors` runs failed.
+            TooManyErrors: `max_errors` runs failed, or all that were made.
         """
         waiting = [job for job in dict.fromkeys(jobs) if job not in self._results]
         while waiting and self.left() != 0:
@@ -76,7 +77,18 @@ class RunScheduler:
                 self._results[job] = results[job]
                 self.tokens += results[job].tokens + results[job].learning_tokens
                 self.runs += 1
+        self._refuse_if_nothing_was_answered()
         return [self._results.get(job) for job in jobs]
+
+    def _refuse_if_nothing_was_answered(self) -> None:
+        refused = {job: result.error for job, result in self._results.items() if result.refused}
+        if refused and len(refused) == len(self._results):
+            reasons = "\n".join(f"{count}x {error}" for error, count in Counter(refused.values()).most_common())
+            errors = self.errors or [(f"task {job.task}", PlanningFailed(error)) for job, error in refused.items()]
+            raise TooManyErrors(
+                f"no run of the program got an answer, so there is nothing to learn from; mend this first:\n{reasons}",
+                tuple(errors),
+            )
 
     def once(self, kind: str, key: str, make: Callable[[], tuple[Mapping[str, Any], bool]]) -> Mapping[str, Any]:
         """What `make` gives, or gave before this process took over. It tells too whether that is what there is to
@@ -98,7 +110,8 @@ class RunScheduler:
         programs = {job.program: self.programs[job.program] for job in jobs}
 
         def keep(position: int, result: RolloutResult) -> RolloutResult:
-            self.record("run", self._key(jobs[position]), result.model_dump(mode="json", exclude_defaults=True))
+            if not result.refused:  # the next process tries again
+                self.record("run", self._key(jobs[position]), result.model_dump(mode="json", exclude_defaults=True))
             return result
 
         ran = run_all(
@@ -115,7 +128,8 @@ class RunScheduler:
             )
         results = {job: result for job, result in zip(jobs, ran.results, strict=True) if result is not None}
         for position, error in ran.errors.items():  # not journalled: the next process tries again
-            results[jobs[position]] = RolloutResult(score=0.0, error=f"{type(error).__name__}: {error}")
+            told = f"{type(error).__name__}: {error}"
+            results[jobs[position]] = RolloutResult(score=0.0, error=told, refused=is_refusal(error))
         return results
 
     def _key(self, job: Job) -> str:

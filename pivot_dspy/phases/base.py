@@ -22,6 +22,7 @@ from pivot_dspy.dspy_internals import (
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.errors import ConfigurationError, PivotError, error_text
 from pivot_dspy.flow import Await, Flow, run_async, run_sync
+from pivot_dspy.lm_errors import named_alike
 from pivot_dspy.lm_replay import journalled
 from pivot_dspy.prompts.adapter import BriefChatAdapter, Heard
 from pivot_dspy.prompts.catalogue import Catalogue
@@ -118,6 +119,8 @@ summarised, {"look": "$a[?price < `100`].name"} among the steps shows what you n
 """How a plan goes on from what it reads."""
 
 
+SPENT = "pivot_dspy_spent"
+"""Key in `dspy.settings` of what tells whether the budget is spent."""
 _PREDICT_OPTIONS = ("config", "demos", "lm")
 """Keyword arguments that are not passed on to the prompt."""
 OWN, TASK = PREFIXES
@@ -186,7 +189,8 @@ def converse(
     """One call of the model that goes on after `conversation`, and what was sent and answered.
 
     Left out of the prompt are inputs that are empty or that the conversation shows, and the fields in `leave_out`. An
-    answer that cannot be read, or that was cut off, is asked for once more, with what was wrong with it.
+    answer that cannot be read, or that was cut off, is asked for once more, with what was wrong with it, while the
+    budget pays for it.
 
     Raises:
         AdapterParseError: the second answer cannot be read either.
@@ -203,6 +207,8 @@ def converse(
     try:
         prediction = yield called(predict, call, asked.adapter(adapter), asked.heard)
     except AdapterParseError as error:
+        if settings.get(SPENT, bool)():
+            raise
         correction = correction_of(error.lm_response, _unreadable(error))
         prediction = yield called(predict, call, asked.adapter(adapter, correction), asked.heard)
     asked.answer(adapter, prediction)
@@ -233,7 +239,12 @@ def _asking(module: dspy.Module, adapter: Any, heard: Heard) -> Iterator[None]:
         callers = [*(settings.caller_modules or ()), heard]
         with dspy.context(lm=journalled(settings.lm), adapter=adapter, caller_modules=callers):
             yield
-    except (LMError, AdapterParseError, PivotError, ImportError, Warning):
+    except LMError as error:
+        alike = named_alike(error)
+        if alike is error:
+            raise
+        raise alike from error
+    except (AdapterParseError, PivotError, ImportError, Warning):
         raise
     except Exception as error:
         if not all(isinstance(predict.lm or settings.lm, dspy.BaseLM) for predict in module.predictors()):

@@ -14,11 +14,12 @@ from pydantic_core import to_jsonable_python
 
 from pivot_dspy.dspy_internals import AdapterParseError, LMError, format_field_value, unannounced, with_fallback
 from pivot_dspy.errors import error_text
+from pivot_dspy.lm_errors import CUT_SHORT
 from pivot_dspy.python_syntax import read_literal
 
 MAX_DEPTH = 50
 """Lists and objects in each other that an answer may hold; what is nested deeper breaks those that walk it."""
-CUT_OFF = "it was cut off before its end; write it shorter"
+CUT_OFF = f"it was {CUT_SHORT}; write it shorter"
 TOO_DEEP = f"lists and objects in it are nested more than {MAX_DEPTH} deep"
 
 _HEADER = re.compile(r"^[ \t]*\[\[ ## (\w+) ## \]\]", re.MULTILINE)

@@ -89,6 +89,7 @@ class RefinerOptions(TypedDict, total=False):
     weights: Weights | None
     observations: ObservationBudget | None
     cached_price: float
+    constrained: bool
     timeout: float | None
     on_event: Callable[[Event], None] | None
     reviewer: Reviewer | None
@@ -115,6 +116,9 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         cached_price: what a token costs that the provider serves from its cache of prompts, as a share of another
             (from 0 to 1): a rewrite goes on after the prompts before it, which then are cached, or stands alone,
             whichever costs less.
+        constrained: whether every answer is asked for as JSON of a schema that is made from the tools, whatever adapter
+            is set: for models too small to write plans in a form that is only told, behind a server that keeps to a
+            schema (llama.cpp, vLLM, Ollama) or a service that does (OpenAI, Anthropic, Gemini).
         timeout: seconds that one tool call may take, None for no limit.
         on_event: called with each `Event` as it happens, in the thread of the call.
         reviewer: a person who is asked on the way: a callable or coroutine function from a `Review` to what to do (see
@@ -163,6 +167,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         weights: Weights | None = None,
         observations: ObservationBudget | None = None,
         cached_price: float = CACHED_PRICE,
+        constrained: bool = False,
         timeout: float | None = DEFAULT_TIMEOUT,
         on_event: Callable[[Event], None] | None = None,
         reviewer: Reviewer | None = None,
@@ -187,6 +192,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         self._observations = read_observation_budget(observations)
         check_real(0, 1, cached_price=cached_price)
         self._cached_price = cached_price
+        self.constrained = constrained
         self._on_event = on_event
         validate_reviewer(reviewer, review, review_timeout)
         self.journal = journal

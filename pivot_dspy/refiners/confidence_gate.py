@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 
-from pivot_dspy.confidence import Confidence, Source, lowest, read_stated, step_confidences
+from pivot_dspy.confidence import Confidence, Source, lowest, read_stated, read_tokens, step_confidences
 from pivot_dspy.dspy_internals import Parameter
 from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import Gate, call
@@ -69,8 +69,7 @@ class Confident(dspy.Predict):  # type: ignore[misc]
         field = self.field(self.signature)
         is_list = isinstance(answer[field], list)
         steps = answer[field] if is_list else [answer[field]]
-        tokens = (answer.get("logprobs") or {}).get("content")
-        by_tokens = self._of_tokens(steps, tokens) if tokens else [None] * len(steps)
+        by_tokens = self._of_tokens(steps, answer.get("logprobs"))
         rated = [
             {**step, "confidence": sure or read_stated(step.get("confidence"))} if isinstance(step, Mapping) else step
             for step, sure in zip(steps, by_tokens, strict=True)
@@ -78,8 +77,11 @@ class Confident(dspy.Predict):  # type: ignore[misc]
         # A new prediction, since DSPy's trace keeps the answer as it was.
         return dspy.Prediction(**{**answer, field: rated if is_list else rated[0]})
 
-    def _of_tokens(self, steps: list[Any], tokens: list[Any]) -> list[Confidence | None]:
+    def _of_tokens(self, steps: list[Any], logprobs: Any) -> list[Confidence | None]:
         try:
+            tokens = read_tokens(logprobs)
+            if not tokens:
+                return [None] * len(steps)
             values = step_confidences(steps, tokens, top_k=self.top_k, window=self.window)
         except ValueError as error:
             raise ConfigurationError(
