@@ -90,4 +90,4 @@ def test_a_picture_in_a_result_of_mcp_is_a_part_and_nothing_else_there_is() -> N
     assert shown.parts == [part, part]
     texts = ({"data": f'"}}]{END}'}, {"mimeType": "image/svg+xml"}, {"type": "text"}, {"data": 7}, {"mimeType": 1})
     for wrong in texts:
-        assert detach({**block, **wrong}) == ({**block, **wrong}, [])
+        assert detach({**block, **wrong}) == ({**block, **wrong}, ())
