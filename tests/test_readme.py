@@ -9,8 +9,10 @@ import os
 import re
 import runpy
 import shlex
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,11 @@ import pivot_dspy
 from pivot_dspy.episode.result import RESERVED, Refined
 from pivot_dspy.simulator import OfflineEngine, Rates, Reference
 from tests.environment.mcp import desk_server
+from tests.environments.trees import fill, repository
 from tests.openai_server import OpenAIServer
+from tests.readme_blocks import BLOCKS, README
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 BASH = [code.strip() for language, code in BLOCKS if language == "bash"]
 MODULES = sorted(set(re.findall(r"python -m ([\w.]+)", README)))
@@ -75,6 +77,7 @@ print(json.dumps({
     "refined": [refined.verified, [step.tool for step in refined.trajectory.steps]],
     "careful": [careful(request="Order eggs.").verified, evaluate(careful).score],
     "tier": mcp_desk.live_because,
+    "seller": [*seller.session_factory.toolbox.tools],
     "desk": [desk(request="Order eggs.").orders, [finding.status for finding in desk(request="Order eggs.").findings]],
 }))
 """
@@ -90,10 +93,39 @@ def _with_desk_server(folder: Path) -> Path:
     return folder
 
 
+ORDERS = {
+    "openapi": "3.1.0",
+    "info": {"title": "Orders", "version": "1"},
+    "paths": {
+        "/orders": {
+            "get": {"operationId": "orders", "responses": {"200": {"description": "All."}}},
+            "post": {
+                "operationId": "order",
+                "requestBody": {"content": {"application/json": {"schema": {"properties": {"item": {}}}}}},
+                "responses": {"201": {"description": "Made."}},
+            },
+        }
+    },
+}
+
+
+def _furnish(folder: Path) -> None:
+    """What the snippets on real state work on."""
+    with closing(sqlite3.connect(folder / "shop.db")) as shop:
+        shop.executescript(
+            "create table customers (id integer primary key, credit integer); insert into customers values (1, 100);"
+            "create table orders (id integer primary key, customer integer, amount integer)"
+        )
+    fill(folder / "notes", {"a.md": "Elk is big."})
+    repository(folder / "calc", {"calc.py": "x = 1\n"})
+    (folder / "orders.json").write_text(json.dumps(ORDERS))
+
+
 def test_the_snippets_run_one_after_the_other(tmp_path: Path) -> None:
     """As they stand, through DSPy's own client: behind the model's name is a server on the loopback."""
     script = tmp_path / "readme.py"
     script.write_text("\n".join([*PYTHON, AFTER]), encoding="utf-8")
+    _furnish(tmp_path)
     with OpenAIServer(OfflineEngine(REFERENCES, Rates(slip=0.0, heed=1.0, relapse=0.0))) as server:
         environment = {
             **os.environ,
@@ -109,10 +141,11 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path) -> None:
         asked = {body["model"] for body in server.requests}
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
-    assert lines[:4] == [
+    assert lines[:5] == [
         "['eggs'] judged",  # nobody has said that it is eggs
         "checked [('U1', 'check'), ('step a', 'check')]",
         "['eggs', 'flour']",
+        "no file is changed",  # the offline model has no reference for the snippets on real state
         "['eggs']",  # by a person's approval
     ]
     found = json.loads(lines[-1])
@@ -122,6 +155,7 @@ def test_the_snippets_run_one_after_the_other(tmp_path: Path) -> None:
     assert found["refined"] == [True, ["count", "order", "submit"]]
     assert found["careful"] == [True, 100.0]
     assert not found["tier"]  # trials act on sandboxes
+    assert found["seller"] == ["orders", "order"]
     assert found["desk"] == [["eggs"], ["holds"]]
     assert asked == {"gpt-4.1-mini"}
 

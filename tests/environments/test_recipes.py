@@ -13,37 +13,10 @@ from pivot_dspy.environments.directory import DirectoryEnvironment
 from pivot_dspy.environments.git_repository import GitEnvironment
 from pivot_dspy.errors import CommitError
 from tests.environments.trees import SECRET, fill, git, needs_sandbox, repository, state
+from tests.readme_blocks import snippet
 from tests.scripted import plan, rewrite, scripted, step, submit
 
-DIRECTORY = """
-from pivot_dspy.environments.directory import DirectoryEnvironment
-
-notes = DirectoryEnvironment("notes")   # secrets and ignored files are shown to no model
-clerk = pivot_dspy.Pivot(
-    "request -> answer: str", notes,
-    requirements=[{"check": "unchanged_except", "args": {"patterns": ["*.md"]}}],
-)
-result = clerk(request="The project Elk is now called Moose: correct the notes.")
-print(result.execution.state)           # which files would change; none has
-if result.verified:
-    result.commit()                     # all of them together, or none
-"""
-
-GIT = """
-from pivot_dspy.environments.git_repository import GitEnvironment
-
-repository = GitEnvironment("calc", message="Mend the failing test")
-mender = pivot_dspy.Pivot(
-    "request -> summary: str", repository,
-    requirements=[
-        {"check": "command_passes", "args": {"command": "python -m unittest -q"}},
-        {"check": "unchanged_except", "args": {"patterns": ["*.py", "!test_*.py"]}},
-    ],
-)
-result = mender(request="A test fails: mend the code.")   # tests run in a sandbox, on copies
-if result.verified:
-    result.commit()                                       # the files, and one commit of git
-"""
+DIRECTORY, GIT = snippet("DirectoryEnvironment"), snippet("GitEnvironment")
 
 CALC = {
     "calc.py": "def double(x):\n    return x + 2\n", ".env": SECRET,

@@ -21,6 +21,7 @@ from pivot_dspy import CommitError, OutcomeUnknown, Requirement, tool
 from pivot_dspy.environments.sql import SQLEnvironment
 from tests.environments.databases import PostgresWorld, SQLiteWorld, World
 from tests.episode.committing import refined
+from tests.readme_blocks import snippet
 from tests.scripted import plan, scripted, step, submit
 
 ORDER = step("o", "execute", sql="INSERT INTO orders VALUES (1, 1, 30) RETURNING id")
@@ -232,18 +233,7 @@ def test_twenty_kills_at_random_moments_leave_it_whole_or_untouched(
     assert set(told["seen"]) <= {"nothing", "all"} and "nothing" in told["seen"]
 
 
-RECIPE = """
-from pivot_dspy.environments.sql import SQLEnvironment
-
-shop = SQLEnvironment(url)              # sqlite:///shop.db, postgresql+psycopg://me@host/shop
-clerk = pivot_dspy.Pivot(
-    "request -> answer: str", shop,
-    requirements=[{"check": "value", "args": {"sql": "SELECT min(credit) >= 0 FROM customers", "equals": True}}],
-)
-result = clerk(request="Enter order 1 of customer 1, 30 in all, and lower her credit.")   # on copies alone
-if result.verified:
-    result.commit()                     # all statements in one transaction, or nothing
-"""
+RECIPE = snippet("SQLEnvironment")
 
 
 def test_the_recipe(world: World) -> None:
@@ -253,9 +243,9 @@ def test_the_recipe(world: World) -> None:
     right = [ORDER, step("c", "execute", sql=lower, parameters={"amount": 30}), submit(answer="Ordered.")]
     rewritten = {"diagnosis": "It takes more than she has.", "requirements": [], "steps": right}
     engine = scripted(plan=plan(wrong, []), evolve=rewritten)
-    names: dict[str, Any] = {"pivot_dspy": pivot_dspy, "url": world.url}
+    names: dict[str, Any] = {"pivot_dspy": pivot_dspy}
     with dspy.context(lm=engine):
-        exec(RECIPE, names)
+        exec(RECIPE.replace("sqlite:///shop.db", world.url), names)
     result = names["result"]
     assert result.verified, result.verdict.reasons
     assert result.committed is not None and result.tier == "fork"
