@@ -18,7 +18,8 @@ from pivot_dspy.environment.from_class import toolbox_of
 from pivot_dspy.environment.from_functions import FunctionEnvironment
 from pivot_dspy.environment.isolation import Isolation
 from pivot_dspy.environment.ownership import InstanceLock, commits_on
-from pivot_dspy.environment.session import Session, SessionGroup, Tier
+from pivot_dspy.environment.session import Session
+from pivot_dspy.environment.session_group import SessionGroup, Tier
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PivotError, error_text
 

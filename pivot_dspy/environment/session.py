@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import cache, partial
-from typing import Any, Literal, Protocol, TypeVar
-from uuid import UUID, uuid4, uuid5
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from pivot_dspy.dspy_internals import is_listened_to, with_tool_callbacks
 from pivot_dspy.environment.base import (
     EFFECTS,
     READ_ONLY,
     UNCHECKABLE,
-    UNDOABLE,
     CheckResult,
     Environment,
     allowing,
@@ -27,196 +23,21 @@ from pivot_dspy.environment.calls import CallResult, ToolCall
 from pivot_dspy.environment.closing import close, close_later
 from pivot_dspy.environment.concurrent_calls import ConcurrentCalls
 from pivot_dspy.environment.from_class import own_shared_state, toolbox_of
-from pivot_dspy.environment.isolation import Isolation
-from pivot_dspy.environment.kept_reads import KeptReads, after
-from pivot_dspy.environment.ownership import InstanceLock, committing, own
-from pivot_dspy.environment.pure_results import PureCall, PureResults
+from pivot_dspy.environment.kept_reads import after
+from pivot_dspy.environment.ownership import committing, own
+from pivot_dspy.environment.pure_results import PureCall
+from pivot_dspy.environment.session_group import SessionGroup
 from pivot_dspy.environment.snapshot import KeptState
 from pivot_dspy.environment.toolbox import Toolbox, ToolSpec
-from pivot_dspy.environment.visits import Look, visiting
-from pivot_dspy.environment.worker import Worker
-from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, error_text
-from pivot_dspy.flow import Await, Flow, awaited_at_once, run_sync
+from pivot_dspy.errors import ConfigurationError, error_text
+from pivot_dspy.flow import Await, Flow, run_sync
 
 logger = logging.getLogger(__name__)
-
-LAST_CALL = 0.01
-"""Seconds that a check or a hook gets where all that a run had to wait is spent: enough for one that does not wait."""
 
 _UP_TO = {effect: frozenset(EFFECTS[:number]) for number, effect in enumerate(EFFECTS, start=1)}
 """What may run inside of a call that has an effect."""
 
-Tier = Literal["fork", "replay", "live"]
 Result = TypeVar("Result")
-
-
-class SessionGroup:
-    """The sessions of one run of a refiner: they share a worker thread, and what is known of pure reads, and are
-    closed together.
-
-    Args:
-        timeout: seconds that one call may take, None for no limit.
-        seconds: that the run may take, None for no limit: what hangs after these does so for one timeout in all.
-        run_id: tells the calls of this run, in copies and at commit, from those of any other.
-    """
-
-    def __init__(self, timeout: float | None, seconds: float | None = None, run_id: UUID | None = None) -> None:
-        self.run_id = run_id or uuid4()
-        self.tier: Tier = "live"
-        self._copy_limit = timeout
-        self._hung: str | None = None
-        """What became of a copy that took too long; no other is waited for."""
-        self.timeout = min((limit for limit in (timeout, seconds) if limit is not None), default=None)
-        self._deadline = None if seconds is None else time.monotonic() + seconds
-        self.worker = Worker()
-        self._helpers: list[Worker] = []
-        """For calls of plain functions that are made at once."""
-        self.pure_results = PureResults()
-        self.kept_reads: KeptReads | None = None
-        """What reads gave, where the run keeps a journal."""
-        self.sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-        self.isolation: Isolation | None = None
-        """What the run must leave as it is, where that is watched."""
-        self.another: Callable[[SessionGroup], Session] | None = None
-        """Opens one more instance like those of the run, where a factory makes them."""
-        self.lock: InstanceLock | None = None
-        """Of the real instance, where these sessions commit."""
-        self._takes_snapshots = True
-        weakref.finalize(self, self.worker.stop)
-
-    @property
-    def unclear(self) -> Sequence[str]:
-        """What has changed by the run or by a commit, nobody knows which, as of `Isolation`."""
-        return () if self.isolation is None else self.isolation.unclear
-
-    def idempotency_key(self, step: str, number: int) -> str:
-        """The same text for the same call of a step, however often it is made in this run."""
-        return str(uuid5(self.run_id, f"{step}:{number}"))
-
-    def helper(self, number: int) -> Worker:
-        """The worker for the call of this number among those that are made at once."""
-        while len(self._helpers) <= number:
-            worker = Worker()
-            weakref.finalize(self, worker.stop)
-            self._helpers.append(worker)
-        return self._helpers[number]
-
-    def close(self) -> None:
-        """Close every session that is still open, and let the next commit begin."""
-        for session in list(self.sessions):
-            session.close()
-        for worker in (self.worker, *self._helpers):
-            worker.stop()
-        if self.lock is not None:
-            self.lock.release()
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Close the sessions after the block, and see that it left what is real as it was.
-
-        Raises:
-            IsolationError: it did not; what the block itself raised is the error's context.
-        """
-        try:
-            yield
-        except Exception:
-            self.close_isolated()
-            raise
-        except BaseException:
-            self.close()
-            raise
-        self.close_isolated()
-
-    def close_isolated(self) -> None:
-        """Close, and raise IsolationError where what is real does not stand as when the first session was opened."""
-        try:
-            if self.isolation is not None and self.another is not None:
-                another = cache(partial(self.another, self))
-                self.isolation.require_own(lambda: another().environment)
-        finally:
-            self.close()
-        if self.isolation is not None:
-            self.isolation.require()
-
-    def fork_of(self, environment: Environment) -> Environment:
-        """A copy of `environment`, made where it lives; nothing that cannot be undone runs in its `fork`."""
-
-        def fork() -> Environment:
-            snapshot = self.snapshot_of(environment)
-            return self.copied(environment.fork if snapshot is None else snapshot.load, environment)
-
-        return self.inside(fork)
-
-    def snapshot_of(self, environment: Environment) -> KeptState | None:
-        """How `environment` stands, where that can be written; one that cannot is not tried again in this run."""
-        if not self._takes_snapshots:
-            return None
-        try:
-            return self.inside(lambda: KeptState(environment))
-        except ValueError as error:
-            logger.debug("copied at once before each change: %s", error)
-            self._takes_snapshots = False
-            return None
-
-    def copied(self, copy: Callable[[], Environment], original: Environment | None = None) -> Environment:
-        """What `copy` makes where environments live, as this run's own; nothing that cannot be undone runs in it.
-
-        Raises:
-            EnvironmentFailed: it took longer than a call may, and was left behind with the thread it hangs in.
-        """
-        if self._hung is not None:
-            raise EnvironmentFailed(self._hung)
-        ended = threading.Event()
-
-        def make() -> Environment:
-            try:
-                with allowing(UNDOABLE):
-                    made = copy()
-            finally:
-                ended.set()
-            if made is not original:
-                own(made)
-            return made
-
-        try:
-            if self._copy_limit is None or self.worker.is_current:
-                return self.inside(make)
-            return self.worker.run(make, self._copy_limit)
-        except TimeoutError as error:
-            if ended.is_set():
-                raise
-            name = "an environment" if original is None else type(original).__name__
-            self._hung = (
-                f"fork of {name} {error}, the limit of a call, and was left behind; mend what it waits for, pass a "
-                "longer timeout, or set forkable = False"
-            )
-            raise EnvironmentFailed(self._hung) from error
-
-    def inside(self, function: Callable[[], Result], timeout: float | None = None) -> Result:
-        """Run `function` in the thread where this family's environments live.
-
-        Raises:
-            TimeoutError: it took longer than `timeout` seconds, and was left behind.
-        """
-        if self.timeout is None or self.worker.is_current:
-            return function()
-        return self.worker.run(function, self._in_time(timeout))
-
-    def look(self, function: Callable[[], Result], timeout: float | None) -> Flow[Result]:
-        """As `inside`, in a visit that is under way where there is one."""
-        job = Look(function, self._in_time(timeout))
-        result: Result = yield awaited_at_once(lambda: self.inside(function, timeout), job)
-        return result
-
-    def visiting(self, steps: Flow[Result]) -> Flow[Result]:
-        """`steps`, driven where this family's environments live, as far as they wait for nothing else than these."""
-        return visiting(steps, self.worker, self.timeout)
-
-    def _in_time(self, timeout: float | None) -> float | None:
-        """At most so many seconds, and no more than the run has left."""
-        if timeout is None or self.timeout is None or self._deadline is None:
-            return timeout
-        return min(timeout, max(LAST_CALL, self._deadline + self.timeout - time.monotonic()))
 
 
 class Forkable(Protocol):

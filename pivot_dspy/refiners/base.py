@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from os import PathLike
-from typing import Any, TypedDict, get_args
+from typing import Any, get_args
 
 import dspy
 
@@ -20,17 +19,16 @@ from pivot_dspy.environment.kept_reads import KeptReads
 from pivot_dspy.episode.affordable import require_room_for_a_plan
 from pivot_dspy.episode.asking import Gate, ModelFailed
 from pivot_dspy.episode.candidate import Candidate
-from pivot_dspy.episode.commit import Committer
-from pivot_dspy.episode.commit_attempt import Verified
 from pivot_dspy.episode.commit_record import CommitRecord
 from pivot_dspy.episode.context import TaskContext, orient, recall
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.episode.events import Event, NoteEvent, UnclearEvent
 from pivot_dspy.episode.final_state import EnvironmentView
+from pivot_dspy.episode.outcome import result_of
 from pivot_dspy.episode.record import RunRecord
-from pivot_dspy.episode.result import Refined, make_refined
+from pivot_dspy.episode.result import Refined
 from pivot_dspy.episode.reviewing import Reviewing
-from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, ReviewAwaited, did_you_mean
+from pivot_dspy.errors import ConfigurationError, EnvironmentFailed, PlanningFailed, ReviewAwaited
 from pivot_dspy.flow import Flow, run_async, run_sync
 from pivot_dspy.human.review import Reviewer, When, validate_reviewer
 from pivot_dspy.loss import Weights
@@ -51,6 +49,7 @@ from pivot_dspy.refiners.arguments import (
     usable_signature,
 )
 from pivot_dspy.refiners.journalling import interrupted, journalled_call
+from pivot_dspy.refiners.options import ConstructorSignature, unknown_parameter
 from pivot_dspy.refiners.restarts import arun_once, run_once
 from pivot_dspy.refiners.state import Tuned, check_real, check_state
 from pivot_dspy.requirements import Requirement, normalize_requirements
@@ -60,42 +59,6 @@ from pivot_dspy.verdict import Verdict
 
 Search = Flow[tuple[Candidate, Verdict]]
 """A search on its way to the best candidate that was accepted, and the verdict on it."""
-
-
-class _ConstructorSignature:
-    """What `help` and editors show of a class of refiners: its own parameters, then those that it passes on."""
-
-    def __get__(self, instance: object, owner: type) -> inspect.Signature:
-        if instance is not None:  # the signature of a call is another
-            raise AttributeError("__signature__")
-        parameters: dict[str, inspect.Parameter] = {}
-        ancestors = owner.__mro__[: owner.__mro__.index(Refiner) + 1]
-        for base in (ancestor for ancestor in ancestors if "__init__" in vars(ancestor)):
-            _, *own = inspect.signature(vars(base)["__init__"]).parameters.values()
-            parameters |= {new.name: new for new in own if new.kind is not new.VAR_KEYWORD} | parameters
-            if not any(new.kind is new.VAR_KEYWORD for new in own):
-                break  # it passes nothing on
-        return inspect.Signature([*parameters.values()])
-
-
-class RefinerOptions(TypedDict, total=False):
-    """The keyword arguments that every refiner takes; `Refiner` says what they are."""
-
-    tools: Iterable[Callable[..., Any] | dspy.Tool] | None
-    effects: Effects
-    requirements: Iterable[Requirement | str | Mapping[str, Any]]
-    budget: Budget | None
-    acceptance: Acceptance | None
-    weights: Weights | None
-    observations: ObservationBudget | None
-    cached_price: float
-    constrained: bool
-    timeout: float | None
-    on_event: Callable[[Event], None] | None
-    reviewer: Reviewer | None
-    review: When
-    review_timeout: float | None
-    journal: str | PathLike[str] | None
 
 
 class Refiner(dspy.Module):  # type: ignore[misc]
@@ -152,7 +115,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
     dict_keys(['answer'])
     """
 
-    __signature__ = _ConstructorSignature()
+    __signature__ = ConstructorSignature()
 
     def __init__(
         self,
@@ -178,7 +141,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         if unknown:
-            raise ConfigurationError(_unknown_parameter(type(self), next(iter(unknown))))
+            raise ConfigurationError(unknown_parameter(type(self), next(iter(unknown))))
         self.tuned = Tuned()
         self.signature = usable_signature(signature)
         self.session_factory = SessionFactory(environment_of(environment, tools, effects), timeout=timeout)
@@ -338,7 +301,7 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         if journal is not None:
             journal.end(verdict.status, waiting=bool(episode.awaiting))
         kept = None if journal is None else CommitRecord(journal)
-        return _result(episode, best, verdict, self.session_factory, self.calibration, final_state, kept), verdict
+        return result_of(episode, best, verdict, self.session_factory, self.calibration, final_state, kept), verdict
 
     def _run_search(self, episode: Episode, start: Trajectory | None) -> Search:
         """`search`; the best so far where the model or the environment fails and the search does not go on without it.
@@ -422,39 +385,3 @@ class Refiner(dspy.Module):  # type: ignore[misc]
         """
         check_state(self, state)
         super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
-
-
-def _result(
-    episode: Episode, best: Candidate, verdict: Verdict, factory: SessionFactory, calibration: Calibration,
-    final_state: EnvironmentView, kept: CommitRecord | None,
-) -> Refined:  # fmt: skip
-    context, record = episode.context, episode.record
-    execution = best.inspection.execution
-    if not verdict.verified:
-        record.spent()
-    verified = Verified(execution, verdict, context.requirements, best.inspection.findings)
-    return make_refined(
-        {name: execution.outputs.get(name) for name in context.outputs},
-        trajectory=best.trajectory,
-        verdict=verdict,
-        committer=Committer(factory, context.task, context.outputs, context.root.family.run_id, verified, kept),
-        final_state=final_state,
-        execution=execution,
-        loss=best.loss,
-        tier=execution.tier,
-        requirements=context.requirements,
-        findings=best.inspection.findings,
-        history=tuple(record.history),
-        failures=tuple(event.message for event in record.history if event.kind == "failure"),
-        ledger=record.ledger.snapshot(),
-        exhausted=record.exhausted,
-        retrieved=context.used_entries,
-        awaiting=episode.awaiting,
-        probability=calibration.probability,
-    )
-
-
-def _unknown_parameter(kind: type[Refiner], name: str) -> str:
-    parameters = [*inspect.signature(kind).parameters]
-    remedy = did_you_mean(name, parameters) or f"; it takes {', '.join(parameters)}"
-    return f"{kind.__name__} has no parameter {name!r}{remedy}"

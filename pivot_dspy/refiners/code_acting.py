@@ -24,7 +24,7 @@ from pivot_dspy.refiners.acting import (
     ask_with_history,
     context_texts,
 )
-from pivot_dspy.refiners.base import RefinerOptions
+from pivot_dspy.refiners.options import RefinerOptions
 from pivot_dspy.refiners.state import check_range
 from pivot_dspy.sandbox import Output, Reply, Sandbox
 from pivot_dspy.trajectory import SUBMIT, Step

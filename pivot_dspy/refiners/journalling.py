@@ -62,6 +62,7 @@ def _settings(refiner: Refiner) -> dict[str, str]:
         "tests of requirements": source_digest([getattr(item, "test", None) for item in refiner._required]),
         "acceptance": f"{type(refiner._acceptance).__name__} {source_digest(refiner._acceptance)}",
         "weights": str(refiner._weights),
+        "form": "constrained" if refiner.constrained else type(settings.adapter).__name__,
         "language models": "; ".join(_model(lm) for lm in models.values()),
         "tools": "; ".join(spec.signature for spec in tools),
         "environment": source_digest(refiner.session_factory.code),

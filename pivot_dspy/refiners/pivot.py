@@ -10,7 +10,8 @@ from typing_extensions import Unpack
 from pivot_dspy.environment.factory import EnvironmentLike
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError
-from pivot_dspy.refiners.base import Refiner, RefinerOptions, Search
+from pivot_dspy.refiners.base import Refiner, Search
+from pivot_dspy.refiners.options import RefinerOptions
 from pivot_dspy.refiners.pivot_search import PivotSearch
 from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory

@@ -13,7 +13,8 @@ from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.phases.reflect import Reflect
 from pivot_dspy.refiners.attempts import Attempts
-from pivot_dspy.refiners.base import RefinerOptions, Search
+from pivot_dspy.refiners.base import Search
+from pivot_dspy.refiners.options import RefinerOptions
 from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
 

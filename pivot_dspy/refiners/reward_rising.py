@@ -11,7 +11,8 @@ from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.act import Act
-from pivot_dspy.refiners.base import RefinerOptions, Search
+from pivot_dspy.refiners.base import Search
+from pivot_dspy.refiners.options import RefinerOptions
 from pivot_dspy.refiners.state import check_range
 from pivot_dspy.refiners.stepwise import Stepwise, action_key, prune_failed
 from pivot_dspy.trajectory import Trajectory

@@ -14,7 +14,8 @@ from pivot_dspy.episode.episode import Episode
 from pivot_dspy.phases.critique import Critique
 from pivot_dspy.phases.rewrite import Rewrite, version
 from pivot_dspy.refiners.attempts import Attempts
-from pivot_dspy.refiners.base import RefinerOptions, Search
+from pivot_dspy.refiners.base import Search
+from pivot_dspy.refiners.options import RefinerOptions
 from pivot_dspy.refiners.state import Tunable, check_range
 from pivot_dspy.trajectory import Trajectory
 

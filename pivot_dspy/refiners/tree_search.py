@@ -12,14 +12,15 @@ from typing_extensions import Unpack
 
 from pivot_dspy.environment.base import Environment
 from pivot_dspy.environment.factory import EnvironmentLike
-from pivot_dspy.environment.session import Tier
+from pivot_dspy.environment.session_group import Tier
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.flow import Flow
 from pivot_dspy.phases.act import Act
 from pivot_dspy.phases.reflect import Reflect
-from pivot_dspy.refiners.base import RefinerOptions, Search
+from pivot_dspy.refiners.base import Search
+from pivot_dspy.refiners.options import RefinerOptions
 from pivot_dspy.refiners.state import check_range, check_real
 from pivot_dspy.refiners.stepwise import Stepwise, action_key, prune_failed
 from pivot_dspy.trajectory import Trajectory

@@ -21,7 +21,7 @@ from pivot_dspy.gradient import Gradient
 from pivot_dspy.phases.judge import Answer, Judgement, Question
 from pivot_dspy.phases.rewrite import Rewrite
 from pivot_dspy.phases.verify import Verify
-from pivot_dspy.refiners.base import RefinerOptions
+from pivot_dspy.refiners.options import RefinerOptions
 from pivot_dspy.refiners.pivot import Pivot, PivotSearch
 from pivot_dspy.requirements import Requirements
 from pivot_dspy.trajectory import Trajectory

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pivot_dspy import Budget, Event, Pivot, Refined, Refiner, Requirement
 from pivot_dspy.errors import ConfigurationError
 from pivot_dspy.phases.inspect import Inspect
-from pivot_dspy.refiners.base import RefinerOptions
+from pivot_dspy.refiners.options import RefinerOptions
 from tests.scripted import plan, rewrite, scripted, step, submit
 from tests.stores import Calls, Store
 
