@@ -52,7 +52,7 @@ NOBODY = Reviewing()
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReviewOutcome:
     """What a feedback has come to."""
 
     candidate: Candidate
@@ -235,7 +235,7 @@ class ReviewDesk:
 
     # ----------------------------------------------------------------------------------------------------- acting
 
-    def apply(self, candidate: Candidate, feedback: HumanFeedback) -> Flow[Outcome]:
+    def apply(self, candidate: Candidate, feedback: HumanFeedback) -> Flow[ReviewOutcome]:
         """Do what a feedback says, which fits the review that showed `candidate`."""
         context, before = self.episode.context, candidate
         wanted: list[Comment | Reject] = []
@@ -268,7 +268,7 @@ class ReviewDesk:
         if changed or required:
             self.episode.best = candidate
         gradient = _gradient(wanted, candidate.trajectory) if wanted else None
-        return Outcome(candidate, bool(changed or required), gradient, approved, stopped)
+        return ReviewOutcome(candidate, bool(changed or required), gradient, approved, stopped)
 
     def _as_wanted(self, step: Step, action: Edit | Respond) -> Step:
         """The step as a person wants it; what was said against it is gone."""

@@ -10,7 +10,7 @@ import dspy
 
 from pivot_dspy.plain_json import plain
 from pivot_dspy.prompts.adapter import BriefChatAdapter
-from pivot_dspy.prompts.plan_schema import PLANNED, Answer, PlanSchema
+from pivot_dspy.prompts.plan_schema import PLANNED, AnswerSchema, PlanSchema
 from pivot_dspy.prompts.truncation import compact_json
 
 SERVERS = ("ollama", "ollama_chat", "vllm", "hosted_vllm", "sglang", "llamafile", "lm_studio")
@@ -50,7 +50,7 @@ class ConstrainedAdapter(BriefChatAdapter, dspy.JSONAdapter):  # type: ignore[mi
         a plan's."""
         strict = not is_own_server(lm)
         told = f"{self.asks.instructions}\n{signature.instructions}"
-        answer: Answer = self.schema.of(self.asks.output_fields, signature.output_fields, told, strict=strict)
+        answer: AnswerSchema = self.schema.of(self.asks.output_fields, signature.output_fields, told, strict=strict)
         if strict and not answer.is_closed and not any(name in self.asks.output_fields for name in PLANNED):
             return {}
         inner = {"name": "answer", "strict": strict and answer.is_closed, "schema": answer.schema}

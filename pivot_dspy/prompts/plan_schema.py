@@ -40,7 +40,7 @@ class PlanSchema:
     outputs: Mapping[str, Any]
     """What the task's signature puts out: the annotation of each field."""
 
-    def of(self, own: Mapping[str, Any], answered: Mapping[str, Any], told: str, *, strict: bool = False) -> Answer:
+    def of(self, own: Mapping[str, Any], answered: Mapping[str, Any], told: str, *, strict: bool = False) -> AnswerSchema:
         """The schema of an answer.
 
         Args:
@@ -55,11 +55,11 @@ class PlanSchema:
         }
         schema = writer.object(fields)
         shared = {"$defs": writer.shared} if writer.shared else {}
-        return Answer({**schema, **shared}, is_closed=not writer.is_open)
+        return AnswerSchema({**schema, **shared}, is_closed=not writer.is_open)
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnswerSchema:
     """The schema of an answer."""
 
     schema: Schema

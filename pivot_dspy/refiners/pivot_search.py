@@ -11,7 +11,7 @@ from pivot_dspy.episode.affordable import affords_rewrite
 from pivot_dspy.episode.asking import ModelFailed
 from pivot_dspy.episode.candidate import Candidate
 from pivot_dspy.episode.episode import Episode
-from pivot_dspy.episode.reviewing import Outcome
+from pivot_dspy.episode.reviewing import ReviewOutcome
 from pivot_dspy.errors import PlanningFailed
 from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import MISREAD_REQUIREMENT, UNASKED, Gradient
@@ -114,7 +114,7 @@ class PivotSearch:
             self.episode.emit(events.StopEvent(message="no suspect is left"))
             self.over = True
 
-    def consult(self, gradient: Gradient | None) -> Flow[Outcome | None]:
+    def consult(self, gradient: Gradient | None) -> Flow[ReviewOutcome | None]:
         """Ask the reviewer, where one is due; what it wants changed takes the place of what the blame says."""
         desk, shown = self.episode.desk, self.current
         occasion: Occasion = "plateau" if gradient is None else "each_round"
