@@ -40,7 +40,9 @@ class PlanSchema:
     outputs: Mapping[str, Any]
     """What the task's signature puts out: the annotation of each field."""
 
-    def of(self, own: Mapping[str, Any], answered: Mapping[str, Any], told: str, *, strict: bool = False) -> AnswerSchema:
+    def of(
+        self, own: Mapping[str, Any], answered: Mapping[str, Any], told: str, *, strict: bool = False
+    ) -> AnswerSchema:
         """The schema of an answer.
 
         Args:
