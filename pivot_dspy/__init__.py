@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pivot_dspy.memory.records import Demonstration, Entries, Lesson, ToolNote
     from pivot_dspy.metric import trajectory_metric
     from pivot_dspy.optimizer.optimizer import PivotOptimizer
+    from pivot_dspy.optimizer.scheduler import CompileProgress
     from pivot_dspy.parallel.refine_many import FailedTask, RefinedMany, refine_many
     from pivot_dspy.prompts.observations import ObservationBudget
     from pivot_dspy.refiners.base import Refiner
@@ -72,6 +73,7 @@ __all__ = [
     "CheckResult",
     "CodeActing",
     "CommitError",
+    "CompileProgress",
     "ConfidenceGate",
     "ConfigurationError",
     "Demonstration",
@@ -166,6 +168,7 @@ _MODULES = {
     "memory.records": "Demonstration Entries Lesson ToolNote",
     "metric": "trajectory_metric",
     "optimizer.optimizer": "PivotOptimizer",
+    "optimizer.scheduler": "CompileProgress",
     "parallel.refine_many": "FailedTask RefinedMany refine_many",
     "prompts.observations": "ObservationBudget",
     "refiners.base": "Refiner",

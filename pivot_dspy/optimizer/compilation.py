@@ -110,7 +110,7 @@ class Compilation:
             calibration=self._calibrations(),
             runs=self.work.runs,
             tokens=self.work.tokens,
-            stopped="budget" if self.work.left() == 0 else "",
+            stopped=self.work.stopped or ("budget" if self.work.left() == 0 else ""),
         )
 
     def _run(self) -> None:
@@ -200,8 +200,8 @@ class Compilation:
             seen = [(signal.trajectory.id, outcome.score) for _, outcome, signal in outcomes]
             key = digest([generation, path, seen])
             mined = self.work.once("missing", key, partial(self._mine, refiner, outcomes))
-            self.work.tokens += mined["tokens"]
-            self.materials[path].require([Lesson.model_validate(lesson) for lesson in mined["lessons"]])
+            self.work.tokens += mined.get("tokens", 0)
+            self.materials[path].require([Lesson.model_validate(lesson) for lesson in mined.get("lessons", ())])
 
     def _mine(
         self, refiner: Refiner, outcomes: Sequence[tuple[int, RolloutResult, TrainingSignal]]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import dspy
@@ -17,7 +19,7 @@ from pivot_dspy.metric import trajectory_metric
 from pivot_dspy.optimizer import settings
 from pivot_dspy.optimizer.compilation import Compilation, match_refiners
 from pivot_dspy.optimizer.program_fingerprint import program_fingerprint
-from pivot_dspy.optimizer.scheduler import RunScheduler, check_settings
+from pivot_dspy.optimizer.scheduler import CompileProgress, RunScheduler, Stop, check_settings
 from pivot_dspy.optimizer.settings import Auto, Metric
 from pivot_dspy.optimizer.targets import ROOT, refiners_of
 from pivot_dspy.parallel.executors import check_executor
@@ -60,6 +62,10 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
         max_errors: failed runs at which it stops; DSPy's setting, if None. A model's answer that is no plan is an
             outcome, and no failure.
         display_progress: whether bars show on the terminal how far it is.
+        max_seconds: after so many, no further batch of runs is begun, and what was reached is returned.
+        stop: likewise, where this function of a `CompileProgress` (runs, tokens, seconds, title) says so; it is asked
+            between batches.
+        on_progress: told of each run that is done, by a `CompileProgress`.
 
     Raises:
         ConfigurationError: an argument cannot work; the message names the remedy.
@@ -83,6 +89,9 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
         track_stats: bool = False,
         max_errors: int | None = None,
         display_progress: bool = True,
+        max_seconds: float | None = None,
+        stop: Stop | None = None,
+        on_progress: Callable[[CompileProgress], object] | None = None,
     ) -> None:
         super().__init__()
         settings.required_arguments(metric)
@@ -97,6 +106,14 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
         self.track_stats = track_stats
         self.max_errors = max_errors
         self.display_progress = display_progress
+        if max_seconds is not None and not max_seconds > 0:
+            raise ConfigurationError(f"max_seconds is above 0, or None for no limit; got {max_seconds!r}")
+        for name, function in (("stop", stop), ("on_progress", on_progress)):
+            if function is not None and not callable(function):
+                raise ConfigurationError(f"{name} is a function of a CompileProgress; got {function!r:.80}")
+        self.max_seconds = max_seconds
+        self.stop = stop
+        self.on_progress = on_progress
 
     def compile(
         self,
@@ -119,6 +136,43 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
             TooManyErrors: `max_errors` runs failed, or the model answered in none; what was reached is in the error,
                 and saved in `log_dir`.
         """
+        return self._compile(student, trainset, valset, teacher)
+
+    def best_from(
+        self,
+        student: dspy.Module,
+        *,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example] | None = None,
+        teacher: dspy.Module | None = None,
+    ) -> dspy.Module:
+        """The best program of the compilation in `log_dir`, however far it came; nothing is run for it.
+
+        Takes what `compile` was given.
+
+        Raises:
+            ConfigurationError: there is no `log_dir`, or it is that of another compilation.
+        """
+        if self.log_dir is None or not Path(self.log_dir).is_dir():
+            raise ConfigurationError(f"there is no compilation in log_dir={self.log_dir!r}")
+        return self._compile(student, trainset, valset, teacher, recorded_only=True)
+
+    def _ends(self) -> Stop | None:
+        """Whether to end, by the clock and by the user's own function."""
+        if self.max_seconds is None and self.stop is None:
+            return None
+        limit = math.inf if self.max_seconds is None else self.max_seconds
+        return lambda progress: progress.seconds >= limit or (self.stop is not None and bool(self.stop(progress)))
+
+    def _compile(
+        self,
+        student: dspy.Module,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example] | None,
+        teacher: dspy.Module | None,
+        *,
+        recorded_only: bool = False,
+    ) -> dspy.Module:
         refiners = refiners_of(student)
         teaches = {} if teacher is None else match_refiners(refiners, refiners_of(teacher, "teacher"))
         training = settings.tasks("trainset", trainset, refiners.get(ROOT))
@@ -143,6 +197,9 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
                 max_errors=dspy.settings.max_errors if self.max_errors is None else self.max_errors,
                 journal=journal,
                 display_progress=self.display_progress,
+                stop=self._ends(),
+                on_progress=self.on_progress,
+                recorded_only=recorded_only,
             )
             positions = range(len(work.tasks))
             compilation = Compilation(

@@ -164,7 +164,7 @@ class DetailedResults(Frozen):
     """Spent by the whole compilation."""
     tokens: int
     """Likewise, learning included."""
-    stopped: Literal["", "budget"] = ""
+    stopped: Literal["", "budget", "stopped", "not run further"] = ""
     """Why it ended before all was tried; empty if it did not."""
 
     def __repr__(self) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import dspy
 
@@ -18,7 +19,23 @@ from pivot_dspy.parallel.running import run_all
 from pivot_dspy.source_digest import digest
 
 FIRST = 8
-"""Runs after which what a run costs is first looked at, where tokens are limited."""
+"""Runs after which what a run costs is first looked at, where tokens are limited; and whether to stop, where that may
+be."""
+
+
+class CompileProgress(NamedTuple):
+    """How far a compilation is."""
+
+    runs: int
+    """Of the program on a task."""
+    tokens: int
+    seconds: float
+    """Since this process began or went on with it."""
+    title: str
+    """What is being done."""
+
+
+Stop = Callable[[CompileProgress], bool]
 
 
 @dataclass
@@ -34,6 +51,12 @@ class RunScheduler:
     max_errors: int
     journal: Journal | None
     display_progress: bool
+    stop: Stop | None = None
+    """Whether to end with what was reached, asked between batches of runs."""
+    on_progress: Callable[[CompileProgress], object] | None = None
+    """Told after each run."""
+    recorded_only: bool = False
+    """Whether nothing is run that the journal does not have."""
     programs: dict[str, dspy.Module] = field(default_factory=dict)
     """The programs that jobs name."""
     tokens: int = 0
@@ -48,9 +71,14 @@ class RunScheduler:
         self.keys = [task_key(task) for task in self.tasks]
         """Of the tasks, alike for equal tasks."""
         self._results: dict[Job, RolloutResult] = {}
+        self._began = time.monotonic()
+        self.stopped: Literal["", "stopped", "not run further"] = ""
+        """Why it ended before its budget was spent."""
 
     def left(self) -> int | None:
         """How many runs the budget still pays for; None without a limit. By tokens, as many as the runs so far cost."""
+        if self.stopped:
+            return 0
         if self.limits.tasks is not None:
             return max(0, self.limits.tasks - self.runs)
         if self.limits.tokens is None:
@@ -69,14 +97,21 @@ class RunScheduler:
         waiting = [job for job in dict.fromkeys(jobs) if job not in self._results]
         while waiting and self.left() != 0:
             batch = waiting[: self.left()]
-            waiting = waiting[len(batch) :]
+            if self.stop is not None:
+                batch = batch[: max(FIRST, 2 * (self.num_threads or 0))]
             recorded = {job: self.journal.get("run", self._key(job)) for job in batch} if self.journal else {}
             results = {job: RolloutResult.model_validate(data) for job, data in recorded.items() if data is not None}
+            if self.recorded_only and len(results) < len(batch):
+                batch = [job for job in batch if job in results]
+                self.stopped = "not run further"
+            waiting = waiting[len(batch) :]
             results |= self._make([job for job in batch if job not in results], title)
             for job in batch:  # in the order of the jobs, so that what is spent adds up alike however they ran
                 self._results[job] = results[job]
                 self.tokens += results[job].tokens + results[job].learning_tokens
                 self.runs += 1
+            if self.stop is not None and not self.stopped and self.stop(self._progress(title)):
+                self.stopped = "stopped"
         self._refuse_if_nothing_was_answered()
         return [self._results.get(job) for job in jobs]
 
@@ -94,6 +129,8 @@ class RunScheduler:
         """What `make` gives, or gave before this process took over. It tells too whether that is what there is to
         know; if not, it is not put on record, and the next process asks again."""
         recorded = self.journal.get(kind, key) if self.journal else None
+        if recorded is None and self.recorded_only:
+            return {}
         data, is_final = (recorded, False) if recorded is not None else make()
         if is_final:
             self.record(kind, key, data)
@@ -108,8 +145,12 @@ class RunScheduler:
         if not jobs:
             return {}
         programs = {job.program: self.programs[job.program] for job in jobs}
+        made = [0]
 
         def keep(position: int, result: RolloutResult) -> RolloutResult:
+            if self.on_progress is not None:
+                made[0] += 1
+                self.on_progress(self._progress(title)._replace(runs=self.runs + made[0]))
             if not result.refused:  # the next process tries again
                 self.record("run", self._key(jobs[position]), result.model_dump(mode="json", exclude_defaults=True))
             return result
@@ -131,6 +172,9 @@ class RunScheduler:
             told = f"{type(error).__name__}: {error}"
             results[jobs[position]] = RolloutResult(score=0.0, error=told, refused=is_refusal(error))
         return results
+
+    def _progress(self, title: str) -> CompileProgress:
+        return CompileProgress(self.runs, self.tokens, time.monotonic() - self._began, title)
 
     def _key(self, job: Job) -> str:
         return digest([job.program, self.keys[job.task], job.task, job.seed, job.learns])
