@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from pivot_dspy.environment.base import Effect
 from pivot_dspy.environment.calls import CallResult
 from pivot_dspy.environment.concurrent_calls import AT_ONCE
 from pivot_dspy.environment.session import Forkable, Session
+from pivot_dspy.environment.session_group import Copy
 from pivot_dspy.environment.toolbox import ArgumentError, ToolSpec
 from pivot_dspy.errors import EnvironmentFailed, did_you_mean, error_text
 from pivot_dspy.flow import Flow
@@ -242,7 +243,7 @@ class StepRunner:
         changes = self.forks and spec.effect != "read"
         if changes and self.copies:
             try:
-                self.before[position] = self.session.keep()
+                self.before[position] = yield from self._copying(self.session.keep)
             except EnvironmentFailed:  # the thread of the session is lost, and with it what the session holds
                 raise
             except Exception as error:  # without a copy, what it does could not be dropped
@@ -266,7 +267,7 @@ class StepRunner:
         except BudgetExhausted:
             self.reach = position
             if changes and self.copies:  # what part of the batch did must not stay, for the step counts as not run
-                self.session = self.before[position].fork()
+                self.session = yield from self._copying(self.before[position].fork)
             return Observation(step=step.id, status="blocked", args=calls.args, calls=len(results) - reused)
         except BaseException:  # what was seen until then is not lost
             if results:
@@ -274,7 +275,7 @@ class StepRunner:
             raise
         observation = calls.observation(results, reused)
         if changes and observation.fault is not None and observation.fault.kind == "timeout":
-            return self._left_behind(position, observation, observation.fault)
+            return (yield from self._left_behind(position, observation, observation.fault))
         return observation
 
     def _made(self, position: int, calls: StepCalls, number: int) -> Flow[tuple[CallResult, bool]]:
@@ -384,13 +385,17 @@ class StepRunner:
         """
         return result.fault is not None and (self.session.committed or result.fault.kind == "timeout")
 
-    def _left_behind(self, position: int, observation: Observation, fault: Fault) -> Observation:
+    def _copying(self, copy: Callable[[], Copy]) -> Flow[Copy]:
+        """A copy of the environment, which may take no longer than a call."""
+        return self.session.family.copying(type(self.session.environment).__name__, copy)
+
+    def _left_behind(self, position: int, observation: Observation, fault: Fault) -> Flow[Observation]:
         """Go on from a copy that the call that hangs cannot reach, for it may still change this one."""
         if not self.copies:
             self.stopped = True
             return observation
         try:
-            self.session = self.before[position].fork()
+            self.session = yield from self._copying(self.before[position].fork)
         except Exception as error:  # what only its own thread may touch went with the thread
             self.reach = position + 1
             why = f"the steps after it cannot run, since the environment cannot be copied any more: {error_text(error)}"

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 from uuid import UUID, uuid4, uuid5
 
 from pivot_dspy.environment.base import UNDOABLE, Environment, allowing
@@ -33,6 +33,7 @@ LAST_CALL = 0.01
 
 Tier = Literal["fork", "replay", "live"]
 Result = TypeVar("Result")
+Copy = TypeVar("Copy")
 
 
 class SessionGroup:
@@ -124,13 +125,17 @@ class SessionGroup:
             self.isolation.require()
 
     def fork_of(self, environment: Environment) -> Environment:
-        """A copy of `environment`, made where it lives; nothing that cannot be undone runs in its `fork`."""
+        """A copy of `environment`, made where it lives; nothing that cannot be undone runs in its `fork`.
+
+        Raises:
+            EnvironmentFailed: as `copied`.
+        """
 
         def fork() -> Environment:
             snapshot = self.snapshot_of(environment)
-            return self.copied(environment.fork if snapshot is None else snapshot.load, environment)
+            return _own_copy(environment.fork if snapshot is None else snapshot.load, environment)
 
-        return self.inside(fork)
+        return self._in_the_time_of_a_call(fork, environment)
 
     def snapshot_of(self, environment: Environment) -> KeptState | None:
         """How `environment` stands, where that can be written; one that cannot is not tried again in this run."""
@@ -149,33 +154,57 @@ class SessionGroup:
         Raises:
             EnvironmentFailed: it took longer than a call may, and was left behind with the thread it hangs in.
         """
+        return self._in_the_time_of_a_call(partial(_own_copy, copy, original), original)
+
+    def _in_the_time_of_a_call(
+        self, make: Callable[[], Environment], original: Environment | None = None
+    ) -> Environment:
         if self._hung is not None:
             raise EnvironmentFailed(self._hung)
         ended = threading.Event()
 
-        def make() -> Environment:
+        def attempt() -> Environment:
             try:
-                with allowing(UNDOABLE):
-                    made = copy()
+                return make()
             finally:
                 ended.set()
-            if made is not original:
-                own(made)
-            return made
 
         try:
-            if self._copy_limit is None or self.worker.is_current:
-                return self.inside(make)
-            return self.worker.run(make, self._copy_limit)
+            if self._copy_limit is None or self.worker.is_current:  # in a visit, whoever watches that bounds it
+                return self.inside(attempt)
+            return self.worker.run(attempt, self._copy_limit)
         except TimeoutError as error:
             if ended.is_set():
                 raise
-            name = "an environment" if original is None else type(original).__name__
-            self._hung = (
-                f"fork of {name} {error}, the limit of a call, and was left behind; mend what it waits for, pass a "
-                "longer timeout, or set forkable = False"
-            )
-            raise EnvironmentFailed(self._hung) from error
+            raise self._left_behind("an environment" if original is None else type(original).__name__, error) from error
+
+    def copying(self, name: str, copy: Callable[[], Copy]) -> Flow[Copy]:
+        """What `copy` makes of an environment called so, in a visit that is under way where there is one.
+
+        Raises:
+            EnvironmentFailed: as `copied`.
+        """
+
+        def attempt() -> tuple[Copy | None, Exception | None]:
+            try:
+                return copy(), None
+            except Exception as error:  # one of its own may be a TimeoutError too
+                return None, error
+
+        try:
+            made, raised = yield from self.look(attempt, self._copy_limit)
+        except TimeoutError as error:
+            raise self._left_behind(name, error) from error
+        if raised is not None:
+            raise raised
+        return cast(Copy, made)
+
+    def _left_behind(self, name: str, error: TimeoutError) -> EnvironmentFailed:
+        self._hung = (
+            f"fork of {name} {error}, the limit of a call, and was left behind; mend what it waits for, pass a "
+            "longer timeout, or set forkable = False"
+        )
+        return EnvironmentFailed(self._hung)
 
     def inside(self, function: Callable[[], Result], timeout: float | None = None) -> Result:
         """Run `function` in the thread where this family's environments live.
@@ -202,3 +231,12 @@ class SessionGroup:
         if timeout is None or self.timeout is None or self._deadline is None:
             return timeout
         return min(timeout, max(LAST_CALL, self._deadline + self.timeout - time.monotonic()))
+
+
+def _own_copy(copy: Callable[[], Environment], original: Environment | None) -> Environment:
+    """What `copy` makes, as a trial's own."""
+    with allowing(UNDOABLE):
+        made = copy()
+    if made is not original:
+        own(made)
+    return made
