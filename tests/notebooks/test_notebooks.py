@@ -88,3 +88,13 @@ def test_compiling_tells_its_story() -> None:
     assert plain < compiled == loaded
     assert '["organic", "==", true]' in told and "Brier score" in told
     assert "mended: in bindings of order the field is cents, not cents_value" in told
+
+
+def test_real_state_is_shown_before_in_trial_and_after() -> None:
+    notebook = stored(ROOT / "notebooks" / "04_real_state.ipynb")
+    pictures = [out["data"]["text/html"] for out in outputs(notebook) if "text/html" in out.get("data", {})]
+    before, real, after, _ = pictures
+    assert before.count("ann@shop") == 2 and "one_mail" not in before
+    assert "one_mail" not in real and real.count("ann@shop") == 2  # while the trial's copy had it
+    assert after.count("ann@shop") == 1 and "one_mail" in after and ">30<" in after
+    assert text_of(notebook).count("verified") >= 2 and "+    return x * 2" in pictures[-1]
