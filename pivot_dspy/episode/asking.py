@@ -75,7 +75,7 @@ class PhaseCaller:
         """
         if self.record.ended is not None:
             raise ModelFailed(f"{phase}: not asked any more, since {self.record.ended}")
-        with self.record.ledger.phase(phase), self._constraint(module):
+        with self.record.ledger.phase(phase), self.held_to(module):
             try:
                 prediction = yield _asked(module, inputs)
             except (LMError, AdapterParseError) as error:
@@ -88,7 +88,7 @@ class PhaseCaller:
                 prediction.trajectory = self.gate(prediction.trajectory, self.record.emit)
         return prediction
 
-    def _constraint(self, module: dspy.Module) -> AbstractContextManager[Any]:
+    def held_to(self, module: dspy.Module) -> AbstractContextManager[Any]:
         """What holds while a phase is asked: the budget, and the adapter that has it answered by its schema."""
         changes: dict[str, Any] = {SPENT: self.record.spent}
         if self._schema is not None and isinstance(module, Phase):

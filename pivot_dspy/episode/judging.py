@@ -144,7 +144,7 @@ class Judge:
     def _ask(
         self, candidate: Candidate, questions: Sequence[Question], sources: QuoteSources, calls: str, config: Any
     ) -> Flow[list[Answer] | None]:
-        with self.caller.record.ledger.phase("verify"):
+        with self.caller.record.ledger.phase("verify"), self.caller.held_to(self.verify):
             try:
                 return (yield from self.verify.judge(self.view(candidate), questions, sources, calls, config))
             except (LMError, AdapterParseError) as error:

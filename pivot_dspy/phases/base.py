@@ -166,6 +166,11 @@ class Phase(dspy.Module):  # type: ignore[misc]
         return await run_async(self.run(**inputs))
 
 
+def is_spent() -> bool:
+    """Whether the budget of the run that this belongs to pays for no further question."""
+    return bool(settings.get(SPENT, bool)())
+
+
 def ask(
     predict: dspy.Predict,
     config: Mapping[str, Any] | None = None,
@@ -207,7 +212,7 @@ def converse(
     try:
         prediction = yield called(predict, call, asked.adapter(adapter), asked.heard)
     except AdapterParseError as error:
-        if settings.get(SPENT, bool)():
+        if is_spent():
             raise
         correction = correction_of(error.lm_response, _unreadable(error))
         prediction = yield called(predict, call, asked.adapter(adapter, correction), asked.heard)

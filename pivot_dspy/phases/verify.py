@@ -13,7 +13,7 @@ from pivot_dspy.environment.session import Session
 from pivot_dspy.environment.toolbox import Toolbox
 from pivot_dspy.execution import ExecutedRun, execute
 from pivot_dspy.flow import Flow
-from pivot_dspy.phases.base import Phase, RunView, ask
+from pivot_dspy.phases.base import Phase, RunView, ask, is_spent
 from pivot_dspy.phases.inspect import Inspection
 from pivot_dspy.phases.judge import Answer, JudgeAnswer, Judgement, Question, QuoteSources, id_of_change, read_answers
 from pivot_dspy.phases.written_steps import read_looks
@@ -95,7 +95,7 @@ class Verify(Phase):
         }
         prompt = self.prompt(view.inputs, observations=view.observations(), **told)
         prediction = yield from ask(self.predict, config, **prompt)
-        if looks := read_looks(prediction.verdicts):
+        if (looks := read_looks(prediction.verdicts)) and not is_spent():
             view = view._replace(looks=(*view.looks, *looks))
             prompt = self.prompt(view.inputs, observations=view.observations(), **told)
             prediction = yield from ask(self.predict, config, **prompt)

@@ -104,7 +104,7 @@ def test_the_schema_is_sent_and_nothing_weaker(server: OpenAIServer) -> None:
         result = Pivot(Book, Rooms, constrained=True)(request=REQUEST)
     assert result.verified
     kinds = [body.get("response_format", {}).get("type") for body in server.requests]
-    assert kinds[0] == "json_schema" and "json_object" not in kinds
+    assert set(kinds) == {"json_schema"} and len(kinds) > 1  # the judge's question too
 
 
 def test_a_server_that_refuses_the_schema(server: OpenAIServer) -> None:
