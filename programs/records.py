@@ -271,9 +271,15 @@ def say_simulated(record: dict[str, Any], console: Console) -> None:
 
 
 def finish(record: dict[str, Any], names: Sequence[str], console: Console) -> int:
-    """The exit code: 1 where a task has no result, which is said."""
+    """The exit code: 1 where a task has no result, or none was even planned, which is said with the whole reason."""
     done = {task["id"] for task in record["tasks"]}
     lost = [name for name in names if name not in done]
     if lost:
         console.print(f"No result, for a reason that is logged above: {', '.join(lost)}", style="red")
+    signs = ("losses", "verified", "completion_tokens")  # of a plan, or of a loop that plans none but was answered
+    planless = [task for task in record["tasks"] if not any(task[sign] for sign in signs)]
+    if record["tasks"] and len(planless) == len(record["tasks"]):
+        reasons = dict.fromkeys(reason for task in planless for reason in task["reasons"])
+        console.print(f"Nothing was planned: {'; '.join(reasons)}", style="red", markup=False, soft_wrap=True)
+        return 1
     return 1 if lost else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -330,3 +331,12 @@ def test_real_tasks(tmp_path: Path) -> None:
     assert totals["verified_rate"] >= 0.5 and totals["verified_rate"] > totals["first_strict_pass_rate"]
     assert totals["official_pass_rate"] >= totals["first_official_pass_rate"]
     assert totals["tool_calls_reused_per_task"] > 0
+
+
+def test_where_nothing_was_planned_the_whole_reason_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # nobody listens
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+        assert shopping.main(["--tasks", "2", "--lm", "openai/x", "--api-base", url]) == 1
+    told = capsys.readouterr().out
+    assert "Nothing was planned: no plan: plan: LMTransportError" in told and "mostly ends in /v1" in told
