@@ -24,6 +24,7 @@ from typing import Any
 from pivot_dspy import Environment
 from pivot_dspy.environments.sql import SQLEnvironment
 from programs.benchmarks.figures import show
+from programs.benchmarks.forks_of_files import make_directory, make_repository, read_files, write_file
 from programs.options import writable
 
 HELD = 20
@@ -72,7 +73,11 @@ def write_database(fork: Any, number: int) -> Any:
     return fork.execute("UPDATE items SET price = 0 WHERE id = :id", {"id": number})
 
 
-KINDS = {"sql": Kind(make_database, read_database, write_database)}
+KINDS = {
+    "sql": Kind(make_database, read_database, write_database),
+    "directory": Kind(make_directory, read_files, write_file),
+    "git": Kind(make_repository, read_files, write_file),
+}
 
 
 def seconds_of(step: Callable[[int], Any]) -> float:
