@@ -170,6 +170,8 @@ def refuse_without_permission(tmp_path: Path) -> None:
 import os, sys, json
 from pathlib import Path
 from pivot_dspy.environments.directory import DirectoryEnvironment
+import pathspec, regex  # what is imported when used, while this user may still read it
+DirectoryEnvironment({str(tmp_path)!r}, commands="none").read_file("open.txt")
 if os.getuid() == 0:
     os.chdir("/"); os.setgid(65534); os.setuid(65534)
 real = DirectoryEnvironment({str(tmp_path)!r}, commands="none")

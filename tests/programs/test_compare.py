@@ -242,7 +242,7 @@ def test_as_a_command_that_is_killed(file: Path) -> None:
         (("--threads", "many"), "--threads: many is no whole number above 0"),
         (("--json", "nowhere/figures.json"), "nowhere/figures.json is no file in an existing folder"),
         (("--json", "x.json", "--html", "x.json"), "--json and --html are one file"),
-        (("--lm", "openai/"), "--lm: model 'openai/' has a provider prefix but no model id"),
+        (("--lm", "openai/"), "--lm openai/: model 'openai/' has a provider prefix but no model id"),
     ],
 )
 def test_bad_options(options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,4 +18,4 @@ def test_the_figures() -> None:
     compiled, bare = measure(3, 2, "threads", 1)
     assert bare.calls == 6 and compiled.calls > bare.calls  # a plan and a repair each
     for row in (compiled, bare):
-        assert row.seconds > row.calls * 0.05 / 2 * 0.9 and 0 < row.share < 1.2 and row.cpu > 0
+        assert row.seconds > row.calls * 0.05 / 2 * 0.9 and 0 < row.share < 1.2 and row.cpu >= 0
