@@ -21,6 +21,7 @@ from pivot_dspy.human.feedback import (
 )
 from pivot_dspy.human.files import FileReviewer, OpenReview
 from pivot_dspy.human.review import RequirementStanding, Review, Reviewer, ToolForm, When
+from pivot_dspy.human.terminal import TerminalReviewer
 from pivot_dspy.human.validation import problems
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Review",
     "Reviewer",
     "Stop",
+    "TerminalReviewer",
     "ToolForm",
     "When",
     "problems",
