@@ -20,6 +20,7 @@ from pivot_dspy.human.feedback import (
     Stop,
 )
 from pivot_dspy.human.files import FileReviewer, OpenReview
+from pivot_dspy.human.oracle import OracleReviewer
 from pivot_dspy.human.review import RequirementStanding, Review, Reviewer, ToolForm, When
 from pivot_dspy.human.terminal import TerminalReviewer
 from pivot_dspy.human.validation import problems
@@ -31,6 +32,7 @@ __all__ = [
     "FileReviewer",
     "HumanFeedback",
     "OpenReview",
+    "OracleReviewer",
     "Pin",
     "Reject",
     "Require",

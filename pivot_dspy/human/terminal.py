@@ -15,7 +15,10 @@ from pivot_dspy.human.validation import problems
 if TYPE_CHECKING:
     from rich.console import Console
 
-STYLES = {"result": "dim", "new": "green", "changed": "yellow", "pinned": "bold cyan", "good": "green", "bad": "red", "waits": "magenta"}
+STYLES = {
+    "result": "dim", "new": "green", "changed": "yellow", "pinned": "bold cyan", "good": "green", "bad": "red",
+    "waits": "magenta",
+}  # fmt: skip
 """How what stands out is drawn."""
 MENU = (
     "[a]pprove  [e]dit a step  [r]eject  re[s]pond for a call  [c]omment  [p]in steps  re[q]uire  sto[x]  "
