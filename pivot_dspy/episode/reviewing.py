@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pivot_dspy.dspy_internals import settings
 from pivot_dspy.environment.toolbox import ToolSpec
 from pivot_dspy.episode import events
 from pivot_dspy.episode.asking import ModelFailed
@@ -15,7 +16,16 @@ from pivot_dspy.flow import Flow
 from pivot_dspy.gradient import COMMENT, Gradient
 from pivot_dspy.human.asking import ReviewTimeout, asking
 from pivot_dspy.human.feedback import Approve, Comment, Edit, HumanFeedback, Pin, Reject, Require, Respond, Stop
-from pivot_dspy.human.review import Occasion, RequirementStanding, Review, Reviewer, ToolForm, When, is_due
+from pivot_dspy.human.review import (
+    UNATTENDED,
+    Occasion,
+    RequirementStanding,
+    Review,
+    Reviewer,
+    ToolForm,
+    When,
+    is_due,
+)
 from pivot_dspy.human.validation import edited_args, problems
 from pivot_dspy.phases.verify import shortcomings
 from pivot_dspy.plain_json import plain
@@ -103,7 +113,7 @@ class ReviewDesk:
             ReviewAwaited: the answer comes later.
         """
         reviewer, when = self.reviewing.reviewer, self.reviewing.when
-        if reviewer is None or is_due(when, occasion) is False:
+        if reviewer is None or is_due(when, occasion) is False or settings.get(UNATTENDED):
             return HumanFeedback()
         review = self._review(candidate, occasion, gradient, verdict)
         if callable(when) and not self._wanted(when, review):

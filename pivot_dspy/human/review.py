@@ -18,6 +18,9 @@ from pivot_dspy.loss import Loss
 from pivot_dspy.trajectory import Execution, Frozen, Step, Trajectory, TrajectoryDiff
 from pivot_dspy.verdict import PendingCall, Verdict
 
+UNATTENDED = "pivot_dspy_unattended"
+"""Key in `dspy.settings`: whether nobody watches the runs, as in compiling: no person is asked, and no journal kept."""
+
 Occasion = Literal["each_round", "plateau", "before_commit"]
 """Why a person is asked: a new version is about to be written, nothing is left to try, or the run would end here with
 something that could be made real."""

@@ -38,6 +38,8 @@ class PivotOptimizer(Teleprompter):  # type: ignore[misc]
     there is no lower, and at equal score only if it costs fewer tokens, or as many at a lower loss. The compiled copy
     remembers what was accepted, and tells how likely its results are right; `save` and `load` keep it all as JSON.
 
+    No `reviewer` is asked in its runs, and no `journal` of a refiner is kept.
+
     Memory is flat but for DSPy's history of calls, which `dspy.configure(disable_history=True)` turns off.
 
     The order of runs, threads and the executor change nothing: the same seed gives the same result, where the language

@@ -14,6 +14,7 @@ from pivot_dspy.dspy_internals import AdapterParseError, LMError
 from pivot_dspy.environment.factory import task_of
 from pivot_dspy.episode.result import features
 from pivot_dspy.errors import ConfigurationError, PlanningFailed
+from pivot_dspy.human.review import UNATTENDED
 from pivot_dspy.learning.demonstrations import demonstrate
 from pivot_dspy.learning.lessons import lessons_of
 from pivot_dspy.lm_errors import is_too_long
@@ -126,7 +127,8 @@ class RolloutRunner:
             self._refiners[job.program] = refiners_of(self.programs[job.program])
         refiners = refiners_of(program) if job.seed else self._refiners[job.program]
         lm = dspy.settings.lm and lm_with_seed(dspy.settings.lm, job.seed)
-        with dspy.context(lm=lm, callbacks=[*(dspy.settings.callbacks or ()), self.single_flight]):
+        callbacks = [*(dspy.settings.callbacks or ()), self.single_flight]
+        with dspy.context(lm=lm, callbacks=callbacks, **{UNATTENDED: True}):
             with metered(refiners) as meter:
                 try:
                     prediction = program(**task.inputs())

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from pivot_dspy.dspy_internals import settings
 from pivot_dspy.errors import ConfigurationError
+from pivot_dspy.human.review import UNATTENDED
 from pivot_dspy.lm_replay import JOURNAL
 from pivot_dspy.plain_json import plain
 from pivot_dspy.requirements import Requirement
@@ -38,7 +39,7 @@ def journalled_call(
         ConfigurationError: as `RunJournal`.
     """
     path = refiner.journal
-    if path is None:
+    if path is None or settings.get(UNATTENDED):
         yield None
         return
     call = {

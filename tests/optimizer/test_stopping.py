@@ -71,3 +71,10 @@ def test_what_cannot_work_is_refused(options, said):
         PivotOptimizer(**options)
     with pytest.raises(ConfigurationError, match="no compilation"):
         best(None)
+
+
+def test_nobody_is_asked_in_compiling_and_no_journal_is_kept(tmp_path):
+    asked = []
+    watched = compiled(student=pivot(reviewer=asked.append, journal=tmp_path / "runs"))
+    assert asked == [] and not (tmp_path / "runs").exists()
+    assert watched.detailed_results.after == compiled().detailed_results.after
