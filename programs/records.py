@@ -100,7 +100,7 @@ def row(name: str, refine: Callable[[], Refined], score: Score) -> dict[str, Any
         ):
             raise  # a model that is not there plans no other task either
         report = error.ledger
-        outcome |= {"verified": False, "reasons": [str(error)], "exhausted": None}
+        outcome |= {"verified": False, "reasons": [str(error)], "exhausted": None, "planned": False}
     official_score, official, strict = score(execution)
     # What the first plan comes to, had nothing been repaired.
     first = next((event.execution for event in history if event.kind == "inspect"), None)
@@ -276,8 +276,7 @@ def finish(record: dict[str, Any], names: Sequence[str], console: Console) -> in
     lost = [name for name in names if name not in done]
     if lost:
         console.print(f"No result, for a reason that is logged above: {', '.join(lost)}", style="red")
-    signs = ("losses", "verified", "completion_tokens")  # of a plan, or of a loop that plans none but was answered
-    planless = [task for task in record["tasks"] if not any(task[sign] for sign in signs)]
+    planless = [task for task in record["tasks"] if not task.get("planned", True)]
     if record["tasks"] and len(planless) == len(record["tasks"]):
         reasons = dict.fromkeys(reason for task in planless for reason in task["reasons"])
         console.print(f"Nothing was planned: {'; '.join(reasons)}", style="red", markup=False, soft_wrap=True)
