@@ -384,8 +384,8 @@ class Episode:
             self.acceptance, incumbent, candidate, ties, extensions, self.record.warn
         )
         emitted = events.AcceptEvent if accepted else events.RejectEvent
+        self.best = candidate if incumbent is None or accepted else incumbent  # before anybody may interrupt it
         self.emit(emitted(trajectory=candidate.trajectory, loss=candidate.loss))
-        self.best = candidate if incumbent is None or accepted else incumbent
         return self.best
 
     @move

@@ -122,7 +122,7 @@ def test_a_real_sandbox_server_gets_no_credentials_of_the_real_one(shop: Shop) -
     assert app.state.seen and all("x-token" not in headers for _, headers in app.state.seen)
 
 
-def test_a_trial_whose_server_is_lost_is_void(shop: Shop) -> None:
+def test_a_trial_whose_server_is_gone_never_goes_to_the_real_one(shop: Shop) -> None:
     with served(made_app()) as other:
         environment = shop.environment(sandbox=lambda: other)
         opened = SessionFactory(environment.connect(environment.server, ""), timeout=20).open(None)

@@ -41,6 +41,18 @@ def test_ctrl_c_gives_the_best_so_far_with_its_ledger_and_history() -> None:
     assert [event.kind for event in result.history] == seen and "accept" in seen and "stop" in seen
 
 
+def test_ctrl_c_while_an_observer_is_told_of_the_first_version_gives_that() -> None:
+    seen: list[str] = []
+
+    def stop(event: Any) -> None:
+        seen.append(event.kind)
+        if event.kind == "accept" and seen.count("accept") == 1:
+            raise KeyboardInterrupt
+
+    result = refined(rewrite(RIGHT), on_event=stop)
+    assert "interrupted" in result.verdict.reasons and result.trajectory.steps[0].args == {"number": 3}
+
+
 def test_ctrl_c_in_a_tool_gives_what_was_planned_before() -> None:
     calls: list[int] = []
 
